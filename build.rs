@@ -1,0 +1,2 @@
+//! Emits the C header.
+fn main() {}
