@@ -12,7 +12,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
-use crate::waiting::{self, SpinPolicy, WAIT_WITHOUT_RUNTIME};
+use crate::waiting::{self, SpinPolicy};
 
 /// The option bits a caller may pass: WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK.
 pub(crate) const WAIT_OPTIONS: u32 = 0x7;

@@ -3,6 +3,8 @@
 //! The layout is versioned. A tool outside the process finds it by the exported symbol `hostcrst_registry_v1`,
 //! which holds the registry's address.
 
+use crossbeam_utils::CachePadded;
+
 use crate::arena::Arena;
 use crate::crst::Section;
 use crate::error::{Error, Result};
@@ -26,7 +28,8 @@ pub(crate) struct Registry {
     magic: u64,
     layout_version: u32,
     size: u32,
-    pub(crate) runtime: Runtime,
+    /// On a line of its own with the hot fields of the arenas after it: every call reads it.
+    pub(crate) runtime: CachePadded<Runtime>,
     pub(crate) sections: Arena<Section>,
     pub(crate) tasks: Arena<Task>,
     pub(crate) names: Arena<NameSlot>,
@@ -59,7 +62,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     magic: MAGIC,
     layout_version: LAYOUT_VERSION,
     size: size_of::<Registry>() as u32,
-    runtime: Runtime::new(),
+    runtime: CachePadded::new(Runtime::new()),
     sections: Arena::new(),
     tasks: Arena::new(),
     names: Arena::new(),

@@ -20,7 +20,7 @@ pub(crate) enum State {
 /// A transition compares the whole word with the one its task last saw, which asks at once whether the runtime
 /// runs and whether the task's layers are of this run. A later "suspend all managed tasks" can be a change of
 /// this word too, and will then cost a transition nothing.
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Runtime {
     word: AtomicU64,
 }

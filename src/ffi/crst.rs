@@ -1,3 +1,5 @@
+//! Critical sections: IHostCrst and what creates one.
+
 use core::ffi::c_char;
 
 use super::{deliver, deliver_sized, hresult, name_argument};

@@ -5,10 +5,10 @@
 // Every function is in the list of exports by its C name.
 #![allow(non_camel_case_types)]
 
-mod crst;
-mod report;
-mod runtime;
-mod task;
+pub mod crst;
+pub mod report;
+pub mod runtime;
+pub mod task;
 
 use core::ffi::c_char;
 

@@ -1,3 +1,5 @@
+//! Reports.
+
 use super::hresult;
 use crate::error::Error;
 use crate::report::{self, Format};

@@ -1,3 +1,5 @@
+//! The runtime: whether anything works at all.
+
 use core::ffi::c_char;
 
 use super::{deliver, hresult};

@@ -1,3 +1,5 @@
+//! Transitions and tasks: IHostTaskManager and IHostTask.
+
 use core::ffi::c_char;
 
 use super::{deliver, deliver_sized, hresult, name_argument};

@@ -70,12 +70,6 @@ pub(crate) fn pause() {
     core::hint::spin_loop();
 }
 
-/// Lets another thread run on this processor.
-pub(crate) fn yield_now() {
-    // SAFETY: sched_yield takes nothing and always succeeds on Linux.
-    unsafe { libc::sched_yield() };
-}
-
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -173,24 +167,14 @@ pub(crate) fn thread_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 
-/// The bytes of a thread's name at most, with the terminating zero.
-pub(crate) const THREAD_NAME_BYTES: usize = 16;
-
-/// The calling thread's name, zero-terminated.
-pub(crate) fn thread_name() -> [u8; THREAD_NAME_BYTES] {
-    let mut name = [0; THREAD_NAME_BYTES];
-    // SAFETY: PR_GET_NAME writes at most 16 bytes.
-    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    name
-}
-
 /// The key whose destructor runs thread_exiting; u32::MAX until on_thread_exit created it.
 static EXIT_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 /// What on_thread_exit was given: a `fn()`.
 static EXIT_HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Destructors are run in rounds while some key still has a value; this is the last one POSIX promises.
-const LAST_ROUND: usize = libc::PTHREAD_DESTRUCTOR_ITERATIONS as usize;
+/// Destructors are run in rounds while some key still has a value; this is how many POSIX promises
+/// (PTHREAD_DESTRUCTOR_ITERATIONS).
+const LAST_ROUND: usize = 4;
 
 /// Arranges that `hook` runs at the end of every thread that called expect_thread_exit. Call once. False if the
 /// process has no thread-specific key left.
@@ -251,7 +235,7 @@ pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
     // SAFETY: secure_getenv returns NULL or a zero-terminated string that lives until the environment changes;
     // it is read at once.
     unsafe {
-        let value = libc::secure_getenv(name.as_ptr());
+        let value = secure_getenv(name.as_ptr());
         (!value.is_null()).then(|| CStr::from_ptr(value))
     }
 }
@@ -326,6 +310,7 @@ pub(crate) const STDERR: c_int = libc::STDERR_FILENO;
 
 unsafe extern "C" {
     static environ: *const *const c_char;
+    fn secure_getenv(name: *const c_char) -> *const c_char;
 }
 
 /// Calls `show` with the name of every environment variable; with none in a set-user-ID process.

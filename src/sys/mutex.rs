@@ -84,24 +84,24 @@ mod tests {
     use super::*;
     use core::cell::UnsafeCell;
 
-    struct Shared(Mutex, UnsafeCell<u64>);
+    struct Guarded(UnsafeCell<u64>);
     // SAFETY: the cell is only touched while the mutex is held.
-    unsafe impl Sync for Shared {}
+    unsafe impl Sync for Guarded {}
+    impl Guarded {
+        fn add_one(&self, _guard: &Guard<'_>) {
+            // SAFETY: the guard is held.
+            unsafe { *self.0.get() += 1 };
+        }
+    }
 
     #[test]
     fn excludes() {
-        let shared = Shared(Mutex::new(), UnsafeCell::new(0));
+        let (mutex, count) = (Mutex::new(), Guarded(UnsafeCell::new(0)));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        let _guard = shared.0.lock();
-                        // SAFETY: the guard is held.
-                        unsafe { *shared.1.get() += 1 };
-                    }
-                });
+                scope.spawn(|| (0..20_000).for_each(|_| count.add_one(&mutex.lock())));
             }
         });
-        assert_eq!(shared.1.into_inner(), 80_000);
+        assert_eq!(count.0.into_inner(), 80_000);
     }
 }
