@@ -37,7 +37,8 @@ fn cbindgen_header() -> String {
     let mut config = cbindgen::Config::from_file("cbindgen.toml").expect("cbindgen.toml");
     let constants = config.after_includes.take().unwrap_or_default();
     config.after_includes = Some(format!("{}\n{}", version_macros(), constants.trim_end()));
-    let builder = SECTIONS.iter().fold(cbindgen::Builder::new().with_config(config), |b, file| b.with_src(file));
+    let builder =
+        SECTIONS.iter().fold(cbindgen::Builder::new().with_config(config), |b, file| b.with_src(file));
     let mut header = Vec::new();
     builder.generate().expect("src/ffi can be read by cbindgen").write(&mut header);
     String::from_utf8(header).expect("the header is UTF-8")

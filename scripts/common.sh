@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the commands of ./dev share; sourced by bash with the project's root as the current folder.
 
 say() { # one line on what is being done
@@ -34,13 +35,13 @@ install_packages() { # install_packages <package>...
     local as_root=() by_hand="these packages are missing, under their Debian names: $*"
     command -v apt-get >/dev/null || die "$by_hand"
     if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2>/dev/null || die "please run: apt-get install $(known_packages "$@")"
+        sudo -n true 2>/dev/null || die "please run, as root: apt-get install $(known_packages "$@" | paste -sd' ')"
         as_root=(sudo -n)
     fi
     mkdir -p build
     say "Installing with apt-get (log: build/apt.log): $*"
     local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300)
-    "${apt[@]}" update >build/apt.log 2>&1 || { tail -n 20 build/apt.log >&2; die "apt-get update failed"; }
+    "${apt[@]}" update >build/apt.log 2>&1 || say "apt-get update failed; going on with the package lists that are here"
     # shellcheck disable=SC2046 # package names, to be split
     "${apt[@]}" install --no-install-recommends $(known_packages "$@") >>build/apt.log 2>&1 || {
         tail -n 20 build/apt.log >&2
