@@ -1,0 +1,26 @@
+# The installed tree: headers, both libraries, the CMake package, the pkg-config file, the licences.
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/hostcrst")
+set(pkgconfig_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+list(TRANSFORM hostcrst_static_dependencies PREPEND "-l" OUTPUT_VARIABLE static_link_line)
+list(JOIN static_link_line " " static_link_line)
+# The .pc file finds the prefix from its own place, so that the tree can be moved.
+file(RELATIVE_PATH pkgconfig_to_prefix "/prefix/${pkgconfig_dir}" "/prefix")
+
+configure_package_config_file(cmake/hostcrstConfig.cmake.in hostcrstConfig.cmake
+    INSTALL_DESTINATION "${package_dir}"
+    PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR
+    NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+write_basic_package_version_file(hostcrstConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+configure_file(cmake/hostcrst.pc.in hostcrst.pc @ONLY)
+
+install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(PROGRAMS "${hostcrst_shared_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES ${hostcrst_shared_links} "${hostcrst_static_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES
+    "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfig.cmake"
+    "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfigVersion.cmake"
+    DESTINATION "${package_dir}")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hostcrst.pc" DESTINATION "${pkgconfig_dir}")
+install(FILES LICENSE-MIT LICENSE-APACHE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -1,0 +1,309 @@
+/*
+ * What the C and C++ tests are written with: checks that print what they saw, a runner, and threads that wait
+ * for each other by handshake, never by sleeping. Include it before anything else.
+ *
+ *     static void enter_takes_a_free_section(void) { CHECK_EQ(hostcrst_enter(crst, 0), S_OK); }
+ *     CHECK_MAIN(CHECK_TEST(enter_takes_a_free_section), CHECK_TEST(...))
+ *
+ * A program given arguments runs only the tests that they name.
+ */
+#ifndef CHECK_H
+#define CHECK_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long a thread waits for what another must do before the test is called stuck. Valgrind is slow: be generous. */
+#define CHECK_PATIENCE_SECONDS 30
+
+/* A check that fails is printed and the test goes on. Any thread may check. */
+#define CHECK(condition) check_that(!!(condition), __FILE__, __LINE__, #condition)
+/* Integers (handles, HRESULTs, enumerators), compared as 64 bits. */
+#define CHECK_EQ(actual, expected) \
+    check_equal((long long)(actual), (long long)(expected), __FILE__, __LINE__, #actual " == " #expected)
+#define CHECK_NE(actual, unexpected) \
+    check_different((long long)(actual), (long long)(unexpected), __FILE__, __LINE__, #actual " != " #unexpected)
+#define CHECK_STR_EQ(actual, expected) \
+    check_equal_text((actual), (expected), __FILE__, __LINE__, #actual " == " #expected)
+
+/* A check without which the rest of the test has no meaning, or would hang: ends the program when it fails. */
+#define REQUIRE(condition) \
+    do { \
+        if (!CHECK(condition)) { \
+            check_give_up(); \
+        } \
+    } while (0)
+#define REQUIRE_EQ(actual, expected) \
+    do { \
+        if (!CHECK_EQ(actual, expected)) { \
+            check_give_up(); \
+        } \
+    } while (0)
+
+/*
+ * Waits until a condition holds that no other thread can announce, such as "that task is blocked now". Ends the
+ * program when it does not become true.
+ */
+#define REQUIRE_SOON(condition) \
+    do { \
+        struct timespec check_deadline = check_deadline_from_now(); \
+        while (!(condition)) { \
+            if (check_passed(&check_deadline)) { \
+                check_that(0, __FILE__, __LINE__, "soon: " #condition); \
+                check_give_up(); \
+            } \
+            check_pause(); \
+        } \
+    } while (0)
+
+typedef struct check_test {
+    const char *name;
+    void (*body)(void);
+} check_test_t;
+
+#define CHECK_TEST(function) {#function, function}
+#define CHECK_MAIN(...) \
+    int main(int argument_count, char **arguments) \
+    { \
+        static const check_test_t tests[] = {__VA_ARGS__}; \
+        return check_run(tests, sizeof tests / sizeof tests[0], argument_count, arguments); \
+    }
+
+/* Failed checks of the whole program; threads add to it. */
+static int check_failures;
+
+static inline int check_failed_so_far(void)
+{
+    return __atomic_load_n(&check_failures, __ATOMIC_RELAXED);
+}
+
+__attribute__((format(printf, 3, 4)))
+static inline void check_fail(const char *file, int line, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    __atomic_add_fetch(&check_failures, 1, __ATOMIC_RELAXED);
+    printf("%s:%d: %s\n", file, line, text);
+}
+
+static inline void check_give_up(void)
+{
+    printf("giving up: the rest has no meaning after this\n");
+    fflush(stdout);
+    _exit(1);
+}
+
+static inline int check_that(int holds, const char *file, int line, const char *condition)
+{
+    if (!holds) {
+        check_fail(file, line, "does not hold: %s", condition);
+    }
+    return holds;
+}
+
+/* As decimal, and as the hexadecimal number in which HRESULTs and handles are known. */
+static inline void check_show(char text[64], long long value)
+{
+    int is_hresult = value < 0 && value >= -0x7FFFFFFFLL - 1;
+    unsigned long long bits = is_hresult ? (unsigned long long)value & 0xFFFFFFFFu : (unsigned long long)value;
+    snprintf(text, 64, "%lld (0x%llX)", value, bits);
+}
+
+static inline int check_equal(long long actual, long long expected, const char *file, int line, const char *condition)
+{
+    if (actual != expected) {
+        char seen[64], wanted[64];
+        check_show(seen, actual);
+        check_show(wanted, expected);
+        check_fail(file, line, "does not hold: %s\n    actual:   %s\n    expected: %s", condition, seen, wanted);
+    }
+    return actual == expected;
+}
+
+static inline int check_different(long long actual, long long unexpected, const char *file, int line,
+                                  const char *condition)
+{
+    if (actual == unexpected) {
+        char seen[64];
+        check_show(seen, actual);
+        check_fail(file, line, "does not hold: %s\n    both: %s", condition, seen);
+    }
+    return actual != unexpected;
+}
+
+static inline int check_equal_text(const char *actual, const char *expected, const char *file, int line,
+                                   const char *condition)
+{
+    int same = actual != NULL && expected != NULL && strcmp(actual, expected) == 0;
+    if (!same) {
+        check_fail(file, line, "does not hold: %s\n    actual:   %s\n    expected: %s", condition,
+                   actual != NULL ? actual : "(NULL)", expected != NULL ? expected : "(NULL)");
+    }
+    return same;
+}
+
+static inline int check_is_named(const char *name, int argument_count, char **arguments)
+{
+    for (int at = 1; at < argument_count; at++) {
+        if (strcmp(arguments[at], name) == 0) {
+            return 1;
+        }
+    }
+    return argument_count < 2;
+}
+
+/* 0 when at least one test ran and all that ran passed. */
+static inline int check_run(const check_test_t *tests, size_t count, int argument_count, char **arguments)
+{
+    int passed = 0;
+    int failed = 0;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (size_t at = 0; at < count; at++) {
+        if (!check_is_named(tests[at].name, argument_count, arguments)) {
+            continue;
+        }
+        int failures_before = check_failed_so_far();
+        printf("test %s\n", tests[at].name);
+        tests[at].body();
+        if (check_failed_so_far() == failures_before) {
+            passed++;
+        } else {
+            printf("FAILED %s\n", tests[at].name);
+            failed++;
+        }
+    }
+    printf("%d tests passed, %d failed\n", passed, failed);
+    return failed != 0 || passed == 0;
+}
+
+static inline struct timespec check_deadline_from_now(void)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += CHECK_PATIENCE_SECONDS;
+    return deadline;
+}
+
+static inline int check_passed(const struct timespec *deadline)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec > deadline->tv_sec || (now.tv_sec == deadline->tv_sec && now.tv_nsec >= deadline->tv_nsec);
+}
+
+static inline void check_pause(void)
+{
+    struct timespec millisecond = {0, 1000000};
+    nanosleep(&millisecond, NULL);
+}
+
+/* A thread: check_start(&thread, body, &what_it_works_on); ... check_join(&thread); */
+typedef struct check_thread {
+    pthread_t id;
+    void (*body)(void *argument);
+    void *argument;
+} check_thread_t;
+
+static inline void *check_thread_main(void *thread)
+{
+    check_thread_t *self = (check_thread_t *)thread;
+    self->body(self->argument);
+    return NULL;
+}
+
+static inline void check_start(check_thread_t *thread, void (*body)(void *), void *argument)
+{
+    thread->body = body;
+    thread->argument = argument;
+    REQUIRE_EQ(pthread_create(&thread->id, NULL, check_thread_main, thread), 0);
+}
+
+/* Ends the program if the thread does not end: a hang then names the place that waited. */
+#define check_join(thread) check_join_at((thread), __FILE__, __LINE__)
+
+static inline void check_join_at(check_thread_t *thread, const char *file, int line)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += CHECK_PATIENCE_SECONDS;
+    int result = pthread_timedjoin_np(thread->id, NULL, &deadline);
+    if (result != 0) {
+        check_fail(file, line, "the thread did not end: %s", strerror(result));
+        check_give_up();
+    }
+}
+
+/*
+ * A handshake: one thread announces steps, others wait until a step has been reached.
+ *
+ *     static check_steps_t steps = CHECK_STEPS_INIT;
+ *     thread A: ... check_reach(&steps, 1); check_await(&steps, 2); ...
+ *     thread B: check_await(&steps, 1); ... check_reach(&steps, 2);
+ *
+ * As a barrier of n threads: each calls check_arrive(&steps, n), and goes on when all have.
+ */
+typedef struct check_steps {
+    pthread_mutex_t mutex;
+    pthread_cond_t moved;
+    int reached;
+} check_steps_t;
+
+#define CHECK_STEPS_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+
+#define check_await(steps, step) check_await_at((steps), (step), __FILE__, __LINE__)
+
+static inline void check_await_at(check_steps_t *steps, int step, const char *file, int line)
+{
+    struct timespec deadline;
+    int result = 0;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += CHECK_PATIENCE_SECONDS;
+    pthread_mutex_lock(&steps->mutex);
+    while (steps->reached < step && result == 0) {
+        result = pthread_cond_timedwait(&steps->moved, &steps->mutex, &deadline);
+    }
+    int reached = steps->reached;
+    pthread_mutex_unlock(&steps->mutex);
+    if (reached < step) {
+        check_fail(file, line, "step %d was not reached, only %d: %s", step, reached, strerror(result));
+        check_give_up();
+    }
+}
+
+/* Steps only go up: reaching a step that is behind changes nothing. */
+static inline void check_reach(check_steps_t *steps, int step)
+{
+    pthread_mutex_lock(&steps->mutex);
+    if (steps->reached < step) {
+        steps->reached = step;
+    }
+    pthread_cond_broadcast(&steps->moved);
+    pthread_mutex_unlock(&steps->mutex);
+}
+
+/* May be used again and again by the same n threads. */
+#define check_arrive(steps, count) check_arrive_at((steps), (count), __FILE__, __LINE__)
+
+static inline void check_arrive_at(check_steps_t *steps, int count, const char *file, int line)
+{
+    pthread_mutex_lock(&steps->mutex);
+    steps->reached++;
+    int all_of_this_round = (steps->reached + count - 1) / count * count;
+    pthread_cond_broadcast(&steps->moved);
+    pthread_mutex_unlock(&steps->mutex);
+    check_await_at(steps, all_of_this_round, file, line);
+}
+
+#endif

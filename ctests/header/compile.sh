@@ -1,0 +1,96 @@
+#!/bin/sh
+# compile.sh <gcc|clang|mingw> <place> <include directory>: compiles hostcrst.h and a use of every constant, as
+# every standard, with warnings as errors.
+#
+# place: alone, twice, before_winpr, after_winpr, before_windows, after_windows. Beside another header two
+# compilations are made: one with all warnings and that header as a system header (its own warnings are not ours),
+# one with the compiler's default warnings (for mingw-w64, which is not free of those, only the one that matters) and
+# no system header, as a redefinition inside one is never reported.
+set -eu
+compiler=$1
+place=$2
+include=$3
+
+need() { # need <command> <Debian package>
+    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
+}
+
+directory_of() { # directory_of <header> <Debian package> <directory>...: the first of the directories that has it
+    header=$1 package=$2
+    shift 2
+    for directory; do
+        if [ -f "$directory/$header" ]; then
+            echo "$directory"
+            return
+        fi
+    done
+    echo "$header is missing: apt-get install $package" >&2
+    exit 1
+}
+
+case $compiler in
+gcc) need gcc gcc && need g++ g++ && c=gcc cxx=g++ ;;
+clang) need clang clang && c=clang cxx=clang++ ;;
+mingw) need clang clang && c="clang --target=x86_64-w64-mingw32" cxx="clang++ --target=x86_64-w64-mingw32" ;;
+*) echo "no compiler $compiler" >&2 && exit 2 ;;
+esac
+
+plain=
+ours='#include <hostcrst.h>'
+other=
+case $place in
+alone) text=$ours ;;
+twice) text="$ours
+$ours" ;;
+*_winpr)
+    other=$(directory_of winpr/windows.h libwinpr2-dev /usr/include/winpr3 /usr/include/winpr2)
+    theirs='#include <winpr/windows.h>
+#include <winpr/error.h>
+#include <winpr/synch.h>'
+    ;;
+*_windows)
+    other=$(directory_of windows.h mingw-w64-x86-64-dev /usr/x86_64-w64-mingw32/include)
+    theirs='#include <windows.h>
+#include <corerror.h>'
+    plain="-nostdlibinc -Wno-everything -Wmacro-redefined"
+    ;;
+*) echo "no place $place" >&2 && exit 2 ;;
+esac
+case $place in
+before_*) text="$ours
+$theirs" ;;
+after_*) text="$theirs
+$ours" ;;
+esac
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+{
+    echo "$text"
+    cat "$(dirname "$0")/constants.inc"
+} >"$work/use.c"
+cp "$work/use.c" "$work/use.cpp"
+
+compile() { # compile <standard> <option>...
+    standard=$1
+    shift
+    case $standard in
+    c++*) $cxx -std="$standard" -Werror -fsyntax-only "-I$include" "$@" "$work/use.cpp" ;;
+    *) $c -std="$standard" -Werror -fsyntax-only "-I$include" "$@" "$work/use.c" ;;
+    esac || { echo "as $standard with $compiler, $place" >&2; exit 1; }
+}
+
+for standard in c99 c11 c17 c++11 c++17 c++20; do
+    strict="-Wall -Wextra -Wpedantic -Wconversion -Wundef"
+    case $standard in
+    c++*) ;;
+    *) strict="$strict -Wstrict-prototypes" ;;
+    esac
+    # shellcheck disable=SC2086 # options, to be split
+    if [ -n "$other" ]; then
+        compile "$standard" $strict -isystem "$other"
+        compile "$standard" $plain "-I$other"
+    else
+        compile "$standard" $strict
+    fi
+done

@@ -1,0 +1,18 @@
+#!/bin/sh
+# exports.sh <nm> <library> <list>: the library gives exactly the listed names to those who link it.
+set -eu
+nm=$1
+library=$2
+list=$3
+case $library in
+*.a) symbols="$nm --extern-only --defined-only" ;;
+*) symbols="$nm --dynamic --defined-only" ;;
+esac
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+$symbols "$library" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort >"$work/exported"
+if ! diff -u "$list" "$work/exported"; then
+    echo "$library exports (+) something else than ctests/exports.txt lists (-)." >&2
+    echo "If the change is meant, write the list anew: ./dev header" >&2
+    exit 1
+fi

@@ -1,0 +1,143 @@
+#!/bin/bash
+# package.sh <test> <argument>...: one function below per test. $WORK is the test's own folder, made anew;
+# $CMAKE, $CC and $CXX are the tools of the build that the test belongs to; $SONAME is what the shared library has.
+set -eu -o pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+fail() {
+    echo "package: $*" >&2
+    exit 1
+}
+
+need() { # need <command> <Debian package>
+    command -v "$1" >/dev/null || fail "$1 is missing: apt-get install $2"
+}
+
+quietly() { # runs a command, whose output is shown only if it fails
+    "$@" >"$WORK/log" 2>&1 || {
+        cat "$WORK/log" >&2
+        fail "failed: $*"
+    }
+}
+
+library_directory() { # library_directory <prefix>
+    dirname "$(find "$1" -name libhostcrst.a)"
+}
+
+build_consumer() { # build_consumer <generator> <cmake option>...
+    [ "$1" != Ninja ] || need ninja ninja-build
+    [ "$1" != "Unix Makefiles" ] || need make make
+    quietly "$CMAKE" -S "$here/consumer" -B "$WORK/build" -G "$1" \
+        "-DCMAKE_C_COMPILER=$CC" "-DCMAKE_CXX_COMPILER=$CXX" "${@:2}"
+    quietly "$CMAKE" --build "$WORK/build"
+}
+
+# Runs each program of the consumer; the shared ones need the library by its SONAME, the static ones do not need it.
+check_consumer() { # check_consumer <kind that hostcrst::hostcrst is>
+    local kind language program needed
+    for kind in shared static hostcrst; do
+        for language in c cpp; do
+            program=$WORK/build/use_${kind}_$language
+            "$program" >/dev/null || fail "$program failed"
+            needed=$(readelf -d "$program" | sed -n 's/.*(NEEDED).*\[\(libhostcrst.*\)\].*/\1/p')
+            case ${kind/hostcrst/$1} in
+            shared) [ "$needed" = "$SONAME" ] || fail "$program needs '$needed', not $SONAME" ;;
+            static) [ -z "$needed" ] || fail "$program is static and needs $needed" ;;
+            esac
+        done
+    done
+}
+
+install() { # install <build folder> <prefix> <version>
+    rm -rf "$2"
+    quietly "$CMAKE" --install "$1" --prefix "$2"
+    local lib file
+    lib=$(library_directory "$2")
+    for file in libhostcrst.so "$SONAME"; do
+        [ "$(readlink "$lib/$file")" = "libhostcrst.so.$3" ] || fail "$file is no link to libhostcrst.so.$3"
+    done
+    [ -x "$lib/libhostcrst.so.$3" ] || fail "libhostcrst.so.$3 is missing or not executable"
+    readelf -d "$lib/libhostcrst.so" | grep -q "SONAME.*\[$SONAME\]" || fail "the SONAME is not $SONAME"
+    for file in include/hostcrst.h share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
+        [ -f "$2/$file" ] || fail "$file is not installed"
+    done
+}
+
+find_package() { # find_package <generator> <prefix>
+    build_consumer "$1" "-DCMAKE_PREFIX_PATH=$2"
+    check_consumer shared
+    rm -r "$WORK/build"
+    build_consumer "$1" "-DCMAKE_PREFIX_PATH=$2" -DBUILD_SHARED_LIBS=OFF
+    check_consumer static
+}
+
+moved() { # moved <prefix>
+    local moved="$WORK/moved prefix"
+    cp -a "$1" "$moved"
+    if grep -rIl --fixed-strings "$1" "$moved"; then
+        fail "these installed files name the prefix"
+    fi
+    build_consumer Ninja "-DCMAKE_PREFIX_PATH=$moved"
+    check_consumer shared
+    grep -q "hostcrst_DIR:PATH=$moved" "$WORK/build/CMakeCache.txt" || fail "the consumer found another hostcrst"
+}
+
+subdirectory() { # subdirectory <generator> <source tree> <cargo's folder>
+    local options=("-DHOSTCRST_SOURCE=$2" "-DHOSTCRST_CARGO_TARGET_DIR=$3")
+    build_consumer "$1" "${options[@]}" -DHOSTCRST_OFFLINE=ON
+    check_consumer shared
+    quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
+    [ ! -e "$WORK/prefix" ] || fail "the consumer's install also installs hostcrst"
+    [ ! -e "$WORK/build/hostcrst/ctests" ] || fail "the consumer also builds the tests of hostcrst"
+    build_consumer "$1" "${options[@]}" -DBUILD_SHARED_LIBS=OFF
+    check_consumer static
+}
+
+pkg_config() { # pkg_config <prefix>
+    need pkg-config pkg-config
+    local lib
+    lib=$(library_directory "$1")
+    export PKG_CONFIG_PATH=$lib/pkgconfig
+    # shellcheck disable=SC2046 # options, to be split
+    quietly "$CC" "$here/consumer/use.c" -o "$WORK/shared" $(pkg-config --cflags --libs hostcrst)
+    LD_LIBRARY_PATH=$lib "$WORK/shared" >/dev/null || fail "the shared program failed"
+    # shellcheck disable=SC2046
+    quietly "$CC" -static "$here/consumer/use.c" -o "$WORK/static" $(pkg-config --cflags --static --libs hostcrst)
+    "$WORK/static" >/dev/null || fail "the static program failed"
+    [ "$(pkg-config --modversion hostcrst)" = "$("$WORK/static")" ] || fail "hostcrst.pc has another version"
+    # All that a program linked with the archive needs is in Libs.private.
+    local libraries
+    libraries=$(pkg-config --static --libs-only-l hostcrst)
+    # shellcheck disable=SC2086
+    quietly "$CC" -nodefaultlibs "$here/consumer/use.c" -o "$WORK/nothing_else" \
+        "-I$1/include" "$lib/libhostcrst.a" ${libraries/-lhostcrst/} -lgcc
+}
+
+two_rust_archives() { # two_rust_archives <prefix>
+    local lib
+    lib=$(library_directory "$1")
+    quietly rustc --edition 2024 --crate-type staticlib -C panic=abort -o "$WORK/libother.a" "$here/other.rs"
+    quietly "$CC" "-I$1/include" "$here/two.c" -o "$WORK/two" \
+        -Wl,--whole-archive "$lib/libhostcrst.a" "$WORK/libother.a" -Wl,--no-whole-archive -lpthread -ldl -lm -lgcc_s
+    "$WORK/two" || fail "the program with two Rust libraries failed"
+}
+
+# The first C example of the README compiles without a warning and runs to a successful end.
+readme() { # readme <README.md> <prefix>
+    local lib
+    lib=$(library_directory "$2")
+    [ -f "$1" ] || fail "there is no $1"
+    awk '/^```c$/ { inside = 1; next } /^```/ && inside { exit } inside' "$1" >"$WORK/example.c"
+    [ -s "$WORK/example.c" ] || fail "README.md has no C example (a block that begins with \`\`\`c)"
+    quietly "$CC" -std=c99 -Wall -Wextra -Wpedantic -Werror -pthread \
+        "$WORK/example.c" -o "$WORK/example" "-I$2/include" "-L$lib" -lhostcrst
+    LD_LIBRARY_PATH=$lib "$WORK/example" >"$WORK/output" || {
+        cat "$WORK/output" >&2
+        fail "the example ended with $?"
+    }
+}
+
+need readelf binutils
+rm -rf "$WORK"
+mkdir -p "$WORK"
+"$@"

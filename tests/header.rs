@@ -1,0 +1,94 @@
+//! The checked-in header is the one that `src/ffi` gives, its constants are the library's own, and every exported
+//! function stands in it.
+
+use hostcrst::error::{Error, S_FALSE, S_OK};
+use std::{collections::BTreeSet, fs};
+
+const CHECKED_IN: &str = include_str!("../include/hostcrst.h");
+
+/// Exported for a caller that brings a declaration of its own: they stand in no header of this library.
+const WITHOUT_DECLARATION: &[&str] = &[];
+
+#[test]
+fn checked_in_header_is_fresh() {
+    let generated = fs::read_to_string(env!("HOSTCRST_GENERATED_HEADER")).unwrap();
+    let difference = CHECKED_IN.lines().zip(generated.lines()).enumerate().find(|(_, (old, new))| old != new);
+    assert!(
+        CHECKED_IN == generated,
+        "include/hostcrst.h is not what src/ffi gives (first difference: {difference:?}). To fix it, run\n\n    \
+         ./dev header\n\nand commit the result."
+    );
+}
+
+#[test]
+fn constants_have_the_values_the_library_returns() {
+    let expected = [
+        ("S_OK", S_OK),
+        ("S_FALSE", S_FALSE),
+        ("E_NOTIMPL", Error::NotImplemented.hresult()),
+        ("E_NOINTERFACE", Error::NoInterface.hresult()),
+        ("E_POINTER", Error::Pointer.hresult()),
+        ("E_FAIL", Error::Fail.hresult()),
+        ("E_HANDLE", Error::Handle.hresult()),
+        ("E_OUTOFMEMORY", Error::OutOfMemory.hresult()),
+        ("E_INVALIDARG", Error::InvalidArgument.hresult()),
+        ("HOST_E_DEADLOCK", Error::Deadlock.hresult()),
+        ("HOST_E_INTERRUPTED", Error::Interrupted.hresult()),
+        ("HOST_E_INVALIDOPERATION", Error::InvalidOperation.hresult()),
+        ("HOST_E_CLRNOTAVAILABLE", Error::NotAvailable.hresult()),
+        ("HOST_E_TIMEOUT", Error::Timeout.hresult()),
+        ("HOST_E_NOT_OWNER", Error::NotOwner.hresult()),
+        ("HOST_E_ABANDONED", Error::Abandoned.hresult()),
+        ("WAIT_MSGPUMP", 1),
+        ("WAIT_ALERTABLE", 2),
+        ("WAIT_NOTINDEADLOCK", 4),
+    ];
+    let declared: Vec<(&str, i32)> = CHECKED_IN.lines().filter_map(constant).collect();
+    assert_eq!(declared, expected);
+    for (name, _) in expected {
+        assert!(CHECKED_IN.contains(&format!("#ifndef {name}\n")), "{name} has no #ifndef of its own");
+    }
+}
+
+#[test]
+fn version_macros_are_the_version_of_the_crate() {
+    for (name, value) in [
+        ("MAJOR", env!("CARGO_PKG_VERSION_MAJOR").to_owned()),
+        ("MINOR", env!("CARGO_PKG_VERSION_MINOR").to_owned()),
+        ("PATCH", env!("CARGO_PKG_VERSION_PATCH").to_owned()),
+        ("STRING", format!("{:?}", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let line = format!("\n#define HOSTCRST_VERSION_{name} {value}\n");
+        assert!(CHECKED_IN.contains(&line), "not in the header: {line}");
+    }
+}
+
+#[test]
+fn header_declares_exactly_the_exported_functions() {
+    let exported: BTreeSet<&str> = include_str!("../ctests/exports.txt")
+        .lines()
+        .filter(|name| !WITHOUT_DECLARATION.contains(name))
+        .collect();
+    let declared: BTreeSet<&str> = CHECKED_IN.lines().filter_map(function).collect();
+    assert_eq!(declared, exported);
+}
+
+/// `HOSTCRST_CONSTANT_(NAME, 4);` or `HOSTCRST_FAILURE_(NAME, 0x80004005);`
+fn constant(line: &str) -> Option<(&str, i32)> {
+    let (name, value) =
+        line.strip_prefix("HOSTCRST_")?.strip_suffix(");")?.split_once('(')?.1.split_once(", ")?;
+    let value = match value.strip_prefix("0x") {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).unwrap() as i32,
+        None => value.parse().unwrap(),
+    };
+    Some((name, value))
+}
+
+/// `int32_t hostcrst_leave(hostcrst_t crst);`, of which the rest may stand on later lines.
+fn function(line: &str) -> Option<&str> {
+    let before = line.split_once('(')?.0;
+    let name = before.rsplit([' ', '*']).next()?;
+    let declaration =
+        line.starts_with(|first: char| first.is_ascii_lowercase()) && !before.contains("define");
+    (declaration && name.starts_with("host")).then_some(name)
+}
