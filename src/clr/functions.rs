@@ -1,0 +1,102 @@
+//! From a FunctionID to a name, without ever handing the FunctionID back to the CLR.
+//!
+//! A FunctionID is an address inside the CLR, and every method of ICorProfilerInfo that takes one follows it
+//! unchecked. Transition callbacks have carried FunctionIDs that were no function's (dotnet/runtime 120151): looking
+//! such a one up crashes the process. So it is looked up the other way round: the CLR is asked for the FunctionID
+//! of every method of every loaded module, which it knows from module and token, and the answers are compared with
+//! the number at hand. Equality proves that the number is, at this moment, the FunctionID of that method; module
+//! and token then lead to the names. A number that is nobody's FunctionID has only been compared.
+//!
+//! Not found this way, and so shown as numbers: methods of generic classes (the CLR gives no FunctionID for their
+//! tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may give its
+//! FunctionIDs to other methods, which are then shown under the old name.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::info::{Info, Metadata};
+use super::text::Text;
+use crate::task::Origin;
+use crate::targets;
+
+/// Room for the names of a layer's target.
+const TARGET_BYTES: usize = 200;
+/// Classes nested deeper than this are named from the inside out and cut.
+const NESTING: usize = 8;
+
+/// FunctionIDs that were looked for and not found, so that each costs one search; a slot remembers its latest.
+static REJECTED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+/// Searches that found nothing. A search costs about a millisecond, so a process that keeps producing new
+/// unknown numbers must not pay for each.
+static FRUITLESS: AtomicU32 = AtomicU32::new(0);
+const MAX_FRUITLESS: u32 = 1000;
+
+/// Whether `function` is the FunctionID of a method. At first sight its name is looked for and kept.
+#[inline]
+pub(crate) fn verify(info: Option<Info>, function: u64) -> bool {
+    targets::known(Origin::ClrFunction, function) || info.is_some_and(|info| find_and_name(info, function))
+}
+
+#[cold]
+fn find_and_name(info: Info, function: u64) -> bool {
+    let rejected = &REJECTED[(function >> 3) as u8 as usize];
+    if function == 0
+        || rejected.load(Ordering::Relaxed) == function
+        || FRUITLESS.load(Ordering::Relaxed) >= MAX_FRUITLESS
+    {
+        return false;
+    }
+    let Some(modules) = info.modules() else { return false };
+    match modules.into_iter().find_map(|module| find_in(info, module, function)) {
+        Some((metadata, method)) => {
+            targets::intern(Origin::ClrFunction, function, name(&metadata, method).bytes());
+            true
+        }
+        None => {
+            FRUITLESS.fetch_add(1, Ordering::Relaxed);
+            rejected.store(function, Ordering::Relaxed);
+            false
+        }
+    }
+}
+
+/// The method of a module whose FunctionID is `function`.
+fn find_in(info: Info, module: usize, function: u64) -> Option<(Metadata, u32)> {
+    let metadata = info.metadata(module)?;
+    let method = metadata.methods().find(|&method| info.function(module, method) == Some(function))?;
+    Some((metadata, method))
+}
+
+/// `Namespace.Class.Method`, and for a P/Invoke `library!entry (Namespace.Class.Method)`.
+fn name(metadata: &Metadata, method: u32) -> Text<TARGET_BYTES> {
+    let mut text = Text::new();
+    match metadata.import(method) {
+        Some((library, entry)) => {
+            text.push_utf16(library.units());
+            text.push("!");
+            text.push_utf16(entry.units());
+            text.push(" (");
+            push_managed_name(&mut text, metadata, method);
+            text.push(")");
+        }
+        None => push_managed_name(&mut text, metadata, method),
+    }
+    text
+}
+
+fn push_managed_name(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, method: u32) {
+    let Some((name, class)) = metadata.method(method) else { return };
+    push_class(text, metadata, class, NESTING);
+    text.push(".");
+    text.push_utf16(name.units());
+}
+
+/// `Namespace.Outer+Inner`.
+fn push_class(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, class: u32, nesting: usize) {
+    if let (Some(outer), Some(left)) = (metadata.enclosing_class(class), nesting.checked_sub(1)) {
+        push_class(text, metadata, outer, left);
+        text.push("+");
+    }
+    if let Some(name) = metadata.class(class) {
+        text.push_utf16(name.units());
+    }
+}
