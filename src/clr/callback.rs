@@ -20,6 +20,7 @@ use super::functions;
 use super::info::Info;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
+use crate::registry::REGISTRY;
 use crate::sys::preserving_errno;
 use crate::task::{self, Anomaly, LayerKind, Origin, TaskRef};
 use crate::{report, runtime};
@@ -138,7 +139,7 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     INFO.store(raw, Ordering::Release);
     if info.set_event_mask(EVENTS) < 0 {
         INFO.store(null_mut(), Ordering::Release);
-        runtime::stop()?;
+        let _ = runtime::stop();
         return Err(Error::Fail);
     }
     Ok(())
@@ -150,11 +151,16 @@ extern "C" fn shutdown(_this: *mut c_void) -> i32 {
         if !INFO.swap(null_mut(), Ordering::AcqRel).is_null() {
             report::at_exit();
         }
-        hresult(runtime::stop())
+        hresult(runtime::stop().map(drop))
     })
 }
 
-extern "C" fn initialize_for_attach(_this: *mut c_void, _info: *mut c_void, _data: *mut c_void, _size: u32) -> i32 {
+extern "C" fn initialize_for_attach(
+    _this: *mut c_void,
+    _info: *mut c_void,
+    _data: *mut c_void,
+    _size: u32,
+) -> i32 {
     NOT_ATTACHABLE
 }
 
@@ -168,7 +174,12 @@ extern "C" fn thread_assigned_to_os_thread(_this: *mut c_void, thread: usize, os
     S_OK
 }
 
-unsafe extern "C" fn thread_name_changed(_this: *mut c_void, thread: usize, length: u32, name: *const u16) -> i32 {
+unsafe extern "C" fn thread_name_changed(
+    _this: *mut c_void,
+    thread: usize,
+    length: u32,
+    name: *const u16,
+) -> i32 {
     let name = if name.is_null() {
         &[]
     } else {
@@ -207,15 +218,22 @@ fn call(kind: LayerKind, function: u64) {
     if !verified && function != 0 {
         task.count_anomaly(Anomaly::UnknownFunction);
     }
-    apply(task, Crossing { kind, function, step: Step::Call { verified } });
     task.set_last_return(0);
+    // A push that fails for want of memory, or of a running runtime, leaves a return that will find no layer.
+    if task.push(kind, Origin::ClrFunction, function) == Err(Error::InvalidOperation) {
+        resynchronise(task, Crossing { kind, function, step: Step::Call { verified } }, false);
+    }
 }
 
 #[inline]
 fn ret(kind: LayerKind, function: u64) {
     let Ok(task) = task::current() else { return };
-    apply(task, Crossing { kind, function, step: Step::Return });
-    task.set_last_return(return_mark(kind, function));
+    let mark = return_mark(kind, function);
+    let top = task.depth().checked_sub(1).and_then(|top| task.layer(top));
+    if !top.is_some_and(|top| top.kind == kind && top.target == function && task.pop(kind).is_ok()) {
+        resynchronise(task, Crossing { kind, function, step: Step::Return }, task.last_return() == mark);
+    }
+    task.set_last_return(mark);
 }
 
 /// Two returns have the same mark when they are the same callback; no return has the mark 0.
@@ -223,17 +241,20 @@ fn return_mark(kind: LayerKind, function: u64) -> u64 {
     function << 2 | kind as u64
 }
 
-/// A push that fails (no memory, or the runtime is stopping) leaves the layers as they are; its return will find
-/// no layer and be counted.
-#[inline]
-fn apply(task: TaskRef, crossing: Crossing) {
-    let mark = || task.last_return() == return_mark(crossing.kind, crossing.function);
-    let depth = task.depth();
-    let decision = decide(depth, |index| task.layer(index), crossing, mark);
-    if decision.keep < depth {
-        task.truncate(decision.keep);
+/// Makes the best of a callback that does not fit the layers there are.
+#[cold]
+fn resynchronise(task: TaskRef, crossing: Crossing, repeated: bool) {
+    // Callbacks go on while the runtime is stopped: nothing is wrong with them, they are not for us.
+    if !REGISTRY.runtime.is_running() {
+        return;
     }
+    let decision = decide(task.depth(), |index| task.layer(index), crossing, repeated);
+    task.truncate(decision.keep);
     if decision.push {
+        // With no layers left, where the task once began says nothing about where it is now.
+        if task.depth() == 0 {
+            task.layers.prepare();
+        }
         let _ = task.push(crossing.kind, Origin::ClrFunction, crossing.function);
     }
     if let Some(anomaly) = decision.anomaly {
@@ -244,6 +265,7 @@ fn apply(task: TaskRef, crossing: Crossing) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clr::com::method;
 
     /// Asks as a caller of COM does, through the object's vtable.
     fn ask(iid: *const Guid, out: *mut *mut c_void) -> i32 {
@@ -310,6 +332,10 @@ mod tests {
 
     #[test]
     fn attaching_to_a_running_process_is_refused() {
-        assert_eq!(initialize_for_attach(this(), null_mut(), null_mut(), 0), NOT_ATTACHABLE);
+        type InitializeForAttach = extern "C" fn(*mut c_void, *mut c_void, *mut c_void, u32) -> i32;
+        // SAFETY: the first method that ICorProfilerCallback3 adds is InitializeForAttach.
+        let attach: InitializeForAttach =
+            unsafe { method(this(), UNKNOWN_METHODS + METHODS[..2].iter().sum::<usize>()) };
+        assert_eq!(attach(this(), null_mut(), null_mut(), 0), NOT_ATTACHABLE);
     }
 }

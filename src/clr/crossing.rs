@@ -34,14 +34,13 @@ pub(crate) struct Decision {
     pub(crate) times: usize,
 }
 
-/// Chooses a reading. `layer` shows the task's layers, 0 the outermost; `repeated` says that this very callback
-/// was also the last one the task had.
-#[inline]
+/// Chooses a reading. `layer` shows the task's layers, 0 the outermost; `repeated` says that this very return was
+/// also the callback before it.
 pub(crate) fn decide(
     depth: usize,
     layer: impl Fn(usize) -> Option<Layer>,
     crossing: Crossing,
-    repeated: impl Fn() -> bool,
+    repeated: bool,
 ) -> Decision {
     let at = |index| layer(index).filter(|layer: &Layer| layer.kind == crossing.kind);
     let top = depth.checked_sub(1).and_then(at);
@@ -51,16 +50,18 @@ pub(crate) fn decide(
         (Step::Return, Some(top)) if top.target == crossing.function => {
             Decision { keep: depth.saturating_sub(1), push: false, anomaly: None, times: 0 }
         }
-        (Step::Return, _) => {
-            return_out_of_order(depth, |index| at(index).map(|layer| layer.target), crossing.function, repeated())
-        }
+        (Step::Return, _) => return_out_of_order(
+            depth,
+            |index| at(index).map(|layer| layer.target),
+            crossing.function,
+            repeated,
+        ),
     }
 }
 
 /// Two calls of one kind in a row. The same function again is a doubled callback. Another function means that
 /// the first call has ended unseen, unless the new FunctionID is no method's: then it is the new one that never
 /// happened.
-#[cold]
 fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> Decision {
     if top.target == function || !verified {
         Decision { keep: depth, push: false, anomaly: Some(Anomaly::RepeatedPush), times: 1 }
@@ -72,14 +73,14 @@ fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> De
 /// A return that is not the top layer's. If it repeats the callback before it, it is doubled: two returns of one
 /// kind are never neighbours, as the kinds alternate. Otherwise it is looked for further out, and the layers
 /// inside it have ended unseen. If it is nowhere, its call was never seen.
-#[cold]
 fn return_out_of_order(
     depth: usize,
     target_at: impl Fn(usize) -> Option<u64>,
     function: u64,
     repeated: bool,
 ) -> Decision {
-    let found = if repeated { None } else { (0..depth).rev().find(|&index| target_at(index) == Some(function)) };
+    let found =
+        if repeated { None } else { (0..depth).rev().find(|&index| target_at(index) == Some(function)) };
     match found {
         Some(index) => {
             let times = depth.saturating_sub(index).saturating_sub(1);
@@ -109,9 +110,10 @@ mod tests {
         fn apply(&mut self, kind: LayerKind, function: u64, step: Step) {
             let repeated = self.last == Some((kind, function));
             let crossing = Crossing { kind, function, step };
-            let decision = decide(self.layers.len(), |i| self.layers.get(i).copied(), crossing, || repeated);
+            let decision = decide(self.layers.len(), |i| self.layers.get(i).copied(), crossing, repeated);
             self.last = (step == Step::Return).then_some((kind, function));
-            self.anomalies.extend(decision.anomaly.iter().flat_map(|&one| std::iter::repeat_n(one, decision.times)));
+            self.anomalies
+                .extend(decision.anomaly.iter().flat_map(|&one| std::iter::repeat_n(one, decision.times)));
             self.layers.truncate(decision.keep);
             if decision.push {
                 self.layers.push(Layer { kind, origin: Origin::ClrFunction, target: function });

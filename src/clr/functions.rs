@@ -15,8 +15,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::info::{Info, Metadata};
 use super::text::Text;
-use crate::task::Origin;
 use crate::targets;
+use crate::task::Origin;
 
 /// Room for the names of a layer's target.
 const TARGET_BYTES: usize = 200;
@@ -25,7 +25,7 @@ const NESTING: usize = 8;
 
 /// FunctionIDs that were looked for and not found, so that each costs one search; a slot remembers its latest.
 static REJECTED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
-/// Searches that found nothing. A search costs about a millisecond, so a process that keeps producing new
+/// Searches that found nothing. A search costs a quarter of a millisecond, so a process that keeps producing new
 /// unknown numbers must not pay for each.
 static FRUITLESS: AtomicU32 = AtomicU32::new(0);
 const MAX_FRUITLESS: u32 = 1000;
@@ -98,5 +98,48 @@ fn push_class(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, class: u32, ne
     }
     if let Some(name) = metadata.class(class) {
         text.push_utf16(name.units());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clr::fake;
+
+    fn name_of(function: u64) -> std::string::String {
+        let found = fake::info()
+            .modules()
+            .into_iter()
+            .flatten()
+            .find_map(|module| find_in(fake::info(), module, function));
+        let (metadata, method) = found.expect("a method");
+        std::string::String::from_utf8(name(&metadata, method).bytes().to_vec()).unwrap()
+    }
+
+    /// One test, since the fake CLR and the searches are counted for the whole process.
+    #[test]
+    fn a_function_is_found_by_comparison_alone_and_named_and_a_wrong_number_is_searched_for_once() {
+        assert_eq!(name_of(fake::RUN), "Space.Outer+Inner.Run");
+        assert_eq!(name_of(fake::OPEN), "files!files_open (Space.Outer.Open)");
+
+        let searches = || fake::SEARCHES.load(Ordering::Relaxed);
+        // Unaligned, in the first page, non-canonical, next to a real one: whatever follows one of them is lost.
+        for wrong in [1, 8, fake::RUN + 1, fake::OPEN - 8, 0xDEAD_0000_0000_0000, u64::MAX] {
+            let before = searches();
+            assert!(!verify(Some(fake::info()), wrong), "{wrong:#x}");
+            assert_eq!(searches(), before + 1, "{wrong:#x}");
+            assert!(!verify(Some(fake::info()), wrong), "{wrong:#x} again");
+            assert_eq!(searches(), before + 1, "{wrong:#x} again");
+        }
+        let before = searches();
+        assert!(!verify(Some(fake::info()), 0));
+        assert_eq!(searches(), before, "0 names no function: nothing to search for");
+
+        assert!(!verify(None, fake::OPEN), "nothing can be verified without a CLR");
+        assert!(verify(Some(fake::info()), fake::OPEN));
+        let before = searches();
+        assert!(verify(Some(fake::info()), fake::OPEN));
+        assert!(verify(None, fake::OPEN), "known from the first time");
+        assert_eq!(searches(), before);
     }
 }

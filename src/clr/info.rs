@@ -20,7 +20,7 @@ const READ: u32 = 0;
 
 /// Calls a method by slot and signature; the result is its HRESULT.
 macro_rules! call {
-    ($object:expr, $slot:expr, fn($($type:ty),*), $($argument:expr),*) => {{
+    ($object:expr, $slot:expr, fn($($type:ty),* $(,)?) $(, $argument:expr)* $(,)?) => {{
         let object: *mut c_void = $object;
         // SAFETY: the object is live and of the interface whose methods these are, so it has this slot with this
         // signature, in the C ABI; every out parameter points to a local.
@@ -188,7 +188,7 @@ impl Metadata {
                     *mut *const u8,
                     *mut u32,
                     *mut u32,
-                    *mut u32
+                    *mut u32,
                 ),
                 method,
                 &mut class,
@@ -246,15 +246,7 @@ impl Metadata {
             )
         })?;
         let library = WideName::read(|buffer, units, length| {
-            call!(
-                self.0.as_ptr(),
-                39,
-                fn(u32, *mut u16, u32, *mut u32),
-                library,
-                buffer,
-                units,
-                length
-            )
+            call!(self.0.as_ptr(), 39, fn(u32, *mut u16, u32, *mut u32), library, buffer, units, length)
         })?;
         Some((library, entry))
     }

@@ -14,6 +14,8 @@
 mod callback;
 mod com;
 mod crossing;
+#[cfg(test)]
+mod fake;
 mod functions;
 mod info;
 mod text;
@@ -46,7 +48,11 @@ static FACTORY_METHODS: Vtable<5> = Vtable([
 /// # Safety
 /// `iid` and `out` are null or valid.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn DllGetClassObject(_class: *const Guid, iid: *const Guid, out: *mut *mut c_void) -> i32 {
+pub unsafe extern "C" fn DllGetClassObject(
+    _class: *const Guid,
+    iid: *const Guid,
+    out: *mut *mut c_void,
+) -> i32 {
     // SAFETY: the same contract.
     hresult(unsafe { FACTORY.answer(&[IID_UNKNOWN, IID_CLASS_FACTORY], iid, out) })
 }
@@ -115,7 +121,10 @@ mod tests {
         assert_eq!(unsafe { create(factory, factory, &IID_UNKNOWN, &mut out) }, NO_AGGREGATION);
         assert!(out.is_null());
         // SAFETY: valid pointers.
-        assert_eq!(unsafe { create(factory, null_mut(), &IID_CLASS_FACTORY, &mut out) }, Error::NoInterface.hresult());
+        assert_eq!(
+            unsafe { create(factory, null_mut(), &IID_CLASS_FACTORY, &mut out) },
+            Error::NoInterface.hresult()
+        );
         assert!(out.is_null());
         assert_eq!(release(factory), 0);
     }

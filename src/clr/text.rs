@@ -59,7 +59,10 @@ mod tests {
     #[test]
     fn utf16_becomes_utf8() {
         assert_eq!(Text::<32>::from_utf16(&utf16("Größe 🙂")).bytes(), "Größe 🙂".as_bytes());
-        assert_eq!(Text::<32>::from_utf16(&[b'a' as u16, 0xD800, b'b' as u16]).bytes(), "a\u{FFFD}b".as_bytes());
+        assert_eq!(
+            Text::<32>::from_utf16(&[b'a' as u16, 0xD800, b'b' as u16]).bytes(),
+            "a\u{FFFD}b".as_bytes()
+        );
         assert_eq!(Text::<32>::from_utf16(&[b'a' as u16, 0, b'b' as u16]).bytes(), b"a");
     }
 

@@ -32,7 +32,9 @@ unsafe impl Sync for WaitingNames {}
 /// A slot whose thread is 0 is free: no ThreadID is 0.
 static WAITING: WaitingNames = WaitingNames {
     mutex: Mutex::new(),
-    names: core::cell::UnsafeCell::new([const { WaitingName { thread: 0, name: Text::new() } }; WAITING_NAMES]),
+    names: core::cell::UnsafeCell::new(
+        [const { WaitingName { thread: 0, name: Text::new() } }; WAITING_NAMES],
+    ),
 };
 
 impl WaitingNames {
