@@ -215,7 +215,7 @@ fn call(kind: LayerKind, function: u64) {
     threads::tie_current(task, info);
     let verified = functions::verify(info, function);
     // 0 is how the CLR says that there is no function to name: nothing is wrong with it.
-    if !verified && function != 0 {
+    if !verified && function != 0 && info.is_some() {
         task.count_anomaly(Anomaly::UnknownFunction);
     }
     task.set_last_return(0);

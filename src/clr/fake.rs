@@ -202,7 +202,6 @@ unsafe extern "C" fn get_type_def_props(
     unsafe { give(name, buffer, units, length) }
 }
 
-#[expect(clippy::too_many_arguments)]
 unsafe extern "C" fn get_method_props(
     _: *mut c_void,
     method: u32,

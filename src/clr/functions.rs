@@ -23,8 +23,31 @@ const TARGET_BYTES: usize = 200;
 /// Classes nested deeper than this are named from the inside out and cut.
 const NESTING: usize = 8;
 
-/// FunctionIDs that were looked for and not found, so that each costs one search; a slot remembers its latest.
-static REJECTED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+/// A short memory for FunctionIDs, so that each costs one search; a slot remembers its latest.
+struct Recent([AtomicU64; 256]);
+
+impl Recent {
+    const fn new() -> Recent {
+        Recent([const { AtomicU64::new(0) }; 256])
+    }
+
+    fn slot(&self, function: u64) -> &AtomicU64 {
+        &self.0[(function >> 3) as u8 as usize]
+    }
+
+    fn has(&self, function: u64) -> bool {
+        self.slot(function).load(Ordering::Relaxed) == function
+    }
+
+    fn remember(&self, function: u64) {
+        self.slot(function).store(function, Ordering::Relaxed);
+    }
+}
+
+/// Numbers that are no method's FunctionID.
+static REJECTED: Recent = Recent::new();
+/// FunctionIDs that are a method's, whose name found no room.
+static NAMELESS: Recent = Recent::new();
 /// Searches that found nothing. A search costs a quarter of a millisecond, so a process that keeps producing new
 /// unknown numbers must not pay for each.
 static FRUITLESS: AtomicU32 = AtomicU32::new(0);
@@ -38,22 +61,27 @@ pub(crate) fn verify(info: Option<Info>, function: u64) -> bool {
 
 #[cold]
 fn find_and_name(info: Info, function: u64) -> bool {
-    let rejected = &REJECTED[(function >> 3) as u8 as usize];
-    if function == 0
-        || rejected.load(Ordering::Relaxed) == function
-        || FRUITLESS.load(Ordering::Relaxed) >= MAX_FRUITLESS
-    {
+    if function == 0 || REJECTED.has(function) {
+        return false;
+    }
+    if NAMELESS.has(function) {
+        return true;
+    }
+    if FRUITLESS.load(Ordering::Relaxed) >= MAX_FRUITLESS {
         return false;
     }
     let Some(modules) = info.modules() else { return false };
     match modules.into_iter().find_map(|module| find_in(info, module, function)) {
         Some((metadata, method)) => {
             targets::intern(Origin::ClrFunction, function, name(&metadata, method).bytes());
+            if !targets::known(Origin::ClrFunction, function) {
+                NAMELESS.remember(function);
+            }
             true
         }
         None => {
             FRUITLESS.fetch_add(1, Ordering::Relaxed);
-            rejected.store(function, Ordering::Relaxed);
+            REJECTED.remember(function);
             false
         }
     }

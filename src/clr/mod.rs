@@ -121,10 +121,8 @@ mod tests {
         assert_eq!(unsafe { create(factory, factory, &IID_UNKNOWN, &mut out) }, NO_AGGREGATION);
         assert!(out.is_null());
         // SAFETY: valid pointers.
-        assert_eq!(
-            unsafe { create(factory, null_mut(), &IID_CLASS_FACTORY, &mut out) },
-            Error::NoInterface.hresult()
-        );
+        let code = unsafe { create(factory, null_mut(), &IID_CLASS_FACTORY, &mut out) };
+        assert_eq!(code, Error::NoInterface.hresult());
         assert!(out.is_null());
         assert_eq!(release(factory), 0);
     }
