@@ -25,6 +25,7 @@
 #[cfg(any(test, not(feature = "capi")))]
 extern crate std;
 
+pub mod clr;
 pub mod error;
 pub mod ffi;
 

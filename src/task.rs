@@ -43,6 +43,8 @@ pub(crate) struct Task {
     alert: AtomicU64,
     /// The CLR's id of the managed thread, 0 if none.
     clr_thread: AtomicU64,
+    /// What the CLR's callbacks remember between two of them; own thread only.
+    last_return: AtomicU64,
     /// Sections it owns.
     owned: AtomicU32,
     thread_id: AtomicU32,
@@ -176,6 +178,7 @@ impl TaskRef {
         self.wait.prepare();
         self.alert.store(0, Ordering::Relaxed);
         self.clr_thread.store(0, Ordering::Relaxed);
+        self.last_return.store(0, Ordering::Relaxed);
         self.owned.store(0, Ordering::Relaxed);
         self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         for anomaly in &self.anomalies {
@@ -293,6 +296,14 @@ impl Task {
 
     pub(crate) fn anomalies(&self) -> [u32; ANOMALIES] {
         core::array::from_fn(|kind| self.anomalies[kind].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn last_return(&self) -> u64 {
+        self.last_return.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_last_return(&self, mark: u64) {
+        self.last_return.store(mark, Ordering::Relaxed);
     }
 
     pub(crate) fn set_clr_thread(&self, thread: u64) {
