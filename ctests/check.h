@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a thread waits for what another must do before the test is called stuck. Valgrind is slow: be generous. */
+/* How long a thread waits for what another must do before the test is called stuck; enough for valgrind. */
 #define CHECK_PATIENCE_SECONDS 30
 
 /* A check that fails is printed and the test goes on. Any thread may check. */
@@ -121,7 +121,8 @@ static inline void check_show(char text[64], long long value)
     snprintf(text, 64, "%lld (0x%llX)", value, bits);
 }
 
-static inline int check_equal(long long actual, long long expected, const char *file, int line, const char *condition)
+static inline int check_equal(long long actual, long long expected, const char *file, int line,
+                              const char *condition)
 {
     if (actual != expected) {
         char seen[64], wanted[64];
