@@ -146,18 +146,791 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #undef HOSTCRST_CONSTANT_
 #undef HOSTCRST_FAILURE_
 
+/**
+ * host_runtime_state: host_runtime_start was never called.
+ */
+#define HOST_RUNTIME_NOT_LOADED 0
+
+/**
+ * host_runtime_state: available.
+ */
+#define HOST_RUNTIME_RUNNING 1
+
+/**
+ * host_runtime_state: not available until started again.
+ */
+#define HOST_RUNTIME_STOPPED 2
+
+/**
+ * host_runtime_state: not available for the life of the process.
+ */
+#define HOST_RUNTIME_FAILED 3
+
+/**
+ * hostcrst_info: nobody owns the section.
+ */
+#define HOSTCRST_FREE 0
+
+/**
+ * hostcrst_info: a task owns the section.
+ */
+#define HOSTCRST_OWNED 1
+
+/**
+ * hostcrst_info: the owner's thread ended without leaving; see hostcrst_recover.
+ */
+#define HOSTCRST_ABANDONED 2
+
+/**
+ * A time limit that never passes, for hostcrst_enter_timeout.
+ */
+#define HOSTCRST_INFINITE 4294967295
+
+/**
+ * host_task_info: the task has made no transition.
+ */
+#define HOST_TASK_UNKNOWN 0
+
+/**
+ * host_task_info: the task runs managed code.
+ */
+#define HOST_TASK_MANAGED 1
+
+/**
+ * host_task_info: the task runs native code.
+ */
+#define HOST_TASK_UNMANAGED 2
+
+/**
+ * host_layer_t: managed code called native code.
+ */
+#define HOST_LAYER_LEAVE 1
+
+/**
+ * host_layer_t: native code called managed code.
+ */
+#define HOST_LAYER_REVERSE_ENTER 2
+
+/**
+ * host_report: text for people.
+ */
+#define HOST_REPORT_TEXT 0
+
+/**
+ * host_report: JSON.
+ */
+#define HOST_REPORT_JSON 1
+
+/**
+ * host_report: Graphviz DOT.
+ */
+#define HOST_REPORT_DOT 2
+
+/**
+ * A critical section: an opaque handle. 0 is never one. A handle that was destroyed is never valid again.
+ */
+typedef uint64_t hostcrst_t;
+
+/**
+ * What hostcrst_info tells.
+ */
+typedef struct {
+    /**
+     * Set by the caller to sizeof(hostcrst_info_t), so that the struct can grow.
+     */
+    uint32_t size;
+    /**
+     * HOSTCRST_FREE, HOSTCRST_OWNED or HOSTCRST_ABANDONED.
+     */
+    uint32_t state;
+    /**
+     * The task that owns the section (a host_task_t), or 0.
+     */
+    uint64_t owner;
+    /**
+     * How often the owner has entered and not yet left; 0 if the section is not owned.
+     */
+    uint32_t recursion;
+    /**
+     * How many tasks wait in the section's queue.
+     */
+    uint32_t waiters;
+    /**
+     * As set; 0 if none was set or the process has one processor.
+     */
+    uint32_t spin_count;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * How many entries had to wait since the section was created.
+     */
+    uint64_t contended;
+} hostcrst_info_t;
+
+/**
+ * A task: an opaque handle. Stale once its thread has ended; never equal to a section's handle.
+ */
+typedef uint64_t host_task_t;
+
+/**
+ * What host_task_info tells.
+ */
+typedef struct {
+    /**
+     * Set by the caller to sizeof(host_task_info_t), so that the struct can grow.
+     */
+    uint32_t size;
+    /**
+     * HOST_TASK_UNKNOWN, HOST_TASK_MANAGED or HOST_TASK_UNMANAGED.
+     */
+    uint32_t mode;
+    /**
+     * The operating system's id of the task's thread.
+     */
+    uint32_t thread_id;
+    /**
+     * How many sections the task owns.
+     */
+    uint32_t owned;
+    /**
+     * How many layers are open.
+     */
+    uint64_t depth;
+    /**
+     * The section the task waits for (a hostcrst_t), or 0.
+     */
+    uint64_t waiting_for;
+} host_task_info_t;
+
+/**
+ * One open crossing between managed and native code.
+ */
+typedef struct {
+    /**
+     * HOST_LAYER_LEAVE or HOST_LAYER_REVERSE_ENTER.
+     */
+    uint32_t kind;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * What was given to host_leave_runtime; 0 for HOST_LAYER_REVERSE_ENTER. Where the CLR drives the library: its id
+     * of the function.
+     */
+    size_t target;
+} host_layer_t;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
 /* ====================================================================================================
- * shims
+ * The runtime: whether anything works at all.
  * ==================================================================================================== */
 
 /**
- * A version.
+ * Makes the runtime available.
+ *
+ * Until then every function answers HOST_E_CLRNOTAVAILABLE, but for the ones that only tell: host_runtime_state,
+ * hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report, host_result_message,
+ * hostcrst_version.
+ *
+ * Returns:
+ * - S_OK: available from here on. After a stop, every task begins with no layers.
+ * - S_FALSE: it was available already.
+ * - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
+ * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved. May be tried again.
+ *
+ * Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
+ *
+ * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
+ */
+int32_t host_runtime_start(void);
+
+/**
+ * Makes the runtime unavailable until it is started again.
+ *
+ * Every task that waits for a section wakes with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters,
+ * recovers or makes a transition gets it too. Sections stay as they are: an owner can still leave, and
+ * hostcrst_destroy still works.
+ *
+ * Returns:
+ * - S_OK: stopped; every wait has been told to end.
+ * - S_FALSE: it was stopped already.
+ * - HOST_E_CLRNOTAVAILABLE: it was never started, or has failed.
+ *
+ * Threads: any; does not wait for the woken tasks. Not for signal handlers.
+ *
+ * Source: an extension.
+ */
+int32_t host_runtime_stop(void);
+
+/**
+ * Declares the runtime unusable for the life of the process.
+ *
+ * What the hosting pages say of E_FAIL: every waiter wakes with HOST_E_CLRNOTAVAILABLE, and every later call gets it
+ * too, leaving and destroying among them. Only the functions that tell still work.
+ *
+ * Returns:
+ * - S_OK: failed from here on.
+ * - E_OUTOFMEMORY: the library was never used before and cannot reserve its address space; nothing changed.
+ *
+ * Threads: any; does not wait for the woken tasks. Not for signal handlers.
+ *
+ * Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
+ */
+int32_t host_runtime_fail(void);
+
+/**
+ * Tells whether the runtime is available.
+ *
+ * Parameters:
+ * - state (out, not NULL): one of the HOST_RUNTIME_ values.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: state is NULL.
+ *
+ * Threads: any, signal handlers too; does not block.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `state` is NULL or valid for writing.
+ */
+int32_t host_runtime_state(uint32_t *state);
+
+/**
+ * A sentence for any code.
+ *
+ * Parameters:
+ * - hr (any value): an HRESULT.
+ *
+ * Returns: a static, zero-terminated English sentence, never NULL.
+ *
+ * Threads: any, signal handlers too; does not block.
+ *
+ * Source: an extension.
+ */
+const char *host_result_message(int32_t hr);
+
+/**
+ * The version of the library at run time.
+ *
+ * Returns: a static, zero-terminated string such as "0.1.0"; HOSTCRST_VERSION_STRING is that of the header.
+ *
+ * Threads: any, signal handlers too; does not block.
+ *
+ * Source: an extension.
  */
 const char *hostcrst_version(void);
+
+/* ====================================================================================================
+ * Critical sections: IHostCrst and what creates one.
+ * ==================================================================================================== */
+
+/**
+ * Creates a critical section: free, without a name, waiting as the library thinks best.
+ *
+ * Parameters:
+ * - out (out, not NULL): the handle; 0 on failure.
+ *
+ * Returns:
+ * - S_OK: created. Destroy it with hostcrst_destroy.
+ * - E_POINTER: out is NULL.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: no memory, or 16 million sections exist.
+ *
+ * Threads: any; may wait briefly for another create or destroy. Not for signal handlers.
+ *
+ * Source: IHostSyncManager::CreateCrst.
+ *
+ * # Safety
+ * `out` is NULL or valid for writing.
+ */
+int32_t hostcrst_create(hostcrst_t *out);
+
+/**
+ * Creates a critical section that a newcomer looks at so many times before it waits.
+ *
+ * Parameters:
+ * - spin_count (0 to 4294967295 looks): 0 waits at once. Taken as 0 where the process has one processor.
+ * - out (out, not NULL): the handle; 0 on failure.
+ *
+ * Returns:
+ * - S_OK: created. Destroy it with hostcrst_destroy.
+ * - E_POINTER: out is NULL.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: no memory, or 16 million sections exist.
+ *
+ * Threads: any; may wait briefly for another create or destroy. Not for signal handlers.
+ *
+ * Source: IHostSyncManager::CreateCrstWithSpinCount.
+ *
+ * # Safety
+ * `out` is NULL or valid for writing.
+ */
+int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
+
+/**
+ * Enters a critical section, waiting until the calling task owns it.
+ *
+ * Recursive: the owner enters again at once. Each success needs one hostcrst_leave.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - option (0 or bits of WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK): WAIT_ALERTABLE lets host_task_alert end
+ *   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here and
+ *   is accepted.
+ *
+ * Returns:
+ * - S_OK: the calling task owns crst, once more than before.
+ * - HOST_E_DEADLOCK: this wait was part of a cycle of waits and was broken; never with WAIT_NOTINDEADLOCK.
+ * - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
+ * - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
+ * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times.
+ * - E_HANDLE: crst is no live section.
+ * - E_INVALIDARG: option has an unknown bit.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ * On failure nothing changed.
+ *
+ * Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
+ * handler that runs during the wait changes nothing. Not for signal handlers. In the child of a fork, sections owned
+ * by other threads of the parent are abandoned.
+ *
+ * Source: IHostCrst::Enter. Differs: no messages are pumped.
+ */
+int32_t hostcrst_enter(hostcrst_t crst,
+                       uint32_t option);
+
+/**
+ * Enters a critical section, waiting no longer than a time limit.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - option: as for hostcrst_enter.
+ * - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): 0 tries once. HOSTCRST_INFINITE makes it hostcrst_enter.
+ *
+ * Returns:
+ * - HOST_E_TIMEOUT: the limit passed and another task owned the section all the time, or each time it was looked at.
+ * - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit resolves
+ *   itself and is no part of a deadlock.
+ * On failure nothing changed.
+ *
+ * Threads: as for hostcrst_enter. The limit is counted on the monotonic clock.
+ *
+ * Source: an extension of IHostCrst::Enter in the manner of IHostAutoEvent::Wait.
+ */
+int32_t hostcrst_enter_timeout(hostcrst_t crst,
+                               uint32_t option,
+                               uint32_t milliseconds);
+
+/**
+ * Enters a critical section if that needs no waiting.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - option: as for hostcrst_enter; has no effect, as nothing is waited for.
+ * - entered (out, not NULL): 1 if the calling task owns crst, once more than before; 0 if another task owns it or on
+ *   failure.
+ *
+ * Returns:
+ * - S_OK: see entered.
+ * - HOST_E_ABANDONED: the owner's thread ended without leaving.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times.
+ * - E_POINTER: entered is NULL.
+ * - E_HANDLE: crst is no live section.
+ * - E_INVALIDARG: option has an unknown bit.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ * On failure nothing changed.
+ *
+ * Threads: any; never waits for an owner. Not for signal handlers.
+ *
+ * Source: IHostCrst::TryEnter.
+ *
+ * # Safety
+ * `entered` is NULL or valid for writing.
+ */
+int32_t hostcrst_try_enter(hostcrst_t crst,
+                           uint32_t option,
+                           int32_t *entered);
+
+/**
+ * Leaves a critical section once.
+ *
+ * With the last leave the section is free, and a task that waits for it can enter.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ *
+ * Returns:
+ * - S_OK: left once.
+ * - HOST_E_NOT_OWNER: the calling task does not own the section, which is unharmed.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, leaving works.
+ * - E_HANDLE: crst is no live section.
+ *
+ * Threads: the owner; does not block. Not for signal handlers.
+ *
+ * Source: IHostCrst::Leave.
+ */
+int32_t hostcrst_leave(hostcrst_t crst);
+
+/**
+ * Changes how often a newcomer looks at the owned section before it waits.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - spin_count (0 to 4294967295 looks): 0 waits at once. Taken as 0 where the process has one processor.
+ *
+ * Returns:
+ * - S_OK: in force for later entries.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_HANDLE: crst is no live section.
+ *
+ * Threads: any, whoever owns the section; does not block.
+ *
+ * Source: IHostCrst::SetSpinCount.
+ */
+int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count);
+
+/**
+ * Ends a critical section that is free, abandoned, or owned by the calling task.
+ *
+ * Waiters wake with HOST_E_ABANDONED. The handle is stale from here on, whatever the section is needed for.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ *
+ * Returns:
+ * - S_OK: destroyed, however often the owner had entered.
+ * - HOST_E_NOT_OWNER: another task owns the section; nothing changed.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, destroying works.
+ * - E_HANDLE: crst is no live section, or no longer one.
+ *
+ * Threads: any; may wait briefly for the section's queue, never for an owner. Not for signal handlers.
+ *
+ * Source: the last Release of an IHostCrst.
+ */
+int32_t hostcrst_destroy(hostcrst_t crst);
+
+/**
+ * Takes over a section whose owner's thread ended without leaving it.
+ *
+ * The calling task then owns it once and finds the data under it as the dead thread left it. Of several callers
+ * one succeeds.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ *
+ * Returns:
+ * - S_OK: the calling task owns crst, once.
+ * - HOST_E_INVALIDOPERATION: the section is not abandoned.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_HANDLE: crst is no live section.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ *
+ * Threads: any; does not block. Not for signal handlers.
+ *
+ * Source: an extension, after pthread_mutex_consistent.
+ */
+int32_t hostcrst_recover(hostcrst_t crst);
+
+/**
+ * Gives a critical section a name, shown in reports.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. Empty removes the name.
+ *
+ * Returns:
+ * - S_OK: named.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_POINTER: utf8 is NULL.
+ * - E_HANDLE: crst is no live section.
+ * - E_OUTOFMEMORY: no memory for the first name of this section.
+ *
+ * Threads: any; may wait briefly for another call on the same section. Not for signal handlers.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `utf8` is NULL or points to a zero-terminated string.
+ */
+int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
+
+/**
+ * Tells what a critical section looks like at this moment.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+ *
+ * Returns:
+ * - S_OK: see info. Exact for the owner; for others true of one moment during the call, field by field.
+ * - E_POINTER: info is NULL.
+ * - E_INVALIDARG: info->size is less than sizeof(hostcrst_info_t); nothing is written.
+ * - E_HANDLE: crst is no live section.
+ *
+ * Threads: any; does not block. In every state of the runtime.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `info` is NULL or points to a struct of the size that its field `size` says.
+ */
+int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
+
+/* ====================================================================================================
+ * Transitions and tasks: IHostTaskManager and IHostTask.
+ * ==================================================================================================== */
+
+/**
+ * Managed code is about to call native code: opens a layer.
+ *
+ * Parameters:
+ * - target (any value): the address of the native function, 0 if unknown. Kept and shown, never called or read.
+ *
+ * Returns:
+ * - S_OK: the task runs native code until the matching host_enter_runtime.
+ * - HOST_E_INVALIDOPERATION: the task runs native code already.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+ * Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in managed code.
+ *
+ * Threads: any, for itself; does not block. Not for signal handlers.
+ *
+ * Source: IHostTaskManager::LeaveRuntime.
+ */
+int32_t host_leave_runtime(size_t target);
+
+/**
+ * The native function that host_leave_runtime announced has returned: closes its layer.
+ *
+ * Returns:
+ * - S_OK: the task runs managed code.
+ * - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_leave_runtime, or there is none.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ * Never S_FALSE. On failure nothing changed.
+ *
+ * Threads: any, for itself; does not block; errno is as the native function left it. Not for signal handlers.
+ *
+ * Source: IHostTaskManager::EnterRuntime.
+ */
+int32_t host_enter_runtime(void);
+
+/**
+ * Native code is about to call managed code: opens a layer.
+ *
+ * Returns:
+ * - S_OK: the task runs managed code until the matching host_reverse_leave_runtime.
+ * - HOST_E_INVALIDOPERATION: the task runs managed code already.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+ * Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in native code.
+ *
+ * Threads: any, for itself; does not block. Not for signal handlers.
+ *
+ * Source: IHostTaskManager::ReverseEnterRuntime.
+ */
+int32_t host_reverse_enter_runtime(void);
+
+/**
+ * The managed function that host_reverse_enter_runtime announced has returned: closes its layer.
+ *
+ * Returns:
+ * - S_OK: the task runs native code.
+ * - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_reverse_enter_runtime, or there is none.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ * Never S_FALSE. On failure nothing changed.
+ *
+ * Threads: any, for itself; does not block. Not for signal handlers.
+ *
+ * Source: IHostTaskManager::ReverseLeaveRuntime.
+ */
+int32_t host_reverse_leave_runtime(void);
+
+/**
+ * Tells whether the runtime must report calls to a native function.
+ *
+ * Parameters:
+ * - target (any value): the address of the function.
+ * - needs (out, not NULL): 1 unless host_set_call_hook said 0.
+ *
+ * Returns:
+ * - S_OK: see needs.
+ * - E_POINTER: needs is NULL.
+ *
+ * Threads: any; does not block. In every state of the runtime.
+ *
+ * Source: IHostTaskManager::CallNeedsHostHook.
+ *
+ * # Safety
+ * `needs` is NULL or valid for writing.
+ */
+int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
+
+/**
+ * Sets what host_call_needs_host_hook answers.
+ *
+ * Parameters:
+ * - target (any value): the address of a native function.
+ * - needs (0 = no, any other value = yes).
+ *
+ * Returns:
+ * - S_OK: in force for later questions.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_OUTOFMEMORY: no memory for one more target; nothing changed.
+ *
+ * Threads: any; may wait briefly for another call of this function. Not for signal handlers.
+ *
+ * Source: an extension; the hosting pages leave the policy to the host.
+ */
+int32_t host_set_call_hook(size_t target, int32_t needs);
+
+/**
+ * Tells which task the calling thread is.
+ *
+ * Parameters:
+ * - out (out, not NULL): the task; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: out is NULL.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ *
+ * Threads: any; does not block. Not for signal handlers.
+ *
+ * Source: IHostTaskManager::GetCurrentTask.
+ *
+ * # Safety
+ * `out` is NULL or valid for writing.
+ */
+int32_t host_task_current(host_task_t *out);
+
+/**
+ * Gives a task a name, shown in reports instead of its thread's.
+ *
+ * Parameters:
+ * - task (any value): a handle from host_task_current.
+ * - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. Empty brings the thread's own
+ *   name back.
+ *
+ * Returns:
+ * - S_OK: named.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_POINTER: utf8 is NULL.
+ * - E_HANDLE: task is no live task.
+ *
+ * Threads: any; does not block. Not for signal handlers.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `utf8` is NULL or points to a zero-terminated string.
+ */
+int32_t host_task_set_name(host_task_t task,
+                           const char *utf8);
+
+/**
+ * Ends a task's alertable wait, now or at its next one.
+ *
+ * An alert that finds the task in no wait under WAIT_ALERTABLE stays and ends the next one as it begins, once.
+ * Several alerts before that count as one.
+ *
+ * Parameters:
+ * - task (any value): a handle from host_task_current.
+ *
+ * Returns:
+ * - S_OK: the wait has been told to end with HOST_E_INTERRUPTED, or the next one will.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_HANDLE: task is no live task.
+ *
+ * Threads: any; does not wait for the task. Not for signal handlers.
+ *
+ * Source: IHostTask::Alert.
+ */
+int32_t host_task_alert(host_task_t task);
+
+/**
+ * Tells what a task is doing at this moment.
+ *
+ * Parameters:
+ * - task (any value): a handle from host_task_current.
+ * - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+ *
+ * Returns:
+ * - S_OK: see info. Exact for the task itself; for others true of one moment during the call, field by field.
+ * - E_POINTER: info is NULL.
+ * - E_INVALIDARG: info->size is less than sizeof(host_task_info_t); nothing is written.
+ * - E_HANDLE: task is no live task.
+ *
+ * Threads: any; does not block. In every state of the runtime.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `info` is NULL or points to a struct of the size that its field `size` says.
+ */
+int32_t host_task_info(host_task_t task, host_task_info_t *info);
+
+/**
+ * Copies a task's layers, outermost first, as they were at one moment, while the task runs.
+ *
+ * Parameters:
+ * - task (any value): a handle from host_task_current.
+ * - layers (out; NULL only if capacity is 0): room for capacity layers. On failure none is written.
+ * - capacity (0 to what layers has room for): how many to copy at most; the outermost ones are.
+ * - count (out, not NULL): how many layers are open, more than capacity or not; 0 on failure.
+ *
+ * Returns:
+ * - S_OK: copied.
+ * - E_POINTER: count is NULL, or layers is NULL and capacity is not 0.
+ * - E_HANDLE: task is no live task.
+ *
+ * Threads: any; does not block. In every state of the runtime: layers stay until it is started again.
+ *
+ * Source: an extension: the nested layers that the LeaveRuntime page speaks of.
+ *
+ * # Safety
+ * `layers` is NULL or valid for writing `capacity` layers; `count` is NULL or valid for writing.
+ */
+int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count);
+
+/* ====================================================================================================
+ * Reports.
+ * ==================================================================================================== */
+
+/**
+ * Writes a report on every task and every section of interest.
+ *
+ * Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
+ * waits for; each section that is owned, abandoned or was ever waited for. Works while every task is blocked, and in
+ * any state of the runtime.
+ *
+ * Parameters:
+ * - fd (a descriptor open for writing): where it goes. Stays open.
+ * - format (one of the HOST_REPORT_ values).
+ *
+ * Returns:
+ * - S_OK: written.
+ * - E_INVALIDARG: fd cannot be written, or format is not known.
+ * - E_NOTIMPL: format is HOST_REPORT_JSON or HOST_REPORT_DOT, which this version does not write.
+ *
+ * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, allocates nothing. Not
+ * for signal handlers.
+ *
+ * Source: an extension.
+ */
+int32_t host_report(int32_t fd,
+                    uint32_t format);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,6 +1,52 @@
+//! Critical sections that never hang silently, and a true picture of which thread is in managed code and which is
+//! in which native function.
+//!
+//! This file is the map; the logic is in the modules. Arrows only point down.
+//!
+//! ```text
+//!    C · C++ · a .NET process · any FFI
+//!         │        include/hostcrst.h (generated from ffi/)
+//!  ffi/   crst · task · runtime · report          pointers, handles, HRESULTs
+//!  clr/   the CLR's own callbacks turned into transitions
+//!         │
+//!  core   crst · waiting · task · layers · runtime · hooks      meaning: enter, leave, layers, available or not
+//!         │
+//!         report · targets · settings             what a reader is shown
+//!         │
+//!         registry · arena · handle · name        where everything stands, and what a handle proves
+//!         │
+//!  sys/   linux · current · mutex · symbols       futex, clock, thread identity, barriers, pages
+//! ```
+//!
+//! `error` is a leaf that every module may use.
+
 #![no_std]
+
 #[cfg(any(test, not(feature = "capi")))]
 extern crate std;
 
+pub mod clr;
 pub mod error;
 pub mod ffi;
+
+mod arena;
+mod crst;
+mod handle;
+mod hooks;
+mod layers;
+mod name;
+mod registry;
+mod report;
+mod runtime;
+mod settings;
+mod sys;
+mod targets;
+mod task;
+mod waiting;
+
+/// The C library has no unwinder and no standard library to panic with. No exported function can get here.
+#[cfg(all(feature = "capi", not(test)))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    sys::abort()
+}

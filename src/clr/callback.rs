@@ -1,0 +1,341 @@
+//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback9.
+//!
+//! | callback | reason | what it means here |
+//! | --- | --- | --- |
+//! | ManagedToUnmanagedTransition | call | LeaveRuntime(FunctionID) |
+//! | UnmanagedToManagedTransition | return | EnterRuntime() |
+//! | UnmanagedToManagedTransition | call | ReverseEnterRuntime() |
+//! | ManagedToUnmanagedTransition | return | ReverseLeaveRuntime() |
+//!
+//! The transition callbacks stand on the path of every P/Invoke: no lock, no allocation, and a FunctionID is
+//! searched for at its first sight only.
+
+use core::ffi::c_void;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use super::com::{Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
+use super::crossing::{Crossing, Step, decide};
+use super::functions;
+use super::info::Info;
+use super::threads;
+use crate::error::{Error, Result, S_OK};
+use crate::registry::REGISTRY;
+use crate::sys::preserving_errno;
+use crate::task::{self, Anomaly, LayerKind, Origin, TaskRef};
+use crate::{report, runtime};
+
+/// COR_PRF_MONITOR_CODE_TRANSITIONS and COR_PRF_MONITOR_THREADS.
+const EVENTS: u32 = 0x800 | 0x200;
+/// COR_PRF_TRANSITION_CALL and COR_PRF_TRANSITION_RETURN.
+const CALL: i32 = 0;
+const RETURN: i32 = 1;
+/// CORPROF_E_PROFILER_NOT_ATTACHABLE: transitions cannot be watched from the middle of a process's life.
+const NOT_ATTACHABLE: i32 = 0x8013_1368_u32 as i32;
+
+/// How many methods ICorProfilerCallback has, and each of its successors adds.
+const METHODS: [usize; 9] = [69, 8, 3, 6, 1, 1, 1, 2, 1];
+/// Slots of ICorProfilerCallback9, which are those of all its ancestors first.
+const SLOTS: usize = {
+    let mut slots = UNKNOWN_METHODS;
+    let mut index = 0;
+    while index < METHODS.len() {
+        slots += METHODS[index];
+        index += 1;
+    }
+    slots
+};
+
+/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 9.
+pub(crate) const INTERFACES: [Guid; 10] = [
+    IID_UNKNOWN,
+    Guid::new(0x176FBED1_A55C_4796_98CA_A9DA0EF883E7),
+    Guid::new(0x8A8CC829_CCF2_49FE_BBAE_0F022228071A),
+    Guid::new(0x4FD2ED52_7731_4B8D_9469_03D2CC3086C5),
+    Guid::new(0x7B63B2E3_107D_4D48_B2F6_F61E229470D2),
+    Guid::new(0x8DFBA405_8C9F_45F8_BFFA_83B14CEF78B5),
+    Guid::new(0xFC13DF4B_4448_4F4F_950C_BA8D19D00C36),
+    Guid::new(0xF76A2DBA_1D52_4539_866C_2AA518F9EFC3),
+    Guid::new(0x5BED9B15_C079_4D47_BFE2_215A140C07E0),
+    Guid::new(0x27583EC3_C8F5_482F_8052_194B8CE4705A),
+];
+
+pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
+
+/// Every slot holds a function that may be called as what the interface declares there. [`ignored`] stands for
+/// the callbacks nobody asked for.
+static VTABLE: Vtable<SLOTS> = {
+    let mut slots = [ignored as *const (); SLOTS];
+    slots[0] = query_interface as *const ();
+    slots[1] = add_reference as *const ();
+    slots[2] = release as *const ();
+    slots[UNKNOWN_METHODS] = initialize as *const ();
+    slots[UNKNOWN_METHODS + 1] = shutdown as *const ();
+    slots[UNKNOWN_METHODS + 27] = thread_destroyed as *const ();
+    slots[UNKNOWN_METHODS + 28] = thread_assigned_to_os_thread as *const ();
+    slots[UNKNOWN_METHODS + 37] = unmanaged_to_managed_transition as *const ();
+    slots[UNKNOWN_METHODS + 38] = managed_to_unmanaged_transition as *const ();
+    slots[UNKNOWN_METHODS + 69] = thread_name_changed as *const ();
+    slots[UNKNOWN_METHODS + 69 + 8] = initialize_for_attach as *const ();
+    Vtable(slots)
+};
+
+/// The answer to a callback that means nothing here.
+///
+/// It declares no parameters and is called with up to seven. In the C ABIs of x86-64 (System V) and AArch64 the
+/// caller passes arguments in registers and in stack space that it frees itself, so a callee that looks at none
+/// of them is correct for any number. No callback it stands for has an out parameter that S_OK promises to fill:
+/// the CLR presets those it reads.
+extern "C" fn ignored() -> i32 {
+    S_OK
+}
+
+unsafe extern "C" fn query_interface(_this: *mut c_void, iid: *const Guid, out: *mut *mut c_void) -> i32 {
+    // SAFETY: COM's contract for QueryInterface is the one asked for: null or valid pointers.
+    hresult(unsafe { CALLBACK.answer(&INTERFACES, iid, out) })
+}
+
+extern "C" fn add_reference(_this: *mut c_void) -> u32 {
+    CALLBACK.add_reference()
+}
+
+extern "C" fn release(_this: *mut c_void) -> u32 {
+    CALLBACK.release()
+}
+
+/// The CLR's side, from Initialize to Shutdown. Its reference is never released, since a thread may be using it
+/// while another runs Shutdown.
+static INFO: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// Whether a CLR has ever been let in: a second one in the process would count every transition twice.
+static HOSTING: AtomicBool = AtomicBool::new(false);
+
+fn info() -> Option<Info> {
+    // Acquire pairs with the Release in `host`.
+    let raw = INFO.load(Ordering::Acquire);
+    // SAFETY: only `host` stores anything but null, and what it stores is what `from_raw` asks for.
+    (!raw.is_null()).then(|| unsafe { Info::from_raw(raw) })
+}
+
+unsafe extern "C" fn initialize(_this: *mut c_void, unknown: *mut c_void) -> i32 {
+    // SAFETY: the CLR passes its own live object.
+    preserving_errno(|| hresult(unsafe { host(unknown) }))
+}
+
+/// Becomes the host of the CLR that `unknown` belongs to. After a failure the CLR goes on alone.
+///
+/// # Safety
+/// `unknown` is null or a live COM object.
+unsafe fn host(unknown: *mut c_void) -> Result<()> {
+    // SAFETY: the same contract.
+    let reference = unsafe { Info::query(unknown) }?;
+    if HOSTING.swap(true, Ordering::Relaxed) {
+        return Err(Error::InvalidOperation);
+    }
+    runtime::start()?;
+    let raw = reference.into_raw();
+    // SAFETY: `raw` is from `query`, and with `into_raw` its reference is never released.
+    let info = unsafe { Info::from_raw(raw) };
+    // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
+    INFO.store(raw, Ordering::Release);
+    if info.set_event_mask(EVENTS) < 0 {
+        INFO.store(null_mut(), Ordering::Release);
+        let _ = runtime::stop();
+        return Err(Error::Fail);
+    }
+    Ok(())
+}
+
+/// The CLR ends. From here on it may not be called; threads still in native code may go on and call us.
+extern "C" fn shutdown(_this: *mut c_void) -> i32 {
+    preserving_errno(|| {
+        if !INFO.swap(null_mut(), Ordering::AcqRel).is_null() {
+            report::at_exit();
+        }
+        hresult(runtime::stop().map(drop))
+    })
+}
+
+extern "C" fn initialize_for_attach(
+    _this: *mut c_void,
+    _info: *mut c_void,
+    _data: *mut c_void,
+    _size: u32,
+) -> i32 {
+    NOT_ATTACHABLE
+}
+
+extern "C" fn thread_destroyed(_this: *mut c_void, thread: usize) -> i32 {
+    preserving_errno(|| threads::destroyed(thread as u64));
+    S_OK
+}
+
+extern "C" fn thread_assigned_to_os_thread(_this: *mut c_void, thread: usize, os_thread: u32) -> i32 {
+    preserving_errno(|| threads::assigned(thread as u64, os_thread));
+    S_OK
+}
+
+unsafe extern "C" fn thread_name_changed(
+    _this: *mut c_void,
+    thread: usize,
+    length: u32,
+    name: *const u16,
+) -> i32 {
+    let name = if name.is_null() {
+        &[]
+    } else {
+        // SAFETY: the CLR passes `length` UTF-16 units at `name`, unchanged until this returns.
+        unsafe { core::slice::from_raw_parts(name, length as usize) }
+    };
+    preserving_errno(|| threads::named(thread as u64, name));
+    S_OK
+}
+
+extern "C" fn managed_to_unmanaged_transition(_this: *mut c_void, function: usize, reason: i32) -> i32 {
+    preserving_errno(|| match reason {
+        CALL => call(LayerKind::Leave, function as u64),
+        RETURN => ret(LayerKind::ReverseEnter, function as u64),
+        _ => {}
+    });
+    S_OK
+}
+
+extern "C" fn unmanaged_to_managed_transition(_this: *mut c_void, function: usize, reason: i32) -> i32 {
+    preserving_errno(|| match reason {
+        CALL => call(LayerKind::ReverseEnter, function as u64),
+        RETURN => ret(LayerKind::Leave, function as u64),
+        _ => {}
+    });
+    S_OK
+}
+
+#[inline]
+fn call(kind: LayerKind, function: u64) {
+    let Ok(task) = task::current() else { return };
+    let info = info();
+    threads::tie_current(task, info);
+    let verified = functions::verify(info, function);
+    // 0 is how the CLR says that there is no function to name: nothing is wrong with it.
+    if !verified && function != 0 && info.is_some() {
+        task.count_anomaly(Anomaly::UnknownFunction);
+    }
+    task.set_last_return(0);
+    // A push that fails for want of memory, or of a running runtime, leaves a return that will find no layer.
+    if task.push(kind, Origin::ClrFunction, function) == Err(Error::InvalidOperation) {
+        resynchronise(task, Crossing { kind, function, step: Step::Call { verified } }, false);
+    }
+}
+
+#[inline]
+fn ret(kind: LayerKind, function: u64) {
+    let Ok(task) = task::current() else { return };
+    let mark = return_mark(kind, function);
+    let top = task.depth().checked_sub(1).and_then(|top| task.layer(top));
+    if !top.is_some_and(|top| top.kind == kind && top.target == function && task.pop(kind).is_ok()) {
+        resynchronise(task, Crossing { kind, function, step: Step::Return }, task.last_return() == mark);
+    }
+    task.set_last_return(mark);
+}
+
+/// Two returns have the same mark when they are the same callback; no return has the mark 0.
+fn return_mark(kind: LayerKind, function: u64) -> u64 {
+    function << 2 | kind as u64
+}
+
+/// Makes the best of a callback that does not fit the layers there are.
+#[cold]
+fn resynchronise(task: TaskRef, crossing: Crossing, repeated: bool) {
+    // Callbacks go on while the runtime is stopped: nothing is wrong with them, they are not for us.
+    if !REGISTRY.runtime.is_running() {
+        return;
+    }
+    let decision = decide(task.depth(), |index| task.layer(index), crossing, repeated);
+    task.truncate(decision.keep);
+    if decision.push {
+        // With no layers left, where the task once began says nothing about where it is now.
+        if task.depth() == 0 {
+            task.layers.prepare();
+        }
+        let _ = task.push(crossing.kind, Origin::ClrFunction, crossing.function);
+    }
+    if let Some(anomaly) = decision.anomaly {
+        (0..decision.times).for_each(|_| task.count_anomaly(anomaly));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clr::com::method;
+
+    /// Asks as a caller of COM does, through the object's vtable.
+    fn ask(iid: *const Guid, out: *mut *mut c_void) -> i32 {
+        // SAFETY: the tests pass null or valid pointers.
+        unsafe { query_interface(this(), iid, out) }
+    }
+
+    fn this() -> *mut c_void {
+        core::ptr::from_ref(&CALLBACK).cast_mut().cast()
+    }
+
+    /// References are global; these tests count them one at a time.
+    static COUNTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    #[test]
+    fn answers_for_each_interface_whose_methods_the_vtable_holds_and_no_other() {
+        let _counting = COUNTING.lock().unwrap();
+        for (index, iid) in INTERFACES.iter().enumerate() {
+            let mut out = null_mut();
+            assert_eq!(ask(iid, &mut out), S_OK);
+            assert_eq!(out, this(), "interface {index}");
+            let slots = UNKNOWN_METHODS + METHODS[..index].iter().sum::<usize>();
+            assert!(VTABLE.0[..slots].iter().all(|slot| !slot.is_null()), "interface {index}");
+            release(this());
+        }
+        assert_eq!(VTABLE.0.len(), 3 + 92);
+        let callback_10 = Guid::new(0xCEC5B60E_C69C_495F_87F6_84D28EE16FFB);
+        let class_factory = Guid::new(0x00000001_0000_0000_C000_000000000046);
+        for iid in [callback_10, class_factory, Guid::new(0)] {
+            let mut out = this();
+            assert_eq!(ask(&iid, &mut out), Error::NoInterface.hresult());
+            assert!(out.is_null());
+        }
+    }
+
+    #[test]
+    fn null_pointers_are_refused() {
+        let mut out = this();
+        assert_eq!(ask(core::ptr::null(), &mut out), Error::Pointer.hresult());
+        assert!(out.is_null());
+        assert_eq!(ask(&IID_UNKNOWN, null_mut()), Error::Pointer.hresult());
+    }
+
+    #[test]
+    fn references_are_counted_and_never_below_zero() {
+        let _counting = COUNTING.lock().unwrap();
+        let mut out = null_mut();
+        assert_eq!(ask(&IID_UNKNOWN, &mut out), S_OK);
+        assert_eq!(add_reference(this()), 2);
+        assert_eq!(release(this()), 1);
+        assert_eq!(release(this()), 0);
+        assert_eq!(release(this()), 0);
+        assert_eq!(add_reference(this()), 1);
+        assert_eq!(release(this()), 0);
+    }
+
+    #[test]
+    fn initialize_refuses_what_is_no_clr() {
+        // SAFETY: null is allowed.
+        assert_eq!(unsafe { initialize(this(), null_mut()) }, Error::Pointer.hresult());
+        // SAFETY: our own object is live, and answers no ICorProfilerInfo3.
+        assert_eq!(unsafe { initialize(this(), this()) }, Error::NoInterface.hresult());
+    }
+
+    #[test]
+    fn attaching_to_a_running_process_is_refused() {
+        type InitializeForAttach = extern "C" fn(*mut c_void, *mut c_void, *mut c_void, u32) -> i32;
+        // SAFETY: the first method that ICorProfilerCallback3 adds is InitializeForAttach.
+        let attach: InitializeForAttach =
+            unsafe { method(this(), UNKNOWN_METHODS + METHODS[..2].iter().sum::<usize>()) };
+        assert_eq!(attach(this(), null_mut(), null_mut(), 0), NOT_ATTACHABLE);
+    }
+}

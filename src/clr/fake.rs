@@ -1,0 +1,269 @@
+//! A CLR of one module and three methods, for tests. Every slot that nothing here may call ends the test.
+
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::com::{Guid, Object, Vtable};
+use super::info::Info;
+
+/// What the CLR's module is called by its own number.
+const MODULE: usize = 0x1000;
+const METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
+const METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
+/// What the CLR answers when it has nothing to give.
+const NOTHING: i32 = 0x8013_1130_u32 as i32;
+
+/// The FunctionIDs of its methods: token, id, name, class. The second is generic and has none.
+pub(crate) const RUN: u64 = 0x7000_0010;
+pub(crate) const OPEN: u64 = 0x7000_0030;
+const METHODS: [(u32, u64, &str, u32); 3] = [
+    (0x0600_0001, RUN, "Run", INNER),
+    (0x0600_0002, 0, "Generic", OUTER),
+    (0x0600_0003, OPEN, "Open", OUTER),
+];
+const OUTER: u32 = 0x0200_0002;
+const INNER: u32 = 0x0200_0003;
+const LIBRARY: u32 = 0x1A00_0001;
+
+/// How often all methods of the module were gone through.
+pub(crate) static SEARCHES: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn info() -> Info {
+    // SAFETY: the fake is a static that answers for ICorProfilerInfo3 as far as it is used.
+    unsafe { Info::from_raw(object(&INFO)) }
+}
+
+static INFO: Object<70> = Object::new(&INFO_METHODS);
+static INFO_METHODS: Vtable<70> = {
+    let mut slots = [forbidden as *const (); 70];
+    slots[3 + 5] = get_function_from_token as *const ();
+    slots[3 + 18] = get_module_metadata as *const ();
+    slots[3 + 63] = enum_modules as *const ();
+    Vtable(slots)
+};
+
+static MODULES: Object<8> = Object::new(&MODULES_METHODS);
+static MODULES_METHODS: Vtable<8> = {
+    let mut slots = [forbidden as *const (); 8];
+    slots[2] = release as *const ();
+    slots[3 + 4] = next as *const ();
+    Vtable(slots)
+};
+/// How many modules the enumerator has given; there is one enumerator at a time.
+static GIVEN: AtomicU32 = AtomicU32::new(0);
+
+static METADATA: Object<70> = Object::new(&METADATA_METHODS);
+static METADATA_METHODS: Vtable<70> = {
+    let mut slots = [forbidden as *const (); 70];
+    slots[0] = query_interface as *const ();
+    slots[2] = release as *const ();
+    slots[3 + 9] = get_type_def_props as *const ();
+    slots[3 + 27] = get_method_props as *const ();
+    slots[3 + 39] = get_module_ref_props as *const ();
+    slots[3 + 45] = get_pinvoke_map as *const ();
+    slots[3 + 59] = get_nested_class_props as *const ();
+    Vtable(slots)
+};
+
+static TABLES: Object<12> = Object::new(&TABLES_METHODS);
+static TABLES_METHODS: Vtable<12> = {
+    let mut slots = [forbidden as *const (); 12];
+    slots[2] = release as *const ();
+    slots[3 + 6] = get_table_info as *const ();
+    Vtable(slots)
+};
+
+fn object<const SLOTS: usize>(object: &'static Object<SLOTS>) -> *mut c_void {
+    core::ptr::from_ref(object).cast_mut().cast()
+}
+
+extern "C" fn forbidden() -> i32 {
+    std::eprintln!("a method of the CLR was called that must not be");
+    std::process::abort()
+}
+
+extern "C" fn release(_this: *mut c_void) -> u32 {
+    0
+}
+
+// SAFETY of all below: `info` is their only caller, and it passes pointers to locals of the types declared.
+
+unsafe extern "C" fn get_function_from_token(
+    _: *mut c_void,
+    module: usize,
+    token: u32,
+    out: *mut usize,
+) -> i32 {
+    assert_eq!(module, MODULE);
+    match METHODS.iter().find(|method| method.0 == token && method.1 != 0) {
+        Some(method) => {
+            // SAFETY: see above.
+            unsafe { out.write(method.1 as usize) };
+            0
+        }
+        None => NOTHING,
+    }
+}
+
+unsafe extern "C" fn get_module_metadata(
+    _: *mut c_void,
+    module: usize,
+    _flags: u32,
+    iid: *const Guid,
+    out: *mut *mut c_void,
+) -> i32 {
+    assert_eq!(module, MODULE);
+    // SAFETY: see above.
+    unsafe {
+        assert!(*iid == METADATA_IMPORT);
+        out.write(object(&METADATA));
+    }
+    0
+}
+
+unsafe extern "C" fn enum_modules(_: *mut c_void, out: *mut *mut c_void) -> i32 {
+    GIVEN.store(0, Ordering::Relaxed);
+    // SAFETY: see above.
+    unsafe { out.write(object(&MODULES)) };
+    0
+}
+
+unsafe extern "C" fn next(_: *mut c_void, wanted: u32, modules: *mut usize, count: *mut u32) -> i32 {
+    assert_eq!(wanted, 1);
+    let first = GIVEN.fetch_add(1, Ordering::Relaxed) == 0;
+    // SAFETY: see above.
+    unsafe {
+        modules.write(MODULE);
+        count.write(u32::from(first));
+    }
+    i32::from(!first)
+}
+
+unsafe extern "C" fn query_interface(_: *mut c_void, iid: *const Guid, out: *mut *mut c_void) -> i32 {
+    // SAFETY: see above.
+    unsafe {
+        assert!(*iid == METADATA_TABLES);
+        out.write(object(&TABLES));
+    }
+    0
+}
+
+unsafe extern "C" fn get_table_info(
+    _: *mut c_void,
+    table: u32,
+    row_bytes: *mut u32,
+    rows: *mut u32,
+    columns: *mut u32,
+    key: *mut u32,
+    name: *mut *const c_char,
+) -> i32 {
+    assert_eq!(table, 6);
+    SEARCHES.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: see above.
+    unsafe {
+        row_bytes.write(14);
+        rows.write(METHODS.len() as u32);
+        columns.write(6);
+        key.write(u32::MAX);
+        name.write(c"Method".as_ptr());
+    }
+    0
+}
+
+/// Writes a terminated name and its length with the terminator, as all of metadata does.
+///
+/// # Safety
+/// `buffer` has room for `units`, and `length` is valid.
+unsafe fn give(name: &str, buffer: *mut u16, units: u32, length: *mut u32) -> i32 {
+    let mut count = 0;
+    for unit in name.encode_utf16().chain([0]) {
+        assert!(count < units);
+        // SAFETY: in the buffer, by the assertion.
+        unsafe { buffer.add(count as usize).write(unit) };
+        count += 1;
+    }
+    // SAFETY: the contract.
+    unsafe { length.write(count) };
+    0
+}
+
+unsafe extern "C" fn get_type_def_props(
+    _: *mut c_void,
+    class: u32,
+    buffer: *mut u16,
+    units: u32,
+    length: *mut u32,
+    flags: *mut u32,
+    extends: *mut u32,
+) -> i32 {
+    assert!(flags.is_null() && extends.is_null());
+    let name = if class == INNER { "Inner" } else { "Space.Outer" };
+    // SAFETY: see above.
+    unsafe { give(name, buffer, units, length) }
+}
+
+unsafe extern "C" fn get_method_props(
+    _: *mut c_void,
+    method: u32,
+    class: *mut u32,
+    buffer: *mut u16,
+    units: u32,
+    length: *mut u32,
+    attributes: *mut u32,
+    signature: *mut *const u8,
+    signature_bytes: *mut u32,
+    address: *mut u32,
+    flags: *mut u32,
+) -> i32 {
+    assert!(attributes.is_null() && signature.is_null() && signature_bytes.is_null());
+    assert!(address.is_null() && flags.is_null());
+    let Some(&(_, _, name, its_class)) = METHODS.iter().find(|known| known.0 == method) else {
+        return NOTHING;
+    };
+    // SAFETY: see above.
+    unsafe {
+        class.write(its_class);
+        give(name, buffer, units, length)
+    }
+}
+
+unsafe extern "C" fn get_module_ref_props(
+    _: *mut c_void,
+    library: u32,
+    buffer: *mut u16,
+    units: u32,
+    length: *mut u32,
+) -> i32 {
+    assert_eq!(library, LIBRARY);
+    // SAFETY: see above.
+    unsafe { give("files", buffer, units, length) }
+}
+
+unsafe extern "C" fn get_pinvoke_map(
+    _: *mut c_void,
+    method: u32,
+    flags: *mut u32,
+    buffer: *mut u16,
+    units: u32,
+    length: *mut u32,
+    library: *mut u32,
+) -> i32 {
+    assert!(flags.is_null());
+    if method != METHODS[2].0 {
+        return NOTHING;
+    }
+    // SAFETY: see above.
+    unsafe {
+        library.write(LIBRARY);
+        give("files_open", buffer, units, length)
+    }
+}
+
+unsafe extern "C" fn get_nested_class_props(_: *mut c_void, class: u32, enclosing: *mut u32) -> i32 {
+    if class != INNER {
+        return NOTHING;
+    }
+    // SAFETY: see above.
+    unsafe { enclosing.write(OUTER) };
+    0
+}

@@ -1,0 +1,173 @@
+//! From a FunctionID to a name, without ever handing the FunctionID back to the CLR.
+//!
+//! A FunctionID is an address inside the CLR, and every method of ICorProfilerInfo that takes one follows it
+//! unchecked. Transition callbacks have carried FunctionIDs that were no function's (dotnet/runtime 120151): looking
+//! such a one up crashes the process. So it is looked up the other way round: the CLR is asked for the FunctionID
+//! of every method of every loaded module, which it knows from module and token, and the answers are compared with
+//! the number at hand. Equality proves that the number is, at this moment, the FunctionID of that method; module
+//! and token then lead to the names. A number that is nobody's FunctionID has only been compared.
+//!
+//! Not found this way, and so shown as numbers: methods of generic classes (the CLR gives no FunctionID for their
+//! tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may give its
+//! FunctionIDs to other methods, which are then shown under the old name.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::info::{Info, Metadata};
+use super::text::Text;
+use crate::targets;
+use crate::task::Origin;
+
+/// Room for the names of a layer's target.
+const TARGET_BYTES: usize = 200;
+/// Classes nested deeper than this are named from the inside out and cut.
+const NESTING: usize = 8;
+
+/// A short memory for FunctionIDs, so that each costs one search; a slot remembers its latest.
+struct Recent([AtomicU64; 256]);
+
+impl Recent {
+    const fn new() -> Recent {
+        Recent([const { AtomicU64::new(0) }; 256])
+    }
+
+    fn slot(&self, function: u64) -> &AtomicU64 {
+        &self.0[(function >> 3) as u8 as usize]
+    }
+
+    fn has(&self, function: u64) -> bool {
+        self.slot(function).load(Ordering::Relaxed) == function
+    }
+
+    fn remember(&self, function: u64) {
+        self.slot(function).store(function, Ordering::Relaxed);
+    }
+}
+
+/// Numbers that are no method's FunctionID.
+static REJECTED: Recent = Recent::new();
+/// FunctionIDs that are a method's, whose name found no room.
+static NAMELESS: Recent = Recent::new();
+/// Searches that found nothing. A search costs a quarter of a millisecond, so a process that keeps producing new
+/// unknown numbers must not pay for each.
+static FRUITLESS: AtomicU32 = AtomicU32::new(0);
+const MAX_FRUITLESS: u32 = 1000;
+
+/// Whether `function` is the FunctionID of a method. At first sight its name is looked for and kept.
+#[inline]
+pub(crate) fn verify(info: Option<Info>, function: u64) -> bool {
+    targets::known(Origin::ClrFunction, function) || info.is_some_and(|info| find_and_name(info, function))
+}
+
+#[cold]
+fn find_and_name(info: Info, function: u64) -> bool {
+    if function == 0 || REJECTED.has(function) {
+        return false;
+    }
+    if NAMELESS.has(function) {
+        return true;
+    }
+    if FRUITLESS.load(Ordering::Relaxed) >= MAX_FRUITLESS {
+        return false;
+    }
+    let Some(modules) = info.modules() else { return false };
+    match modules.into_iter().find_map(|module| find_in(info, module, function)) {
+        Some((metadata, method)) => {
+            targets::intern(Origin::ClrFunction, function, name(&metadata, method).bytes());
+            if !targets::known(Origin::ClrFunction, function) {
+                NAMELESS.remember(function);
+            }
+            true
+        }
+        None => {
+            FRUITLESS.fetch_add(1, Ordering::Relaxed);
+            REJECTED.remember(function);
+            false
+        }
+    }
+}
+
+/// The method of a module whose FunctionID is `function`.
+fn find_in(info: Info, module: usize, function: u64) -> Option<(Metadata, u32)> {
+    let metadata = info.metadata(module)?;
+    let method = metadata.methods().find(|&method| info.function(module, method) == Some(function))?;
+    Some((metadata, method))
+}
+
+/// `Namespace.Class.Method`, and for a P/Invoke `library!entry (Namespace.Class.Method)`.
+fn name(metadata: &Metadata, method: u32) -> Text<TARGET_BYTES> {
+    let mut text = Text::new();
+    match metadata.import(method) {
+        Some((library, entry)) => {
+            text.push_utf16(library.units());
+            text.push("!");
+            text.push_utf16(entry.units());
+            text.push(" (");
+            push_managed_name(&mut text, metadata, method);
+            text.push(")");
+        }
+        None => push_managed_name(&mut text, metadata, method),
+    }
+    text
+}
+
+fn push_managed_name(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, method: u32) {
+    let Some((name, class)) = metadata.method(method) else { return };
+    push_class(text, metadata, class, NESTING);
+    text.push(".");
+    text.push_utf16(name.units());
+}
+
+/// `Namespace.Outer+Inner`.
+fn push_class(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, class: u32, nesting: usize) {
+    if let (Some(outer), Some(left)) = (metadata.enclosing_class(class), nesting.checked_sub(1)) {
+        push_class(text, metadata, outer, left);
+        text.push("+");
+    }
+    if let Some(name) = metadata.class(class) {
+        text.push_utf16(name.units());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clr::fake;
+
+    fn name_of(function: u64) -> std::string::String {
+        let found = fake::info()
+            .modules()
+            .into_iter()
+            .flatten()
+            .find_map(|module| find_in(fake::info(), module, function));
+        let (metadata, method) = found.expect("a method");
+        std::string::String::from_utf8(name(&metadata, method).bytes().to_vec()).unwrap()
+    }
+
+    /// One test, since the fake CLR and the searches are counted for the whole process.
+    #[test]
+    fn a_function_is_found_by_comparison_alone_and_named_and_a_wrong_number_is_searched_for_once() {
+        assert_eq!(name_of(fake::RUN), "Space.Outer+Inner.Run");
+        assert_eq!(name_of(fake::OPEN), "files!files_open (Space.Outer.Open)");
+
+        let searches = || fake::SEARCHES.load(Ordering::Relaxed);
+        // Unaligned, in the first page, non-canonical, next to a real one: whatever follows one of them is lost.
+        for wrong in [1, 8, fake::RUN + 1, fake::OPEN - 8, 0xDEAD_0000_0000_0000, u64::MAX] {
+            let before = searches();
+            assert!(!verify(Some(fake::info()), wrong), "{wrong:#x}");
+            assert_eq!(searches(), before + 1, "{wrong:#x}");
+            assert!(!verify(Some(fake::info()), wrong), "{wrong:#x} again");
+            assert_eq!(searches(), before + 1, "{wrong:#x} again");
+        }
+        let before = searches();
+        assert!(!verify(Some(fake::info()), 0));
+        assert_eq!(searches(), before, "0 names no function: nothing to search for");
+
+        assert!(!verify(None, fake::OPEN), "nothing can be verified without a CLR");
+        assert!(verify(Some(fake::info()), fake::OPEN));
+        let before = searches();
+        assert!(verify(Some(fake::info()), fake::OPEN));
+        assert!(verify(None, fake::OPEN), "known from the first time");
+        assert_eq!(searches(), before);
+    }
+}

@@ -1,0 +1,253 @@
+//! What the CLR tells about itself: ICorProfilerInfo3, and the metadata of its modules.
+//!
+//! Each function here is one method of one interface: slot, signature, and a safe result. Slot numbers count from
+//! the interface's own first method after IUnknown, in the order of corprof.idl and cor.h.
+
+use core::ffi::c_void;
+use core::ptr::{null, null_mut};
+
+use super::com::{self, Com, Guid, UNKNOWN_METHODS};
+use crate::error::{Error, Result};
+
+const IID_PROFILER_INFO_3: Guid = Guid::new(0xB555ED4F_452A_4E54_8B39_B5360BAD32A0);
+const IID_METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
+const IID_METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
+
+/// The metadata table whose rows are the methods of a module, and the kind of token that names one.
+const METHOD_TABLE: u32 = 0x06;
+/// Open flags of metadata: to read.
+const READ: u32 = 0;
+
+/// Calls a method by slot and signature; the result is its HRESULT.
+macro_rules! call {
+    ($object:expr, $slot:expr, fn($($type:ty),* $(,)?) $(, $argument:expr)* $(,)?) => {{
+        let object: *mut c_void = $object;
+        // SAFETY: the object is live and of the interface whose methods these are, so it has this slot with this
+        // signature, in the C ABI; every out parameter points to a local.
+        unsafe {
+            let method: unsafe extern "C" fn(*mut c_void $(, $type)*) -> i32 =
+                com::method(object, UNKNOWN_METHODS + $slot);
+            method(object $(, $argument)*)
+        }
+    }};
+}
+
+fn check(hresult: i32) -> Option<()> {
+    (hresult >= 0).then_some(())
+}
+
+/// The CLR's ICorProfilerInfo3. Holds no reference of its own: see `Info::keep`.
+#[derive(Clone, Copy)]
+pub(crate) struct Info(*mut c_void);
+
+impl Info {
+    /// Asks what the CLR passed to Initialize for ICorProfilerInfo3, the first that can list modules.
+    ///
+    /// # Safety
+    /// `unknown` is null or a live COM object.
+    pub(crate) unsafe fn query(unknown: *mut c_void) -> Result<Com> {
+        if unknown.is_null() {
+            return Err(Error::Pointer);
+        }
+        // SAFETY: not null, so live by the contract.
+        unsafe { com::query(unknown, &IID_PROFILER_INFO_3) }.ok_or(Error::NoInterface)
+    }
+
+    /// # Safety
+    /// `raw` came from `query` and its reference is never released.
+    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Info {
+        Info(raw)
+    }
+
+    pub(crate) fn set_event_mask(self, events: u32) -> i32 {
+        call!(self.0, 13, fn(u32), events)
+    }
+
+    /// The ThreadID of the calling thread.
+    pub(crate) fn current_thread(self) -> Option<u64> {
+        let mut thread = 0_usize;
+        check(call!(self.0, 10, fn(*mut usize), &mut thread))?;
+        Some(thread as u64)
+    }
+
+    /// The FunctionID of a method, if the CLR has loaded it and it has no generic parameters.
+    pub(crate) fn function(self, module: usize, method: u32) -> Option<u64> {
+        let mut function = 0_usize;
+        check(call!(self.0, 5, fn(usize, u32, *mut usize), module, method, &mut function))?;
+        Some(function as u64)
+    }
+
+    pub(crate) fn modules(self) -> Option<Modules> {
+        let mut out = null_mut();
+        check(call!(self.0, 33 + 21 + 9, fn(*mut *mut c_void), &mut out))?;
+        // SAFETY: a successful EnumModules wrote a referenced enumerator.
+        unsafe { Com::adopt(out) }.map(Modules)
+    }
+
+    pub(crate) fn metadata(self, module: usize) -> Option<Metadata> {
+        let mut out = null_mut();
+        let arguments = (module, READ, &IID_METADATA_IMPORT, &mut out);
+        check(call!(
+            self.0,
+            18,
+            fn(usize, u32, *const Guid, *mut *mut c_void),
+            arguments.0,
+            arguments.1,
+            arguments.2,
+            arguments.3
+        ))?;
+        // SAFETY: a successful GetModuleMetaData wrote a referenced IMetaDataImport, or null for a resource.
+        unsafe { Com::adopt(out) }.map(Metadata)
+    }
+}
+
+/// The loaded modules: an ICorProfilerModuleEnum.
+pub(crate) struct Modules(Com);
+
+impl Iterator for Modules {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let mut module = 0_usize;
+        let mut count = 0_u32;
+        check(call!(self.0.as_ptr(), 4, fn(u32, *mut usize, *mut u32), 1, &mut module, &mut count))?;
+        (count == 1).then_some(module)
+    }
+}
+
+/// Longest name taken from metadata, in UTF-16 units; longer ones are cut by the CLR.
+const NAME_UNITS: usize = 256;
+
+/// A name as the CLR gives it.
+pub(crate) struct WideName {
+    units: [u16; NAME_UNITS],
+    length: usize,
+}
+
+impl WideName {
+    /// Lets `read` fill the buffer; it gets the buffer, its size and where to put the length, terminator included.
+    fn read(read: impl FnOnce(*mut u16, u32, *mut u32) -> i32) -> Option<WideName> {
+        let mut name = WideName { units: [0; NAME_UNITS], length: 0 };
+        let mut length = 0_u32;
+        check(read(name.units.as_mut_ptr(), NAME_UNITS as u32, &mut length))?;
+        name.length = (length as usize).min(NAME_UNITS).saturating_sub(1);
+        Some(name)
+    }
+
+    pub(crate) fn units(&self) -> &[u16] {
+        self.units.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// The metadata of one module: an IMetaDataImport.
+pub(crate) struct Metadata(Com);
+
+impl Metadata {
+    /// The tokens of all methods of the module.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = u32> + use<> {
+        let token = METHOD_TABLE << 24;
+        (1..=self.method_count().unwrap_or(0)).map(move |row| token | row)
+    }
+
+    fn method_count(&self) -> Option<u32> {
+        // SAFETY: the metadata is a live COM object.
+        let tables = unsafe { com::query(self.0.as_ptr(), &IID_METADATA_TABLES) }?;
+        let mut sizes = [0_u32; 4];
+        let [row_bytes, rows, columns, key] = &mut sizes;
+        let mut name = null();
+        check(call!(
+            tables.as_ptr(),
+            6,
+            fn(u32, *mut u32, *mut u32, *mut u32, *mut u32, *mut *const c_void),
+            METHOD_TABLE,
+            row_bytes,
+            rows,
+            columns,
+            key,
+            &mut name
+        ))?;
+        Some(sizes[1])
+    }
+
+    /// A method's name and its class.
+    pub(crate) fn method(&self, method: u32) -> Option<(WideName, u32)> {
+        type Out = (*mut u32, *mut *const u8, *mut u32, *mut u32, *mut u32);
+        const UNWANTED: Out = (null_mut(), null_mut(), null_mut(), null_mut(), null_mut());
+        let mut class = 0_u32;
+        let name = WideName::read(|buffer, units, length| {
+            call!(
+                self.0.as_ptr(),
+                27,
+                fn(
+                    u32,
+                    *mut u32,
+                    *mut u16,
+                    u32,
+                    *mut u32,
+                    *mut u32,
+                    *mut *const u8,
+                    *mut u32,
+                    *mut u32,
+                    *mut u32,
+                ),
+                method,
+                &mut class,
+                buffer,
+                units,
+                length,
+                UNWANTED.0,
+                UNWANTED.1,
+                UNWANTED.2,
+                UNWANTED.3,
+                UNWANTED.4
+            )
+        })?;
+        Some((name, class))
+    }
+
+    /// A class's name, with its namespace unless it is nested.
+    pub(crate) fn class(&self, class: u32) -> Option<WideName> {
+        WideName::read(|buffer, units, length| {
+            call!(
+                self.0.as_ptr(),
+                9,
+                fn(u32, *mut u16, u32, *mut u32, *mut u32, *mut u32),
+                class,
+                buffer,
+                units,
+                length,
+                null_mut(),
+                null_mut()
+            )
+        })
+    }
+
+    /// The class that a nested class stands in.
+    pub(crate) fn enclosing_class(&self, class: u32) -> Option<u32> {
+        let mut enclosing = 0_u32;
+        check(call!(self.0.as_ptr(), 59, fn(u32, *mut u32), class, &mut enclosing))?;
+        Some(enclosing)
+    }
+
+    /// The native library and entry point of a P/Invoke method.
+    pub(crate) fn import(&self, method: u32) -> Option<(WideName, WideName)> {
+        let mut library = 0_u32;
+        let entry = WideName::read(|buffer, units, length| {
+            call!(
+                self.0.as_ptr(),
+                45,
+                fn(u32, *mut u32, *mut u16, u32, *mut u32, *mut u32),
+                method,
+                null_mut(),
+                buffer,
+                units,
+                length,
+                &mut library
+            )
+        })?;
+        let library = WideName::read(|buffer, units, length| {
+            call!(self.0.as_ptr(), 39, fn(u32, *mut u16, u32, *mut u32), library, buffer, units, length)
+        })?;
+        Some((library, entry))
+    }
+}

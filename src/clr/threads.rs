@@ -1,0 +1,167 @@
+//! Which task a managed thread is, and its managed name.
+//!
+//! The CLR names a thread by its ThreadID, which exists before the thread runs; a task exists from the first time
+//! the library meets the running thread. So a name given early waits in a small table until the two are tied.
+
+use core::sync::atomic::{Ordering, fence};
+
+use super::info::Info;
+use super::text::Text;
+use crate::sys::Mutex;
+use crate::task::{self, TaskRef};
+
+/// A task's name keeps this many bytes.
+const NAME_BYTES: usize = 59;
+/// How many threads can have been named and not yet have run. A name beyond these is dropped; its thread then
+/// shows under the name the operating system has for it.
+const WAITING_NAMES: usize = 64;
+
+struct WaitingName {
+    thread: u64,
+    name: Text<NAME_BYTES>,
+}
+
+struct WaitingNames {
+    mutex: Mutex,
+    names: core::cell::UnsafeCell<[WaitingName; WAITING_NAMES]>,
+}
+
+// SAFETY: `names` is reached in `with` only, under the mutex.
+unsafe impl Sync for WaitingNames {}
+
+/// A slot whose thread is 0 is free: no ThreadID is 0.
+static WAITING: WaitingNames = WaitingNames {
+    mutex: Mutex::new(),
+    names: core::cell::UnsafeCell::new(
+        [const { WaitingName { thread: 0, name: Text::new() } }; WAITING_NAMES],
+    ),
+};
+
+impl WaitingNames {
+    fn with<T>(&self, body: impl FnOnce(&mut [WaitingName; WAITING_NAMES]) -> T) -> T {
+        let _guard = self.mutex.lock();
+        // SAFETY: the mutex is held until `body` has returned, and nothing else makes a reference to `names`.
+        body(unsafe { &mut *self.names.get() })
+    }
+
+    fn put(&self, thread: u64, name: Text<NAME_BYTES>) {
+        self.with(|names| {
+            let slot = names.iter().position(|slot| slot.thread == thread);
+            let slot = slot.or_else(|| names.iter().position(|slot| slot.thread == 0));
+            if let Some(slot) = slot.and_then(|index| names.get_mut(index)) {
+                *slot = WaitingName { thread, name };
+            }
+        });
+    }
+
+    fn take(&self, thread: u64) -> Option<Text<NAME_BYTES>> {
+        self.with(|names| {
+            let slot = names.iter_mut().find(|slot| slot.thread == thread)?;
+            slot.thread = 0;
+            Some(core::mem::replace(&mut slot.name, Text::new()))
+        })
+    }
+}
+
+/// Ties the current thread's task to its ThreadID, if it is not tied yet.
+#[inline]
+pub(crate) fn tie_current(task: TaskRef, info: Option<Info>) {
+    if task.clr_thread() == 0 {
+        tie_at_first_sight(task, info);
+    }
+}
+
+#[cold]
+fn tie_at_first_sight(task: TaskRef, info: Option<Info>) {
+    if let Some(thread) = info.and_then(Info::current_thread) {
+        tie(task, thread);
+    }
+}
+
+fn tie(task: TaskRef, thread: u64) {
+    task.set_clr_thread(thread);
+    // Pairs with the fence in `named`: either this thread sees the name waiting, or the one naming it sees the task.
+    fence(Ordering::SeqCst);
+    deliver(thread, task);
+}
+
+fn deliver(thread: u64, task: TaskRef) {
+    if let Some(name) = WAITING.take(thread) {
+        task.set_name(name.bytes());
+    }
+}
+
+/// The CLR runs a managed thread on an OS thread. It says so on that thread itself.
+pub(crate) fn assigned(thread: u64, os_thread: u32) {
+    if os_thread == crate::sys::thread_id() {
+        if let Ok(task) = task::current() {
+            tie(task, thread);
+        }
+    }
+}
+
+/// A managed thread has a name now; it may be any thread.
+pub(crate) fn named(thread: u64, name: &[u16]) {
+    WAITING.put(thread, Text::from_utf16(name));
+    // Pairs with the fence in `tie`.
+    fence(Ordering::SeqCst);
+    if let Some(task) = task::find_clr_thread(thread) {
+        deliver(thread, task);
+    }
+}
+
+/// A managed thread is no more, and its ThreadID may be used again.
+pub(crate) fn destroyed(thread: u64) {
+    WAITING.take(thread);
+    if let Some(task) = task::find_clr_thread(thread) {
+        task.set_clr_thread(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting() -> WaitingNames {
+        WaitingNames {
+            mutex: Mutex::new(),
+            names: core::cell::UnsafeCell::new(
+                [const { WaitingName { thread: 0, name: Text::new() } }; WAITING_NAMES],
+            ),
+        }
+    }
+
+    fn text(name: &str) -> Text<NAME_BYTES> {
+        let mut text = Text::new();
+        text.push(name);
+        text
+    }
+
+    fn taken(names: &WaitingNames, thread: u64) -> Option<std::vec::Vec<u8>> {
+        names.take(thread).map(|name| name.bytes().to_vec())
+    }
+
+    #[test]
+    fn a_waiting_name_is_delivered_once_and_the_latest_wins() {
+        let names = waiting();
+        names.put(8, text("first"));
+        names.put(16, text("other"));
+        names.put(8, text("second"));
+        assert_eq!(taken(&names, 8).as_deref(), Some(&b"second"[..]));
+        assert_eq!(taken(&names, 8), None);
+        assert_eq!(taken(&names, 16).as_deref(), Some(&b"other"[..]));
+    }
+
+    #[test]
+    fn a_full_table_drops_the_newcomer_and_has_room_again_after_a_delivery() {
+        let names = waiting();
+        for thread in 1..=WAITING_NAMES as u64 {
+            names.put(thread, text("early"));
+        }
+        names.put(1000, text("late"));
+        assert_eq!(taken(&names, 1000), None);
+        assert!(taken(&names, 1).is_some());
+        names.put(1000, text("late"));
+        assert!(taken(&names, 1000).is_some());
+    }
+}

@@ -1,0 +1,492 @@
+//! Critical sections: entering, leaving, and what becomes of one. How a task waits for one is in `waiting`.
+//!
+//! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `waiting`.
+
+use core::sync::atomic::compiler_fence;
+
+use crate::arena::Slot;
+use crate::error::{Error, Result};
+use crate::handle::{self, ABANDONED, DESTROYED, LAST_SECTION_GENERATION};
+use crate::name::NameCopy;
+use crate::registry::REGISTRY;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::{self, Mutex, preserving_errno};
+use crate::task::{self, TaskRef};
+use crate::waiting::{self, SpinPolicy};
+
+/// The option bits a caller may pass: WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK.
+pub(crate) const WAIT_OPTIONS: u32 = 0x7;
+
+/// A critical section: one cache line. Zeroed memory is a slot never used.
+#[repr(C, align(64))]
+pub(crate) struct Section {
+    /// The handle XOR the owner's id.
+    word: AtomicU64,
+    /// How often the owner has entered; 1 while the section is free, so that entering need not write it. Owner only.
+    entries: AtomicU32,
+    /// Not 0 if a leave has more to do than to store the word.
+    attention: AtomicU32,
+    queue_lock: Mutex,
+    first_waiter: AtomicU32,
+    last_waiter: AtomicU32,
+    /// Leaves until the section goes back to the plain leave. Owner only.
+    cooldown: AtomicU32,
+    spin_count: AtomicU32,
+    flags: AtomicU32,
+    /// Entries that had to wait; under the queue lock.
+    contended: AtomicU64,
+    /// The slot of the section's name, 0 for none. Stays with the slot.
+    name: AtomicU32,
+    next_free: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
+
+/// flags: the spin count is the program's, not the library's.
+const SPIN_COUNT_SET: u32 = 1;
+
+// SAFETY: all fields are atomics or made of such.
+unsafe impl Slot for Section {
+    fn next_free(&self) -> &AtomicU32 {
+        &self.next_free
+    }
+}
+
+/// How long a caller is ready to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    None,
+    Milliseconds(u32),
+    Unbounded,
+}
+
+impl Patience {
+    /// What a time limit of the C interface means.
+    pub(crate) const fn of_milliseconds(milliseconds: u32) -> Self {
+        match milliseconds {
+            u32::MAX => Patience::Unbounded,
+            milliseconds => Patience::Milliseconds(milliseconds),
+        }
+    }
+}
+
+/// The states of `hostcrst_info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Free = 0,
+    Owned = 1,
+    Abandoned = 2,
+}
+
+/// What a section looks like at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Info {
+    pub(crate) state: State,
+    /// The owner's id, 0 for none.
+    pub(crate) owner: u64,
+    pub(crate) recursion: u32,
+    pub(crate) waiters: u32,
+    pub(crate) spin_count: u32,
+    pub(crate) contended: u64,
+}
+
+/// The slot that a handle names, whatever value it is. Only once the registry is ready.
+#[inline(always)]
+pub(crate) fn slot_of(handle: u64) -> &'static Section {
+    REGISTRY.sections.at(handle::section_index(handle))
+}
+
+/// The section with this handle.
+fn find(handle: u64) -> Result<&'static Section> {
+    if !REGISTRY.is_ready() {
+        return Err(Error::Handle);
+    }
+    let section = slot_of(handle);
+    if section.owner(handle).is_some() { Ok(section) } else { Err(Error::Handle) }
+}
+
+/// Makes a new section, free and without a name. Returns its handle.
+pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
+    REGISTRY.runtime.require_running()?;
+    preserving_errno(|| {
+        let index = REGISTRY.sections.allocate()?;
+        let section = REGISTRY.sections.at(index);
+        section.set_spin_policy(spin);
+        section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
+        section.contended.store(0, Ordering::Relaxed);
+        section.entries.store(1, Ordering::Relaxed);
+        // A slot never used is in generation 0; no handle is.
+        let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
+        let handle = handle::section_handle(index, generation);
+        // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
+        section.word.store(handle, Ordering::Release);
+        Ok(handle)
+    })
+}
+
+/// Enters, if that needs no waiting and nothing unusual: the path that must be short.
+#[inline(always)]
+fn enter_fast(handle: u64, option: u32) -> bool {
+    let me = sys::current_id();
+    if me == 0 || option > WAIT_OPTIONS || !REGISTRY.runtime.is_running() {
+        return false;
+    }
+    let section = slot_of(handle);
+    let word = section.word.load(Ordering::Relaxed);
+    if word == handle {
+        // Acquire pairs with the Release of the last leave.
+        let taken = section.word.compare_exchange(handle, handle ^ me, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if taken && let Some(task) = task::current_if_any() {
+            task.count_owned();
+        }
+        return taken;
+    }
+    word == handle ^ me && section.reenter()
+}
+
+/// Enters, waiting as long as `patience` allows. False only where that is not at all and the section is owned.
+#[inline(always)]
+pub(crate) fn enter(handle: u64, option: u32, patience: Patience) -> Result<bool> {
+    if enter_fast(handle, option) {
+        return Ok(true);
+    }
+    enter_checked(handle, option, patience)
+}
+
+#[cold]
+fn enter_checked(handle: u64, option: u32, patience: Patience) -> Result<bool> {
+    REGISTRY.runtime.require_running()?;
+    if option > WAIT_OPTIONS {
+        return Err(Error::InvalidArgument);
+    }
+    let section = find(handle)?;
+    preserving_errno(|| section.enter_as(handle, task::current()?, option, patience))
+}
+
+/// Leaves once; the last leave lets the section go.
+#[inline(always)]
+pub(crate) fn leave(handle: u64) -> Result<()> {
+    let me = sys::current_id();
+    if me == 0 || !REGISTRY.runtime.is_running() {
+        return leave_checked(handle);
+    }
+    let section = slot_of(handle);
+    if section.word.load(Ordering::Relaxed) != handle ^ me
+        || section.entries.load(Ordering::Relaxed) != 1
+        || section.attention.load(Ordering::Relaxed) != 0
+    {
+        return leave_checked(handle);
+    }
+    if let Some(task) = task::current_if_any() {
+        task.discount_owned();
+    }
+    // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
+    section.word.store(handle, Ordering::Release);
+    compiler_fence(Ordering::SeqCst);
+    if section.attention.load(Ordering::Relaxed) != 0 {
+        preserving_errno(|| section.wake_after_leave());
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn leave_checked(handle: u64) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = find(handle)?;
+    let me = sys::current_id();
+    if me == 0 || section.word.load(Ordering::Relaxed) != handle ^ me {
+        return Err(Error::NotOwner);
+    }
+    let entries = section.entries.load(Ordering::Relaxed);
+    match entries {
+        1 => {
+            task::current()?.discount_owned();
+            preserving_errno(|| section.leave_contended(handle));
+        }
+        _ => section.entries.store(entries - 1, Ordering::Relaxed),
+    }
+    Ok(())
+}
+
+/// Ends a section that is free, abandoned or the caller's; its waiters get Abandoned.
+pub(crate) fn destroy(handle: u64) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = find(handle)?;
+    preserving_errno(|| {
+        let me = sys::current_id();
+        {
+            let _queue = section.queue_lock.lock();
+            section.make_stale(handle, me)?;
+            section.drain(Error::Abandoned);
+        }
+        let generation = handle::section_generation(handle);
+        REGISTRY.sections.release(handle::section_index(handle), generation == LAST_SECTION_GENERATION);
+        Ok(())
+    })
+}
+
+/// Makes the caller the owner, once, of a section whose owner ended without leaving it.
+pub(crate) fn recover(handle: u64) -> Result<()> {
+    REGISTRY.runtime.require_running()?;
+    let section = find(handle)?;
+    preserving_errno(|| {
+        let me = task::current()?;
+        let abandoned = handle ^ ABANDONED;
+        section
+            .word
+            .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
+            .map_err(|_| Error::InvalidOperation)?;
+        me.count_owned();
+        Ok(())
+    })
+}
+
+/// How often a newcomer is to look before it waits.
+pub(crate) fn set_spin_count(handle: u64, count: u32) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    find(handle)?.set_spin_policy(SpinPolicy::Count(count));
+    Ok(())
+}
+
+/// Gives the section a name for reports.
+pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = find(handle)?;
+    preserving_errno(|| {
+        let _queue = section.queue_lock.lock();
+        if section.owner(handle).is_none() {
+            return Err(Error::Handle);
+        }
+        if section.name.load(Ordering::Relaxed) == 0 {
+            // Release pairs with the Acquire in name: the name's slot may be read.
+            section.name.store(REGISTRY.names.allocate()?, Ordering::Release);
+        }
+        REGISTRY.names.at(section.name.load(Ordering::Relaxed)).name.set(utf8);
+        Ok(())
+    })
+}
+
+/// What the section looks like.
+pub(crate) fn info(handle: u64) -> Result<Info> {
+    let section = find(handle)?;
+    section.info(handle).ok_or(Error::Handle)
+}
+
+impl Section {
+    pub(crate) fn word(&self) -> &AtomicU64 {
+        &self.word
+    }
+    pub(crate) fn attention(&self) -> &AtomicU32 {
+        &self.attention
+    }
+    pub(crate) fn queue_lock(&self) -> &Mutex {
+        &self.queue_lock
+    }
+    pub(crate) fn first_waiter(&self) -> &AtomicU32 {
+        &self.first_waiter
+    }
+    pub(crate) fn last_waiter(&self) -> &AtomicU32 {
+        &self.last_waiter
+    }
+
+    /// Who owns the section with this handle: an owner id, 0 if it is free, None if there is no such section.
+    pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
+        let well_formed = handle::section_handle(self.index(), handle::section_generation(handle)) == handle;
+        let owner = self.word.load(Ordering::Relaxed) ^ handle;
+        let same_generation = handle::section_generation(owner) == 0;
+        (well_formed && same_generation && owner != DESTROYED).then_some(owner)
+    }
+
+    /// The handle of the section that is, or was last, in this slot; of generation 0 if none ever was.
+    pub(crate) fn handle(&self) -> u64 {
+        let generation = handle::section_generation(self.word.load(Ordering::Relaxed));
+        handle::section_handle(self.index(), generation)
+    }
+
+    fn index(&self) -> u32 {
+        REGISTRY.sections.index_of(self)
+    }
+
+    /// Whether the section with this handle is free.
+    #[inline(always)]
+    pub(crate) fn is_free(&self, handle: u64) -> bool {
+        self.word.load(Ordering::Relaxed) == handle
+    }
+
+    /// Makes `me` the owner if the section is free.
+    #[inline(always)]
+    pub(crate) fn try_take(&self, handle: u64, me: TaskRef) -> bool {
+        self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// The owner enters once more. False if it has done so too often to count.
+    #[inline(always)]
+    fn reenter(&self) -> bool {
+        match self.entries.load(Ordering::Relaxed).checked_add(1) {
+            Some(entries) => {
+                self.entries.store(entries, Ordering::Relaxed);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn enter_as(&self, handle: u64, me: TaskRef, option: u32, patience: Patience) -> Result<bool> {
+        loop {
+            match self.owner(handle) {
+                None => return Err(Error::Handle),
+                Some(0) if self.try_take(handle, me) => break,
+                Some(0) => {}
+                Some(ABANDONED) => return Err(Error::Abandoned),
+                Some(owner) if owner == me.id() => {
+                    return if self.reenter() { Ok(true) } else { Err(Error::InvalidOperation) };
+                }
+                Some(_) => match patience {
+                    Patience::None => return Ok(false),
+                    Patience::Milliseconds(0) => return Err(Error::Timeout),
+                    Patience::Milliseconds(time) => {
+                        self.wait(handle, me, option, Some(sys::deadline_after(time)))?;
+                        break;
+                    }
+                    Patience::Unbounded => {
+                        self.wait(handle, me, option, None)?;
+                        break;
+                    }
+                },
+            }
+        }
+        me.count_owned();
+        Ok(true)
+    }
+
+    /// Moves the slot to its next generation, owned by nobody ever; under the queue lock.
+    fn make_stale(&self, handle: u64, me: u64) -> Result<()> {
+        let index = handle::section_index(handle);
+        // After the last generation the slot keeps a word of that generation and is not handed out again.
+        let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
+        let stale = handle::section_handle(index, next) ^ DESTROYED;
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            let owner = self.owner(handle).ok_or(Error::Handle)?;
+            let mine = me != 0 && owner == me;
+            if owner != 0 && owner != ABANDONED && !mine {
+                return Err(Error::NotOwner);
+            }
+            // Acquire: what the last owner did under the section happens before its slot is used anew.
+            if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                if mine {
+                    task::of_owner(me).discount_owned();
+                }
+                break;
+            }
+        }
+        self.clear_name();
+        Ok(())
+    }
+
+    fn clear_name(&self) {
+        let name = self.name.load(Ordering::Relaxed);
+        if name != 0 {
+            REGISTRY.names.at(name).name.set(&[]);
+        }
+    }
+
+    /// The name, empty if there is none.
+    pub(crate) fn name(&self) -> Option<NameCopy> {
+        let name = self.name.load(Ordering::Acquire);
+        (name != 0).then(|| REGISTRY.names.at(name).name.get()).filter(|name| !name.is_empty())
+    }
+
+    fn info(&self, handle: u64) -> Option<Info> {
+        let owner = self.owner(handle)?;
+        let (state, recursion) = match owner {
+            0 => (State::Free, 0),
+            ABANDONED => (State::Abandoned, 0),
+            _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
+        };
+        Some(Info {
+            state,
+            owner: if state == State::Owned { owner } else { 0 },
+            recursion,
+            waiters: waiting::waiters(self.attention.load(Ordering::Relaxed)),
+            spin_count: self.spin_count.load(Ordering::Relaxed),
+            contended: self.contended.load(Ordering::Relaxed),
+        })
+    }
+
+    /// What a report shows of the section in this slot; None if there is none.
+    pub(crate) fn snapshot(&self) -> Option<(u64, Info)> {
+        let handle = self.handle();
+        Some((handle, self.info(handle)?))
+    }
+
+    fn set_spin_policy(&self, spin: SpinPolicy) {
+        let (count, flags) = match spin {
+            SpinPolicy::Adaptive => (0, 0),
+            // As on Windows: spinning on one processor only delays the owner.
+            SpinPolicy::Count(count) if REGISTRY.spinning_helps() => (count, SPIN_COUNT_SET),
+            SpinPolicy::Count(_) => (0, SPIN_COUNT_SET),
+        };
+        self.spin_count.store(count, Ordering::Relaxed);
+        self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spin_policy(&self) -> SpinPolicy {
+        if self.flags.load(Ordering::Relaxed) & SPIN_COUNT_SET != 0 {
+            SpinPolicy::Count(self.spin_count.load(Ordering::Relaxed))
+        } else {
+            SpinPolicy::Adaptive
+        }
+    }
+
+    pub(crate) fn count_contended(&self) {
+        self.contended.store(self.contended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_cooldown(&self, leaves: u32) {
+        self.cooldown.store(leaves, Ordering::Relaxed);
+    }
+
+    /// Counts a leave without waiters; true when there were enough of them.
+    pub(crate) fn cool_down(&self) -> bool {
+        let left = self.cooldown.load(Ordering::Relaxed).saturating_sub(1);
+        self.cooldown.store(left, Ordering::Relaxed);
+        left == 0
+    }
+
+    /// Slot 0 holds no section, ever: makes its word one that matches no handle.
+    pub(crate) fn take_slot_zero(&self) {
+        self.word.store(handle::section_handle(0, 1) ^ DESTROYED, Ordering::Relaxed);
+    }
+
+    /// Leaves the section without an owner, if `id` owned it; its waiters get Abandoned.
+    fn abandon(&self, id: u64) {
+        let handle = self.handle();
+        if self.owner(handle) != Some(id) {
+            return;
+        }
+        let _queue = self.queue_lock.lock();
+        self.entries.store(1, Ordering::Relaxed);
+        self.word.store(handle ^ ABANDONED, Ordering::Release);
+        self.drain(Error::Abandoned);
+    }
+}
+
+/// The task with this id has ended: what it owned is abandoned.
+pub(crate) fn abandon_all_of(id: u64) {
+    REGISTRY.sections.iter().for_each(|section| section.abandon(id));
+}
+
+/// In the child of a fork: nobody waits, and every owner but `me` is gone.
+pub(crate) fn abandon_after_fork(me: u64) {
+    for section in REGISTRY.sections.iter() {
+        waiting::forget_after_fork(section);
+        match section.snapshot() {
+            Some((_, info)) if info.state == State::Owned && info.owner != me => section.abandon(info.owner),
+            _ => {}
+        }
+    }
+    REGISTRY.names.iter().for_each(|slot| slot.name.reset_after_fork());
+}
+

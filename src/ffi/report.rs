@@ -1,0 +1,45 @@
+//! Reports.
+
+use super::hresult;
+use crate::error::Error;
+use crate::report::{self, Format};
+
+/// host_report: text for people.
+pub const HOST_REPORT_TEXT: u32 = 0;
+/// host_report: JSON.
+pub const HOST_REPORT_JSON: u32 = 1;
+/// host_report: Graphviz DOT.
+pub const HOST_REPORT_DOT: u32 = 2;
+
+/// Writes a report on every task and every section of interest.
+///
+/// Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
+/// waits for; each section that is owned, abandoned or was ever waited for. Works while every task is blocked, and in
+/// any state of the runtime.
+///
+/// Parameters:
+/// - fd (a descriptor open for writing): where it goes. Stays open.
+/// - format (one of the HOST_REPORT_ values).
+///
+/// Returns:
+/// - S_OK: written.
+/// - E_INVALIDARG: fd cannot be written, or format is not known.
+/// - E_NOTIMPL: format is HOST_REPORT_JSON or HOST_REPORT_DOT, which this version does not write.
+///
+/// Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, allocates nothing. Not
+/// for signal handlers.
+///
+/// Source: an extension.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_report(fd: i32, format: u32) -> i32 {
+    hresult(format_of(format).and_then(|format| report::write(fd, format)))
+}
+
+fn format_of(format: u32) -> crate::error::Result<Format> {
+    match format {
+        HOST_REPORT_TEXT => Ok(Format::Text),
+        HOST_REPORT_JSON => Ok(Format::Json),
+        HOST_REPORT_DOT => Ok(Format::Dot),
+        _ => Err(Error::InvalidArgument),
+    }
+}

@@ -1,0 +1,130 @@
+//! The runtime: whether anything works at all.
+
+use core::ffi::c_char;
+
+use super::{deliver, hresult};
+use crate::error::{Error, S_FALSE, S_OK};
+use crate::registry::REGISTRY;
+use crate::runtime;
+
+/// host_runtime_state: host_runtime_start was never called.
+pub const HOST_RUNTIME_NOT_LOADED: u32 = 0;
+/// host_runtime_state: available.
+pub const HOST_RUNTIME_RUNNING: u32 = 1;
+/// host_runtime_state: not available until started again.
+pub const HOST_RUNTIME_STOPPED: u32 = 2;
+/// host_runtime_state: not available for the life of the process.
+pub const HOST_RUNTIME_FAILED: u32 = 3;
+
+/// Success, told apart: S_OK if something changed, S_FALSE if it was so already.
+fn changed(result: crate::error::Result<bool>) -> i32 {
+    match result {
+        Ok(true) => S_OK,
+        Ok(false) => S_FALSE,
+        Err(error) => error.hresult(),
+    }
+}
+
+/// Makes the runtime available.
+///
+/// Until then every function answers HOST_E_CLRNOTAVAILABLE, but for the ones that only tell: host_runtime_state,
+/// hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report, host_result_message,
+/// hostcrst_version.
+///
+/// Returns:
+/// - S_OK: available from here on. After a stop, every task begins with no layers.
+/// - S_FALSE: it was available already.
+/// - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
+/// - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved. May be tried again.
+///
+/// Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
+///
+/// Source: an extension; the hosting interfaces assume a runtime that has been loaded.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_runtime_start() -> i32 {
+    changed(crate::sys::preserving_errno(runtime::start))
+}
+
+/// Makes the runtime unavailable until it is started again.
+///
+/// Every task that waits for a section wakes with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters,
+/// recovers or makes a transition gets it too. Sections stay as they are: an owner can still leave, and
+/// hostcrst_destroy still works.
+///
+/// Returns:
+/// - S_OK: stopped; every wait has been told to end.
+/// - S_FALSE: it was stopped already.
+/// - HOST_E_CLRNOTAVAILABLE: it was never started, or has failed.
+///
+/// Threads: any; does not wait for the woken tasks. Not for signal handlers.
+///
+/// Source: an extension.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_runtime_stop() -> i32 {
+    changed(runtime::stop())
+}
+
+/// Declares the runtime unusable for the life of the process.
+///
+/// What the hosting pages say of E_FAIL: every waiter wakes with HOST_E_CLRNOTAVAILABLE, and every later call gets it
+/// too, leaving and destroying among them. Only the functions that tell still work.
+///
+/// Returns:
+/// - S_OK: failed from here on.
+/// - E_OUTOFMEMORY: the library was never used before and cannot reserve its address space; nothing changed.
+///
+/// Threads: any; does not wait for the woken tasks. Not for signal handlers.
+///
+/// Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_runtime_fail() -> i32 {
+    hresult(crate::sys::preserving_errno(runtime::fail))
+}
+
+/// Tells whether the runtime is available.
+///
+/// Parameters:
+/// - state (out, not NULL): one of the HOST_RUNTIME_ values.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: state is NULL.
+///
+/// Threads: any, signal handlers too; does not block.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `state` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_runtime_state(state: *mut u32) -> i32 {
+    // SAFETY: the caller keeps `state` valid, see above.
+    unsafe { deliver(state, || Ok(REGISTRY.runtime.state() as u32)) }
+}
+
+/// A sentence for any code.
+///
+/// Parameters:
+/// - hr (any value): an HRESULT.
+///
+/// Returns: a static, zero-terminated English sentence, never NULL.
+///
+/// Threads: any, signal handlers too; does not block.
+///
+/// Source: an extension.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_result_message(hr: i32) -> *const c_char {
+    Error::message_of(hr).as_ptr()
+}
+
+/// The version of the library at run time.
+///
+/// Returns: a static, zero-terminated string such as "0.1.0"; HOSTCRST_VERSION_STRING is that of the header.
+///
+/// Threads: any, signal handlers too; does not block.
+///
+/// Source: an extension.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}

@@ -1,0 +1,344 @@
+//! Transitions and tasks: IHostTaskManager and IHostTask.
+
+use core::ffi::c_char;
+
+use super::{deliver, deliver_sized, hresult, name_argument};
+use crate::error::{Error, Result};
+use crate::handle;
+use crate::hooks;
+use crate::layers::{LayerKind, Origin};
+use crate::registry::REGISTRY;
+use crate::sys::preserving_errno;
+use crate::task;
+
+/// A task: an opaque handle. Stale once its thread has ended; never equal to a section's handle.
+pub type host_task_t = u64;
+
+/// host_task_info: the task has made no transition.
+pub const HOST_TASK_UNKNOWN: u32 = 0;
+/// host_task_info: the task runs managed code.
+pub const HOST_TASK_MANAGED: u32 = 1;
+/// host_task_info: the task runs native code.
+pub const HOST_TASK_UNMANAGED: u32 = 2;
+
+/// host_layer_t: managed code called native code.
+pub const HOST_LAYER_LEAVE: u32 = 1;
+/// host_layer_t: native code called managed code.
+pub const HOST_LAYER_REVERSE_ENTER: u32 = 2;
+
+/// What host_task_info tells.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct host_task_info_t {
+    /// Set by the caller to sizeof(host_task_info_t), so that the struct can grow.
+    pub size: u32,
+    /// HOST_TASK_UNKNOWN, HOST_TASK_MANAGED or HOST_TASK_UNMANAGED.
+    pub mode: u32,
+    /// The operating system's id of the task's thread.
+    pub thread_id: u32,
+    /// How many sections the task owns.
+    pub owned: u32,
+    /// How many layers are open.
+    pub depth: u64,
+    /// The section the task waits for (a hostcrst_t), or 0.
+    pub waiting_for: u64,
+}
+
+/// One open crossing between managed and native code.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct host_layer_t {
+    /// HOST_LAYER_LEAVE or HOST_LAYER_REVERSE_ENTER.
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+    /// What was given to host_leave_runtime; 0 for HOST_LAYER_REVERSE_ENTER. Where the CLR drives the library: its id
+    /// of the function.
+    pub target: usize,
+}
+
+/// Managed code is about to call native code: opens a layer.
+///
+/// Parameters:
+/// - target (any value): the address of the native function, 0 if unknown. Kept and shown, never called or read.
+///
+/// Returns:
+/// - S_OK: the task runs native code until the matching host_enter_runtime.
+/// - HOST_E_INVALIDOPERATION: the task runs native code already.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+/// - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+/// Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in managed code.
+///
+/// Threads: any, for itself; does not block. Not for signal handlers.
+///
+/// Source: IHostTaskManager::LeaveRuntime.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_leave_runtime(target: usize) -> i32 {
+    hresult(push(LayerKind::Leave, target))
+}
+
+/// The native function that host_leave_runtime announced has returned: closes its layer.
+///
+/// Returns:
+/// - S_OK: the task runs managed code.
+/// - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_leave_runtime, or there is none.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+/// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+/// Never S_FALSE. On failure nothing changed.
+///
+/// Threads: any, for itself; does not block; errno is as the native function left it. Not for signal handlers.
+///
+/// Source: IHostTaskManager::EnterRuntime.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_enter_runtime() -> i32 {
+    hresult(pop(LayerKind::Leave))
+}
+
+/// Native code is about to call managed code: opens a layer.
+///
+/// Returns:
+/// - S_OK: the task runs managed code until the matching host_reverse_leave_runtime.
+/// - HOST_E_INVALIDOPERATION: the task runs managed code already.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+/// - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+/// Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in native code.
+///
+/// Threads: any, for itself; does not block. Not for signal handlers.
+///
+/// Source: IHostTaskManager::ReverseEnterRuntime.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_reverse_enter_runtime() -> i32 {
+    hresult(push(LayerKind::ReverseEnter, 0))
+}
+
+/// The managed function that host_reverse_enter_runtime announced has returned: closes its layer.
+///
+/// Returns:
+/// - S_OK: the task runs native code.
+/// - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_reverse_enter_runtime, or there is none.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+/// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+/// Never S_FALSE. On failure nothing changed.
+///
+/// Threads: any, for itself; does not block. Not for signal handlers.
+///
+/// Source: IHostTaskManager::ReverseLeaveRuntime.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_reverse_leave_runtime() -> i32 {
+    hresult(pop(LayerKind::ReverseEnter))
+}
+
+#[inline(always)]
+fn push(kind: LayerKind, target: usize) -> Result<()> {
+    match task::current_if_any() {
+        Some(task) => task.push(kind, Origin::Address, target as u64),
+        None => task::current_in_runtime()?.push(kind, Origin::Address, target as u64),
+    }
+}
+
+#[inline(always)]
+fn pop(kind: LayerKind) -> Result<()> {
+    match task::current_if_any() {
+        Some(task) => task.pop(kind),
+        None => task::current_in_runtime()?.pop(kind),
+    }
+}
+
+/// Tells whether the runtime must report calls to a native function.
+///
+/// Parameters:
+/// - target (any value): the address of the function.
+/// - needs (out, not NULL): 1 unless host_set_call_hook said 0.
+///
+/// Returns:
+/// - S_OK: see needs.
+/// - E_POINTER: needs is NULL.
+///
+/// Threads: any; does not block. In every state of the runtime.
+///
+/// Source: IHostTaskManager::CallNeedsHostHook.
+///
+/// # Safety
+/// `needs` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_call_needs_host_hook(target: usize, needs: *mut i32) -> i32 {
+    // SAFETY: the caller keeps `needs` valid, see above.
+    unsafe { deliver(needs, || Ok(i32::from(hooks::needs_hook(target as u64)))) }
+}
+
+/// Sets what host_call_needs_host_hook answers.
+///
+/// Parameters:
+/// - target (any value): the address of a native function.
+/// - needs (0 = no, any other value = yes).
+///
+/// Returns:
+/// - S_OK: in force for later questions.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+/// - E_OUTOFMEMORY: no memory for one more target; nothing changed.
+///
+/// Threads: any; may wait briefly for another call of this function. Not for signal handlers.
+///
+/// Source: an extension; the hosting pages leave the policy to the host.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
+    hresult(hooks::set_hook(target as u64, needs != 0))
+}
+
+/// Tells which task the calling thread is.
+///
+/// Parameters:
+/// - out (out, not NULL): the task; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: out is NULL.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+/// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+///
+/// Threads: any; does not block. Not for signal handlers.
+///
+/// Source: IHostTaskManager::GetCurrentTask.
+///
+/// # Safety
+/// `out` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
+    let make = || {
+        REGISTRY.runtime.require_usable()?;
+        task::current().map(|task| handle::task_handle(task.id()))
+    };
+    // SAFETY: the caller keeps `out` valid, see above.
+    unsafe { deliver(out, make) }
+}
+
+/// Gives a task a name, shown in reports instead of its thread's.
+///
+/// Parameters:
+/// - task (any value): a handle from host_task_current.
+/// - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. Empty brings the thread's own
+///   name back.
+///
+/// Returns:
+/// - S_OK: named.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+/// - E_POINTER: utf8 is NULL.
+/// - E_HANDLE: task is no live task.
+///
+/// Threads: any; does not block. Not for signal handlers.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `utf8` is NULL or points to a zero-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_char) -> i32 {
+    // SAFETY: the caller passes a zero-terminated string or NULL, see above.
+    let name = unsafe { name_argument(utf8) };
+    hresult(name.and_then(|name| {
+        REGISTRY.runtime.require_usable()?;
+        task::of_handle(task).map(|task| task.set_name(name))
+    }))
+}
+
+/// Ends a task's alertable wait, now or at its next one.
+///
+/// An alert that finds the task in no wait under WAIT_ALERTABLE stays and ends the next one as it begins, once.
+/// Several alerts before that count as one.
+///
+/// Parameters:
+/// - task (any value): a handle from host_task_current.
+///
+/// Returns:
+/// - S_OK: the wait has been told to end with HOST_E_INTERRUPTED, or the next one will.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+/// - E_HANDLE: task is no live task.
+///
+/// Threads: any; does not wait for the task. Not for signal handlers.
+///
+/// Source: IHostTask::Alert.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_task_alert(task: host_task_t) -> i32 {
+    hresult(preserving_errno(|| {
+        REGISTRY.runtime.require_usable()?;
+        task::of_handle(task)?.alert()
+    }))
+}
+
+/// Tells what a task is doing at this moment.
+///
+/// Parameters:
+/// - task (any value): a handle from host_task_current.
+/// - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+///
+/// Returns:
+/// - S_OK: see info. Exact for the task itself; for others true of one moment during the call, field by field.
+/// - E_POINTER: info is NULL.
+/// - E_INVALIDARG: info->size is less than sizeof(host_task_info_t); nothing is written.
+/// - E_HANDLE: task is no live task.
+///
+/// Threads: any; does not block. In every state of the runtime.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `info` is NULL or points to a struct of the size that its field `size` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_task_info(task: host_task_t, info: *mut host_task_info_t) -> i32 {
+    let make = |size| task::info(task).map(|found| host_task_info_t::new(size, found));
+    // SAFETY: the caller keeps `info` valid for the size it names, see above.
+    unsafe { deliver_sized(info, make, host_task_info_t::default()) }
+}
+
+impl host_task_info_t {
+    fn new(size: u32, info: task::Info) -> Self {
+        host_task_info_t {
+            size,
+            mode: info.mode as u32,
+            thread_id: info.thread_id,
+            owned: info.owned,
+            depth: info.depth as u64,
+            waiting_for: info.waiting_for,
+        }
+    }
+}
+
+/// Copies a task's layers, outermost first, as they were at one moment, while the task runs.
+///
+/// Parameters:
+/// - task (any value): a handle from host_task_current.
+/// - layers (out; NULL only if capacity is 0): room for capacity layers. On failure none is written.
+/// - capacity (0 to what layers has room for): how many to copy at most; the outermost ones are.
+/// - count (out, not NULL): how many layers are open, more than capacity or not; 0 on failure.
+///
+/// Returns:
+/// - S_OK: copied.
+/// - E_POINTER: count is NULL, or layers is NULL and capacity is not 0.
+/// - E_HANDLE: task is no live task.
+///
+/// Threads: any; does not block. In every state of the runtime: layers stay until it is started again.
+///
+/// Source: an extension: the nested layers that the LeaveRuntime page speaks of.
+///
+/// # Safety
+/// `layers` is NULL or valid for writing `capacity` layers; `count` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_task_layers(
+    task: host_task_t,
+    layers: *mut host_layer_t,
+    capacity: usize,
+    count: *mut usize,
+) -> i32 {
+    let make = || {
+        if layers.is_null() && capacity != 0 {
+            return Err(Error::Pointer);
+        }
+        task::layers(task, capacity, |index, layer| {
+            let copy = host_layer_t { kind: layer.kind as u32, reserved: 0, target: layer.target as usize };
+            // SAFETY: the index is below `capacity`, for which the caller has room.
+            unsafe { layers.add(index).write(copy) }
+        })
+    };
+    // SAFETY: the caller keeps `count` valid, see above.
+    unsafe { deliver(count, make) }
+}

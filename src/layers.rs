@@ -1,0 +1,507 @@
+//! The nested layers of a task: which crossings between managed and native code are open, outermost first.
+//!
+//! Only the task itself pushes and pops; any thread may read at any time.
+//!
+//! **How a reader gets a true picture.** `position` holds a sequence number, the depth and the mode in one word,
+//! which the owner replaces by one store after each change. Each layer carries the sequence number of its push.
+//! A reader takes `position` (sequence s), copies the layers below that depth, and takes `position` again (s').
+//! A layer that replaced one of those has a stamp in (s, s'+1]: the owner writes `position` for the pop before it, then
+//! stamp, then target, then `position` for the push, each with Release. So who reads a new target reads the new
+//! stamp, and who reads a new stamp finds at least the pop before it counted in s'. If no copied stamp is in (s, s'+1],
+//! every layer is the one that was open at s. The thread that flips one layer all day does not keep a reader
+//! waiting: it is caught below that layer half of the time, and then the rest has old stamps.
+
+use crate::error::{Error, Result};
+use crate::registry::REGISTRY;
+use crate::runtime::Runtime;
+use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sys::{self, Mutex};
+
+/// What a layer is: `HOST_LAYER_LEAVE`, `HOST_LAYER_REVERSE_ENTER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum LayerKind {
+    /// Managed code called native code.
+    Leave = 1,
+    /// Native code called managed code.
+    ReverseEnter = 2,
+}
+
+/// What the target of a layer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Origin {
+    /// An address, or any number the caller chose.
+    Address = 0,
+    /// A function id of the CLR's profiling interface.
+    ClrFunction = 1,
+}
+
+/// One open crossing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Which way it crossed.
+    pub kind: LayerKind,
+    /// How to read `target`.
+    pub origin: Origin,
+    /// Where it went.
+    pub target: u64,
+}
+
+/// Which code a task runs: `HOST_TASK_UNKNOWN`, `HOST_TASK_MANAGED`, `HOST_TASK_UNMANAGED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Mode {
+    Unknown = 0,
+    Managed = 1,
+    Unmanaged = 2,
+}
+
+// position: sequence (32) | depth (30) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
+// unmanaged above a Leave, managed above a ReverseEnter.
+const MODE_MASK: u64 = 3;
+const DEPTH_ONE: u64 = 1 << 2;
+const DEPTH_SHIFT: u32 = 2;
+const DEPTH_BITS: u32 = 30;
+const MAX_DEPTH: usize = (1 << DEPTH_BITS) - 1;
+const SEQUENCE_SHIFT: u32 = 32;
+const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
+
+const fn mode_of(position: u64) -> Mode {
+    match position & MODE_MASK {
+        1 => Mode::Managed,
+        2 => Mode::Unmanaged,
+        _ => Mode::Unknown,
+    }
+}
+
+const fn depth_of(position: u64) -> usize {
+    (position >> DEPTH_SHIFT) as usize & MAX_DEPTH
+}
+
+const fn sequence_of(position: u64) -> u32 {
+    (position >> SEQUENCE_SHIFT) as u32
+}
+
+impl LayerKind {
+    /// The mode that a push of this kind starts from, and its pop goes back to.
+    const fn below(self) -> Mode {
+        match self {
+            LayerKind::Leave => Mode::Managed,
+            LayerKind::ReverseEnter => Mode::Unmanaged,
+        }
+    }
+
+    /// The mode above a layer of this kind.
+    const fn above(self) -> Mode {
+        match self {
+            LayerKind::Leave => Mode::Unmanaged,
+            LayerKind::ReverseEnter => Mode::Managed,
+        }
+    }
+}
+
+/// A layer in memory: the target, and the sequence number of its push above its kind and origin.
+#[repr(C)]
+struct LayerSlot {
+    target: AtomicU64,
+    stamp: AtomicU64,
+}
+
+const LAYER_BYTES: usize = size_of::<LayerSlot>();
+const ORIGIN_SHIFT: u32 = 8;
+const BYTE: u64 = 0xff;
+
+impl LayerSlot {
+    #[inline(always)]
+    fn write(&self, sequence: u32, kind: LayerKind, origin: Origin, target: u64) {
+        let stamp = u64::from(sequence) << SEQUENCE_SHIFT | (origin as u64) << ORIGIN_SHIFT | kind as u64;
+        // Both Release: see the top of this file; they pair with the Acquires in read.
+        self.stamp.store(stamp, Ordering::Release);
+        self.target.store(target, Ordering::Release);
+    }
+
+    fn read(&self) -> (Layer, u32) {
+        let target = self.target.load(Ordering::Acquire);
+        let stamp = self.stamp.load(Ordering::Acquire);
+        let kind = if stamp & BYTE == LayerKind::Leave as u64 { LayerKind::Leave } else { LayerKind::ReverseEnter };
+        let origin = match stamp >> ORIGIN_SHIFT & BYTE {
+            0 => Origin::Address,
+            _ => Origin::ClrFunction,
+        };
+        (Layer { kind, origin, target }, (stamp >> SEQUENCE_SHIFT) as u32)
+    }
+}
+
+/// The layers that a task holds without more memory.
+const FIRST_LAYERS: usize = 16;
+const CHUNK_BYTES: usize = 4096;
+const CHUNK_LAYERS: usize = CHUNK_BYTES / LAYER_BYTES - 1;
+
+/// The next part of a deep stack. Type-stable: chunks go back to their pool, never to the system.
+#[repr(C)]
+struct Chunk {
+    next: AtomicUsize,
+    previous: AtomicUsize,
+    layers: [LayerSlot; CHUNK_LAYERS],
+}
+
+const _: () = assert!(size_of::<Chunk>() == CHUNK_BYTES);
+
+/// Chunks that no task uses, linked by `next`.
+#[repr(C)]
+pub(crate) struct ChunkPool {
+    free: AtomicUsize,
+    lock: Mutex,
+}
+
+/// Chunks are taken from the system in groups of this size, or one by one when memory is short.
+const GROUP_BYTES: usize = 64 * CHUNK_BYTES;
+
+impl ChunkPool {
+    pub(crate) const fn new() -> Self {
+        ChunkPool { free: AtomicUsize::new(0), lock: Mutex::new() }
+    }
+
+    fn allocate(&self) -> Result<&'static Chunk> {
+        let _guard = self.lock.lock();
+        if self.free.load(Ordering::Relaxed) == 0 {
+            self.grow()?;
+        }
+        let chunk = chunk_at(self.free.load(Ordering::Relaxed));
+        self.free.store(chunk.next.load(Ordering::Relaxed), Ordering::Relaxed);
+        chunk.next.store(0, Ordering::Relaxed);
+        Ok(chunk)
+    }
+
+    fn grow(&self) -> Result<()> {
+        let (start, bytes) = match (sys::allocate_pages(GROUP_BYTES), GROUP_BYTES) {
+            (Some(start), bytes) => (start as usize, bytes),
+            (None, _) => (sys::allocate_pages(CHUNK_BYTES).ok_or(Error::OutOfMemory)? as usize, CHUNK_BYTES),
+        };
+        for address in (start..start + bytes).step_by(CHUNK_BYTES).rev() {
+            chunk_at(address).next.store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.free.store(address, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes back a chain of chunks.
+    fn release(&self, first: usize) {
+        let mut last = first;
+        while chunk_at(last).next.load(Ordering::Relaxed) != 0 {
+            last = chunk_at(last).next.load(Ordering::Relaxed);
+        }
+        let _guard = self.lock.lock();
+        chunk_at(last).next.store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.free.store(first, Ordering::Relaxed);
+    }
+
+    /// The pool's lock, held across a fork.
+    pub(crate) fn lock(&self) -> &Mutex {
+        &self.lock
+    }
+}
+
+fn chunk_at(address: usize) -> &'static Chunk {
+    // SAFETY: only addresses of pages taken by ChunkPool::grow are ever linked; they are zeroed, which is a valid
+    // Chunk, hold atomics only and are never unmapped.
+    unsafe { &*(address as *const Chunk) }
+}
+
+/// The stack of a task's layers. Zeroed memory and `prepare` make an empty one.
+#[repr(C)]
+pub(crate) struct Layers {
+    /// The runtime's word when the stack was last known to be of this run.
+    runtime: AtomicU64,
+    position: AtomicU64,
+    /// Where the next layer goes, and the bounds of the part of the stack that this lies in; owner only.
+    top: AtomicUsize,
+    low: AtomicUsize,
+    high: AtomicUsize,
+    /// The chunk of that part, 0 for `first`; owner only.
+    chunk: AtomicUsize,
+    /// The chain of chunks.
+    chunks: AtomicUsize,
+    /// Keeps what other threads write off this line.
+    _line: [AtomicU64; 1],
+    first: [LayerSlot; FIRST_LAYERS],
+}
+
+impl Layers {
+    /// Makes the stack an empty one whose owner has made no transition. Owner, or before there is one.
+    pub(crate) fn prepare(&self) {
+        // First the position: a reader that copied layers of the old stack finds the sequence changed.
+        let sequence = sequence_of(self.position.load(Ordering::Relaxed)).wrapping_add(1);
+        self.position.store(u64::from(sequence) << SEQUENCE_SHIFT, Ordering::Release);
+        self.runtime.store(REGISTRY.runtime.word(), Ordering::Release);
+        self.use_first(self.first.as_ptr() as usize);
+        let chunks = self.chunks.swap(0, Ordering::Release);
+        if chunks != 0 {
+            REGISTRY.chunks.release(chunks);
+        }
+    }
+
+    fn use_first(&self, top: usize) {
+        let low = self.first.as_ptr() as usize;
+        self.chunk.store(0, Ordering::Relaxed);
+        self.use_part(low, low + FIRST_LAYERS * LAYER_BYTES, top);
+    }
+
+    fn use_chunk(&self, chunk: &Chunk, layers: usize) {
+        let low = chunk.layers.as_ptr() as usize;
+        self.chunk.store(chunk as *const Chunk as usize, Ordering::Relaxed);
+        self.use_part(low, low + CHUNK_LAYERS * LAYER_BYTES, low + layers * LAYER_BYTES);
+    }
+
+    fn use_part(&self, low: usize, high: usize, top: usize) {
+        self.low.store(low, Ordering::Relaxed);
+        self.high.store(high, Ordering::Relaxed);
+        self.top.store(top, Ordering::Relaxed);
+    }
+
+    /// Opens a layer. Owner only. Refused without change unless the task is in the code that the layer leaves.
+    #[inline(always)]
+    pub(crate) fn push(&self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
+        let position = self.position.load(Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        if self.runtime.load(Ordering::Relaxed) == REGISTRY.runtime.word()
+            && position & MODE_MASK == kind.below() as u64
+            && top != self.high.load(Ordering::Relaxed)
+        {
+            self.push_at(top, position, kind, origin, target);
+            return Ok(());
+        }
+        self.push_rare(kind, origin, target)
+    }
+
+    #[inline(always)]
+    fn push_at(&self, top: usize, position: u64, kind: LayerKind, origin: Origin, target: u64) {
+        // SAFETY: `top` lies between `low` and `high`, so it is a slot of `first` or of a chunk (see use_part).
+        let slot = unsafe { &*(top as *const LayerSlot) };
+        slot.write(sequence_of(position).wrapping_add(1), kind, origin, target);
+        self.top.store(top + LAYER_BYTES, Ordering::Relaxed);
+        let position = (position & !MODE_MASK | kind.above() as u64).wrapping_add(SEQUENCE_ONE + DEPTH_ONE);
+        // Release pairs with the Acquire in snapshot: who reads this depth reads the layer.
+        self.position.store(position, Ordering::Release);
+    }
+
+    /// The first transition of a task or of a run, a full part of the stack, or a refusal.
+    #[cold]
+    fn push_rare(&self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
+        self.follow_runtime()?;
+        let position = self.position.load(Ordering::Relaxed);
+        let mode = mode_of(position);
+        if mode != kind.below() && mode != Mode::Unknown {
+            return Err(Error::InvalidOperation);
+        }
+        if self.top.load(Ordering::Relaxed) == self.high.load(Ordering::Relaxed) {
+            if depth_of(position) == MAX_DEPTH {
+                return Err(Error::OutOfMemory);
+            }
+            self.use_chunk(self.next_chunk()?, 0);
+        }
+        self.push_at(self.top.load(Ordering::Relaxed), position, kind, origin, target);
+        Ok(())
+    }
+
+    /// The chunk after the present part: left over from a deeper time, or new.
+    fn next_chunk(&self) -> Result<&'static Chunk> {
+        let here = self.chunk.load(Ordering::Relaxed);
+        let link = if here == 0 { &self.chunks } else { &chunk_at(here).next };
+        let next = link.load(Ordering::Relaxed);
+        if next != 0 {
+            return Ok(chunk_at(next));
+        }
+        let chunk = REGISTRY.chunks.allocate()?;
+        chunk.previous.store(here, Ordering::Relaxed);
+        // Release pairs with the Acquire in slot: who follows the link reads an initialised chunk.
+        link.store(chunk as *const Chunk as usize, Ordering::Release);
+        Ok(chunk)
+    }
+
+    /// Closes the innermost layer. Owner only. Refused without change unless it is of this kind.
+    #[inline(always)]
+    pub(crate) fn pop(&self, kind: LayerKind) -> Result<()> {
+        let position = self.position.load(Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        if self.runtime.load(Ordering::Relaxed) == REGISTRY.runtime.word()
+            && position & MODE_MASK == kind.above() as u64
+            && top != self.low.load(Ordering::Relaxed)
+        {
+            self.pop_at(top, position, kind);
+            return Ok(());
+        }
+        self.pop_rare(kind)
+    }
+
+    #[inline(always)]
+    fn pop_at(&self, top: usize, position: u64, kind: LayerKind) {
+        self.top.store(top - LAYER_BYTES, Ordering::Relaxed);
+        let position = (position & !MODE_MASK | kind.below() as u64).wrapping_add(SEQUENCE_ONE - DEPTH_ONE);
+        self.position.store(position, Ordering::Release);
+    }
+
+    /// The layer lies at the end of the part before, or a refusal.
+    #[cold]
+    fn pop_rare(&self, kind: LayerKind) -> Result<()> {
+        self.follow_runtime()?;
+        let position = self.position.load(Ordering::Relaxed);
+        if mode_of(position) != kind.above() || depth_of(position) == 0 {
+            return Err(Error::InvalidOperation);
+        }
+        self.step_back_if_empty();
+        self.pop_at(self.top.load(Ordering::Relaxed), position, kind);
+        Ok(())
+    }
+
+    /// Makes the part that holds the innermost layer the present one.
+    fn step_back_if_empty(&self) {
+        let here = self.chunk.load(Ordering::Relaxed);
+        if here == 0 || self.top.load(Ordering::Relaxed) != self.low.load(Ordering::Relaxed) {
+            return;
+        }
+        match chunk_at(here).previous.load(Ordering::Relaxed) {
+            0 => self.use_first(self.first.as_ptr() as usize + FIRST_LAYERS * LAYER_BYTES),
+            previous => self.use_chunk(chunk_at(previous), CHUNK_LAYERS),
+        }
+    }
+
+    /// Begins anew where the runtime was started again since the last transition.
+    fn follow_runtime(&self) -> Result<()> {
+        REGISTRY.runtime.require_running()?;
+        let word = REGISTRY.runtime.word();
+        let seen = self.runtime.load(Ordering::Relaxed);
+        if !Runtime::same_epoch(seen, word) {
+            self.prepare();
+        } else if seen != word {
+            self.runtime.store(word, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Closes layers until `depth` are left, whatever their kinds. Owner only.
+    pub(crate) fn truncate(&self, depth: usize) {
+        while self.depth() > depth {
+            let position = self.position.load(Ordering::Relaxed);
+            let kind = match mode_of(position) {
+                Mode::Unmanaged => LayerKind::Leave,
+                _ => LayerKind::ReverseEnter,
+            };
+            self.step_back_if_empty();
+            self.pop_at(self.top.load(Ordering::Relaxed), position, kind);
+        }
+    }
+
+    /// The present position, if the layers are of the present run; otherwise one with no layers.
+    fn current_position(&self) -> u64 {
+        // Acquire pairs with the Release in push_at and prepare.
+        let position = self.position.load(Ordering::Acquire);
+        if Runtime::same_epoch(self.runtime.load(Ordering::Acquire), REGISTRY.runtime.word()) {
+            position
+        } else {
+            position >> SEQUENCE_SHIFT << SEQUENCE_SHIFT
+        }
+    }
+
+    /// How many layers are open.
+    pub(crate) fn depth(&self) -> usize {
+        depth_of(self.current_position())
+    }
+
+    /// Depth and mode at one moment.
+    pub(crate) fn depth_and_mode(&self) -> (usize, Mode) {
+        let position = self.current_position();
+        (depth_of(position), mode_of(position))
+    }
+
+    /// The layer at `index`, outermost 0. Exact for the owner; for others only within snapshot.
+    pub(crate) fn layer(&self, index: usize) -> Option<Layer> {
+        if index >= self.depth() {
+            return None;
+        }
+        Cursor::new(self).nth(index).map(|(layer, _)| layer)
+    }
+
+    /// Shows `take` the layers from number `skip` on, up to `most`, as they all were at one moment, and returns the
+    /// depth of that moment. `take` may be called again from the first after an attempt that failed.
+    pub(crate) fn snapshot(&self, skip: usize, most: usize, mut take: impl FnMut(usize, Layer)) -> usize {
+        loop {
+            let before = self.current_position();
+            let depth = depth_of(before);
+            let shown = depth.saturating_sub(skip).min(most);
+            let mut newest_age = u32::MAX;
+            for (index, (layer, stamp)) in Cursor::new(self).skip(skip).take(shown).enumerate() {
+                // How long after `before` it was pushed; one pushed before is far beyond the window.
+                newest_age = newest_age.min(stamp.wrapping_sub(sequence_of(before)).wrapping_sub(1));
+                take(index, layer);
+            }
+            // Orders the copies before the second look at the position.
+            fence(Ordering::Acquire);
+            let window = sequence_of(self.current_position()).wrapping_sub(sequence_of(before));
+            if newest_age > window {
+                return depth;
+            }
+        }
+    }
+}
+
+/// Walks the slots of a stack from the outermost on, past the present depth too: whoever uses it knows how many.
+struct Cursor {
+    slot: usize,
+    end: usize,
+    next_chunk: usize,
+}
+
+impl Cursor {
+    fn new(layers: &Layers) -> Self {
+        let slot = layers.first.as_ptr() as usize;
+        Cursor {
+            slot,
+            end: slot + FIRST_LAYERS * LAYER_BYTES,
+            // Acquire pairs with the Release in next_chunk.
+            next_chunk: layers.chunks.load(Ordering::Acquire),
+        }
+    }
+
+    fn advance_part(&mut self) -> Option<()> {
+        if self.next_chunk == 0 {
+            return None;
+        }
+        let chunk = chunk_at(self.next_chunk);
+        self.slot = chunk.layers.as_ptr() as usize;
+        self.end = self.slot + CHUNK_LAYERS * LAYER_BYTES;
+        self.next_chunk = chunk.next.load(Ordering::Acquire);
+        Some(())
+    }
+}
+
+impl Iterator for Cursor {
+    type Item = (Layer, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.slot == self.end {
+            self.advance_part()?;
+        }
+        // SAFETY: `slot` lies within `first` or within a chunk, both type-stable.
+        let slot = unsafe { &*(self.slot as *const LayerSlot) };
+        self.slot += LAYER_BYTES;
+        Some(slot.read())
+    }
+
+    fn nth(&mut self, mut index: usize) -> Option<Self::Item> {
+        while index > 0 {
+            if self.slot == self.end {
+                self.advance_part()?;
+            }
+            let step = index.min((self.end - self.slot) / LAYER_BYTES);
+            self.slot += step * LAYER_BYTES;
+            index -= step;
+        }
+        self.next()
+    }
+}
+
+/// A stack is never moved: `low`, `high` and `top` point into it.
+const _: () = assert!(size_of::<Layers>() == 64 + FIRST_LAYERS * LAYER_BYTES);
+

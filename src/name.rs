@@ -1,0 +1,152 @@
+//! A short text that one thread changes and others read, never torn: the names of tasks and sections.
+
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+const WORDS: usize = 7;
+/// The bytes of a name at most; longer ones are cut before a character.
+pub(crate) const NAME_BYTES: usize = WORDS * 8;
+
+/// A sequence lock over 56 bytes of text. Zeroed memory is the empty name.
+///
+/// The sequence is odd while a writer is at work. Writers take turns by the compare-exchange to odd; readers never
+/// write. The text is kept in atomics, so a reader that loses the race reads stale words, not undefined ones, and
+/// finds the sequence changed.
+#[repr(C)]
+pub(crate) struct Name {
+    sequence: AtomicU32,
+    length: AtomicU32,
+    text: [AtomicU64; WORDS],
+}
+
+/// A copy of a name.
+#[derive(Clone, Copy)]
+pub(crate) struct NameCopy {
+    length: usize,
+    text: [u8; NAME_BYTES],
+}
+
+impl NameCopy {
+    /// A copy of `utf8`, cut to what fits.
+    pub(crate) fn new(utf8: &[u8]) -> Self {
+        let utf8 = cut(utf8, NAME_BYTES);
+        let mut text = [0; NAME_BYTES];
+        text[..utf8.len()].copy_from_slice(utf8);
+        NameCopy { length: utf8.len(), text }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+impl Name {
+    /// Replaces the name by `utf8`, cut to what fits.
+    pub(crate) fn set(&self, utf8: &[u8]) {
+        let new = NameCopy::new(utf8);
+        let mut sequence = self.sequence.load(Ordering::Relaxed);
+        loop {
+            let even = sequence & !1;
+            // Acquire: the text stores below stay below. They are seen only with this odd value (fence below).
+            match self.sequence.compare_exchange_weak(even, even | 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => break sequence = even,
+                Err(now) => sequence = now,
+            }
+            crate::sys::pause();
+        }
+        // Pairs with the Acquire fence in get: who reads one of the new words reads the odd sequence after it.
+        fence(Ordering::Release);
+        self.length.store(new.length as u32, Ordering::Relaxed);
+        for (word, bytes) in self.text.iter().zip(new.text.chunks_exact(8)) {
+            let mut value = [0; 8];
+            value.copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+        }
+        // Pairs with the Acquire load in get: who reads the new sequence reads all of the text.
+        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// A copy of the name as it was at one moment.
+    pub(crate) fn get(&self) -> NameCopy {
+        loop {
+            let before = self.sequence.load(Ordering::Acquire);
+            let length = self.length.load(Ordering::Relaxed) as usize;
+            let mut text = [0; NAME_BYTES];
+            for (word, bytes) in self.text.iter().zip(text.chunks_exact_mut(8)) {
+                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            }
+            fence(Ordering::Acquire);
+            if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+                return NameCopy { length: length.min(NAME_BYTES), text };
+            }
+            crate::sys::pause();
+        }
+    }
+
+    /// Ends an update that another thread had begun when it vanished in a fork.
+    pub(crate) fn reset_after_fork(&self) {
+        if self.sequence.load(Ordering::Relaxed) & 1 == 1 {
+            self.length.store(0, Ordering::Relaxed);
+            self.sequence.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The longest prefix of at most `limit` bytes that does not end inside a UTF-8 character.
+pub(crate) fn cut(utf8: &[u8], limit: usize) -> &[u8] {
+    if utf8.len() <= limit {
+        return utf8;
+    }
+    let mut end = limit;
+    while end > 0 && utf8[end] & 0b1100_0000 == 0b1000_0000 {
+        end -= 1;
+    }
+    &utf8[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicBool;
+
+    fn empty() -> Name {
+        Name {
+            sequence: AtomicU32::new(0),
+            length: AtomicU32::new(0),
+            text: [const { AtomicU64::new(0) }; WORDS],
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let name = empty();
+        let mut long = std::vec![b'a'; NAME_BYTES - 1];
+        long.extend_from_slice("é".as_bytes());
+        name.set(&long);
+        assert_eq!(name.get().bytes(), &long[..NAME_BYTES - 1]);
+    }
+
+    #[test]
+    fn readers_never_see_a_mixture() {
+        let name = empty();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for letter in [b'x', b'y'] {
+                let (name, stop) = (&name, &stop);
+                scope.spawn(move || {
+                    for length in (1..NAME_BYTES).cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
+                        name.set(&[letter; NAME_BYTES][..length]);
+                    }
+                });
+            }
+            for _ in 0..100_000 {
+                let copy = name.get();
+                assert!(copy.bytes().windows(2).all(|pair| pair[0] == pair[1]));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}

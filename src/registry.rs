@@ -1,0 +1,130 @@
+//! The one place where everything stands: what a report shows is a pure function of this memory.
+//!
+//! The layout is versioned. A tool outside the process finds it by the exported symbol `hostcrst_registry_v1`,
+//! which holds the registry's address.
+
+use crossbeam_utils::CachePadded;
+
+use crate::arena::Arena;
+use crate::crst::Section;
+use crate::error::{Error, Result};
+use crate::handle;
+use crate::layers::ChunkPool;
+use crate::name::Name;
+use crate::runtime::Runtime;
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::{self, Mutex};
+use crate::targets::Targets;
+use crate::task::{self, Task};
+
+/// "hostcrst" in little-endian bytes.
+const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
+/// Changes with every change of the layout of the registry or of what it holds.
+const LAYOUT_VERSION: u32 = 1;
+
+/// All of the library's state.
+#[repr(C)]
+pub(crate) struct Registry {
+    magic: u64,
+    layout_version: u32,
+    size: u32,
+    /// On a line of its own with the hot fields of the arenas after it: every call reads it.
+    pub(crate) runtime: CachePadded<Runtime>,
+    pub(crate) sections: Arena<Section>,
+    pub(crate) tasks: Arena<Task>,
+    pub(crate) names: Arena<NameSlot>,
+    pub(crate) targets: Targets,
+    pub(crate) chunks: ChunkPool,
+    /// 1 once `prepare` has succeeded.
+    ready: AtomicU32,
+    /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
+    fenced: AtomicU32,
+    /// How many processors the process may run on.
+    processors: AtomicU32,
+    prepare_lock: Mutex,
+}
+
+/// A name that a section points to: most sections have none, so they do not carry the room.
+#[repr(C)]
+pub(crate) struct NameSlot {
+    pub(crate) name: Name,
+    next_free: AtomicU32,
+}
+
+// SAFETY: all fields are atomics or made of such.
+unsafe impl crate::arena::Slot for NameSlot {
+    fn next_free(&self) -> &AtomicU32 {
+        &self.next_free
+    }
+}
+
+pub(crate) static REGISTRY: Registry = Registry {
+    magic: MAGIC,
+    layout_version: LAYOUT_VERSION,
+    size: size_of::<Registry>() as u32,
+    runtime: CachePadded::new(Runtime::new()),
+    sections: Arena::new(),
+    tasks: Arena::new(),
+    names: Arena::new(),
+    targets: Targets::new(),
+    chunks: ChunkPool::new(),
+    ready: AtomicU32::new(0),
+    fenced: AtomicU32::new(0),
+    processors: AtomicU32::new(1),
+    prepare_lock: Mutex::new(),
+};
+
+impl Registry {
+    /// Whether waiters must not rely on the heavy barrier.
+    #[inline]
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Relaxed) != 0
+    }
+
+    /// From here on every release fences by itself.
+    pub(crate) fn set_fenced(&self) {
+        self.fenced.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether another thread can run while this one spins.
+    #[inline]
+    pub(crate) fn spinning_helps(&self) -> bool {
+        self.processors.load(Ordering::Relaxed) > 1
+    }
+
+    /// Whether the arenas exist. Handles can name nothing before.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        // Acquire pairs with the Release in prepare: what it set up is seen.
+        self.ready.load(Ordering::Acquire) != 0
+    }
+
+    /// Reserves the arenas, once. Fails with OutOfMemory and may be tried again.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        if self.is_ready() {
+            return Ok(());
+        }
+        let _guard = self.prepare_lock.lock();
+        if self.is_ready() {
+            return Ok(());
+        }
+        self.sections.reserve(handle::MAX_SECTIONS)?;
+        // No more task slots than section slots: the proof in handle.rs needs every task slot to lie in the part of
+        // a handle that selects the section's slot.
+        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity()))?;
+        self.names.reserve(handle::MAX_SECTIONS)?;
+        self.targets.reserve();
+        self.sections.commit_first()?;
+        self.sections.at(0).take_slot_zero();
+        self.tasks.skip_to(handle::FIRST_TASK_SLOT);
+        if !task::install_hooks() {
+            return Err(Error::OutOfMemory);
+        }
+        self.processors.store(sys::processors(), Ordering::Relaxed);
+        if !sys::register_heavy_barrier() || !sys::heavy_barrier() {
+            self.set_fenced();
+        }
+        self.ready.store(1, Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! Which task the calling thread is: two words of thread-local storage, read in one instruction each.
+//!
+//! `#[thread_local]` is unstable and `thread_local!` calls a function, which would cost more than the rest of an
+//! uncontended enter. So the two words are declared in assembly and read with the initial-exec model: the
+//! linker turns the read into an offset from the thread pointer. Sixteen bytes fit any loader's surplus of
+//! static thread-local storage, so a program may also load the library late.
+
+use core::arch::{asm, global_asm};
+
+// Word 0: the owner id of the thread's task, 0 while the thread is no task. Word 1: the task's address.
+global_asm!(
+    ".section .tbss.hostcrst_current,\"awT\",%nobits",
+    ".balign 16",
+    ".globl hostcrst_current",
+    ".hidden hostcrst_current",
+    ".type hostcrst_current, %object",
+    ".size hostcrst_current, 16",
+    "hostcrst_current:",
+    ".zero 16",
+    ".previous",
+);
+
+/// The address of word 0 for the calling thread.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn words() -> *mut u64 {
+    let address: *mut u64;
+    // SAFETY: reads the thread pointer (kept at fs:0 by the x86-64 TLS ABI) and the linker's offset; no side effect.
+    unsafe {
+        asm!(
+            "mov {address}, qword ptr fs:[0]",
+            "add {address}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
+            address = out(reg) address,
+            options(pure, readonly, nostack),
+        );
+    }
+    address
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn words() -> *mut u64 {
+    let address: *mut u64;
+    // SAFETY: reads the thread pointer register and the linker's offset; no side effect.
+    unsafe {
+        asm!(
+            "mrs {base}, tpidr_el0",
+            "adrp {address}, :gottprel:hostcrst_current",
+            "ldr {address}, [{address}, :gottprel_lo12:hostcrst_current]",
+            "add {address}, {address}, {base}",
+            base = out(reg) _,
+            address = out(reg) address,
+            options(pure, readonly, nostack),
+        );
+    }
+    address
+}
+
+/// The owner id of the calling thread's task, or 0.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn current_id() -> u64 {
+    let id: u64;
+    // SAFETY: reads word 0 of the calling thread's own storage, whose offset the linker supplies; no side effect.
+    unsafe {
+        asm!(
+            "mov {id}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
+            "mov {id}, qword ptr fs:[{id}]",
+            id = out(reg) id,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    id
+}
+
+/// The address of the calling thread's task, or 0.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn current_task() -> usize {
+    let task: usize;
+    // SAFETY: as in current_id, word 1.
+    unsafe {
+        asm!(
+            "mov {task}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
+            "mov {task}, qword ptr fs:[{task} + 8]",
+            task = out(reg) task,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    task
+}
+
+/// The owner id of the calling thread's task, or 0.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn current_id() -> u64 {
+    // SAFETY: words() is the address of 16 bytes that live as long as the thread.
+    unsafe { words().read_volatile() }
+}
+
+/// The address of the calling thread's task, or 0.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn current_task() -> usize {
+    // SAFETY: as in current_id, word 1.
+    unsafe { words().add(1).read_volatile() as usize }
+}
+
+/// Makes the calling thread the task with this owner id at this address; 0 and 0 make it no task.
+pub(crate) fn set_current(id: u64, task: usize) {
+    let words = words();
+    // SAFETY: words() is the address of 16 bytes that live as long as the thread and that only it accesses.
+    unsafe {
+        words.write_volatile(id);
+        words.add(1).write_volatile(task as u64);
+        // The reads above are `asm!` blocks that the compiler may merge; this one tells it that memory changed.
+        asm!("", options(nostack, preserves_flags));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_has_its_own_words_and_starts_with_none() {
+        std::thread::spawn(|| {
+            assert_eq!((current_id(), current_task()), (0, 0));
+            set_current(7, 0x1000);
+            assert_eq!((current_id(), current_task()), (7, 0x1000));
+            std::thread::spawn(|| assert_eq!((current_id(), current_task()), (0, 0))).join().unwrap();
+            set_current(0, 0);
+            assert_eq!((current_id(), current_task()), (0, 0));
+        })
+        .join()
+        .unwrap();
+    }
+}

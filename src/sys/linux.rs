@@ -1,0 +1,339 @@
+//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers, descriptors.
+//!
+//! Functions here may change `errno`; the shims that reach them restore it (see `preserving_errno`).
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// An instant of the monotonic clock in nanoseconds.
+pub(crate) type Instant = u64;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const NANOS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// Runs `body` and puts `errno` back as it was: callers read it across our calls.
+#[inline]
+pub(crate) fn preserving_errno<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: __errno_location returns the address of the calling thread's errno, always valid.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above; only this thread accesses it.
+    let saved = unsafe { *errno };
+    let result = body();
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+    result
+}
+
+fn errno() -> c_int {
+    // SAFETY: the address of the calling thread's errno is always valid.
+    unsafe { *libc::__errno_location() }
+}
+
+// ---- waiting ----------------------------------------------------------------------------------------------
+
+/// Sleeps while `*word == expected`, until woken or until `deadline`. May return without cause: callers loop.
+///
+/// EAGAIN (the word had changed), EINTR (a signal handler ran) and ETIMEDOUT all mean "look again"; the deadline is
+/// absolute, so looking again does not stretch it.
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
+    let timespec = deadline.map(|at| libc::timespec {
+        tv_sec: (at / NANOS_PER_SECOND) as libc::time_t,
+        tv_nsec: (at % NANOS_PER_SECOND) as _,
+    });
+    let timespec = timespec.as_ref().map_or(core::ptr::null(), |spec| spec as *const libc::timespec);
+    // SAFETY: futex(2) FUTEX_WAIT_BITSET reads the word and the timespec, both alive for the call; the time is
+    // absolute and monotonic with this operation.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            timespec,
+            core::ptr::null::<u32>(),
+            libc::FUTEX_BITSET_MATCH_ANY,
+        )
+    };
+}
+
+/// Wakes up to `count` threads that sleep on `word`.
+pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
+    // SAFETY: futex(2) FUTEX_WAKE uses the address as a key only.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
+    };
+}
+
+/// Tells the processor that this is a waiting loop.
+#[inline(always)]
+pub(crate) fn pause() {
+    core::hint::spin_loop();
+}
+
+/// The monotonic clock.
+pub(crate) fn now() -> Instant {
+    let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime writes the timespec; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut spec) };
+    spec.tv_sec as u64 * NANOS_PER_SECOND + spec.tv_nsec as u64
+}
+
+/// The instant `milliseconds` from now.
+pub(crate) fn deadline_after(milliseconds: u32) -> Instant {
+    now() + u64::from(milliseconds) * NANOS_PER_MILLISECOND
+}
+
+// ---- processors and barriers ------------------------------------------------------------------------------
+
+/// On how many processors this process may run: spinning on one only delays the owner.
+pub(crate) fn processors() -> u32 {
+    // SAFETY: a cpu_set_t is a plain bit array, for which all zeros is valid.
+    let mut set: libc::cpu_set_t = unsafe { core::mem::zeroed() };
+    // SAFETY: sched_getaffinity writes at most the given size.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } != 0 {
+        return 1;
+    }
+    // SAFETY: CPU_COUNT reads the set.
+    unsafe { libc::CPU_COUNT(&set) }.max(1) as u32
+}
+
+const MEMBARRIER_CMD_PRIVATE_EXPEDITED: c_int = 1 << 3;
+const MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
+
+fn membarrier(command: c_int) -> bool {
+    // SAFETY: membarrier(2) takes integers only.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
+/// Announces that this process will use heavy_barrier. False where the kernel or a filter refuses it.
+pub(crate) fn register_heavy_barrier() -> bool {
+    membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
+}
+
+/// A full memory barrier on every thread of the process that is running, and on the caller. Threads that are not
+/// running pass one when they are switched in. False where it is refused, even after registration (a system-call
+/// filter may be installed at any time): then nothing is known of the other threads.
+pub(crate) fn heavy_barrier() -> bool {
+    membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+}
+
+// ---- pages ------------------------------------------------------------------------------------------------
+
+/// Reserves `bytes` of address space that reads as zeros and cannot be written until committed. Never unmapped.
+pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
+    map(bytes, libc::PROT_READ)
+}
+
+/// Makes reserved pages writable. False if the system has no memory to promise.
+///
+/// # Safety
+/// The range lies inside one earlier reservation.
+pub(crate) unsafe fn commit_pages(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller names a range of its own mapping.
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+}
+
+/// Allocates zeroed, writable pages that are never unmapped.
+pub(crate) fn allocate_pages(bytes: usize) -> Option<*mut u8> {
+    map(bytes, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+fn map(bytes: usize, protection: c_int) -> Option<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.
+    let start = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start.cast())
+}
+
+/// The limit on this process's address space in bytes; u64::MAX if there is none.
+pub(crate) fn address_space_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: getrlimit writes the struct.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    limit.rlim_cur
+}
+
+// ---- threads ----------------------------------------------------------------------------------------------
+
+/// The process id.
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: getpid takes nothing and cannot fail.
+    unsafe { libc::getpid() as u32 }
+}
+
+/// The operating system's id of the calling thread.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: gettid takes nothing and cannot fail.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
+/// The key whose destructor runs thread_exiting; u32::MAX until on_thread_exit created it.
+static EXIT_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
+/// What on_thread_exit was given: a `fn()`.
+static EXIT_HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Destructors are run in rounds while some key still has a value; this is how many POSIX promises
+/// (PTHREAD_DESTRUCTOR_ITERATIONS).
+const LAST_ROUND: usize = 4;
+
+/// Arranges that `hook` runs at the end of every thread that called expect_thread_exit. Call once. False if the
+/// process has no thread-specific key left.
+pub(crate) fn on_thread_exit(hook: fn()) -> bool {
+    let mut key = 0;
+    // SAFETY: pthread_key_create writes the key; the destructor is a function of this library, never unloaded.
+    if unsafe { libc::pthread_key_create(&mut key, Some(thread_exiting)) } != 0 {
+        return false;
+    }
+    EXIT_HOOK.store(hook as *mut c_void, Ordering::Relaxed);
+    // Release pairs with the Acquire in expect_thread_exit: who sees the key sees the hook.
+    EXIT_KEY.store(key, Ordering::Release);
+    true
+}
+
+/// Has the hook run when the calling thread ends. False if memory for that ran out.
+pub(crate) fn expect_thread_exit() -> bool {
+    set_exit_round(1)
+}
+
+fn set_exit_round(round: usize) -> bool {
+    let key = EXIT_KEY.load(Ordering::Acquire);
+    // SAFETY: the key was created by on_thread_exit and is never deleted; the value is a number, never followed.
+    unsafe { libc::pthread_setspecific(key, round as *const c_void) == 0 }
+}
+
+/// Waits for the last round, so that destructors of the program that still enter and leave sections come first.
+unsafe extern "C" fn thread_exiting(round: *mut c_void) {
+    let round = round as usize;
+    if round < LAST_ROUND && set_exit_round(round + 1) {
+        return;
+    }
+    let hook = EXIT_HOOK.load(Ordering::Relaxed);
+    // SAFETY: on_thread_exit stored a `fn()` before it published the key that led here.
+    unsafe { core::mem::transmute::<*mut c_void, fn()>(hook)() }
+}
+
+/// Registers functions around fork(2): `prepare` and `parent` in the parent, `child` in the child.
+pub(crate) fn on_fork(
+    prepare: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> bool {
+    // SAFETY: the functions are this library's, never unloaded.
+    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
+}
+
+/// Runs `hook` when the process exits normally. False if memory for that ran out.
+pub(crate) fn on_process_exit(hook: extern "C" fn()) -> bool {
+    // SAFETY: the function is this library's, never unloaded.
+    unsafe { libc::atexit(hook) == 0 }
+}
+
+// ---- environment and descriptors --------------------------------------------------------------------------
+
+/// The value of an environment variable, or None in a set-user-ID process.
+pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
+    // SAFETY: secure_getenv returns NULL or a zero-terminated string that lives until the environment changes;
+    // it is read at once.
+    unsafe {
+        let value = secure_getenv(name.as_ptr());
+        (!value.is_null()).then(|| CStr::from_ptr(value))
+    }
+}
+
+/// Whether something can be written to `descriptor`.
+pub(crate) fn is_writable(descriptor: c_int) -> bool {
+    // SAFETY: fcntl F_GETFL takes no pointer.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
+    flags >= 0 && matches!(flags & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)
+}
+
+/// Writes all of `bytes`. False if the descriptor refused.
+pub(crate) fn write_all(descriptor: c_int, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        // SAFETY: write(2) reads the slice.
+        let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+        match written {
+            1.. => bytes = &bytes[written as usize..],
+            _ if errno() == libc::EINTR => {}
+            _ if errno() == libc::EAGAIN => wait_writable(descriptor),
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn wait_writable(descriptor: c_int) {
+    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: poll reads and writes the one pollfd.
+    unsafe { libc::poll(&mut poll, 1, -1) };
+}
+
+/// Creates or empties a file for writing.
+pub(crate) fn create_file(path: &CStr) -> Option<c_int> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+    // SAFETY: open(2) reads the zero-terminated path.
+    let descriptor = unsafe { libc::open(path.as_ptr(), flags, 0o644 as c_int) };
+    (descriptor >= 0).then_some(descriptor)
+}
+
+/// Reads from the start of a file into `buffer`; how many bytes were there, 0 if it cannot be read.
+pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> usize {
+    // SAFETY: open(2) reads the path; read(2) writes at most the buffer's length; close(2) takes the descriptor.
+    unsafe {
+        let descriptor = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if descriptor < 0 {
+            return 0;
+        }
+        let read = libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len());
+        libc::close(descriptor);
+        read.max(0) as usize
+    }
+}
+
+/// Closes a descriptor of the library's own.
+pub(crate) fn close_file(descriptor: c_int) {
+    // SAFETY: the caller opened it and uses it no more.
+    unsafe { libc::close(descriptor) };
+}
+
+/// The length of a zero-terminated string, looked at up to `limit` bytes.
+///
+/// # Safety
+/// `text` points to a zero-terminated string or to `limit` readable bytes.
+pub(crate) unsafe fn string_length(text: *const c_char, limit: usize) -> usize {
+    // SAFETY: strnlen stops at the first zero or at the limit.
+    unsafe { libc::strnlen(text, limit) }
+}
+
+/// The descriptor of standard error.
+pub(crate) const STDERR: c_int = libc::STDERR_FILENO;
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+    fn secure_getenv(name: *const c_char) -> *const c_char;
+}
+
+/// Calls `show` with the name of every environment variable; with none in a set-user-ID process.
+pub(crate) fn each_environment_name(mut show: impl FnMut(&[u8])) {
+    // SAFETY: getauxval takes a number.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+        return;
+    }
+    // SAFETY: environ is NULL or a NULL-terminated array of zero-terminated strings, unless the program changes it at
+    // this very moment, which it may not do while it calls into a library.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let text = CStr::from_ptr(*entry).to_bytes();
+            show(text.split(|&byte| byte == b'=').next().unwrap_or(text));
+            entry = entry.add(1);
+        }
+    }
+}
+
+/// Ends the process at once.
+#[cfg(all(feature = "capi", not(test)))]
+pub(crate) fn abort() -> ! {
+    // SAFETY: abort takes nothing and does not return.
+    unsafe { libc::abort() }
+}

@@ -1,0 +1,20 @@
+//! The platform seam: every operating-system call and every choice between platforms is made here.
+//!
+//! The rest of the crate sees futexes, a clock, pages, thread identity, barriers and descriptors by these
+//! names only. A second platform is a second file with the same functions.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("hostcrst supports Linux; a port starts with a second file beside src/sys/linux.rs");
+
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+compile_error!("hostcrst supports 64-bit little-endian targets: its handles and lock words are 64 bits");
+
+mod current;
+mod linux;
+mod mutex;
+pub(crate) mod symbols;
+
+pub(crate) use core::sync::atomic;
+pub(crate) use current::{current_id, current_task, set_current};
+pub(crate) use linux::*;
+pub(crate) use mutex::Mutex;

@@ -1,0 +1,107 @@
+//! A mutex for the library's own short bookkeeping: free lists, queues of waiters, tables.
+//!
+//! Three states of one futex word, zero is unlocked, so it works in zeroed memory. Never held while user code
+//! runs or while a caller waits for a section.
+
+use super::atomic::{AtomicU32, Ordering};
+use super::{futex_wait, futex_wake, pause};
+
+const UNLOCKED: u32 = 0;
+const LOCKED: u32 = 1;
+/// Locked, and a thread may be asleep on the word: unlock must wake.
+const CONTENDED: u32 = 2;
+
+/// How often a newcomer looks again before it sleeps: these locks are held for tens of instructions.
+const SPINS: u32 = 40;
+
+#[repr(transparent)]
+pub(crate) struct Mutex(AtomicU32);
+
+/// Holds the mutex until dropped.
+pub(crate) struct Guard<'a>(&'a Mutex);
+
+impl Mutex {
+    pub(crate) const fn new() -> Mutex {
+        Mutex(AtomicU32::new(UNLOCKED))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        // Acquire pairs with the Release in unlock: what the last holder wrote is seen.
+        if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_contended();
+        }
+        Guard(self)
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        for _ in 0..SPINS {
+            pause();
+            if self.0.load(Ordering::Relaxed) == UNLOCKED
+                && self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+        }
+        // From here the word is taken as CONTENDED even if nobody else sleeps: one wake too many at worst.
+        while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
+            futex_wait(&self.0, CONTENDED, None);
+        }
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        if self.0.swap(UNLOCKED, Ordering::Release) == CONTENDED {
+            futex_wake(&self.0, 1);
+        }
+    }
+
+    /// Forgets every holder and sleeper. Only in the child of a fork, where neither exists any more.
+    pub(crate) fn reset_after_fork(&self) {
+        self.0.store(UNLOCKED, Ordering::Relaxed);
+    }
+
+    /// Takes the mutex without a guard, across a fork; unlock_after_fork gives it back.
+    pub(crate) fn lock_for_fork(&self) {
+        core::mem::forget(self.lock());
+    }
+
+    pub(crate) fn unlock_after_fork(&self) {
+        self.unlock();
+    }
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::UnsafeCell;
+
+    struct Guarded(UnsafeCell<u64>);
+    // SAFETY: the cell is only touched while the mutex is held.
+    unsafe impl Sync for Guarded {}
+    impl Guarded {
+        fn add_one(&self, _guard: &Guard<'_>) {
+            // SAFETY: the guard is held.
+            unsafe { *self.0.get() += 1 };
+        }
+    }
+
+    #[test]
+    fn excludes() {
+        let (mutex, count) = (Mutex::new(), Guarded(UnsafeCell::new(0)));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..20_000).for_each(|_| count.add_one(&mutex.lock())));
+            }
+        });
+        assert_eq!(count.0.into_inner(), 80_000);
+    }
+}

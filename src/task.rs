@@ -1,0 +1,387 @@
+//! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default.
+
+use core::ops::Deref;
+
+use crate::arena::Slot;
+use crate::error::{Error, Result};
+use crate::handle::{self, LAST_TASK_GENERATION};
+use crate::layers::Layers;
+use crate::name::{Name, NameCopy};
+use crate::registry::REGISTRY;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::{self, preserving_errno};
+use crate::waiting::Wait;
+use crate::{crst, hooks, waiting};
+
+pub(crate) use crate::layers::{Layer, LayerKind, Mode, Origin};
+
+/// What the CLR's callbacks can get wrong; counted, and shown in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Anomaly {
+    /// A return for a call that was never announced.
+    UnmatchedPop = 0,
+    /// A call announced twice.
+    RepeatedPush = 1,
+    /// A function id that names no function.
+    UnknownFunction = 2,
+    /// Calls whose return was never announced.
+    MissedPop = 3,
+}
+
+pub(crate) const ANOMALIES: usize = 4;
+
+/// A task's record. The first lines are written by its own thread all the time, the rest seldom.
+#[repr(C, align(64))]
+pub(crate) struct Task {
+    pub(crate) layers: Layers,
+    /// How it waits, if it does; written by those who end the wait too.
+    pub(crate) wait: Wait,
+    /// The owner id, 0 while the slot is not in use.
+    id: AtomicU64,
+    /// The id of the task when an alert is pending for it: an alert meant for an earlier task has no effect.
+    alert: AtomicU64,
+    /// The CLR's id of the managed thread, 0 if none.
+    clr_thread: AtomicU64,
+    /// What the CLR's callbacks remember between two of them; own thread only.
+    last_return: AtomicU64,
+    /// Sections it owns.
+    owned: AtomicU32,
+    thread_id: AtomicU32,
+    generation: AtomicU32,
+    next_free: AtomicU32,
+    anomalies: [AtomicU32; ANOMALIES],
+    name: Name,
+}
+
+const _: () = assert!(size_of::<Task>() == 512);
+
+// SAFETY: all fields are atomics or made of such.
+unsafe impl Slot for Task {
+    fn next_free(&self) -> &AtomicU32 {
+        &self.next_free
+    }
+}
+
+/// A task, live or not: its record is always readable.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskRef(&'static Task);
+
+impl Deref for TaskRef {
+    type Target = Task;
+    fn deref(&self) -> &Task {
+        self.0
+    }
+}
+
+/// The calling thread's task, which it becomes at the first call.
+#[inline(always)]
+pub(crate) fn current() -> Result<TaskRef> {
+    match current_if_any() {
+        Some(task) => Ok(task),
+        None => register(),
+    }
+}
+
+/// The calling thread's task, which it becomes only while the runtime runs.
+#[cold]
+pub(crate) fn current_in_runtime() -> Result<TaskRef> {
+    REGISTRY.runtime.require_running()?;
+    current()
+}
+
+/// The calling thread's task, if it is one already.
+#[inline(always)]
+pub(crate) fn current_if_any() -> Option<TaskRef> {
+    let address = sys::current_task();
+    // SAFETY: set_current is only given 0 or the address of a slot of the task arena, which is type-stable.
+    (address != 0).then(|| TaskRef(unsafe { &*(address as *const Task) }))
+}
+
+/// The task with this owner id, live or not.
+pub(crate) fn of_owner(id: u64) -> TaskRef {
+    TaskRef(REGISTRY.tasks.at(handle::owner_slot(id)))
+}
+
+/// The live task with this handle.
+pub(crate) fn of_handle(handle: u64) -> Result<TaskRef> {
+    let id = handle::task_owner_id(handle).ok_or(Error::Handle)?;
+    if !REGISTRY.is_ready() || id == 0 {
+        return Err(Error::Handle);
+    }
+    let task = of_owner(id);
+    if task.id() == id { Ok(task) } else { Err(Error::Handle) }
+}
+
+/// What `host_task_info` tells.
+#[derive(Clone, Copy)]
+pub(crate) struct Info {
+    pub(crate) mode: Mode,
+    pub(crate) thread_id: u32,
+    pub(crate) owned: u32,
+    pub(crate) depth: usize,
+    pub(crate) waiting_for: u64,
+}
+
+/// What the task with this handle is doing.
+pub(crate) fn info(handle: u64) -> Result<Info> {
+    let task = of_handle(handle)?;
+    let (depth, mode) = task.layers.depth_and_mode();
+    let info = Info {
+        mode,
+        thread_id: task.thread_id(),
+        owned: task.owned(),
+        depth,
+        waiting_for: task.wait.section(),
+    };
+    task.still(handle).map(|()| info)
+}
+
+/// Shows `take` up to `most` layers of the task with this handle, outermost first; how many are open.
+pub(crate) fn layers(handle: u64, most: usize, take: impl FnMut(usize, Layer)) -> Result<usize> {
+    let task = of_handle(handle)?;
+    let depth = task.layers.snapshot(0, most, take);
+    task.still(handle).map(|()| depth)
+}
+
+/// Every live task.
+pub(crate) fn all() -> impl Iterator<Item = TaskRef> {
+    REGISTRY.tasks.iter().filter(|task| task.id() != 0).map(TaskRef)
+}
+
+/// The live task of a managed thread.
+pub(crate) fn find_clr_thread(thread: u64) -> Option<TaskRef> {
+    all().find(|task| task.clr_thread() == thread)
+}
+
+#[cold]
+fn register() -> Result<TaskRef> {
+    preserving_errno(|| {
+        REGISTRY.prepare()?;
+        let index = REGISTRY.tasks.allocate()?;
+        let task = TaskRef(REGISTRY.tasks.at(index));
+        if !sys::expect_thread_exit() {
+            REGISTRY.tasks.release(index, false);
+            return Err(Error::OutOfMemory);
+        }
+        task.begin(index);
+        sys::set_current(task.id(), task.0 as *const Task as usize);
+        Ok(task)
+    })
+}
+
+impl TaskRef {
+    fn begin(self, index: u32) {
+        let generation = self.generation.load(Ordering::Relaxed) + 1;
+        self.generation.store(generation, Ordering::Relaxed);
+        self.layers.prepare();
+        self.wait.prepare();
+        self.alert.store(0, Ordering::Relaxed);
+        self.clr_thread.store(0, Ordering::Relaxed);
+        self.last_return.store(0, Ordering::Relaxed);
+        self.owned.store(0, Ordering::Relaxed);
+        self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
+        for anomaly in &self.anomalies {
+            anomaly.store(0, Ordering::Relaxed);
+        }
+        self.name.set(&[]);
+        // Release pairs with the Acquire in id: who sees the task alive sees its fields set.
+        self.id.store(handle::owner_id(index, u64::from(generation)), Ordering::Release);
+    }
+
+    /// Gives the task a name, cut to what fits; an empty one brings the thread's own back.
+    pub(crate) fn set_name(self, utf8: &[u8]) {
+        self.name.set(utf8);
+    }
+
+    /// Drops the innermost layers until `depth` are left. Own thread only.
+    pub(crate) fn truncate(self, depth: usize) {
+        self.layers.truncate(depth);
+    }
+
+    /// Opens a layer. Own thread only.
+    #[inline(always)]
+    pub(crate) fn push(self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
+        self.0.layers.push(kind, origin, target)
+    }
+
+    /// Closes the innermost layer. Own thread only.
+    #[inline(always)]
+    pub(crate) fn pop(self, kind: LayerKind) -> Result<()> {
+        self.0.layers.pop(kind)
+    }
+
+    /// How many layers are open.
+    pub(crate) fn depth(self) -> usize {
+        self.layers.depth()
+    }
+
+    /// The layer at `index`, outermost 0. Own thread only.
+    pub(crate) fn layer(self, index: usize) -> Option<Layer> {
+        self.layers.layer(index)
+    }
+
+    /// Fails if the slot has another task by now: then what was read was not all of one task.
+    fn still(self, handle: u64) -> Result<()> {
+        of_handle(handle).map(|_| ())
+    }
+
+    /// Ends the task's alertable wait, or its next one.
+    pub(crate) fn alert(self) -> Result<()> {
+        let id = self.id();
+        if id == 0 {
+            return Err(Error::Handle);
+        }
+        loop {
+            let pending = self.alert.load(Ordering::Relaxed);
+            if self.id() != id {
+                return Err(Error::Handle);
+            }
+            // SeqCst here and in the waiter, which registers first and then looks for an alert: one sees the other.
+            let set = self.alert.compare_exchange(pending, id, Ordering::SeqCst, Ordering::Relaxed);
+            if pending == id || set.is_ok() {
+                break;
+            }
+        }
+        waiting::interrupt(self);
+        Ok(())
+    }
+}
+
+impl Task {
+    /// The owner id, 0 if the slot is not in use.
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        REGISTRY.tasks.index_of(self)
+    }
+
+    pub(crate) fn thread_id(&self) -> u32 {
+        self.thread_id.load(Ordering::Relaxed)
+    }
+
+    /// How many sections the task owns.
+    pub(crate) fn owned(&self) -> u32 {
+        self.owned.load(Ordering::Relaxed)
+    }
+
+    /// Counts a section more. Own thread only, so no read-modify-write is needed.
+    #[inline(always)]
+    pub(crate) fn count_owned(&self) {
+        self.owned.store(self.owned.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Counts a section less. Own thread only.
+    #[inline(always)]
+    pub(crate) fn discount_owned(&self) {
+        self.owned.store(self.owned.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// Takes a pending alert, if there is one.
+    pub(crate) fn take_alert(&self) -> bool {
+        let id = self.id();
+        self.alert.compare_exchange(id, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// The name that was set, or none.
+    pub(crate) fn name(&self) -> NameCopy {
+        self.name.get()
+    }
+
+    pub(crate) fn count_anomaly(&self, kind: Anomaly) {
+        self.anomalies[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn anomalies(&self) -> [u32; ANOMALIES] {
+        core::array::from_fn(|kind| self.anomalies[kind].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn last_return(&self) -> u64 {
+        self.last_return.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_last_return(&self, mark: u64) {
+        self.last_return.store(mark, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_clr_thread(&self, thread: u64) {
+        self.clr_thread.store(thread, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clr_thread(&self) -> u64 {
+        self.clr_thread.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends every wait that depends on the runtime.
+pub(crate) fn end_all_waits(reason: Error) {
+    preserving_errno(|| all().for_each(|task| waiting::end_wait(&task, reason)));
+}
+
+/// Registers what must happen at the end of a thread and around a fork.
+pub(crate) fn install_hooks() -> bool {
+    static INSTALLED: AtomicU32 = AtomicU32::new(0);
+    if INSTALLED.load(Ordering::Relaxed) != 0 {
+        return true;
+    }
+    let installed =
+        sys::on_thread_exit(end_current) && sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    INSTALLED.store(u32::from(installed), Ordering::Relaxed);
+    installed
+}
+
+/// The calling thread is a task no more; sections it still owns are abandoned.
+fn end_current() {
+    let Some(task) = current_if_any() else { return };
+    sys::set_current(0, 0);
+    end(task);
+}
+
+fn end(task: TaskRef) {
+    let id = task.id();
+    if task.owned() != 0 {
+        crst::abandon_all_of(id);
+    }
+    // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
+    task.id.store(0, Ordering::Release);
+    task.layers.prepare();
+    let retire = handle::owner_generation(id) == LAST_TASK_GENERATION;
+    REGISTRY.tasks.release(task.index(), retire);
+}
+
+/// Every lock that a forked child needs whole, in the order in which they nest.
+fn allocation_locks() -> [&'static sys::Mutex; 5] {
+    [
+        hooks::lock(),
+        REGISTRY.sections.lock(),
+        REGISTRY.tasks.lock(),
+        REGISTRY.names.lock(),
+        REGISTRY.chunks.lock(),
+    ]
+}
+
+extern "C" fn before_fork() {
+    allocation_locks().iter().for_each(|lock| lock.lock_for_fork());
+}
+
+extern "C" fn after_fork_in_parent() {
+    allocation_locks().iter().rev().for_each(|lock| lock.unlock_after_fork());
+}
+
+/// Only the forking thread lives on in the child: every other task has ended there, holding what it held.
+extern "C" fn after_fork_in_child() {
+    allocation_locks().iter().for_each(|lock| lock.reset_after_fork());
+    let me = sys::current_id();
+    crst::abandon_after_fork(me);
+    for task in all() {
+        task.name.reset_after_fork();
+        if task.id() == me {
+            task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
+        } else {
+            task.owned.store(0, Ordering::Relaxed);
+            end(task);
+        }
+    }
+}

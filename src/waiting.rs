@@ -1,0 +1,508 @@
+//! The queue of a contended section: who waits, who is woken, and how every wait ends exactly once.
+//!
+//! **One lock serialises the end of every wait.** A waiter is in the section's queue from the moment it has announced
+//! itself until someone, under the section's queue lock, takes it out and writes the outcome into its `park` word: the
+//! waiter itself (it got the section, or its time is up), the owner that hands the section over, or whoever ends the
+//! wait (destroy, alert, the runtime's end, a broken deadlock). The waiter sleeps on its own word, so a wake is for one.
+//!
+//! **Why no wake-up is lost.** The owner's last leave stores the free word and then looks at `attention`; a waiter
+//! writes `attention` and then looks at the word (store, then load, on both sides: Dekker's pattern). One of the two
+//! must see the other's store, which takes a full barrier on each side:
+//! - `attention` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
+//!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
+//!   An owner's load before that barrier has its store before it too, so the waiter's look sees the word free; an
+//!   owner's load after it sees ARMED. It happens under the queue lock, so a second waiter cannot go by before.
+//! - `attention` is not 0: the leave is a read-modify-write (`swap`, SeqCst) and the waiter's announcement too.
+//! - The heavy barrier is refused: sections made from then on carry FENCED from birth, so every leave is a swap. For
+//!   one that was armed just then nothing is proven about owners that leave at this very moment, so its waiters look
+//!   again every millisecond (UNPROVEN) until one leave has gone the fenced way: after that, each owner has entered
+//!   after a leave that saw FENCED, and sees it as well.
+//!
+//! **One contender.** Of the queue only the first is ever awake: it contends with newcomers for the free section
+//! (barging), and a leave wakes nobody while CONTENDER is set. When the contender goes back to sleep it clears the
+//! bit and then looks at the word: the same pattern with the swap of the leave. So that it cannot lose for ever it asks
+//! for hand-off after a while; the owner then passes the section on, only to a contender that is awake.
+
+use crate::crst::Section;
+use crate::error::{Error, Result};
+use crate::handle::ABANDONED;
+use crate::registry::REGISTRY;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sys::{self, Instant};
+use crate::task::{Task, TaskRef};
+
+/// Bits of a request's options that the queue looks at.
+pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
+/// The wait does not end with the runtime: the Win32 face.
+pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
+
+// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF and UNPROVEN.
+/// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
+const ARMED: u32 = 1;
+/// The first of the queue has been woken and is awake.
+const CONTENDER: u32 = 1 << 1;
+/// The heavy barrier is not to be had: ARMED for ever.
+const FENCED: u32 = 1 << 2;
+/// FENCED came late, and no leave has gone the fenced way since.
+const UNPROVEN: u32 = 1 << 3;
+/// The contender has lost often enough: the owner is to pass the section to it.
+const HANDOFF: u32 = 1 << 4;
+const WAITER_SHIFT: u32 = 8;
+const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
+
+// park: the outcome of a wait; other values are failure codes.
+/// In the queue, to sleep.
+const PARKED: u32 = 0;
+/// In the queue, awake, to contend.
+const CONTEND: u32 = 1;
+/// Out of the queue and the owner.
+const GRANTED: u32 = 2;
+
+/// How long waiters of an UNPROVEN section sleep before they look again.
+const UNPROVEN_NAP: u64 = 1_000_000;
+/// Fenced leaves without a waiter before a section goes back to the plain one: arming costs a heavy barrier.
+const COOLDOWN: u32 = 200;
+
+/// How a task waits. A task waits for one section at most.
+#[repr(C, align(64))]
+pub(crate) struct Wait {
+    park: AtomicU32,
+    /// The neighbours in the queue: task slots, 0 for none; under the queue lock.
+    next: AtomicU32,
+    previous: AtomicU32,
+    option: AtomicU32,
+    /// The section's handle while in its queue, otherwise 0.
+    section: AtomicU64,
+    /// When the wait began.
+    since: AtomicU64,
+    /// When it ends by itself, NO_DEADLINE for never.
+    deadline: AtomicU64,
+    /// Counts the task's waits, so that two looks can tell one wait from the next.
+    sequence: AtomicU64,
+}
+
+const NO_DEADLINE: u64 = u64::MAX;
+
+impl Wait {
+    pub(crate) fn prepare(&self) {
+        self.section.store(0, Ordering::Relaxed);
+    }
+
+    /// The section the task waits for, or 0.
+    pub(crate) fn section(&self) -> u64 {
+        self.section.load(Ordering::SeqCst)
+    }
+
+    /// When the present wait began.
+    pub(crate) fn since(&self) -> Instant {
+        self.since.load(Ordering::Relaxed)
+    }
+}
+
+/// How long a newcomer looks at an owned section before it queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpinPolicy {
+    /// For a time that the library chooses.
+    Adaptive,
+    /// So many times, as the program asked.
+    Count(u32),
+}
+
+/// What a look at the lock word under the queue lock found.
+enum Look {
+    Entered,
+    Busy,
+    Gone(Error),
+}
+
+/// What a section starts with.
+pub(crate) fn initial_attention() -> u32 {
+    if REGISTRY.is_fenced() { ARMED | FENCED } else { 0 }
+}
+
+/// How many tasks wait, from a section's attention.
+pub(crate) fn waiters(attention: u32) -> u32 {
+    attention >> WAITER_SHIFT
+}
+
+impl Section {
+    /// Waits until `me` owns the section. The caller found it owned by another.
+    pub(crate) fn wait(&self, handle: u64, me: TaskRef, option: u32, deadline: Option<Instant>) -> Result<()> {
+        if self.spin(handle, me) {
+            return Ok(());
+        }
+        if let Look::Entered = self.enqueue(handle, me, option, deadline)? {
+            return Ok(());
+        }
+        loop {
+            // Acquire pairs with the Release of whoever wrote the outcome.
+            match me.wait.park.load(Ordering::Acquire) {
+                PARKED => self.sleep(handle, me, deadline)?,
+                CONTEND => self.contend(handle, me),
+                GRANTED => return Ok(()),
+                code => return Err(Error::from_hresult(code as i32).unwrap_or(Error::Fail)),
+            }
+        }
+    }
+
+    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep.
+    fn spin(&self, handle: u64, me: TaskRef) -> bool {
+        let take = || self.is_free(handle) && self.try_take(handle, me);
+        if !REGISTRY.spinning_helps() {
+            return false;
+        }
+        match self.spin_policy() {
+            SpinPolicy::Adaptive => {
+                let mut backoff = Backoff::newcomer();
+                while backoff.pause() {
+                    if take() {
+                        return true;
+                    }
+                }
+                false
+            }
+            SpinPolicy::Count(count) => (0..count).any(|_| {
+                sys::pause();
+                take()
+            }),
+        }
+    }
+
+    /// Announces `me` and puts it at the end of the queue, unless a last look makes that needless.
+    fn enqueue(&self, handle: u64, me: TaskRef, option: u32, deadline: Option<Instant>) -> Result<Look> {
+        let _queue = self.queue_lock().lock();
+        self.arm();
+        me.wait.park.store(PARKED, Ordering::Relaxed);
+        me.wait.option.store(option, Ordering::Relaxed);
+        me.wait.since.store(sys::now(), Ordering::Relaxed);
+        me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
+        me.wait.sequence.fetch_add(1, Ordering::Relaxed);
+        self.link(&me);
+        // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
+        me.wait.section.store(handle, Ordering::SeqCst);
+        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+
+        let look = match self.look(handle, me) {
+            Look::Busy if option & WAIT_ALERTABLE != 0 && me.take_alert() => Look::Gone(Error::Interrupted),
+            Look::Busy if option & WAIT_WITHOUT_RUNTIME == 0 && !REGISTRY.runtime.is_running() => {
+                Look::Gone(Error::NotAvailable)
+            }
+            look => look,
+        };
+        match look {
+            Look::Busy => self.count_contended(),
+            _ => self.unlink(&me),
+        }
+        match look {
+            Look::Gone(error) => Err(error),
+            look => Ok(look),
+        }
+    }
+
+    /// Makes sure that owners leave by the fenced way from now on; under the queue lock.
+    fn arm(&self) {
+        if self.attention().load(Ordering::Relaxed) & ARMED != 0 {
+            return;
+        }
+        self.attention().fetch_or(ARMED, Ordering::SeqCst);
+        self.set_cooldown(COOLDOWN);
+        if !sys::heavy_barrier() {
+            REGISTRY.set_fenced();
+            self.attention().fetch_or(FENCED | UNPROVEN, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the section if it is free; under the queue lock.
+    fn look(&self, handle: u64, me: TaskRef) -> Look {
+        match self.owner(handle) {
+            Some(0) if self.try_take(handle, me) => Look::Entered,
+            Some(ABANDONED) => Look::Gone(Error::Abandoned),
+            Some(_) => Look::Busy,
+            None => Look::Gone(Error::Handle),
+        }
+    }
+
+    fn sleep(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> Result<()> {
+        let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
+        let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
+        let until = match (deadline, nap) {
+            (Some(deadline), Some(nap)) => Some(deadline.min(nap)),
+            (one, other) => one.or(other),
+        };
+        sys::futex_wait(&me.wait.park, PARKED, until);
+        if deadline.is_some_and(|deadline| sys::now() >= deadline) {
+            return self.withdraw(me);
+        }
+        if unproven {
+            self.contend_unasked(handle, me);
+        }
+        Ok(())
+    }
+
+    /// Ends the wait of `me` for lack of time, unless something else has ended it already.
+    fn withdraw(&self, me: TaskRef) -> Result<()> {
+        let queue = self.queue_lock().lock();
+        if !is_queued(&me) {
+            return Ok(());
+        }
+        self.unlink(&me);
+        drop(queue);
+        // If it was the contender, a leave may have relied on it.
+        self.wake_first();
+        Err(Error::Timeout)
+    }
+
+    /// The section may be free without anyone having said so: looks, as a contender would.
+    fn contend_unasked(&self, handle: u64, me: TaskRef) {
+        let _queue = self.queue_lock().lock();
+        if is_queued(&me) && self.is_free(handle) && self.try_take(handle, me) {
+            self.unlink(&me);
+            me.wait.park.store(GRANTED, Ordering::Relaxed);
+        }
+    }
+
+    /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
+    fn contend(&self, handle: u64, me: TaskRef) {
+        let mut patience = Backoff::contender();
+        loop {
+            if me.wait.park.load(Ordering::Relaxed) != CONTEND {
+                return;
+            }
+            if self.is_free(handle) && self.try_take(handle, me) {
+                let _queue = self.queue_lock().lock();
+                self.unlink(&me);
+                me.wait.park.store(GRANTED, Ordering::Relaxed);
+                return;
+            }
+            if patience.has_lost_often() {
+                self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+            }
+            if !patience.pause() {
+                break;
+            }
+        }
+        let _queue = self.queue_lock().lock();
+        if me.wait.park.load(Ordering::Relaxed) != CONTEND {
+            return;
+        }
+        me.wait.park.store(PARKED, Ordering::Relaxed);
+        // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
+        self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if let Look::Entered = self.look(handle, me) {
+            self.unlink(&me);
+            me.wait.park.store(GRANTED, Ordering::Relaxed);
+        }
+    }
+
+    /// The owner's last leave of a section that has waiters, or had some lately.
+    #[cold]
+    pub(crate) fn leave_contended(&self, handle: u64) {
+        let attention = self.attention().load(Ordering::Relaxed);
+        if attention & HANDOFF != 0 && self.hand_off(handle) {
+            return;
+        }
+        if attention == ARMED && self.cool_down() {
+            self.disarm();
+        }
+        // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
+        self.word().swap(handle, Ordering::SeqCst);
+        if attention & UNPROVEN != 0 {
+            self.attention().fetch_and(!UNPROVEN, Ordering::Relaxed);
+        }
+        self.wake_after_leave();
+    }
+
+    /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
+    /// now: its waiters then wake for nothing and look.
+    #[cold]
+    pub(crate) fn wake_after_leave(&self) {
+        let attention = self.attention().load(Ordering::SeqCst);
+        if waiters(attention) != 0 && attention & CONTENDER == 0 {
+            self.wake_first();
+        }
+    }
+
+    fn wake_first(&self) {
+        let queue = self.queue_lock().lock();
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER != 0 {
+            return;
+        }
+        let task = REGISTRY.tasks.at(first);
+        self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        task.wait.park.store(CONTEND, Ordering::Release);
+        drop(queue);
+        sys::futex_wake(&task.wait.park, 1);
+    }
+
+    /// Passes the section to the contender. False if there is none any more.
+    fn hand_off(&self, handle: u64) -> bool {
+        let _queue = self.queue_lock().lock();
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER == 0 {
+            // The contender that asked has been served or has given up.
+            self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
+            return false;
+        }
+        let task = REGISTRY.tasks.at(first);
+        self.unlink(task);
+        self.word().store(handle ^ task.id(), Ordering::Release);
+        // A contender does not sleep, so it needs no wake.
+        task.wait.park.store(GRANTED, Ordering::Release);
+        true
+    }
+
+    /// Goes back to the plain leave if nobody waits. By the owner.
+    fn disarm(&self) {
+        let _queue = self.queue_lock().lock();
+        let _ = self.attention().compare_exchange(ARMED, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Ends every wait for this section; under the queue lock.
+    pub(crate) fn drain(&self, reason: Error) {
+        loop {
+            let first = self.first_waiter().load(Ordering::Relaxed);
+            if first == 0 {
+                return;
+            }
+            self.end(REGISTRY.tasks.at(first), reason);
+        }
+    }
+
+    /// Takes `task` out with an outcome and wakes it; under the queue lock.
+    fn end(&self, task: &Task, reason: Error) {
+        self.unlink(task);
+        task.wait.park.store(reason.hresult() as u32, Ordering::Release);
+        sys::futex_wake(&task.wait.park, 1);
+    }
+
+    fn link(&self, task: &Task) {
+        let index = task.index();
+        let last = self.last_waiter().load(Ordering::Relaxed);
+        task.wait.previous.store(last, Ordering::Relaxed);
+        task.wait.next.store(0, Ordering::Relaxed);
+        match last {
+            0 => self.first_waiter().store(index, Ordering::Relaxed),
+            last => REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed),
+        }
+        self.last_waiter().store(index, Ordering::Relaxed);
+    }
+
+    /// Takes `task` out of the queue; under the queue lock.
+    fn unlink(&self, task: &Task) {
+        let previous = task.wait.previous.load(Ordering::Relaxed);
+        let next = task.wait.next.load(Ordering::Relaxed);
+        match previous {
+            0 => self.first_waiter().store(next, Ordering::Relaxed),
+            previous => REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed),
+        }
+        match next {
+            0 => self.last_waiter().store(previous, Ordering::Relaxed),
+            next => REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed),
+        }
+        task.wait.section.store(0, Ordering::SeqCst);
+        if task.wait.park.load(Ordering::Relaxed) == CONTEND {
+            self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+        }
+        self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
+    }
+}
+
+/// Whether the task is in the queue whose lock the caller holds.
+fn is_queued(task: &Task) -> bool {
+    matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
+}
+
+/// Ends the task's wait, if it waits, and if the wait depends on the runtime.
+pub(crate) fn end_wait(task: &Task, reason: Error) {
+    end_wait_if(task, reason, |task| task.wait.option.load(Ordering::Relaxed) & WAIT_WITHOUT_RUNTIME == 0);
+}
+
+/// Ends the task's alertable wait, if it is in one, and uses up the alert.
+pub(crate) fn interrupt(task: TaskRef) {
+    end_wait_if(&task, Error::Interrupted, |task| {
+        task.wait.option.load(Ordering::Relaxed) & WAIT_ALERTABLE != 0 && task.take_alert()
+    });
+}
+
+fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
+    loop {
+        let handle = task.wait.section();
+        if handle == 0 {
+            return;
+        }
+        let section = crate::crst::slot_of(handle);
+        let queue = section.queue_lock().lock();
+        // Only under this lock does it become this handle, or stop being it.
+        if task.wait.section() == handle {
+            if condition(task) {
+                section.end(task, reason);
+                drop(queue);
+                section.wake_first_if_free(handle);
+            }
+            return;
+        }
+    }
+}
+
+impl Section {
+    /// A contender may have gone whom a leave had relied on.
+    fn wake_first_if_free(&self, handle: u64) {
+        // With the swap in leave_contended: that leave saw no contender, or this look sees its free word.
+        fence(Ordering::SeqCst);
+        if self.is_free(handle) {
+            self.wake_first();
+        }
+    }
+}
+
+/// Waiting by looking: pauses that double up to a limit, within a budget of time.
+struct Backoff {
+    pauses: u32,
+    most: u32,
+    ends: Instant,
+    asks: Instant,
+}
+
+const FIRST_PAUSES: u32 = 4;
+const MOST_PAUSES: u32 = 64;
+/// How long a newcomer looks before it queues.
+const NEWCOMER_TIME: u64 = 20_000;
+/// How long the first of the queue looks before it sleeps again, and when it asks for hand-off.
+const CONTENDER_TIME: u64 = 50_000;
+const CONTENDER_ASKS: u64 = 20_000;
+
+impl Backoff {
+    fn newcomer() -> Self {
+        Backoff { pauses: FIRST_PAUSES, most: MOST_PAUSES, ends: sys::now() + NEWCOMER_TIME, asks: u64::MAX }
+    }
+
+    fn contender() -> Self {
+        let now = sys::now();
+        let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { 0 };
+        Backoff { pauses: FIRST_PAUSES, most: FIRST_PAUSES, ends: now + time, asks: now + CONTENDER_ASKS }
+    }
+
+    /// Pauses; false when the time is used up.
+    fn pause(&mut self) -> bool {
+        for _ in 0..self.pauses {
+            sys::pause();
+        }
+        self.pauses = (self.pauses * 2).min(self.most);
+        sys::now() < self.ends
+    }
+
+    fn has_lost_often(&self) -> bool {
+        sys::now() >= self.asks
+    }
+}
+
+/// The child of a fork has no waiters: forgets the parent's.
+pub(crate) fn forget_after_fork(section: &Section) {
+    section.queue_lock().reset_after_fork();
+    section.first_waiter().store(0, Ordering::Relaxed);
+    section.last_waiter().store(0, Ordering::Relaxed);
+    section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
+}
