@@ -496,6 +496,7 @@ int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
  * - E_HANDLE: crst is no live section.
  * - E_INVALIDARG: option has an unknown bit.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ *
  * On failure nothing changed.
  *
  * Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
@@ -519,6 +520,7 @@ int32_t hostcrst_enter(hostcrst_t crst,
  * - HOST_E_TIMEOUT: the limit passed and another task owned the section all the time, or each time it was looked at.
  * - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit resolves
  *   itself and is no part of a deadlock.
+ *
  * On failure nothing changed.
  *
  * Threads: as for hostcrst_enter. The limit is counted on the monotonic clock.
@@ -547,6 +549,7 @@ int32_t hostcrst_enter_timeout(hostcrst_t crst,
  * - E_HANDLE: crst is no live section.
  * - E_INVALIDARG: option has an unknown bit.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ *
  * On failure nothing changed.
  *
  * Threads: any; never waits for an owner. Not for signal handlers.
@@ -700,6 +703,7 @@ int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
  * - HOST_E_INVALIDOPERATION: the task runs native code already.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+ *
  * Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in managed code.
  *
  * Threads: any, for itself; does not block. Not for signal handlers.
@@ -716,6 +720,7 @@ int32_t host_leave_runtime(size_t target);
  * - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_leave_runtime, or there is none.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ *
  * Never S_FALSE. On failure nothing changed.
  *
  * Threads: any, for itself; does not block; errno is as the native function left it. Not for signal handlers.
@@ -732,6 +737,7 @@ int32_t host_enter_runtime(void);
  * - HOST_E_INVALIDOPERATION: the task runs managed code already.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+ *
  * Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in native code.
  *
  * Threads: any, for itself; does not block. Not for signal handlers.
@@ -748,6 +754,7 @@ int32_t host_reverse_enter_runtime(void);
  * - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_reverse_enter_runtime, or there is none.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ *
  * Never S_FALSE. On failure nothing changed.
  *
  * Threads: any, for itself; does not block. Not for signal handlers.

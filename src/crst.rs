@@ -136,7 +136,8 @@ fn enter_fast(handle: u64, option: u32) -> bool {
     let word = section.word.load(Ordering::Relaxed);
     if word == handle {
         // Acquire pairs with the Release of the last leave.
-        let taken = section.word.compare_exchange(handle, handle ^ me, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let taken =
+            section.word.compare_exchange(handle, handle ^ me, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if taken && let Some(task) = task::current_if_any() {
             task.count_owned();
         }
@@ -495,4 +496,3 @@ pub(crate) fn abandon_after_fork(me: u64) {
     }
     REGISTRY.names.iter().for_each(|slot| slot.name.reset_after_fork());
 }
-

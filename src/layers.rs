@@ -124,7 +124,8 @@ impl LayerSlot {
     fn read(&self) -> (Layer, u32) {
         let target = self.target.load(Ordering::Acquire);
         let stamp = self.stamp.load(Ordering::Acquire);
-        let kind = if stamp & BYTE == LayerKind::Leave as u64 { LayerKind::Leave } else { LayerKind::ReverseEnter };
+        let kind =
+            if stamp & BYTE == LayerKind::Leave as u64 { LayerKind::Leave } else { LayerKind::ReverseEnter };
         let origin = match stamp >> ORIGIN_SHIFT & BYTE {
             0 => Origin::Address,
             _ => Origin::ClrFunction,
@@ -504,4 +505,3 @@ impl Iterator for Cursor {
 
 /// A stack is never moved: `low`, `high` and `top` point into it.
 const _: () = assert!(size_of::<Layers>() == 64 + FIRST_LAYERS * LAYER_BYTES);
-

@@ -283,7 +283,7 @@ impl TextReport {
             return Ok(());
         }
 
-        write!(self.out, "\n")?;
+        self.out.write_str("\n")?;
         self.task_name(task)?;
         write!(self.out, " tid={0} (0x{0:x}) task=0x{1:x} [", task.thread_id(), handle::task_handle(id))?;
         self.out.write_str(match mode {
@@ -324,7 +324,7 @@ impl TextReport {
     }
 
     fn section_name(&mut self, handle: u64, section: &Section) -> fmt::Result {
-        write!(self.out, "<0x{handle:x}>")?;
+        write!(self.out, "0x{handle:x}")?;
         match section.name() {
             Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
             None => Ok(()),
@@ -376,7 +376,11 @@ impl TextReport {
         }
         match layer.origin {
             Origin::Address if layer.target == 0 => {
-                if layer.kind == LayerKind::Leave { out.write_str("?") } else { Ok(()) }
+                if layer.kind == LayerKind::Leave {
+                    out.write_str("?")
+                } else {
+                    Ok(())
+                }
             }
             Origin::Address => self.address(layer.target),
             Origin::ClrFunction => write!(out, "function id 0x{:x}", layer.target),
@@ -420,7 +424,7 @@ impl TextReport {
             if !headed {
                 headed = true;
                 self.out.write_str(
-                    "\nSECTIONS            state      owner  recursion  waiters  contended  name\n",
+                    "\nSECTION             state      owner  recursion  waiters  contended  name\n",
                 )?;
             }
             self.section_row(handle, section, info)?;
@@ -434,7 +438,7 @@ impl TextReport {
             crst::State::Owned => "owned",
             crst::State::Abandoned => "abandoned",
         };
-        write!(self.out, "<0x{handle:<15x}> {state:<9}")?;
+        write!(self.out, "0x{handle:<16x}  {state:<9}")?;
         match info.owner {
             0 => write!(self.out, " {:>6}", "-")?,
             owner => write!(self.out, " {:>6}", task::of_owner(owner).thread_id())?,

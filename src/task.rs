@@ -326,8 +326,8 @@ pub(crate) fn install_hooks() -> bool {
     if INSTALLED.load(Ordering::Relaxed) != 0 {
         return true;
     }
-    let installed =
-        sys::on_thread_exit(end_current) && sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    let installed = sys::on_thread_exit(end_current)
+        && sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
     INSTALLED.store(u32::from(installed), Ordering::Relaxed);
     installed
 }

@@ -127,7 +127,13 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
-    pub(crate) fn wait(&self, handle: u64, me: TaskRef, option: u32, deadline: Option<Instant>) -> Result<()> {
+    pub(crate) fn wait(
+        &self,
+        handle: u64,
+        me: TaskRef,
+        option: u32,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         if self.spin(handle, me) {
             return Ok(());
         }

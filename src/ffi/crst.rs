@@ -109,6 +109,7 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+///
 /// On failure nothing changed.
 ///
 /// Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
@@ -132,6 +133,7 @@ pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
 /// - HOST_E_TIMEOUT: the limit passed and another task owned the section all the time, or each time it was looked at.
 /// - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit resolves
 ///   itself and is no part of a deadlock.
+///
 /// On failure nothing changed.
 ///
 /// Threads: as for hostcrst_enter. The limit is counted on the monotonic clock.
@@ -159,6 +161,7 @@ pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, millisec
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+///
 /// On failure nothing changed.
 ///
 /// Threads: any; never waits for an owner. Not for signal handlers.
