@@ -172,10 +172,16 @@ pub(crate) fn leave(handle: u64) -> Result<()> {
         return leave_checked(handle);
     }
     let section = slot_of(handle);
-    if section.word.load(Ordering::Relaxed) != handle ^ me
-        || section.entries.load(Ordering::Relaxed) != 1
-        || section.attention.load(Ordering::Relaxed) != 0
-    {
+    if section.word.load(Ordering::Relaxed) != handle ^ me {
+        return leave_checked(handle);
+    }
+    let entries = section.entries.load(Ordering::Relaxed);
+    if entries > 1 {
+        section.entries.store(entries - 1, Ordering::Relaxed);
+        return Ok(());
+    }
+    // A slot never used has 0 entries: see handle, "every 64-bit value".
+    if entries != 1 || section.attention.load(Ordering::Relaxed) != 0 {
         return leave_checked(handle);
     }
     if let Some(task) = task::current_if_any() {
@@ -198,13 +204,13 @@ fn leave_checked(handle: u64) -> Result<()> {
     if me == 0 || section.word.load(Ordering::Relaxed) != handle ^ me {
         return Err(Error::NotOwner);
     }
-    let entries = section.entries.load(Ordering::Relaxed);
-    match entries {
+    match section.entries.load(Ordering::Relaxed) {
         1 => {
             task::current()?.discount_owned();
             preserving_errno(|| section.leave_contended(handle));
         }
-        _ => section.entries.store(entries - 1, Ordering::Relaxed),
+        // Only here while the runtime is stopped.
+        entries => section.entries.store(entries - 1, Ordering::Relaxed),
     }
     Ok(())
 }
