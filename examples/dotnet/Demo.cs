@@ -212,13 +212,12 @@ static class Demo
             int descriptor = file.SafeFileHandle.DangerousGetHandle().ToInt32();
             Succeed("host_report", HostCrst.host_report(descriptor, HostCrst.Text));
         }
-        string report;
-        using (var reader = new StreamReader(path))
+        const FileOptions Once = FileOptions.DeleteOnClose;
+        using (var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 4096, Once))
+        using (var reader = new StreamReader(file))
         {
-            report = reader.ReadToEnd();
+            return reader.ReadToEnd();
         }
-        File.Delete(path);
-        return report;
     }
 
     static Thread Start(string name, ThreadStart body)
