@@ -8,8 +8,9 @@ use crate::arena::Slot;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, DESTROYED, LAST_SECTION_GENERATION};
 use crate::name::NameCopy;
+use crate::pace::Pace;
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::waiting::{self, Request, SpinPolicy};
@@ -29,26 +30,28 @@ pub(crate) struct Section {
     queue_lock: Mutex,
     first_waiter: AtomicU32,
     last_waiter: AtomicU32,
-    /// Leaves until the section goes back to the plain leave. Owner only.
-    cooldown: AtomicU32,
+    /// As set; in a free slot, the link of the free list.
     spin_count: AtomicU32,
-    flags: AtomicU32,
+    /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
+    leaves: AtomicU16,
+    flags: AtomicU16,
+    pace: Pace,
     /// Entries that had to wait; under the queue lock.
-    contended: AtomicU64,
+    contended: AtomicU32,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
-    next_free: AtomicU32,
+    _reserved: [AtomicU32; 4],
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
 
 /// flags: the spin count is the program's, not the library's.
-const SPIN_COUNT_SET: u32 = 1;
+const SPIN_COUNT_SET: u16 = 1;
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Section {
     fn next_free(&self) -> &AtomicU32 {
-        &self.next_free
+        &self.spin_count
     }
 }
 
@@ -88,7 +91,7 @@ pub(crate) struct Info {
     pub(crate) recursion: u32,
     pub(crate) waiters: u32,
     pub(crate) spin_count: u32,
-    pub(crate) contended: u64,
+    pub(crate) contended: u32,
 }
 
 /// The slot that a handle names, whatever value it is. Only once the registry is ready.
@@ -116,6 +119,8 @@ pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
         section.set_spin_policy(spin);
         section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
         section.contended.store(0, Ordering::Relaxed);
+        section.pace.reset();
+        section.reset_leaves();
         section.entries.store(1, Ordering::Relaxed);
         // A slot never used is in generation 0; no handle is.
         let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
@@ -450,15 +455,19 @@ impl Section {
         self.contended.store(self.contended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_cooldown(&self, leaves: u32) {
-        self.cooldown.store(leaves, Ordering::Relaxed);
+    /// Counts a leave by the fenced way, up to what fits. By the owner.
+    pub(crate) fn count_leave(&self) -> u32 {
+        let leaves = self.leaves.load(Ordering::Relaxed).wrapping_add(1);
+        self.leaves.store(leaves, Ordering::Relaxed);
+        u32::from(leaves)
     }
 
-    /// Counts a leave without waiters; true when there were enough of them.
-    pub(crate) fn cool_down(&self) -> bool {
-        let left = self.cooldown.load(Ordering::Relaxed).saturating_sub(1);
-        self.cooldown.store(left, Ordering::Relaxed);
-        left == 0
+    pub(crate) fn reset_leaves(&self) {
+        self.leaves.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Slot 0 holds no section, ever: makes its word one that matches no handle.

@@ -37,6 +37,7 @@ mod hooks;
 mod layers;
 mod memory;
 mod name;
+mod pace;
 mod registry;
 mod report;
 mod runtime;
