@@ -30,6 +30,7 @@ pub mod error;
 pub mod ffi;
 
 mod arena;
+mod bias;
 mod crst;
 mod handle;
 mod holds;

@@ -6,6 +6,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::arena::Arena;
+use crate::bias;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle;
@@ -33,6 +34,7 @@ pub struct Registry {
     size: u32,
     /// On a line of its own with the hot fields of the arenas after it: every call reads it.
     pub(crate) runtime: CachePadded<Runtime>,
+    pub(crate) bias: bias::Policy,
     pub(crate) sections: Arena<Section>,
     pub(crate) tasks: Arena<Task>,
     pub(crate) names: Arena<NameSlot>,
@@ -70,6 +72,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     layout_version: LAYOUT_VERSION,
     size: size_of::<Registry>() as u32,
     runtime: CachePadded::new(Runtime::new()),
+    bias: bias::Policy::new(),
     sections: Arena::new(),
     tasks: Arena::new(),
     names: Arena::new(),

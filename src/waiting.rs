@@ -75,7 +75,7 @@ const COOLDOWN: u32 = 200;
 #[repr(C)]
 pub(crate) struct Wait {
     park: AtomicU32,
-    /// The neighbours in the queue: task slots, 0 for none; under the queue lock.
+    /// The neighbours in the circle of waiters: task slots; under the queue lock.
     next: AtomicU32,
     previous: AtomicU32,
     option: AtomicU32,
@@ -100,6 +100,11 @@ const NO_DEADLINE: u64 = u64::MAX;
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
+    }
+
+    fn join(&self, previous: u32, next: u32) {
+        self.previous.store(previous, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
     }
 
     /// The section the task waits for, or 0.
@@ -273,6 +278,7 @@ impl Section {
 
     /// Takes the section if it is free; under the queue lock.
     fn look(&self, handle: u64, me: TaskRef) -> Look {
+        self.revoke_locked(handle);
         match self.owner(handle) {
             Some(0) if self.try_take(handle, me) => Look::Entered,
             Some(ABANDONED) => Look::Gone(Error::Abandoned),
@@ -455,27 +461,28 @@ impl Section {
 
     fn link(&self, task: &Task) {
         let index = task.index();
-        let last = self.last_waiter().load(Ordering::Relaxed);
-        task.wait.previous.store(last, Ordering::Relaxed);
-        task.wait.next.store(0, Ordering::Relaxed);
-        match last {
-            0 => self.first_waiter().store(index, Ordering::Relaxed),
-            last => REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed),
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        if first == 0 {
+            task.wait.join(index, index);
+            self.first_waiter().store(index, Ordering::Relaxed);
+            return;
         }
-        self.last_waiter().store(index, Ordering::Relaxed);
+        let first_wait = &REGISTRY.tasks.at(first).wait;
+        let last = first_wait.previous.load(Ordering::Relaxed);
+        task.wait.join(last, first);
+        REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed);
+        first_wait.previous.store(index, Ordering::Relaxed);
     }
 
     /// Takes `task` out of the queue; under the queue lock.
     fn unlink(&self, task: &Task) {
+        let index = task.index();
         let previous = task.wait.previous.load(Ordering::Relaxed);
         let next = task.wait.next.load(Ordering::Relaxed);
-        match previous {
-            0 => self.first_waiter().store(next, Ordering::Relaxed),
-            previous => REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed),
-        }
-        match next {
-            0 => self.last_waiter().store(previous, Ordering::Relaxed),
-            next => REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed),
+        REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
+        REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
+        if self.first_waiter().load(Ordering::Relaxed) == index {
+            self.first_waiter().store(if next == index { 0 } else { next }, Ordering::Relaxed);
         }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
@@ -584,6 +591,5 @@ impl Stall {
 pub(crate) fn forget_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
     section.first_waiter().store(0, Ordering::Relaxed);
-    section.last_waiter().store(0, Ordering::Relaxed);
     section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
 }
