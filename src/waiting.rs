@@ -389,7 +389,7 @@ impl Section {
         const LEAVES_PER_LOOK: u32 = 16;
         let leaves = self.count_leave();
         let first = self.first_waiter().load(Ordering::Relaxed);
-        leaves % LEAVES_PER_LOOK == 0
+        leaves.is_multiple_of(LEAVES_PER_LOOK)
             && first != 0
             && pace::is_late(REGISTRY.tasks.at(first).wait.woken.load(Ordering::Relaxed))
     }
