@@ -299,7 +299,9 @@ impl Section {
 
     /// Who owns the section with this handle: an owner id, 0 if it is free, None if there is no such section.
     pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
-        let well_formed = handle::section_handle(self.index(), handle::section_generation(handle)) == handle;
+        let generation = handle::section_generation(handle);
+        // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
+        let well_formed = generation != 0 && handle::section_handle(self.index(), generation) == handle;
         let owner = self.word.load(Ordering::Relaxed) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
         (well_formed && same_generation && owner != DESTROYED).then_some(owner)
