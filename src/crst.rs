@@ -329,16 +329,16 @@ impl Section {
         self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The owner enters once more. False if it has done so too often to count.
+    /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
+    /// zero word looks like the caller's to a handle that is the caller's own id.
     #[inline(always)]
     fn reenter(&self) -> bool {
-        match self.entries.load(Ordering::Relaxed).checked_add(1) {
-            Some(entries) => {
-                self.entries.store(entries, Ordering::Relaxed);
-                true
-            }
-            None => false,
+        let entries = self.entries.load(Ordering::Relaxed);
+        if entries == 0 || entries == u32::MAX {
+            return false;
         }
+        self.entries.store(entries + 1, Ordering::Relaxed);
+        true
     }
 
     fn enter_as(&self, handle: u64, me: TaskRef, option: u32, patience: Patience) -> Result<bool> {
