@@ -172,9 +172,10 @@ static EXIT_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 /// What on_thread_exit was given: a `fn()`.
 static EXIT_HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Destructors are run in rounds while some key still has a value; this is how many POSIX promises
-/// (PTHREAD_DESTRUCTOR_ITERATIONS).
-const LAST_ROUND: usize = 4;
+/// Destructors are run in rounds while some key still has a value, POSIX promises 4 of them
+/// (PTHREAD_DESTRUCTOR_ITERATIONS). A thread that first calls the library from a destructor of the first round has only
+/// the other three: with more than these its task would never end.
+const LAST_ROUND: usize = 3;
 
 /// Arranges that `hook` runs at the end of every thread that called expect_thread_exit. Call once. False if the
 /// process has no thread-specific key left.
@@ -201,7 +202,7 @@ fn set_exit_round(round: usize) -> bool {
     unsafe { libc::pthread_setspecific(key, round as *const c_void) == 0 }
 }
 
-/// Waits for the last round, so that destructors of the program that still enter and leave sections come first.
+/// Waits for a late round, so that destructors of the program that still enter and leave sections come first.
 unsafe extern "C" fn thread_exiting(round: *mut c_void) {
     let round = round as usize;
     if round < LAST_ROUND && set_exit_round(round + 1) {
