@@ -458,6 +458,24 @@ static void any_target_is_kept_as_it_is(void)
     }
 }
 
+/* Where little address space may be had there are fewer slots than a handle can name. */
+static void try_a_small_arena(void)
+{
+    struct rlimit limit = {256 << 20, RLIM_INFINITY};
+    REQUIRE_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    make_the_world();
+    values_that_are_no_handle();
+    handles_with_bits_flipped();
+    handles_mixed_of_a_section_and_a_task();
+    random_handles();
+    world_is_as_it_was_made();
+}
+
+static void handles_beyond_a_small_arena(void)
+{
+    in_child(try_a_small_arena);
+}
+
 static void the_world_is_as_it_was_made(void)
 {
     world_is_as_it_was_made();
@@ -475,7 +493,7 @@ static void the_world_is_as_it_was_made(void)
     let_go(&holder);
 }
 
-CHECK_MAIN(CHECK_TEST(make_the_world), CHECK_TEST(values_that_are_no_handle), CHECK_TEST(handles_of_what_is_gone),
+CHECK_MAIN(CHECK_TEST(handles_beyond_a_small_arena), CHECK_TEST(make_the_world), CHECK_TEST(values_that_are_no_handle), CHECK_TEST(handles_of_what_is_gone),
            CHECK_TEST(handles_of_the_other_kind), CHECK_TEST(handles_with_bits_flipped),
            CHECK_TEST(handles_mixed_of_a_section_and_a_task), CHECK_TEST(random_handles),
            CHECK_TEST(option_bits_that_do_not_exist), CHECK_TEST(known_option_bits_are_accepted),

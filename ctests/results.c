@@ -107,6 +107,9 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     CHECK_EQ(out, 0);
     GIVES(host_task_set_name, (task, "name"), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_task_alert, (task), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_set_deadlock_policy, (HOST_DEADLOCK_ERROR), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_set_deadlock_callback, (NULL, NULL), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_set_hold_tracking, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_runtime_stop, (), HOST_E_CLRNOTAVAILABLE);
 }
 
@@ -227,7 +230,8 @@ TEST(unknown_values)
     GIVES(hostcrst_info, (crst, &small), E_INVALIDARG);
     GIVES(host_task_info, (this_task(), &small_task), E_INVALIDARG);
     GIVES(host_report, (-1, HOST_REPORT_TEXT), E_INVALIDARG);
-    GIVES(host_report, (open("/dev/null", O_WRONLY), HOST_REPORT_JSON), E_NOTIMPL);
+    GIVES(host_report, (open("/dev/null", O_WRONLY), 3), E_INVALIDARG);
+    GIVES(host_set_deadlock_policy, (3), E_INVALIDARG);
 }
 
 TEST(success)
@@ -260,7 +264,12 @@ TEST(success)
     GIVES(host_task_alert, (task), S_OK);
     GIVES(host_task_info, (task, &task_info), S_OK);
     GIVES(host_task_layers, (task, NULL, 0, &count), S_OK);
-    GIVES(host_report, (open("/dev/null", O_WRONLY), HOST_REPORT_TEXT), S_OK);
+    GIVES(host_set_deadlock_policy, (HOST_DEADLOCK_ERROR), S_OK);
+    GIVES(host_set_deadlock_callback, (NULL, NULL), S_OK);
+    GIVES(host_set_hold_tracking, (1), S_OK);
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+        GIVES(host_report, (open("/dev/null", O_WRONLY), format), S_OK);
+    }
 }
 
 TEST(a_section_of_another_task)
@@ -297,6 +306,45 @@ TEST(a_section_whose_owner_ended)
     CHECK_SECTION(crst, HOSTCRST_ABANDONED, 0, 0);
 }
 
+/* A thread that owns one section and waits for the other. */
+typedef struct crossed {
+    check_thread_t thread;
+    hostcrst_t owned;
+    hostcrst_t wanted;
+    host_task_t task;
+    check_steps_t steps;
+} crossed_t;
+
+static void own_one_and_want_the_other(void *argument)
+{
+    crossed_t *self = (crossed_t *)argument;
+    self->task = this_task();
+    REQUIRE_EQ(hostcrst_enter(self->owned, 0), S_OK);
+    check_reach(&self->steps, 1);
+    REQUIRE_EQ(hostcrst_enter(self->wanted, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(self->wanted), S_OK);
+    CHECK_EQ(hostcrst_leave(self->owned), S_OK);
+}
+
+TEST(a_cycle_of_waits)
+{
+    static crossed_t crossed = {{0, 0, 0}, 0, 0, 0, CHECK_STEPS_INIT};
+    start_runtime();
+    hostcrst_t crst = crossed.wanted = new_section();
+    crossed.owned = new_section();
+    REQUIRE_EQ(hostcrst_enter(crst, 0), S_OK);
+    check_start(&crossed.thread, own_one_and_want_the_other, &crossed);
+    check_await(&crossed.steps, 1);
+    REQUIRE_SOON(is_waiting(crossed.task, crst));
+    GIVES(hostcrst_enter, (crossed.owned, 0), HOST_E_DEADLOCK);
+    GIVES(hostcrst_enter_timeout, (crossed.owned, 0, HOSTCRST_INFINITE), HOST_E_DEADLOCK);
+    GIVES(hostcrst_enter_timeout, (crossed.owned, 0, 1), HOST_E_TIMEOUT);
+    CHECK_SECTION(crossed.owned, HOSTCRST_OWNED, crossed.task, 1);
+    CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    check_join(&crossed.thread);
+}
+
 TEST(transitions_that_do_not_match)
 {
     start_runtime();
@@ -324,6 +372,19 @@ TEST(no_address_space_for_the_arenas)
     REQUIRE_EQ(host_runtime_state(&state), S_OK);
     CHECK_EQ(state, HOST_RUNTIME_NOT_LOADED);
     GIVES(host_runtime_start, (), S_OK);
+}
+
+TEST(no_address_space_for_hold_tracking)
+{
+    struct rlimit before;
+    start_runtime();
+    REQUIRE_EQ(getrlimit(RLIMIT_AS, &before), 0);
+    struct rlimit none = before;
+    none.rlim_cur = 1;
+    REQUIRE_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    GIVES(host_set_hold_tracking, (1), E_OUTOFMEMORY);
+    REQUIRE_EQ(setrlimit(RLIMIT_AS, &before), 0);
+    GIVES(host_set_hold_tracking, (1), S_OK);
 }
 
 TEST(no_memory_for_a_task)
@@ -439,8 +500,6 @@ static const struct {
     {{"hostcrst_enter", "HOST_E_INVALIDOPERATION"}, "2^32 entries: a Rust test sets the count"},
     {{"hostcrst_enter_timeout", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"hostcrst_try_enter", "HOST_E_INVALIDOPERATION"}, "as above"},
-    {{"hostcrst_enter", "HOST_E_DEADLOCK"}, "cycles are not searched for yet"},
-    {{"hostcrst_enter_timeout", "HOST_E_DEADLOCK"}, "as above"},
 };
 
 static int is_shown_elsewhere(const pair_t *pair)
@@ -540,8 +599,47 @@ static void the_header_documents_what_was_seen_and_no_more(void)
 
 CHECK_MAIN(CHECK_TEST(before_the_first_start), CHECK_TEST(after_a_failure), CHECK_TEST(start_and_stop),
            CHECK_TEST(null_pointers), CHECK_TEST(handles_of_nothing), CHECK_TEST(unknown_values), CHECK_TEST(success),
-           CHECK_TEST(a_section_of_another_task), CHECK_TEST(a_section_whose_owner_ended),
-           CHECK_TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
-           CHECK_TEST(no_memory_for_a_task), CHECK_TEST(no_memory_for_sections_and_names),
+           CHECK_TEST(a_section_of_another_task), CHECK_TEST(a_section_whose_owner_ended), CHECK_TEST(a_cycle_of_waits),
+           CHECK_/* A thread that owns one section and waits for the other. */
+typedef struct crossed {
+    check_thread_t thread;
+    hostcrst_t owned;
+    hostcrst_t wanted;
+    host_task_t task;
+    check_steps_t steps;
+} crossed_t;
+
+static void own_one_and_want_the_other(void *argument)
+{
+    crossed_t *self = (crossed_t *)argument;
+    self->task = this_task();
+    REQUIRE_EQ(hostcrst_enter(self->owned, 0), S_OK);
+    check_reach(&self->steps, 1);
+    REQUIRE_EQ(hostcrst_enter(self->wanted, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(self->wanted), S_OK);
+    CHECK_EQ(hostcrst_leave(self->owned), S_OK);
+}
+
+TEST(a_cycle_of_waits)
+{
+    static crossed_t crossed = {{0, 0, 0}, 0, 0, 0, CHECK_STEPS_INIT};
+    start_runtime();
+    hostcrst_t crst = crossed.wanted = new_section();
+    crossed.owned = new_section();
+    REQUIRE_EQ(hostcrst_enter(crst, 0), S_OK);
+    check_start(&crossed.thread, own_one_and_want_the_other, &crossed);
+    check_await(&crossed.steps, 1);
+    REQUIRE_SOON(is_waiting(crossed.task, crst));
+    GIVES(hostcrst_enter, (crossed.owned, 0), HOST_E_DEADLOCK);
+    GIVES(hostcrst_enter_timeout, (crossed.owned, 0, HOSTCRST_INFINITE), HOST_E_DEADLOCK);
+    GIVES(hostcrst_enter_timeout, (crossed.owned, 0, 1), HOST_E_TIMEOUT);
+    CHECK_SECTION(crossed.owned, HOSTCRST_OWNED, crossed.task, 1);
+    CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    check_join(&crossed.thread);
+}
+
+TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
+           CHECK_TEST(no_address_space_for_hold_tracking), CHECK_TEST(no_memory_for_a_task), CHECK_TEST(no_memory_for_sections_and_names),
            CHECK_TEST(no_memory_for_a_task_that_recovers),
            CHECK_TEST(the_header_documents_what_was_seen_and_no_more))
