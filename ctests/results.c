@@ -600,46 +600,7 @@ static void the_header_documents_what_was_seen_and_no_more(void)
 CHECK_MAIN(CHECK_TEST(before_the_first_start), CHECK_TEST(after_a_failure), CHECK_TEST(start_and_stop),
            CHECK_TEST(null_pointers), CHECK_TEST(handles_of_nothing), CHECK_TEST(unknown_values), CHECK_TEST(success),
            CHECK_TEST(a_section_of_another_task), CHECK_TEST(a_section_whose_owner_ended), CHECK_TEST(a_cycle_of_waits),
-           CHECK_/* A thread that owns one section and waits for the other. */
-typedef struct crossed {
-    check_thread_t thread;
-    hostcrst_t owned;
-    hostcrst_t wanted;
-    host_task_t task;
-    check_steps_t steps;
-} crossed_t;
-
-static void own_one_and_want_the_other(void *argument)
-{
-    crossed_t *self = (crossed_t *)argument;
-    self->task = this_task();
-    REQUIRE_EQ(hostcrst_enter(self->owned, 0), S_OK);
-    check_reach(&self->steps, 1);
-    REQUIRE_EQ(hostcrst_enter(self->wanted, 0), S_OK);
-    CHECK_EQ(hostcrst_leave(self->wanted), S_OK);
-    CHECK_EQ(hostcrst_leave(self->owned), S_OK);
-}
-
-TEST(a_cycle_of_waits)
-{
-    static crossed_t crossed = {{0, 0, 0}, 0, 0, 0, CHECK_STEPS_INIT};
-    start_runtime();
-    hostcrst_t crst = crossed.wanted = new_section();
-    crossed.owned = new_section();
-    REQUIRE_EQ(hostcrst_enter(crst, 0), S_OK);
-    check_start(&crossed.thread, own_one_and_want_the_other, &crossed);
-    check_await(&crossed.steps, 1);
-    REQUIRE_SOON(is_waiting(crossed.task, crst));
-    GIVES(hostcrst_enter, (crossed.owned, 0), HOST_E_DEADLOCK);
-    GIVES(hostcrst_enter_timeout, (crossed.owned, 0, HOSTCRST_INFINITE), HOST_E_DEADLOCK);
-    GIVES(hostcrst_enter_timeout, (crossed.owned, 0, 1), HOST_E_TIMEOUT);
-    CHECK_SECTION(crossed.owned, HOSTCRST_OWNED, crossed.task, 1);
-    CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 1);
-    CHECK_EQ(hostcrst_leave(crst), S_OK);
-    check_join(&crossed.thread);
-}
-
-TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
+           CHECK_TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
            CHECK_TEST(no_address_space_for_hold_tracking), CHECK_TEST(no_memory_for_a_task), CHECK_TEST(no_memory_for_sections_and_names),
            CHECK_TEST(no_memory_for_a_task_that_recovers),
            CHECK_TEST(the_header_documents_what_was_seen_and_no_more))
