@@ -250,17 +250,39 @@ pub(crate) fn is_writable(descriptor: c_int) -> bool {
 
 /// Writes all of `bytes`. False if the descriptor refused.
 pub(crate) fn write_all(descriptor: c_int, mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        // SAFETY: write(2) reads the slice.
-        let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
-        match written {
-            1.. => bytes = &bytes[written as usize..],
-            _ if errno() == libc::EINTR => {}
-            _ if errno() == libc::EAGAIN => wait_writable(descriptor),
-            _ => return false,
+    without_broken_pipe_signal(|| {
+        while !bytes.is_empty() {
+            // SAFETY: write(2) reads the slice.
+            let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+            match written {
+                1.. => bytes = &bytes[written as usize..],
+                _ if errno() == libc::EINTR => {}
+                _ if errno() == libc::EAGAIN => wait_writable(descriptor),
+                _ => return false,
+            }
         }
+        true
+    })
+}
+
+/// Runs `write`; if it fails, the SIGPIPE that a pipe without a reader sends to the calling thread is taken back.
+fn without_broken_pipe_signal(write: impl FnOnce() -> bool) -> bool {
+    // SAFETY: sigset_t and timespec are plain data, for which all zeros is valid; all calls are given such on the
+    // stack, and change nothing but the calling thread's mask, which is restored, and its pending SIGPIPE.
+    unsafe {
+        let (mut pipe, mut before, mut pending) = core::mem::zeroed::<[libc::sigset_t; 3]>().into();
+        libc::sigemptyset(&mut pipe);
+        libc::sigaddset(&mut pipe, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
+        libc::sigpending(&mut pending);
+        let was_pending = libc::sigismember(&pending, libc::SIGPIPE) == 1;
+        let written = write();
+        if !written && !was_pending {
+            libc::sigtimedwait(&pipe, core::ptr::null_mut(), &core::mem::zeroed());
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut());
+        written
     }
-    true
 }
 
 fn wait_writable(descriptor: c_int) {
