@@ -1,8 +1,8 @@
 //! Owner bias: a section that one task enters again and again is lent to that task, which then enters and leaves it with
 //! plain loads and stores.
 //!
-//! A biased section's word is its handle XOR the task's id XOR BIASED. While it stands so, `hold` counts the task's
-//! entries, and only that task writes it:
+//! A biased section's word is its handle XOR the task's id XOR BIASED. While it stands so, `hold` is one more than the
+//! number of the task's entries, and only that task writes it:
 //!
 //! ```text
 //!   the task, entering or leaving         whoever else comes, under the queue lock
@@ -13,7 +13,7 @@
 //!
 //! Store, then look, on both sides, with the other side's barrier paid by who revokes (Dekker's pattern, as in `waiting`).
 //! If the task's store came before the barrier, the look at `hold` sees it, and the section becomes the task's in
-//! the ordinary way, entered `hold` times. If it came after, the task's look sees that the bias is gone; it takes the
+//! the ordinary way, entered as often as `hold` says. If it came after, the task's look sees that the bias is gone; it takes the
 //! queue lock and settles with what it finds: the section is its own by the word, then `hold` says how often; or it is
 //! not, then the entry has not happened, and it enters like anyone else.
 //!
@@ -87,6 +87,9 @@ pub(crate) const fn is_biased(owner: u64) -> bool {
     owner & (BIASED | REVOKING) != 0
 }
 
+/// hold: lent, and not entered.
+const NOT_ENTERED: u32 = 1;
+
 /// How the task that a section is lent to gets on.
 enum Settled {
     /// It owns the section, so often.
@@ -100,7 +103,8 @@ impl Section {
     #[inline(always)]
     pub(crate) fn enter_biased(&self, handle: u64, me: u64, task: TaskRef) -> Fast {
         let hold = self.hold().load(Ordering::Relaxed);
-        if hold == u32::MAX {
+        // 0 in a slot never used, whose zero word looks lent to a handle that is the caller's own id XOR BIASED.
+        if hold.wrapping_sub(1) >= u32::MAX - 1 {
             return Fast::No;
         }
         self.hold().store(hold + 1, Ordering::Relaxed);
@@ -109,7 +113,7 @@ impl Section {
         if self.word().load(Ordering::Relaxed) != handle ^ me ^ BIASED {
             return Fast::Unsettled;
         }
-        if hold == 0 {
+        if hold == NOT_ENTERED {
             task.count_entry();
         }
         Fast::Done
@@ -119,10 +123,10 @@ impl Section {
     #[inline(always)]
     pub(crate) fn leave_biased(&self, handle: u64, me: u64, task: TaskRef) -> Fast {
         let hold = self.hold().load(Ordering::Relaxed);
-        if hold == 0 {
+        if hold <= NOT_ENTERED {
             return Fast::No;
         }
-        if hold == 1 {
+        if hold == NOT_ENTERED + 1 {
             task.count_leave();
         }
         // Release pairs with the Acquire in revoke_locked: the next owner sees what was done in the section.
@@ -168,10 +172,9 @@ impl Section {
 
     /// What became of the section when its bias went; under the queue lock, by the task it was lent to.
     fn settle(&self, handle: u64, me: u64) -> Settled {
-        let hold = self.hold().load(Ordering::Relaxed);
-        self.hold().store(0, Ordering::Relaxed);
+        let entries = self.lent_entries();
         if self.word().load(Ordering::Relaxed) == handle ^ me {
-            Settled::Owner(hold)
+            Settled::Owner(entries)
         } else {
             Settled::Stranger
         }
@@ -200,16 +203,21 @@ impl Section {
                 sys::nap(UNFENCED_NAP);
             }
         }
-        // Acquire pairs with the Release in leave_biased.
-        let hold = self.hold().load(Ordering::Acquire);
-        self.unbias(handle, owner, hold);
+        self.unbias(handle, owner);
     }
 
-    /// Gives the section the ordinary word for an owner that has entered `hold` times.
-    fn unbias(&self, handle: u64, owner: u64, hold: u32) {
-        self.set_entries(hold.max(1));
+    /// How often the task that the section is lent to has entered it.
+    pub(crate) fn lent_entries(&self) -> u32 {
+        // Acquire pairs with the Release in leave_biased.
+        self.hold().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
+    }
+
+    /// Gives the section the ordinary word for an owner that has entered as often as `hold` says.
+    fn unbias(&self, handle: u64, owner: u64) {
+        let entries = self.lent_entries();
+        self.set_entries(entries.max(1));
         // Release: whoever sees the word sees the entries.
-        self.word().store(if hold == 0 { handle } else { handle ^ owner }, Ordering::Release);
+        self.word().store(if entries == 0 { handle } else { handle ^ owner }, Ordering::Release);
     }
 
     /// One entry of many: lends the section to `me`, which has just entered it once, if it has earned that.
@@ -230,7 +238,7 @@ impl Section {
                 && task::of_owner(me).remember_bias(handle)
             {
                 self.lent_to().store(slot, Ordering::Relaxed);
-                self.hold().store(1, Ordering::Relaxed);
+                self.hold().store(NOT_ENTERED + 1, Ordering::Relaxed);
                 self.word().store(handle ^ me ^ BIASED, Ordering::Release);
             }
         });
@@ -245,19 +253,14 @@ impl Section {
         count >= enough
     }
 
-    /// In the child of a fork, where only `me` lives: ends every bias.
-    pub(crate) fn unbias_after_fork(&self, handle: u64, me: u64) {
+    /// In the child of a fork: ends the bias.
+    pub(crate) fn unbias_after_fork(&self, handle: u64) {
         let owner = self.word().load(Ordering::Relaxed) ^ handle;
         if handle::section_generation(owner) != 0 || !is_biased(owner) {
             return;
         }
-        let owner = owner & !(BIASED | REVOKING);
-        let hold = self.hold().load(Ordering::Relaxed);
-        self.unbias(handle, owner, hold);
+        self.unbias(handle, owner & !(BIASED | REVOKING));
         self.spend_bias();
-        if owner == me {
-            self.hold().store(0, Ordering::Relaxed);
-        }
     }
 }
 
@@ -286,8 +289,7 @@ impl Task {
                 let section = crst::slot_of(handle);
                 let _queue = section.queue_lock().lock();
                 if section.word().load(Ordering::Relaxed) == handle ^ self.id() ^ BIASED {
-                    let hold = section.hold().load(Ordering::Relaxed);
-                    section.unbias(handle, self.id(), hold);
+                    section.unbias(handle, self.id());
                 }
             }
         }

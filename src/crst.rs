@@ -41,7 +41,7 @@ pub(crate) struct Section {
     contended: AtomicU32,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
-    /// Entries of the task that the section is lent to, which alone writes it: see `bias`.
+    /// One more than the entries of the task that the section is lent to, which alone writes it: see `bias`.
     hold: AtomicU32,
     /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
     lent_to: AtomicU32,
@@ -386,15 +386,17 @@ impl Section {
     /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
     /// such section.
     pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
+        let generation = handle::section_generation(handle);
+        // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
         let canonical =
-            handle::section_handle(handle::section_index(handle), handle::section_generation(handle));
+            generation != 0 && handle::section_handle(handle::section_index(handle), generation) == handle;
         let mut owner = self.word.load(Ordering::Relaxed) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
         if same_generation && bias::is_biased(owner) {
             // Lent: owned only while it is entered.
-            owner = if self.hold.load(Ordering::Relaxed) == 0 { 0 } else { owner & !(BIASED | REVOKING) };
+            owner = if self.lent_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
         }
-        (canonical == handle && same_generation && owner != DESTROYED).then_some(owner)
+        (canonical && same_generation && owner != DESTROYED).then_some(owner)
     }
 
     /// The handle of the section that is, or was last, in this slot, number `index`; of generation 0 if none ever was.
@@ -414,16 +416,16 @@ impl Section {
         self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The owner enters once more. False if it has done so too often to count.
+    /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
+    /// zero word looks like the caller's to a handle that is the caller's own id.
     #[inline(always)]
     fn reenter(&self) -> bool {
-        match self.entries.load(Ordering::Relaxed).checked_add(1) {
-            Some(entries) => {
-                self.entries.store(entries, Ordering::Relaxed);
-                true
-            }
-            None => false,
+        let entries = self.entries.load(Ordering::Relaxed);
+        if entries == 0 || entries == u32::MAX {
+            return false;
         }
+        self.entries.store(entries + 1, Ordering::Relaxed);
+        true
     }
 
     /// Enters for `me`. A lent section is made an ordinary one first.
@@ -515,12 +517,10 @@ impl Section {
         let (state, recursion) = match owner {
             0 => (State::Free, 0),
             ABANDONED => (State::Abandoned, 0),
-            _ => match self.hold.load(Ordering::Relaxed) {
-                hold if bias::is_biased(self.word.load(Ordering::Relaxed) ^ handle) => {
-                    (State::Owned, hold.max(1))
-                }
-                _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
-            },
+            _ if bias::is_biased(self.word.load(Ordering::Relaxed) ^ handle) => {
+                (State::Owned, self.lent_entries().max(1))
+            }
+            _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
         };
         Some(Info {
             state,
@@ -606,7 +606,7 @@ pub(crate) fn abandon_all_of(id: u64) {
 pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in all() {
         waiting::forget_after_fork(section);
-        section.unbias_after_fork(handle, me);
+        section.unbias_after_fork(handle);
         match section.info(handle) {
             Some(info) if info.state == State::Owned && info.owner != me => {
                 section.abandon(handle, info.owner)

@@ -20,7 +20,8 @@
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //!   The same holds with BIASED beside `o`, as a task gives back what was lent to it before it ends.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, which is taken from the start, as
-//!   DESTROYED. Leaving may meet `0 == h ^ me`, but a slot never used has 0 entries where a live one has at least 1.
+//!   DESTROYED. Leaving and entering again may meet `0 == h ^ me`, but a slot never used has 0 entries where
+//!   a live one has at least 1.
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same two
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
