@@ -266,7 +266,9 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = find(handle)?;
     let me = sys::current_id();
-    if me != 0 && section.word.load(Ordering::Relaxed) == handle ^ me ^ BIASED {
+    let owner = section.word.load(Ordering::Relaxed) ^ handle;
+    if me != 0 && bias::is_biased(owner) && owner & !(BIASED | REVOKING) == me {
+        // Lent to the caller, or being taken from it at this moment: the queue lock waits for that.
         preserving_errno(|| section.revoke(handle));
     }
     if me == 0 || section.word.load(Ordering::Acquire) != handle ^ me {
