@@ -290,7 +290,7 @@ static void handles_mixed_of_a_section_and_a_task(void)
 
 static void random_handles(void)
 {
-    enum { TIMES = 200000 };
+    enum { TIMES = 60000 };
     chance_t chance = {20240229};
     world_t before = look();
     for (int time = 0; time < TIMES; time++) {
