@@ -24,6 +24,8 @@ pub(crate) unsafe trait Slot: Sized {
 #[repr(C)]
 pub(crate) struct Arena<T> {
     base: AtomicUsize,
+    /// Turns any number into the offset of a slot, if the slot's size is a power of two.
+    offset_mask: AtomicUsize,
     /// Reserved slots, a power of two.
     capacity: AtomicU32,
     /// Slots in writable memory.
@@ -51,6 +53,7 @@ impl<T: Slot> Arena<T> {
     pub(crate) const fn new() -> Self {
         Arena {
             base: AtomicUsize::new(0),
+            offset_mask: AtomicUsize::new(0),
             capacity: AtomicU32::new(0),
             committed: AtomicU32::new(0),
             used: AtomicU32::new(1),
@@ -78,6 +81,9 @@ impl<T: Slot> Arena<T> {
             }
             if let Some(base) = sys::reserve_pages(bytes) {
                 self.capacity.store(capacity, Ordering::Relaxed);
+                if size_of::<T>().is_power_of_two() {
+                    self.offset_mask.store(bytes - size_of::<T>(), Ordering::Relaxed);
+                }
                 self.base.store(base as usize, Ordering::Release);
                 return Ok(());
             }
@@ -92,6 +98,16 @@ impl<T: Slot> Arena<T> {
         let index = index & self.capacity.load(Ordering::Relaxed).wrapping_sub(1);
         // SAFETY: the reservation holds `capacity` slots and is never unmapped; zeroed slots are valid (Slot).
         unsafe { &*(base as *const T).add(index as usize) }
+    }
+
+    /// The slot at the offset in `bits`, which may hold anything above and below: readable whatever they are, once
+    /// reserve has succeeded. Only for slots whose size is a power of two.
+    #[inline(always)]
+    pub(crate) fn at_offset(&self, bits: u64) -> &T {
+        const { assert!(size_of::<T>().is_power_of_two()) };
+        let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed);
+        // SAFETY: the mask lets through multiples of the size below the reservation's; as in at.
+        unsafe { &*((self.base.load(Ordering::Relaxed) + offset) as *const T) }
     }
 
     /// The number of a slot of this arena.

@@ -70,6 +70,21 @@ pub(crate) fn pause() {
     core::hint::spin_loop();
 }
 
+/// Lets another thread run on this processor.
+pub(crate) fn yield_now() {
+    // SAFETY: sched_yield takes nothing and always succeeds on Linux.
+    unsafe { libc::sched_yield() };
+}
+
+/// Sleeps at least so long, in nanoseconds.
+pub(crate) fn nap(nanoseconds: u64) {
+    let end = now() + nanoseconds;
+    let word = AtomicU32::new(0);
+    while now() < end {
+        futex_wait(&word, 0, Some(end));
+    }
+}
+
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
