@@ -141,8 +141,10 @@ impl<T: Slot> Arena<T> {
     }
 
     fn commit_more(&self) -> Result<()> {
-        let committed = self.committed.load(Ordering::Relaxed) as usize * size_of::<T>();
         let reserved = self.capacity.load(Ordering::Relaxed) as usize * size_of::<T>();
+        // Where slots do not divide a step the last of the committed memory is less than a slot: not counted, but ours.
+        let slots = self.committed.load(Ordering::Relaxed) as usize * size_of::<T>();
+        let committed = slots.next_multiple_of(SMALLEST_STEP).min(reserved);
         let step = committed.clamp(SMALLEST_STEP, LARGEST_STEP).min(reserved - committed);
         let start = (self.base.load(Ordering::Relaxed) + committed) as *mut u8;
         // SAFETY: `committed + step` is within the reservation.
