@@ -28,8 +28,8 @@ pub(crate) struct Arena<T> {
     offset_mask: AtomicUsize,
     /// Reserved slots, a power of two.
     capacity: AtomicU32,
-    /// Slots in writable memory.
-    committed: AtomicU32,
+    /// Bytes of writable memory from `base` on: whole pages, so the last slot in it may lie only partly there.
+    committed: AtomicUsize,
     /// Slots ever handed out are 1 to `used - 1`.
     used: AtomicU32,
     /// Slots in use now.
@@ -55,7 +55,7 @@ impl<T: Slot> Arena<T> {
             base: AtomicUsize::new(0),
             offset_mask: AtomicUsize::new(0),
             capacity: AtomicU32::new(0),
-            committed: AtomicU32::new(0),
+            committed: AtomicUsize::new(0),
             used: AtomicU32::new(1),
             live: AtomicU32::new(0),
             free: AtomicU32::new(0),
@@ -132,7 +132,10 @@ impl<T: Slot> Arena<T> {
     /// The next slot never used; under `lock`.
     fn extend(&self) -> Result<u32> {
         let index = self.used.load(Ordering::Relaxed);
-        if index >= self.committed.load(Ordering::Relaxed) {
+        if index >= self.capacity() {
+            return Err(Error::OutOfMemory);
+        }
+        while (index as usize + 1) * size_of::<T>() > self.committed.load(Ordering::Relaxed) {
             self.commit_more()?;
         }
         // Release pairs with the Acquire in used: who sees the number may touch the slot.
@@ -141,17 +144,15 @@ impl<T: Slot> Arena<T> {
     }
 
     fn commit_more(&self) -> Result<()> {
-        let reserved = self.capacity.load(Ordering::Relaxed) as usize * size_of::<T>();
-        // Where slots do not divide a step the last of the committed memory is less than a slot: not counted, but ours.
-        let slots = self.committed.load(Ordering::Relaxed) as usize * size_of::<T>();
-        let committed = slots.next_multiple_of(SMALLEST_STEP).min(reserved);
+        let committed = self.committed.load(Ordering::Relaxed);
+        let reserved = self.capacity() as usize * size_of::<T>();
         let step = committed.clamp(SMALLEST_STEP, LARGEST_STEP).min(reserved - committed);
         let start = (self.base.load(Ordering::Relaxed) + committed) as *mut u8;
-        // SAFETY: `committed + step` is within the reservation.
+        // SAFETY: `committed + step` is within the reservation; both are whole pages, as a capacity is.
         if step == 0 || !unsafe { sys::commit_pages(start, step) } {
             return Err(Error::OutOfMemory);
         }
-        self.committed.store(((committed + step) / size_of::<T>()) as u32, Ordering::Relaxed);
+        self.committed.store(committed + step, Ordering::Relaxed);
         Ok(())
     }
 
@@ -243,6 +244,29 @@ mod tests {
         arena.release(slots[8], true);
         assert_eq!(arena.allocate(), Err(Error::OutOfMemory));
         assert_eq!(arena.live(), (1 << 14) - 2);
+    }
+
+    /// As large as no number of pages is a multiple of.
+    #[repr(C)]
+    struct Odd([AtomicU32; 19]);
+
+    // SAFETY: all fields are atomics.
+    unsafe impl Slot for Odd {
+        fn next_free(&self) -> &AtomicU32 {
+            &self.0[0]
+        }
+    }
+
+    #[test]
+    fn slots_may_lie_across_pages() {
+        let arena = Arena::<Odd>::new();
+        arena.reserve(1 << 16).unwrap();
+        for index in 1..1 << 16 {
+            assert_eq!(arena.allocate(), Ok(index));
+            arena.at(index).0[18].store(index, Ordering::Relaxed);
+        }
+        assert_eq!(arena.allocate(), Err(Error::OutOfMemory));
+        assert!((1..1 << 16).all(|index| arena.at(index).0[18].load(Ordering::Relaxed) == index));
     }
 
     #[test]
