@@ -266,7 +266,8 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = find(handle)?;
     let me = sys::current_id();
-    if me != 0 && section.word.load(Ordering::Relaxed) == handle ^ me ^ BIASED {
+    // While another task revokes the bias of this one's section, the word is neither: revoke waits for it.
+    if me != 0 && matches!(section.word.load(Ordering::Relaxed) ^ handle ^ me, BIASED | REVOKING) {
         preserving_errno(|| section.revoke(handle));
     }
     if me == 0 || section.word.load(Ordering::Acquire) != handle ^ me {
