@@ -159,7 +159,7 @@ pub(crate) enum Fast {
 #[inline(always)]
 pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
     let Some((me, task)) = task::current_with_id() else { return Fast::No };
-    if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
+    if option > WAIT_OPTIONS || handle & (BIASED | REVOKING) != 0 || !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
     let section = slot_of(handle);
@@ -220,7 +220,7 @@ pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: 
 #[inline(always)]
 pub(crate) fn leave_fast(handle: u64) -> Fast {
     let Some((me, task)) = task::current_with_id() else { return Fast::No };
-    if !REGISTRY.runtime.is_plain() {
+    if handle & (BIASED | REVOKING) != 0 || !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
     let section = slot_of(handle);

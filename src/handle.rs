@@ -19,6 +19,7 @@
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //!   The same holds with BIASED beside `o`, as a task gives back what was lent to it before it ends.
+//!   A value with the bits of BIASED or REVOKING is no handle, and is refused before: it could cancel those of the word.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, which is taken from the start, as
 //!   DESTROYED. Leaving and entering again may meet `0 == h ^ me`, but a slot never used has 0 entries where
 //!   a live one has at least 1.
