@@ -394,8 +394,8 @@ static int32_t push_numbered(size_t depth, size_t *number)
 }
 
 /*
- * How many of the layers do not belong together. At one moment an inner layer has always been pushed after the
- * layers around it, so the numbers rise from the outermost on.
+ * How many of the layers do not belong together. At one moment an inner layer has always been pushed after
+ * the layers around it, so the numbers rise from the outermost on.
  */
 static size_t count_strangers(const host_layer_t *layers, size_t depth)
 {
@@ -483,9 +483,11 @@ static void a_reader_sees_layers_of_one_moment(void)
     look_on(200, 600);
 }
 
-CHECK_MAIN(CHECK_TEST(transitions_follow_the_rules), CHECK_TEST(the_first_transition_tells_where_a_task_began),
+CHECK_MAIN(CHECK_TEST(transitions_follow_the_rules),
+           CHECK_TEST(the_first_transition_tells_where_a_task_began),
            CHECK_TEST(a_refused_first_transition_does_not_tell),
            CHECK_TEST(tasks_begin_without_layers_when_the_runtime_is_started_again),
            CHECK_TEST(copies_are_the_outermost_layers_that_fit), CHECK_TEST(a_million_layers),
-           CHECK_TEST(borders_can_be_crossed_back_and_forth), CHECK_TEST(without_memory_every_earlier_layer_stays),
+           CHECK_TEST(borders_can_be_crossed_back_and_forth),
+           CHECK_TEST(without_memory_every_earlier_layer_stays),
            CHECK_TEST(a_reader_sees_layers_of_one_moment))

@@ -24,7 +24,11 @@ static void names_are_shown_as_they_were_given(void)
     hostcrst_t crst = new_section();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     check_name(crst, "plain", "plain");
-    check_name(crst, "Stra\xC3\x9F" "e \xE6\x97\xA5\xE6\x9C\xAC", "Stra\xC3\x9F" "e \xE6\x97\xA5\xE6\x9C\xAC");
+    check_name(crst,
+               "Stra\xC3\x9F"
+               "e \xE6\x97\xA5\xE6\x9C\xAC",
+               "Stra\xC3\x9F"
+               "e \xE6\x97\xA5\xE6\x9C\xAC");
     check_name(crst, "x", "x");
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
@@ -157,5 +161,6 @@ static void a_name_is_never_shown_half_changed(void)
 
 CHECK_MAIN(CHECK_TEST(names_are_shown_as_they_were_given), CHECK_TEST(nothing_in_a_name_garbles_a_line),
            CHECK_TEST(long_names_are_cut_between_characters), CHECK_TEST(an_empty_name_is_none),
-           CHECK_TEST(a_name_is_not_read_beyond_its_end), CHECK_TEST(the_next_section_in_the_slot_has_no_name),
+           CHECK_TEST(a_name_is_not_read_beyond_its_end),
+           CHECK_TEST(the_next_section_in_the_slot_has_no_name),
            CHECK_TEST(a_name_is_never_shown_half_changed))

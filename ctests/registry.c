@@ -1,4 +1,5 @@
-/* Everything in one place: what is there is shown, whatever else is gone, and readers need no help from the program. */
+/* Everything in one place: what is there is shown, whatever else is gone, and readers need no help from the
+ * program. */
 #include "capture.h"
 
 enum { TASKS = 200 };
@@ -62,7 +63,8 @@ static void the_heading_counts_what_is_there(void)
     hostcrst_t lost = abandoned_section();
     hold(&holder, owned);
     char *report = text_report();
-    CHECK_CONTAINS(report, "\n2 tasks (0 managed, 0 unmanaged; 0 waiting), 3 sections (1 owned, 1 abandoned)");
+    CHECK_CONTAINS(report,
+                   "\n2 tasks (0 managed, 0 unmanaged; 0 waiting), 3 sections (1 owned, 1 abandoned)");
     free(report);
     CHECK_EQ(host_leave_runtime(1), S_OK);
     let_go(&holder);

@@ -87,8 +87,8 @@ static void ten_thousand_tasks_live_at_once(void)
     for (size_t at = 0; at < TASKS; at++) {
         int result = pthread_create(&threads[at], &attributes, live_as_a_task, (void *)(uintptr_t)at);
         if (result != 0) {
-            printf("this machine allows no more than %zu threads (ulimit -u, pids.max, max_map_count): %s\n", at,
-                   strerror(result));
+            printf("this machine allows no more than %zu threads (ulimit -u, pids.max, max_map_count): %s\n",
+                   at, strerror(result));
             REQUIRE_EQ(result, 0);
         }
     }
@@ -149,5 +149,6 @@ static void a_second_million_takes_no_more_memory(void)
 }
 
 CHECK_MAIN(CHECK_TEST(a_million_sections_are_created), CHECK_TEST(a_million_sections_are_used),
-           CHECK_TEST(ten_thousand_tasks_live_at_once), CHECK_TEST(sections_left_owned_by_many_tasks_are_abandoned),
+           CHECK_TEST(ten_thousand_tasks_live_at_once),
+           CHECK_TEST(sections_left_owned_by_many_tasks_are_abandoned),
            CHECK_TEST(a_million_sections_are_destroyed), CHECK_TEST(a_second_million_takes_no_more_memory))
