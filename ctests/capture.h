@@ -1,4 +1,4 @@
-/* What the tests of reports and of the environment share: text from a descriptor, and this program run again. */
+/* What the tests of reports and of the environment share: text from a descriptor, this program run again. */
 #ifndef CAPTURE_H
 #define CAPTURE_H
 
@@ -83,8 +83,8 @@ typedef struct run {
 } run_t;
 
 /*
- * Runs one test of this program as a program of its own, with variables of the environment ("NAME=value", up to
- * three). What it says on stderr is kept; to be freed.
+ * Runs one test of this program as a program of its own, with variables of the environment ("NAME=value", up
+ * to three). What it says on stderr is kept; to be freed.
  */
 static inline run_t run_again(const char *test, const char *first, const char *second, const char *third)
 {

@@ -341,8 +341,11 @@ static void of_several_that_destroy_one_succeeds(void)
 CHECK_MAIN(CHECK_TEST(a_new_section_is_free), CHECK_TEST(entering_makes_the_caller_the_owner),
            CHECK_TEST(each_entry_needs_its_leave), CHECK_TEST(only_the_owner_leaves),
            CHECK_TEST(a_thread_that_never_called_owns_nothing), CHECK_TEST(trying_never_waits),
-           CHECK_TEST(sections_are_left_in_any_order), CHECK_TEST(destroying_takes_a_free_or_own_or_abandoned_section),
+           CHECK_TEST(sections_are_left_in_any_order),
+           CHECK_TEST(destroying_takes_a_free_or_own_or_abandoned_section),
            CHECK_TEST(a_handle_never_comes_back), CHECK_TEST(what_a_slot_remembers_goes_with_the_section),
-           CHECK_TEST(spin_counts_are_told_back), CHECK_TEST(others_may_set_the_spin_count_of_an_owned_section),
-           CHECK_TEST(an_abandoned_section_is_recovered_once), CHECK_TEST(recursion_does_not_outlive_its_owner),
-           CHECK_TEST(of_several_that_recover_one_succeeds), CHECK_TEST(of_several_that_destroy_one_succeeds))
+           CHECK_TEST(spin_counts_are_told_back),
+           CHECK_TEST(others_may_set_the_spin_count_of_an_owned_section),
+           CHECK_TEST(an_abandoned_section_is_recovered_once),
+           CHECK_TEST(recursion_does_not_outlive_its_owner), CHECK_TEST(of_several_that_recover_one_succeeds),
+           CHECK_TEST(of_several_that_destroy_one_succeeds))

@@ -53,5 +53,6 @@ static void several_sections_are_locked_without_deadlock()
     CHECK_SECTION(other.handle, HOSTCRST_FREE, 0, 0);
 }
 
-CHECK_MAIN(CHECK_TEST(a_section_is_a_mutex_for_the_standard_library), CHECK_TEST(an_exception_leaves_the_section),
+CHECK_MAIN(CHECK_TEST(a_section_is_a_mutex_for_the_standard_library),
+           CHECK_TEST(an_exception_leaves_the_section),
            CHECK_TEST(several_sections_are_locked_without_deadlock))

@@ -47,4 +47,5 @@ static void codes_are_labels_of_a_switch()
     CHECK_EQ(kind_of(S_OK), 0);
 }
 
-CHECK_MAIN(CHECK_TEST(a_failure_becomes_an_exception_with_the_sentence), CHECK_TEST(codes_are_labels_of_a_switch))
+CHECK_MAIN(CHECK_TEST(a_failure_becomes_an_exception_with_the_sentence),
+           CHECK_TEST(codes_are_labels_of_a_switch))

@@ -1,4 +1,4 @@
-/* Many threads, one section, every way to enter it: never two owners, never an entry lost, nobody left behind. */
+/* Many threads, one section, every way to enter: never two owners, no entry lost, nobody left behind. */
 #include "host.h"
 
 enum { RUN_MILLISECONDS = 1500, MOST_THREADS = 16 };

@@ -1,6 +1,6 @@
 /*
- * What the tests of the library share: threads that hold a section or wait for one, children of a fork, errno,
- * time. A thread is known to wait when host_task_info says so, never because some time has passed.
+ * What the tests of the library share: threads that hold a section or wait for one, children of a fork,
+ * errno, time. A thread is known to wait when host_task_info says so, never because some time has passed.
  */
 #ifndef HOST_H
 #define HOST_H
@@ -292,7 +292,7 @@ static inline void in_child_at(void (*body)(void), const char *file, int line)
     }
 }
 
-/* From here on no page of data can be had; address space alone still can. Not 0: Linux takes that for no limit. */
+/* From here on no page of data can be had, but address space can. Not 0: Linux takes that for no limit. */
 static inline void refuse_memory(void)
 {
     struct rlimit limit;

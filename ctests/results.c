@@ -1,7 +1,8 @@
 /*
- * Every function with every result that the header documents for it. Each test says which function gives which
- * code, and the last one reads the header: it fails for a documented pair that no test has seen, and for a pair
- * that was seen and is not documented. Every test runs in a child process, so that each finds the library unused.
+ * Every function with every result that the header documents for it. Each test says which function gives
+ * which code, and the last one reads the header: it fails for a documented pair that no test has seen, and
+ * for a pair that was seen and is not documented. Every test runs in a child process, so that each finds the
+ * library unused.
  */
 #include "host.h"
 
@@ -48,7 +49,8 @@ static void add_pair(pairs_t *pairs, const char *function, const char *code)
 #define GIVES(function, arguments, code) \
     give(#function, #code, KEEPING_ERRNO(function arguments), code, __FILE__, __LINE__)
 
-static void give(const char *function, const char *code, int32_t actual, int32_t expected, const char *file, int line)
+static void give(const char *function, const char *code, int32_t actual, int32_t expected, const char *file,
+                 int line)
 {
     if (check_equal(actual, expected, file, line, function)) {
         add_pair(seen, function, code);
@@ -60,7 +62,8 @@ static void give(const char *function, const char *code, int32_t actual, int32_t
     static void body(void) \
     { \
         if (seen == NULL) { \
-            seen = (pairs_t *)mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); \
+            seen = (pairs_t *)mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, \
+                                   -1, 0); \
             REQUIRE(seen != MAP_FAILED); \
         } \
         in_child(body##_in_child); \
@@ -592,15 +595,17 @@ static void the_header_documents_what_was_seen_and_no_more(void)
     for (int at = 0; at < seen->count; at++) {
         const pair_t *pair = &seen->at[at];
         if (!holds_pair(&documented, pair->function, pair->code)) {
-            check_fail(__FILE__, __LINE__, "%s gave %s, which the header does not say", pair->function, pair->code);
+            check_fail(__FILE__, __LINE__, "%s gave %s, which the header does not say", pair->function,
+                       pair->code);
         }
     }
 }
 
 CHECK_MAIN(CHECK_TEST(before_the_first_start), CHECK_TEST(after_a_failure), CHECK_TEST(start_and_stop),
-           CHECK_TEST(null_pointers), CHECK_TEST(handles_of_nothing), CHECK_TEST(unknown_values), CHECK_TEST(success),
-           CHECK_TEST(a_section_of_another_task), CHECK_TEST(a_section_whose_owner_ended), CHECK_TEST(a_cycle_of_waits),
+           CHECK_TEST(null_pointers), CHECK_TEST(handles_of_nothing), CHECK_TEST(unknown_values),
+           CHECK_TEST(success), CHECK_TEST(a_section_of_another_task),
+           CHECK_TEST(a_section_whose_owner_ended), CHECK_TEST(a_cycle_of_waits),
            CHECK_TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
-           CHECK_TEST(no_address_space_for_hold_tracking), CHECK_TEST(no_memory_for_a_task), CHECK_TEST(no_memory_for_sections_and_names),
-           CHECK_TEST(no_memory_for_a_task_that_recovers),
+           CHECK_TEST(no_address_space_for_hold_tracking), CHECK_TEST(no_memory_for_a_task),
+           CHECK_TEST(no_memory_for_sections_and_names), CHECK_TEST(no_memory_for_a_task_that_recovers),
            CHECK_TEST(the_header_documents_what_was_seen_and_no_more))

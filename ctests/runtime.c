@@ -216,6 +216,6 @@ static void a_failure_is_for_good(void)
 CHECK_MAIN(CHECK_TEST(it_begins_not_loaded), CHECK_TEST(a_failure_before_the_first_start_is_for_good),
            CHECK_TEST(starting_and_stopping_say_whether_they_did_something),
            CHECK_TEST(a_stopped_runtime_lets_nobody_in_and_everybody_out),
-           CHECK_TEST(sections_stay_owned_over_a_restart), CHECK_TEST(a_thread_that_ends_while_stopped_abandons_too),
-           CHECK_TEST(an_alert_outlives_a_restart), CHECK_TEST(each_start_is_one_threads_and_each_stop_too),
-           CHECK_TEST(a_failure_is_for_good))
+           CHECK_TEST(sections_stay_owned_over_a_restart),
+           CHECK_TEST(a_thread_that_ends_while_stopped_abandons_too), CHECK_TEST(an_alert_outlives_a_restart),
+           CHECK_TEST(each_start_is_one_threads_and_each_stop_too), CHECK_TEST(a_failure_is_for_good))

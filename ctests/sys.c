@@ -1,4 +1,5 @@
-/* What the library asks of the system, and what the system does to it: forks, errno, the first call of all. */
+/* What the library asks of the system, and what the system does to it: forks, errno, the first call of all.
+ */
 #include "capture.h"
 
 /* ---- the first call ---- */
@@ -73,7 +74,8 @@ static void every_call_keeps_errno(void)
     CHECK_EQ(KEEPING_ERRNO(host_call_needs_host_hook(1, &answer)), S_OK);
     CHECK_EQ(KEEPING_ERRNO(host_report(open("/dev/null", O_WRONLY), HOST_REPORT_TEXT)), S_OK);
     for (size_t depth = 0; depth < 2000; depth++) {
-        CHECK_EQ(KEEPING_ERRNO(depth % 2 == 0 ? host_leave_runtime(depth) : host_reverse_enter_runtime()), S_OK);
+        CHECK_EQ(KEEPING_ERRNO(depth % 2 == 0 ? host_leave_runtime(depth) : host_reverse_enter_runtime()),
+                 S_OK);
     }
     for (size_t depth = 2000; depth > 0; depth--) {
         CHECK_EQ(KEEPING_ERRNO(depth % 2 == 1 ? host_enter_runtime() : host_reverse_leave_runtime()), S_OK);

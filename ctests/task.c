@@ -191,7 +191,8 @@ static void a_cancelled_thread_abandons_what_it_held(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
-/* A program's own destructor of thread-specific data, which still leaves a section, in the second round, too. */
+/* A program's own destructor of thread-specific data, which still leaves a section, in the second round, too.
+ */
 static pthread_key_t late_key;
 static hostcrst_t late_crst;
 static int late_rounds;
@@ -299,5 +300,6 @@ CHECK_MAIN(CHECK_TEST(a_thread_is_one_task_all_its_life), CHECK_TEST(a_new_task_
            CHECK_TEST(info_tells_what_a_task_does), CHECK_TEST(a_handle_is_stale_when_its_thread_has_ended),
            CHECK_TEST(a_handle_never_comes_back), CHECK_TEST(an_alert_is_for_one_task_only),
            CHECK_TEST(all_that_a_thread_held_is_abandoned_at_its_end),
-           CHECK_TEST(a_cancelled_thread_abandons_what_it_held), CHECK_TEST(a_late_destructor_may_still_leave),
-           CHECK_TEST(a_task_born_in_a_destructor_ends_too), CHECK_TEST(tasks_that_live_together_differ))
+           CHECK_TEST(a_cancelled_thread_abandons_what_it_held),
+           CHECK_TEST(a_late_destructor_may_still_leave), CHECK_TEST(a_task_born_in_a_destructor_ends_too),
+           CHECK_TEST(tasks_that_live_together_differ))

@@ -397,8 +397,8 @@ static void a_failure_wakes_every_waiter(void)
 }
 
 /*
- * Whatever ends a wait comes as the wait begins: no waiter may be left behind, and none may think it owns what it
- * does not.
+ * Whatever ends a wait comes as the wait begins: no waiter may be left behind, and none may think it owns
+ * what it does not.
  */
 typedef struct race {
     hostcrst_t crst;
@@ -452,10 +452,12 @@ CHECK_MAIN(CHECK_TEST(the_waiter_gets_the_section_that_is_left),
            CHECK_TEST(a_waiter_does_not_get_a_section_that_is_half_left),
            CHECK_TEST(all_of_many_waiters_get_their_turn),
            CHECK_TEST(a_section_that_was_quiet_for_long_still_wakes_its_waiter),
-           CHECK_TEST(a_limit_passes_and_not_before_its_time), CHECK_TEST(a_section_left_within_the_limit_is_entered),
-           CHECK_TEST(a_waiter_that_gives_up_loses_nobody_elses_turn), CHECK_TEST(destroying_wakes_every_waiter),
-           CHECK_TEST(an_owner_that_ends_wakes_every_waiter), CHECK_TEST(an_alert_ends_an_alertable_wait),
-           CHECK_TEST(an_alert_leaves_other_waits_alone), CHECK_TEST(an_alert_waits_for_its_wait_and_counts_once),
-           CHECK_TEST(an_alert_of_the_waiter_in_front_leaves_the_turn_to_the_next), CHECK_TEST(signals_change_nothing),
-           CHECK_TEST(a_stop_wakes_every_waiter), CHECK_TEST(a_failure_wakes_every_waiter),
-           CHECK_TEST(a_wait_that_begins_while_it_ends_is_ended))
+           CHECK_TEST(a_limit_passes_and_not_before_its_time),
+           CHECK_TEST(a_section_left_within_the_limit_is_entered),
+           CHECK_TEST(a_waiter_that_gives_up_loses_nobody_elses_turn),
+           CHECK_TEST(destroying_wakes_every_waiter), CHECK_TEST(an_owner_that_ends_wakes_every_waiter),
+           CHECK_TEST(an_alert_ends_an_alertable_wait), CHECK_TEST(an_alert_leaves_other_waits_alone),
+           CHECK_TEST(an_alert_waits_for_its_wait_and_counts_once),
+           CHECK_TEST(an_alert_of_the_waiter_in_front_leaves_the_turn_to_the_next),
+           CHECK_TEST(signals_change_nothing), CHECK_TEST(a_stop_wakes_every_waiter),
+           CHECK_TEST(a_failure_wakes_every_waiter), CHECK_TEST(a_wait_that_begins_while_it_ends_is_ended))
