@@ -10,7 +10,8 @@ use crate::registry::{NameSlot, REGISTRY, Registry};
 use crate::targets::TEXT_BYTES;
 use crate::task::{ANOMALIES, Task};
 use crate::text::Text;
-use crate::wait_graph::{Deadlock, REMEMBERED};
+use crate::wait_graph::{DeadlockCopy, REMEMBERED};
+use crate::waiting::WaitCopy;
 
 /// Layers shown of one task, the newest; older ones are counted.
 pub const LAYERS_SHOWN: usize = 64;
@@ -34,23 +35,11 @@ pub struct TaskPicture {
     /// The name that was set; empty if none was.
     pub(crate) name: NameCopy,
     pub(crate) owned: u32,
-    pub(crate) wait: Option<WaitPicture>,
+    pub(crate) wait: Option<WaitCopy>,
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
     newest: [Layer; LAYERS_SHOWN],
-}
-
-/// What a task waits for.
-#[derive(Clone, Copy)]
-pub struct WaitPicture {
-    pub(crate) section: u64,
-    pub(crate) since: u64,
-    /// Where it was called for, 0 if unknown.
-    pub(crate) site: u64,
-    /// Whether the wait has a time limit.
-    pub(crate) limited: bool,
-    pub(crate) option: u32,
 }
 
 /// A section.
@@ -114,8 +103,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.deadlocks.found()
     }
 
+    /// Of how many a wait was broken.
+    pub(crate) fn deadlocks_broken(&self) -> u64 {
+        self.registry.deadlocks.broken()
+    }
+
     /// The deadlocks that are remembered, oldest first.
-    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = &'a Deadlock> {
+    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = DeadlockCopy> {
         let deadlocks = &self.registry.deadlocks;
         let found = deadlocks.found();
         (found.saturating_sub(REMEMBERED as u64)..found).filter_map(|number| deadlocks.remembered(number))
@@ -159,20 +153,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         };
         let caught = core::iter::repeat_with(newest_layers).take(ATTEMPTS).flatten().next();
         let (depth, mode) = caught.unwrap_or((0, task.layers.depth_and_mode(runtime).1));
-        let section = task.wait.section();
         let picture = TaskPicture {
             id,
             thread_id: task.thread_id(),
             mode,
             name: task.name(),
             owned: task.owned(),
-            wait: (section != 0).then(|| WaitPicture {
-                section,
-                since: task.wait.since(),
-                site: task.wait.site(),
-                limited: task.wait.unbounded_section().is_none(),
-                option: task.wait.option(),
-            }),
+            wait: task.wait.copy(),
             anomalies: task.anomalies(),
             depth,
             newest,

@@ -2,17 +2,18 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Picture, SectionPicture, TaskPicture, WaitPicture};
+use super::picture::{Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::crst::State;
 use crate::handle::{self, ABANDONED};
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
+use crate::name::{NAME_BYTES, NameCopy};
 use crate::runtime;
-use crate::sys::atomic::Ordering;
 use crate::task::{self, Anomaly};
-use crate::text::{Printable, Seconds};
-use crate::wait_graph::{Deadlock, Member};
+use crate::text::{Printable, Seconds, Text};
+use crate::wait_graph::{DeadlockCopy, MemberCopy};
+use crate::waiting::WaitCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -109,7 +110,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let owners = Owners::collect(self.namer.picture);
         self.namer.picture.tasks().try_for_each(|task| self.task(&task, &owners))?;
         self.section_table()?;
-        self.refused_deadlocks()?;
+        self.broken_deadlocks()?;
         self.standing_deadlocks()?;
         self.verdict(totals.deadlocks)
     }
@@ -141,22 +142,17 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn verdict(&mut self, standing: u32) -> fmt::Result {
-        let refused = self.namer.picture.deadlocks_found() - u64::from(standing).min(self.unbroken());
+        let broken = self.namer.picture.deadlocks_broken();
         if standing != 0 {
             writeln!(self.out, "Found {standing} deadlock{}.", plural(standing))?;
         }
-        if refused != 0 {
-            writeln!(self.out, "{refused} deadlock{} broken so far.", plural(refused.min(2) as u32))?;
+        if broken != 0 {
+            writeln!(self.out, "{broken} deadlock{} broken so far.", plural(broken.min(2) as u32))?;
         }
-        if standing == 0 && refused == 0 {
+        if standing == 0 && broken == 0 {
             self.out.write_str("No deadlock.\n")?;
         }
         Ok(())
-    }
-
-    /// Deadlocks found of which no wait was broken.
-    fn unbroken(&self) -> u64 {
-        self.namer.picture.deadlocks().filter(|deadlock| !is_broken(deadlock)).count() as u64
     }
 
     // ---- tasks ----------------------------------------------------------------------------------------
@@ -201,7 +197,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
     }
 
-    fn wait(&mut self, wait: WaitPicture) -> fmt::Result {
+    fn wait(&mut self, wait: WaitCopy) -> fmt::Result {
         self.out.write_str("   waiting to enter ")?;
         let section = self.namer.picture.section(wait.section);
         match &section {
@@ -234,6 +230,15 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.namer.surroundings.write_address(self.out, site)
     }
 
+    /// What a section is called where there is little room: its name, without one its handle.
+    fn short_name(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
+        if name.is_empty() {
+            write!(self.out, "0x{handle:x}")
+        } else {
+            write!(self.out, "\"{}\"", Printable(name.bytes()))
+        }
+    }
+
     fn hold(&mut self, section: &SectionPicture) -> fmt::Result {
         match section.hold.and_then(|(since, _)| self.namer.age(since)) {
             Some(age) => write!(self.out, " (for {})", Seconds(age)),
@@ -253,7 +258,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("   owns ")?;
         self.section_name(section)?;
         write!(self.out, " recursion={}", section.recursion)?;
-        self.site(section.hold.map_or(0, |(_, site)| site))?;
+        if let Some((_, site)) = section.hold {
+            self.out.write_str(", entered")?;
+            self.site(site)?;
+        }
         self.hold(section)?;
         self.out.write_str("\n")
     }
@@ -341,83 +349,136 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 self.out.write_str(":\n")?;
                 self.wait(wait)?;
             }
-            self.order(start)?;
+            self.order_of_standing(start)?;
             self.out.write_str("\n")?;
         }
         Ok(())
     }
 
-    /// The two columns that explain a deadlock of two tasks: who entered what, and wants what.
-    fn order(&mut self, start: u64) -> fmt::Result {
+    fn order_of_standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
         let mut members = picture.cycle(start);
         let (Some(one), Some(other), None) = (members.next(), members.next(), members.next()) else {
             return Ok(());
         };
         let (Some(one), Some(other)) = (picture.task(one), picture.task(other)) else { return Ok(()) };
-        let awaited = |task: &TaskPicture| task.wait.and_then(|wait| picture.section(wait.section));
-        let (Some(first), Some(second)) = (awaited(&other), awaited(&one)) else { return Ok(()) };
-        self.out.write_str("Order that led here:\n   ")?;
-        self.task_name(&one)?;
-        self.out.write_str("  |  ")?;
-        self.task_name(&other)?;
-        self.out.write_str("\n   entered ")?;
-        self.section_name(&first)?;
-        self.out.write_str("  |  entered ")?;
-        self.section_name(&second)?;
-        self.out.write_str("\n   waits for ")?;
-        self.section_name(&second)?;
-        self.out.write_str("  |  waits for ")?;
-        self.section_name(&first)?;
-        self.out.write_str("\n   *** DEADLOCK ***\n")
+        let (Some(wait_of_one), Some(wait_of_other)) = (one.wait, other.wait) else { return Ok(()) };
+        let side = |namer: &mut Namer<'_, M, S>, task: &TaskPicture, wait: &WaitCopy, owns: &WaitCopy| {
+            let owned = picture.section(owns.section);
+            Side {
+                name: namer.task(task),
+                owned: owns.section,
+                owned_name: owned.and_then(|section| section.name).unwrap_or(NameCopy::new(&[])),
+                entered_at: owned.and_then(|section| section.hold).map_or(0, |(_, site)| site),
+                waited_at: wait.site,
+            }
+        };
+        let one = side(&mut self.namer, &one, &wait_of_one, &wait_of_other);
+        let other = side(&mut self.namer, &other, &wait_of_other, &wait_of_one);
+        if wait_of_one.since <= wait_of_other.since {
+            self.order(&one, &other)
+        } else {
+            self.order(&other, &one)
+        }
+    }
+
+    /// The two columns that explain a deadlock of two tasks, time going down: who entered what, and then wanted what.
+    fn order(&mut self, first: &Side, last: &Side) -> fmt::Result {
+        let mut heading = Text::<NAME_BYTES>::new();
+        write!(heading, "{}", Printable(first.name.bytes()))?;
+        let heading = core::str::from_utf8(heading.bytes()).unwrap_or("?");
+        let width = COLUMN.max(heading.chars().count() + 2);
+        self.out.write_str("Order that led here:\n")?;
+        writeln!(self.out, "   {heading:width$}{}", Printable(last.name.bytes()))?;
+        writeln!(self.out, "   {:width$}----", "----")?;
+        self.step("   enters ", 0, first.owned, &first.owned_name, first.entered_at)?;
+        self.step("   enters ", width, last.owned, &last.owned_name, last.entered_at)?;
+        self.step("   waits for ", 0, last.owned, &last.owned_name, first.waited_at)?;
+        self.step("   waits for ", width, first.owned, &first.owned_name, last.waited_at)?;
+        self.out.write_str("   *** DEADLOCK ***\n")
+    }
+
+    fn step(&mut self, what: &str, column: usize, section: u64, name: &NameCopy, site: u64) -> fmt::Result {
+        write!(self.out, "{:column$}{what}", "")?;
+        self.short_name(section, name)?;
+        self.site(site)?;
+        self.out.write_str("\n")
     }
 
     /// The deadlocks of which a wait was broken, as they were then.
-    fn refused_deadlocks(&mut self) -> fmt::Result {
-        for deadlock in self.namer.picture.deadlocks().filter(|deadlock| is_broken(deadlock)) {
-            let length = deadlock.length.load(Ordering::Relaxed);
-            write!(self.out, "A deadlock of {length} task{} was broken", plural(length))?;
-            if let Some(age) = self.namer.age(deadlock.found_at.load(Ordering::Relaxed)) {
-                write!(self.out, " {} ago", Seconds(age))?;
-            }
-            self.out.write_str(":\n")?;
-            for (place, member) in deadlock.members().iter().enumerate() {
-                self.member(member, deadlock.members(), place)?;
-                if place == deadlock.victim.load(Ordering::Relaxed) as usize {
-                    self.out.write_str("      *** this wait got HOST_E_DEADLOCK ***\n")?;
-                }
-            }
-            if length as usize > deadlock.members().len() {
-                writeln!(self.out, "   ... and {} more tasks", length as usize - deadlock.members().len())?;
-            }
-            self.out.write_str("\n")?;
-        }
-        Ok(())
+    fn broken_deadlocks(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        picture.deadlocks().try_for_each(|deadlock| match deadlock.victim {
+            Some(victim) => self.broken_deadlock(&deadlock, victim as usize),
+            None => Ok(()),
+        })
     }
 
-    fn member(&mut self, member: &Member, all: &[Member], place: usize) -> fmt::Result {
-        let tid = member.thread_id.load(Ordering::Relaxed);
-        let name = member.task_name.get();
-        write!(self.out, "   \"{}\" tid={tid} waited for 0x{:x}", Printable(name.bytes()), member.section())?;
-        let section = member.section_name.get();
-        if !section.is_empty() {
-            write!(self.out, " \"{}\"", Printable(section.bytes()))?;
+    fn broken_deadlock(&mut self, deadlock: &DeadlockCopy, victim: usize) -> fmt::Result {
+        let (length, members) = (deadlock.length, deadlock.members());
+        write!(self.out, "A deadlock of {length} task{} was broken", plural(length))?;
+        if let Some(age) = self.namer.age(deadlock.found_at) {
+            write!(self.out, " {} ago", Seconds(age))?;
         }
-        self.site(member.site.load(Ordering::Relaxed))?;
-        match all.get(place + 1).or(all.first()) {
-            Some(owner) => {
-                let name = owner.task_name.get();
-                writeln!(self.out, ", owned by \"{}\"", Printable(name.bytes()))
+        self.out.write_str(":\n")?;
+        for (place, member) in members.iter().enumerate() {
+            self.member(
+                member,
+                members.get(place + 1).or((length as usize == members.len()).then_some(&members[0])),
+            )?;
+        }
+        if length as usize > members.len() {
+            writeln!(self.out, "   ... and {} more tasks", length as usize - members.len())?;
+        }
+        if let [closer, other] = members {
+            let side = |of: &MemberCopy, before: &MemberCopy| Side {
+                name: of.task_name,
+                owned: before.section,
+                owned_name: before.section_name,
+                entered_at: of.entered_at,
+                waited_at: of.site,
+            };
+            self.order(&side(other, closer), &side(closer, other))?;
+        }
+        if let Some(member) = members.get(victim) {
+            let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
+            let name = Printable(member.task_name.bytes());
+            write!(self.out, "Victim: \"{name}\" got HOST_E_DEADLOCK; it still owns ")?;
+            match before {
+                Some(before) => self.short_name(before.section, &before.section_name)?,
+                None => self.out.write_str("what it had entered")?,
             }
+            self.out.write_str(" and is to leave it.\n")?;
+        }
+        self.out.write_str("\n")
+    }
+
+    /// A member, and the next one if it is remembered: that owned what the member waited for.
+    fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
+        let name = Printable(member.task_name.bytes());
+        write!(self.out, "   \"{name}\" tid={} waited for 0x{:x}", member.thread_id, member.section)?;
+        if !member.section_name.is_empty() {
+            write!(self.out, " \"{}\"", Printable(member.section_name.bytes()))?;
+        }
+        self.site(member.site)?;
+        match owner {
+            Some(owner) => writeln!(self.out, ", owned by \"{}\"", Printable(owner.task_name.bytes())),
             None => self.out.write_str("\n"),
         }
     }
 }
 
-/// Whether a wait of the deadlock was broken.
-fn is_broken(deadlock: &Deadlock) -> bool {
-    deadlock.victim.load(Ordering::Relaxed) < deadlock.length.load(Ordering::Relaxed)
+/// One task of a deadlock of two: it entered `owned`, and waited for what the other one had entered.
+struct Side {
+    name: NameCopy,
+    owned: u64,
+    owned_name: NameCopy,
+    entered_at: u64,
+    waited_at: u64,
 }
+
+/// Where the right column begins.
+const COLUMN: usize = 36;
 
 /// Which sections the tasks own, collected in one pass: there may be far more sections than owned ones.
 struct Owners {
