@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::picture::{Picture, SectionPicture, TaskPicture};
+use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::crst::State;
 use crate::handle;
@@ -13,14 +13,16 @@ use crate::wait_graph::DeadlockCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
+    deadlocked: &Deadlocked,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    JsonReport { namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
+    JsonReport { deadlocked, namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
 }
 
 struct JsonReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
+    deadlocked: &'a Deadlocked,
     out: Json<'o>,
 }
 
@@ -132,7 +134,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
         self.out.key("deadlocks")?;
         self.out.open('[')?;
-        picture.standing_deadlocks().try_for_each(|start| self.standing(start))?;
+        picture.standing(self.deadlocked).try_for_each(|start| self.standing(start))?;
         self.out.close(']')?;
         self.out.key("past_deadlocks")?;
         self.out.open('[')?;
@@ -270,6 +272,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.hex("section", member.section)?;
             self.out.text("section_name", member.section_name.bytes())?;
             self.address("at", member.site)?;
+            self.address("entered_at", member.entered_at)?;
             self.out.close('}')?;
         }
         self.out.close(']')?;

@@ -2,10 +2,10 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Picture, SectionPicture, TaskPicture};
+use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::crst::State;
-use crate::handle::{self, ABANDONED};
+use crate::handle;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
 use crate::name::{NAME_BYTES, NameCopy};
@@ -17,10 +17,11 @@ use crate::waiting::WaitCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
+    deadlocked: &Deadlocked,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    TextReport { namer: Namer { picture, surroundings }, out }.write()
+    TextReport { deadlocked, namer: Namer { picture, surroundings }, out }.write()
 }
 
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
@@ -33,7 +34,8 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     id: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let mut report = TextReport { namer: Namer { picture, surroundings }, out };
+    let deadlocked = Deadlocked::none();
+    let mut report = TextReport { deadlocked: &deadlocked, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
     report.task_name_and_thread(id)?;
     let mut waiter = id;
@@ -62,6 +64,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
 
 struct TextReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
+    deadlocked: &'a Deadlocked,
     out: &'o mut dyn Write,
 }
 
@@ -80,7 +83,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn count<M: Memory>(picture: &Picture<'_, M>) -> Self {
+    fn count<M: Memory>(picture: &Picture<'_, M>, deadlocked: &Deadlocked) -> Self {
         let mut totals = Totals::default();
         for task in picture.tasks() {
             totals.tasks += 1;
@@ -94,7 +97,7 @@ impl Totals {
             totals.owned += u32::from(section.state == State::Owned);
             totals.abandoned += u32::from(section.state == State::Abandoned);
         }
-        totals.deadlocks = picture.standing_deadlocks().count() as u32;
+        totals.deadlocks = picture.standing(deadlocked).count() as u32;
         totals
     }
 }
@@ -105,10 +108,13 @@ fn plural(count: u32) -> &'static str {
 
 impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn write(&mut self) -> fmt::Result {
-        let totals = Totals::count(self.namer.picture);
+        let totals = Totals::count(self.namer.picture, self.deadlocked);
         self.heading(&totals)?;
-        let owners = Owners::collect(self.namer.picture);
-        self.namer.picture.tasks().try_for_each(|task| self.task(&task, &owners))?;
+        let mut owners = Owners::new();
+        self.namer.picture.tasks().try_for_each(|task| {
+            owners.collect_for(self.namer.picture, task.id);
+            self.task(&task, &owners)
+        })?;
         self.section_table()?;
         self.broken_deadlocks()?;
         self.standing_deadlocks()?;
@@ -324,8 +330,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             State::Abandoned => "abandoned",
         };
         write!(self.out, "0x{:<16x}  {state:<9}", section.handle)?;
-        match self.namer.picture.task(section.owner) {
-            Some(owner) => write!(self.out, " {:>6}", owner.thread_id)?,
+        match self.namer.picture.thread_id(section.owner) {
+            Some(thread_id) => write!(self.out, " {thread_id:>6}")?,
             None => write!(self.out, " {:>6}", "-")?,
         }
         let SectionPicture { recursion, waiters, contended, .. } = section;
@@ -340,7 +346,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     fn standing_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;
-        for start in picture.standing_deadlocks() {
+        for start in picture.standing(self.deadlocked) {
             self.out.write_str("Found a deadlock:\n=================\n")?;
             for id in picture.cycle(start) {
                 let Some(task) = picture.task(id) else { continue };
@@ -480,30 +486,60 @@ struct Side {
 /// Where the right column begins.
 const COLUMN: usize = 36;
 
-/// Which sections the tasks own, collected in one pass: there may be far more sections than owned ones.
+/// Which sections the tasks own, collected for as many tasks at a time as there is room for: there may be far more
+/// sections than owned ones, and one pass over them for each task would take long.
 struct Owners {
-    /// Owner id and section handle of each owned section, as many as fit.
-    owned: [(u64, u64); OWNED],
+    /// The slot of the owner and the number of the section.
+    owned: [(u32, u32); OWNED],
     count: usize,
-    /// Whether there were more than fit.
+    /// The owners it was collected for are those in slots from the first to below the second.
+    from: u32,
+    until: u32,
+    /// There is one owner, and not all that it owns has found room.
     overflow: bool,
 }
 
-const OWNED: usize = 512;
+const OWNED: usize = 1024;
 
 impl Owners {
-    fn collect<M: Memory>(picture: &Picture<'_, M>) -> Self {
-        let mut owners = Owners { owned: [(0, 0); OWNED], count: 0, overflow: false };
-        for section in picture.sections().filter(|section| section.owner != 0 && section.owner != ABANDONED) {
-            match owners.owned.get_mut(owners.count) {
-                Some(place) => {
-                    *place = (section.owner, section.handle);
-                    owners.count += 1;
-                }
-                None => owners.overflow = true,
+    fn new() -> Self {
+        Owners { owned: [(0, 0); OWNED], count: 0, from: 0, until: 0, overflow: false }
+    }
+
+    /// Makes sure that what the task with this id owns is there. The tasks come in the order of their slots.
+    fn collect_for<M: Memory>(&mut self, picture: &Picture<'_, M>, id: u64) {
+        let slot = handle::owner_slot(id);
+        if self.from <= slot && slot < self.until {
+            return;
+        }
+        (self.from, self.until, self.count, self.overflow) = (slot, u32::MAX, 0, false);
+        for (owner, section) in picture.owners() {
+            let owner = handle::owner_slot(owner);
+            while self.count == OWNED && !self.overflow && (slot..self.until).contains(&owner) {
+                self.make_room();
+            }
+            if (slot..self.until).contains(&owner)
+                && let Some(place) = self.owned.get_mut(self.count)
+            {
+                *place = (owner, section);
+                self.count += 1;
             }
         }
-        owners
+    }
+
+    /// Leaves the upper half of the owners out.
+    fn make_room(&mut self) {
+        let last = self.owned.iter().map(|&(owner, _)| owner).max().unwrap_or(self.from);
+        self.overflow = last == self.from;
+        self.until = self.from + (last - self.from).div_ceil(2).max(1);
+        let mut kept = 0;
+        for at in 0..self.count {
+            if self.owned[at].0 < self.until {
+                self.owned[kept] = self.owned[at];
+                kept += 1;
+            }
+        }
+        self.count = kept;
     }
 
     /// The sections that the task owns.
@@ -512,14 +548,12 @@ impl Owners {
         picture: &'a Picture<'a, M>,
         task: &TaskPicture,
     ) -> impl Iterator<Item = SectionPicture> + 'a {
-        let id = task.id;
+        let (id, slot) = (task.id, handle::owner_slot(task.id));
         let collected = self.owned.iter().take(if self.overflow { 0 } else { self.count });
-        let collected = collected
-            .filter(move |(owner, _)| *owner == id)
-            .filter_map(|(_, handle)| picture.section(*handle));
-        // More than fit: look at all of them, for tasks that own any.
-        let searched = picture.sections().take_while(move |_| self.overflow);
-        let searched = searched.filter(move |section| section.owner == id).take(task.owned as usize);
-        collected.chain(searched)
+        let collected = collected.filter(move |(owner, _)| *owner == slot).map(|&(_, section)| section);
+        let searched = picture.owners().take_while(move |_| self.overflow);
+        let searched = searched.filter(move |&(owner, _)| owner == id).map(|(_, section)| section);
+        let sections = collected.chain(searched).filter_map(|section| picture.section_at(section));
+        sections.filter(move |section| section.owner == id)
     }
 }
