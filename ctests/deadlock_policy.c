@@ -89,6 +89,7 @@ static void child_of(outcome_t *outcome, void (*body)(void), const char *policy)
     pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
+        check_failures = 0;
         alarm(2 * CHECK_PATIENCE_SECONDS);
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
