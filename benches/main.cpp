@@ -1,0 +1,123 @@
+// Measures the rows that are asked for, all subjects of a row in turn, and prints each value as a line of JSON.
+// The order of the subjects rotates from round to round, so that what disturbs one disturbs each as often.
+#include "subjects.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+namespace bench {
+bool quick = false;
+}
+
+using namespace bench;
+
+static const char usage[] =
+    "bench [--quick] [--rounds <n>] [--first-round <n>] [--rows <name>|...] [--subjects <name>|...] [--rename <name>]\n"
+    "Names are separated by |. --rename: the name under which the values of a single subject are printed.\n";
+
+struct Options {
+    int rounds = 0; // 0: as many as the row says
+    int first_round = 0;
+    std::vector<std::string> rows, subjects; // empty: all
+    std::string rename;
+};
+
+static std::vector<std::string> split(const char *text)
+{
+    std::vector<std::string> parts;
+    std::stringstream stream(text);
+    for (std::string part; std::getline(stream, part, '|');) {
+        parts.push_back(part);
+    }
+    return parts;
+}
+
+static Options parse(int count, char **arguments)
+{
+    Options options;
+    for (int at = 1; at < count; at++) {
+        std::string name = arguments[at];
+        if (name == "--quick") {
+            quick = true;
+            continue;
+        }
+        if (at + 1 == count) {
+            std::fputs(usage, stderr);
+            std::exit(2);
+        }
+        const char *value = arguments[++at];
+        if (name == "--rounds") {
+            options.rounds = std::atoi(value);
+        } else if (name == "--first-round") {
+            options.first_round = std::atoi(value);
+        } else if (name == "--rows") {
+            options.rows = split(value);
+        } else if (name == "--subjects") {
+            options.subjects = split(value);
+        } else if (name == "--rename") {
+            options.rename = value;
+        } else {
+            std::fputs(usage, stderr);
+            std::exit(2);
+        }
+    }
+    return options;
+}
+
+static bool wanted(const std::vector<std::string> &names, const char *name)
+{
+    return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
+}
+
+static void measure(const Row &row, const Options &options)
+{
+    std::vector<Subject> subjects;
+    for (const Subject &subject : row.subjects) {
+        if (wanted(options.subjects, subject.name)) {
+            subjects.push_back(subject);
+        }
+    }
+    int rounds = options.rounds != 0 ? options.rounds : row.rounds;
+    for (int round = 0; round < rounds && !subjects.empty(); round++) {
+        for (size_t turn = 0; turn < subjects.size(); turn++) {
+            const Subject &subject = subjects[(turn + static_cast<size_t>(round)) % subjects.size()];
+            for (const Metric &metric : subject.measure()) {
+                std::printf("{\"row\": \"%s\", \"subject\": \"%s\", \"round\": %d, \"metric\": \"%s\", \"value\": %.6g}\n",
+                            row.name, options.rename.empty() ? subject.name : options.rename.c_str(),
+                            round + options.first_round, metric.name, metric.value);
+            }
+            std::fflush(stdout);
+        }
+    }
+}
+
+// A process that never had a second thread may leave out atomic instructions: be like a program with threads.
+static void keep_a_second_thread()
+{
+    std::thread([] {
+        static std::mutex mutex;
+        static std::condition_variable never;
+        std::unique_lock<std::mutex> lock(mutex);
+        never.wait(lock, [] { return false; });
+    }).detach();
+}
+
+int main(int count, char **arguments)
+{
+    Options options = parse(count, arguments);
+    keep_a_second_thread();
+    for (const Row &row : table()) {
+        if (wanted(options.rows, row.name)) {
+            std::fprintf(stderr, "  %s\n", row.name);
+            measure(row, options);
+        }
+    }
+    std::fflush(stdout);
+    std::_Exit(0); // the second thread sleeps for ever
+}
