@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a thread waits for what another must do before the test is called stuck. Valgrind is slow: be generous. */
+/* How long a thread waits for what another must do before the test is called stuck; enough for valgrind. */
 #define CHECK_PATIENCE_SECONDS 30
 
 /* A check that fails is printed and the test goes on. Any thread may check. */
@@ -31,11 +31,12 @@
 #define CHECK_EQ(actual, expected) \
     check_equal((long long)(actual), (long long)(expected), __FILE__, __LINE__, #actual " == " #expected)
 #define CHECK_NE(actual, unexpected) \
-    check_different((long long)(actual), (long long)(unexpected), __FILE__, __LINE__, #actual " != " #unexpected)
+    check_different((long long)(actual), (long long)(unexpected), __FILE__, __LINE__, \
+                    #actual " != " #unexpected)
 #define CHECK_STR_EQ(actual, expected) \
     check_equal_text((actual), (expected), __FILE__, __LINE__, #actual " == " #expected)
 
-/* A check without which the rest of the test has no meaning, or would hang: ends the program when it fails. */
+/* A check without which the rest has no meaning, or would hang: ends the program when it fails. */
 #define REQUIRE(condition) \
     do { \
         if (!CHECK(condition)) { \
@@ -50,8 +51,8 @@
     } while (0)
 
 /*
- * Waits until a condition holds that no other thread can announce, such as "that task is blocked now". Ends the
- * program when it does not become true.
+ * Waits until a condition holds that no other thread can announce, such as "that task is blocked now". Ends
+ * the program when it does not become true.
  */
 #define REQUIRE_SOON(condition) \
     do { \
@@ -117,17 +118,19 @@ static inline int check_that(int holds, const char *file, int line, const char *
 static inline void check_show(char text[64], long long value)
 {
     int is_hresult = value < 0 && value >= -0x7FFFFFFFLL - 1;
-    unsigned long long bits = is_hresult ? (unsigned long long)value & 0xFFFFFFFFu : (unsigned long long)value;
+    unsigned long long bits = (unsigned long long)value & (is_hresult ? 0xFFFFFFFFu : ~0ull);
     snprintf(text, 64, "%lld (0x%llX)", value, bits);
 }
 
-static inline int check_equal(long long actual, long long expected, const char *file, int line, const char *condition)
+static inline int check_equal(long long actual, long long expected, const char *file, int line,
+                              const char *condition)
 {
     if (actual != expected) {
         char seen[64], wanted[64];
         check_show(seen, actual);
         check_show(wanted, expected);
-        check_fail(file, line, "does not hold: %s\n    actual:   %s\n    expected: %s", condition, seen, wanted);
+        check_fail(file, line, "does not hold: %s\n    actual:   %s\n    expected: %s", condition, seen,
+                   wanted);
     }
     return actual == expected;
 }
@@ -200,7 +203,8 @@ static inline int check_passed(const struct timespec *deadline)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec > deadline->tv_sec || (now.tv_sec == deadline->tv_sec && now.tv_nsec >= deadline->tv_nsec);
+    return now.tv_sec > deadline->tv_sec ||
+           (now.tv_sec == deadline->tv_sec && now.tv_nsec >= deadline->tv_nsec);
 }
 
 static inline void check_pause(void)

@@ -124,8 +124,12 @@ mod tests {
 
     #[test]
     fn an_owner_always_changes_the_slot_bits_of_a_word() {
-        for id in [ABANDONED, DESTROYED, owner_id(FIRST_TASK_SLOT, 0), owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)]
-        {
+        for id in [
+            ABANDONED,
+            DESTROYED,
+            owner_id(FIRST_TASK_SLOT, 0),
+            owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION),
+        ] {
             assert_ne!(section_index(id), 0);
         }
     }

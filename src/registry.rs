@@ -9,6 +9,7 @@ use crate::arena::Arena;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle;
+use crate::holds::Holds;
 use crate::layers::ChunkPool;
 use crate::name::Name;
 use crate::runtime::Runtime;
@@ -16,6 +17,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, Mutex};
 use crate::targets::Targets;
 use crate::task::{self, Task};
+use crate::wait_graph::Deadlocks;
 
 /// "hostcrst" in little-endian bytes.
 const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
@@ -24,7 +26,7 @@ const LAYOUT_VERSION: u32 = 1;
 
 /// All of the library's state.
 #[repr(C)]
-pub(crate) struct Registry {
+pub struct Registry {
     magic: u64,
     layout_version: u32,
     size: u32,
@@ -35,6 +37,8 @@ pub(crate) struct Registry {
     pub(crate) names: Arena<NameSlot>,
     pub(crate) targets: Targets,
     pub(crate) chunks: ChunkPool,
+    pub(crate) holds: Holds,
+    pub(crate) deadlocks: Deadlocks,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -46,7 +50,7 @@ pub(crate) struct Registry {
 
 /// A name that a section points to: most sections have none, so they do not carry the room.
 #[repr(C)]
-pub(crate) struct NameSlot {
+pub struct NameSlot {
     pub(crate) name: Name,
     next_free: AtomicU32,
 }
@@ -68,11 +72,22 @@ pub(crate) static REGISTRY: Registry = Registry {
     names: Arena::new(),
     targets: Targets::new(),
     chunks: ChunkPool::new(),
+    holds: Holds::new(),
+    deadlocks: Deadlocks::new(),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
     prepare_lock: Mutex::new(),
 };
+
+/// Where a tool outside the process finds the registry.
+#[repr(transparent)]
+pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
+
+/// cbindgen:ignore
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
 
 impl Registry {
     /// Whether waiters must not rely on the heavy barrier.

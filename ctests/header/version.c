@@ -11,7 +11,8 @@ static void text_is_that_of_the_library(void)
 static void parts_make_up_the_text(void)
 {
     char text[64];
-    snprintf(text, sizeof text, "%d.%d.%d", HOSTCRST_VERSION_MAJOR, HOSTCRST_VERSION_MINOR, HOSTCRST_VERSION_PATCH);
+    snprintf(text, sizeof text, "%d.%d.%d", HOSTCRST_VERSION_MAJOR, HOSTCRST_VERSION_MINOR,
+             HOSTCRST_VERSION_PATCH);
     CHECK_STR_EQ(text, HOSTCRST_VERSION_STRING);
 }
 

@@ -1,5 +1,6 @@
-// A .NET program that knows nothing of transitions: it only calls C, and C calls it back. Run with libhostcrst.so as
-// its profiler, every thread is a task of the library, and the report shows where each of them is.
+// A .NET program that knows nothing of transitions: it only calls C, and C calls it back. Run with
+// libhostcrst.so as its profiler, every thread is a task of the library, and the report shows where each of
+// them is.
 //
 // It checks what it sees: exit code 0 means that everything was right.
 
@@ -84,7 +85,8 @@ static class Demo
 
     static readonly string[] Page =
     {
-        "LeaveRuntime", "ReverseEnterRuntime", "LeaveRuntime", "EnterRuntime", "ReverseLeaveRuntime", "EnterRuntime"
+        "LeaveRuntime", "ReverseEnterRuntime", "LeaveRuntime",
+        "EnterRuntime", "ReverseLeaveRuntime", "EnterRuntime"
     };
 
     static readonly ulong[] sections = new ulong[2];
@@ -95,7 +97,7 @@ static class Demo
         uint state;
         if (HostCrst.host_runtime_state(out state) != 0 || state != HostCrst.Running)
         {
-            Console.WriteLine("Demo: this .NET process is not hosted: start it with libhostcrst.so as its profiler");
+            Console.WriteLine("Demo: not hosted: its profiler must be the libhostcrst.so beside it");
             return 2;
         }
         Thread.CurrentThread.Name = "main";
@@ -130,8 +132,9 @@ static class Demo
         foreach (string expected in new[]
         {
             "main", "nested", "parked", "worker 1", "worker 3", "native worker 1", "orders",
-            "demo!demo_outer (Native.demo_outer)", "demo!demo_inner (Native.demo_inner)", "Native+Callback.Invoke",
-            "demo!demo_park (Native.demo_park)", "hostcrst!hostcrst_enter (HostCrst.hostcrst_enter)",
+            "demo!demo_outer (Native.demo_outer)", "Native+Callback.Invoke",
+            "demo!demo_inner (Native.demo_inner)", "demo!demo_park (Native.demo_park)",
+            "hostcrst!hostcrst_enter (HostCrst.hostcrst_enter)",
             "hostcrst!host_report (HostCrst.host_report)"
         })
         {
@@ -161,7 +164,9 @@ static class Demo
             long count = Marshal.ReadInt64(Native.demo_counter(i));
             long expected = (long)all * Rounds / 2;
             long contended = Native.demo_contended(sections[i]);
-            Console.WriteLine("  {0}: {1} of {2} counted by C# and C, {3} entries had to wait", names[i], count, expected, contended);
+            Console.WriteLine(
+                "  {0}: {1} of {2} counted by C# and C, {3} entries had to wait",
+                names[i], count, expected, contended);
             Check(names[i] + " counted exactly", count == expected);
             Check(names[i] + " was contended", i != 0 || contended >= all);
             Succeed("hostcrst_destroy", HostCrst.hostcrst_destroy(sections[i]));
@@ -207,7 +212,8 @@ static class Demo
             int descriptor = file.SafeFileHandle.DangerousGetHandle().ToInt32();
             Succeed("host_report", HostCrst.host_report(descriptor, HostCrst.Text));
         }
-        using (var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 4096, FileOptions.DeleteOnClose))
+        const FileOptions Once = FileOptions.DeleteOnClose;
+        using (var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 4096, Once))
         using (var reader = new StreamReader(file))
         {
             return reader.ReadToEnd();

@@ -1,8 +1,8 @@
 /*
  * The native half of the demo: what Demo.cs calls, and what calls it back.
  *
- * It asks the library for its own thread's layers at every point of the nested call, compares them with what it
- * saw at the point before, and so finds out which transition happened in between.
+ * It asks the library for its own thread's layers at every point of the nested call, compares them with what
+ * it saw at the point before, and so finds out which transition happened in between.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
@@ -78,8 +78,8 @@ static const char *transition(const host_layer_t *now, size_t depth)
 }
 
 /*
- * Looks at the calling thread's layers, leaves out the innermost `own` (the call that asks), and prints and keeps the
- * transition since the last look.
+ * Looks at the calling thread's layers, leaves out the innermost `own` (the call that asks), and prints and
+ * keeps the transition since the last look.
  */
 static void look(const char *where, size_t own)
 {
@@ -183,7 +183,7 @@ static void *run_worker(void *argument)
     return NULL;
 }
 
-/* Starts the C threads; each adds `rounds` ones, alternately to both counters. Returns how many were started. */
+/* Starts the C threads; each adds `rounds` ones, alternately to both counters. Returns how many started. */
 int32_t demo_start_native_workers(hostcrst_t first, hostcrst_t second, int32_t rounds)
 {
     static const char *const names[NATIVE_WORKERS] = {"native worker 1", "native worker 2"};

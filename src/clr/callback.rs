@@ -62,8 +62,8 @@ pub(crate) const INTERFACES: [Guid; 10] = [
 
 pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
 
-/// Every slot holds a function that may be called as what the interface declares there. [`ignored`] stands for
-/// the callbacks nobody asked for.
+/// Every slot holds a function that may be called as what the interface declares there. [`ignored`] stands
+/// for the callbacks nobody asked for.
 static VTABLE: Vtable<SLOTS> = {
     let mut slots = [ignored as *const (); SLOTS];
     slots[0] = query_interface as *const ();
@@ -82,10 +82,10 @@ static VTABLE: Vtable<SLOTS> = {
 
 /// The answer to a callback that means nothing here.
 ///
-/// It declares no parameters and is called with up to seven. In the C ABIs of x86-64 (System V) and AArch64 the
-/// caller passes arguments in registers and in stack space that it frees itself, so a callee that looks at none
-/// of them is correct for any number. No callback it stands for has an out parameter that S_OK promises to fill:
-/// the CLR presets those it reads.
+/// It declares no parameters and is called with up to seven. In the C ABIs of x86-64 (System V) and AArch64
+/// the caller passes arguments in registers and in stack space that it frees itself, so a callee that looks
+/// at none of them is correct for any number. No callback it stands for has an out parameter that S_OK
+/// promises to fill: the CLR presets those it reads.
 extern "C" fn ignored() -> i32 {
     S_OK
 }
@@ -103,8 +103,8 @@ extern "C" fn release(_this: *mut c_void) -> u32 {
     CALLBACK.release()
 }
 
-/// The CLR's side, from Initialize to Shutdown. Its reference is never released, since a thread may be using it
-/// while another runs Shutdown.
+/// The CLR's side, from Initialize to Shutdown. Its reference is never released, since a thread may be using
+/// it while another runs Shutdown.
 static INFO: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 /// Whether a CLR has ever been let in: a second one in the process would count every transition twice.
 static HOSTING: AtomicBool = AtomicBool::new(false);
@@ -266,6 +266,7 @@ fn resynchronise(task: TaskRef, crossing: Crossing, repeated: bool) {
 mod tests {
     use super::*;
     use crate::clr::com::method;
+    use crate::clr::fake;
 
     /// Asks as a caller of COM does, through the object's vtable.
     fn ask(iid: *const Guid, out: *mut *mut c_void) -> i32 {
@@ -337,5 +338,105 @@ mod tests {
         let attach: InitializeForAttach =
             unsafe { method(this(), UNKNOWN_METHODS + METHODS[..2].iter().sum::<usize>()) };
         assert_eq!(attach(this(), null_mut(), null_mut(), 0), NOT_ATTACHABLE);
+    }
+
+    type Initialize = unsafe extern "C" fn(*mut c_void, *mut c_void) -> i32;
+    type Transition = extern "C" fn(*mut c_void, usize, i32) -> i32;
+    type NameChanged = unsafe extern "C" fn(*mut c_void, usize, u32, *const u16) -> i32;
+
+    fn slot<F: Copy>(index: usize) -> F {
+        // SAFETY: the tests name each slot together with its signature.
+        unsafe { method(this(), UNKNOWN_METHODS + index) }
+    }
+
+    /// Plays a history to the callback object on the current thread: `>` ManagedToUnmanaged, `<`
+    /// UnmanagedToManaged, with the function, and `!` for a return.
+    fn play(history: &[(char, u64, char)]) {
+        for &(direction, function, step) in history {
+            let transition: Transition = slot(if direction == '>' { 38 } else { 37 });
+            let reason = if step == '!' { RETURN } else { CALL };
+            assert_eq!(transition(this(), function as usize, reason), S_OK);
+        }
+    }
+
+    fn layers() -> std::vec::Vec<(LayerKind, u64)> {
+        let task = task::current().unwrap();
+        (0..task.depth())
+            .map(|index| task.layer(index).unwrap())
+            .map(|layer| (layer.kind, layer.target))
+            .collect()
+    }
+
+    #[test]
+    fn a_clr_is_hosted_once_and_its_callbacks_become_layers() {
+        use LayerKind::{Leave, ReverseEnter};
+        let _turn = fake::TURN.lock().unwrap();
+        let initialize: Initialize = slot(0);
+        // SAFETY: the fake is a live COM object.
+        unsafe {
+            assert_eq!(initialize(this(), fake::unknown()), S_OK);
+            assert_eq!(
+                initialize(this(), fake::unknown()),
+                Error::InvalidOperation.hresult(),
+                "a second CLR"
+            );
+        }
+        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA00);
+
+        let name: std::vec::Vec<u16> = "early".encode_utf16().collect();
+        let name_changed: NameChanged = slot(69);
+        // SAFETY: the name is as long as said.
+        assert_eq!(unsafe { name_changed(this(), fake::THREAD as usize, 5, name.as_ptr()) }, S_OK);
+
+        let (run, open) = (fake::RUN, fake::OPEN);
+        std::thread::spawn(move || {
+            play(&[('>', open, ' '), ('<', run, ' '), ('>', 0, ' ')]);
+            assert_eq!(layers(), [(Leave, open), (ReverseEnter, run), (Leave, 0)]);
+            let task = task::current().unwrap();
+            assert_eq!(task.name().bytes(), b"early");
+            play(&[('<', 0, '!'), ('>', run, '!'), ('<', open, '!')]);
+            assert_eq!(layers(), []);
+            assert_eq!(task.anomalies(), [0; 4]);
+
+            // Doubled, nested in itself, and with a number that is no function's, as reverse calls were on
+            // .NET 8.
+            let wrong = 0xBAD0;
+            play(&[('>', open, ' '), ('<', run, ' '), ('<', wrong, ' '), ('>', open, ' ')]);
+            assert_eq!(layers(), [(Leave, open), (ReverseEnter, run), (Leave, open)]);
+            play(&[('<', wrong, '!')]);
+            assert_eq!(layers().len(), 3, "a return of what was never called");
+            play(&[('<', open, '!'), ('<', open, '!')]);
+            assert_eq!(layers(), [(Leave, open), (ReverseEnter, run)]);
+            play(&[('>', wrong, '!'), ('>', run, '!'), ('<', open, '!')]);
+            assert_eq!(layers(), []);
+            let count = |kind: Anomaly| task.anomalies()[kind as usize];
+            assert_eq!(count(Anomaly::UnknownFunction), 1);
+            assert_eq!(count(Anomaly::RepeatedPush), 1);
+            assert_eq!(count(Anomaly::UnmatchedPop), 3);
+            assert_eq!(count(Anomaly::MissedPop), 0);
+        })
+        .join()
+        .unwrap();
+
+        // A thread's first callback may be any of the four.
+        for first in [('>', open, ' '), ('<', run, ' '), ('>', run, '!'), ('<', open, '!')] {
+            std::thread::spawn(move || {
+                play(&[first]);
+                assert_eq!(layers().len(), usize::from(first.2 == ' '));
+            })
+            .join()
+            .unwrap();
+        }
+
+        // The task began in managed code and is then called from native code, as in a native host's main
+        // thread.
+        std::thread::spawn(move || {
+            play(&[('>', open, ' '), ('<', open, '!'), ('<', run, ' ')]);
+            assert_eq!(layers(), [(ReverseEnter, run)]);
+            play(&[('>', run, '!')]);
+            assert_eq!((layers(), task::current().unwrap().anomalies()), (std::vec![], [0; 4]));
+        })
+        .join()
+        .unwrap();
     }
 }

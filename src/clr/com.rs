@@ -118,7 +118,8 @@ impl Com {
 
 impl Drop for Com {
     fn drop(&mut self) {
-        // SAFETY: a live object by the contract of `adopt`, and Release has this signature in every interface.
+        // SAFETY: a live object by the contract of `adopt`, and Release has this signature in every
+        // interface.
         unsafe {
             let release: unsafe extern "C" fn(*mut c_void) -> u32 = method(self.as_ptr(), RELEASE);
             release(self.as_ptr());

@@ -1,9 +1,9 @@
 //! What a transition callback means for a task's layers, when callbacks can be doubled, missing or wrong.
 //!
-//! In a balanced program every CALL pushes a layer and every RETURN pops the one its CALL pushed. Real runtimes
-//! break that (dotnet/runtime 59917, 69717, 120151), so [`decide`] compares each callback with the layers there
-//! are and gives the most likely reading. Whatever arrives, the kinds of a task's layers keep alternating, the
-//! depth never goes below zero, and each departure from balance is counted once.
+//! In a balanced program every CALL pushes a layer and every RETURN pops the one its CALL pushed. Real
+//! runtimes break that (dotnet/runtime 59917, 69717, 120151), so [`decide`] compares each callback with the
+//! layers there are and gives the most likely reading. Whatever arrives, the kinds of a task's layers keep
+//! alternating, the depth never goes below zero, and each departure from balance is counted once.
 
 use crate::task::{Anomaly, Layer, LayerKind};
 
@@ -34,8 +34,8 @@ pub(crate) struct Decision {
     pub(crate) times: usize,
 }
 
-/// Chooses a reading. `layer` shows the task's layers, 0 the outermost; `repeated` says that this very return was
-/// also the callback before it.
+/// Chooses a reading. `layer` shows the task's layers, 0 the outermost; `repeated` says that this very return
+/// was also the callback before it.
 pub(crate) fn decide(
     depth: usize,
     layer: impl Fn(usize) -> Option<Layer>,
@@ -60,8 +60,8 @@ pub(crate) fn decide(
 }
 
 /// Two calls of one kind in a row. The same function again is a doubled callback. Another function means that
-/// the first call has ended unseen, unless the new FunctionID is no method's: then it is the new one that never
-/// happened.
+/// the first call has ended unseen, unless the new FunctionID is no method's: then it is the new one that
+/// never happened.
 fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> Decision {
     if top.target == function || !verified {
         Decision { keep: depth, push: false, anomaly: Some(Anomaly::RepeatedPush), times: 1 }
@@ -70,9 +70,9 @@ fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> De
     }
 }
 
-/// A return that is not the top layer's. If it repeats the callback before it, it is doubled: two returns of one
-/// kind are never neighbours, as the kinds alternate. Otherwise it is looked for further out, and the layers
-/// inside it have ended unseen. If it is nowhere, its call was never seen.
+/// A return that is not the top layer's. If it repeats the callback before it, it is doubled: two returns of
+/// one kind are never neighbours, as the kinds alternate. Otherwise it is looked for further out, and the
+/// layers inside it have ended unseen. If it is nowhere, its call was never seen.
 fn return_out_of_order(
     depth: usize,
     target_at: impl Fn(usize) -> Option<u64>,
@@ -122,8 +122,9 @@ mod tests {
             assert!(alternating, "two layers of one kind in a row");
         }
 
-        /// Reads a history: `L1` LeaveRuntime to 1, `e1` the EnterRuntime that ends it, `R2` ReverseEnterRuntime
-        /// for 2, `v2` the ReverseLeaveRuntime that ends it; `?` after a call: its FunctionID is no method's.
+        /// Reads a history: `L1` LeaveRuntime to 1, `e1` the EnterRuntime that ends it, `R2`
+        /// ReverseEnterRuntime for 2, `v2` the ReverseLeaveRuntime that ends it; `?` after a call: its
+        /// FunctionID is no method's.
         fn run(history: &str) -> Model {
             let mut model = Model::default();
             for word in history.split(' ') {

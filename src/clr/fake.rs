@@ -1,4 +1,4 @@
-//! A CLR of one module and three methods, for tests. Every slot that nothing here may call ends the test.
+//! A CLR of one module and a few methods, for tests. Every slot that nothing here may call ends the test.
 
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -8,18 +8,22 @@ use super::info::Info;
 
 /// What the CLR's module is called by its own number.
 const MODULE: usize = 0x1000;
+const PROFILER_INFO_3: Guid = Guid::new(0xB555ED4F_452A_4E54_8B39_B5360BAD32A0);
 const METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
 const METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
 /// What the CLR answers when it has nothing to give.
 const NOTHING: i32 = 0x8013_1130_u32 as i32;
 
-/// The FunctionIDs of its methods: token, id, name, class. The second is generic and has none.
 pub(crate) const RUN: u64 = 0x7000_0010;
 pub(crate) const OPEN: u64 = 0x7000_0030;
-const METHODS: [(u32, u64, &str, u32); 3] = [
+/// For one test alone: what the library has once named stays known.
+pub(crate) const CLOSE: u64 = 0x7000_0050;
+/// Its methods: token, FunctionID, name, class. The second is generic and has no FunctionID.
+const METHODS: [(u32, u64, &str, u32); 4] = [
     (0x0600_0001, RUN, "Run", INNER),
     (0x0600_0002, 0, "Generic", OUTER),
     (0x0600_0003, OPEN, "Open", OUTER),
+    (0x0600_0004, CLOSE, "Close", OUTER),
 ];
 const OUTER: u32 = 0x0200_0002;
 const INNER: u32 = 0x0200_0003;
@@ -33,9 +37,26 @@ pub(crate) fn info() -> Info {
     unsafe { Info::from_raw(object(&INFO)) }
 }
 
+/// What the CLR passes to Initialize.
+pub(crate) fn unknown() -> *mut c_void {
+    object(&INFO)
+}
+
+/// Held by tests that count searches or change what the fake remembers.
+pub(crate) static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// The events the profiler has asked for.
+pub(crate) static EVENTS: AtomicU32 = AtomicU32::new(0);
+/// The ThreadID of every thread.
+pub(crate) const THREAD: u64 = 0x5000;
+
 static INFO: Object<70> = Object::new(&INFO_METHODS);
 static INFO_METHODS: Vtable<70> = {
     let mut slots = [forbidden as *const (); 70];
+    slots[0] = query_info as *const ();
+    slots[2] = release as *const ();
+    slots[3 + 10] = get_current_thread_id as *const ();
+    slots[3 + 13] = set_event_mask as *const ();
     slots[3 + 5] = get_function_from_token as *const ();
     slots[3 + 18] = get_module_metadata as *const ();
     slots[3 + 63] = enum_modules as *const ();
@@ -87,6 +108,26 @@ extern "C" fn release(_this: *mut c_void) -> u32 {
 }
 
 // SAFETY of all below: `info` is their only caller, and it passes pointers to locals of the types declared.
+
+unsafe extern "C" fn query_info(_: *mut c_void, iid: *const Guid, out: *mut *mut c_void) -> i32 {
+    // SAFETY: see above.
+    unsafe {
+        assert!(*iid == PROFILER_INFO_3);
+        out.write(object(&INFO));
+    }
+    0
+}
+
+unsafe extern "C" fn get_current_thread_id(_: *mut c_void, out: *mut usize) -> i32 {
+    // SAFETY: see above.
+    unsafe { out.write(THREAD as usize) };
+    0
+}
+
+extern "C" fn set_event_mask(_: *mut c_void, events: u32) -> i32 {
+    EVENTS.store(events, Ordering::Relaxed);
+    0
+}
 
 unsafe extern "C" fn get_function_from_token(
     _: *mut c_void,

@@ -1,15 +1,16 @@
 //! From a FunctionID to a name, without ever handing the FunctionID back to the CLR.
 //!
 //! A FunctionID is an address inside the CLR, and every method of ICorProfilerInfo that takes one follows it
-//! unchecked. Transition callbacks have carried FunctionIDs that were no function's (dotnet/runtime 120151): looking
-//! such a one up crashes the process. So it is looked up the other way round: the CLR is asked for the FunctionID
-//! of every method of every loaded module, which it knows from module and token, and the answers are compared with
-//! the number at hand. Equality proves that the number is, at this moment, the FunctionID of that method; module
-//! and token then lead to the names. A number that is nobody's FunctionID has only been compared.
+//! unchecked. Transition callbacks have carried FunctionIDs that were no function's (dotnet/runtime 120151):
+//! looking such a one up crashes the process. So it is looked up the other way round: the CLR is asked for
+//! the FunctionID of every method of every loaded module, which it knows from module and token, and the
+//! answers are compared with the number at hand. Equality proves that the number is, at this moment, the
+//! FunctionID of that method; module and token then lead to the names. A number that is nobody's FunctionID
+//! has only been compared.
 //!
-//! Not found this way, and so shown as numbers: methods of generic classes (the CLR gives no FunctionID for their
-//! tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may give its
-//! FunctionIDs to other methods, which are then shown under the old name.
+//! Not found this way, and so shown as numbers: methods of generic classes (the CLR gives no FunctionID for
+//! their tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may give
+//! its FunctionIDs to other methods, which are then shown under the old name.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -48,8 +49,8 @@ impl Recent {
 static REJECTED: Recent = Recent::new();
 /// FunctionIDs that are a method's, whose name found no room.
 static NAMELESS: Recent = Recent::new();
-/// Searches that found nothing. A search costs a quarter of a millisecond, so a process that keeps producing new
-/// unknown numbers must not pay for each.
+/// Searches that found nothing. A search costs a quarter of a millisecond, so a process that keeps producing
+/// new unknown numbers must not pay for each.
 static FRUITLESS: AtomicU32 = AtomicU32::new(0);
 const MAX_FRUITLESS: u32 = 1000;
 
@@ -144,14 +145,26 @@ mod tests {
         std::string::String::from_utf8(name(&metadata, method).bytes().to_vec()).unwrap()
     }
 
-    /// One test, since the fake CLR and the searches are counted for the whole process.
+    #[test]
+    fn a_recent_function_is_remembered_until_another_takes_its_slot() {
+        let recent = Recent::new();
+        assert!(!recent.has(0x1000));
+        recent.remember(0x1000);
+        assert!(recent.has(0x1000) && !recent.has(0x1008) && !recent.has(0x1800));
+        recent.remember(0x1800);
+        assert!(recent.has(0x1800) && !recent.has(0x1000));
+    }
+
     #[test]
     fn a_function_is_found_by_comparison_alone_and_named_and_a_wrong_number_is_searched_for_once() {
+        let _turn = fake::TURN.lock().unwrap();
+        crate::registry::REGISTRY.prepare().unwrap();
         assert_eq!(name_of(fake::RUN), "Space.Outer+Inner.Run");
         assert_eq!(name_of(fake::OPEN), "files!files_open (Space.Outer.Open)");
 
         let searches = || fake::SEARCHES.load(Ordering::Relaxed);
-        // Unaligned, in the first page, non-canonical, next to a real one: whatever follows one of them is lost.
+        // Unaligned, in the first page, non-canonical, next to a real one: whatever follows one of them is
+        // lost.
         for wrong in [1, 8, fake::RUN + 1, fake::OPEN - 8, 0xDEAD_0000_0000_0000, u64::MAX] {
             let before = searches();
             assert!(!verify(Some(fake::info()), wrong), "{wrong:#x}");
@@ -163,11 +176,11 @@ mod tests {
         assert!(!verify(Some(fake::info()), 0));
         assert_eq!(searches(), before, "0 names no function: nothing to search for");
 
-        assert!(!verify(None, fake::OPEN), "nothing can be verified without a CLR");
-        assert!(verify(Some(fake::info()), fake::OPEN));
+        assert!(!verify(None, fake::CLOSE), "nothing can be verified without a CLR");
+        assert!(verify(Some(fake::info()), fake::CLOSE));
         let before = searches();
-        assert!(verify(Some(fake::info()), fake::OPEN));
-        assert!(verify(None, fake::OPEN), "known from the first time");
+        assert!(verify(Some(fake::info()), fake::CLOSE));
+        assert!(verify(None, fake::CLOSE), "known from the first time");
         assert_eq!(searches(), before);
     }
 }

@@ -1,7 +1,7 @@
 //! What the CLR tells about itself: ICorProfilerInfo3, and the metadata of its modules.
 //!
-//! Each function here is one method of one interface: slot, signature, and a safe result. Slot numbers count from
-//! the interface's own first method after IUnknown, in the order of corprof.idl and cor.h.
+//! Each function here is one method of one interface: slot, signature, and a safe result. Slot numbers count
+//! from the interface's own first method after IUnknown, in the order of corprof.idl and cor.h.
 
 use core::ffi::c_void;
 use core::ptr::{null, null_mut};
@@ -22,8 +22,8 @@ const READ: u32 = 0;
 macro_rules! call {
     ($object:expr, $slot:expr, fn($($type:ty),* $(,)?) $(, $argument:expr)* $(,)?) => {{
         let object: *mut c_void = $object;
-        // SAFETY: the object is live and of the interface whose methods these are, so it has this slot with this
-        // signature, in the C ABI; every out parameter points to a local.
+        // SAFETY: the object is live and of the interface whose methods these are, so it has this slot with
+        // this signature, in the C ABI; every out parameter points to a local.
         unsafe {
             let method: unsafe extern "C" fn(*mut c_void $(, $type)*) -> i32 =
                 com::method(object, UNKNOWN_METHODS + $slot);
@@ -125,7 +125,8 @@ pub(crate) struct WideName {
 }
 
 impl WideName {
-    /// Lets `read` fill the buffer; it gets the buffer, its size and where to put the length, terminator included.
+    /// Lets `read` fill the buffer; it gets the buffer, its size and where to put the length, terminator
+    /// included.
     fn read(read: impl FnOnce(*mut u16, u32, *mut u32) -> i32) -> Option<WideName> {
         let mut name = WideName { units: [0; NAME_UNITS], length: 0 };
         let mut length = 0_u32;

@@ -1,8 +1,9 @@
-//! The CLR as the hosted runtime: this library, loaded as a profiler, hears of each transition and each thread.
+//! The CLR as the hosted runtime: this library, loaded as a profiler, hears of each transition and each
+//! thread.
 //!
-//! A .NET process is started with `CORECLR_ENABLE_PROFILING=1`, `CORECLR_PROFILER` set to any GUID in braces, and
-//! `CORECLR_PROFILER_PATH` set to the library. The CLR calls [`DllGetClassObject`] for a class factory, takes a
-//! callback object from it, and initializes that with its own interfaces:
+//! A .NET process is started with `CORECLR_ENABLE_PROFILING=1`, `CORECLR_PROFILER` set to any GUID in braces,
+//! and `CORECLR_PROFILER_PATH` set to the library. The CLR calls [`DllGetClassObject`] for a class factory,
+//! takes a callback object from it, and initializes that with its own interfaces:
 //!
 //! ```text
 //!   CLR ──► DllGetClassObject ──► class factory ──► callback ──► crossing (what it means) ──► task

@@ -1,7 +1,8 @@
 //! Which task a managed thread is, and its managed name.
 //!
-//! The CLR names a thread by its ThreadID, which exists before the thread runs; a task exists from the first time
-//! the library meets the running thread. So a name given early waits in a small table until the two are tied.
+//! The CLR names a thread by its ThreadID, which exists before the thread runs; a task exists from the first
+//! time the library meets the running thread. So a name given early waits in a small table until the two are
+//! tied.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -80,7 +81,8 @@ fn tie_at_first_sight(task: TaskRef, info: Option<Info>) {
 
 fn tie(task: TaskRef, thread: u64) {
     task.set_clr_thread(thread);
-    // Pairs with the fence in `named`: either this thread sees the name waiting, or the one naming it sees the task.
+    // Pairs with the fence in `named`: either this thread sees the name waiting, or the one naming it sees
+    // the task.
     fence(Ordering::SeqCst);
     deliver(thread, task);
 }
@@ -93,10 +95,10 @@ fn deliver(thread: u64, task: TaskRef) {
 
 /// The CLR runs a managed thread on an OS thread. It says so on that thread itself.
 pub(crate) fn assigned(thread: u64, os_thread: u32) {
-    if os_thread == crate::sys::thread_id() {
-        if let Ok(task) = task::current() {
-            tie(task, thread);
-        }
+    if os_thread == crate::sys::thread_id()
+        && let Ok(task) = task::current()
+    {
+        tie(task, thread);
     }
 }
 

@@ -67,6 +67,7 @@ pub struct host_layer_t {
 /// - HOST_E_INVALIDOPERATION: the task runs native code already.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+///
 /// Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in managed code.
 ///
 /// Threads: any, for itself; does not block. Not for signal handlers.
@@ -84,6 +85,7 @@ pub extern "C" fn host_leave_runtime(target: usize) -> i32 {
 /// - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_leave_runtime, or there is none.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+///
 /// Never S_FALSE. On failure nothing changed.
 ///
 /// Threads: any, for itself; does not block; errno is as the native function left it. Not for signal handlers.
@@ -101,6 +103,7 @@ pub extern "C" fn host_enter_runtime() -> i32 {
 /// - HOST_E_INVALIDOPERATION: the task runs managed code already.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
+///
 /// Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in native code.
 ///
 /// Threads: any, for itself; does not block. Not for signal handlers.
@@ -118,6 +121,7 @@ pub extern "C" fn host_reverse_enter_runtime() -> i32 {
 /// - HOST_E_INVALIDOPERATION: the innermost layer is not one of host_reverse_enter_runtime, or there is none.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
+///
 /// Never S_FALSE. On failure nothing changed.
 ///
 /// Threads: any, for itself; does not block. Not for signal handlers.
