@@ -2,13 +2,11 @@
 // The order of the subjects rotates from round to round, so that what disturbs one disturbs each as often.
 #include "subjects.h"
 
-#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
-#include <sstream>
+#include <regex>
 #include <thread>
 
 namespace bench {
@@ -18,25 +16,15 @@ bool quick = false;
 using namespace bench;
 
 static const char usage[] =
-    "bench [--quick] [--rounds <n>] [--first-round <n>] [--rows <name>|...] [--subjects <name>|...] [--rename <name>]\n"
-    "Names are separated by |. --rename: the name under which the values of a single subject are printed.\n";
+    "bench [--quick] [--rounds <n>] [--first-round <n>] [--rows <regex>] [--subjects <regex>] [--rename <name>]\n"
+    "--rename: the name under which the values of a single subject are printed.\n";
 
 struct Options {
     int rounds = 0; // 0: as many as the row says
     int first_round = 0;
-    std::vector<std::string> rows, subjects; // empty: all
+    std::regex rows{""}, subjects{""}; // found anywhere in a name; empty: all
     std::string rename;
 };
-
-static std::vector<std::string> split(const char *text)
-{
-    std::vector<std::string> parts;
-    std::stringstream stream(text);
-    for (std::string part; std::getline(stream, part, '|');) {
-        parts.push_back(part);
-    }
-    return parts;
-}
 
 static Options parse(int count, char **arguments)
 {
@@ -57,9 +45,9 @@ static Options parse(int count, char **arguments)
         } else if (name == "--first-round") {
             options.first_round = std::atoi(value);
         } else if (name == "--rows") {
-            options.rows = split(value);
+            options.rows = value;
         } else if (name == "--subjects") {
-            options.subjects = split(value);
+            options.subjects = value;
         } else if (name == "--rename") {
             options.rename = value;
         } else {
@@ -70,16 +58,11 @@ static Options parse(int count, char **arguments)
     return options;
 }
 
-static bool wanted(const std::vector<std::string> &names, const char *name)
-{
-    return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
-}
-
 static void measure(const Row &row, const Options &options)
 {
     std::vector<Subject> subjects;
     for (const Subject &subject : row.subjects) {
-        if (wanted(options.subjects, subject.name)) {
+        if (std::regex_search(subject.name, options.subjects)) {
             subjects.push_back(subject);
         }
     }
@@ -113,7 +96,7 @@ int main(int count, char **arguments)
     Options options = parse(count, arguments);
     keep_a_second_thread();
     for (const Row &row : table()) {
-        if (wanted(options.rows, row.name)) {
+        if (std::regex_search(row.name, options.rows)) {
             std::fprintf(stderr, "  %s\n", row.name);
             measure(row, options);
         }

@@ -1,4 +1,5 @@
 // From managed code to native code and back, beside what CPython does when it lets go of its lock and takes it again.
+#include "locks.h"
 #include "subjects.h"
 #include "uncontended.h"
 
@@ -6,11 +7,6 @@
 #include <hostcrst.h>
 
 namespace bench {
-
-extern "C" {
-void peer_empty_enter(void *);
-void peer_empty_leave(void *);
-}
 
 static const unsigned count = 50000;
 
@@ -69,7 +65,12 @@ std::vector<Row> transition_rows()
 {
     const int rounds = quick ? 9 : 21;
     return {
-        {"transition", rounds, {{"hostcrst", call_out}, {"CPython", python_call_out}, {"empty calls", empty_calls<2>}}},
+        {"transition", rounds, {
+            {"hostcrst", call_out},
+            {"CPython", python_call_out},
+            {GlibcRecursive::name, pair<GlibcRecursive>},
+            {"empty calls", empty_calls<2>},
+        }},
         {"nested transitions", rounds, {
             {"hostcrst", call_out_and_back_in},
             {"CPython", python_call_out_and_back_in},
