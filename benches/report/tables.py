@@ -1,12 +1,9 @@
-#!/usr/bin/env python3
-"""report.py <samples.jsonl> <folder>: prints the table of ratios and the bars; writes results.json to the folder."""
+"""The tables of ratios, waits and bars, as lines of text; and all of it as data."""
 
-import json
-import sys
-from pathlib import Path
+import re
 
 from bars import BARS, GLIBC
-from samples import MORE_IS_BETTER, OURS, Samples, meets
+from samples import MORE_IS_BETTER, OURS, meets
 
 SHORT_NAMES = {
     "glibc recursive": "glibc",
@@ -122,7 +119,7 @@ def bar_lines(judgements):
     return table(["bar", "measured", "conservative", "moonshot"], lines)
 
 
-def summary(samples, judgements):
+def summary(samples):
     """All that was measured, for programs."""
     rows = {}
     for row in samples.rows():
@@ -136,42 +133,68 @@ def summary(samples, judgements):
                         "rounds": list(values.values()),
                     }
     bars = [dict(bar._asdict(), measured=measured, met=met, moonshot_met=moonshot)
-            for bar, measured, met, moonshot in judgements]
+            for bar, measured, met, moonshot in judged(samples)]
     return {"rows": rows, "bars": bars}
 
 
+def scaled_rows(samples):
+    """Rows that differ in a count alone, as in "10^3 tasks: transition": (title, [(count, row)])."""
+    families = {}
+    for row in samples.rows():
+        scaled = re.fullmatch(r"10\^(\d) (.*)", row)
+        if scaled:
+            families.setdefault(scaled.group(2), []).append((10 ** int(scaled.group(1)), row))
+    return list(families.items())
+
+
+def scale_lines(samples):
+    """One line a family: what it takes at each count; glibc beside it where it was measured."""
+    families = scaled_rows(samples)
+    counts = sorted({count for _, rows in families for count, _ in rows})
+    lines = []
+    for title, rows in families:
+        row_of = dict(rows)
+        for subject in samples.subjects(rows[-1][1]):
+            line = [title if subject == OURS else "  " + short_name(subject)]
+            for count in counts:
+                row = row_of.get(count)
+                metric = samples.metrics(row)[0] if row else None
+                value = samples.median(row, metric, subject) if row else None
+                line.append("." if value is None else with_unit(value, metric))
+            lines.append(line)
+    return table(["count"] + ["{:,}".format(count).replace(",", " ") for count in counts], lines)
+
+
+def memory_lines(samples):
+    rows = [row for row in samples.rows() if samples.metrics(row)[0] == "bytes"]
+    for row in rows:
+        for subject in samples.subjects(row):
+            yield "%s, %s: %s" % (row, subject, with_unit(samples.median(row, "bytes", subject), "bytes"))
+
+
 def sections(samples):
-    """The tables with their headings: one (heading, lines) each."""
-    single = [row for row in samples.rows() if samples.metrics(row)[0] == "ns"]
+    """The tables with their headings: (heading, lines) of each that has something to show."""
+    scaled = [row for _, rows in scaled_rows(samples) for _, row in rows]
+    single = [row for row in samples.rows() if samples.metrics(row)[0] == "ns" and row not in scaled]
     locks = [row for row in single if "CPython" not in samples.subjects(row)]
     transitions = [row for row in single if row not in locks]
     contended = [row for row in samples.rows() if samples.metrics(row)[0] in MORE_IS_BETTER]
     if locks:
         yield "One thread: time of a pair, and ratios to glibc's recursive mutex (less is better)", \
-            ratio_lines(samples, locks, GLIBC)
+            list(ratio_lines(samples, locks, GLIBC))
     if transitions:
         yield "Transitions: time there and back, and ratios to CPython's (less is better)", \
-            ratio_lines(samples, transitions, "CPython")
+            list(ratio_lines(samples, transitions, "CPython"))
     if contended:
         yield "Contended: entries a second, and ratios to glibc's recursive mutex (more is better)", \
-            ratio_lines(samples, contended, GLIBC)
+            list(ratio_lines(samples, contended, GLIBC))
         yield "Contended: the busiest thread's share to the laziest's, and how long entries waited (less is better)", \
-            wait_lines(samples, contended)
+            list(wait_lines(samples, contended))
+    if scaled:
+        yield "Cost against scale", list(scale_lines(samples))
+    memory = list(memory_lines(samples))
+    if memory:
+        yield "Memory", memory
     judgements = list(judged(samples))
     if judgements:
-        yield "Bars", bar_lines(judgements)
-
-
-def main():
-    source, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    with open(source) as lines:
-        samples = Samples(lines)
-    for heading, lines in sections(samples):
-        print("\n%s\n" % heading)
-        for line in lines:
-            print("  " + line)
-    with open(folder / "results.json", "w") as file:
-        json.dump(summary(samples, list(judged(samples))), file, indent=1)
-
-
-main()
+        yield "Bars: conservative, and moonshot", list(bar_lines(judgements))
