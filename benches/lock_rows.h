@@ -24,7 +24,7 @@ template <class Lock> std::vector<LockRow> lock_rows()
         {"handed over", many, any, handed_over<Lock>},
         {"stores that hit", many, any, stores<Lock, 16 << 10>},
         {"stores that miss", many, any, stores<Lock, 64 << 20>},
-        {"4096 at random", many, any, many_at_random<Lock>},
+        {"4096 at random", many, any, many_at_random<Lock, 4096>},
         {"create and destroy", many, any, create_destroy<Lock>},
         {"short, 2 threads", few, wait, contended<Lock, ShortSection, 2>},
         {"short, 4 threads", few, wait, contended<Lock, ShortSection, 4>},

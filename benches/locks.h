@@ -1,5 +1,6 @@
-// The locks that are compared: each a type with a name and what a user would write to make, enter and leave one.
-// `recursive`: the owner may enter again. `queues`: waits in a way of its own, so contention is worth measuring.
+// The locks that are compared: each a type with a name and what a user would write to make, enter and leave
+// one. `recursive`: the owner may enter again. `queues`: waits in a way of its own, so contention is worth
+// measuring.
 #ifndef BENCH_LOCKS_H
 #define BENCH_LOCKS_H
 

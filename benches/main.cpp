@@ -1,5 +1,5 @@
-// Measures the rows that are asked for, all subjects of a row in turn, and prints each value as a line of JSON.
-// The order of the subjects rotates from round to round, so that what disturbs one disturbs each as often.
+// Measures the rows that are asked for, all subjects of a row in turn, and prints each value as a line of
+// JSON. The order of the subjects rotates from round to round, so that what disturbs one disturbs each as often.
 #include "subjects.h"
 
 #include <condition_variable>
@@ -16,14 +16,15 @@ bool quick = false;
 using namespace bench;
 
 static const char usage[] =
-    "bench [--quick] [--rounds <n>] [--first-round <n>] [--rows <regex>] [--subjects <regex>] [--rename <name>]\n"
-    "--rename: the name under which the values of a single subject are printed.\n";
+    "bench [--quick] [--rounds <n>] [--first-round <n>] [--rows <regex>] [--subjects <regex>]\n"
+    "      [--only <regex>] [--suffix <text>]\n"
+    "--suffix: what is added to the name of each row; --rows looks at the names with it, --only without.\n";
 
 struct Options {
     int rounds = 0; // 0: as many as the row says
     int first_round = 0;
-    std::regex rows{""}, subjects{""}; // found anywhere in a name; empty: all
-    std::string rename;
+    std::regex rows{""}, only{""}, subjects{""}; // found anywhere in a name; empty: all
+    std::string suffix;
 };
 
 static Options parse(int count, char **arguments)
@@ -46,10 +47,12 @@ static Options parse(int count, char **arguments)
             options.first_round = std::atoi(value);
         } else if (name == "--rows") {
             options.rows = value;
+        } else if (name == "--only") {
+            options.only = value;
         } else if (name == "--subjects") {
             options.subjects = value;
-        } else if (name == "--rename") {
-            options.rename = value;
+        } else if (name == "--suffix") {
+            options.suffix = value;
         } else {
             std::fputs(usage, stderr);
             std::exit(2);
@@ -71,9 +74,10 @@ static void measure(const Row &row, const Options &options)
         for (size_t turn = 0; turn < subjects.size(); turn++) {
             const Subject &subject = subjects[(turn + static_cast<size_t>(round)) % subjects.size()];
             for (const Metric &metric : subject.measure()) {
-                std::printf("{\"row\": \"%s\", \"subject\": \"%s\", \"round\": %d, \"metric\": \"%s\", \"value\": %.6g}\n",
-                            row.name, options.rename.empty() ? subject.name : options.rename.c_str(),
-                            round + options.first_round, metric.name, metric.value);
+                std::printf("{\"row\": \"%s%s\", \"subject\": \"%s\", \"round\": %d, \"metric\": \"%s\", "
+                            "\"value\": %.6g}\n",
+                            row.name.c_str(), options.suffix.c_str(), subject.name, round + options.first_round,
+                            metric.name, metric.value);
             }
             std::fflush(stdout);
         }
@@ -96,8 +100,9 @@ int main(int count, char **arguments)
     Options options = parse(count, arguments);
     keep_a_second_thread();
     for (const Row &row : table()) {
-        if (std::regex_search(row.name, options.rows)) {
-            std::fprintf(stderr, "  %s\n", row.name);
+        std::string name = row.name + options.suffix;
+        if (std::regex_search(row.name, options.only) && std::regex_search(name, options.rows)) {
+            std::fprintf(stderr, "  %s\n", name.c_str());
             measure(row, options);
         }
     }

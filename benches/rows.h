@@ -21,7 +21,7 @@ struct Subject {
 };
 
 struct Row {
-    const char *name;
+    std::string name;
     int rounds;
     std::vector<Subject> subjects;
 };

@@ -77,9 +77,8 @@ template <class Lock, size_t bytes> std::vector<Metric> stores()
     });
 }
 
-template <class Lock> std::vector<Metric> many_at_random()
+template <class Lock, uint32_t count> std::vector<Metric> many_at_random()
 {
-    const uint32_t count = 4096;
     std::unique_ptr<Lined<Lock>[]> locks(new Lined<Lock>[count]);
     Random random{7};
     return ns_for_each(50000, [&] {

@@ -1,6 +1,7 @@
 /*
- * What nobody waits for costs no system call and no heap allocation, in a process of two threads. Each path is
- * walked in a child of its own: a seccomp filter turns every system call of its thread into a signal that counts.
+ * What nobody waits for costs no system call and no heap allocation, in a process of two threads. Each path
+ * is walked in a child of its own: a seccomp filter turns every system call of its thread into a signal that
+ * counts.
  */
 #include "check.h"
 

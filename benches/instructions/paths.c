@@ -1,5 +1,5 @@
 /*
- * Walks each fast path once under callgrind, which writes what it took to a dump named after the path; compare.py
+ * Walks each fast path under callgrind, which writes what it took to a dump named after the path; compare.py
  * runs this and reads the dumps.
  */
 #define _POSIX_C_SOURCE 200809L

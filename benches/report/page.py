@@ -28,6 +28,8 @@ How it is measured:
 - "calls" is two calls of empty functions: what no lock behind a C interface can beat.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a
   single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.
+- "Cost against scale": every row of sections and of tasks in a process that has so many of them. A report of tasks
+  shows the native function that each is in. Memory is what the process grew by, for one more.
 - The counts of instructions, which no noise touches, are in `benches/instructions/`.
 
 {charts}
