@@ -99,8 +99,8 @@ template <class Lock, class Work, bool timed> double run_workers(std::vector<Wor
     return ns;
 }
 
-// Reading the clock twice an entry would slow a short section: throughput and waits are measured one after the
-// other.
+// Reading the clock twice an entry would slow a short section: throughput and waits are measured one
+// after the other.
 template <class Lock, class Work, int threads> std::vector<Metric> contended()
 {
     steps_of_500_ns();

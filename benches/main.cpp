@@ -1,5 +1,5 @@
 // Measures the rows that are asked for, all subjects of a row in turn, and prints each value as a line of
-// JSON. The order of the subjects rotates from round to round, so that what disturbs one disturbs each as often.
+// JSON. The order of the subjects rotates from round to round: what disturbs one disturbs each as often.
 #include "subjects.h"
 
 #include <condition_variable>
@@ -76,8 +76,8 @@ static void measure(const Row &row, const Options &options)
             for (const Metric &metric : subject.measure()) {
                 std::printf("{\"row\": \"%s%s\", \"subject\": \"%s\", \"round\": %d, \"metric\": \"%s\", "
                             "\"value\": %.6g}\n",
-                            row.name.c_str(), options.suffix.c_str(), subject.name, round + options.first_round,
-                            metric.name, metric.value);
+                            row.name.c_str(), options.suffix.c_str(), subject.name,
+                            round + options.first_round, metric.name, metric.value);
             }
             std::fflush(stdout);
         }

@@ -1,6 +1,6 @@
 // Cost against scale: the same with a thousand and with a million live sections, with one task and with ten
-// thousand. A row with a count is named "10^<n> <what>". The memory of a section, the rows of sections and those
-// of tasks are for a process each: slots that were used once stay, and a report walks them.
+// thousand. A row with a count is named "10^<n> <what>". The memory of a section, the rows of sections and
+// those of tasks are for a process each: slots that were used once stay, and a report walks them.
 #include "locks.h"
 #include "subjects.h"
 #include "uncontended.h"

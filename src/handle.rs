@@ -18,8 +18,10 @@
 //!   6-29; the task slot in there is never 0 for an owner. So `o == 0` and `h == g`: the true handle of a free one.
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
+//!   The same holds with BIASED beside `o`, as a task gives back what was lent to it before it ends.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, which is taken from the start, as
-//!   DESTROYED. Leaving may meet `0 == h ^ me`, but a slot never used has 0 entries where a live one has at least 1.
+//!   DESTROYED. Leaving and entering again may meet `0 == h ^ me`, but a slot never used has 0 entries where
+//!   a live one has at least 1.
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same two
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
@@ -47,6 +49,10 @@ pub(crate) const LAST_TASK_GENERATION: u64 = (1 << (SECTION_GENERATION_SHIFT - T
 pub(crate) const ABANDONED: u64 = 1 << TASK_SLOT_SHIFT;
 /// The owner of a section that no longer exists. No task has this slot.
 pub(crate) const DESTROYED: u64 = 2 << TASK_SLOT_SHIFT;
+/// Beside an owner id in a word: the section is lent to that task (see `bias`).
+pub(crate) const BIASED: u64 = 1 << 1;
+/// Beside an owner id in a word: it was lent to that task until just now.
+pub(crate) const REVOKING: u64 = 1 << 2;
 /// The first slot that a task may have.
 pub(crate) const FIRST_TASK_SLOT: u32 = 3;
 

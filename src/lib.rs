@@ -30,6 +30,7 @@ pub mod error;
 pub mod ffi;
 
 mod arena;
+mod bias;
 mod crst;
 mod handle;
 mod holds;
@@ -37,6 +38,7 @@ mod hooks;
 mod layers;
 mod memory;
 mod name;
+mod pace;
 mod registry;
 mod report;
 mod runtime;

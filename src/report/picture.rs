@@ -62,7 +62,7 @@ pub struct SectionPicture {
     pub(crate) owner: u64,
     pub(crate) recursion: u32,
     pub(crate) waiters: u32,
-    pub(crate) contended: u64,
+    pub(crate) contended: u32,
     pub(crate) name: Option<NameCopy>,
     /// Since when and from where it is owned, if that is tracked.
     pub(crate) hold: Option<(u64, u64)>,
