@@ -89,13 +89,15 @@ def wait_lines(samples, rows):
 
 
 def judged(samples):
-    """The bars whose rows were measured: (bar, measured, met, moonshot met); None where nothing is asked for."""
+    """The bars whose rows were measured: (bar, measured, met, moonshot met). None where nothing is asked for, and where
+    there is nothing to compare with, as no peer was fair."""
     for bar in BARS:
+        if not samples.rounds(bar.row, bar.metric, OURS):
+            continue
         measured = samples.measured(bar)
-        if measured is not None:
-            limits = (bar.conservative, bar.moonshot)
-            met = [None if limit is None else meets(bar, measured, limit) for limit in limits]
-            yield bar, measured, met[0], met[1]
+        limits = (bar.conservative, bar.moonshot)
+        met = [None if None in (limit, measured) else meets(bar, measured, limit) for limit in limits]
+        yield bar, measured, met[0], met[1]
 
 
 def quantity(bar):
@@ -105,12 +107,15 @@ def quantity(bar):
 
 def bar_lines(judgements):
     def shown(bar, value):
+        if value is None:
+            return "no such peer"
         return number(value) + "x" if bar.against else with_unit(value, bar.metric)
 
     def verdict(bar, limit, met):
         if limit is None:
             return "."
-        return "%s %s %s" % (bar.relation, shown(bar, limit), "met" if met else "NOT MET")
+        judgement = {True: "met", False: "NOT MET", None: "open"}[met]
+        return "%s %s %s" % (bar.relation, shown(bar, limit), judgement)
 
     lines = [
         [quantity(bar), shown(bar, measured), verdict(bar, bar.conservative, met), verdict(bar, bar.moonshot, moonshot)]
