@@ -125,7 +125,7 @@ impl Deadlocks {
     /// Deadlock number `number`, counted from 0, if it is still remembered and not just being written.
     pub(crate) fn remembered(&self, number: u64) -> Option<&Deadlock> {
         let found = self.found();
-        let recent = number < found && number + REMEMBERED as u64 >= found;
+        let recent = number < found && found - number <= REMEMBERED as u64;
         let deadlock = &self.remembered[(number % REMEMBERED as u64) as usize];
         (recent && deadlock.sequence.load(Ordering::Acquire) & 1 == 0).then_some(deadlock)
     }
