@@ -172,6 +172,12 @@ impl<T: Slot> Arena<T> {
         (1..self.end()).filter_map(|index| self.address(index))
     }
 
+    /// The last slot ever handed out: its number and its address.
+    pub(crate) fn last(&self) -> Option<(u32, usize)> {
+        let index = self.end().checked_sub(1)?;
+        self.address(index).map(|address| (index, address))
+    }
+
     /// The number above those of all slots ever handed out.
     fn end(&self) -> u32 {
         self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))

@@ -104,6 +104,21 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry
     }
 
+    /// Whether the memory has all tasks, sections and names: the last one of each that was ever in use can be read.
+    pub fn is_complete(&self) -> bool {
+        let Registry { tasks, sections, names, .. } = self.registry;
+        tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { self.memory.look(address, |_: &Task| ()) }.is_some()
+        }) && sections.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of sections says that a Section stands there.
+            unsafe { self.memory.look(address, |_: &Section| ()) }.is_some()
+        }) && names.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of names says that a NameSlot stands there.
+            unsafe { self.memory.look(address, |_: &NameSlot| ()) }.is_some()
+        })
+    }
+
     /// The name that was told of a layer's target.
     pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
         self.registry.targets.name(self.memory, layer.origin, layer.target)
@@ -299,7 +314,18 @@ impl<'a, M: Memory> Picture<'a, M> {
         let picture = Picture { ..*self };
         self.tasks().filter(|task| task.wait.is_some()).map(|task| task.id).filter(move |&id| {
             let mut members = picture.cycle(id).peekable();
-            members.peek().is_some() && members.all(|member| member >= id)
+            members.peek().is_some()
+                && members.all(|member| member >= id)
+                && picture.waits_of_cycle(id) == picture.waits_of_cycle(id)
+        })
+    }
+
+    /// A number made from each wait of the cycle. The same in two rounds: every task was in its wait all the time in
+    /// between, so the edges, which were looked at one after the other, stood together (see `wait_graph`).
+    fn waits_of_cycle(&self, start: u64) -> u64 {
+        self.cycle(start).fold(0, |sum: u64, id| {
+            let since = self.look_at_task(id, |task| task.wait.since()).flatten().unwrap_or(0);
+            (sum ^ id ^ since).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
         })
     }
 }
