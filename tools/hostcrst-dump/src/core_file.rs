@@ -78,14 +78,16 @@ impl Core<File> {
         let failure = |reason: String| Failure::Core { path: path.display().to_string(), reason };
         let what = "give the id of a process or the path of a core file";
         std::fs::metadata(path).map_err(|error| failure(format!("{error}; {what}")))?;
-        let file = open_regular(path).ok_or_else(|| failure(format!("it is no file that can be read; {what}")))?;
+        let file =
+            open_regular(path).ok_or_else(|| failure(format!("it is no file that can be read; {what}")))?;
         Core::parse(path, file)
     }
 }
 
 impl<B: Bytes> Core<B> {
     pub fn parse(path: &Path, bytes: B) -> Result<Self, Failure> {
-        let failure = |reason: &str| Failure::Core { path: path.display().to_string(), reason: reason.to_owned() };
+        let failure =
+            |reason: &str| Failure::Core { path: path.display().to_string(), reason: reason.to_owned() };
         let headers = program_headers(&bytes).map_err(failure)?;
         let mut core = Core {
             path: path.to_owned(),
@@ -152,7 +154,8 @@ impl<B: Bytes> Core<B> {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(table.len() / 24);
         let (table, paths) = table.split_at(count * 24);
         for (entry, path) in table.chunks_exact(24).zip(paths.split(|&byte| byte == 0)) {
-            let (Some(start), Some(end), Some(offset)) = (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16))
+            let (Some(start), Some(end), Some(offset)) =
+                (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16))
             else {
                 return;
             };
@@ -251,7 +254,8 @@ impl<B: Bytes> Target for Core<B> {
             let Some(segment) = self.segment(here) else { break };
             let there = usize::try_from(segment.end - here).unwrap_or(usize::MAX);
             let part = there.min(buffer.len() - done);
-            let count = self.bytes.copy(segment.offset + (here - segment.start), &mut buffer[done..done + part]);
+            let count =
+                self.bytes.copy(segment.offset + (here - segment.start), &mut buffer[done..done + part]);
             done += count;
             if count != part {
                 break;

@@ -32,8 +32,9 @@ impl Process {
         let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
         // SAFETY: `local` is the buffer; the system checks `remote`, which is not of this process.
-        let count =
-            unsafe { libc::process_vm_readv(self.id as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
+        let count = unsafe {
+            libc::process_vm_readv(self.id as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
+        };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 }

@@ -99,7 +99,8 @@ impl<'a> Remote<'a> {
 
 impl Table {
     fn copy(&self, address: u64, object: &mut [u8]) -> bool {
-        let Some(offset) = address.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok()) else {
+        let Some(offset) = address.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok())
+        else {
             return false;
         };
         let end = offset.saturating_add(object.len());
@@ -128,7 +129,8 @@ impl Memory for Remote<'_> {
     unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
         let mut object = MaybeUninit::<T>::zeroed();
         let mut spare = MaybeUninit::<T>::zeroed();
-        let copied = self.has_time() && self.copy(address as u64, bytes_of(&mut object), bytes_of(&mut spare));
+        let copied =
+            self.has_time() && self.copy(address as u64, bytes_of(&mut object), bytes_of(&mut spare));
         // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
         copied.then(|| look(unsafe { object.assume_init_ref() }))
     }

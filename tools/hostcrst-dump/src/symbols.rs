@@ -76,7 +76,8 @@ impl Image {
             let (offset, size) = segment.file_range();
             (offset, size, segment.address())
         });
-        let detached = build_id.filter(|_| elf.section_by_name(".debug_info").is_none()).and_then(read_detached);
+        let detached =
+            build_id.filter(|_| elf.section_by_name(".debug_info").is_none()).and_then(read_detached);
         let detached = detached.as_ref().and_then(|bytes| ElfFile64::<LittleEndian>::parse(&**bytes).ok());
         let mut functions = functions_of(&elf);
         functions.extend(detached.as_ref().map(functions_of).unwrap_or_default());
@@ -168,7 +169,9 @@ fn mapped_build_id(target: &dyn Target, mapping: &Mapping) -> Option<Vec<u8>> {
     segments.iter().find_map(|segment| {
         let mut notes = segment.notes(LittleEndian, &*bytes).ok()??;
         while let Ok(Some(note)) = notes.next() {
-            if note.name() == object::elf::ELF_NOTE_GNU && note.n_type(LittleEndian) == object::elf::NT_GNU_BUILD_ID {
+            if note.name() == object::elf::ELF_NOTE_GNU
+                && note.n_type(LittleEndian) == object::elf::NT_GNU_BUILD_ID
+            {
                 return Some(note.desc().to_vec());
             }
         }
@@ -210,6 +213,7 @@ impl Write for Limited {
 
 /// Without what could garble a line or end a quoted text.
 fn write_printable(out: &mut dyn Write, text: &str) -> fmt::Result {
-    text.chars()
-        .try_for_each(|character| out.write_char(if character.is_control() || character == '"' { '?' } else { character }))
+    text.chars().try_for_each(|character| {
+        out.write_char(if character.is_control() || character == '"' { '?' } else { character })
+    })
 }
