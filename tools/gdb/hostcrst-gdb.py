@@ -15,10 +15,12 @@ ENTRY_BYTES = 32
 
 # The meaning of what stands in the fields, in layout version 1. Where the fields stand is told by the library itself.
 SECTION_SLOT = (6, (1 << 24) - 1)
-TASK_SLOT = (6, (1 << 18) - 1)
+TASK_SLOT = (8, (1 << 16) - 1)
 SECTION_GENERATION_SHIFT = 40
-ABANDONED = 1 << 6
-DESTROYED = 2 << 6
+ABANDONED = 1 << 8
+DESTROYED = 2 << 8
+# Beside an owner in a section's word: it is lent to that task, or was until just now.
+LENT = 1 << 6 | 1 << 7
 TASK_TAG = 2
 NO_DEADLINE = (1 << 64) - 1
 RUNTIME_STATES = ("not loaded", "running", "stopped", "failed")
@@ -51,6 +53,8 @@ class Task:
         offsets = registry.offsets
         wait = offsets["task.wait"]
         self.id = number(data, offsets["task.id"], 8)
+        low = self.id & ((1 << SECTION_SLOT[0]) - 1)
+        self.handle = low << SECTION_GENERATION_SHIFT | self.id ^ low | TASK_TAG
         self.thread_id = number(data, offsets["task.thread_id"], 4)
         self.name = registry.name(data, offsets["task.name"])
         self.section = number(data, wait + offsets["wait.section"], 8)
@@ -69,10 +73,13 @@ class Section:
         word = number(data, offsets["section.word"], 8)
         self.handle = word >> SECTION_GENERATION_SHIFT << SECTION_GENERATION_SHIFT | index << SECTION_SLOT[0] | 1
         self.owner = word ^ self.handle
+        self.entries = number(data, offsets["section.entries"], 4)
+        if self.owner & LENT:
+            self.entries = max(number(data, offsets["section.hold"], 4) - 1, 0)
+            self.owner = self.owner & ~LENT if self.entries else 0
         self.exists = word >> SECTION_GENERATION_SHIFT != 0 and self.owner != DESTROYED
         self.is_abandoned = self.owner == ABANDONED
         self.is_owned = self.owner not in (0, ABANDONED)
-        self.entries = number(data, offsets["section.entries"], 4)
         self.name_slot = number(data, offsets["section.name"], 4)
         self.name = registry.section_name(self.name_slot) if self.exists else ""
 
@@ -264,7 +271,7 @@ class Report:
         return self.tasks.get(section.owner, "a task that has ended")
 
     def write_task(self, task):
-        print("\n%s task=0x%x [%s]" % (task, task.id | TASK_TAG, MODES[task.mode if task.mode < 3 else 0]))
+        print("\n%s task=0x%x [%s]" % (task, task.handle, MODES[task.mode if task.mode < 3 else 0]))
         if task.section:
             self.write_wait(task)
         for section in self.sections.values():
