@@ -18,7 +18,7 @@ use crate::memory::{Here, Memory};
 use crate::registry::REGISTRY;
 use crate::runtime::Runtime;
 use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sys::{self, Mutex};
+use crate::sys::{self, Mutex, preserving_errno};
 
 /// What a layer is: `HOST_LAYER_LEAVE`, `HOST_LAYER_REVERSE_ENTER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,7 +296,7 @@ impl Layers {
     /// The first transition of a task or of a run, a full part of the stack, or a refusal.
     #[cold]
     fn push_rare(&self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
-        self.follow_runtime()?;
+        preserving_errno(|| self.follow_runtime())?;
         let position = self.position.load(Ordering::Relaxed);
         let mode = mode_of(position);
         if mode != kind.below() && mode != Mode::Unknown {
@@ -306,7 +306,7 @@ impl Layers {
             if depth_of(position) == MAX_DEPTH {
                 return Err(Error::OutOfMemory);
             }
-            self.use_chunk(self.next_chunk()?, 0);
+            self.use_chunk(preserving_errno(|| self.next_chunk())?, 0);
         }
         self.push_at(self.top.load(Ordering::Relaxed), position, kind, origin, target);
         Ok(())
@@ -352,7 +352,7 @@ impl Layers {
     /// The layer lies at the end of the part before, or a refusal.
     #[cold]
     fn pop_rare(&self, kind: LayerKind) -> Result<()> {
-        self.follow_runtime()?;
+        preserving_errno(|| self.follow_runtime())?;
         let position = self.position.load(Ordering::Relaxed);
         if mode_of(position) != kind.above() || depth_of(position) == 0 {
             return Err(Error::InvalidOperation);

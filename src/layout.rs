@@ -42,13 +42,14 @@ pub(crate) const TABLE: [Entry; ENTRIES] = {
 };
 
 /// Of a `Section`.
-const SECTION: [(&str, usize); 6] = [
+const SECTION: [(&str, usize); 7] = [
     ("section.bytes", 64),
     ("section.word", 0),
     ("section.entries", 8),
     ("section.attention", 12),
-    ("section.contended", 40),
-    ("section.name", 48),
+    ("section.contended", 36),
+    ("section.name", 40),
+    ("section.hold", 44),
 ];
 
 /// Of a `Wait`.
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[repr(C, align(64))]
-    struct Raw([u8; 64]);
+    struct Raw([u8; 128]);
 
     impl Raw {
         fn set(&mut self, field: &str, bytes: &[u8]) {
@@ -78,34 +79,43 @@ mod tests {
 
     #[test]
     fn a_section_made_by_the_table_is_read_as_meant() {
-        const { assert!(size_of::<Section>() == 64) };
+        const { assert!(size_of::<Section>() <= size_of::<Raw>()) };
+        assert_eq!(offset("section.bytes"), size_of::<Section>());
         let handle = handle::section_handle(5, 3);
         let owner = handle::owner_id(7, 2);
-        let mut raw = Raw([0; 64]);
+        let mut raw = Raw([0; 128]);
         raw.set("section.word", &(handle ^ owner).to_le_bytes());
         raw.set("section.entries", &4u32.to_le_bytes());
         raw.set("section.attention", &(6u32 << 8 | 1).to_le_bytes());
-        raw.set("section.contended", &(1u64 << 40).to_le_bytes());
+        raw.set("section.contended", &(1u32 << 31).to_le_bytes());
         raw.set("section.name", &9u32.to_le_bytes());
-        // SAFETY: a Section has this size and alignment and is valid for all bytes.
-        let section = unsafe { &*(&raw as *const Raw).cast::<Section>() };
-        let info = section.info(handle).unwrap();
-        assert_eq!((info.owner, info.recursion, info.waiters, info.contended), (owner, 4, 6, 1 << 40));
-        assert_eq!(section.name_slot(), 9);
+        raw.set("section.hold", &3u32.to_le_bytes());
+        let section = |raw: &Raw| {
+            // SAFETY: a Section is not larger, not more aligned, and valid for all bytes.
+            let section = unsafe { &*(raw as *const Raw).cast::<Section>() };
+            (section.info(handle).unwrap(), section.name_slot())
+        };
+        let (info, name) = section(&raw);
+        assert_eq!(name, 9);
+        assert_eq!((info.owner, info.recursion, info.waiters, info.contended), (owner, 4, 6, 1 << 31));
+        raw.set("section.word", &(handle ^ owner ^ handle::BIASED).to_le_bytes());
+        let (info, _) = section(&raw);
+        assert_eq!((info.owner, info.recursion), (owner, 2));
     }
 
     #[test]
     fn a_wait_made_by_the_table_is_read_as_meant() {
-        const { assert!(size_of::<Wait>() == 64) };
-        let mut raw = Raw([0; 64]);
+        const { assert!(size_of::<Wait>() <= size_of::<Raw>()) };
+        let mut raw = Raw([0; 128]);
         raw.set("wait.section", &11u64.to_le_bytes());
         raw.set("wait.since", &12u64.to_le_bytes());
         raw.set("wait.deadline", &u64::MAX.to_le_bytes());
         raw.set("wait.site", &13u64.to_le_bytes());
         let wait = |raw: &Raw| {
-            // SAFETY: a Wait has this size and alignment and is valid for all bytes.
+            // SAFETY: a Wait is not larger, not more aligned, and valid for all bytes.
             let wait = unsafe { &*(raw as *const Raw).cast::<Wait>() };
-            (wait.section(), wait.unbounded_section(), wait.since(), wait.site())
+            let copy = wait.copy().unwrap();
+            (copy.section, wait.unbounded_section(), copy.since, copy.site)
         };
         assert_eq!(wait(&raw), (11, Some(11), 12, 13));
         raw.set("wait.deadline", &(u64::MAX - 1).to_le_bytes());

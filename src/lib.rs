@@ -30,6 +30,7 @@ pub mod error;
 pub mod ffi;
 
 mod arena;
+mod bias;
 mod crst;
 mod handle;
 mod holds;
@@ -38,6 +39,7 @@ mod layers;
 mod layout;
 mod memory;
 mod name;
+mod pace;
 mod registry;
 mod report;
 mod runtime;

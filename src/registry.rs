@@ -8,6 +8,7 @@ use core::mem::offset_of;
 use crossbeam_utils::CachePadded;
 
 use crate::arena::Arena;
+use crate::bias;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle;
@@ -15,6 +16,7 @@ use crate::holds::Holds;
 use crate::layers::ChunkPool;
 use crate::layout;
 use crate::name::Name;
+use crate::pace;
 use crate::runtime::Runtime;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, Mutex};
@@ -46,6 +48,7 @@ pub struct Registry {
     layout: [layout::Entry; layout::ENTRIES],
     /// On a line of its own with the hot fields of the arenas after it: every call reads it.
     pub(crate) runtime: CachePadded<Runtime>,
+    pub(crate) bias: bias::Policy,
     pub(crate) sections: Arena<Section>,
     pub(crate) tasks: Arena<Task>,
     pub(crate) names: Arena<NameSlot>,
@@ -59,6 +62,8 @@ pub struct Registry {
     fenced: AtomicU32,
     /// How many processors the process may run on.
     processors: AtomicU32,
+    /// How many pauses of the processor take a microsecond.
+    pauses_per_microsecond: AtomicU32,
     prepare_lock: Mutex,
 }
 
@@ -80,6 +85,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     header: Registry::HEADER,
     layout: layout::TABLE,
     runtime: CachePadded::new(Runtime::new()),
+    bias: bias::Policy::new(),
     sections: Arena::new(),
     tasks: Arena::new(),
     names: Arena::new(),
@@ -90,6 +96,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
+    pauses_per_microsecond: AtomicU32::new(1),
     prepare_lock: Mutex::new(),
 };
 
@@ -140,6 +147,11 @@ impl Registry {
         self.processors.load(Ordering::Relaxed) > 1
     }
 
+    /// How many pauses of the processor take a microsecond.
+    pub(crate) fn pauses_per_microsecond(&self) -> u32 {
+        self.pauses_per_microsecond.load(Ordering::Relaxed)
+    }
+
     /// Whether the arenas exist. Handles can name nothing before.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
@@ -157,9 +169,9 @@ impl Registry {
             return Ok(());
         }
         self.sections.reserve(handle::MAX_SECTIONS)?;
-        // No more task slots than section slots: the proof in handle.rs needs every task slot to lie in the part of
+        // A quarter of the section slots at most: the proof in handle.rs needs every task slot to lie in the part of
         // a handle that selects the section's slot.
-        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity()))?;
+        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity() / 4))?;
         self.names.reserve(handle::MAX_SECTIONS)?;
         self.targets.reserve();
         self.sections.commit_first()?;
@@ -169,6 +181,7 @@ impl Registry {
             return Err(Error::OutOfMemory);
         }
         self.processors.store(sys::processors(), Ordering::Relaxed);
+        self.pauses_per_microsecond.store(pace::measure_pauses(), Ordering::Relaxed);
         if !sys::register_heavy_barrier() || !sys::heavy_barrier() {
             self.set_fenced();
         }

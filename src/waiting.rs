@@ -28,6 +28,7 @@ use core::cell::Cell;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
+use crate::pace::{self, Looks};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
@@ -38,8 +39,10 @@ use crate::{report, settings, wait_graph};
 pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
 /// The wait does not end with the runtime: the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
+/// The waiting thread is inside a callback of the program: it may not wait for another section as well.
+const WAITS_NO_MORE: u32 = 1 << 30;
 
-// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF and UNPROVEN.
+// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
 const ARMED: u32 = 1;
 /// The first of the queue has been woken and is awake.
@@ -50,6 +53,10 @@ const FENCED: u32 = 1 << 2;
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
 const HANDOFF: u32 = 1 << 4;
+/// The contender runs.
+const ARRIVED: u32 = 1 << 5;
+/// What goes with a contender.
+const OF_CONTENDER: u32 = CONTENDER | HANDOFF | ARRIVED;
 const WAITER_SHIFT: u32 = 8;
 const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
 
@@ -67,10 +74,10 @@ const UNPROVEN_NAP: u64 = 1_000_000;
 const COOLDOWN: u32 = 200;
 
 /// How a task waits. A task waits for one section at most.
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Wait {
     park: AtomicU32,
-    /// The neighbours in the queue: task slots, 0 for none; under the queue lock.
+    /// The neighbours in the circle of waiters: task slots; under the queue lock.
     next: AtomicU32,
     previous: AtomicU32,
     option: AtomicU32,
@@ -86,15 +93,20 @@ pub(crate) struct Wait {
     noted: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     site: AtomicU64,
+    /// When it was last woken to contend.
+    woken: AtomicU64,
 }
-
-const _: () = assert!(size_of::<Wait>() == 64);
 
 const NO_DEADLINE: u64 = u64::MAX;
 
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
+    }
+
+    fn join(&self, previous: u32, next: u32) {
+        self.previous.store(previous, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
     }
 
     /// The section the task waits for, or 0.
@@ -123,15 +135,55 @@ impl Wait {
         self.noted.store(self.sequence.load(Ordering::SeqCst), Ordering::Relaxed);
     }
 
-    /// Whether the task is still, without a break, in the wait that was noted.
+    /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this
+    /// call was of that wait.
     pub(crate) fn is_as_noted(&self) -> bool {
+        // Pairs with the Release fence in enqueue.
+        fence(Ordering::Acquire);
         self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
     }
 
-    /// When the present wait began.
-    pub(crate) fn since(&self) -> Instant {
-        self.since.load(Ordering::Relaxed)
+    /// What the task waits for, all of one wait; None if it waits for nothing.
+    pub(crate) fn copy(&self) -> Option<WaitCopy> {
+        loop {
+            let sequence = self.sequence.load(Ordering::SeqCst);
+            let section = self.section();
+            if section == 0 {
+                return None;
+            }
+            let copy = WaitCopy {
+                section,
+                since: self.since.load(Ordering::Relaxed),
+                site: self.site(),
+                limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
+                option: self.option() & !WAITS_NO_MORE,
+            };
+            // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
+            fence(Ordering::Acquire);
+            if self.sequence.load(Ordering::SeqCst) == sequence && self.section() == section {
+                return Some(copy);
+            }
+        }
     }
+
+    /// Runs `callback` on the waiting task's own thread, during which it may not wait for another section.
+    pub(crate) fn without_another(&self, callback: impl FnOnce()) {
+        self.option.store(self.option() | WAITS_NO_MORE, Ordering::Relaxed);
+        callback();
+        self.option.store(self.option() & !WAITS_NO_MORE, Ordering::Relaxed);
+    }
+}
+
+/// A wait as it was at one moment.
+#[derive(Clone, Copy)]
+pub struct WaitCopy {
+    pub(crate) section: u64,
+    pub(crate) since: Instant,
+    /// Where it was called for, 0 if unknown.
+    pub(crate) site: u64,
+    /// Whether it has a time limit.
+    pub(crate) limited: bool,
+    pub(crate) option: u32,
 }
 
 /// How long a newcomer looks at an owned section before it queues.
@@ -173,6 +225,9 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
+        if me.wait.option() & WAITS_NO_MORE != 0 {
+            return Err(Error::InvalidOperation);
+        }
         if self.spin(handle, me) {
             return Ok(());
         }
@@ -203,8 +258,8 @@ impl Section {
         }
         match self.spin_policy() {
             SpinPolicy::Adaptive => {
-                let mut backoff = Backoff::newcomer();
-                while backoff.pause() {
+                let mut looks = self.pace().newcomer();
+                while looks.pause() {
                     if take() {
                         return true;
                     }
@@ -223,6 +278,8 @@ impl Section {
         let Request { option, deadline, .. } = request;
         let _queue = self.queue_lock().lock();
         self.arm();
+        // Pairs with the Acquire fences in Wait: who reads something of this wait finds the one before over.
+        fence(Ordering::Release);
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
         me.wait.since.store(sys::now(), Ordering::Relaxed);
@@ -259,7 +316,7 @@ impl Section {
             return;
         }
         self.attention().fetch_or(ARMED, Ordering::SeqCst);
-        self.set_cooldown(COOLDOWN);
+        self.reset_leaves();
         if !sys::heavy_barrier() {
             REGISTRY.set_fenced();
             self.attention().fetch_or(FENCED | UNPROVEN, Ordering::SeqCst);
@@ -268,6 +325,7 @@ impl Section {
 
     /// Takes the section if it is free; under the queue lock.
     fn look(&self, handle: u64, me: TaskRef) -> Look {
+        self.revoke_locked(handle);
         match self.owner(handle) {
             Some(0) if self.try_take(handle, me) => Look::Entered,
             Some(ABANDONED) => Look::Gone(Error::Abandoned),
@@ -317,7 +375,8 @@ impl Section {
 
     /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
     fn contend(&self, handle: u64, me: TaskRef) {
-        let mut patience = Backoff::contender();
+        self.attention().fetch_or(ARRIVED, Ordering::Relaxed);
+        let mut looks = Looks::contender();
         loop {
             if me.wait.park.load(Ordering::Relaxed) != CONTEND {
                 return;
@@ -328,10 +387,10 @@ impl Section {
                 me.wait.park.store(GRANTED, Ordering::Relaxed);
                 return;
             }
-            if patience.has_lost_often() {
+            if looks.is_time_to_ask() {
                 self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
             }
-            if !patience.pause() {
+            if !looks.pause() {
                 break;
             }
         }
@@ -341,7 +400,7 @@ impl Section {
         }
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
-        self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+        self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if let Look::Entered = self.look(handle, me) {
             self.unlink(&me);
@@ -356,15 +415,30 @@ impl Section {
         if attention & HANDOFF != 0 && self.hand_off(handle) {
             return;
         }
-        if attention == ARMED && self.cool_down() {
+        if attention == ARMED && self.count_leave() >= COOLDOWN {
             self.disarm();
         }
+        let late = attention & (CONTENDER | ARRIVED) == CONTENDER && self.contender_is_late();
         // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
         self.word().swap(handle, Ordering::SeqCst);
         if attention & UNPROVEN != 0 {
             self.attention().fetch_and(!UNPROVEN, Ordering::Relaxed);
         }
         self.wake_after_leave();
+        if late {
+            sys::yield_now();
+        }
+    }
+
+    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the queue
+    /// of a processor. Looks at the clock now and then only. By the owner.
+    fn contender_is_late(&self) -> bool {
+        const LEAVES_PER_LOOK: u32 = 16;
+        let leaves = self.count_leave();
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        leaves.is_multiple_of(LEAVES_PER_LOOK)
+            && first != 0
+            && pace::is_late(REGISTRY.tasks.at(first).wait.woken.load(Ordering::Relaxed))
     }
 
     /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
@@ -385,6 +459,7 @@ impl Section {
         }
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        task.wait.woken.store(sys::now(), Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
         sys::futex_wake(&task.wait.park, 1);
@@ -433,31 +508,32 @@ impl Section {
 
     fn link(&self, task: &Task) {
         let index = task.index();
-        let last = self.last_waiter().load(Ordering::Relaxed);
-        task.wait.previous.store(last, Ordering::Relaxed);
-        task.wait.next.store(0, Ordering::Relaxed);
-        match last {
-            0 => self.first_waiter().store(index, Ordering::Relaxed),
-            last => REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed),
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        if first == 0 {
+            task.wait.join(index, index);
+            self.first_waiter().store(index, Ordering::Relaxed);
+            return;
         }
-        self.last_waiter().store(index, Ordering::Relaxed);
+        let first_wait = &REGISTRY.tasks.at(first).wait;
+        let last = first_wait.previous.load(Ordering::Relaxed);
+        task.wait.join(last, first);
+        REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed);
+        first_wait.previous.store(index, Ordering::Relaxed);
     }
 
     /// Takes `task` out of the queue; under the queue lock.
     fn unlink(&self, task: &Task) {
+        let index = task.index();
         let previous = task.wait.previous.load(Ordering::Relaxed);
         let next = task.wait.next.load(Ordering::Relaxed);
-        match previous {
-            0 => self.first_waiter().store(next, Ordering::Relaxed),
-            previous => REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed),
-        }
-        match next {
-            0 => self.last_waiter().store(previous, Ordering::Relaxed),
-            next => REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed),
+        REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
+        REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
+        if self.first_waiter().load(Ordering::Relaxed) == index {
+            self.first_waiter().store(if next == index { 0 } else { next }, Ordering::Relaxed);
         }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
-            self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+            self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
         self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
     }
@@ -480,11 +556,14 @@ pub(crate) fn interrupt(task: TaskRef) {
     });
 }
 
-/// Ends the wait that the search for a deadlock noted. False if it has ended since.
-pub(crate) fn end_noted_wait(task: &Task, reason: Error) -> bool {
+/// Ends the task's wait if it is the one that was noted, after a call of `before`. False if that has ended since.
+pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> bool {
     let ended = Cell::new(false);
     end_wait_if(task, reason, |task| {
         ended.set(task.wait.is_as_noted());
+        if ended.get() {
+            before();
+        }
         ended.get()
     });
     ended.get()
@@ -518,47 +597,6 @@ impl Section {
         if self.is_free(handle) {
             self.wake_first();
         }
-    }
-}
-
-/// Waiting by looking: pauses that double up to a limit, within a budget of time.
-struct Backoff {
-    pauses: u32,
-    most: u32,
-    ends: Instant,
-    asks: Instant,
-}
-
-const FIRST_PAUSES: u32 = 4;
-const MOST_PAUSES: u32 = 64;
-/// How long a newcomer looks before it queues.
-const NEWCOMER_TIME: u64 = 20_000;
-/// How long the first of the queue looks before it sleeps again, and when it asks for hand-off.
-const CONTENDER_TIME: u64 = 50_000;
-const CONTENDER_ASKS: u64 = 20_000;
-
-impl Backoff {
-    fn newcomer() -> Self {
-        Backoff { pauses: FIRST_PAUSES, most: MOST_PAUSES, ends: sys::now() + NEWCOMER_TIME, asks: u64::MAX }
-    }
-
-    fn contender() -> Self {
-        let now = sys::now();
-        let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { 0 };
-        Backoff { pauses: FIRST_PAUSES, most: FIRST_PAUSES, ends: now + time, asks: now + CONTENDER_ASKS }
-    }
-
-    /// Pauses; false when the time is used up.
-    fn pause(&mut self) -> bool {
-        for _ in 0..self.pauses {
-            sys::pause();
-        }
-        self.pauses = (self.pauses * 2).min(self.most);
-        sys::now() < self.ends
-    }
-
-    fn has_lost_often(&self) -> bool {
-        sys::now() >= self.asks
     }
 }
 
@@ -603,6 +641,5 @@ impl Stall {
 pub(crate) fn forget_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
     section.first_waiter().store(0, Ordering::Relaxed);
-    section.last_waiter().store(0, Ordering::Relaxed);
     section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
 }
