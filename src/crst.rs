@@ -404,7 +404,8 @@ impl Section {
         // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
         let canonical =
             generation != 0 && handle::section_handle(handle::section_index(handle), generation) == handle;
-        let mut owner = self.word.load(Ordering::Relaxed) ^ handle;
+        // Acquire pairs with the Release of who revoked a bias: an owner that finds itself here sees its entries.
+        let mut owner = self.word.load(Ordering::Acquire) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
         if same_generation && bias::is_biased(owner) {
             // Lent: owned only while it is entered.
