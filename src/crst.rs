@@ -3,7 +3,6 @@
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `waiting`.
 
 use core::mem::offset_of;
-use core::sync::atomic::compiler_fence;
 
 use crate::arena::Slot;
 use crate::bias;
@@ -256,7 +255,7 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
     task.count_leave();
     // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
     section.word.store(handle, Ordering::Release);
-    compiler_fence(Ordering::SeqCst);
+    sys::light_barrier();
     if section.attention.load(Ordering::Relaxed) == 0 { Fast::Done } else { Fast::Almost }
 }
 

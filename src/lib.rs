@@ -38,6 +38,8 @@ mod hooks;
 mod layers;
 mod layout;
 mod memory;
+#[cfg(all(loom, test))]
+mod models;
 mod name;
 mod pace;
 mod registry;

@@ -53,7 +53,7 @@ const FENCED: u32 = 1 << 2;
 /// FENCED came late, and no leave has gone the fenced way since.
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
-const HANDOFF: u32 = 1 << 4;
+pub(crate) const HANDOFF: u32 = 1 << 4;
 /// The contender runs.
 const ARRIVED: u32 = 1 << 5;
 /// What goes with a contender.
