@@ -183,6 +183,11 @@ impl<T: Slot> Arena<T> {
         (1..self.used.load(Ordering::Acquire)).filter_map(|index| self.address(index))
     }
 
+    /// Slots ever handed out are below this number.
+    pub(crate) fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
     /// Slots in use now.
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)

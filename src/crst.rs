@@ -159,7 +159,7 @@ pub(crate) enum Fast {
 #[inline(always)]
 pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
     let Some((me, task)) = task::current_with_id() else { return Fast::No };
-    if option > WAIT_OPTIONS || handle & (BIASED | REVOKING) != 0 || !REGISTRY.runtime.is_plain() {
+    if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
     let section = slot_of(handle);
@@ -220,7 +220,7 @@ pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: 
 #[inline(always)]
 pub(crate) fn leave_fast(handle: u64) -> Fast {
     let Some((me, task)) = task::current_with_id() else { return Fast::No };
-    if handle & (BIASED | REVOKING) != 0 || !REGISTRY.runtime.is_plain() {
+    if !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
     let section = slot_of(handle);
@@ -266,8 +266,9 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = find(handle)?;
     let me = sys::current_id();
-    // While another task revokes the bias of this one's section, the word is neither: revoke waits for it.
-    if me != 0 && matches!(section.word.load(Ordering::Relaxed) ^ handle ^ me, BIASED | REVOKING) {
+    let owner = section.word.load(Ordering::Relaxed) ^ handle;
+    if me != 0 && bias::is_biased(owner) && owner & !(BIASED | REVOKING) == me {
+        // Lent to the caller, or being taken from it at this moment: the queue lock waits for that.
         preserving_errno(|| section.revoke(handle));
     }
     if me == 0 || section.word.load(Ordering::Acquire) != handle ^ me {

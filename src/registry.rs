@@ -136,9 +136,9 @@ impl Registry {
             return Ok(());
         }
         self.sections.reserve(handle::MAX_SECTIONS)?;
-        // No more task slots than section slots: the proof in handle.rs needs every task slot to lie in the part of
+        // A quarter of the section slots at most: the proof in handle.rs needs every task slot to lie in the part of
         // a handle that selects the section's slot.
-        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity()))?;
+        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity() / 4))?;
         self.names.reserve(handle::MAX_SECTIONS)?;
         self.targets.reserve();
         self.sections.commit_first()?;

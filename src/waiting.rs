@@ -39,6 +39,8 @@ use crate::{report, settings, wait_graph};
 pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
 /// The wait does not end with the runtime: the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
+/// The waiting thread is inside a callback of the program: it may not wait for another section as well.
+const WAITS_NO_MORE: u32 = 1 << 30;
 
 // attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
@@ -133,15 +135,55 @@ impl Wait {
         self.noted.store(self.sequence.load(Ordering::SeqCst), Ordering::Relaxed);
     }
 
-    /// Whether the task is still, without a break, in the wait that was noted.
+    /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this
+    /// call was of that wait.
     pub(crate) fn is_as_noted(&self) -> bool {
+        // Pairs with the Release fence in enqueue.
+        fence(Ordering::Acquire);
         self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
     }
 
-    /// When the present wait began.
-    pub(crate) fn since(&self) -> Instant {
-        self.since.load(Ordering::Relaxed)
+    /// What the task waits for, all of one wait; None if it waits for nothing.
+    pub(crate) fn copy(&self) -> Option<WaitCopy> {
+        loop {
+            let sequence = self.sequence.load(Ordering::SeqCst);
+            let section = self.section();
+            if section == 0 {
+                return None;
+            }
+            let copy = WaitCopy {
+                section,
+                since: self.since.load(Ordering::Relaxed),
+                site: self.site(),
+                limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
+                option: self.option() & !WAITS_NO_MORE,
+            };
+            // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
+            fence(Ordering::Acquire);
+            if self.sequence.load(Ordering::SeqCst) == sequence && self.section() == section {
+                return Some(copy);
+            }
+        }
     }
+
+    /// Runs `callback` on the waiting task's own thread, during which it may not wait for another section.
+    pub(crate) fn without_another(&self, callback: impl FnOnce()) {
+        self.option.store(self.option() | WAITS_NO_MORE, Ordering::Relaxed);
+        callback();
+        self.option.store(self.option() & !WAITS_NO_MORE, Ordering::Relaxed);
+    }
+}
+
+/// A wait as it was at one moment.
+#[derive(Clone, Copy)]
+pub struct WaitCopy {
+    pub(crate) section: u64,
+    pub(crate) since: Instant,
+    /// Where it was called for, 0 if unknown.
+    pub(crate) site: u64,
+    /// Whether it has a time limit.
+    pub(crate) limited: bool,
+    pub(crate) option: u32,
 }
 
 /// How long a newcomer looks at an owned section before it queues.
@@ -183,6 +225,9 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
+        if me.wait.option() & WAITS_NO_MORE != 0 {
+            return Err(Error::InvalidOperation);
+        }
         if self.spin(handle, me) {
             return Ok(());
         }
@@ -233,6 +278,8 @@ impl Section {
         let Request { option, deadline, .. } = request;
         let _queue = self.queue_lock().lock();
         self.arm();
+        // Pairs with the Acquire fences in Wait: who reads something of this wait finds the one before over.
+        fence(Ordering::Release);
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
         me.wait.since.store(sys::now(), Ordering::Relaxed);
@@ -509,11 +556,14 @@ pub(crate) fn interrupt(task: TaskRef) {
     });
 }
 
-/// Ends the wait that the search for a deadlock noted. False if it has ended since.
-pub(crate) fn end_noted_wait(task: &Task, reason: Error) -> bool {
+/// Ends the task's wait if it is the one that was noted, after a call of `before`. False if that has ended since.
+pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> bool {
     let ended = Cell::new(false);
     end_wait_if(task, reason, |task| {
         ended.set(task.wait.is_as_noted());
+        if ended.get() {
+            before();
+        }
         ended.get()
     });
     ended.get()

@@ -107,7 +107,8 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
 /// - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
-/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times.
+/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait inside a deadlock
+///   callback.
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.

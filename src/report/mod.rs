@@ -54,12 +54,13 @@ pub fn render<M: Memory, S: Surroundings>(
     format: Format,
     out: &mut dyn Write,
 ) -> core::result::Result<bool, fmt::Error> {
+    let deadlocked = picture.deadlocked();
     match format {
-        Format::Text => text::write(picture, surroundings, out)?,
-        Format::Json => json::write(picture, surroundings, out)?,
-        Format::Dot => dot::write(picture, surroundings, out)?,
+        Format::Text => text::write(picture, &deadlocked, surroundings, out)?,
+        Format::Json => json::write(picture, &deadlocked, surroundings, out)?,
+        Format::Dot => dot::write(picture, &deadlocked, surroundings, out)?,
     }
-    Ok(picture.standing_deadlocks().next().is_some())
+    Ok(picture.standing(&deadlocked).next().is_some())
 }
 
 /// Writes a report on this process to a descriptor.

@@ -10,7 +10,8 @@ use crate::registry::{NameSlot, REGISTRY, Registry};
 use crate::targets::TEXT_BYTES;
 use crate::task::{ANOMALIES, Task};
 use crate::text::Text;
-use crate::wait_graph::{Deadlock, REMEMBERED};
+use crate::wait_graph::{DeadlockCopy, REMEMBERED};
+use crate::waiting::WaitCopy;
 
 /// Layers shown of one task, the newest; older ones are counted.
 pub const LAYERS_SHOWN: usize = 64;
@@ -34,23 +35,11 @@ pub struct TaskPicture {
     /// The name that was set; empty if none was.
     pub(crate) name: NameCopy,
     pub(crate) owned: u32,
-    pub(crate) wait: Option<WaitPicture>,
+    pub(crate) wait: Option<WaitCopy>,
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
     newest: [Layer; LAYERS_SHOWN],
-}
-
-/// What a task waits for.
-#[derive(Clone, Copy)]
-pub struct WaitPicture {
-    pub(crate) section: u64,
-    pub(crate) since: u64,
-    /// Where it was called for, 0 if unknown.
-    pub(crate) site: u64,
-    /// Whether the wait has a time limit.
-    pub(crate) limited: bool,
-    pub(crate) option: u32,
 }
 
 /// A section.
@@ -114,8 +103,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.deadlocks.found()
     }
 
+    /// Of how many a wait was broken.
+    pub(crate) fn deadlocks_broken(&self) -> u64 {
+        self.registry.deadlocks.broken()
+    }
+
     /// The deadlocks that are remembered, oldest first.
-    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = &'a Deadlock> {
+    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = DeadlockCopy> {
         let deadlocks = &self.registry.deadlocks;
         let found = deadlocks.found();
         (found.saturating_sub(REMEMBERED as u64)..found).filter_map(|number| deadlocks.remembered(number))
@@ -159,20 +153,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         };
         let caught = core::iter::repeat_with(newest_layers).take(ATTEMPTS).flatten().next();
         let (depth, mode) = caught.unwrap_or((0, task.layers.depth_and_mode(runtime).1));
-        let section = task.wait.section();
         let picture = TaskPicture {
             id,
             thread_id: task.thread_id(),
             mode,
             name: task.name(),
             owned: task.owned(),
-            wait: (section != 0).then(|| WaitPicture {
-                section,
-                since: task.wait.since(),
-                site: task.wait.site(),
-                limited: task.wait.unbounded_section().is_none(),
-                option: task.wait.option(),
-            }),
+            wait: task.wait.copy(),
             anomalies: task.anomalies(),
             depth,
             newest,
@@ -271,12 +258,125 @@ impl<'a, M: Memory> Picture<'a, M> {
         core::iter::successors(Some(start), move |&id| picture.blocked_by(id)).take(length as usize)
     }
 
-    /// Each cycle that stands at this moment, by the lowest id in it.
-    pub(crate) fn standing_deadlocks(&self) -> impl Iterator<Item = u64> {
+    /// The ids of the tasks that wait.
+    fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        self.tasks().filter(|task| task.wait.is_some()).map(|task| task.id).filter(move |&id| {
+        self.registry.tasks.addresses().filter_map(move |address| {
+            let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { picture.memory.look(address, look) }.flatten()
+        })
+    }
+
+    /// Which tasks are in a cycle of waits at this moment.
+    pub(crate) fn deadlocked(&self) -> Deadlocked {
+        if self.registry.tasks.used() as usize > MARKS {
+            return Deadlocked(None);
+        }
+        let (mut passed, mut deadlocked) = (Marks::new(), Marks::new());
+        for start in self.waiting() {
+            let mut path = Marks::new();
+            let mut next = Some(start);
+            while let Some(id) = next.filter(|&id| !passed.has(id)) {
+                if path.has(id) {
+                    self.cycle(id).for_each(|member| deadlocked.set(member));
+                    break;
+                }
+                path.set(id);
+                next = self.blocked_by(id);
+            }
+            passed.add(&path);
+        }
+        Deadlocked(Some(deadlocked))
+    }
+
+    /// Whether the task with this id was in a cycle of waits then.
+    pub(crate) fn is_in(&self, deadlocked: &Deadlocked, id: u64) -> bool {
+        match &deadlocked.0 {
+            Some(marks) => marks.has(id),
+            None => self.cycle_length(id).is_some(),
+        }
+    }
+
+    /// Each of these cycles that still stands, by the lowest id in it.
+    pub(crate) fn standing(&self, deadlocked: &Deadlocked) -> impl Iterator<Item = u64> {
+        let picture = Picture { ..*self };
+        self.waiting().filter(move |&id| {
+            if !picture.is_in(deadlocked, id) {
+                return false;
+            }
             let mut members = picture.cycle(id).peekable();
             members.peek().is_some() && members.all(|member| member >= id)
         })
+    }
+
+    /// The thread of the task with this id, if it lives.
+    pub(crate) fn thread_id(&self, id: u64) -> Option<u32> {
+        self.look_at_task(id, |task| task.thread_id()).flatten()
+    }
+
+    /// The owner of each owned section, with the section's number, in the order of the numbers.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
+        let picture = Picture { ..*self };
+        let slots = (1..).zip(self.registry.sections.addresses());
+        slots.filter_map(move |(index, address)| {
+            let look = |section: &Section| section.owner(section.handle(index));
+            // SAFETY: the arena of sections says that a Section stands there.
+            let owner = unsafe { picture.memory.look(address, look) }.flatten()?;
+            (owner != 0 && owner != ABANDONED).then_some((owner, index))
+        })
+    }
+
+    /// The section that has this number now.
+    pub(crate) fn section_at(&self, index: u32) -> Option<SectionPicture> {
+        let address = self.registry.sections.address(index)?;
+        // SAFETY: the arena of sections says that a Section stands there.
+        unsafe {
+            self.memory
+                .look(address, |section: &Section| self.draw_section(section, index, section.handle(index)))
+        }
+        .flatten()
+    }
+}
+
+/// Which tasks are in a cycle of waits; None if there are too many tasks to say, so that each must be asked.
+pub(crate) struct Deadlocked(Option<Marks>);
+
+impl Deadlocked {
+    pub(crate) fn none() -> Self {
+        Deadlocked(Some(Marks::new()))
+    }
+}
+
+/// Task slots with marks: with more of them, what is quick by marks is done slowly.
+const MARKS: usize = 4096;
+
+/// A set of tasks, by their slots.
+struct Marks([u64; MARKS / 64]);
+
+impl Marks {
+    fn new() -> Self {
+        Marks([0; MARKS / 64])
+    }
+
+    fn place(id: u64) -> (usize, u64) {
+        let slot = handle::owner_slot(id) as usize;
+        (slot / 64, 1 << (slot % 64))
+    }
+
+    fn has(&self, id: u64) -> bool {
+        let (word, bit) = Self::place(id);
+        self.0.get(word).is_some_and(|marks| marks & bit != 0)
+    }
+
+    fn set(&mut self, id: u64) {
+        let (word, bit) = Self::place(id);
+        if let Some(marks) = self.0.get_mut(word) {
+            *marks |= bit;
+        }
+    }
+
+    fn add(&mut self, others: &Marks) {
+        self.0.iter_mut().zip(others.0).for_each(|(marks, more)| *marks |= more);
     }
 }
