@@ -4,6 +4,7 @@
 //! has let it go. Whoever reads a slot late finds the same kind of object, perhaps a newer one.
 
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 use crate::error::{Error, Result};
 use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -39,6 +40,13 @@ pub(crate) struct Arena<T> {
     lock: Mutex,
     slots: PhantomData<T>,
 }
+
+/// For `layout`. The same for every kind of slot.
+pub(crate) const LAYOUT: [(&str, usize); 3] = [
+    ("arena.base", offset_of!(Arena<()>, base)),
+    ("arena.capacity", offset_of!(Arena<()>, capacity)),
+    ("arena.used", offset_of!(Arena<()>, used)),
+];
 
 // SAFETY: an arena hands out shared references to slots of atomics only (see Slot).
 unsafe impl<T: Slot> Sync for Arena<T> {}
@@ -174,13 +182,29 @@ impl<T: Slot> Arena<T> {
     /// The address of slot `index`, if it was ever handed out. In the memory that this arena stands in.
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         let base = self.base.load(Ordering::Acquire);
-        (index != 0 && index < self.used.load(Ordering::Acquire))
-            .then(|| base + index as usize * size_of::<T>())
+        // In a copy of another process's arena any number may stand.
+        (index != 0 && index < self.end()).then(|| base.wrapping_add(index as usize * size_of::<T>()))
     }
 
     /// The addresses of all slots ever handed out, from slot 1 on.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
-        (1..self.used.load(Ordering::Acquire)).filter_map(|index| self.address(index))
+        (1..self.end()).filter_map(|index| self.address(index))
+    }
+
+    /// The last slot ever handed out: its number and its address.
+    pub(crate) fn last(&self) -> Option<(u32, usize)> {
+        let index = self.end().checked_sub(1)?;
+        self.address(index).map(|address| (index, address))
+    }
+
+    /// The number above those of all slots ever handed out.
+    fn end(&self) -> u32 {
+        self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))
+    }
+
+    /// Slots ever handed out are below this number.
+    pub(crate) fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
     }
 
     /// Slots ever handed out are below this number.

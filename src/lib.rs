@@ -13,7 +13,7 @@
 //!         │
 //!         report · targets · settings             what a reader is shown
 //!         │
-//!         registry · arena · handle · name        where everything stands, and what a handle proves
+//!         registry · layout · arena · handle · name   where everything stands, and what a handle proves
 //!         │
 //!  sys/   linux · current · mutex · symbols       futex, clock, thread identity, barriers, pages
 //! ```
@@ -36,6 +36,7 @@ mod handle;
 mod holds;
 mod hooks;
 mod layers;
+mod layout;
 mod memory;
 mod name;
 mod pace;
@@ -56,7 +57,7 @@ mod waiting;
 pub mod inspect {
     pub use crate::memory::Memory;
     pub use crate::name::NameCopy;
-    pub use crate::registry::Registry;
+    pub use crate::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::report::picture::Picture;
     pub use crate::report::{Format, Surroundings, render};
 }

@@ -1,12 +1,13 @@
 //! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default.
 
+use core::mem::offset_of;
 use core::ops::Deref;
 
 use crate::arena::Slot;
 use crate::error::{Error, Result};
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::layers::Layers;
-use crate::memory::Here;
+use crate::memory::{Here, Memory};
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -62,6 +63,16 @@ pub(crate) struct Task {
 const MOST_BIASES: usize = 8;
 
 const _: () = assert!(size_of::<Task>() == 640);
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 6] = [
+    ("task.bytes", size_of::<Task>()),
+    ("task.layers", offset_of!(Task, layers)),
+    ("task.wait", offset_of!(Task, wait)),
+    ("task.id", offset_of!(Task, id)),
+    ("task.thread_id", offset_of!(Task, thread_id)),
+    ("task.name", offset_of!(Task, name)),
+];
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Task {
@@ -156,7 +167,9 @@ pub(crate) fn info(handle: u64) -> Result<Info> {
 pub(crate) fn layers(handle: u64, most: usize, mut take: impl FnMut(usize, Layer)) -> Result<usize> {
     let task = of_handle(handle)?;
     loop {
-        let taken = task.layers.snapshot(&Here, REGISTRY.runtime.word(), 0, most, &mut take);
+        let runtime = REGISTRY.runtime.word();
+        let position = || Some(task.layers.position(runtime));
+        let taken = task.layers.snapshot(&Here, runtime, position, 0, most, &mut take);
         task.still(handle)?;
         if let Some((depth, _)) = taken {
             return Ok(depth);
@@ -317,7 +330,12 @@ impl Task {
 
     /// The name that was set, or none.
     pub(crate) fn name(&self) -> NameCopy {
-        self.name.get()
+        self.name_in::<Here>()
+    }
+
+    /// As name, of a task that `M` shows.
+    pub(crate) fn name_in<M: Memory>(&self) -> NameCopy {
+        self.name.get_in::<M>()
     }
 
     pub(crate) fn count_anomaly(&self, kind: Anomaly) {

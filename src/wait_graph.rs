@@ -167,7 +167,7 @@ impl Deadlocks {
     /// Deadlock number `number`, counted from 0, if it is still remembered.
     pub(crate) fn remembered(&self, number: u64) -> Option<DeadlockCopy> {
         let found = self.found();
-        let recent = number < found && number + REMEMBERED as u64 >= found;
+        let recent = number < found && found - number <= REMEMBERED as u64;
         if recent { self.place_of(number).copy(number) } else { None }
     }
 

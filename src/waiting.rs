@@ -130,9 +130,14 @@ impl Wait {
         self.site.load(Ordering::Relaxed)
     }
 
+    /// Which of the task's waits this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.sequence.load(Ordering::SeqCst)
+    }
+
     /// Notes which wait this is.
     pub(crate) fn note_sequence(&self) {
-        self.noted.store(self.sequence.load(Ordering::SeqCst), Ordering::Relaxed);
+        self.noted.store(self.number(), Ordering::Relaxed);
     }
 
     /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this

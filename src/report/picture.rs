@@ -93,6 +93,21 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry
     }
 
+    /// Whether the memory has all tasks, sections and names: the last one of each that was ever in use can be read.
+    pub fn is_complete(&self) -> bool {
+        let Registry { tasks, sections, names, .. } = self.registry;
+        tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { self.memory.look(address, |_: &Task| ()) }.is_some()
+        }) && sections.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of sections says that a Section stands there.
+            unsafe { self.memory.look(address, |_: &Section| ()) }.is_some()
+        }) && names.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of names says that a NameSlot stands there.
+            unsafe { self.memory.look(address, |_: &NameSlot| ()) }.is_some()
+        })
+    }
+
     /// The name that was told of a layer's target.
     pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
         self.registry.targets.name(self.memory, layer.origin, layer.target)
@@ -115,31 +130,45 @@ impl<'a, M: Memory> Picture<'a, M> {
         (found.saturating_sub(REMEMBERED as u64)..found).filter_map(|number| deadlocks.remembered(number))
     }
 
-    /// Every live task.
+    /// Every live task. Ends at the first slot that cannot be read: after it there is nothing.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskPicture> {
         let picture = Picture { ..*self };
-        self.registry.tasks.addresses().filter_map(move |address| picture.task_at(address))
+        self.registry.tasks.addresses().map_while(move |address| picture.task_at(address)).flatten()
     }
 
     /// The live task with this id.
     pub(crate) fn task(&self, id: u64) -> Option<TaskPicture> {
         let address = self.registry.tasks.address(handle::owner_slot(id))?;
-        self.task_at(address).filter(|task| task.id == id)
+        self.task_at(address)?.filter(|task| task.id == id)
     }
 
-    fn task_at(&self, address: usize) -> Option<TaskPicture> {
-        // SAFETY: the arena of tasks says that a Task stands there.
-        unsafe { self.memory.look(address, |task: &Task| self.draw_task(task)) }.flatten()
+    /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
+    fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
+        let mut latest = None;
+        for _ in 0..ATTEMPTS {
+            // SAFETY: the arena of tasks says that a Task stands there.
+            let drawn = unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task)) }?;
+            let Some((picture, all_layers_caught)) = drawn else { return Some(None) };
+            latest = Some(picture);
+            if all_layers_caught {
+                break;
+            }
+        }
+        Some(latest)
     }
 
-    fn draw_task(&self, task: &Task) -> Option<TaskPicture> {
+    /// The task in its slot at `address`, and whether its layers are those of one moment; without that it has none.
+    fn draw_task(&self, address: usize, task: &Task) -> Option<(TaskPicture, bool)> {
         let id = task.id();
         if id == 0 {
             return None;
         }
         let runtime = self.registry.runtime.word();
+        // SAFETY: as in task_at.
+        let position_now =
+            || unsafe { self.memory.look(address, |task: &Task| task.layers.position(runtime)) };
         let mut newest = [Layer { kind: LayerKind::Leave, origin: Origin::Address, target: 0 }; LAYERS_SHOWN];
-        let newest_layers = || {
+        let mut newest_layers = || {
             let (guess, _) = task.layers.depth_and_mode(runtime);
             let skip = guess.saturating_sub(LAYERS_SHOWN);
             let take = |index: usize, layer| {
@@ -147,17 +176,18 @@ impl<'a, M: Memory> Picture<'a, M> {
                     *place = layer;
                 }
             };
-            let (depth, mode) = task.layers.snapshot(self.memory, runtime, skip, LAYERS_SHOWN, take)?;
+            let (depth, mode) =
+                task.layers.snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
             // The depth may have changed since the layers to take were chosen.
             (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
         };
-        let caught = core::iter::repeat_with(newest_layers).take(ATTEMPTS).flatten().next();
+        let caught = newest_layers();
         let (depth, mode) = caught.unwrap_or((0, task.layers.depth_and_mode(runtime).1));
         let picture = TaskPicture {
             id,
             thread_id: task.thread_id(),
             mode,
-            name: task.name(),
+            name: task.name_in::<M>(),
             owned: task.owned(),
             wait: task.wait.copy(),
             anomalies: task.anomalies(),
@@ -165,22 +195,22 @@ impl<'a, M: Memory> Picture<'a, M> {
             newest,
         };
         // What was read of two tasks that had the slot in turn is a picture of neither.
-        (task.id() == id).then_some(picture)
+        (task.id() == id).then_some((picture, caught.is_some()))
     }
 
-    /// Every section there is.
+    /// Every section there is. Ends at the first slot that cannot be read.
     pub(crate) fn sections(&self) -> impl Iterator<Item = SectionPicture> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
-        slots.filter_map(move |(index, address)| {
+        let drawn = slots.map_while(move |(index, address)| {
             // SAFETY: the arena of sections says that a Section stands there.
-            let drawn = unsafe {
+            unsafe {
                 picture.memory.look(address, |section: &Section| {
                     picture.draw_section(section, index, section.handle(index))
                 })
-            };
-            drawn.flatten()
-        })
+            }
+        });
+        drawn.flatten()
     }
 
     /// The section with this handle.
@@ -213,7 +243,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
         let address = self.registry.names.address(slot)?;
         // SAFETY: the arena of names says that a NameSlot stands there.
-        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get()) }?;
+        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get_in::<M>()) }?;
         Some(name).filter(|name| !name.is_empty())
     }
 
@@ -242,10 +272,18 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// elsewhere.
     pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
         let mut id = start;
+        // A loop elsewhere comes back to a task that it has passed: one is remembered, at doubling distances.
+        let (mut passed, mut next_to_remember) = (start, 1);
         for length in 1..=self.registry.tasks.live() {
             id = self.blocked_by(id)?;
             if id == start {
                 return Some(length);
+            }
+            if id == passed {
+                return None;
+            }
+            if length == next_to_remember {
+                (passed, next_to_remember) = (id, length.saturating_mul(2));
             }
         }
         None
@@ -306,7 +344,18 @@ impl<'a, M: Memory> Picture<'a, M> {
                 return false;
             }
             let mut members = picture.cycle(id).peekable();
-            members.peek().is_some() && members.all(|member| member >= id)
+            members.peek().is_some()
+                && members.all(|member| member >= id)
+                && picture.waits_of_cycle(id) == picture.waits_of_cycle(id)
+        })
+    }
+
+    /// A number made from each wait of the cycle. The same in two rounds: every task was in its wait all the time in
+    /// between, so the edges, which were looked at one after the other, stood together (see `wait_graph`).
+    fn waits_of_cycle(&self, start: u64) -> u64 {
+        self.cycle(start).fold(0, |sum: u64, id| {
+            let wait = self.look_at_task(id, |task| task.wait.number()).flatten().unwrap_or(0);
+            (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
         })
     }
 

@@ -90,7 +90,8 @@ impl Totals {
             totals.managed += u32::from(task.mode == Mode::Managed);
             totals.unmanaged += u32::from(task.mode == Mode::Unmanaged);
             totals.waiting += u32::from(task.wait.is_some());
-            totals.anomalies += task.anomalies.iter().sum::<u32>();
+            totals.anomalies =
+                task.anomalies.iter().fold(totals.anomalies, |sum, &count| sum.saturating_add(count));
         }
         for section in picture.sections() {
             totals.sections += 1;

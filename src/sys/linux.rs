@@ -136,7 +136,20 @@ pub(crate) fn heavy_barrier() -> bool {
 
 /// Reserves `bytes` of address space that reads as zeros and cannot be written until committed. Never unmapped.
 pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
-    map(bytes, libc::PROT_READ)
+    let start = map(bytes, libc::PROT_READ)?;
+    // SAFETY: the range is the new mapping.
+    unsafe { advise_on_cores(start, bytes, libc::MADV_DONTDUMP) };
+    Some(start)
+}
+
+/// Says whether cores hold these pages: gigabytes of reserved ones would make them hard to keep. Where the system does not
+/// know this, they do.
+///
+/// # Safety
+/// The range lies inside one mapping of the library.
+unsafe fn advise_on_cores(start: *mut u8, bytes: usize, advice: c_int) {
+    // SAFETY: the caller names a range of its own mapping; the advice changes no memory.
+    preserving_errno(|| unsafe { libc::madvise(start.cast(), bytes, advice) });
 }
 
 /// Makes reserved pages writable. False if the system has no memory to promise.
@@ -145,7 +158,10 @@ pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
 /// The range lies inside one earlier reservation.
 pub(crate) unsafe fn commit_pages(start: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller names a range of its own mapping.
-    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+    unsafe {
+        advise_on_cores(start, bytes, libc::MADV_DODUMP);
+        libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0
+    }
 }
 
 /// Allocates zeroed, writable pages that are never unmapped.
