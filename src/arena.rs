@@ -207,11 +207,6 @@ impl<T: Slot> Arena<T> {
         self.used.load(Ordering::Acquire)
     }
 
-    /// Slots ever handed out are below this number.
-    pub(crate) fn used(&self) -> u32 {
-        self.used.load(Ordering::Acquire)
-    }
-
     /// Slots in use now.
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
