@@ -24,6 +24,7 @@
 //! for hand-off after a while; the owner then passes the section on, only to a contender that is awake.
 
 use core::cell::Cell;
+use core::mem::offset_of;
 
 use crate::crst::Section;
 use crate::error::{Error, Result};
@@ -98,6 +99,14 @@ pub(crate) struct Wait {
 }
 
 const NO_DEADLINE: u64 = u64::MAX;
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("wait.section", offset_of!(Wait, section)),
+    ("wait.since", offset_of!(Wait, since)),
+    ("wait.deadline", offset_of!(Wait, deadline)),
+    ("wait.site", offset_of!(Wait, site)),
+];
 
 impl Wait {
     pub(crate) fn prepare(&self) {

@@ -14,11 +14,13 @@ ENTRY_NAME_BYTES = 24
 ENTRY_BYTES = 32
 
 # The meaning of what stands in the fields, in layout version 1. Where the fields stand is told by the library itself.
-SECTION_SLOT = (6, (1 << 24) - 1)
-TASK_SLOT = (6, (1 << 18) - 1)
+SECTION_SHIFT = 6
+SECTION_TAG = 1
 SECTION_GENERATION_SHIFT = 40
-ABANDONED = 1 << 6
-DESTROYED = 2 << 6
+LOW_BITS = 63
+LENT = 3 << 6
+ABANDONED = 1 << 8
+DESTROYED = 2 << 8
 TASK_TAG = 2
 NO_DEADLINE = (1 << 64) - 1
 RUNTIME_STATES = ("not loaded", "running", "stopped", "failed")
@@ -67,12 +69,17 @@ class Section:
     def __init__(self, registry, index, data):
         offsets = registry.offsets
         word = number(data, offsets["section.word"], 8)
-        self.handle = word >> SECTION_GENERATION_SHIFT << SECTION_GENERATION_SHIFT | index << SECTION_SLOT[0] | 1
+        generation = word >> SECTION_GENERATION_SHIFT
+        self.handle = generation << SECTION_GENERATION_SHIFT | index << SECTION_SHIFT | SECTION_TAG
         self.owner = word ^ self.handle
-        self.exists = word >> SECTION_GENERATION_SHIFT != 0 and self.owner != DESTROYED
+        self.entries = number(data, offsets["section.entries"], 4)
+        if self.owner & LENT:
+            # Lent to a task, which owns it only while it is entered.
+            self.entries = max(number(data, offsets["section.hold"], 4) - 1, 0)
+            self.owner = self.owner & ~LENT if self.entries else 0
+        self.exists = generation != 0 and self.owner != DESTROYED
         self.is_abandoned = self.owner == ABANDONED
         self.is_owned = self.owner not in (0, ABANDONED)
-        self.entries = number(data, offsets["section.entries"], 4)
         self.name_slot = number(data, offsets["section.name"], 4)
         self.name = registry.section_name(self.name_slot) if self.exists else ""
 
@@ -264,7 +271,8 @@ class Report:
         return self.tasks.get(section.owner, "a task that has ended")
 
     def write_task(self, task):
-        print("\n%s task=0x%x [%s]" % (task, task.id | TASK_TAG, MODES[task.mode if task.mode < 3 else 0]))
+        handle = (task.id & LOW_BITS) << SECTION_GENERATION_SHIFT | task.id & ~LOW_BITS | TASK_TAG
+        print("\n%s task=0x%x [%s]" % (task, handle, MODES[task.mode if task.mode < 3 else 0]))
         if task.section:
             self.write_wait(task)
         for section in self.sections.values():
