@@ -6,16 +6,19 @@
 //! ```text
 //!    C · C++ · a .NET process · any FFI
 //!         │        include/hostcrst.h (generated from ffi/)
-//!  ffi/   crst · task · runtime · report          pointers, handles, HRESULTs
+//!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
-//!  core   crst · waiting · task · layers · runtime · hooks      meaning: enter, leave, layers, available or not
+//!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
+//!         task · layers · hooks · runtime    who; in managed or native code; available or not
 //!         │
-//!         report · targets · settings             what a reader is shown
+//!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
+//!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
-//!         registry · layout · arena · handle · name   where everything stands, and what a handle proves
+//!         registry · layout · arena · handle     where everything stands, and what a handle proves
+//!         name · targets · text · settings · memory
 //!         │
-//!  sys/   linux · current · mutex · symbols       futex, clock, thread identity, barriers, pages
+//!  sys/   linux · current · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
 //! ```
 //!
 //! `error` is a leaf that every module may use.
