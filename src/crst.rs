@@ -250,14 +250,20 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
         return Fast::Done;
     }
     // A slot never used has 0 entries: see handle, "every 64-bit value".
-    if entries != 1 || section.attention.load(Ordering::Relaxed) != 0 {
+    let attention = section.attention.load(Ordering::Relaxed);
+    if entries != 1 || (attention != 0 && attention != waiting::ALWAYS_FENCED) {
         return Fast::No;
     }
     task.count_leave();
-    // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
-    section.word.store(handle, Ordering::Release);
-    compiler_fence(Ordering::SeqCst);
-    if section.attention.load(Ordering::Relaxed) == 0 { Fast::Done } else { Fast::Almost }
+    if attention == 0 {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
+        section.word.store(handle, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        // SeqCst with the waiter's announcement, as in leave_contended.
+        section.word.swap(handle, Ordering::SeqCst);
+    }
+    if section.attention.load(Ordering::SeqCst) == attention { Fast::Done } else { Fast::Almost }
 }
 
 /// The caller has just left while a waiter announced itself.

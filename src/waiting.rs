@@ -50,6 +50,8 @@ const ARMED: u32 = 1;
 const CONTENDER: u32 = 1 << 1;
 /// The heavy barrier is not to be had: ARMED for ever.
 const FENCED: u32 = 1 << 2;
+/// The attention of a section that was made after the heavy barrier was refused, and for which nobody waits.
+pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
@@ -228,7 +230,7 @@ enum Look {
 
 /// What a section starts with.
 pub(crate) fn initial_attention() -> u32 {
-    if REGISTRY.is_fenced() { ARMED | FENCED } else { 0 }
+    if REGISTRY.is_fenced() { ALWAYS_FENCED } else { 0 }
 }
 
 /// How many tasks wait, from a section's attention.

@@ -156,7 +156,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             return Ok(());
         }
         let surroundings = &mut *self.namer.surroundings;
-        self.out.string(key, |out| surroundings.write_address(out, address))
+        self.out.string(key, |out| surroundings.write_address(out, address).map(|_| ()))
     }
 
     fn task(&mut self, task: &TaskPicture) -> fmt::Result {

@@ -43,8 +43,9 @@ pub trait Surroundings {
     fn now(&self) -> Option<u64>;
     /// The name that the operating system has for a thread; empty if it is not known.
     fn thread_name(&mut self, thread_id: u32) -> NameCopy;
-    /// Writes what stands at a code address: a library, a function, an offset.
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result;
+    /// Writes what stands at a code address, a library, a function, an offset; false where that is not known, and the
+    /// address itself was written.
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
 }
 
 /// Writes a picture in one of the formats. Whether a deadlock stands in it.
@@ -178,15 +179,17 @@ impl Surroundings for ThisProcess {
         thread_name(thread_id)
     }
 
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
         let Some(symbol) = self.resolver.resolve(address) else {
-            return write!(out, "0x{address:x}");
+            write!(out, "0x{address:x}")?;
+            return Ok(false);
         };
         write!(out, "{}", Printable(symbol.library()))?;
         if let Some(name) = symbol.name() {
             write!(out, "!{}", Printable(name))?;
         }
-        write!(out, "+0x{:x}", symbol.offset())
+        write!(out, "+0x{:x}", symbol.offset())?;
+        Ok(true)
     }
 }
 
@@ -238,8 +241,8 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
             (Origin::Address, 0) if layer.kind == LayerKind::ReverseEnter => Ok(()),
             (Origin::Address, 0) => out.write_str("?"),
             (Origin::Address, address) => {
-                self.surroundings.write_address(out, address)?;
-                write!(out, " (0x{address:x})")
+                let is_known = self.surroundings.write_address(out, address)?;
+                if is_known { write!(out, " (0x{address:x})") } else { Ok(()) }
             }
             (Origin::ClrFunction, id) => write!(out, "function id 0x{id:x}"),
         }

@@ -234,7 +234,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             return Ok(());
         }
         self.out.write_str(" at ")?;
-        self.namer.surroundings.write_address(self.out, site)
+        self.namer.surroundings.write_address(self.out, site).map(|_| ())
     }
 
     /// What a section is called where there is little room: its name, without one its handle.

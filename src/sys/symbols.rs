@@ -75,7 +75,7 @@ impl Resolver {
         if !self.region.as_ref().is_some_and(|region| region.holds(address)) {
             self.region = Some(Region::holding(address, &open_maps()?)?);
         }
-        let region = self.region.as_ref()?;
+        let region = self.region.as_ref().filter(|region| !region.library.bytes().is_empty())?;
         let function = region.file.as_ref().and_then(|file| find_function(file, region.file_offset(address)));
         let (name, offset) = match function {
             Some((name, offset)) => (Some(name), offset),
@@ -220,13 +220,18 @@ struct Region {
 }
 
 impl Region {
-    /// Finds the mapping that holds `address`, unless it is anonymous memory without a label.
+    /// Finds the mapping that holds `address`, or the gap between two mappings, which has no library.
     #[inline(never)]
     fn holding(address: u64, maps: &impl ReadAt) -> Option<Region> {
         // A library is mapped piece by piece, at rising addresses and offsets of one file.
         let (mut file, mut offset, mut base) = (None, 0, 0);
-        find_line(maps, |line| {
+        let mut gap = Region::gap(0, u64::MAX);
+        let found = find_line(maps, |line| {
             let mapping = Mapping::parse(line)?;
+            if address < mapping.start {
+                return Some(Region::gap(gap.start, mapping.start));
+            }
+            gap.start = mapping.end;
             if mapping.inode != 0 {
                 let mapped = Some((mapping.device, mapping.inode));
                 if file != mapped || mapping.offset < offset {
@@ -234,18 +239,21 @@ impl Region {
                 }
                 offset = mapping.offset;
             }
-            (mapping.start..mapping.end).contains(&address).then(|| {
-                let library = mapping.library();
-                (!library.is_empty()).then(|| Region {
-                    start: mapping.start,
-                    end: mapping.end,
-                    offset: mapping.offset,
-                    base: if mapping.inode == 0 { mapping.start } else { base },
-                    library: Text::new(library),
-                    file: mapping.open(),
-                })
+            (address < mapping.end).then(|| Region {
+                start: mapping.start,
+                end: mapping.end,
+                offset: mapping.offset,
+                base: if mapping.inode == 0 { mapping.start } else { base },
+                library: Text::new(mapping.library()),
+                file: mapping.open(),
             })
-        })?
+        });
+        found.or(Some(gap))
+    }
+
+    /// Where nothing is mapped.
+    fn gap(start: u64, end: u64) -> Region {
+        Region { start, end, offset: 0, base: 0, library: Text::new(&[]), file: None }
     }
 
     fn holds(&self, address: u64) -> bool {
