@@ -398,9 +398,16 @@ impl Section {
                 return;
             }
             if self.is_free(handle) && self.try_take(handle, me) {
-                let _queue = self.queue_lock().lock();
-                self.unlink(&me);
-                me.wait.park.store(GRANTED, Ordering::Relaxed);
+                let queue = self.queue_lock().lock();
+                if is_queued(&me) {
+                    self.unlink(&me);
+                    me.wait.park.store(GRANTED, Ordering::Relaxed);
+                    return;
+                }
+                // Its wait was ended in between: gives back what it was not to have.
+                drop(queue);
+                self.word().swap(handle, Ordering::SeqCst);
+                self.wake_after_leave();
                 return;
             }
             if looks.is_time_to_ask() {
