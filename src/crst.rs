@@ -2,6 +2,7 @@
 //!
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `waiting`.
 
+use core::mem::offset_of;
 use core::sync::atomic::compiler_fence;
 
 use crate::arena::Slot;
@@ -51,6 +52,17 @@ pub(crate) struct Section {
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 7] = [
+    ("section.bytes", size_of::<Section>()),
+    ("section.word", offset_of!(Section, word)),
+    ("section.entries", offset_of!(Section, entries)),
+    ("section.attention", offset_of!(Section, attention)),
+    ("section.contended", offset_of!(Section, contended)),
+    ("section.name", offset_of!(Section, name)),
+    ("section.hold", offset_of!(Section, hold)),
+];
 
 /// flags: the spin count is the program's, not the library's.
 const SPIN_COUNT_SET: u16 = 1;

@@ -2,7 +2,7 @@
 //! registry, for tools that are not built from this crate, such as the gdb script. What the numbers in those fields
 //! mean is said by the layout version.
 
-use crate::{arena, layers, name, registry, task};
+use crate::{arena, crst, layers, name, registry, task, waiting};
 
 /// One number: the offset of a field in what it is part of. A name that ends in `.bytes` gives a size, one that ends in
 /// `.count` a number of elements.
@@ -20,8 +20,15 @@ pub(crate) const ENTRIES: usize = 48;
 
 pub(crate) const TABLE: [Entry; ENTRIES] = {
     let mut table = [Entry { name: [0; NAME_BYTES], value: 0 }; ENTRIES];
-    let parts: [&[(&str, usize)]; 7] =
-        [&registry::LAYOUT, &arena::LAYOUT, &task::LAYOUT, &WAIT, &layers::LAYOUT, &SECTION, &name::LAYOUT];
+    let parts: [&[(&str, usize)]; 7] = [
+        &registry::LAYOUT,
+        &arena::LAYOUT,
+        &task::LAYOUT,
+        &waiting::LAYOUT,
+        &layers::LAYOUT,
+        &crst::LAYOUT,
+        &name::LAYOUT,
+    ];
     let (mut part, mut end) = (0, 0);
     while part < parts.len() {
         let mut index = 0;
@@ -41,27 +48,11 @@ pub(crate) const TABLE: [Entry; ENTRIES] = {
     table
 };
 
-/// Of a `Section`.
-const SECTION: [(&str, usize); 7] = [
-    ("section.bytes", 64),
-    ("section.word", 0),
-    ("section.entries", 8),
-    ("section.attention", 12),
-    ("section.contended", 36),
-    ("section.name", 40),
-    ("section.hold", 44),
-];
-
-/// Of a `Wait`.
-const WAIT: [(&str, usize); 4] =
-    [("wait.section", 16), ("wait.since", 24), ("wait.deadline", 32), ("wait.site", 56)];
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crst::Section;
     use crate::handle;
-    use crate::waiting::Wait;
 
     fn offset(name: &str) -> usize {
         let named = |entry: &&Entry| entry.name.iter().copied().take(name.len()).eq(name.bytes());
@@ -69,7 +60,7 @@ mod tests {
     }
 
     #[repr(C, align(64))]
-    struct Raw([u8; 128]);
+    struct Raw([u8; 64]);
 
     impl Raw {
         fn set(&mut self, field: &str, bytes: &[u8]) {
@@ -79,47 +70,25 @@ mod tests {
 
     #[test]
     fn a_section_made_by_the_table_is_read_as_meant() {
-        const { assert!(size_of::<Section>() <= size_of::<Raw>()) };
-        assert_eq!(offset("section.bytes"), size_of::<Section>());
+        const { assert!(size_of::<Section>() == 64) };
         let handle = handle::section_handle(5, 3);
         let owner = handle::owner_id(7, 2);
-        let mut raw = Raw([0; 128]);
+        let mut raw = Raw([0; 64]);
         raw.set("section.word", &(handle ^ owner).to_le_bytes());
         raw.set("section.entries", &4u32.to_le_bytes());
+        raw.set("section.hold", &6u32.to_le_bytes());
         raw.set("section.attention", &(6u32 << 8 | 1).to_le_bytes());
         raw.set("section.contended", &(1u32 << 31).to_le_bytes());
         raw.set("section.name", &9u32.to_le_bytes());
-        raw.set("section.hold", &3u32.to_le_bytes());
-        let section = |raw: &Raw| {
-            // SAFETY: a Section is not larger, not more aligned, and valid for all bytes.
+        let info = |raw: &Raw| {
+            // SAFETY: a Section has this size and alignment and is valid for all bytes.
             let section = unsafe { &*(raw as *const Raw).cast::<Section>() };
-            (section.info(handle).unwrap(), section.name_slot())
+            let info = section.info(handle).unwrap();
+            (info.owner, info.recursion, info.waiters, info.contended, section.name_slot())
         };
-        let (info, name) = section(&raw);
-        assert_eq!(name, 9);
-        assert_eq!((info.owner, info.recursion, info.waiters, info.contended), (owner, 4, 6, 1 << 31));
+        assert_eq!(info(&raw), (owner, 4, 6, 1 << 31, 9));
         raw.set("section.word", &(handle ^ owner ^ handle::BIASED).to_le_bytes());
-        let (info, _) = section(&raw);
-        assert_eq!((info.owner, info.recursion), (owner, 2));
-    }
-
-    #[test]
-    fn a_wait_made_by_the_table_is_read_as_meant() {
-        const { assert!(size_of::<Wait>() <= size_of::<Raw>()) };
-        let mut raw = Raw([0; 128]);
-        raw.set("wait.section", &11u64.to_le_bytes());
-        raw.set("wait.since", &12u64.to_le_bytes());
-        raw.set("wait.deadline", &u64::MAX.to_le_bytes());
-        raw.set("wait.site", &13u64.to_le_bytes());
-        let wait = |raw: &Raw| {
-            // SAFETY: a Wait is not larger, not more aligned, and valid for all bytes.
-            let wait = unsafe { &*(raw as *const Raw).cast::<Wait>() };
-            let copy = wait.copy().unwrap();
-            (copy.section, wait.unbounded_section(), copy.since, copy.site)
-        };
-        assert_eq!(wait(&raw), (11, Some(11), 12, 13));
-        raw.set("wait.deadline", &(u64::MAX - 1).to_le_bytes());
-        assert_eq!(wait(&raw), (11, None, 12, 13));
+        assert_eq!(info(&raw), (owner, 5, 6, 1 << 31, 9));
     }
 
     #[test]

@@ -24,6 +24,7 @@
 //! for hand-off after a while; the owner then passes the section on, only to a contender that is awake.
 
 use core::cell::Cell;
+use core::mem::offset_of;
 
 use crate::crst::Section;
 use crate::error::{Error, Result};
@@ -99,6 +100,14 @@ pub(crate) struct Wait {
 
 const NO_DEADLINE: u64 = u64::MAX;
 
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("wait.section", offset_of!(Wait, section)),
+    ("wait.since", offset_of!(Wait, since)),
+    ("wait.deadline", offset_of!(Wait, deadline)),
+    ("wait.site", offset_of!(Wait, site)),
+];
+
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
@@ -130,9 +139,14 @@ impl Wait {
         self.site.load(Ordering::Relaxed)
     }
 
+    /// Which of the task's waits this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.sequence.load(Ordering::SeqCst)
+    }
+
     /// Notes which wait this is.
     pub(crate) fn note_sequence(&self) {
-        self.noted.store(self.sequence.load(Ordering::SeqCst), Ordering::Relaxed);
+        self.noted.store(self.number(), Ordering::Relaxed);
     }
 
     /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this

@@ -299,12 +299,11 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The ids of the tasks that wait.
     fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        let waiting = self.registry.tasks.addresses().map_while(move |address| {
+        self.registry.tasks.addresses().filter_map(move |address| {
             let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
             // SAFETY: the arena of tasks says that a Task stands there.
-            unsafe { picture.memory.look(address, look) }
-        });
-        waiting.flatten()
+            unsafe { picture.memory.look(address, look) }.flatten()
+        })
     }
 
     /// Which tasks are in a cycle of waits at this moment.
@@ -355,9 +354,8 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// between, so the edges, which were looked at one after the other, stood together (see `wait_graph`).
     fn waits_of_cycle(&self, start: u64) -> u64 {
         self.cycle(start).fold(0, |sum: u64, id| {
-            let wait = self.look_at_task(id, |task| task.wait.copy()).flatten().flatten();
-            let since = wait.map_or(0, |wait| wait.since);
-            (sum ^ id ^ since).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+            let wait = self.look_at_task(id, |task| task.wait.number()).flatten().unwrap_or(0);
+            (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
         })
     }
 
@@ -370,12 +368,12 @@ impl<'a, M: Memory> Picture<'a, M> {
     pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
-        let owners = slots.map_while(move |(index, address)| {
-            let look = |section: &Section| section.owner(section.handle(index)).map(|owner| (owner, index));
+        slots.filter_map(move |(index, address)| {
+            let look = |section: &Section| section.owner(section.handle(index));
             // SAFETY: the arena of sections says that a Section stands there.
-            unsafe { picture.memory.look(address, look) }
-        });
-        owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
+            let owner = unsafe { picture.memory.look(address, look) }.flatten()?;
+            (owner != 0 && owner != ABANDONED).then_some((owner, index))
+        })
     }
 
     /// The section that has this number now.
