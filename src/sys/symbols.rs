@@ -826,8 +826,10 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             let maps = Image { piece, ..Image::new(MAPS) };
             let found = |address| {
                 let region = Region::holding(address, &maps)?;
+                assert!(region.holds(address));
                 let library = String::from_utf8_lossy(region.library.bytes()).into_owned();
-                Some((library, address - region.base, region.file_offset(address)))
+                let is_named = !library.is_empty();
+                is_named.then(|| (library, address - region.base, region.file_offset(address)))
             };
             let at = |library: &str, distance, offset| Some((library.into(), distance, offset));
             assert_eq!(found(0x40_1234), at("pro gram", 0x1234, 0x1234));
@@ -839,7 +841,9 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             assert_eq!(found(0xffff_ffff_ff60_0000), at("[vsyscall]", 0, 0));
             assert_eq!(found(0x7f00_0000_2000), None, "anonymous");
             assert_eq!(found(0x40_2000), None, "between mappings");
-            assert_eq!(found(u64::MAX), None);
+            assert_eq!(found(u64::MAX - 1), None);
+            let gap = Region::holding(0x40_2000, &maps).unwrap();
+            assert!(!gap.holds(0x40_1fff) && gap.holds(0xff_ffff) && !gap.holds(0x100_0000), "looked for once");
         }
     }
 
