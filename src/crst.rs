@@ -29,7 +29,8 @@ pub(crate) struct Section {
     queue_lock: Mutex,
     first_waiter: AtomicU32,
     last_waiter: AtomicU32,
-    /// Leaves until the section goes back to the plain leave. Owner only.
+    /// Leaves until the section goes back to the plain leave, owner only; of one whose owner has ended and that stays
+    /// locked (see `orphaned_by`), that thread's id.
     cooldown: AtomicU32,
     spin_count: AtomicU32,
     flags: AtomicU32,
@@ -38,9 +39,14 @@ pub(crate) struct Section {
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
     next_free: AtomicU32,
+    /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
+    mirror: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
+
+/// RecursionCount is a signed number.
+const MOST_ENTRIES: u32 = i32::MAX as u32;
 
 /// flags: the spin count is the program's, not the library's.
 const SPIN_COUNT_SET: u32 = 1;
@@ -98,7 +104,7 @@ pub(crate) fn slot_of(handle: u64) -> &'static Section {
 }
 
 /// The section with this handle.
-fn find(handle: u64) -> Result<&'static Section> {
+pub(crate) fn find(handle: u64) -> Result<&'static Section> {
     if !REGISTRY.is_ready() {
         return Err(Error::Handle);
     }
@@ -109,20 +115,24 @@ fn find(handle: u64) -> Result<&'static Section> {
 /// Makes a new section, free and without a name. Returns its handle.
 pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
     REGISTRY.runtime.require_running()?;
-    preserving_errno(|| {
-        let index = REGISTRY.sections.allocate()?;
-        let section = REGISTRY.sections.at(index);
-        section.set_spin_policy(spin);
-        section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
-        section.contended.store(0, Ordering::Relaxed);
-        section.entries.store(1, Ordering::Relaxed);
-        // A slot never used is in generation 0; no handle is.
-        let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
-        let handle = handle::section_handle(index, generation);
-        // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
-        section.word.store(handle, Ordering::Release);
-        Ok(handle)
-    })
+    preserving_errno(|| make(spin, 0))
+}
+
+/// Makes a section, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Only once the registry is ready.
+pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
+    let index = REGISTRY.sections.allocate()?;
+    let section = REGISTRY.sections.at(index);
+    section.set_spin_policy(spin);
+    section.set_mirror(mirror);
+    section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
+    section.contended.store(0, Ordering::Relaxed);
+    section.entries.store(1, Ordering::Relaxed);
+    // A slot never used is in generation 0; no handle is.
+    let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
+    let handle = handle::section_handle(index, generation);
+    // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
+    section.word.store(handle, Ordering::Release);
+    Ok(handle)
 }
 
 /// Enters, if that needs no waiting and nothing unusual: the path that must be short.
@@ -188,12 +198,7 @@ pub(crate) fn leave(handle: u64) -> Result<()> {
     if let Some(task) = task::current_if_any() {
         task.discount_owned();
     }
-    // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
-    section.word.store(handle, Ordering::Release);
-    compiler_fence(Ordering::SeqCst);
-    if section.attention.load(Ordering::Relaxed) != 0 {
-        preserving_errno(|| section.wake_after_leave());
-    }
+    section.let_go(handle);
     Ok(())
 }
 
@@ -227,10 +232,45 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
             section.make_stale(handle, me)?;
             section.drain(Error::Abandoned);
         }
-        let generation = handle::section_generation(handle);
-        REGISTRY.sections.release(handle::section_index(handle), generation == LAST_SECTION_GENERATION);
+        release_slot(handle);
         Ok(())
     })
+}
+
+/// Ends a section that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
+pub(crate) fn retire(handle: u64) -> Result<()> {
+    let section = find(handle)?;
+    {
+        let _queue = section.queue_lock.lock();
+        if section.has_waiters() {
+            return Err(Error::NotOwner);
+        }
+        section.make_stale(handle, sys::current_id())?;
+    }
+    release_slot(handle);
+    Ok(())
+}
+
+/// Ends a section whatever its state; its waiters get Handle. True if it was owned or waited for.
+pub(crate) fn supersede(handle: u64) -> bool {
+    let Ok(section) = find(handle) else { return false };
+    let used = {
+        let _queue = section.queue_lock.lock();
+        let waited_for = section.has_waiters();
+        let Ok(owner) = section.make_stale_if(handle, |_| true) else { return false };
+        if owner != 0 && owner == sys::current_id() {
+            task::of_owner(owner).discount_owned();
+        }
+        section.drain(Error::Handle);
+        owner != 0 || waited_for
+    };
+    release_slot(handle);
+    used
+}
+
+fn release_slot(handle: u64) {
+    let generation = handle::section_generation(handle);
+    REGISTRY.sections.release(handle::section_index(handle), generation == LAST_SECTION_GENERATION);
 }
 
 /// Makes the caller the owner, once, of a section whose owner ended without leaving it.
@@ -327,16 +367,27 @@ impl Section {
         self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The owner enters once more. False if it has done so too often to count.
+    /// The plain leave: lets a section go whose `attention` was just seen to be 0. By the owner.
     #[inline(always)]
-    fn reenter(&self) -> bool {
-        match self.entries.load(Ordering::Relaxed).checked_add(1) {
-            Some(entries) => {
-                self.entries.store(entries, Ordering::Relaxed);
-                true
-            }
-            None => false,
+    pub(crate) fn let_go(&self, handle: u64) {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
+        self.word.store(handle, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+        if self.attention.load(Ordering::Relaxed) != 0 {
+            preserving_errno(|| self.wake_after_leave());
         }
+    }
+
+    /// The owner enters once more. False if it has done so too often to count, and for a slot never used, whose
+    /// `entries` are 0 (see handle, "every 64-bit value").
+    #[inline(always)]
+    pub(crate) fn reenter(&self) -> bool {
+        let entries = self.entries.load(Ordering::Relaxed);
+        let counts = entries.wrapping_sub(1) < MOST_ENTRIES - 1;
+        if counts {
+            self.entries.store(entries + 1, Ordering::Relaxed);
+        }
+        counts
     }
 
     fn enter_as(&self, handle: u64, me: TaskRef, option: u32, patience: Patience) -> Result<bool> {
@@ -367,29 +418,39 @@ impl Section {
         Ok(true)
     }
 
-    /// Moves the slot to its next generation, owned by nobody ever; under the queue lock.
+    /// Ends a section that is free, abandoned or owned by `me`; under the queue lock.
     fn make_stale(&self, handle: u64, me: u64) -> Result<()> {
+        let mine = |owner| me != 0 && owner == me;
+        let owner = self.make_stale_if(handle, |owner| owner == 0 || owner == ABANDONED || mine(owner))?;
+        if mine(owner) {
+            task::of_owner(me).discount_owned();
+        }
+        Ok(())
+    }
+
+    /// Moves the slot to its next generation, owned by nobody ever, if `allowed` says so of the owner, which is
+    /// returned; under the queue lock.
+    fn make_stale_if(&self, handle: u64, allowed: impl Fn(u64) -> bool) -> Result<u64> {
         let index = handle::section_index(handle);
         // After the last generation the slot keeps a word of that generation and is not handed out again.
         let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
         let stale = handle::section_handle(index, next) ^ DESTROYED;
         loop {
-            let word = self.word.load(Ordering::Relaxed);
             let owner = self.owner(handle).ok_or(Error::Handle)?;
-            let mine = me != 0 && owner == me;
-            if owner != 0 && owner != ABANDONED && !mine {
+            if !allowed(owner) {
                 return Err(Error::NotOwner);
             }
             // Acquire: what the last owner did under the section happens before its slot is used anew.
+            let word = handle ^ owner;
             if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                if mine {
-                    task::of_owner(me).discount_owned();
-                }
-                break;
+                self.clear_name();
+                return Ok(owner);
             }
         }
-        self.clear_name();
-        Ok(())
+    }
+
+    fn has_waiters(&self) -> bool {
+        self.first_waiter.load(Ordering::Relaxed) != 0
     }
 
     fn clear_name(&self) {
@@ -428,7 +489,7 @@ impl Section {
         Some((handle, self.info(handle)?))
     }
 
-    fn set_spin_policy(&self, spin: SpinPolicy) {
+    pub(crate) fn set_spin_policy(&self, spin: SpinPolicy) {
         let (count, flags) = match spin {
             SpinPolicy::Adaptive => (0, 0),
             // As on Windows: spinning on one processor only delays the owner.
@@ -449,6 +510,25 @@ impl Section {
 
     pub(crate) fn count_contended(&self) {
         self.contended.store(self.contended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entries(&self) -> &AtomicU32 {
+        &self.entries
+    }
+
+    /// The address of the CRITICAL_SECTION that shows this section, or 0.
+    pub(crate) fn mirror(&self) -> usize {
+        self.mirror.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn set_mirror(&self, address: usize) {
+        self.mirror.store(address as u64, Ordering::Relaxed);
+    }
+
+    /// The id of the thread that ended as the owner of a section that stays locked for ever.
+    pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
+        let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
+        orphaned.then(|| self.cooldown.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_cooldown(&self, leaves: u32) {
@@ -474,6 +554,13 @@ impl Section {
             return;
         }
         let _queue = self.queue_lock.lock();
+        if self.mirror() != 0 {
+            // As on Windows: locked for ever, and who waits goes on waiting.
+            self.arm_for_ever();
+            self.cooldown.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
+            self.word.store(handle ^ ABANDONED, Ordering::Release);
+            return;
+        }
         self.entries.store(1, Ordering::Relaxed);
         self.word.store(handle ^ ABANDONED, Ordering::Release);
         self.drain(Error::Abandoned);

@@ -19,7 +19,8 @@
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, which is taken from the start, as
-//!   DESTROYED. Leaving may meet `0 == h ^ me`, but a slot never used has 0 entries where a live one has at least 1.
+//!   DESTROYED. The owner's own tests, entering again and leaving, may meet `0 == h ^ me`, but a slot never used has 0
+//!   entries where a live one has at least 1.
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same two
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 

@@ -9,11 +9,13 @@
 //!  ffi/   crst · task · runtime · report          pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
+//!         win32                                   critical sections by Windows' rules
+//!         │
 //!  core   crst · waiting · task · layers · runtime · hooks      meaning: enter, leave, layers, available or not
 //!         │
 //!         report · targets · settings             what a reader is shown
 //!         │
-//!         registry · arena · handle · name        where everything stands, and what a handle proves
+//!         registry · arena · handle · name · mirror     where everything stands, and what a handle proves
 //!         │
 //!  sys/   linux · current · mutex · symbols       futex, clock, thread identity, barriers, pages
 //! ```
@@ -34,6 +36,7 @@ mod crst;
 mod handle;
 mod hooks;
 mod layers;
+mod mirror;
 mod name;
 mod registry;
 mod report;
@@ -43,6 +46,7 @@ mod sys;
 mod targets;
 mod task;
 mod waiting;
+mod win32;
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.
 #[cfg(all(feature = "capi", not(test)))]

@@ -16,6 +16,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, Mutex};
 use crate::targets::Targets;
 use crate::task::{self, Task};
+use crate::win32;
 
 /// "hostcrst" in little-endian bytes.
 const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
@@ -35,6 +36,7 @@ pub(crate) struct Registry {
     pub(crate) names: Arena<NameSlot>,
     pub(crate) targets: Targets,
     pub(crate) chunks: ChunkPool,
+    pub(crate) win32: win32::Counts,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -68,6 +70,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     names: Arena::new(),
     targets: Targets::new(),
     chunks: ChunkPool::new(),
+    win32: win32::Counts::new(),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),

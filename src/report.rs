@@ -14,7 +14,7 @@ use crate::name::NameCopy;
 use crate::registry::REGISTRY;
 use crate::settings;
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::symbols::Resolver;
+use crate::sys::symbols::{Resolver, Symbol};
 use crate::sys::{self, preserving_errno};
 use crate::task::{self, Anomaly, TaskRef};
 
@@ -236,7 +236,8 @@ impl TextReport {
     fn write(&mut self) -> fmt::Result {
         self.heading()?;
         task::all().try_for_each(|task| self.task(task))?;
-        self.section_table()
+        self.section_table()?;
+        self.win32_misuses()
     }
 
     fn heading(&mut self) -> fmt::Result {
@@ -319,16 +320,30 @@ impl TextReport {
                 self.task_name(owner)?;
                 writeln!(self.out, " tid={}", owner.thread_id())
             }
-            _ => self.out.write_str(", which is free now\n"),
+            _ => match section.orphaned_by(handle) {
+                Some(thread) => writeln!(self.out, ", locked for ever: its owner tid={thread} has ended"),
+                None => self.out.write_str(", which is free now\n"),
+            },
         }
     }
 
     fn section_name(&mut self, handle: u64, section: &Section) -> fmt::Result {
         write!(self.out, "0x{handle:x}")?;
+        if section.mirror() != 0 {
+            return self.critical_section(section);
+        }
         match section.name() {
             Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
             None => Ok(()),
         }
+    }
+
+    /// Such a section's name is its address, and its variable's name where that is known.
+    fn critical_section(&mut self, section: &Section) -> fmt::Result {
+        let address = section.mirror() as u64;
+        self.out.write_str(" CRITICAL_SECTION ")?;
+        let variable = self.resolver.resolve_data(address);
+        self.symbol(address, variable)
     }
 
     fn owned_sections(&mut self, task: TaskRef, id: u64) -> fmt::Result {
@@ -388,7 +403,12 @@ impl TextReport {
     }
 
     fn address(&mut self, address: u64) -> fmt::Result {
-        let Some(symbol) = self.resolver.resolve(address) else {
+        let symbol = self.resolver.resolve(address);
+        self.symbol(address, symbol)
+    }
+
+    fn symbol(&mut self, address: u64, symbol: Option<Symbol>) -> fmt::Result {
+        let Some(symbol) = symbol else {
             return write!(self.out, "0x{address:x}");
         };
         write!(self.out, "{}", Printable(symbol.library()))?;
@@ -439,15 +459,31 @@ impl TextReport {
             crst::State::Abandoned => "abandoned",
         };
         write!(self.out, "0x{handle:<16x}  {state:<9}")?;
-        match info.owner {
-            0 => write!(self.out, " {:>6}", "-")?,
-            owner => write!(self.out, " {:>6}", task::of_owner(owner).thread_id())?,
+        match (info.owner, section.orphaned_by(handle)) {
+            (0, None) => write!(self.out, " {:>6}", "-")?,
+            (0, Some(ended)) => write!(self.out, " {ended:>6}")?,
+            (owner, _) => write!(self.out, " {:>6}", task::of_owner(owner).thread_id())?,
         }
         write!(self.out, "  {:>9}  {:>7}  {:>9}", info.recursion, info.waiters, info.contended)?;
         match section.name() {
-            Some(name) => writeln!(self.out, "  \"{}\"", Printable(name.bytes())),
-            None => self.out.write_str("\n"),
+            _ if section.mirror() != 0 => {
+                self.out.write_str(" ")?;
+                self.critical_section(section)?;
+            }
+            Some(name) => write!(self.out, "  \"{}\"", Printable(name.bytes()))?,
+            None => {}
         }
+        self.out.write_str("\n")
+    }
+
+    fn win32_misuses(&mut self) -> fmt::Result {
+        for (index, (count, text)) in REGISTRY.win32.seen().enumerate() {
+            if index == 0 {
+                self.out.write_str("\nWIN32 MISUSES\n")?;
+            }
+            writeln!(self.out, "   {count} {text}")?;
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
+use crate::mirror::{self, QueueShown};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
@@ -177,6 +178,8 @@ impl Section {
     /// Announces `me` and puts it at the end of the queue, unless a last look makes that needless.
     fn enqueue(&self, handle: u64, me: TaskRef, option: u32, deadline: Option<Instant>) -> Result<Look> {
         let _queue = self.queue_lock().lock();
+        // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
+        self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
@@ -187,6 +190,7 @@ impl Section {
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
         self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
+        self.show_queue();
         fence(Ordering::SeqCst);
 
         let look = match self.look(handle, me) {
@@ -219,11 +223,16 @@ impl Section {
         }
     }
 
+    /// For a section whose owner has ended and that nobody will leave: no barrier is needed against that.
+    pub(crate) fn arm_for_ever(&self) {
+        self.attention().fetch_or(ARMED, Ordering::Relaxed);
+    }
+
     /// Takes the section if it is free; under the queue lock.
     fn look(&self, handle: u64, me: TaskRef) -> Look {
         match self.owner(handle) {
             Some(0) if self.try_take(handle, me) => Look::Entered,
-            Some(ABANDONED) => Look::Gone(Error::Abandoned),
+            Some(ABANDONED) if self.mirror() == 0 => Look::Gone(Error::Abandoned),
             Some(_) => Look::Busy,
             None => Look::Gone(Error::Handle),
         }
@@ -295,6 +304,7 @@ impl Section {
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
         self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+        self.show_queue();
         fence(Ordering::SeqCst);
         if let Look::Entered = self.look(handle, me) {
             self.unlink(&me);
@@ -338,6 +348,7 @@ impl Section {
         }
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        self.show_queue();
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
         sys::futex_wake(&task.wait.park, 1);
@@ -413,6 +424,24 @@ impl Section {
             self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
         }
         self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
+        self.show_queue();
+    }
+
+    /// Shows the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while somebody is
+    /// in the queue or is just being taken out of it.
+    fn show_queue(&self) {
+        if self.mirror() != 0 {
+            // SAFETY: whoever waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
+            // and set it as the mirror; the queue lock keeps that call from returning.
+            unsafe { mirror::show_queue(self.mirror(), self.queue_shown()) };
+        }
+    }
+
+    /// What a CRITICAL_SECTION shows of the queue; under the queue lock.
+    pub(crate) fn queue_shown(&self) -> QueueShown {
+        let attention = self.attention().load(Ordering::Relaxed);
+        let woken = attention & CONTENDER != 0;
+        QueueShown { woken, asleep: waiters(attention).saturating_sub(u32::from(woken)) }
     }
 }
 

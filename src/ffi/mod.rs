@@ -9,6 +9,7 @@ pub mod crst;
 pub mod report;
 pub mod runtime;
 pub mod task;
+pub mod win32;
 
 use core::ffi::c_char;
 

@@ -15,6 +15,6 @@ mod mutex;
 pub(crate) mod symbols;
 
 pub(crate) use core::sync::atomic;
-pub(crate) use current::{current_id, current_task, set_current};
+pub(crate) use current::{current_id, current_task, last_error, set_current, set_last_error};
 pub(crate) use linux::*;
 pub(crate) use mutex::Mutex;

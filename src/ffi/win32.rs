@@ -1,0 +1,158 @@
+//! Windows' critical sections and condition variables: what include/hostcrst/win32.h maps the Windows names to. That
+//! header is written by hand and documents them.
+//!
+//! Every function here: the pointers are those of a CRITICAL_SECTION or a CONDITION_VARIABLE that the caller keeps in
+//! place during the call; memory of any content will do.
+
+use crate::mirror::{ConditionVariable, CriticalSection};
+use crate::sys;
+use crate::win32::{self, Spin};
+
+const TRUE: i32 = 1;
+const FALSE: i32 = 0;
+
+/// TRUE, or FALSE with the code where GetLastError finds it.
+fn succeed(result: core::result::Result<(), u32>) -> i32 {
+    match result {
+        Ok(()) => TRUE,
+        Err(code) => {
+            sys::set_last_error(code);
+            FALSE
+        }
+    }
+}
+
+/// InitializeCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_initialize(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::initialize_in_any_case(unsafe { &*section });
+}
+
+/// InitializeCriticalSectionAndSpinCount.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_initialize_and_spin_count(
+    section: *mut CriticalSection,
+    spin_count: u32,
+) -> i32 {
+    // SAFETY: see "every function here".
+    succeed(win32::initialize(unsafe { &*section }, Spin::of_count(spin_count)))
+}
+
+/// InitializeCriticalSectionEx.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
+    section: *mut CriticalSection,
+    spin_count: u32,
+    flags: u32,
+) -> i32 {
+    let spin = Spin::of_count_and_flags(spin_count, flags);
+    // SAFETY: see "every function here".
+    succeed(spin.and_then(|spin| win32::initialize(unsafe { &*section }, spin)))
+}
+
+/// EnterCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::enter(unsafe { &*section });
+}
+
+/// TryEnterCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) -> i32 {
+    // SAFETY: see "every function here".
+    i32::from(win32::try_enter(unsafe { &*section }))
+}
+
+/// LeaveCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_leave(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::leave(unsafe { &*section });
+}
+
+/// DeleteCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_delete(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::delete(unsafe { &*section });
+}
+
+/// SetCriticalSectionSpinCount.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_set_spin_count(section: *mut CriticalSection, spin_count: u32) -> u32 {
+    // SAFETY: see "every function here".
+    win32::set_spin_count(unsafe { &*section }, spin_count)
+}
+
+/// SleepConditionVariableCS.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE, `section` to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_sleep(
+    variable: *mut ConditionVariable,
+    section: *mut CriticalSection,
+    milliseconds: u32,
+) -> i32 {
+    // SAFETY: see "every function here".
+    let (variable, section) = unsafe { (&*variable, &*section) };
+    succeed(win32::sleep(variable, section, milliseconds))
+}
+
+/// WakeConditionVariable.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_wake(variable: *mut ConditionVariable) {
+    // SAFETY: see "every function here".
+    win32::wake_one(unsafe { &*variable });
+}
+
+/// WakeAllConditionVariable.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_wake_all(variable: *mut ConditionVariable) {
+    // SAFETY: see "every function here".
+    win32::wake_all(unsafe { &*variable });
+}
+
+/// GetLastError.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_last_error() -> u32 {
+    sys::last_error()
+}
+
+/// SetLastError.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_set_last_error(code: u32) {
+    sys::set_last_error(code);
+}
