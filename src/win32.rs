@@ -481,6 +481,11 @@ fn leave_refused() {
 const SLEEPERS: u32 = 1;
 const WAKE: u32 = 2;
 
+/// As zeroed memory.
+pub(crate) fn initialize_variable(variable: &ConditionVariable) {
+    variable.word.store(0, Ordering::Relaxed);
+}
+
 /// Leaves the section, sleeps until woken or for so long, enters it again.
 pub(crate) fn sleep(variable: &ConditionVariable, shown: &CriticalSection, milliseconds: u32) -> Win32Result {
     entered_once(shown)?;

@@ -110,6 +110,16 @@ pub unsafe extern "C" fn hostcrst_cs_set_spin_count(section: *mut CriticalSectio
     win32::set_spin_count(unsafe { &*section }, spin_count)
 }
 
+/// InitializeConditionVariable.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_initialize(variable: *mut ConditionVariable) {
+    // SAFETY: see "every function here".
+    win32::initialize_variable(unsafe { &*variable });
+}
+
 /// SleepConditionVariableCS.
 ///
 /// # Safety
