@@ -7,7 +7,8 @@ use std::{env, fs, path::Path};
 
 /// The files whose functions make up the header, in the order a reader meets them. The module documentation
 /// (`//!`) of each stands before its first function: its first line is the title of the section.
-const SECTIONS: &[&str] = &["src/ffi/runtime.rs", "src/ffi/crst.rs", "src/ffi/task.rs", "src/ffi/report.rs"];
+const SECTIONS: &[&str] =
+    &["src/ffi/runtime.rs", "src/ffi/crst.rs", "src/ffi/task.rs", "src/ffi/deadlock.rs", "src/ffi/report.rs"];
 
 /// Names the binary interface, not the release: it rises when a program built against an older library would break.
 const SOVERSION: u32 = 0;
@@ -22,7 +23,7 @@ fn main() {
         write_if_changed(Path::new(CHECKED_IN), &header);
     }
 
-    println!("cargo:rustc-env=HOSTCRST_GENERATED_HEADER={}", generated.display());
+    println!("cargo:rustc-env=GENERATED_HEADER={}", generated.display());
     println!("cargo:rerun-if-env-changed=HOSTCRST_UPDATE_HEADER");
     for input in SECTIONS.iter().copied().chain(["build.rs", "cbindgen.toml", CHECKED_IN]) {
         println!("cargo:rerun-if-changed={input}");

@@ -212,6 +212,21 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_LAYER_REVERSE_ENTER 2
 
 /**
+ * host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default.
+ */
+#define HOST_DEADLOCK_ERROR 0
+
+/**
+ * host_set_deadlock_policy: a report goes to stderr, and the tasks stay as they are.
+ */
+#define HOST_DEADLOCK_REPORT 1
+
+/**
+ * host_set_deadlock_policy: a report goes to stderr, and the process aborts.
+ */
+#define HOST_DEADLOCK_ABORT 2
+
+/**
  * host_report: text for people.
  */
 #define HOST_REPORT_TEXT 0
@@ -322,6 +337,33 @@ typedef struct {
      */
     size_t target;
 } host_layer_t;
+
+/**
+ * What a callback is told of a deadlock.
+ */
+typedef struct {
+    /**
+     * sizeof(host_deadlock_t) of the library: a later one may tell more.
+     */
+    uint32_t size;
+    /**
+     * How many tasks the cycle has.
+     */
+    uint32_t tasks;
+    /**
+     * The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
+     */
+    uint64_t victim;
+    /**
+     * The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the cycle.
+     */
+    uint64_t section;
+} host_deadlock_t;
+
+/**
+ * Is told of a deadlock: see host_set_deadlock_callback.
+ */
+typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context);
 
 #ifdef __cplusplus
 extern "C" {
@@ -912,6 +954,73 @@ int32_t host_task_info(host_task_t task, host_task_info_t *info);
 int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count);
 
 /* ====================================================================================================
+ * Deadlocks: what is done about them, and what is kept to explain them.
+ * ==================================================================================================== */
+
+/**
+ * Chooses what happens when a deadlock is found.
+ *
+ * A cycle of waits without time limits is found at the moment its last wait begins. The environment variable
+ * HOSTCRST_ON_DEADLOCK (error, report or abort) makes the same choice when the runtime is first started.
+ *
+ * Parameters:
+ * - policy (one of the HOST_DEADLOCK_ values).
+ *
+ * Returns:
+ * - S_OK: in force for later deadlocks.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_INVALIDARG: policy is not known.
+ *
+ * Threads: any; does not block.
+ *
+ * Source: an extension; the hosting pages leave the choice to the host.
+ */
+int32_t host_set_deadlock_policy(uint32_t policy);
+
+/**
+ * Sets who is told of each deadlock.
+ *
+ * The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
+ * broken or not. It may call the library, host_report for one, but must not enter sections without a time limit: the
+ * thread still counts as waiting.
+ *
+ * Parameters:
+ * - callback (NULL for none): replaces the one before.
+ * - context (any value): handed to the callback.
+ *
+ * Returns:
+ * - S_OK: in force for later deadlocks.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ *
+ * Threads: any; may wait briefly while a deadlock is looked into.
+ *
+ * Source: an extension.
+ */
+int32_t host_set_deadlock_callback(host_deadlock_callback_t callback,
+                                   void *context);
+
+/**
+ * Switches on or off that it is kept since when and from where each section is owned.
+ *
+ * Reports then say so for every section entered from here on. Off by default, as entering a free section costs a clock
+ * reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is first
+ * started.
+ *
+ * Parameters:
+ * - on (0 = off, any other value = on).
+ *
+ * Returns:
+ * - S_OK: in force for later entries.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_OUTOFMEMORY: no address space for it; nothing changed.
+ *
+ * Threads: any; may wait briefly for a create or destroy.
+ *
+ * Source: an extension.
+ */
+int32_t host_set_hold_tracking(int32_t on);
+
+/* ====================================================================================================
  * Reports.
  * ==================================================================================================== */
 
@@ -919,17 +1028,17 @@ int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity
  * Writes a report on every task and every section of interest.
  *
  * Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
- * waits for; each section that is owned, abandoned or was ever waited for. Works while every task is blocked, and in
+ * waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the last
+ * eight that were found. Works while every task is blocked, and in
  * any state of the runtime.
  *
  * Parameters:
  * - fd (a descriptor open for writing): where it goes. Stays open.
- * - format (one of the HOST_REPORT_ values).
+ * - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON.
  *
  * Returns:
  * - S_OK: written.
  * - E_INVALIDARG: fd cannot be written, or format is not known.
- * - E_NOTIMPL: format is HOST_REPORT_JSON or HOST_REPORT_DOT, which this version does not write.
  *
  * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, allocates nothing. Not
  * for signal handlers.

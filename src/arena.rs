@@ -152,6 +152,18 @@ impl<T: Slot> Arena<T> {
         (1..self.used.load(Ordering::Acquire)).map(|index| self.at(index))
     }
 
+    /// The address of slot `index`, if it was ever handed out. In the memory that this arena stands in.
+    pub(crate) fn address(&self, index: u32) -> Option<usize> {
+        let base = self.base.load(Ordering::Acquire);
+        (index != 0 && index < self.used.load(Ordering::Acquire))
+            .then(|| base + index as usize * size_of::<T>())
+    }
+
+    /// The addresses of all slots ever handed out, from slot 1 on.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
+        (1..self.used.load(Ordering::Acquire)).filter_map(|index| self.address(index))
+    }
+
     /// Slots in use now.
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)

@@ -12,7 +12,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
-use crate::waiting::{self, SpinPolicy};
+use crate::waiting::{self, Request, SpinPolicy};
 
 /// The option bits a caller may pass: WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK.
 pub(crate) const WAIT_OPTIONS: u32 = 0x7;
@@ -44,9 +44,6 @@ pub(crate) struct Section {
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
-
-/// RecursionCount is a signed number.
-const MOST_ENTRIES: u32 = i32::MAX as u32;
 
 /// flags: the spin count is the program's, not the library's.
 const SPIN_COUNT_SET: u32 = 1;
@@ -109,7 +106,8 @@ pub(crate) fn find(handle: u64) -> Result<&'static Section> {
         return Err(Error::Handle);
     }
     let section = slot_of(handle);
-    if section.owner(handle).is_some() { Ok(section) } else { Err(Error::Handle) }
+    let is_its_slot = REGISTRY.sections.index_of(section) == handle::section_index(handle);
+    if is_its_slot && section.owner(handle).is_some() { Ok(section) } else { Err(Error::Handle) }
 }
 
 /// Makes a new section, free and without a name. Returns its handle.
@@ -137,9 +135,9 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
 
 /// Enters, if that needs no waiting and nothing unusual: the path that must be short.
 #[inline(always)]
-fn enter_fast(handle: u64, option: u32) -> bool {
+pub(crate) fn enter_fast(handle: u64, option: u32) -> bool {
     let me = sys::current_id();
-    if me == 0 || option > WAIT_OPTIONS || !REGISTRY.runtime.is_running() {
+    if me == 0 || option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
         return false;
     }
     let section = slot_of(handle);
@@ -156,30 +154,23 @@ fn enter_fast(handle: u64, option: u32) -> bool {
     word == handle ^ me && section.reenter()
 }
 
-/// Enters, waiting as long as `patience` allows. False only where that is not at all and the section is owned.
-#[inline(always)]
-pub(crate) fn enter(handle: u64, option: u32, patience: Patience) -> Result<bool> {
-    if enter_fast(handle, option) {
-        return Ok(true);
-    }
-    enter_checked(handle, option, patience)
-}
-
+/// Enters, waiting as long as `patience` allows, where enter_fast could not. False only where that is not at all and
+/// the section is owned. `site` is where the caller called from.
 #[cold]
-fn enter_checked(handle: u64, option: u32, patience: Patience) -> Result<bool> {
+pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: usize) -> Result<bool> {
     REGISTRY.runtime.require_running()?;
     if option > WAIT_OPTIONS {
         return Err(Error::InvalidArgument);
     }
     let section = find(handle)?;
-    preserving_errno(|| section.enter_as(handle, task::current()?, option, patience))
+    preserving_errno(|| section.enter_as(handle, task::current()?, option, patience, site))
 }
 
 /// Leaves once; the last leave lets the section go.
 #[inline(always)]
 pub(crate) fn leave(handle: u64) -> Result<()> {
     let me = sys::current_id();
-    if me == 0 || !REGISTRY.runtime.is_running() {
+    if me == 0 || !REGISTRY.runtime.is_plain() {
         return leave_checked(handle);
     }
     let section = slot_of(handle);
@@ -215,7 +206,7 @@ fn leave_checked(handle: u64) -> Result<()> {
             task::current()?.discount_owned();
             preserving_errno(|| section.leave_contended(handle));
         }
-        // Only here while the runtime is stopped.
+        // Only here while the runtime is stopped or tracks owners.
         entries => section.entries.store(entries - 1, Ordering::Relaxed),
     }
     Ok(())
@@ -274,7 +265,7 @@ fn release_slot(handle: u64) {
 }
 
 /// Makes the caller the owner, once, of a section whose owner ended without leaving it.
-pub(crate) fn recover(handle: u64) -> Result<()> {
+pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
     REGISTRY.runtime.require_running()?;
     let section = find(handle)?;
     preserving_errno(|| {
@@ -285,6 +276,7 @@ pub(crate) fn recover(handle: u64) -> Result<()> {
             .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
             .map_err(|_| Error::InvalidOperation)?;
         me.count_owned();
+        section.note_owner(me.id(), site);
         Ok(())
     })
 }
@@ -337,22 +329,19 @@ impl Section {
         &self.last_waiter
     }
 
-    /// Who owns the section with this handle: an owner id, 0 if it is free, None if there is no such section.
+    /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
+    /// such section.
     pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
-        let well_formed = handle::section_handle(self.index(), handle::section_generation(handle)) == handle;
+        let canonical =
+            handle::section_handle(handle::section_index(handle), handle::section_generation(handle));
         let owner = self.word.load(Ordering::Relaxed) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
-        (well_formed && same_generation && owner != DESTROYED).then_some(owner)
+        (canonical == handle && same_generation && owner != DESTROYED).then_some(owner)
     }
 
-    /// The handle of the section that is, or was last, in this slot; of generation 0 if none ever was.
-    pub(crate) fn handle(&self) -> u64 {
-        let generation = handle::section_generation(self.word.load(Ordering::Relaxed));
-        handle::section_handle(self.index(), generation)
-    }
-
-    fn index(&self) -> u32 {
-        REGISTRY.sections.index_of(self)
+    /// The handle of the section that is, or was last, in this slot, number `index`; of generation 0 if none ever was.
+    pub(crate) fn handle(&self, index: u32) -> u64 {
+        handle::section_handle(index, handle::section_generation(self.word.load(Ordering::Relaxed)))
     }
 
     /// Whether the section with this handle is free.
@@ -383,14 +372,21 @@ impl Section {
     #[inline(always)]
     pub(crate) fn reenter(&self) -> bool {
         let entries = self.entries.load(Ordering::Relaxed);
-        let counts = entries.wrapping_sub(1) < MOST_ENTRIES - 1;
+        let counts = entries.wrapping_sub(1) < u32::MAX - 1;
         if counts {
             self.entries.store(entries + 1, Ordering::Relaxed);
         }
         counts
     }
 
-    fn enter_as(&self, handle: u64, me: TaskRef, option: u32, patience: Patience) -> Result<bool> {
+    fn enter_as(
+        &self,
+        handle: u64,
+        me: TaskRef,
+        option: u32,
+        patience: Patience,
+        site: usize,
+    ) -> Result<bool> {
         loop {
             match self.owner(handle) {
                 None => return Err(Error::Handle),
@@ -400,21 +396,20 @@ impl Section {
                 Some(owner) if owner == me.id() => {
                     return if self.reenter() { Ok(true) } else { Err(Error::InvalidOperation) };
                 }
-                Some(_) => match patience {
-                    Patience::None => return Ok(false),
-                    Patience::Milliseconds(0) => return Err(Error::Timeout),
-                    Patience::Milliseconds(time) => {
-                        self.wait(handle, me, option, Some(sys::deadline_after(time)))?;
-                        break;
-                    }
-                    Patience::Unbounded => {
-                        self.wait(handle, me, option, None)?;
-                        break;
-                    }
-                },
+                Some(_) => {
+                    let deadline = match patience {
+                        Patience::None => return Ok(false),
+                        Patience::Milliseconds(0) => return Err(Error::Timeout),
+                        Patience::Milliseconds(time) => Some(sys::deadline_after(time)),
+                        Patience::Unbounded => None,
+                    };
+                    self.wait(handle, me, Request { option, deadline, site })?;
+                    break;
+                }
             }
         }
         me.count_owned();
+        self.note_owner(me.id(), site);
         Ok(true)
     }
 
@@ -460,13 +455,20 @@ impl Section {
         }
     }
 
-    /// The name, empty if there is none.
-    pub(crate) fn name(&self) -> Option<NameCopy> {
-        let name = self.name.load(Ordering::Acquire);
-        (name != 0).then(|| REGISTRY.names.at(name).name.get()).filter(|name| !name.is_empty())
+    /// The slot of the section's name, 0 if it never had one.
+    pub(crate) fn name_slot(&self) -> u32 {
+        // Acquire pairs with the Release in set_name: the slot may be read.
+        self.name.load(Ordering::Acquire)
     }
 
-    fn info(&self, handle: u64) -> Option<Info> {
+    /// The name, if there is one.
+    pub(crate) fn name(&self) -> Option<NameCopy> {
+        let slot = self.name_slot();
+        (slot != 0).then(|| REGISTRY.names.at(slot).name.get()).filter(|name| !name.is_empty())
+    }
+
+    /// What the section with this handle looks like; None if there is no such section in this slot.
+    pub(crate) fn info(&self, handle: u64) -> Option<Info> {
         let owner = self.owner(handle)?;
         let (state, recursion) = match owner {
             0 => (State::Free, 0),
@@ -481,12 +483,6 @@ impl Section {
             spin_count: self.spin_count.load(Ordering::Relaxed),
             contended: self.contended.load(Ordering::Relaxed),
         })
-    }
-
-    /// What a report shows of the section in this slot; None if there is none.
-    pub(crate) fn snapshot(&self) -> Option<(u64, Info)> {
-        let handle = self.handle();
-        Some((handle, self.info(handle)?))
     }
 
     pub(crate) fn set_spin_policy(&self, spin: SpinPolicy) {
@@ -547,9 +543,8 @@ impl Section {
         self.word.store(handle::section_handle(0, 1) ^ DESTROYED, Ordering::Relaxed);
     }
 
-    /// Leaves the section without an owner, if `id` owned it; its waiters get Abandoned.
-    fn abandon(&self, id: u64) {
-        let handle = self.handle();
+    /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned.
+    fn abandon(&self, handle: u64, id: u64) {
         if self.owner(handle) != Some(id) {
             return;
         }
@@ -567,17 +562,25 @@ impl Section {
     }
 }
 
+/// Every section with its handle.
+fn all() -> impl Iterator<Item = (u64, &'static Section)> {
+    let sections = REGISTRY.sections.iter();
+    sections.map(|section| (section.handle(REGISTRY.sections.index_of(section)), section))
+}
+
 /// The task with this id has ended: what it owned is abandoned.
 pub(crate) fn abandon_all_of(id: u64) {
-    REGISTRY.sections.iter().for_each(|section| section.abandon(id));
+    all().for_each(|(handle, section)| section.abandon(handle, id));
 }
 
 /// In the child of a fork: nobody waits, and every owner but `me` is gone.
 pub(crate) fn abandon_after_fork(me: u64) {
-    for section in REGISTRY.sections.iter() {
+    for (handle, section) in all() {
         waiting::forget_after_fork(section);
-        match section.snapshot() {
-            Some((_, info)) if info.state == State::Owned && info.owner != me => section.abandon(info.owner),
+        match section.info(handle) {
+            Some(info) if info.state == State::Owned && info.owner != me => {
+                section.abandon(handle, info.owner)
+            }
             _ => {}
         }
     }

@@ -46,11 +46,11 @@ impl TableHead {
 
     /// The entry of `target`, or the empty one where it would stand. A table is never full.
     fn entry(&self, target: u64) -> &Entry {
-        let capacity = self.capacity.load(Ordering::Relaxed);
+        let mask = self.capacity.load(Ordering::Relaxed) - 1;
         let mut index = target.wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> 20;
         loop {
             // SAFETY: the entries follow the head in the same pages; the index is below the capacity.
-            let entry = unsafe { &*(self as *const TableHead).add(1).cast::<Entry>().add(index % capacity) };
+            let entry = unsafe { &*(self as *const TableHead).add(1).cast::<Entry>().add(index & mask) };
             // Acquire pairs with the Release in set: who sees a policy sees its target.
             let empty = entry.policy.load(Ordering::Acquire) == UNSET;
             if empty || entry.target.load(Ordering::Relaxed) == target {

@@ -12,6 +12,7 @@
 //! waiting: it is caught below that layer half of the time, and then the rest has old stamps.
 
 use crate::error::{Error, Result};
+use crate::memory::{Here, Memory};
 use crate::registry::REGISTRY;
 use crate::runtime::Runtime;
 use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
@@ -133,6 +134,9 @@ impl LayerSlot {
         (Layer { kind, origin, target }, (stamp >> SEQUENCE_SHIFT) as u32)
     }
 }
+
+/// How often a reader tries to catch a stack at one moment. Even the busiest owner lets it within a few.
+const ATTEMPTS: usize = 1000;
 
 /// The layers that a task holds without more memory.
 const FIRST_LAYERS: usize = 16;
@@ -394,11 +398,12 @@ impl Layers {
         }
     }
 
-    /// The present position, if the layers are of the present run; otherwise one with no layers.
-    fn current_position(&self) -> u64 {
+    /// The position, if the layers are of the run that the runtime's word `runtime` belongs to; otherwise one with no
+    /// layers.
+    fn position_in(&self, runtime: u64) -> u64 {
         // Acquire pairs with the Release in push_at and prepare.
         let position = self.position.load(Ordering::Acquire);
-        if Runtime::same_epoch(self.runtime.load(Ordering::Acquire), REGISTRY.runtime.word()) {
+        if Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime) {
             position
         } else {
             position >> SEQUENCE_SHIFT << SEQUENCE_SHIFT
@@ -407,99 +412,84 @@ impl Layers {
 
     /// How many layers are open.
     pub(crate) fn depth(&self) -> usize {
-        depth_of(self.current_position())
+        self.depth_and_mode(REGISTRY.runtime.word()).0
     }
 
-    /// Depth and mode at one moment.
-    pub(crate) fn depth_and_mode(&self) -> (usize, Mode) {
-        let position = self.current_position();
+    /// Depth and mode at one moment of the run that `runtime` belongs to.
+    pub(crate) fn depth_and_mode(&self, runtime: u64) -> (usize, Mode) {
+        let position = self.position_in(runtime);
         (depth_of(position), mode_of(position))
     }
 
     /// The layer at `index`, outermost 0. Exact for the owner; for others only within snapshot.
     pub(crate) fn layer(&self, index: usize) -> Option<Layer> {
-        if index >= self.depth() {
-            return None;
+        let mut found = None;
+        if index < self.depth() {
+            self.walk(&Here, index, 1, |layer, _| found = Some(layer));
         }
-        Cursor::new(self).nth(index).map(|(layer, _)| layer)
+        found
     }
 
-    /// Shows `take` the layers from number `skip` on, up to `most`, as they all were at one moment, and returns the
-    /// depth of that moment. `take` may be called again from the first after an attempt that failed.
-    pub(crate) fn snapshot(&self, skip: usize, most: usize, mut take: impl FnMut(usize, Layer)) -> usize {
-        loop {
-            let before = self.current_position();
+    /// Shows `take` the layers from number `skip` on, up to `most`, as they all were at one moment of the run that
+    /// `runtime` belongs to, and returns depth and mode of that moment. `take` may be called again from the first after
+    /// an attempt that failed. None if all attempts did.
+    pub(crate) fn snapshot<M: Memory>(
+        &self,
+        memory: &M,
+        runtime: u64,
+        skip: usize,
+        most: usize,
+        mut take: impl FnMut(usize, Layer),
+    ) -> Option<(usize, Mode)> {
+        for _ in 0..ATTEMPTS {
+            let before = self.position_in(runtime);
             let depth = depth_of(before);
-            let shown = depth.saturating_sub(skip).min(most);
-            let mut newest_age = u32::MAX;
-            for (index, (layer, stamp)) in Cursor::new(self).skip(skip).take(shown).enumerate() {
+            let (mut newest_age, mut index) = (u32::MAX, 0);
+            self.walk(memory, skip, depth.saturating_sub(skip).min(most), |layer, stamp| {
                 // How long after `before` it was pushed; one pushed before is far beyond the window.
                 newest_age = newest_age.min(stamp.wrapping_sub(sequence_of(before)).wrapping_sub(1));
                 take(index, layer);
-            }
+                index += 1;
+            });
             // Orders the copies before the second look at the position.
             fence(Ordering::Acquire);
-            let window = sequence_of(self.current_position()).wrapping_sub(sequence_of(before));
+            let window = sequence_of(self.position_in(runtime)).wrapping_sub(sequence_of(before));
             if newest_age > window {
-                return depth;
+                return Some((depth, mode_of(before)));
             }
         }
-    }
-}
-
-/// Walks the slots of a stack from the outermost on, past the present depth too: whoever uses it knows how many.
-struct Cursor {
-    slot: usize,
-    end: usize,
-    next_chunk: usize,
-}
-
-impl Cursor {
-    fn new(layers: &Layers) -> Self {
-        let slot = layers.first.as_ptr() as usize;
-        Cursor {
-            slot,
-            end: slot + FIRST_LAYERS * LAYER_BYTES,
-            // Acquire pairs with the Release in next_chunk.
-            next_chunk: layers.chunks.load(Ordering::Acquire),
-        }
+        None
     }
 
-    fn advance_part(&mut self) -> Option<()> {
-        if self.next_chunk == 0 {
-            return None;
-        }
-        let chunk = chunk_at(self.next_chunk);
-        self.slot = chunk.layers.as_ptr() as usize;
-        self.end = self.slot + CHUNK_LAYERS * LAYER_BYTES;
-        self.next_chunk = chunk.next.load(Ordering::Acquire);
-        Some(())
-    }
-}
-
-impl Iterator for Cursor {
-    type Item = (Layer, u32);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.slot == self.end {
-            self.advance_part()?;
-        }
-        // SAFETY: `slot` lies within `first` or within a chunk, both type-stable.
-        let slot = unsafe { &*(self.slot as *const LayerSlot) };
-        self.slot += LAYER_BYTES;
-        Some(slot.read())
-    }
-
-    fn nth(&mut self, mut index: usize) -> Option<Self::Item> {
-        while index > 0 {
-            if self.slot == self.end {
-                self.advance_part()?;
+    /// Shows `take` `count` layers from number `skip` on, whatever the depth, each with its stamp.
+    fn walk<M: Memory>(&self, memory: &M, skip: usize, count: usize, mut take: impl FnMut(Layer, u32)) {
+        let end = skip + count;
+        let mut part = |layers: &[LayerSlot], start: usize| {
+            let wanted = skip.saturating_sub(start)..end.saturating_sub(start).min(layers.len());
+            for slot in layers.get(wanted).unwrap_or(&[]) {
+                let (layer, stamp) = slot.read();
+                take(layer, stamp);
             }
-            let step = index.min((self.end - self.slot) / LAYER_BYTES);
-            self.slot += step * LAYER_BYTES;
-            index -= step;
+        };
+        part(&self.first, 0);
+        // Acquire pairs with the Release in next_chunk.
+        let mut chunk = self.chunks.load(Ordering::Acquire);
+        if chunk == 0 {
+            return;
         }
-        self.next()
+        for start in (FIRST_LAYERS..end).step_by(CHUNK_LAYERS) {
+            // SAFETY: only addresses of chunks are linked, see chunk_at.
+            let next = unsafe {
+                memory.look(chunk, |chunk: &Chunk| {
+                    part(&chunk.layers, start);
+                    chunk.next.load(Ordering::Acquire)
+                })
+            };
+            chunk = match next {
+                None | Some(0) => return,
+                Some(next) => next,
+            };
+        }
     }
 }
 

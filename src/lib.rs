@@ -34,8 +34,10 @@ pub mod ffi;
 mod arena;
 mod crst;
 mod handle;
+mod holds;
 mod hooks;
 mod layers;
+mod memory;
 mod mirror;
 mod name;
 mod registry;
@@ -45,8 +47,21 @@ mod settings;
 mod sys;
 mod targets;
 mod task;
+mod text;
+mod wait_graph;
 mod waiting;
 mod win32;
+
+/// What a tool needs to draw the picture of another process from a copy of its memory. Not a stable interface: a tool
+/// is built from the same version of this crate, and the registry's layout version says whether it fits.
+#[doc(hidden)]
+pub mod inspect {
+    pub use crate::memory::Memory;
+    pub use crate::name::NameCopy;
+    pub use crate::registry::Registry;
+    pub use crate::report::picture::Picture;
+    pub use crate::report::{Format, Surroundings, render};
+}
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.
 #[cfg(all(feature = "capi", not(test)))]

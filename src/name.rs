@@ -6,6 +6,9 @@ const WORDS: usize = 7;
 /// The bytes of a name at most; longer ones are cut before a character.
 pub(crate) const NAME_BYTES: usize = WORDS * 8;
 
+/// A writer is at work for nanoseconds, or it was stopped in the middle: then a reader must not wait for it.
+const TRIES: usize = 10_000;
+
 /// A sequence lock over 56 bytes of text. Zeroed memory is the empty name.
 ///
 /// The sequence is odd while a writer is at work. Writers take turns by the compare-exchange to odd; readers never
@@ -20,22 +23,23 @@ pub(crate) struct Name {
 
 /// A copy of a name.
 #[derive(Clone, Copy)]
-pub(crate) struct NameCopy {
+pub struct NameCopy {
     length: usize,
     text: [u8; NAME_BYTES],
 }
 
 impl NameCopy {
     /// A copy of `utf8`, cut to what fits.
-    pub(crate) fn new(utf8: &[u8]) -> Self {
+    pub fn new(utf8: &[u8]) -> Self {
         let utf8 = cut(utf8, NAME_BYTES);
         let mut text = [0; NAME_BYTES];
         text[..utf8.len()].copy_from_slice(utf8);
         NameCopy { length: utf8.len(), text }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.text[..self.length]
+    /// Its bytes, of at most 56.
+    pub fn bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or(&[])
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -44,6 +48,15 @@ impl NameCopy {
 }
 
 impl Name {
+    /// The empty name.
+    pub(crate) const fn new() -> Self {
+        Name {
+            sequence: AtomicU32::new(0),
+            length: AtomicU32::new(0),
+            text: [const { AtomicU64::new(0) }; WORDS],
+        }
+    }
+
     /// Replaces the name by `utf8`, cut to what fits.
     pub(crate) fn set(&self, utf8: &[u8]) {
         let new = NameCopy::new(utf8);
@@ -69,9 +82,9 @@ impl Name {
         self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
     }
 
-    /// A copy of the name as it was at one moment.
+    /// A copy of the name as it was at one moment; empty if a writer has been at it all the time one may wait for that.
     pub(crate) fn get(&self) -> NameCopy {
-        loop {
+        for _ in 0..TRIES {
             let before = self.sequence.load(Ordering::Acquire);
             let length = self.length.load(Ordering::Relaxed) as usize;
             let mut text = [0; NAME_BYTES];
@@ -84,6 +97,7 @@ impl Name {
             }
             crate::sys::pause();
         }
+        NameCopy::new(&[])
     }
 
     /// Ends an update that another thread had begun when it vanished in a fork.
@@ -112,17 +126,9 @@ mod tests {
     use super::*;
     use core::sync::atomic::AtomicBool;
 
-    fn empty() -> Name {
-        Name {
-            sequence: AtomicU32::new(0),
-            length: AtomicU32::new(0),
-            text: [const { AtomicU64::new(0) }; WORDS],
-        }
-    }
-
     #[test]
     fn long_names_are_cut_between_characters() {
-        let name = empty();
+        let name = Name::new();
         let mut long = std::vec![b'a'; NAME_BYTES - 1];
         long.extend_from_slice("é".as_bytes());
         name.set(&long);
@@ -131,7 +137,7 @@ mod tests {
 
     #[test]
     fn readers_never_see_a_mixture() {
-        let name = empty();
+        let name = Name::new();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for letter in [b'x', b'y'] {

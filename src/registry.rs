@@ -9,6 +9,7 @@ use crate::arena::Arena;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle;
+use crate::holds::Holds;
 use crate::layers::ChunkPool;
 use crate::name::Name;
 use crate::runtime::Runtime;
@@ -16,6 +17,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, Mutex};
 use crate::targets::Targets;
 use crate::task::{self, Task};
+use crate::wait_graph::Deadlocks;
 use crate::win32;
 
 /// "hostcrst" in little-endian bytes.
@@ -25,7 +27,7 @@ const LAYOUT_VERSION: u32 = 1;
 
 /// All of the library's state.
 #[repr(C)]
-pub(crate) struct Registry {
+pub struct Registry {
     magic: u64,
     layout_version: u32,
     size: u32,
@@ -36,6 +38,8 @@ pub(crate) struct Registry {
     pub(crate) names: Arena<NameSlot>,
     pub(crate) targets: Targets,
     pub(crate) chunks: ChunkPool,
+    pub(crate) holds: Holds,
+    pub(crate) deadlocks: Deadlocks,
     pub(crate) win32: win32::Counts,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
@@ -48,7 +52,7 @@ pub(crate) struct Registry {
 
 /// A name that a section points to: most sections have none, so they do not carry the room.
 #[repr(C)]
-pub(crate) struct NameSlot {
+pub struct NameSlot {
     pub(crate) name: Name,
     next_free: AtomicU32,
 }
@@ -70,12 +74,23 @@ pub(crate) static REGISTRY: Registry = Registry {
     names: Arena::new(),
     targets: Targets::new(),
     chunks: ChunkPool::new(),
+    holds: Holds::new(),
+    deadlocks: Deadlocks::new(),
     win32: win32::Counts::new(),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
     prepare_lock: Mutex::new(),
 };
+
+/// Where a tool outside the process finds the registry.
+#[repr(transparent)]
+pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
+
+/// cbindgen:ignore
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
 
 impl Registry {
     /// Whether waiters must not rely on the heavy barrier.

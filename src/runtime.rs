@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU64, Ordering};
-use crate::{report, task};
+use crate::{holds, report, settings, task, wait_graph, waiting};
 
 /// The states of `host_runtime_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,8 @@ pub(crate) enum State {
     Failed = 3,
 }
 
-/// The state in the low byte, above it how often the runtime was started: the epoch that layers belong to.
+/// The state in the low byte, with TRACKING beside it; above it how often the runtime was started: the epoch that
+/// layers belong to.
 ///
 /// A transition compares the whole word with the one its task last saw, which asks at once whether the runtime
 /// runs and whether the task's layers are of this run. A later "suspend all managed tasks" can be a change of
@@ -25,8 +26,10 @@ pub(crate) struct Runtime {
     word: AtomicU64,
 }
 
-const STATE_BITS: u32 = 8;
-const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
+const STATE_MASK: u64 = 3;
+/// Entering must go the slow way, because owners are tracked.
+const TRACKING: u64 = 4;
+const EPOCH_SHIFT: u32 = 8;
 
 impl Runtime {
     pub(crate) const fn new() -> Self {
@@ -39,10 +42,30 @@ impl Runtime {
         self.word.load(Ordering::Relaxed)
     }
 
-    /// Whether entries and transitions are allowed.
+    /// Whether entries are allowed and nothing about them is unusual: the one question of the fast paths.
     #[inline(always)]
-    pub(crate) fn is_running(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.word() as u8 == State::Running as u8
+    }
+
+    /// Whether entries and transitions are allowed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state() == State::Running
+    }
+
+    /// Whether entering must go the slow way.
+    #[inline(always)]
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.word() & TRACKING != 0
+    }
+
+    /// Makes entering go the slow way, or no more.
+    pub(crate) fn set_tracking(&self, on: bool) {
+        if on {
+            self.word.fetch_or(TRACKING, Ordering::Relaxed);
+        } else {
+            self.word.fetch_and(!TRACKING, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -56,7 +79,7 @@ impl Runtime {
 
     /// Whether two words belong to the same run of the runtime, whatever its state.
     pub(crate) fn same_epoch(one: u64, other: u64) -> bool {
-        one >> STATE_BITS == other >> STATE_BITS
+        one >> EPOCH_SHIFT == other >> EPOCH_SHIFT
     }
 
     /// Fails unless entries and transitions are allowed.
@@ -73,10 +96,20 @@ impl Runtime {
     }
 }
 
+/// Reads the environment, once. Only once the registry is ready.
+pub(crate) fn read_settings() {
+    if settings::read_once() {
+        report::read_settings();
+        wait_graph::read_settings();
+        holds::read_settings();
+        waiting::read_settings();
+    }
+}
+
 /// Makes the runtime available. False if it already was.
 pub(crate) fn start() -> Result<bool> {
     REGISTRY.prepare()?;
-    report::read_settings();
+    read_settings();
     let word = &REGISTRY.runtime.word;
     let mut now = word.load(Ordering::Relaxed);
     loop {
@@ -85,7 +118,7 @@ pub(crate) fn start() -> Result<bool> {
             State::Failed => return Err(Error::NotAvailable),
             State::NotLoaded | State::Stopped => {}
         }
-        let next = ((now >> STATE_BITS) + 1) << STATE_BITS | State::Running as u64;
+        let next = ((now >> EPOCH_SHIFT) + 1) << EPOCH_SHIFT | now & TRACKING | State::Running as u64;
         match word.compare_exchange(now, next, Ordering::SeqCst, Ordering::Relaxed) {
             Ok(_) => return Ok(true),
             Err(changed) => now = changed,

@@ -4,12 +4,19 @@ use core::ffi::CStr;
 
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::text::Text;
 
 /// Every variable there is.
-const KNOWN: [&CStr; 1] = [REPORT];
+const KNOWN: [&CStr; 4] = [REPORT, ON_DEADLOCK, HOLDS, STALL];
 
 /// Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id.
 pub(crate) const REPORT: &CStr = c"HOSTCRST_REPORT";
+/// What is done when a deadlock is found: `error`, `report` or `abort`.
+pub(crate) const ON_DEADLOCK: &CStr = c"HOSTCRST_ON_DEADLOCK";
+/// `1` keeps since when and from where each section is owned.
+pub(crate) const HOLDS: &CStr = c"HOSTCRST_HOLDS";
+/// How long a task waits before a line on stderr says so: a number with the unit `s` or `ms`.
+pub(crate) const STALL: &CStr = c"HOSTCRST_STALL";
 
 const PREFIX: &[u8] = b"HOSTCRST_";
 
@@ -27,15 +34,43 @@ pub(crate) fn read_once() -> bool {
     true
 }
 
+/// Shows `take` the value of a variable, if it is set; complains if `take` does not know the value.
+pub(crate) fn read(name: &CStr, take: impl FnOnce(&[u8]) -> bool) {
+    if let Some(value) = sys::environment(name)
+        && !take(value.to_bytes())
+    {
+        complain(&[name.to_bytes(), b": unknown value '", value.to_bytes(), b"' ignored"]);
+    }
+}
+
+/// A time with its unit, as in `5s` or `250ms`, in nanoseconds.
+pub(crate) fn parse_duration(text: &[u8]) -> Option<u64> {
+    let (number, unit) = match text.strip_suffix(b"ms") {
+        Some(number) => (number, 1_000_000),
+        None => (text.strip_suffix(b"s")?, 1_000_000_000),
+    };
+    core::str::from_utf8(number).ok()?.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// Says on stderr what is wrong with the environment, in one write.
 pub(crate) fn complain(parts: &[&[u8]]) {
-    let mut line = [0; 256];
-    let mut length = 0;
-    for part in [b"hostcrst: ".as_slice()].iter().chain(parts).chain(&[b"\n".as_slice()]) {
-        let part = &part[..part.len().min(line.len() - 1 - length)];
-        line[length..length + part.len()].copy_from_slice(part);
-        length += part.len();
+    let mut line = Text::<512>::new();
+    line.push_what_fits(b"hostcrst: ");
+    parts.iter().for_each(|part| line.push_what_fits(part));
+    line.end_line();
+    sys::write_all(sys::STDERR, line.bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        assert_eq!(parse_duration(b"5s"), Some(5_000_000_000));
+        assert_eq!(parse_duration(b"250ms"), Some(250_000_000));
+        for wrong in ["", "5", "s", "ms", "-1s", "1.5s", "5m", "99999999999999s"] {
+            assert_eq!(parse_duration(wrong.as_bytes()), None, "{wrong}");
+        }
     }
-    line[length - 1] = b'\n';
-    sys::write_all(sys::STDERR, &line[..length]);
 }

@@ -1,12 +1,14 @@
 //! Names of layer targets: told once, kept for ever, looked up without a lock.
 
 use crate::layers::Origin;
+use crate::memory::{Here, Memory};
 use crate::name::cut;
 use crate::sys;
 use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::text::Text;
 
 /// The bytes of a target's name at most.
-const TEXT_BYTES: usize = 232;
+pub(crate) const TEXT_BYTES: usize = 232;
 /// Targets that can have a name; further ones are shown as numbers. A power of two.
 const CAPACITY: usize = 1 << 15;
 /// Entries looked at before giving up: the table is open-addressed and never shrinks.
@@ -50,30 +52,43 @@ impl Targets {
         }
     }
 
-    /// The entries at which a target may stand, best first.
-    fn candidates(&self, origin: Origin, target: u64) -> impl Iterator<Item = &Entry> {
-        let base = self.entries.load(Ordering::Acquire) as *const Entry;
+    /// The addresses of the entries at which a target may stand, best first.
+    fn candidates(&self, origin: Origin, target: u64) -> impl Iterator<Item = usize> {
+        let base = self.entries.load(Ordering::Acquire);
         let hash = (target ^ origin as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let probes = if base.is_null() { 0 } else { PROBES };
-        (0..probes).map(move |probe| {
-            // SAFETY: the index is within CAPACITY; the pages are zeroed, hold atomics only and are never unmapped.
-            unsafe { &*base.add((hash as usize + probe) % CAPACITY) }
-        })
+        let probes = if base == 0 { 0 } else { PROBES };
+        (0..probes).map(move |probe| base + (hash as usize + probe) % CAPACITY * size_of::<Entry>())
     }
 
-    fn find(&self, origin: Origin, target: u64) -> Option<&Entry> {
-        self.candidates(origin, target)
-            .map(|entry| (entry, entry.claim.load(Ordering::Acquire)))
-            .take_while(|(_, claim)| *claim != EMPTY)
-            .find(|(entry, claim)| {
-                *claim == NAMED + origin as u32 && entry.target.load(Ordering::Relaxed) == target
-            })
-            .map(|(entry, _)| entry)
+    fn find<M: Memory, R>(
+        &self,
+        memory: &M,
+        origin: Origin,
+        target: u64,
+        found: impl FnOnce(&Entry) -> R,
+    ) -> Option<R> {
+        let claim = |entry: &Entry| entry.claim.load(Ordering::Acquire);
+        for address in self.candidates(origin, target) {
+            // SAFETY: candidates gives addresses within the table; its pages are zeroed and hold atomics only.
+            let (claim, same) = unsafe {
+                memory.look(address, |entry: &Entry| {
+                    (claim(entry), entry.target.load(Ordering::Relaxed) == target)
+                })
+            }?;
+            if claim == EMPTY {
+                return None;
+            }
+            if claim == NAMED + origin as u32 && same {
+                // SAFETY: as above.
+                return unsafe { memory.look(address, found) };
+            }
+        }
+        None
     }
 
     /// Whether the target has a name.
     pub(crate) fn is_known(&self, origin: Origin, target: u64) -> bool {
-        self.find(origin, target).is_some()
+        self.find(&Here, origin, target, |_| ()).is_some()
     }
 
     /// Gives the target a name, cut to what fits, unless it has one.
@@ -82,7 +97,9 @@ impl Targets {
             return;
         }
         let text = cut(text, TEXT_BYTES);
-        for entry in self.candidates(origin, target) {
+        for address in self.candidates(origin, target) {
+            // SAFETY: an entry within the table: zeroed pages of atomics, never unmapped.
+            let entry = unsafe { &*(address as *const Entry) };
             if entry.claim.compare_exchange(EMPTY, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 continue;
             }
@@ -97,16 +114,20 @@ impl Targets {
         }
     }
 
-    /// Shows the target's name to `show`, if it has one. False if not.
-    pub(crate) fn with_name(&self, origin: Origin, target: u64, show: impl FnOnce(&[u8])) -> bool {
-        let Some(entry) = self.find(origin, target) else { return false };
-        let mut text = [0; TEXT_BYTES];
-        let length = (entry.length.load(Ordering::Relaxed) as usize).min(TEXT_BYTES);
-        for (byte, stored) in text.iter_mut().zip(&entry.text).take(length) {
-            *byte = stored.load(Ordering::Relaxed);
-        }
-        show(&text[..length]);
-        true
+    /// The target's name, if it has one.
+    pub(crate) fn name<M: Memory>(
+        &self,
+        memory: &M,
+        origin: Origin,
+        target: u64,
+    ) -> Option<Text<TEXT_BYTES>> {
+        self.find(memory, origin, target, |entry| {
+            let mut name = Text::new();
+            for byte in entry.text.iter().take(entry.length.load(Ordering::Relaxed) as usize) {
+                name.push_what_fits(&[byte.load(Ordering::Relaxed)]);
+            }
+            name
+        })
     }
 }
 
@@ -132,12 +153,8 @@ mod tests {
         targets.intern(Origin::Address, 7, b"seven");
         targets.intern(Origin::Address, 7, b"other");
         targets.intern(Origin::ClrFunction, 7, b"method");
-        let name = |origin| {
-            let mut copy = std::vec::Vec::new();
-            targets.with_name(origin, 7, |text| copy.extend_from_slice(text)).then_some(copy)
-        };
-        assert_eq!(name(Origin::Address).unwrap(), b"seven");
-        assert_eq!(name(Origin::ClrFunction).unwrap(), b"method");
+        assert_eq!(targets.name(&Here, Origin::Address, 7).unwrap().bytes(), b"seven");
+        assert_eq!(targets.name(&Here, Origin::ClrFunction, 7).unwrap().bytes(), b"method");
         assert!(!targets.is_known(Origin::Address, 8));
     }
 
@@ -151,7 +168,8 @@ mod tests {
         let known = (0..2 * CAPACITY as u64).filter(|&target| targets.is_known(Origin::Address, target));
         let mut count = 0;
         for target in known {
-            targets.with_name(Origin::Address, target, |text| assert_eq!(text, target.to_le_bytes()));
+            let name = targets.name(&Here, Origin::Address, target).unwrap();
+            assert_eq!(name.bytes(), target.to_le_bytes());
             count += 1;
         }
         assert!(count > CAPACITY / 2 && count <= CAPACITY, "{count}");

@@ -6,6 +6,7 @@ use crate::arena::Slot;
 use crate::error::{Error, Result};
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::layers::Layers;
+use crate::memory::Here;
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -126,7 +127,7 @@ pub(crate) struct Info {
 /// What the task with this handle is doing.
 pub(crate) fn info(handle: u64) -> Result<Info> {
     let task = of_handle(handle)?;
-    let (depth, mode) = task.layers.depth_and_mode();
+    let (depth, mode) = task.layers.depth_and_mode(REGISTRY.runtime.word());
     let info = Info {
         mode,
         thread_id: task.thread_id(),
@@ -138,10 +139,15 @@ pub(crate) fn info(handle: u64) -> Result<Info> {
 }
 
 /// Shows `take` up to `most` layers of the task with this handle, outermost first; how many are open.
-pub(crate) fn layers(handle: u64, most: usize, take: impl FnMut(usize, Layer)) -> Result<usize> {
+pub(crate) fn layers(handle: u64, most: usize, mut take: impl FnMut(usize, Layer)) -> Result<usize> {
     let task = of_handle(handle)?;
-    let depth = task.layers.snapshot(0, most, take);
-    task.still(handle).map(|()| depth)
+    loop {
+        let taken = task.layers.snapshot(&Here, REGISTRY.runtime.word(), 0, most, &mut take);
+        task.still(handle)?;
+        if let Some((depth, _)) = taken {
+            return Ok(depth);
+        }
+    }
 }
 
 /// Every live task.
@@ -352,8 +358,9 @@ fn end(task: TaskRef) {
 }
 
 /// Every lock that a forked child needs whole, in the order in which they nest.
-fn allocation_locks() -> [&'static sys::Mutex; 5] {
+fn allocation_locks() -> [&'static sys::Mutex; 6] {
     [
+        REGISTRY.deadlocks.lock(),
         hooks::lock(),
         REGISTRY.sections.lock(),
         REGISTRY.tasks.lock(),

@@ -23,6 +23,8 @@
 //! bit and then looks at the word: the same pattern with the swap of the leave. So that it cannot lose for ever it asks
 //! for hand-off after a while; the owner then passes the section on, only to a contender that is awake.
 
+use core::cell::Cell;
+
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
@@ -31,6 +33,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
 use crate::task::{Task, TaskRef};
+use crate::{report, settings, wait_graph};
 
 /// Bits of a request's options that the queue looks at.
 pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
@@ -80,7 +83,13 @@ pub(crate) struct Wait {
     deadline: AtomicU64,
     /// Counts the task's waits, so that two looks can tell one wait from the next.
     sequence: AtomicU64,
+    /// The sequence as the search for a deadlock has seen it; under the lock of that.
+    noted: AtomicU64,
+    /// Where the caller called from, 0 if unknown.
+    site: AtomicU64,
 }
+
+const _: () = assert!(size_of::<Wait>() == 64);
 
 const NO_DEADLINE: u64 = u64::MAX;
 
@@ -92,6 +101,32 @@ impl Wait {
     /// The section the task waits for, or 0.
     pub(crate) fn section(&self) -> u64 {
         self.section.load(Ordering::SeqCst)
+    }
+
+    /// The section the task waits for without a time limit, if it does.
+    pub(crate) fn unbounded_section(&self) -> Option<u64> {
+        let section = self.section();
+        (section != 0 && self.deadline.load(Ordering::Relaxed) == NO_DEADLINE).then_some(section)
+    }
+
+    /// The options of the present wait.
+    pub(crate) fn option(&self) -> u32 {
+        self.option.load(Ordering::Relaxed)
+    }
+
+    /// Where the present wait was called for, 0 if unknown.
+    pub(crate) fn site(&self) -> u64 {
+        self.site.load(Ordering::Relaxed)
+    }
+
+    /// Notes which wait this is.
+    pub(crate) fn note_sequence(&self) {
+        self.noted.store(self.sequence.load(Ordering::SeqCst), Ordering::Relaxed);
+    }
+
+    /// Whether the task is still, without a break, in the wait that was noted.
+    pub(crate) fn is_as_noted(&self) -> bool {
+        self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
     }
 
     /// When the present wait began.
@@ -107,6 +142,16 @@ pub(crate) enum SpinPolicy {
     Adaptive,
     /// So many times, as the program asked.
     Count(u32),
+}
+
+/// What a caller asks for when it has to wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) option: u32,
+    /// None for a wait without limit.
+    pub(crate) deadline: Option<Instant>,
+    /// Where the caller called from, 0 if unknown.
+    pub(crate) site: usize,
 }
 
 /// What a look at the lock word under the queue lock found.
@@ -128,23 +173,22 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
-    pub(crate) fn wait(
-        &self,
-        handle: u64,
-        me: TaskRef,
-        option: u32,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
+    pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
         if self.spin(handle, me) {
             return Ok(());
         }
-        if let Look::Entered = self.enqueue(handle, me, option, deadline)? {
+        if let Look::Entered = self.enqueue(handle, me, request)? {
             return Ok(());
         }
+        let deadline = request.deadline;
+        if deadline.is_none() {
+            wait_graph::look_for_deadlock(me);
+        }
+        let mut stall = Stall::begin();
         loop {
             // Acquire pairs with the Release of whoever wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
-                PARKED => self.sleep(handle, me, deadline)?,
+                PARKED => self.sleep(handle, me, deadline, &mut stall)?,
                 CONTEND => self.contend(handle, me),
                 GRANTED => return Ok(()),
                 code => return Err(Error::from_hresult(code as i32).unwrap_or(Error::Fail)),
@@ -176,7 +220,8 @@ impl Section {
     }
 
     /// Announces `me` and puts it at the end of the queue, unless a last look makes that needless.
-    fn enqueue(&self, handle: u64, me: TaskRef, option: u32, deadline: Option<Instant>) -> Result<Look> {
+    fn enqueue(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
+        let Request { option, deadline, .. } = request;
         let _queue = self.queue_lock().lock();
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
         self.owner(handle).ok_or(Error::Handle)?;
@@ -185,7 +230,9 @@ impl Section {
         me.wait.option.store(option, Ordering::Relaxed);
         me.wait.since.store(sys::now(), Ordering::Relaxed);
         me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
-        me.wait.sequence.fetch_add(1, Ordering::Relaxed);
+        me.wait.site.store(request.site as u64, Ordering::Relaxed);
+        // SeqCst: who finds the section set finds this number, or a later one.
+        me.wait.sequence.fetch_add(1, Ordering::SeqCst);
         self.link(&me);
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
@@ -238,14 +285,14 @@ impl Section {
         }
     }
 
-    fn sleep(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> Result<()> {
+    fn sleep(&self, handle: u64, me: TaskRef, deadline: Option<Instant>, stall: &mut Stall) -> Result<()> {
         let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
         let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
-        let until = match (deadline, nap) {
-            (Some(deadline), Some(nap)) => Some(deadline.min(nap)),
-            (one, other) => one.or(other),
-        };
+        let until = [deadline, nap, stall.next].into_iter().flatten().min();
         sys::futex_wait(&me.wait.park, PARKED, until);
+        if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
+            report::write_stall(me);
+        }
         if deadline.is_some_and(|deadline| sys::now() >= deadline) {
             return self.withdraw(me);
         }
@@ -462,6 +509,16 @@ pub(crate) fn interrupt(task: TaskRef) {
     });
 }
 
+/// Ends the wait that the search for a deadlock noted. False if it has ended since.
+pub(crate) fn end_noted_wait(task: &Task, reason: Error) -> bool {
+    let ended = Cell::new(false);
+    end_wait_if(task, reason, |task| {
+        ended.set(task.wait.is_as_noted());
+        ended.get()
+    });
+    ended.get()
+}
+
 fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
     loop {
         let handle = task.wait.section();
@@ -531,6 +588,43 @@ impl Backoff {
 
     fn has_lost_often(&self) -> bool {
         sys::now() >= self.asks
+    }
+}
+
+// ---- stalls -----------------------------------------------------------------------------------------------
+
+/// How long a task waits before it says so on stderr, in nanoseconds; 0 for never.
+static STALL_TIME: AtomicU64 = AtomicU64::new(0);
+
+/// Reads HOSTCRST_STALL.
+pub(crate) fn read_settings() {
+    settings::read(settings::STALL, |value| {
+        let parsed = settings::parse_duration(value);
+        STALL_TIME.store(parsed.unwrap_or(0), Ordering::Relaxed);
+        parsed.is_some()
+    });
+}
+
+/// When a waiting task is to say that it waits: after the stall time, and again after doubling times.
+struct Stall {
+    next: Option<Instant>,
+    time: u64,
+}
+
+impl Stall {
+    fn begin() -> Self {
+        let time = STALL_TIME.load(Ordering::Relaxed);
+        Stall { next: (time != 0).then(|| sys::now() + time), time }
+    }
+
+    /// Whether it is time; sets the next one if so.
+    fn is_due(&mut self) -> bool {
+        let due = self.next.is_some_and(|next| sys::now() >= next);
+        if due {
+            self.time = self.time.saturating_mul(2);
+            self.next = Some(sys::now().saturating_add(self.time));
+        }
+        due
     }
 }
 

@@ -29,8 +29,8 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, Ordering, compiler_fence};
 use crate::sys::{self, preserving_errno};
 use crate::task::{self, TaskRef};
-use crate::waiting::{SpinPolicy, WAIT_WITHOUT_RUNTIME};
-use crate::{report, settings};
+use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
+use crate::{runtime, settings};
 
 /// What LockSemaphore has that a handle has not.
 const MARK: u64 = 2;
@@ -213,7 +213,7 @@ pub(crate) fn set_spin_count(shown: &CriticalSection, count: u32) -> u32 {
 
 fn prepare() -> Result<()> {
     REGISTRY.prepare()?;
-    report::read_settings();
+    runtime::read_settings();
     Ok(())
 }
 
@@ -336,24 +336,14 @@ impl CriticalSection {
 
 // ---- enter, leave -----------------------------------------------------------------------------------------
 
-/// Enters; waits as long as it takes.
+/// Enters, if that needs no waiting and nothing unusual.
 #[inline(always)]
-pub(crate) fn enter(shown: &CriticalSection) {
-    if !enter_fast(shown) {
-        enter_slowly(shown, true);
-    }
-}
-
-/// Enters if that needs no waiting.
-#[inline(always)]
-pub(crate) fn try_enter(shown: &CriticalSection) -> bool {
-    enter_fast(shown) || enter_slowly(shown, false)
-}
-
-#[inline(always)]
-fn enter_fast(shown: &CriticalSection) -> bool {
+pub(crate) fn enter_fast(shown: &CriticalSection) -> bool {
     // A thread that is a task: so there are slots to look at.
     let Some(me) = task::current_if_any() else { return false };
+    if REGISTRY.runtime.is_tracking() {
+        return false;
+    }
     let handle = shown.handle();
     let section = crst::slot_of(handle);
     let word = section.word().load(Ordering::Relaxed);
@@ -372,13 +362,15 @@ fn enter_fast(shown: &CriticalSection) -> bool {
     again
 }
 
+/// Enters where enter_fast could not; false only if another thread owns the section and the caller is not `patient`.
+/// `site` is where the caller called from, 0 if unknown.
 #[cold]
-fn enter_slowly(shown: &CriticalSection, patient: bool) -> bool {
+pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) -> bool {
     preserving_errno(|| {
         loop {
             let prepared = shown.attach().and_then(|handle| Ok((handle, task::current()?)));
             let entered = match prepared {
-                Ok((handle, me)) => enter_section(shown, handle, me, patient),
+                Ok((handle, me)) => enter_section(shown, handle, me, patient, site),
                 Err(_) if patient => {
                     wait_for_memory();
                     None
@@ -393,7 +385,13 @@ fn enter_slowly(shown: &CriticalSection, patient: bool) -> bool {
 }
 
 /// None if the section has ended meanwhile.
-fn enter_section(shown: &CriticalSection, handle: u64, me: TaskRef, patient: bool) -> Option<bool> {
+fn enter_section(
+    shown: &CriticalSection,
+    handle: u64,
+    me: TaskRef,
+    patient: bool,
+    site: usize,
+) -> Option<bool> {
     let section = crst::find(handle).ok()?;
     loop {
         match section.owner(handle)? {
@@ -410,12 +408,13 @@ fn enter_section(shown: &CriticalSection, handle: u64, me: TaskRef, patient: boo
             _ if !patient => return Some(false),
             _ => {
                 set_mirror(section, handle, shown)?;
-                section.wait(handle, me, WAIT, None).ok()?;
+                section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
                 break;
             }
         }
     }
     me.count_owned();
+    section.note_owner(me.id(), site);
     shown.show_owner(section, me);
     Some(true)
 }
@@ -487,7 +486,12 @@ pub(crate) fn initialize_variable(variable: &ConditionVariable) {
 }
 
 /// Leaves the section, sleeps until woken or for so long, enters it again.
-pub(crate) fn sleep(variable: &ConditionVariable, shown: &CriticalSection, milliseconds: u32) -> Win32Result {
+pub(crate) fn sleep(
+    variable: &ConditionVariable,
+    shown: &CriticalSection,
+    milliseconds: u32,
+    site: usize,
+) -> Win32Result {
     entered_once(shown)?;
     preserving_errno(|| {
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
@@ -499,7 +503,9 @@ pub(crate) fn sleep(variable: &ConditionVariable, shown: &CriticalSection, milli
         while in_time && variable.word.load(Ordering::Relaxed) == word {
             in_time = sys::futex_wait(&variable.word, word, deadline);
         }
-        enter(shown);
+        if !enter_fast(shown) {
+            enter_slowly(shown, true, site);
+        }
         if in_time { Ok(()) } else { Err(ERROR_TIMEOUT) }
     })
 }

@@ -4,7 +4,9 @@ use core::ffi::c_char;
 
 use super::{deliver, deliver_sized, hresult, name_argument};
 use crate::crst::{self, Patience};
+use crate::error::S_OK;
 use crate::handle;
+use crate::sys::with_call_site;
 use crate::waiting::SpinPolicy;
 
 /// A critical section: an opaque handle. 0 is never one. A handle that was destroyed is never valid again.
@@ -119,7 +121,13 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
-    hresult(crst::enter(crst, option, Patience::Unbounded).map(|_| ()))
+    if crst::enter_fast(crst, option) { S_OK } else { enter_from(crst, option) }
+}
+
+with_call_site!(enter_from(crst: u64, option: u32) => enter_at, "rdx", "x2");
+
+extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
+    hresult(crst::enter_checked(crst, option, Patience::Unbounded, site).map(|_| ()))
 }
 
 /// Enters a critical section, waiting no longer than a time limit.
@@ -141,7 +149,13 @@ pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
 /// Source: an extension of IHostCrst::Enter in the manner of IHostAutoEvent::Wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, milliseconds: u32) -> i32 {
-    hresult(crst::enter(crst, option, Patience::of_milliseconds(milliseconds)).map(|_| ()))
+    if crst::enter_fast(crst, option) { S_OK } else { enter_timeout_from(crst, option, milliseconds) }
+}
+
+with_call_site!(enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => enter_timeout_at, "rcx", "x3");
+
+extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: usize) -> i32 {
+    hresult(crst::enter_checked(crst, option, Patience::of_milliseconds(milliseconds), site).map(|_| ()))
 }
 
 /// Enters a critical section if that needs no waiting.
@@ -172,8 +186,19 @@ pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, millisec
 /// `entered` is NULL or valid for writing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_try_enter(crst: hostcrst_t, option: u32, entered: *mut i32) -> i32 {
+    if entered.is_null() || !crst::enter_fast(crst, option) {
+        return try_enter_from(crst, option, entered);
+    }
     // SAFETY: the caller keeps `entered` valid, see above.
-    unsafe { deliver(entered, || crst::enter(crst, option, Patience::None).map(i32::from)) }
+    unsafe { entered.write(1) };
+    S_OK
+}
+
+with_call_site!(try_enter_from(crst: u64, option: u32, entered: *mut i32) => try_enter_at, "rcx", "x3");
+
+extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_try_enter, whose caller keeps `entered` valid.
+    unsafe { deliver(entered, || crst::enter_checked(crst, option, Patience::None, site).map(i32::from)) }
 }
 
 /// Leaves a critical section once.
@@ -257,7 +282,13 @@ pub extern "C" fn hostcrst_destroy(crst: hostcrst_t) -> i32 {
 /// Source: an extension, after pthread_mutex_consistent.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_recover(crst: hostcrst_t) -> i32 {
-    hresult(crst::recover(crst))
+    recover_from(crst)
+}
+
+with_call_site!(recover_from(crst: u64) => recover_at, "rsi", "x1");
+
+extern "C" fn recover_at(crst: u64, site: usize) -> i32 {
+    hresult(crst::recover(crst, site))
 }
 
 /// Gives a critical section a name, shown in reports.

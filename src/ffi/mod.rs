@@ -6,6 +6,7 @@
 #![allow(non_camel_case_types)]
 
 pub mod crst;
+pub mod deadlock;
 pub mod report;
 pub mod runtime;
 pub mod task;

@@ -14,17 +14,17 @@ pub const HOST_REPORT_DOT: u32 = 2;
 /// Writes a report on every task and every section of interest.
 ///
 /// Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
-/// waits for; each section that is owned, abandoned or was ever waited for. Works while every task is blocked, and in
+/// waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the last
+/// eight that were found. Works while every task is blocked, and in
 /// any state of the runtime.
 ///
 /// Parameters:
 /// - fd (a descriptor open for writing): where it goes. Stays open.
-/// - format (one of the HOST_REPORT_ values).
+/// - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON.
 ///
 /// Returns:
 /// - S_OK: written.
 /// - E_INVALIDARG: fd cannot be written, or format is not known.
-/// - E_NOTIMPL: format is HOST_REPORT_JSON or HOST_REPORT_DOT, which this version does not write.
 ///
 /// Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, allocates nothing. Not
 /// for signal handlers.

@@ -5,7 +5,7 @@
 //! place during the call; memory of any content will do.
 
 use crate::mirror::{ConditionVariable, CriticalSection};
-use crate::sys;
+use crate::sys::{self, with_call_site};
 use crate::win32::{self, Spin};
 
 const TRUE: i32 = 1;
@@ -67,7 +67,16 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
     // SAFETY: see "every function here".
-    win32::enter(unsafe { &*section });
+    if !win32::enter_fast(unsafe { &*section }) {
+        enter_from(section);
+    }
+}
+
+with_call_site!(enter_from(section: *mut CriticalSection) => enter_at, "rsi", "x1");
+
+extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_cs_enter, which was given this pointer.
+    i32::from(win32::enter_slowly(unsafe { &*section }, true, site))
 }
 
 /// TryEnterCriticalSection.
@@ -77,7 +86,14 @@ pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) -> i32 {
     // SAFETY: see "every function here".
-    i32::from(win32::try_enter(unsafe { &*section }))
+    if win32::enter_fast(unsafe { &*section }) { TRUE } else { try_enter_from(section) }
+}
+
+with_call_site!(try_enter_from(section: *mut CriticalSection) => try_enter_at, "rsi", "x1");
+
+extern "C" fn try_enter_at(section: *mut CriticalSection, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_cs_try_enter, which was given this pointer.
+    i32::from(win32::enter_slowly(unsafe { &*section }, false, site))
 }
 
 /// LeaveCriticalSection.
@@ -130,9 +146,23 @@ pub unsafe extern "C" fn hostcrst_cv_sleep(
     section: *mut CriticalSection,
     milliseconds: u32,
 ) -> i32 {
-    // SAFETY: see "every function here".
+    sleep_from(variable, section, milliseconds)
+}
+
+with_call_site!(
+    sleep_from(variable: *mut ConditionVariable, section: *mut CriticalSection, milliseconds: u32) => sleep_at,
+    "rcx", "x3"
+);
+
+extern "C" fn sleep_at(
+    variable: *mut ConditionVariable,
+    section: *mut CriticalSection,
+    milliseconds: u32,
+    site: usize,
+) -> i32 {
+    // SAFETY: only reached from hostcrst_cv_sleep, which was given these pointers.
     let (variable, section) = unsafe { (&*variable, &*section) };
-    succeed(win32::sleep(variable, section, milliseconds))
+    succeed(win32::sleep(variable, section, milliseconds, site))
 }
 
 /// WakeConditionVariable.

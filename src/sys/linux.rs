@@ -334,7 +334,6 @@ pub(crate) fn each_environment_name(mut show: impl FnMut(&[u8])) {
 }
 
 /// Ends the process at once.
-#[cfg(all(feature = "capi", not(test)))]
 pub(crate) fn abort() -> ! {
     // SAFETY: abort takes nothing and does not return.
     unsafe { libc::abort() }

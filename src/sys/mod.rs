@@ -9,11 +9,13 @@ compile_error!("hostcrst supports Linux; a port starts with a second file beside
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("hostcrst supports 64-bit little-endian targets: its handles and lock words are 64 bits");
 
+mod call_site;
 mod current;
 mod linux;
 mod mutex;
 pub(crate) mod symbols;
 
+pub(crate) use call_site::with_call_site;
 pub(crate) use core::sync::atomic;
 pub(crate) use current::{current_id, current_task, last_error, set_current, set_last_error};
 pub(crate) use linux::*;

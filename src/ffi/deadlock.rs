@@ -1,0 +1,114 @@
+//! Deadlocks: what is done about them, and what is kept to explain them.
+
+use core::ffi::c_void;
+
+use super::hresult;
+use crate::error::Error;
+use crate::holds;
+use crate::registry::REGISTRY;
+use crate::sys::preserving_errno;
+use crate::wait_graph::{self, Callback, Policy};
+
+/// host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default.
+pub const HOST_DEADLOCK_ERROR: u32 = 0;
+/// host_set_deadlock_policy: a report goes to stderr, and the tasks stay as they are.
+pub const HOST_DEADLOCK_REPORT: u32 = 1;
+/// host_set_deadlock_policy: a report goes to stderr, and the process aborts.
+pub const HOST_DEADLOCK_ABORT: u32 = 2;
+
+/// What a callback is told of a deadlock.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct host_deadlock_t {
+    /// sizeof(host_deadlock_t) of the library: a later one may tell more.
+    pub size: u32,
+    /// How many tasks the cycle has.
+    pub tasks: u32,
+    /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
+    pub victim: u64,
+    /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the cycle.
+    pub section: u64,
+}
+
+/// Is told of a deadlock: see host_set_deadlock_callback.
+pub type host_deadlock_callback_t =
+    Option<extern "C" fn(deadlock: *const host_deadlock_t, context: *mut c_void)>;
+
+/// Chooses what happens when a deadlock is found.
+///
+/// A cycle of waits without time limits is found at the moment its last wait begins. The environment variable
+/// HOSTCRST_ON_DEADLOCK (error, report or abort) makes the same choice when the runtime is first started.
+///
+/// Parameters:
+/// - policy (one of the HOST_DEADLOCK_ values).
+///
+/// Returns:
+/// - S_OK: in force for later deadlocks.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+/// - E_INVALIDARG: policy is not known.
+///
+/// Threads: any; does not block.
+///
+/// Source: an extension; the hosting pages leave the choice to the host.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
+    hresult(REGISTRY.runtime.require_usable().and_then(|()| {
+        let policy = Policy::from_number(policy).ok_or(Error::InvalidArgument)?;
+        wait_graph::set_policy(policy);
+        Ok(())
+    }))
+}
+
+/// Sets who is told of each deadlock.
+///
+/// The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
+/// broken or not. It may call the library, host_report for one, but must not enter sections without a time limit: the
+/// thread still counts as waiting.
+///
+/// Parameters:
+/// - callback (NULL for none): replaces the one before.
+/// - context (any value): handed to the callback.
+///
+/// Returns:
+/// - S_OK: in force for later deadlocks.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+///
+/// Threads: any; may wait briefly while a deadlock is looked into.
+///
+/// Source: an extension.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_set_deadlock_callback(
+    callback: host_deadlock_callback_t,
+    context: *mut c_void,
+) -> i32 {
+    hresult(preserving_errno(|| {
+        REGISTRY.runtime.require_usable()?;
+        wait_graph::set_callback(callback.map(|callback| callback as Callback), context);
+        Ok(())
+    }))
+}
+
+/// Switches on or off that it is kept since when and from where each section is owned.
+///
+/// Reports then say so for every section entered from here on. Off by default, as entering a free section costs a clock
+/// reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is first
+/// started.
+///
+/// Parameters:
+/// - on (0 = off, any other value = on).
+///
+/// Returns:
+/// - S_OK: in force for later entries.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+/// - E_OUTOFMEMORY: no address space for it; nothing changed.
+///
+/// Threads: any; may wait briefly for a create or destroy.
+///
+/// Source: an extension.
+#[unsafe(no_mangle)]
+pub extern "C" fn host_set_hold_tracking(on: i32) -> i32 {
+    hresult(preserving_errno(|| {
+        REGISTRY.runtime.require_usable()?;
+        holds::set_tracking(on != 0)
+    }))
+}

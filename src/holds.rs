@@ -1,0 +1,108 @@
+//! Since when and from where each section is owned: kept only when asked for, as an uncontended enter would pay for it.
+
+use crate::crst::Section;
+use crate::error::{Error, Result};
+use crate::registry::REGISTRY;
+use crate::settings;
+use crate::sys;
+use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// What is known of the present ownership of one section. Written by the owner.
+#[repr(C)]
+pub(crate) struct Hold {
+    since: AtomicU64,
+    site: AtomicU64,
+    owner: AtomicU64,
+    /// The era of tracking it was written in: one that was not switched off since.
+    era: AtomicU32,
+    _reserved: AtomicU32,
+}
+
+/// One Hold for each section slot, in pages taken when tracking is first switched on.
+#[repr(C)]
+pub(crate) struct Holds {
+    table: AtomicUsize,
+    /// Odd while tracking is on.
+    era: AtomicU32,
+    _reserved: AtomicU32,
+}
+
+impl Holds {
+    pub(crate) const fn new() -> Self {
+        Holds { table: AtomicUsize::new(0), era: AtomicU32::new(0), _reserved: AtomicU32::new(0) }
+    }
+
+    /// Whether tracking is on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.era.load(Ordering::Relaxed) & 1 == 1
+    }
+
+    /// Where the Hold of section slot `index` stands; None while tracking is off.
+    pub(crate) fn address(&self, index: u32) -> Option<usize> {
+        // Acquire pairs with the Release in set_tracking: the table is there.
+        let on = self.era.load(Ordering::Acquire) & 1 == 1;
+        on.then(|| self.table.load(Ordering::Relaxed) + index as usize * size_of::<Hold>())
+    }
+
+    /// Since when and from where, if `hold` is of this owner and of this era of tracking.
+    pub(crate) fn read(&self, hold: &Hold, owner: u64) -> Option<(u64, u64)> {
+        let known = hold.owner.load(Ordering::Acquire) == owner
+            && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
+        known.then(|| (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed)))
+    }
+}
+
+/// Switches tracking on or off.
+pub(crate) fn set_tracking(on: bool) -> Result<()> {
+    REGISTRY.prepare()?;
+    let holds = &REGISTRY.holds;
+    let _guard = REGISTRY.sections.lock().lock();
+    if on == holds.is_on() {
+        return Ok(());
+    }
+    if holds.table.load(Ordering::Relaxed) == 0 {
+        let bytes = REGISTRY.sections.capacity() as usize * size_of::<Hold>();
+        let table = sys::allocate_pages(bytes).ok_or(Error::OutOfMemory)?;
+        holds.table.store(table as usize, Ordering::Relaxed);
+    }
+    holds.era.fetch_add(1, Ordering::Release);
+    REGISTRY.runtime.set_tracking(on);
+    Ok(())
+}
+
+/// The task `owner` has just become the owner of the section in slot `index`.
+pub(crate) fn record(index: u32, owner: u64, site: usize) {
+    let Some(address) = REGISTRY.holds.address(index) else { return };
+    // SAFETY: the table has a Hold for each slot, zeroed pages are valid ones, and they are never unmapped.
+    let hold = unsafe { &*(address as *const Hold) };
+    hold.owner.store(0, Ordering::Relaxed);
+    hold.since.store(sys::now(), Ordering::Relaxed);
+    hold.site.store(site as u64, Ordering::Relaxed);
+    hold.era.store(REGISTRY.holds.era.load(Ordering::Relaxed), Ordering::Relaxed);
+    // Release pairs with the Acquire in read: who sees this owner sees its fields.
+    hold.owner.store(owner, Ordering::Release);
+}
+
+/// Reads HOSTCRST_HOLDS.
+pub(crate) fn read_settings() {
+    settings::read(settings::HOLDS, |value| match value {
+        b"0" => true,
+        b"1" => {
+            if set_tracking(true).is_err() {
+                settings::complain(&[b"HOSTCRST_HOLDS: no address space for it"]);
+            }
+            true
+        }
+        _ => false,
+    });
+}
+
+impl Section {
+    /// Notes that `owner` has just entered, where that is asked for.
+    #[inline]
+    pub(crate) fn note_owner(&self, owner: u64, site: usize) {
+        if REGISTRY.holds.is_on() {
+            record(REGISTRY.sections.index_of(self), owner, site);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The wait-for graph for Graphviz: an ellipse for each task, a box for each section; waits and ownership as arrows,
+//! those of a deadlock in red.
+
+use core::fmt::{self, Write};
+
+use super::picture::{Picture, SectionPicture, TaskPicture};
+use super::{Namer, Surroundings};
+use crate::memory::Memory;
+use crate::text::{Printable, Seconds};
+
+pub(super) fn write<M: Memory, S: Surroundings>(
+    picture: &Picture<'_, M>,
+    surroundings: &mut S,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    DotReport { namer: Namer { picture, surroundings }, out }.write()
+}
+
+struct DotReport<'a, 'o, M, S> {
+    namer: Namer<'a, M, S>,
+    out: &'o mut dyn Write,
+}
+
+/// Inside a quoted label: no character that ends it or escapes.
+struct Label<'a>(&'a [u8]);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Unescaped(out), "{}", Printable(self.0))
+    }
+}
+
+/// Replaces backslashes, which are escapes in a label.
+struct Unescaped<'a>(&'a mut dyn Write);
+
+impl Write for Unescaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars()
+            .try_for_each(|character| self.0.write_char(if character == '\\' { '/' } else { character }))
+    }
+}
+
+impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
+    fn write(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        self.out.write_str("digraph hostcrst {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n")?;
+        picture.tasks().try_for_each(|task| self.task(&task))?;
+        picture
+            .sections()
+            .filter(|section| section.owner != 0 || section.waiters != 0)
+            .try_for_each(|section| self.section(&section))?;
+        picture.tasks().try_for_each(|task| self.wait(&task))?;
+        self.out.write_str("}\n")
+    }
+
+    fn task(&mut self, task: &TaskPicture) -> fmt::Result {
+        let name = self.namer.task(task);
+        write!(self.out, "  t{} [label=\"{}\\n{}", task.id, Label(name.bytes()), task.thread_id)?;
+        if let Some(newest) = task.layers().last() {
+            self.out.write_str("\\n")?;
+            self.namer.write_target(*newest, &mut Unescaped(self.out))?;
+        }
+        self.out.write_str("\"];\n")
+    }
+
+    fn section(&mut self, section: &SectionPicture) -> fmt::Result {
+        let handle = section.handle;
+        write!(self.out, "  s{handle} [shape=box,label=\"")?;
+        match &section.name {
+            _ if section.mirror != 0 => {
+                let out = &mut Unescaped(self.out);
+                self.namer.surroundings.write_variable(out, section.mirror)?
+            }
+            Some(name) => write!(self.out, "{}", Label(name.bytes()))?,
+            None => write!(self.out, "0x{handle:x}")?,
+        }
+        writeln!(self.out, "\\nrecursion {}\"];", section.recursion)?;
+        if section.owner == 0 {
+            return Ok(());
+        }
+        let waited_for = self.namer.picture.cycle(section.owner).any(|id| {
+            self.namer.picture.task(id).and_then(|task| task.wait).is_some_and(|w| w.section == handle)
+        });
+        let color = if waited_for { ",color=red" } else { "" };
+        writeln!(self.out, "  s{handle} -> t{} [label=\"owned by\"{color}];", section.owner)
+    }
+
+    fn wait(&mut self, task: &TaskPicture) -> fmt::Result {
+        let Some(wait) = task.wait else { return Ok(()) };
+        write!(self.out, "  t{} -> s{} [label=\"waits", task.id, wait.section)?;
+        if let Some(age) = self.namer.age(wait.since) {
+            write!(self.out, " {}", Seconds(age))?;
+        }
+        let in_cycle = self.namer.picture.cycle_length(task.id).is_some();
+        self.out.write_str(if in_cycle { "\",color=red];\n" } else { "\"];\n" })
+    }
+}

@@ -1,0 +1,292 @@
+//! The report for programs: one JSON object, described by docs/report.schema.json.
+
+use core::fmt::{self, Display, Write};
+
+use super::picture::{Picture, SectionPicture, TaskPicture};
+use super::{Namer, Surroundings};
+use crate::crst::State;
+use crate::handle;
+use crate::layers::{LayerKind, Mode};
+use crate::memory::Memory;
+use crate::runtime;
+use crate::sys::atomic::Ordering;
+use crate::wait_graph::Deadlock;
+
+pub(super) fn write<M: Memory, S: Surroundings>(
+    picture: &Picture<'_, M>,
+    surroundings: &mut S,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    JsonReport { namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
+}
+
+struct JsonReport<'a, 'o, M, S> {
+    namer: Namer<'a, M, S>,
+    out: Json<'o>,
+}
+
+/// Writes JSON in order, with the commas where they belong.
+struct Json<'o> {
+    out: &'o mut dyn Write,
+    /// Whether the next item is the first of its object or array.
+    first: bool,
+}
+
+impl Json<'_> {
+    fn comma(&mut self) -> fmt::Result {
+        if core::mem::take(&mut self.first) { Ok(()) } else { self.out.write_char(',') }
+    }
+
+    fn open(&mut self, bracket: char) -> fmt::Result {
+        self.comma()?;
+        self.first = true;
+        self.out.write_char(bracket)
+    }
+
+    fn close(&mut self, bracket: char) -> fmt::Result {
+        self.first = false;
+        self.out.write_char(bracket)
+    }
+
+    /// The name of the member that is written next.
+    fn key(&mut self, key: &str) -> fmt::Result {
+        self.comma()?;
+        self.first = true;
+        write!(self.out, "\"{key}\":")
+    }
+
+    fn number(&mut self, key: &str, value: impl Display) -> fmt::Result {
+        self.key(key)?;
+        self.first = false;
+        write!(self.out, "{value}")
+    }
+
+    /// Numbers above 2^53 are not safe in every reader of JSON: as text.
+    fn hex(&mut self, key: &str, value: u64) -> fmt::Result {
+        self.key(key)?;
+        self.first = false;
+        write!(self.out, "\"0x{value:x}\"")
+    }
+
+    fn string(&mut self, key: &str, write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+        self.key(key)?;
+        self.first = false;
+        self.out.write_char('"')?;
+        write(&mut Escaped(self.out))?;
+        self.out.write_char('"')
+    }
+
+    fn text(&mut self, key: &str, bytes: &[u8]) -> fmt::Result {
+        self.string(key, |out| {
+            bytes.utf8_chunks().try_for_each(|chunk| {
+                out.write_str(chunk.valid())?;
+                if chunk.invalid().is_empty() { Ok(()) } else { out.write_char('\u{fffd}') }
+            })
+        })
+    }
+}
+
+/// Escapes what a JSON string may not contain.
+struct Escaped<'a>(&'a mut dyn Write);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|character| match character {
+            '"' | '\\' => {
+                self.0.write_char('\\')?;
+                self.0.write_char(character)
+            }
+            '\0'..='\u{1f}' => write!(self.0, "\\u{:04x}", character as u32),
+            _ => self.0.write_char(character),
+        })
+    }
+}
+
+impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
+    fn write(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        self.out.open('{')?;
+        self.out.text("version", env!("CARGO_PKG_VERSION").as_bytes())?;
+        self.out.number("pid", self.namer.surroundings.process_id())?;
+        self.out.text(
+            "runtime",
+            match picture.registry().runtime.state() {
+                runtime::State::NotLoaded => b"not loaded",
+                runtime::State::Running => b"running",
+                runtime::State::Stopped => b"stopped",
+                runtime::State::Failed => b"failed",
+            },
+        )?;
+        self.out.key("tasks")?;
+        self.out.open('[')?;
+        picture.tasks().try_for_each(|task| self.task(&task))?;
+        self.out.close(']')?;
+        self.out.key("sections")?;
+        self.out.open('[')?;
+        picture
+            .sections()
+            .filter(SectionPicture::is_of_interest)
+            .try_for_each(|section| self.section(&section))?;
+        self.out.close(']')?;
+        self.out.number("section_count", picture.sections().count())?;
+        self.out.key("win32_misuses")?;
+        self.out.open('{')?;
+        let mut seen = picture.registry().win32.seen();
+        seen.try_for_each(|(count, misuse)| self.out.number(misuse, count))?;
+        self.out.close('}')?;
+        self.out.number("deadlocks_found", picture.deadlocks_found())?;
+        self.out.key("deadlocks")?;
+        self.out.open('[')?;
+        picture.standing_deadlocks().try_for_each(|start| self.standing(start))?;
+        self.out.close(']')?;
+        self.out.key("past_deadlocks")?;
+        self.out.open('[')?;
+        picture.deadlocks().try_for_each(|deadlock| self.past(deadlock))?;
+        self.out.close(']')?;
+        self.out.close('}')?;
+        self.out.out.write_char('\n')
+    }
+
+    fn age(&mut self, key: &str, since: u64) -> fmt::Result {
+        match self.namer.age(since) {
+            Some(age) => self.out.number(key, age),
+            None => Ok(()),
+        }
+    }
+
+    fn address(&mut self, key: &str, address: u64) -> fmt::Result {
+        if address == 0 {
+            return Ok(());
+        }
+        let surroundings = &mut *self.namer.surroundings;
+        self.out.string(key, |out| surroundings.write_address(out, address))
+    }
+
+    fn task(&mut self, task: &TaskPicture) -> fmt::Result {
+        let name = self.namer.task(task);
+        self.out.open('{')?;
+        self.out.hex("task", handle::task_handle(task.id))?;
+        self.out.number("tid", task.thread_id)?;
+        self.out.text("name", name.bytes())?;
+        self.out.text(
+            "mode",
+            match task.mode {
+                Mode::Unknown => b"unknown",
+                Mode::Managed => b"managed",
+                Mode::Unmanaged => b"unmanaged",
+            },
+        )?;
+        self.out.number("owned", task.owned)?;
+        if let Some(wait) = task.wait {
+            self.out.key("waiting")?;
+            self.out.open('{')?;
+            self.out.hex("section", wait.section)?;
+            self.age("for_ns", wait.since)?;
+            self.address("at", wait.site)?;
+            self.out.number("limited", wait.limited)?;
+            self.out.number("option", wait.option)?;
+            self.out.close('}')?;
+        }
+        self.out.number("depth", task.depth)?;
+        self.out.key("layers")?;
+        self.out.open('[')?;
+        for (index, layer) in task.layers().iter().enumerate().rev() {
+            self.out.open('{')?;
+            self.out.number("index", task.older_layers() + index)?;
+            self.out.text(
+                "kind",
+                match layer.kind {
+                    LayerKind::Leave => b"leave",
+                    LayerKind::ReverseEnter => b"reverse_enter",
+                },
+            )?;
+            self.out.hex("target", layer.target)?;
+            let namer = &mut self.namer;
+            self.out.string("name", |out| namer.write_target(*layer, out))?;
+            self.out.close('}')?;
+        }
+        self.out.close(']')?;
+        self.out.key("anomalies")?;
+        self.out.open('{')?;
+        const KEYS: [&str; 4] = ["unmatched_return", "repeated_call", "unknown_function", "missed_return"];
+        for (key, count) in KEYS.iter().zip(task.anomalies) {
+            self.out.number(key, count)?;
+        }
+        self.out.close('}')?;
+        self.out.close('}')
+    }
+
+    fn section(&mut self, section: &SectionPicture) -> fmt::Result {
+        self.out.open('{')?;
+        self.out.hex("section", section.handle)?;
+        if let Some(name) = &section.name {
+            self.out.text("name", name.bytes())?;
+        }
+        if section.mirror != 0 {
+            let surroundings = &mut *self.namer.surroundings;
+            self.out.string("critical_section", |out| surroundings.write_variable(out, section.mirror))?;
+        }
+        if let Some(thread) = section.orphaned_by {
+            self.out.number("orphaned_by_tid", thread)?;
+        }
+        self.out.text(
+            "state",
+            match section.state {
+                State::Free => b"free",
+                State::Owned => b"owned",
+                State::Abandoned => b"abandoned",
+            },
+        )?;
+        if section.owner != 0 {
+            self.out.hex("owner", handle::task_handle(section.owner))?;
+        }
+        self.out.number("recursion", section.recursion)?;
+        self.out.number("waiters", section.waiters)?;
+        self.out.number("contended", section.contended)?;
+        if let Some((since, site)) = section.hold {
+            self.age("owned_for_ns", since)?;
+            self.address("entered_at", site)?;
+        }
+        self.out.close('}')
+    }
+
+    /// A cycle that stands: the tasks in order, each waiting for a section of the next.
+    fn standing(&mut self, start: u64) -> fmt::Result {
+        let picture = self.namer.picture;
+        self.out.open('[')?;
+        for id in picture.cycle(start) {
+            self.out.open('{')?;
+            self.out.hex("task", handle::task_handle(id))?;
+            if let Some(wait) = picture.task(id).and_then(|task| task.wait) {
+                self.out.hex("section", wait.section)?;
+            }
+            self.out.close('}')?;
+        }
+        self.out.close(']')
+    }
+
+    fn past(&mut self, deadlock: &Deadlock) -> fmt::Result {
+        let length = deadlock.length.load(Ordering::Relaxed);
+        let victim = deadlock.victim.load(Ordering::Relaxed);
+        self.out.open('{')?;
+        self.out.number("tasks", length)?;
+        self.age("age_ns", deadlock.found_at.load(Ordering::Relaxed))?;
+        if victim < length {
+            self.out.number("victim", victim)?;
+        }
+        self.out.key("members")?;
+        self.out.open('[')?;
+        for member in deadlock.members() {
+            self.out.open('{')?;
+            self.out.hex("task", handle::task_handle(member.task.load(Ordering::Relaxed)))?;
+            self.out.number("tid", member.thread_id.load(Ordering::Relaxed))?;
+            self.out.text("name", member.task_name.get().bytes())?;
+            self.out.hex("section", member.section())?;
+            self.out.text("section_name", member.section_name.get().bytes())?;
+            self.address("at", member.site.load(Ordering::Relaxed))?;
+            self.out.close('}')?;
+        }
+        self.out.close(']')?;
+        self.out.close('}')
+    }
+}

@@ -1,0 +1,288 @@
+//! What stands in a registry, piece by piece, each piece as it was at one moment: the source of every report.
+
+use crate::crst::{Section, State};
+use crate::handle::{self, ABANDONED};
+use crate::holds::Hold;
+use crate::layers::{Layer, LayerKind, Mode, Origin};
+use crate::memory::{Here, Memory};
+use crate::name::NameCopy;
+use crate::registry::{NameSlot, REGISTRY, Registry};
+use crate::targets::TEXT_BYTES;
+use crate::task::{ANOMALIES, Task};
+use crate::text::Text;
+use crate::wait_graph::{Deadlock, REMEMBERED};
+
+/// Layers shown of one task, the newest; older ones are counted.
+pub const LAYERS_SHOWN: usize = 64;
+
+/// How often the newest layers of a task are looked for while its depth changes.
+const ATTEMPTS: usize = 100;
+
+/// A registry and the memory it stands in.
+#[derive(Clone, Copy)]
+pub struct Picture<'a, M> {
+    memory: &'a M,
+    registry: &'a Registry,
+}
+
+/// A task.
+#[derive(Clone, Copy)]
+pub struct TaskPicture {
+    pub(crate) id: u64,
+    pub(crate) thread_id: u32,
+    pub(crate) mode: Mode,
+    /// The name that was set; empty if none was.
+    pub(crate) name: NameCopy,
+    pub(crate) owned: u32,
+    pub(crate) wait: Option<WaitPicture>,
+    pub(crate) anomalies: [u32; ANOMALIES],
+    /// How many layers are open.
+    pub(crate) depth: usize,
+    newest: [Layer; LAYERS_SHOWN],
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy)]
+pub struct WaitPicture {
+    pub(crate) section: u64,
+    pub(crate) since: u64,
+    /// Where it was called for, 0 if unknown.
+    pub(crate) site: u64,
+    /// Whether the wait has a time limit.
+    pub(crate) limited: bool,
+    pub(crate) option: u32,
+}
+
+/// A section.
+#[derive(Clone, Copy)]
+pub struct SectionPicture {
+    pub(crate) handle: u64,
+    pub(crate) state: State,
+    /// The owner's id, 0 for none.
+    pub(crate) owner: u64,
+    pub(crate) recursion: u32,
+    pub(crate) waiters: u32,
+    pub(crate) contended: u64,
+    pub(crate) name: Option<NameCopy>,
+    /// The address of the CRITICAL_SECTION that shows it, 0 if it is the host's.
+    pub(crate) mirror: u64,
+    /// The id of the thread that ended as its owner and left it locked for ever.
+    pub(crate) orphaned_by: Option<u32>,
+    /// Since when and from where it is owned, if that is tracked.
+    pub(crate) hold: Option<(u64, u64)>,
+}
+
+impl SectionPicture {
+    /// Whether a report lists it: it is owned, abandoned, or was ever waited for.
+    pub(crate) fn is_of_interest(&self) -> bool {
+        self.state != State::Free || self.contended != 0 || self.waiters != 0
+    }
+}
+
+impl TaskPicture {
+    /// The newest layers, oldest of them first.
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.newest[..self.depth.min(LAYERS_SHOWN)]
+    }
+
+    /// Layers older than those.
+    pub(crate) fn older_layers(&self) -> usize {
+        self.depth - self.layers().len()
+    }
+}
+
+impl Picture<'static, Here> {
+    /// Of this process.
+    pub(crate) fn here() -> Self {
+        Picture { memory: &Here, registry: &REGISTRY }
+    }
+}
+
+impl<'a, M: Memory> Picture<'a, M> {
+    /// Of a registry whose addresses mean something in `memory`.
+    pub fn new(memory: &'a M, registry: &'a Registry) -> Self {
+        Picture { memory, registry }
+    }
+
+    pub(crate) fn registry(&self) -> &'a Registry {
+        self.registry
+    }
+
+    /// The name that was told of a layer's target.
+    pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
+        self.registry.targets.name(self.memory, layer.origin, layer.target)
+    }
+
+    /// How many deadlocks were found since the process began.
+    pub(crate) fn deadlocks_found(&self) -> u64 {
+        self.registry.deadlocks.found()
+    }
+
+    /// The deadlocks that are remembered, oldest first.
+    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = &'a Deadlock> {
+        let deadlocks = &self.registry.deadlocks;
+        let found = deadlocks.found();
+        (found.saturating_sub(REMEMBERED as u64)..found).filter_map(|number| deadlocks.remembered(number))
+    }
+
+    /// Every live task.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskPicture> {
+        let picture = Picture { ..*self };
+        self.registry.tasks.addresses().filter_map(move |address| picture.task_at(address))
+    }
+
+    /// The live task with this id.
+    pub(crate) fn task(&self, id: u64) -> Option<TaskPicture> {
+        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        self.task_at(address).filter(|task| task.id == id)
+    }
+
+    fn task_at(&self, address: usize) -> Option<TaskPicture> {
+        // SAFETY: the arena of tasks says that a Task stands there.
+        unsafe { self.memory.look(address, |task: &Task| self.draw_task(task)) }.flatten()
+    }
+
+    fn draw_task(&self, task: &Task) -> Option<TaskPicture> {
+        let id = task.id();
+        if id == 0 {
+            return None;
+        }
+        let runtime = self.registry.runtime.word();
+        let mut newest = [Layer { kind: LayerKind::Leave, origin: Origin::Address, target: 0 }; LAYERS_SHOWN];
+        let newest_layers = || {
+            let (guess, _) = task.layers.depth_and_mode(runtime);
+            let skip = guess.saturating_sub(LAYERS_SHOWN);
+            let take = |index: usize, layer| {
+                if let Some(place) = newest.get_mut(index) {
+                    *place = layer;
+                }
+            };
+            let (depth, mode) = task.layers.snapshot(self.memory, runtime, skip, LAYERS_SHOWN, take)?;
+            // The depth may have changed since the layers to take were chosen.
+            (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
+        };
+        let caught = core::iter::repeat_with(newest_layers).take(ATTEMPTS).flatten().next();
+        let (depth, mode) = caught.unwrap_or((0, task.layers.depth_and_mode(runtime).1));
+        let section = task.wait.section();
+        let picture = TaskPicture {
+            id,
+            thread_id: task.thread_id(),
+            mode,
+            name: task.name(),
+            owned: task.owned(),
+            wait: (section != 0).then(|| WaitPicture {
+                section,
+                since: task.wait.since(),
+                site: task.wait.site(),
+                limited: task.wait.unbounded_section().is_none(),
+                option: task.wait.option(),
+            }),
+            anomalies: task.anomalies(),
+            depth,
+            newest,
+        };
+        // What was read of two tasks that had the slot in turn is a picture of neither.
+        (task.id() == id).then_some(picture)
+    }
+
+    /// Every section there is.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = SectionPicture> {
+        let picture = Picture { ..*self };
+        let slots = (1..).zip(self.registry.sections.addresses());
+        slots.filter_map(move |(index, address)| {
+            // SAFETY: the arena of sections says that a Section stands there.
+            let drawn = unsafe {
+                picture.memory.look(address, |section: &Section| {
+                    picture.draw_section(section, index, section.handle(index))
+                })
+            };
+            drawn.flatten()
+        })
+    }
+
+    /// The section with this handle.
+    pub(crate) fn section(&self, handle: u64) -> Option<SectionPicture> {
+        let index = handle::section_index(handle);
+        self.look_at_section(handle, |section| self.draw_section(section, index, handle)).flatten()
+    }
+
+    fn look_at_section<R>(&self, handle: u64, look: impl FnOnce(&Section) -> R) -> Option<R> {
+        let address = self.registry.sections.address(handle::section_index(handle))?;
+        // SAFETY: the arena of sections says that a Section stands there.
+        unsafe { self.memory.look(address, look) }
+    }
+
+    fn draw_section(&self, section: &Section, index: u32, handle: u64) -> Option<SectionPicture> {
+        let info = section.info(handle)?;
+        Some(SectionPicture {
+            handle,
+            state: info.state,
+            owner: info.owner,
+            recursion: info.recursion,
+            waiters: info.waiters,
+            contended: info.contended,
+            name: self.section_name(section),
+            mirror: section.mirror() as u64,
+            orphaned_by: section.orphaned_by(handle),
+            hold: self.hold(index, info.owner),
+        })
+    }
+
+    fn section_name(&self, section: &Section) -> Option<NameCopy> {
+        let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
+        let address = self.registry.names.address(slot)?;
+        // SAFETY: the arena of names says that a NameSlot stands there.
+        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get()) }?;
+        Some(name).filter(|name| !name.is_empty())
+    }
+
+    fn hold(&self, index: u32, owner: u64) -> Option<(u64, u64)> {
+        let address = self.registry.holds.address(index).filter(|_| owner != 0)?;
+        // SAFETY: the table has a Hold for each slot of the arena of sections.
+        unsafe { self.memory.look(address, |hold: &Hold| self.registry.holds.read(hold, owner)) }.flatten()
+    }
+
+    /// The id of the task that the one with this id cannot go on before, if it waits without a limit for a section that
+    /// a live task owns.
+    pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
+        let section = self.look_at_task(id, |task| task.wait.unbounded_section())?.flatten()?;
+        let owner = self.look_at_section(section, |slot| slot.owner(section)).flatten()?;
+        let lives = |owner| self.look_at_task(owner, |_| ()).flatten().is_some();
+        (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
+    }
+
+    fn look_at_task<R>(&self, id: u64, look: impl FnOnce(&Task) -> R) -> Option<Option<R>> {
+        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        // SAFETY: the arena of tasks says that a Task stands there.
+        unsafe { self.memory.look(address, |task: &Task| (task.id() == id).then(|| look(task))) }
+    }
+
+    /// How many tasks the chain from the task with this id passes before it is back there; None if it ends or loops
+    /// elsewhere.
+    pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
+        let mut id = start;
+        for length in 1..=self.registry.tasks.live() {
+            id = self.blocked_by(id)?;
+            if id == start {
+                return Some(length);
+            }
+        }
+        None
+    }
+
+    /// The tasks of the cycle through the task with this id, if there is one, from that task on.
+    pub(crate) fn cycle(&self, start: u64) -> impl Iterator<Item = u64> {
+        let length = self.cycle_length(start).unwrap_or(0);
+        let picture = Picture { ..*self };
+        core::iter::successors(Some(start), move |&id| picture.blocked_by(id)).take(length as usize)
+    }
+
+    /// Each cycle that stands at this moment, by the lowest id in it.
+    pub(crate) fn standing_deadlocks(&self) -> impl Iterator<Item = u64> {
+        let picture = Picture { ..*self };
+        self.tasks().filter(|task| task.wait.is_some()).map(|task| task.id).filter(move |&id| {
+            let mut members = picture.cycle(id).peekable();
+            members.peek().is_some() && members.all(|member| member >= id)
+        })
+    }
+}

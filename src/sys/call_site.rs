@@ -1,0 +1,30 @@
+//! Where a C caller called from, learnt on the slow path only.
+//!
+//! An exported function ends with a call of a trampoline that has its own parameters. The compiler makes that last
+//! call a jump, so the trampoline finds the caller's return address where the exported function would return to,
+//! and passes it on as one more argument. Where the compiler made it a call after all, the address is one inside the
+//! exported function: less useful, not wrong.
+
+/// Defines a trampoline to a function that takes one more `usize`. The register is that of the extra argument in the
+/// C calling convention of x86-64 and of aarch64.
+macro_rules! with_call_site {
+    ($name:ident($($parameter:ident: $type:ty),*) => $target:path, $x86_64:literal, $aarch64:literal) => {
+        #[unsafe(naked)]
+        extern "C" fn $name($($parameter: $type),*) -> i32 {
+            #[cfg(target_arch = "x86_64")]
+            core::arch::naked_asm!(
+                concat!("mov ", $x86_64, ", qword ptr [rsp]"),
+                "jmp {target}",
+                target = sym $target,
+            );
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!(
+                concat!("mov ", $aarch64, ", x30"),
+                "b {target}",
+                target = sym $target,
+            );
+        }
+    };
+}
+
+pub(crate) use with_call_site;

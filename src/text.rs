@@ -1,0 +1,102 @@
+//! Short texts made without allocating: lines for stderr, the buffer of a report, paths.
+
+use core::fmt::{self, Write};
+
+/// A text under construction, of at most so many bytes.
+pub(crate) struct Text<const BYTES: usize> {
+    length: usize,
+    bytes: [u8; BYTES],
+}
+
+impl<const BYTES: usize> Text<BYTES> {
+    pub(crate) fn new() -> Self {
+        Text { length: 0, bytes: [0; BYTES] }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&[])
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Adds all of `bytes`, or nothing if there is no room.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> fmt::Result {
+        let room = self.bytes.get_mut(self.length..self.length + bytes.len()).ok_or(fmt::Error)?;
+        room.copy_from_slice(bytes);
+        self.length += bytes.len();
+        Ok(())
+    }
+
+    /// Adds as many of `bytes` as there is room for.
+    pub(crate) fn push_what_fits(&mut self, bytes: &[u8]) {
+        let fitting = bytes.get(..BYTES - self.length).unwrap_or(bytes);
+        let _ = self.push(fitting);
+    }
+
+    /// Makes the last byte a line feed, instead of another one if there is no room.
+    pub(crate) fn end_line(&mut self) {
+        if self.push(b"\n").is_err()
+            && let Some(last) = self.bytes.last_mut()
+        {
+            *last = b'\n';
+        }
+    }
+}
+
+impl<const BYTES: usize> Write for Text<BYTES> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes())
+    }
+}
+
+/// Bytes that someone called UTF-8, with whatever could garble a line replaced.
+pub(crate) struct Printable<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                out.write_char(if character.is_control() || character == '"' { '?' } else { character })?;
+            }
+            if !chunk.invalid().is_empty() {
+                out.write_char('?')?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nanoseconds as seconds with three places.
+pub(crate) struct Seconds(pub(crate) u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = self.0 / 1_000_000;
+        write!(out, "{}.{:03}s", milliseconds / 1000, milliseconds % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_text_takes_all_or_nothing_or_what_fits() {
+        let mut text = Text::<4>::new();
+        assert!(text.push(b"abcde").is_err());
+        text.push(b"abc").unwrap();
+        text.push_what_fits(b"de");
+        assert_eq!(text.bytes(), b"abcd");
+        text.end_line();
+        assert_eq!(text.bytes(), b"abc\n");
+    }
+
+    #[test]
+    fn nothing_garbles_a_line() {
+        assert_eq!(Printable(b"a\n\"\xff\xc3\xa9").to_string(), "a???é");
+        assert_eq!(Seconds(61_002_999_999).to_string(), "61.002s");
+    }
+}
