@@ -8,8 +8,9 @@ use crate::arena::Slot;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, DESTROYED, LAST_SECTION_GENERATION};
 use crate::name::NameCopy;
+use crate::pace::Pace;
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::waiting::{self, Request, SpinPolicy};
@@ -29,16 +30,19 @@ pub(crate) struct Section {
     queue_lock: Mutex,
     first_waiter: AtomicU32,
     last_waiter: AtomicU32,
-    /// Leaves until the section goes back to the plain leave, owner only; of one whose owner has ended and that stays
-    /// locked (see `orphaned_by`), that thread's id.
-    cooldown: AtomicU32,
+    /// As set; in a free slot, the link of the free list.
     spin_count: AtomicU32,
-    flags: AtomicU32,
+    /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
+    leaves: AtomicU16,
+    flags: AtomicU16,
+    pace: Pace,
     /// Entries that had to wait; under the queue lock.
-    contended: AtomicU64,
+    contended: AtomicU32,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
-    next_free: AtomicU32,
+    _reserved: AtomicU32,
+    /// The thread that ended as the owner of a section that stays locked for ever.
+    orphaned_by: AtomicU32,
     /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
     mirror: AtomicU64,
 }
@@ -46,12 +50,12 @@ pub(crate) struct Section {
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
 
 /// flags: the spin count is the program's, not the library's.
-const SPIN_COUNT_SET: u32 = 1;
+const SPIN_COUNT_SET: u16 = 1;
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Section {
     fn next_free(&self) -> &AtomicU32 {
-        &self.next_free
+        &self.spin_count
     }
 }
 
@@ -91,7 +95,7 @@ pub(crate) struct Info {
     pub(crate) recursion: u32,
     pub(crate) waiters: u32,
     pub(crate) spin_count: u32,
-    pub(crate) contended: u64,
+    pub(crate) contended: u32,
 }
 
 /// The slot that a handle names, whatever value it is. Only once the registry is ready.
@@ -124,6 +128,8 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     section.set_mirror(mirror);
     section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
+    section.pace.reset();
+    section.reset_leaves();
     section.entries.store(1, Ordering::Relaxed);
     // A slot never used is in generation 0; no handle is.
     let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
@@ -524,18 +530,22 @@ impl Section {
     /// The id of the thread that ended as the owner of a section that stays locked for ever.
     pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
         let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
-        orphaned.then(|| self.cooldown.load(Ordering::Relaxed))
+        orphaned.then(|| self.orphaned_by.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_cooldown(&self, leaves: u32) {
-        self.cooldown.store(leaves, Ordering::Relaxed);
+    /// Counts a leave by the fenced way, up to what fits. By the owner.
+    pub(crate) fn count_leave(&self) -> u32 {
+        let leaves = self.leaves.load(Ordering::Relaxed).wrapping_add(1);
+        self.leaves.store(leaves, Ordering::Relaxed);
+        u32::from(leaves)
     }
 
-    /// Counts a leave without waiters; true when there were enough of them.
-    pub(crate) fn cool_down(&self) -> bool {
-        let left = self.cooldown.load(Ordering::Relaxed).saturating_sub(1);
-        self.cooldown.store(left, Ordering::Relaxed);
-        left == 0
+    pub(crate) fn reset_leaves(&self) {
+        self.leaves.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Slot 0 holds no section, ever: makes its word one that matches no handle.
@@ -551,8 +561,7 @@ impl Section {
         let _queue = self.queue_lock.lock();
         if self.mirror() != 0 {
             // As on Windows: locked for ever, and who waits goes on waiting.
-            self.arm_for_ever();
-            self.cooldown.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
+            self.orphaned_by.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
             self.word.store(handle ^ ABANDONED, Ordering::Release);
             return;
         }

@@ -40,6 +40,7 @@ mod layers;
 mod memory;
 mod mirror;
 mod name;
+mod pace;
 mod registry;
 mod report;
 mod runtime;

@@ -12,6 +12,7 @@ use crate::handle;
 use crate::holds::Holds;
 use crate::layers::ChunkPool;
 use crate::name::Name;
+use crate::pace;
 use crate::runtime::Runtime;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, Mutex};
@@ -47,6 +48,8 @@ pub struct Registry {
     fenced: AtomicU32,
     /// How many processors the process may run on.
     processors: AtomicU32,
+    /// How many pauses of the processor take a microsecond.
+    pauses_per_microsecond: AtomicU32,
     prepare_lock: Mutex,
 }
 
@@ -80,6 +83,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
+    pauses_per_microsecond: AtomicU32::new(1),
     prepare_lock: Mutex::new(),
 };
 
@@ -108,6 +112,11 @@ impl Registry {
     #[inline]
     pub(crate) fn spinning_helps(&self) -> bool {
         self.processors.load(Ordering::Relaxed) > 1
+    }
+
+    /// How many pauses of the processor take a microsecond.
+    pub(crate) fn pauses_per_microsecond(&self) -> u32 {
+        self.pauses_per_microsecond.load(Ordering::Relaxed)
     }
 
     /// Whether the arenas exist. Handles can name nothing before.
@@ -139,6 +148,7 @@ impl Registry {
             return Err(Error::OutOfMemory);
         }
         self.processors.store(sys::processors(), Ordering::Relaxed);
+        self.pauses_per_microsecond.store(pace::measure_pauses(), Ordering::Relaxed);
         if !sys::register_heavy_barrier() || !sys::heavy_barrier() {
             self.set_fenced();
         }

@@ -55,7 +55,7 @@ pub(crate) struct Task {
     name: Name,
 }
 
-const _: () = assert!(size_of::<Task>() == 512);
+const _: () = assert!(size_of::<Task>() == 576);
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Task {

@@ -29,6 +29,7 @@ use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::mirror::{self, QueueShown};
+use crate::pace::{self, Looks};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
@@ -40,7 +41,7 @@ pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
 /// The wait does not end with the runtime: the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
 
-// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF and UNPROVEN.
+// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
 const ARMED: u32 = 1;
 /// The first of the queue has been woken and is awake.
@@ -51,6 +52,10 @@ const FENCED: u32 = 1 << 2;
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
 const HANDOFF: u32 = 1 << 4;
+/// The contender runs.
+const ARRIVED: u32 = 1 << 5;
+/// What goes with a contender.
+const OF_CONTENDER: u32 = CONTENDER | HANDOFF | ARRIVED;
 const WAITER_SHIFT: u32 = 8;
 const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
 
@@ -68,7 +73,7 @@ const UNPROVEN_NAP: u64 = 1_000_000;
 const COOLDOWN: u32 = 200;
 
 /// How a task waits. A task waits for one section at most.
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Wait {
     park: AtomicU32,
     /// The neighbours in the queue: task slots, 0 for none; under the queue lock.
@@ -87,9 +92,9 @@ pub(crate) struct Wait {
     noted: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     site: AtomicU64,
+    /// When it was last woken to contend.
+    woken: AtomicU64,
 }
-
-const _: () = assert!(size_of::<Wait>() == 64);
 
 const NO_DEADLINE: u64 = u64::MAX;
 
@@ -204,8 +209,8 @@ impl Section {
         }
         match self.spin_policy() {
             SpinPolicy::Adaptive => {
-                let mut backoff = Backoff::newcomer();
-                while backoff.pause() {
+                let mut looks = self.pace().newcomer();
+                while looks.pause() {
                     if take() {
                         return true;
                     }
@@ -263,16 +268,11 @@ impl Section {
             return;
         }
         self.attention().fetch_or(ARMED, Ordering::SeqCst);
-        self.set_cooldown(COOLDOWN);
+        self.reset_leaves();
         if !sys::heavy_barrier() {
             REGISTRY.set_fenced();
             self.attention().fetch_or(FENCED | UNPROVEN, Ordering::SeqCst);
         }
-    }
-
-    /// For a section whose owner has ended and that nobody will leave: no barrier is needed against that.
-    pub(crate) fn arm_for_ever(&self) {
-        self.attention().fetch_or(ARMED, Ordering::Relaxed);
     }
 
     /// Takes the section if it is free; under the queue lock.
@@ -326,7 +326,8 @@ impl Section {
 
     /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
     fn contend(&self, handle: u64, me: TaskRef) {
-        let mut patience = Backoff::contender();
+        self.attention().fetch_or(ARRIVED, Ordering::Relaxed);
+        let mut looks = Looks::contender();
         loop {
             if me.wait.park.load(Ordering::Relaxed) != CONTEND {
                 return;
@@ -337,10 +338,10 @@ impl Section {
                 me.wait.park.store(GRANTED, Ordering::Relaxed);
                 return;
             }
-            if patience.has_lost_often() {
+            if looks.is_time_to_ask() {
                 self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
             }
-            if !patience.pause() {
+            if !looks.pause() {
                 break;
             }
         }
@@ -350,7 +351,7 @@ impl Section {
         }
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
-        self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+        self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         self.show_queue();
         fence(Ordering::SeqCst);
         if let Look::Entered = self.look(handle, me) {
@@ -366,15 +367,30 @@ impl Section {
         if attention & HANDOFF != 0 && self.hand_off(handle) {
             return;
         }
-        if attention == ARMED && self.cool_down() {
+        if attention == ARMED && self.count_leave() >= COOLDOWN {
             self.disarm();
         }
+        let late = attention & (CONTENDER | ARRIVED) == CONTENDER && self.contender_is_late();
         // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
         self.word().swap(handle, Ordering::SeqCst);
         if attention & UNPROVEN != 0 {
             self.attention().fetch_and(!UNPROVEN, Ordering::Relaxed);
         }
         self.wake_after_leave();
+        if late {
+            sys::yield_now();
+        }
+    }
+
+    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the queue
+    /// of a processor. Looks at the clock now and then only. By the owner.
+    fn contender_is_late(&self) -> bool {
+        const LEAVES_PER_LOOK: u32 = 16;
+        let leaves = self.count_leave();
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        leaves % LEAVES_PER_LOOK == 0
+            && first != 0
+            && pace::is_late(REGISTRY.tasks.at(first).wait.woken.load(Ordering::Relaxed))
     }
 
     /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
@@ -396,6 +412,7 @@ impl Section {
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
         self.show_queue();
+        task.wait.woken.store(sys::now(), Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
         sys::futex_wake(&task.wait.park, 1);
@@ -468,7 +485,7 @@ impl Section {
         }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
-            self.attention().fetch_and(!(CONTENDER | HANDOFF), Ordering::SeqCst);
+            self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
         self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
@@ -547,47 +564,6 @@ impl Section {
         if self.is_free(handle) {
             self.wake_first();
         }
-    }
-}
-
-/// Waiting by looking: pauses that double up to a limit, within a budget of time.
-struct Backoff {
-    pauses: u32,
-    most: u32,
-    ends: Instant,
-    asks: Instant,
-}
-
-const FIRST_PAUSES: u32 = 4;
-const MOST_PAUSES: u32 = 64;
-/// How long a newcomer looks before it queues.
-const NEWCOMER_TIME: u64 = 20_000;
-/// How long the first of the queue looks before it sleeps again, and when it asks for hand-off.
-const CONTENDER_TIME: u64 = 50_000;
-const CONTENDER_ASKS: u64 = 20_000;
-
-impl Backoff {
-    fn newcomer() -> Self {
-        Backoff { pauses: FIRST_PAUSES, most: MOST_PAUSES, ends: sys::now() + NEWCOMER_TIME, asks: u64::MAX }
-    }
-
-    fn contender() -> Self {
-        let now = sys::now();
-        let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { 0 };
-        Backoff { pauses: FIRST_PAUSES, most: FIRST_PAUSES, ends: now + time, asks: now + CONTENDER_ASKS }
-    }
-
-    /// Pauses; false when the time is used up.
-    fn pause(&mut self) -> bool {
-        for _ in 0..self.pauses {
-            sys::pause();
-        }
-        self.pauses = (self.pauses * 2).min(self.most);
-        sys::now() < self.ends
-    }
-
-    fn has_lost_often(&self) -> bool {
-        sys::now() >= self.asks
     }
 }
 

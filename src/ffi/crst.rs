@@ -351,7 +351,7 @@ impl hostcrst_info_t {
             waiters: info.waiters,
             spin_count: info.spin_count,
             reserved: 0,
-            contended: info.contended,
+            contended: u64::from(info.contended),
         }
     }
 }

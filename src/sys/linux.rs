@@ -72,6 +72,12 @@ pub(crate) fn pause() {
     core::hint::spin_loop();
 }
 
+/// Lets another thread run on this processor.
+pub(crate) fn yield_now() {
+    // SAFETY: sched_yield takes nothing and always succeeds on Linux.
+    unsafe { libc::sched_yield() };
+}
+
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };

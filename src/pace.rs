@@ -1,0 +1,109 @@
+//! How long to look before sleeping, and how to take turns: the waiting policy, in times rather than in counts.
+//!
+//! A saturated short section does best if one processor works in long batches while the others look seldom; a section
+//! that is fought over now and then does best if the loser looks again at once. So each section has a pace: it doubles
+//! with each newcomer that finds the section owned soon after the last one did, and falls back when that was long ago.
+
+use crate::registry::REGISTRY;
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::{self, Instant};
+
+/// The shortest and the longest time between two looks of a newcomer.
+const FASTEST: u64 = 80;
+const SLOWEST_DOUBLINGS: u32 = 5;
+/// Newcomers that come within this time of each other slow the section's pace.
+const CROWDED: u64 = 20_000;
+/// How long a newcomer looks before it queues.
+const NEWCOMER_TIME: u64 = 22_000;
+/// The time between two looks of the contender, and how long it looks before it sleeps.
+const CONTENDER_STEP: u64 = 80;
+const CONTENDER_TIME: u64 = 45_000;
+/// How long the contender looks before it asks for hand-off.
+const CONTENDER_ASKS: u64 = 4_000;
+/// A leave yields the processor if a woken contender has not arrived after this time.
+pub(crate) const ARRIVAL_TIME: u64 = 100_000;
+
+/// How many pauses of the processor take a microsecond; measured, as processors differ many times over.
+pub(crate) fn measure_pauses() -> u32 {
+    const PAUSES: u64 = 200;
+    let time = || {
+        let start = sys::now();
+        (0..PAUSES).for_each(|_| sys::pause());
+        sys::now() - start
+    };
+    // The shortest of a few: an interruption makes a measurement longer, nothing makes it shorter.
+    let shortest = (0..5).map(|_| time()).min().unwrap_or(1).max(1);
+    (PAUSES * 1000 / shortest).clamp(1, 1000) as u32
+}
+
+fn pauses(nanoseconds: u64) -> u32 {
+    (nanoseconds * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
+}
+
+/// The pace of a section: when a newcomer last found it owned (24 bits, in microseconds), and how often the time
+/// between two looks is doubled. Written by whoever comes; a lost update costs nothing but speed.
+#[repr(transparent)]
+pub(crate) struct Pace(AtomicU32);
+
+const DOUBLINGS_BITS: u32 = 8;
+
+impl Pace {
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// A newcomer has found the section owned: how it is to look.
+    pub(crate) fn newcomer(&self) -> Looks {
+        let now = (sys::now() / 1000) as u32;
+        let last = self.0.load(Ordering::Relaxed);
+        let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
+        let doublings = match u64::from(since) * 1000 < CROWDED {
+            true => ((last & 0xff) + 1).min(SLOWEST_DOUBLINGS),
+            false => 0,
+        };
+        self.0.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
+        Looks::new(FASTEST << doublings, NEWCOMER_TIME, u64::MAX)
+    }
+}
+
+/// A limited number of looks with pauses between them.
+pub(crate) struct Looks {
+    step: u32,
+    left: u32,
+    /// When so many are left, it is time to ask for hand-off.
+    asks_at: u32,
+}
+
+impl Looks {
+    fn new(step: u64, time: u64, asks_after: u64) -> Self {
+        let looks = (time / step).max(1) as u32;
+        let asks_at = looks.saturating_sub((asks_after / step).min(u64::from(u32::MAX)) as u32);
+        Looks { step: pauses(step), left: looks, asks_at }
+    }
+
+    /// The looks of the contender.
+    pub(crate) fn contender() -> Self {
+        // On one processor the owner cannot go on while this thread looks.
+        let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { CONTENDER_STEP };
+        Looks::new(CONTENDER_STEP, time, CONTENDER_ASKS)
+    }
+
+    /// Pauses until the next look; false if there is none.
+    pub(crate) fn pause(&mut self) -> bool {
+        for _ in 0..self.step {
+            sys::pause();
+        }
+        self.left = self.left.saturating_sub(1);
+        self.left != 0
+    }
+
+    /// Whether it is time to ask for hand-off: true once.
+    pub(crate) fn is_time_to_ask(&self) -> bool {
+        self.left == self.asks_at
+    }
+}
+
+/// Whether a contender that was woken at `woken` should have arrived by now.
+pub(crate) fn is_late(woken: Instant) -> bool {
+    sys::now().saturating_sub(woken) > ARRIVAL_TIME
+}
