@@ -248,21 +248,16 @@ pub(crate) fn retire(handle: u64) -> Result<()> {
     Ok(())
 }
 
-/// Ends a section whatever its state; its waiters get Handle. True if it was owned or waited for.
-pub(crate) fn supersede(handle: u64) -> bool {
-    let Ok(section) = find(handle) else { return false };
-    let used = {
+/// Ends a section that is the caller's; its waiters get Handle.
+pub(crate) fn retire_with_waiters(handle: u64) -> Result<()> {
+    let section = find(handle)?;
+    {
         let _queue = section.queue_lock.lock();
-        let waited_for = section.has_waiters();
-        let Ok(owner) = section.make_stale_if(handle, |_| true) else { return false };
-        if owner != 0 && owner == sys::current_id() {
-            task::of_owner(owner).discount_owned();
-        }
+        section.make_stale(handle, sys::current_id())?;
         section.drain(Error::Handle);
-        owner != 0 || waited_for
-    };
+    }
     release_slot(handle);
-    used
+    Ok(())
 }
 
 fn release_slot(handle: u64) {
@@ -419,35 +414,29 @@ impl Section {
         Ok(true)
     }
 
-    /// Ends a section that is free, abandoned or owned by `me`; under the queue lock.
+    /// Moves the slot to its next generation, owned by nobody ever; under the queue lock.
     fn make_stale(&self, handle: u64, me: u64) -> Result<()> {
-        let mine = |owner| me != 0 && owner == me;
-        let owner = self.make_stale_if(handle, |owner| owner == 0 || owner == ABANDONED || mine(owner))?;
-        if mine(owner) {
-            task::of_owner(me).discount_owned();
-        }
-        Ok(())
-    }
-
-    /// Moves the slot to its next generation, owned by nobody ever, if `allowed` says so of the owner, which is
-    /// returned; under the queue lock.
-    fn make_stale_if(&self, handle: u64, allowed: impl Fn(u64) -> bool) -> Result<u64> {
         let index = handle::section_index(handle);
         // After the last generation the slot keeps a word of that generation and is not handed out again.
         let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
         let stale = handle::section_handle(index, next) ^ DESTROYED;
         loop {
+            let word = self.word.load(Ordering::Relaxed);
             let owner = self.owner(handle).ok_or(Error::Handle)?;
-            if !allowed(owner) {
+            let mine = me != 0 && owner == me;
+            if owner != 0 && owner != ABANDONED && !mine {
                 return Err(Error::NotOwner);
             }
             // Acquire: what the last owner did under the section happens before its slot is used anew.
-            let word = handle ^ owner;
             if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                self.clear_name();
-                return Ok(owner);
+                if mine {
+                    task::of_owner(me).discount_owned();
+                }
+                break;
             }
         }
+        self.clear_name();
+        Ok(())
     }
 
     fn has_waiters(&self) -> bool {
@@ -572,7 +561,7 @@ impl Section {
 }
 
 /// Every section with its handle.
-fn all() -> impl Iterator<Item = (u64, &'static Section)> {
+pub(crate) fn all() -> impl Iterator<Item = (u64, &'static Section)> {
     let sections = REGISTRY.sections.iter();
     sections.map(|section| (section.handle(REGISTRY.sections.index_of(section)), section))
 }

@@ -229,20 +229,14 @@ impl CriticalSection {
         self.lock_semaphore.load(Ordering::Acquire) ^ MARK
     }
 
-    /// Fields as after an initialisation. A section that this memory named until now ends.
+    /// Fields as after an initialisation. Reads none of them: they may never have been written.
     fn begin(&self, spin: Spin, semaphore: u64) {
-        let before = self.handle();
         self.debug_info.store(NO_DEBUG_INFO, Ordering::Relaxed);
         self.lock_count.store(FREE, Ordering::Relaxed);
         self.recursion_count.store(0, Ordering::Relaxed);
         self.owning_thread.store(0, Ordering::Relaxed);
         self.spin_count.store(spin.field(), Ordering::Relaxed);
         self.lock_semaphore.store(semaphore, Ordering::Release);
-        let was_here = crst::find(before).is_ok_and(|section| section.mirror() == self.address());
-        // Those who wait for it look here again, and find the new one.
-        if was_here && crst::supersede(before) {
-            REGISTRY.win32.count(Misuse::InitializeInUse);
-        }
     }
 
     /// The section this names, made now if it names none.
@@ -439,11 +433,11 @@ fn wait_for_memory() {
 /// Leaves once; the last leave lets the section go. By anyone but the owner: counted, and nothing else.
 #[inline(always)]
 pub(crate) fn leave(shown: &CriticalSection) {
-    let Some(me) = task::current_if_any() else { return leave_refused() };
+    let Some(me) = task::current_if_any() else { return leave_refused(shown) };
     let handle = shown.handle();
     let section = crst::slot_of(handle);
     if section.word().load(Ordering::Relaxed) != handle ^ me.id() {
-        return leave_refused();
+        return leave_refused(shown);
     }
     match section.entries().load(Ordering::Relaxed) {
         1 => {
@@ -455,7 +449,7 @@ pub(crate) fn leave(shown: &CriticalSection) {
             }
         }
         // A slot never used: see handle, "every 64-bit value".
-        0 => leave_refused(),
+        0 => leave_refused(shown),
         entries => {
             section.entries().store(entries - 1, Ordering::Relaxed);
             shown.show_entries(section, me);
@@ -464,8 +458,19 @@ pub(crate) fn leave(shown: &CriticalSection) {
 }
 
 #[cold]
-fn leave_refused() {
-    REGISTRY.win32.count(Misuse::LeaveByOther);
+fn leave_refused(shown: &CriticalSection) {
+    let ended = preserving_errno(|| leave_what_was_here(shown));
+    REGISTRY.win32.count(if ended { Misuse::InitializeInUse } else { Misuse::LeaveByOther });
+}
+
+/// The program may have initialised the memory anew while the caller owned the section it named. Ends that one: those
+/// who wait for it look at the memory again, and find the new one.
+fn leave_what_was_here(shown: &CriticalSection) -> bool {
+    let Some(me) = task::current_if_any().filter(|me| me.owned() != 0) else { return false };
+    let was_here = |(handle, section): &(u64, &Section)| {
+        section.mirror() == shown.address() && section.owner(*handle) == Some(me.id())
+    };
+    crst::all().find(was_here).is_some_and(|(handle, _)| crst::retire_with_waiters(handle).is_ok())
 }
 
 // ---- condition variables ----------------------------------------------------------------------------------
