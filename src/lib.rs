@@ -9,6 +9,8 @@
 //!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
+//!         win32 · mirror                     critical sections by Windows' rules, and with their fields
+//!         │
 //!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
 //!         task · layers · hooks · runtime    who; in managed or native code; available or not
 //!         │
@@ -41,6 +43,7 @@ mod hooks;
 mod layers;
 mod layout;
 mod memory;
+mod mirror;
 mod name;
 mod pace;
 mod registry;
@@ -53,6 +56,7 @@ mod task;
 mod text;
 mod wait_graph;
 mod waiting;
+mod win32;
 
 /// What a tool needs to draw the picture of another process from a copy of its memory. Not a stable interface: a tool
 /// is built from the same version of this crate, and the registry's layout version says whether it fits.

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::name::NameCopy;
 use crate::settings;
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::symbols::Resolver;
+use crate::sys::symbols::{Resolver, Symbol};
 use crate::sys::{self, preserving_errno};
 use crate::task::TaskRef;
 use crate::text::{Printable, Text};
@@ -46,6 +46,10 @@ pub trait Surroundings {
     /// Writes what stands at a code address, a library, a function, an offset; false where that is not known, and the
     /// address itself was written.
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
+    /// Writes which variable stands at an address; the address itself where that is not known.
+    fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        write!(out, "0x{address:x}")
+    }
 }
 
 /// Writes a picture in one of the formats. Whether a deadlock stands in it.
@@ -180,17 +184,30 @@ impl Surroundings for ThisProcess {
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
-        let Some(symbol) = self.resolver.resolve(address) else {
-            write!(out, "0x{address:x}")?;
-            return Ok(false);
-        };
-        write!(out, "{}", Printable(symbol.library()))?;
-        if let Some(name) = symbol.name() {
-            write!(out, "!{}", Printable(name))?;
+        match self.resolver.resolve(address) {
+            Some(symbol) => write_symbol(out, &symbol).map(|()| true),
+            None => write!(out, "0x{address:x}").map(|()| false),
         }
-        write!(out, "+0x{:x}", symbol.offset())?;
-        Ok(true)
     }
+
+    fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        write!(out, "0x{address:x}")?;
+        match self.resolver.resolve_data(address) {
+            Some(symbol) => {
+                out.write_str(" ")?;
+                write_symbol(out, &symbol)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_symbol(out: &mut dyn Write, symbol: &Symbol) -> fmt::Result {
+    write!(out, "{}", Printable(symbol.library()))?;
+    if let Some(name) = symbol.name() {
+        write!(out, "!{}", Printable(name))?;
+    }
+    write!(out, "+0x{:x}", symbol.offset())
 }
 
 fn thread_name(thread_id: u32) -> NameCopy {
