@@ -24,4 +24,15 @@ install(FILES
     "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfigVersion.cmake"
     DESTINATION "${package_dir}")
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hostcrst.pc" DESTINATION "${pkgconfig_dir}")
+if(HOSTCRST_BUILD_DUMP)
+    install(PROGRAMS "${hostcrst_dump_file}" DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+
+# gdb looks for a library's script under its own auto-load folder, at the full path of the library: with the prefix
+# that is known when it is installed.
+get_filename_component(shared_file_name "${hostcrst_shared_file}" NAME)
+install(FILES tools/gdb/hostcrst-gdb.py
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/gdb/auto-load/\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}"
+    RENAME "${shared_file_name}-gdb.py")
+
 install(FILES LICENSE-MIT LICENSE-APACHE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -534,7 +534,8 @@ int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
  * - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
  * - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
- * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times.
+ * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait inside a deadlock
+ *   callback.
  * - E_HANDLE: crst is no live section.
  * - E_INVALIDARG: option has an unknown bit.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
@@ -981,8 +982,8 @@ int32_t host_set_deadlock_policy(uint32_t policy);
  * Sets who is told of each deadlock.
  *
  * The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
- * broken or not. It may call the library, host_report for one, but must not enter sections without a time limit: the
- * thread still counts as waiting.
+ * broken or not. The thread still counts as waiting: the callback may call the library, host_report for one, but must
+ * neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there.
  *
  * Parameters:
  * - callback (NULL for none): replaces the one before.

@@ -4,6 +4,7 @@
 //! has let it go. Whoever reads a slot late finds the same kind of object, perhaps a newer one.
 
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 use crate::error::{Error, Result};
 use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -24,10 +25,12 @@ pub(crate) unsafe trait Slot: Sized {
 #[repr(C)]
 pub(crate) struct Arena<T> {
     base: AtomicUsize,
+    /// Turns any number into the offset of a slot, if the slot's size is a power of two.
+    offset_mask: AtomicUsize,
     /// Reserved slots, a power of two.
     capacity: AtomicU32,
-    /// Slots in writable memory.
-    committed: AtomicU32,
+    /// Bytes of writable memory from `base` on: whole pages, so the last slot in it may lie only partly there.
+    committed: AtomicUsize,
     /// Slots ever handed out are 1 to `used - 1`.
     used: AtomicU32,
     /// Slots in use now.
@@ -37,6 +40,13 @@ pub(crate) struct Arena<T> {
     lock: Mutex,
     slots: PhantomData<T>,
 }
+
+/// For `layout`. The same for every kind of slot.
+pub(crate) const LAYOUT: [(&str, usize); 3] = [
+    ("arena.base", offset_of!(Arena<()>, base)),
+    ("arena.capacity", offset_of!(Arena<()>, capacity)),
+    ("arena.used", offset_of!(Arena<()>, used)),
+];
 
 // SAFETY: an arena hands out shared references to slots of atomics only (see Slot).
 unsafe impl<T: Slot> Sync for Arena<T> {}
@@ -51,8 +61,9 @@ impl<T: Slot> Arena<T> {
     pub(crate) const fn new() -> Self {
         Arena {
             base: AtomicUsize::new(0),
+            offset_mask: AtomicUsize::new(0),
             capacity: AtomicU32::new(0),
-            committed: AtomicU32::new(0),
+            committed: AtomicUsize::new(0),
             used: AtomicU32::new(1),
             live: AtomicU32::new(0),
             free: AtomicU32::new(0),
@@ -78,6 +89,9 @@ impl<T: Slot> Arena<T> {
             }
             if let Some(base) = sys::reserve_pages(bytes) {
                 self.capacity.store(capacity, Ordering::Relaxed);
+                if size_of::<T>().is_power_of_two() {
+                    self.offset_mask.store(bytes - size_of::<T>(), Ordering::Relaxed);
+                }
                 self.base.store(base as usize, Ordering::Release);
                 return Ok(());
             }
@@ -92,6 +106,17 @@ impl<T: Slot> Arena<T> {
         let index = index & self.capacity.load(Ordering::Relaxed).wrapping_sub(1);
         // SAFETY: the reservation holds `capacity` slots and is never unmapped; zeroed slots are valid (Slot).
         unsafe { &*(base as *const T).add(index as usize) }
+    }
+
+    /// The slot at the offset in `bits`, which may hold anything above and below: readable whatever they are, once
+    /// reserve has succeeded. Only for slots whose size is a power of two.
+    #[inline(always)]
+    pub(crate) fn at_offset(&self, bits: u64) -> &T {
+        const { assert!(size_of::<T>().is_power_of_two()) };
+        let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed);
+        let address = sys::in_one_register(self.base.load(Ordering::Relaxed) + offset);
+        // SAFETY: the mask lets through multiples of the size below the reservation's; as in at.
+        unsafe { &*(address as *const T) }
     }
 
     /// The number of a slot of this arena.
@@ -116,7 +141,10 @@ impl<T: Slot> Arena<T> {
     /// The next slot never used; under `lock`.
     fn extend(&self) -> Result<u32> {
         let index = self.used.load(Ordering::Relaxed);
-        if index >= self.committed.load(Ordering::Relaxed) {
+        if index >= self.capacity() {
+            return Err(Error::OutOfMemory);
+        }
+        while (index as usize + 1) * size_of::<T>() > self.committed.load(Ordering::Relaxed) {
             self.commit_more()?;
         }
         // Release pairs with the Acquire in used: who sees the number may touch the slot.
@@ -125,15 +153,15 @@ impl<T: Slot> Arena<T> {
     }
 
     fn commit_more(&self) -> Result<()> {
-        let committed = self.committed.load(Ordering::Relaxed) as usize * size_of::<T>();
-        let reserved = self.capacity.load(Ordering::Relaxed) as usize * size_of::<T>();
+        let committed = self.committed.load(Ordering::Relaxed);
+        let reserved = self.capacity() as usize * size_of::<T>();
         let step = committed.clamp(SMALLEST_STEP, LARGEST_STEP).min(reserved - committed);
         let start = (self.base.load(Ordering::Relaxed) + committed) as *mut u8;
-        // SAFETY: `committed + step` is within the reservation.
+        // SAFETY: `committed + step` is within the reservation; both are whole pages, as a capacity is.
         if step == 0 || !unsafe { sys::commit_pages(start, step) } {
             return Err(Error::OutOfMemory);
         }
-        self.committed.store(((committed + step) / size_of::<T>()) as u32, Ordering::Relaxed);
+        self.committed.store(committed + step, Ordering::Relaxed);
         Ok(())
     }
 
@@ -155,13 +183,29 @@ impl<T: Slot> Arena<T> {
     /// The address of slot `index`, if it was ever handed out. In the memory that this arena stands in.
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         let base = self.base.load(Ordering::Acquire);
-        (index != 0 && index < self.used.load(Ordering::Acquire))
-            .then(|| base + index as usize * size_of::<T>())
+        // In a copy of another process's arena any number may stand.
+        (index != 0 && index < self.end()).then(|| base.wrapping_add(index as usize * size_of::<T>()))
     }
 
     /// The addresses of all slots ever handed out, from slot 1 on.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
-        (1..self.used.load(Ordering::Acquire)).filter_map(|index| self.address(index))
+        (1..self.end()).filter_map(|index| self.address(index))
+    }
+
+    /// The last slot ever handed out: its number and its address.
+    pub(crate) fn last(&self) -> Option<(u32, usize)> {
+        let index = self.end().checked_sub(1)?;
+        self.address(index).map(|address| (index, address))
+    }
+
+    /// The number above those of all slots ever handed out.
+    fn end(&self) -> u32 {
+        self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))
+    }
+
+    /// Slots ever handed out are below this number.
+    pub(crate) fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
     }
 
     /// Slots in use now.
@@ -225,6 +269,29 @@ mod tests {
         arena.release(slots[8], true);
         assert_eq!(arena.allocate(), Err(Error::OutOfMemory));
         assert_eq!(arena.live(), (1 << 14) - 2);
+    }
+
+    /// As large as no number of pages is a multiple of.
+    #[repr(C)]
+    struct Odd([AtomicU32; 19]);
+
+    // SAFETY: all fields are atomics.
+    unsafe impl Slot for Odd {
+        fn next_free(&self) -> &AtomicU32 {
+            &self.0[0]
+        }
+    }
+
+    #[test]
+    fn slots_may_lie_across_pages() {
+        let arena = Arena::<Odd>::new();
+        arena.reserve(1 << 16).unwrap();
+        for index in 1..1 << 16 {
+            assert_eq!(arena.allocate(), Ok(index));
+            arena.at(index).0[18].store(index, Ordering::Relaxed);
+        }
+        assert_eq!(arena.allocate(), Err(Error::OutOfMemory));
+        assert!((1..1 << 16).all(|index| arena.at(index).0[18].load(Ordering::Relaxed) == index));
     }
 
     #[test]

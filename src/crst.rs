@@ -2,11 +2,13 @@
 //!
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `waiting`.
 
+use core::mem::offset_of;
 use core::sync::atomic::compiler_fence;
 
 use crate::arena::Slot;
+use crate::bias;
 use crate::error::{Error, Result};
-use crate::handle::{self, ABANDONED, DESTROYED, LAST_SECTION_GENERATION};
+use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
 use crate::name::NameCopy;
 use crate::pace::Pace;
 use crate::registry::REGISTRY;
@@ -28,8 +30,8 @@ pub(crate) struct Section {
     /// Not 0 if a leave has more to do than to store the word.
     attention: AtomicU32,
     queue_lock: Mutex,
+    /// The task slot that is first in the circle of waiters, 0 for none.
     first_waiter: AtomicU32,
-    last_waiter: AtomicU32,
     /// As set; in a free slot, the link of the free list.
     spin_count: AtomicU32,
     /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
@@ -40,17 +42,34 @@ pub(crate) struct Section {
     contended: AtomicU32,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
-    _reserved: AtomicU32,
-    /// The thread that ended as the owner of a section that stays locked for ever.
-    orphaned_by: AtomicU32,
+    /// One more than the entries of the task that the section is lent to, which alone writes it: see `bias`.
+    hold: AtomicU32,
+    /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
+    lent_to: AtomicU32,
+    /// Which task was found owning it, and how often in a row. Of a section that is never lent and whose owner has
+    /// ended (see `orphaned_by`): that thread's id.
+    looks: AtomicU32,
     /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
     mirror: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
 
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 7] = [
+    ("section.bytes", size_of::<Section>()),
+    ("section.word", offset_of!(Section, word)),
+    ("section.entries", offset_of!(Section, entries)),
+    ("section.attention", offset_of!(Section, attention)),
+    ("section.contended", offset_of!(Section, contended)),
+    ("section.name", offset_of!(Section, name)),
+    ("section.hold", offset_of!(Section, hold)),
+];
+
 /// flags: the spin count is the program's, not the library's.
 const SPIN_COUNT_SET: u16 = 1;
+/// flags: the section was lent and taken away; it is not lent again.
+const BIAS_SPENT: u16 = 2;
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Section {
@@ -101,7 +120,7 @@ pub(crate) struct Info {
 /// The slot that a handle names, whatever value it is. Only once the registry is ready.
 #[inline(always)]
 pub(crate) fn slot_of(handle: u64) -> &'static Section {
-    REGISTRY.sections.at(handle::section_index(handle))
+    REGISTRY.sections.at_offset(handle)
 }
 
 /// The section with this handle.
@@ -129,6 +148,8 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
     section.pace.reset();
+    section.looks.store(0, Ordering::Relaxed);
+    section.flags.fetch_and(!BIAS_SPENT, Ordering::Relaxed);
     section.reset_leaves();
     section.entries.store(1, Ordering::Relaxed);
     // A slot never used is in generation 0; no handle is.
@@ -139,28 +160,69 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     Ok(handle)
 }
 
-/// Enters, if that needs no waiting and nothing unusual: the path that must be short.
-#[inline(always)]
-pub(crate) fn enter_fast(handle: u64, option: u32) -> bool {
-    let me = sys::current_id();
-    if me == 0 || option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
-        return false;
-    }
-    let section = slot_of(handle);
-    let word = section.word.load(Ordering::Relaxed);
-    if word == handle {
-        // Acquire pairs with the Release of the last leave.
-        let taken =
-            section.word.compare_exchange(handle, handle ^ me, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        if taken && let Some(task) = task::current_if_any() {
-            task.count_owned();
-        }
-        return taken;
-    }
-    word == handle ^ me && section.reenter()
+/// How far a fast path got. What is left is for its caller to do as its last act, so that the compiler makes that call
+/// a jump and the fast path needs no stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fast {
+    Done,
+    /// Done, but for something that the caller need not wait for: look_at_entry, wake_after_leave.
+    Almost,
+    /// The section was lent to the caller and was taken away just now: settle_entry, settle_leave.
+    Unsettled,
+    /// Nothing was done: enter_checked, leave_checked.
+    No,
 }
 
-/// Enters, waiting as long as `patience` allows, where enter_fast could not. False only where that is not at all and
+/// Enters, if that needs no waiting and nothing unusual: the path that must be short.
+#[inline(always)]
+pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
+    let Some((me, task)) = task::current_with_id() else { return Fast::No };
+    if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
+        return Fast::No;
+    }
+    let section = slot_of(handle);
+    // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    let word = section.word.load(Ordering::Acquire);
+    if word == handle ^ me ^ BIASED {
+        return section.enter_biased(handle, me, task);
+    }
+    if word != handle {
+        return if word == handle ^ me && section.reenter() { Fast::Done } else { Fast::No };
+    }
+    // Acquire pairs with the Release of the last leave.
+    if section.word.compare_exchange(handle, handle ^ me, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        return Fast::No;
+    }
+    if REGISTRY.bias.is_look_due(task.count_entry()) { Fast::Almost } else { Fast::Done }
+}
+
+/// Enters by the fast path with all that may be left of it. False if nothing was entered.
+#[inline]
+pub(crate) fn enter_now(handle: u64, option: u32) -> bool {
+    match enter_fast(handle, option) {
+        Fast::Done => true,
+        Fast::Almost => {
+            look_at_entry(handle);
+            true
+        }
+        Fast::Unsettled => settle_entry(handle),
+        Fast::No => false,
+    }
+}
+
+/// The caller has just entered: see `bias`.
+#[cold]
+pub(crate) fn look_at_entry(handle: u64) {
+    slot_of(handle).look_at_entry(handle, sys::current_id());
+}
+
+/// The bias went while the caller entered. False if nothing was entered.
+#[cold]
+pub(crate) fn settle_entry(handle: u64) -> bool {
+    task::current().is_ok_and(|me| slot_of(handle).settle_entry(handle, me))
+}
+
+/// Enters, waiting as long as `patience` allows, where enter_now could not. False only where that is not at all and
 /// the section is owned. `site` is where the caller called from.
 #[cold]
 pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: usize) -> Result<bool> {
@@ -172,44 +234,73 @@ pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: 
     preserving_errno(|| section.enter_as(handle, task::current()?, option, patience, site))
 }
 
-/// Leaves once; the last leave lets the section go.
+/// Leaves once, if nothing is unusual; the last leave lets the section go.
 #[inline(always)]
-pub(crate) fn leave(handle: u64) -> Result<()> {
-    let me = sys::current_id();
-    if me == 0 || !REGISTRY.runtime.is_plain() {
-        return leave_checked(handle);
+pub(crate) fn leave_fast(handle: u64) -> Fast {
+    let Some((me, task)) = task::current_with_id() else { return Fast::No };
+    if !REGISTRY.runtime.is_plain() {
+        return Fast::No;
     }
     let section = slot_of(handle);
-    if section.word.load(Ordering::Relaxed) != handle ^ me {
-        return leave_checked(handle);
+    // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    let word = section.word.load(Ordering::Acquire);
+    if word == handle ^ me ^ BIASED {
+        return section.leave_biased(handle, me, task);
+    }
+    if word != handle ^ me {
+        return Fast::No;
     }
     let entries = section.entries.load(Ordering::Relaxed);
     if entries > 1 {
         section.entries.store(entries - 1, Ordering::Relaxed);
-        return Ok(());
+        return Fast::Done;
     }
     // A slot never used has 0 entries: see handle, "every 64-bit value".
-    if entries != 1 || section.attention.load(Ordering::Relaxed) != 0 {
-        return leave_checked(handle);
+    let attention = section.attention.load(Ordering::Relaxed);
+    if entries != 1 || (attention != 0 && attention != waiting::ALWAYS_FENCED) {
+        return Fast::No;
     }
-    if let Some(task) = task::current_if_any() {
-        task.discount_owned();
+    task.count_leave();
+    if attention == 0 {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
+        section.word.store(handle, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        // SeqCst with the waiter's announcement, as in leave_contended.
+        section.word.swap(handle, Ordering::SeqCst);
     }
-    section.let_go(handle);
-    Ok(())
+    if section.attention.load(Ordering::SeqCst) == attention { Fast::Done } else { Fast::Almost }
 }
 
-#[inline(never)]
-fn leave_checked(handle: u64) -> Result<()> {
+/// The caller has just left while a waiter announced itself.
+#[cold]
+pub(crate) fn wake_after_leave(handle: u64) {
+    preserving_errno(|| slot_of(handle).wake_after_leave());
+}
+
+/// The bias went while the caller left.
+#[cold]
+pub(crate) fn settle_leave(handle: u64) {
+    slot_of(handle).settle_leave(handle, sys::current_id());
+}
+
+/// Leaves once, where leave_fast could not.
+#[cold]
+pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = find(handle)?;
     let me = sys::current_id();
-    if me == 0 || section.word.load(Ordering::Relaxed) != handle ^ me {
+    let owner = section.word.load(Ordering::Relaxed) ^ handle;
+    if me != 0 && bias::is_biased(owner) && owner & !(BIASED | REVOKING) == me {
+        // Lent to the caller, or being taken from it at this moment: the queue lock waits for that.
+        preserving_errno(|| section.revoke(handle));
+    }
+    if me == 0 || section.word.load(Ordering::Acquire) != handle ^ me {
         return Err(Error::NotOwner);
     }
     match section.entries.load(Ordering::Relaxed) {
         1 => {
-            task::current()?.discount_owned();
+            task::current()?.count_leave();
             preserving_errno(|| section.leave_contended(handle));
         }
         // Only here while the runtime is stopped or tracks owners.
@@ -276,7 +367,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
             .word
             .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
             .map_err(|_| Error::InvalidOperation)?;
-        me.count_owned();
+        me.count_entry();
         section.note_owner(me.id(), site);
         Ok(())
     })
@@ -326,18 +417,42 @@ impl Section {
     pub(crate) fn first_waiter(&self) -> &AtomicU32 {
         &self.first_waiter
     }
-    pub(crate) fn last_waiter(&self) -> &AtomicU32 {
-        &self.last_waiter
+    pub(crate) fn hold(&self) -> &AtomicU32 {
+        &self.hold
+    }
+    pub(crate) fn lent_to(&self) -> &AtomicU32 {
+        &self.lent_to
+    }
+    pub(crate) fn looks(&self) -> &AtomicU32 {
+        &self.looks
+    }
+
+    pub(crate) fn set_entries(&self, entries: u32) {
+        self.entries.store(entries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spend_bias(&self) {
+        self.flags.fetch_or(BIAS_SPENT, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_bias_spent(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & BIAS_SPENT != 0
     }
 
     /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
     /// such section.
     pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
+        let generation = handle::section_generation(handle);
+        // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
         let canonical =
-            handle::section_handle(handle::section_index(handle), handle::section_generation(handle));
-        let owner = self.word.load(Ordering::Relaxed) ^ handle;
+            generation != 0 && handle::section_handle(handle::section_index(handle), generation) == handle;
+        let mut owner = self.word.load(Ordering::Relaxed) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
-        (canonical == handle && same_generation && owner != DESTROYED).then_some(owner)
+        if same_generation && bias::is_biased(owner) {
+            // Lent: owned only while it is entered.
+            owner = if self.lent_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
+        }
+        (canonical && same_generation && owner != DESTROYED).then_some(owner)
     }
 
     /// The handle of the section that is, or was last, in this slot, number `index`; of generation 0 if none ever was.
@@ -364,22 +479,23 @@ impl Section {
         self.word.store(handle, Ordering::Release);
         compiler_fence(Ordering::SeqCst);
         if self.attention.load(Ordering::Relaxed) != 0 {
-            preserving_errno(|| self.wake_after_leave());
+            wake_after_leave(handle);
         }
     }
 
-    /// The owner enters once more. False if it has done so too often to count, and for a slot never used, whose
-    /// `entries` are 0 (see handle, "every 64-bit value").
+    /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
+    /// zero word looks like the caller's to a handle that is the caller's own id.
     #[inline(always)]
     pub(crate) fn reenter(&self) -> bool {
         let entries = self.entries.load(Ordering::Relaxed);
-        let counts = entries.wrapping_sub(1) < u32::MAX - 1;
-        if counts {
-            self.entries.store(entries + 1, Ordering::Relaxed);
+        if entries == 0 || entries == u32::MAX {
+            return false;
         }
-        counts
+        self.entries.store(entries + 1, Ordering::Relaxed);
+        true
     }
 
+    /// Enters for `me`. A lent section is made an ordinary one first.
     fn enter_as(
         &self,
         handle: u64,
@@ -389,6 +505,9 @@ impl Section {
         site: usize,
     ) -> Result<bool> {
         loop {
+            if bias::is_biased(self.word.load(Ordering::Relaxed) ^ handle) {
+                self.revoke(handle);
+            }
             match self.owner(handle) {
                 None => return Err(Error::Handle),
                 Some(0) if self.try_take(handle, me) => break,
@@ -409,7 +528,7 @@ impl Section {
                 }
             }
         }
-        me.count_owned();
+        me.count_entry();
         self.note_owner(me.id(), site);
         Ok(true)
     }
@@ -420,6 +539,7 @@ impl Section {
         // After the last generation the slot keeps a word of that generation and is not handed out again.
         let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
         let stale = handle::section_handle(index, next) ^ DESTROYED;
+        self.revoke_locked(handle);
         loop {
             let word = self.word.load(Ordering::Relaxed);
             let owner = self.owner(handle).ok_or(Error::Handle)?;
@@ -430,7 +550,7 @@ impl Section {
             // Acquire: what the last owner did under the section happens before its slot is used anew.
             if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 if mine {
-                    task::of_owner(me).discount_owned();
+                    task::of_owner(me).count_leave();
                 }
                 break;
             }
@@ -468,6 +588,9 @@ impl Section {
         let (state, recursion) = match owner {
             0 => (State::Free, 0),
             ABANDONED => (State::Abandoned, 0),
+            _ if bias::is_biased(self.word.load(Ordering::Relaxed) ^ handle) => {
+                (State::Owned, self.lent_entries().max(1))
+            }
             _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
         };
         Some(Info {
@@ -481,14 +604,18 @@ impl Section {
     }
 
     pub(crate) fn set_spin_policy(&self, spin: SpinPolicy) {
-        let (count, flags) = match spin {
-            SpinPolicy::Adaptive => (0, 0),
+        let (count, set) = match spin {
+            SpinPolicy::Adaptive => (0, false),
             // As on Windows: spinning on one processor only delays the owner.
-            SpinPolicy::Count(count) if REGISTRY.spinning_helps() => (count, SPIN_COUNT_SET),
-            SpinPolicy::Count(_) => (0, SPIN_COUNT_SET),
+            SpinPolicy::Count(count) if REGISTRY.spinning_helps() => (count, true),
+            SpinPolicy::Count(_) => (0, true),
         };
         self.spin_count.store(count, Ordering::Relaxed);
-        self.flags.store(flags, Ordering::Relaxed);
+        if set {
+            self.flags.fetch_or(SPIN_COUNT_SET, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!SPIN_COUNT_SET, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn spin_policy(&self) -> SpinPolicy {
@@ -519,7 +646,7 @@ impl Section {
     /// The id of the thread that ended as the owner of a section that stays locked for ever.
     pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
         let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
-        orphaned.then(|| self.orphaned_by.load(Ordering::Relaxed))
+        orphaned.then(|| self.looks.load(Ordering::Relaxed))
     }
 
     /// Counts a leave by the fenced way, up to what fits. By the owner.
@@ -550,7 +677,7 @@ impl Section {
         let _queue = self.queue_lock.lock();
         if self.mirror() != 0 {
             // As on Windows: locked for ever, and who waits goes on waiting.
-            self.orphaned_by.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
+            self.looks.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
             self.word.store(handle ^ ABANDONED, Ordering::Release);
             return;
         }
@@ -575,6 +702,7 @@ pub(crate) fn abandon_all_of(id: u64) {
 pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in all() {
         waiting::forget_after_fork(section);
+        section.unbias_after_fork(handle);
         match section.info(handle) {
             Some(info) if info.state == State::Owned && info.owner != me => {
                 section.abandon(handle, info.owner)

@@ -41,7 +41,7 @@ impl Holds {
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         // Acquire pairs with the Release in set_tracking: the table is there.
         let on = self.era.load(Ordering::Acquire) & 1 == 1;
-        on.then(|| self.table.load(Ordering::Relaxed) + index as usize * size_of::<Hold>())
+        on.then(|| self.table.load(Ordering::Relaxed).wrapping_add(index as usize * size_of::<Hold>()))
     }
 
     /// Since when and from where, if `hold` is of this owner and of this era of tracking.

@@ -11,12 +11,14 @@
 //! every layer is the one that was open at s. The thread that flips one layer all day does not keep a reader
 //! waiting: it is caught below that layer half of the time, and then the rest has old stamps.
 
+use core::mem::offset_of;
+
 use crate::error::{Error, Result};
 use crate::memory::{Here, Memory};
 use crate::registry::REGISTRY;
 use crate::runtime::Runtime;
 use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sys::{self, Mutex};
+use crate::sys::{self, Mutex, preserving_errno};
 
 /// What a layer is: `HOST_LAYER_LEAVE`, `HOST_LAYER_REVERSE_ENTER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +296,7 @@ impl Layers {
     /// The first transition of a task or of a run, a full part of the stack, or a refusal.
     #[cold]
     fn push_rare(&self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
-        self.follow_runtime()?;
+        preserving_errno(|| self.follow_runtime())?;
         let position = self.position.load(Ordering::Relaxed);
         let mode = mode_of(position);
         if mode != kind.below() && mode != Mode::Unknown {
@@ -304,7 +306,7 @@ impl Layers {
             if depth_of(position) == MAX_DEPTH {
                 return Err(Error::OutOfMemory);
             }
-            self.use_chunk(self.next_chunk()?, 0);
+            self.use_chunk(preserving_errno(|| self.next_chunk())?, 0);
         }
         self.push_at(self.top.load(Ordering::Relaxed), position, kind, origin, target);
         Ok(())
@@ -350,7 +352,7 @@ impl Layers {
     /// The layer lies at the end of the part before, or a refusal.
     #[cold]
     fn pop_rare(&self, kind: LayerKind) -> Result<()> {
-        self.follow_runtime()?;
+        preserving_errno(|| self.follow_runtime())?;
         let position = self.position.load(Ordering::Relaxed);
         if mode_of(position) != kind.above() || depth_of(position) == 0 {
             return Err(Error::InvalidOperation);
@@ -400,7 +402,7 @@ impl Layers {
 
     /// The position, if the layers are of the run that the runtime's word `runtime` belongs to; otherwise one with no
     /// layers.
-    fn position_in(&self, runtime: u64) -> u64 {
+    pub(crate) fn position(&self, runtime: u64) -> u64 {
         // Acquire pairs with the Release in push_at and prepare.
         let position = self.position.load(Ordering::Acquire);
         if Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime) {
@@ -417,7 +419,7 @@ impl Layers {
 
     /// Depth and mode at one moment of the run that `runtime` belongs to.
     pub(crate) fn depth_and_mode(&self, runtime: u64) -> (usize, Mode) {
-        let position = self.position_in(runtime);
+        let position = self.position(runtime);
         (depth_of(position), mode_of(position))
     }
 
@@ -432,17 +434,19 @@ impl Layers {
 
     /// Shows `take` the layers from number `skip` on, up to `most`, as they all were at one moment of the run that
     /// `runtime` belongs to, and returns depth and mode of that moment. `take` may be called again from the first after
-    /// an attempt that failed. None if all attempts did.
+    /// an attempt that failed. None if all attempts did. `position_now` looks at the position anew: `self` may be a
+    /// copy, of which one attempt is made.
     pub(crate) fn snapshot<M: Memory>(
         &self,
         memory: &M,
         runtime: u64,
+        position_now: impl Fn() -> Option<u64>,
         skip: usize,
         most: usize,
         mut take: impl FnMut(usize, Layer),
     ) -> Option<(usize, Mode)> {
-        for _ in 0..ATTEMPTS {
-            let before = self.position_in(runtime);
+        for _ in 0..if M::LIVE { ATTEMPTS } else { 1 } {
+            let before = self.position(runtime);
             let depth = depth_of(before);
             let (mut newest_age, mut index) = (u32::MAX, 0);
             self.walk(memory, skip, depth.saturating_sub(skip).min(most), |layer, stamp| {
@@ -453,7 +457,7 @@ impl Layers {
             });
             // Orders the copies before the second look at the position.
             fence(Ordering::Acquire);
-            let window = sequence_of(self.position_in(runtime)).wrapping_sub(sequence_of(before));
+            let window = sequence_of(position_now()?).wrapping_sub(sequence_of(before));
             if newest_age > window {
                 return Some((depth, mode_of(before)));
             }
@@ -492,6 +496,21 @@ impl Layers {
         }
     }
 }
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 11] = [
+    ("layers.runtime", offset_of!(Layers, runtime)),
+    ("layers.position", offset_of!(Layers, position)),
+    ("layers.chunks", offset_of!(Layers, chunks)),
+    ("layers.first", offset_of!(Layers, first)),
+    ("layers.first.count", FIRST_LAYERS),
+    ("layer.bytes", LAYER_BYTES),
+    ("layer.target", offset_of!(LayerSlot, target)),
+    ("layer.stamp", offset_of!(LayerSlot, stamp)),
+    ("chunk.next", offset_of!(Chunk, next)),
+    ("chunk.layers", offset_of!(Chunk, layers)),
+    ("chunk.layers.count", CHUNK_LAYERS),
+];
 
 /// A stack is never moved: `low`, `high` and `top` point into it.
 const _: () = assert!(size_of::<Layers>() == 64 + FIRST_LAYERS * LAYER_BYTES);

@@ -6,18 +6,21 @@
 //! ```text
 //!    C · C++ · a .NET process · any FFI
 //!         │        include/hostcrst.h (generated from ffi/)
-//!  ffi/   crst · task · runtime · report          pointers, handles, HRESULTs
+//!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
-//!         win32                                   critical sections by Windows' rules
+//!         win32                              critical sections by Windows' rules
 //!         │
-//!  core   crst · waiting · task · layers · runtime · hooks      meaning: enter, leave, layers, available or not
+//!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
+//!         task · layers · hooks · runtime    who; in managed or native code; available or not
 //!         │
-//!         report · targets · settings             what a reader is shown
+//!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
+//!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
-//!         registry · arena · handle · name · mirror     where everything stands, and what a handle proves
+//!         registry · layout · arena · handle     where everything stands, and what a handle proves
+//!         name · targets · text · settings · memory · mirror
 //!         │
-//!  sys/   linux · current · mutex · symbols       futex, clock, thread identity, barriers, pages
+//!  sys/   linux · current · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
 //! ```
 //!
 //! `error` is a leaf that every module may use.
@@ -32,11 +35,13 @@ pub mod error;
 pub mod ffi;
 
 mod arena;
+mod bias;
 mod crst;
 mod handle;
 mod holds;
 mod hooks;
 mod layers;
+mod layout;
 mod memory;
 mod mirror;
 mod name;
@@ -59,7 +64,7 @@ mod win32;
 pub mod inspect {
     pub use crate::memory::Memory;
     pub use crate::name::NameCopy;
-    pub use crate::registry::Registry;
+    pub use crate::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::report::picture::Picture;
     pub use crate::report::{Format, Surroundings, render};
 }

@@ -1,5 +1,8 @@
 //! A short text that one thread changes and others read, never torn: the names of tasks and sections.
 
+use core::mem::offset_of;
+
+use crate::memory::Memory;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 const WORDS: usize = 7;
@@ -20,6 +23,14 @@ pub(crate) struct Name {
     length: AtomicU32,
     text: [AtomicU64; WORDS],
 }
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("name.bytes", NAME_BYTES),
+    ("name.sequence", offset_of!(Name, sequence)),
+    ("name.length", offset_of!(Name, length)),
+    ("name.text", offset_of!(Name, text)),
+];
 
 /// A copy of a name.
 #[derive(Clone, Copy)]
@@ -84,7 +95,16 @@ impl Name {
 
     /// A copy of the name as it was at one moment; empty if a writer has been at it all the time one may wait for that.
     pub(crate) fn get(&self) -> NameCopy {
-        for _ in 0..TRIES {
+        self.get_within(TRIES)
+    }
+
+    /// As get, of a name that `M` shows: a copy that was taken from under a writer stays what it is.
+    pub(crate) fn get_in<M: Memory>(&self) -> NameCopy {
+        self.get_within(if M::LIVE { TRIES } else { 1 })
+    }
+
+    fn get_within(&self, tries: usize) -> NameCopy {
+        for _ in 0..tries {
             let before = self.sequence.load(Ordering::Acquire);
             let length = self.length.load(Ordering::Relaxed) as usize;
             let mut text = [0; NAME_BYTES];

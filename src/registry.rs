@@ -3,14 +3,18 @@
 //! The layout is versioned. A tool outside the process finds it by the exported symbol `hostcrst_registry_v1`,
 //! which holds the registry's address.
 
+use core::mem::offset_of;
+
 use crossbeam_utils::CachePadded;
 
 use crate::arena::Arena;
+use crate::bias;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle;
 use crate::holds::Holds;
 use crate::layers::ChunkPool;
+use crate::layout;
 use crate::name::Name;
 use crate::pace;
 use crate::runtime::Runtime;
@@ -22,18 +26,30 @@ use crate::wait_graph::Deadlocks;
 use crate::win32;
 
 /// "hostcrst" in little-endian bytes.
-const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
 /// Changes with every change of the layout of the registry or of what it holds.
-const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// What a registry begins with, in every version of the layout.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// MAGIC.
+    pub magic: u64,
+    /// Which layout the registry has.
+    pub layout_version: u32,
+    /// The bytes of the registry.
+    pub size: u32,
+}
 
 /// All of the library's state.
 #[repr(C)]
 pub struct Registry {
-    magic: u64,
-    layout_version: u32,
-    size: u32,
+    header: Header,
+    layout: [layout::Entry; layout::ENTRIES],
     /// On a line of its own with the hot fields of the arenas after it: every call reads it.
     pub(crate) runtime: CachePadded<Runtime>,
+    pub(crate) bias: bias::Policy,
     pub(crate) sections: Arena<Section>,
     pub(crate) tasks: Arena<Task>,
     pub(crate) names: Arena<NameSlot>,
@@ -68,10 +84,10 @@ unsafe impl crate::arena::Slot for NameSlot {
 }
 
 pub(crate) static REGISTRY: Registry = Registry {
-    magic: MAGIC,
-    layout_version: LAYOUT_VERSION,
-    size: size_of::<Registry>() as u32,
+    header: Registry::HEADER,
+    layout: layout::TABLE,
     runtime: CachePadded::new(Runtime::new()),
+    bias: bias::Policy::new(),
     sections: Arena::new(),
     tasks: Arena::new(),
     names: Arena::new(),
@@ -96,7 +112,27 @@ pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
 #[allow(non_upper_case_globals)]
 pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
 
+/// For `layout`. The table itself begins behind the header.
+pub(crate) const LAYOUT: [(&str, usize); 7] = [
+    ("registry.runtime", offset_of!(Registry, runtime)),
+    ("registry.sections", offset_of!(Registry, sections)),
+    ("registry.tasks", offset_of!(Registry, tasks)),
+    ("registry.names", offset_of!(Registry, names)),
+    ("registry.deadlocks", offset_of!(Registry, deadlocks)),
+    ("named.bytes", size_of::<NameSlot>()),
+    ("named.name", offset_of!(NameSlot, name)),
+];
+
 impl Registry {
+    /// The header of a registry of this build's layout.
+    pub const HEADER: Header =
+        Header { magic: MAGIC, layout_version: LAYOUT_VERSION, size: size_of::<Registry>() as u32 };
+
+    /// Whether the registry says that its fields stand where this build expects them.
+    pub fn has_layout_of_this_build(&self) -> bool {
+        self.header == Self::HEADER && self.layout == layout::TABLE
+    }
+
     /// Whether waiters must not rely on the heavy barrier.
     #[inline]
     pub(crate) fn is_fenced(&self) -> bool {
@@ -136,9 +172,9 @@ impl Registry {
             return Ok(());
         }
         self.sections.reserve(handle::MAX_SECTIONS)?;
-        // No more task slots than section slots: the proof in handle.rs needs every task slot to lie in the part of
+        // A quarter of the section slots at most: the proof in handle.rs needs every task slot to lie in the part of
         // a handle that selects the section's slot.
-        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity()))?;
+        self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity() / 4))?;
         self.names.reserve(handle::MAX_SECTIONS)?;
         self.targets.reserve();
         self.sections.commit_first()?;

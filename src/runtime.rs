@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU64, Ordering};
-use crate::{holds, report, settings, task, wait_graph, waiting};
+use crate::{bias, holds, report, settings, task, wait_graph, waiting};
 
 /// The states of `host_runtime_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,7 @@ pub(crate) fn read_settings() {
     if settings::read_once() {
         report::read_settings();
         wait_graph::read_settings();
+        bias::read_settings();
         holds::read_settings();
         waiting::read_settings();
     }

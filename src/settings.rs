@@ -7,7 +7,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::text::Text;
 
 /// Every variable there is.
-const KNOWN: [&CStr; 4] = [REPORT, ON_DEADLOCK, HOLDS, STALL];
+const KNOWN: [&CStr; 5] = [REPORT, ON_DEADLOCK, HOLDS, STALL, BIAS];
 
 /// Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id.
 pub(crate) const REPORT: &CStr = c"HOSTCRST_REPORT";
@@ -17,6 +17,8 @@ pub(crate) const ON_DEADLOCK: &CStr = c"HOSTCRST_ON_DEADLOCK";
 pub(crate) const HOLDS: &CStr = c"HOSTCRST_HOLDS";
 /// How long a task waits before a line on stderr says so: a number with the unit `s` or `ms`.
 pub(crate) const STALL: &CStr = c"HOSTCRST_STALL";
+/// Whether sections are lent to the task that enters them most: `earned`, `off` or `always`.
+pub(crate) const BIAS: &CStr = c"HOSTCRST_BIAS";
 
 const PREFIX: &[u8] = b"HOSTCRST_";
 

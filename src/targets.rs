@@ -57,7 +57,8 @@ impl Targets {
         let base = self.entries.load(Ordering::Acquire);
         let hash = (target ^ origin as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let probes = if base == 0 { 0 } else { PROBES };
-        (0..probes).map(move |probe| base + (hash as usize + probe) % CAPACITY * size_of::<Entry>())
+        let offset = move |probe| (hash as usize + probe) % CAPACITY * size_of::<Entry>();
+        (0..probes).map(move |probe| base.wrapping_add(offset(probe)))
     }
 
     fn find<M: Memory, R>(

@@ -1,12 +1,13 @@
 //! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default.
 
+use core::mem::offset_of;
 use core::ops::Deref;
 
 use crate::arena::Slot;
 use crate::error::{Error, Result};
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::layers::Layers;
-use crate::memory::Here;
+use crate::memory::{Here, Memory};
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -46,16 +47,32 @@ pub(crate) struct Task {
     clr_thread: AtomicU64,
     /// What the CLR's callbacks remember between two of them; own thread only.
     last_return: AtomicU64,
-    /// Sections it owns.
-    owned: AtomicU32,
+    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be.
+    entries: AtomicU32,
+    leaves: AtomicU32,
     thread_id: AtomicU32,
     generation: AtomicU32,
     next_free: AtomicU32,
     anomalies: [AtomicU32; ANOMALIES],
     name: Name,
+    /// Sections lent to it (see `bias`), 0 for a free place.
+    biases: [AtomicU64; MOST_BIASES],
 }
 
-const _: () = assert!(size_of::<Task>() == 576);
+/// How many sections are lent to one task at a time.
+const MOST_BIASES: usize = 8;
+
+const _: () = assert!(size_of::<Task>() == 640);
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 6] = [
+    ("task.bytes", size_of::<Task>()),
+    ("task.layers", offset_of!(Task, layers)),
+    ("task.wait", offset_of!(Task, wait)),
+    ("task.id", offset_of!(Task, id)),
+    ("task.thread_id", offset_of!(Task, thread_id)),
+    ("task.name", offset_of!(Task, name)),
+];
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Task {
@@ -97,6 +114,14 @@ pub(crate) fn current_if_any() -> Option<TaskRef> {
     let address = sys::current_task();
     // SAFETY: set_current is only given 0 or the address of a slot of the task arena, which is type-stable.
     (address != 0).then(|| TaskRef(unsafe { &*(address as *const Task) }))
+}
+
+/// The calling thread's owner id and task, if it is one already.
+#[inline(always)]
+pub(crate) fn current_with_id() -> Option<(u64, TaskRef)> {
+    let (id, address) = sys::current();
+    // SAFETY: as in current_if_any.
+    (address != 0).then(|| (id, TaskRef(unsafe { &*(address as *const Task) })))
 }
 
 /// The task with this owner id, live or not.
@@ -142,7 +167,9 @@ pub(crate) fn info(handle: u64) -> Result<Info> {
 pub(crate) fn layers(handle: u64, most: usize, mut take: impl FnMut(usize, Layer)) -> Result<usize> {
     let task = of_handle(handle)?;
     loop {
-        let taken = task.layers.snapshot(&Here, REGISTRY.runtime.word(), 0, most, &mut take);
+        let runtime = REGISTRY.runtime.word();
+        let position = || Some(task.layers.position(runtime));
+        let taken = task.layers.snapshot(&Here, runtime, position, 0, most, &mut take);
         task.still(handle)?;
         if let Some((depth, _)) = taken {
             return Ok(depth);
@@ -185,7 +212,8 @@ impl TaskRef {
         self.alert.store(0, Ordering::Relaxed);
         self.clr_thread.store(0, Ordering::Relaxed);
         self.last_return.store(0, Ordering::Relaxed);
-        self.owned.store(0, Ordering::Relaxed);
+        self.entries.store(0, Ordering::Relaxed);
+        self.leaves.store(0, Ordering::Relaxed);
         self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         for anomaly in &self.anomalies {
             anomaly.store(0, Ordering::Relaxed);
@@ -270,19 +298,28 @@ impl Task {
 
     /// How many sections the task owns.
     pub(crate) fn owned(&self) -> u32 {
-        self.owned.load(Ordering::Relaxed)
+        // Another thread may read the two at different times; leaves first, so that it does not see fewer entries.
+        let leaves = self.leaves.load(Ordering::Acquire);
+        self.entries.load(Ordering::Relaxed).wrapping_sub(leaves)
     }
 
-    /// Counts a section more. Own thread only, so no read-modify-write is needed.
+    /// Counts a section more and returns how many there were in all. Own thread only, so no read-modify-write is needed.
     #[inline(always)]
-    pub(crate) fn count_owned(&self) {
-        self.owned.store(self.owned.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    pub(crate) fn count_entry(&self) -> u32 {
+        let entries = self.entries.load(Ordering::Relaxed).wrapping_add(1);
+        self.entries.store(entries, Ordering::Relaxed);
+        entries
     }
 
     /// Counts a section less. Own thread only.
     #[inline(always)]
-    pub(crate) fn discount_owned(&self) {
-        self.owned.store(self.owned.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Relaxed);
+    pub(crate) fn count_leave(&self) {
+        // Release pairs with the Acquire in owned: who sees this leave sees the entry before it.
+        self.leaves.store(self.leaves.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    pub(crate) fn biases(&self) -> &[AtomicU64] {
+        &self.biases
     }
 
     /// Takes a pending alert, if there is one.
@@ -293,7 +330,12 @@ impl Task {
 
     /// The name that was set, or none.
     pub(crate) fn name(&self) -> NameCopy {
-        self.name.get()
+        self.name_in::<Here>()
+    }
+
+    /// As name, of a task that `M` shows.
+    pub(crate) fn name_in<M: Memory>(&self) -> NameCopy {
+        self.name.get_in::<M>()
     }
 
     pub(crate) fn count_anomaly(&self, kind: Anomaly) {
@@ -347,6 +389,7 @@ fn end_current() {
 
 fn end(task: TaskRef) {
     let id = task.id();
+    task.return_biases();
     if task.owned() != 0 {
         crst::abandon_all_of(id);
     }
@@ -387,7 +430,7 @@ extern "C" fn after_fork_in_child() {
         if task.id() == me {
             task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         } else {
-            task.owned.store(0, Ordering::Relaxed);
+            task.leaves.store(task.entries.load(Ordering::Relaxed), Ordering::Relaxed);
             end(task);
         }
     }

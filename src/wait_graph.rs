@@ -11,13 +11,15 @@
 //! so this last one, looking after its fence, sees every wait and every owner of the cycle.
 //!
 //! **None is reported that was not there.** A chain that seems to close is looked at again under one lock. The first
-//! round notes the number of each wait. The second looks at each owner again and after that at the number of that
-//! owner's wait. A task whose wait has the same number in both rounds has been in that one wait all the time in
-//! between, and a task that waits neither leaves nor takes a section. So each owner that the second round saw had
-//! its section already when the first round ended, and at that moment all edges of the cycle stood together.
+//! round notes the number of each wait. The second goes from a task to the section it waits for, to its owner, and looks
+//! at the number of the task's wait after that: if it is the one noted, the task has been in that one wait all the time
+//! in between, and the section read was of that wait. A task that waits neither leaves a section nor takes one, but for
+//! the one it waits for, which makes it no owner in this chain. So each owner that the second round saw had its section
+//! already when the first round ended, and at that moment all edges of the cycle stood together.
 //!
-//! **One task is told.** Waits are broken only under that lock, and only while they are still in their queue. Two tasks
-//! that find the same cycle take the lock in turn; the second finds a wait of it gone.
+//! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
+//! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
+//! else has ended the chosen wait first, the cycle is open and nothing is said of it.
 
 use core::ffi::c_void;
 
@@ -25,7 +27,7 @@ use crate::crst;
 use crate::error::Error;
 use crate::ffi::deadlock::host_deadlock_t;
 use crate::handle;
-use crate::name::Name;
+use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
 use crate::report::picture::Picture;
 use crate::report::{self, Format};
@@ -63,6 +65,8 @@ impl Policy {
 
 /// Deadlocks remembered for reports.
 pub(crate) const REMEMBERED: usize = 8;
+/// One place more, so that the oldest is still there while the next is looked into.
+const PLACES: usize = REMEMBERED + 1;
 /// Tasks remembered of one.
 pub(crate) const MEMBERS: usize = 16;
 
@@ -71,38 +75,70 @@ pub(crate) const MEMBERS: usize = 16;
 pub(crate) struct Deadlocks {
     lock: Mutex,
     policy: AtomicU32,
-    /// How many were found; number n is remembered at n modulo REMEMBERED.
+    /// How many were found; number n, from 0, is remembered at n modulo PLACES.
     found: AtomicU64,
+    /// Of how many a wait was broken.
+    broken: AtomicU64,
     callback: AtomicPtr<c_void>,
     context: AtomicPtr<c_void>,
-    remembered: [Deadlock; REMEMBERED],
+    remembered: [Deadlock; PLACES],
 }
 
 /// One deadlock as it was found. Written under the lock of Deadlocks.
 #[repr(C)]
-pub(crate) struct Deadlock {
+struct Deadlock {
     /// Odd while it is written.
     sequence: AtomicU32,
     /// Tasks in the cycle; more may be than are remembered.
-    pub(crate) length: AtomicU32,
+    length: AtomicU32,
     /// Which member's wait was broken; `length` if none was.
-    pub(crate) victim: AtomicU32,
+    victim: AtomicU32,
     _reserved: AtomicU32,
-    pub(crate) found_at: AtomicU64,
-    pub(crate) members: [Member; MEMBERS],
+    /// How many were found before it.
+    number: AtomicU64,
+    found_at: AtomicU64,
+    members: [Member; MEMBERS],
 }
 
 /// A task of a deadlock: it waited for `section`, which the next member owned.
 #[repr(C)]
-pub(crate) struct Member {
-    pub(crate) task: AtomicU64,
+struct Member {
+    task: AtomicU64,
     section: AtomicU64,
     /// Where it called, 0 if unknown.
-    pub(crate) site: AtomicU64,
-    pub(crate) thread_id: AtomicU32,
+    site: AtomicU64,
+    /// Where it had entered the section that the member before it waited for, 0 if that was not tracked.
+    entered_at: AtomicU64,
+    thread_id: AtomicU32,
     _reserved: AtomicU32,
-    pub(crate) task_name: Name,
-    pub(crate) section_name: Name,
+    task_name: Name,
+    section_name: Name,
+}
+
+/// A copy of a deadlock that is remembered.
+#[derive(Clone, Copy)]
+pub(crate) struct DeadlockCopy {
+    /// Tasks in the cycle.
+    pub(crate) length: u32,
+    /// The member whose wait was broken, by its place; None if none was.
+    pub(crate) victim: Option<u32>,
+    pub(crate) found_at: u64,
+    members: [MemberCopy; MEMBERS],
+}
+
+/// A copy of a member.
+#[derive(Clone, Copy)]
+pub(crate) struct MemberCopy {
+    pub(crate) task: u64,
+    /// The section it waited for.
+    pub(crate) section: u64,
+    /// Where it called, 0 if unknown.
+    pub(crate) site: u64,
+    /// Where it had entered the section that the member before it waited for, 0 if that was not tracked.
+    pub(crate) entered_at: u64,
+    pub(crate) thread_id: u32,
+    pub(crate) task_name: NameCopy,
+    pub(crate) section_name: NameCopy,
 }
 
 impl Deadlocks {
@@ -111,9 +147,10 @@ impl Deadlocks {
             lock: Mutex::new(),
             policy: AtomicU32::new(Policy::Error as u32),
             found: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
             callback: AtomicPtr::new(core::ptr::null_mut()),
             context: AtomicPtr::new(core::ptr::null_mut()),
-            remembered: [const { Deadlock::new() }; REMEMBERED],
+            remembered: [const { Deadlock::new() }; PLACES],
         }
     }
 
@@ -122,12 +159,20 @@ impl Deadlocks {
         self.found.load(Ordering::Acquire)
     }
 
-    /// Deadlock number `number`, counted from 0, if it is still remembered and not just being written.
-    pub(crate) fn remembered(&self, number: u64) -> Option<&Deadlock> {
+    /// Of how many deadlocks a wait was broken.
+    pub(crate) fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Deadlock number `number`, counted from 0, if it is still remembered.
+    pub(crate) fn remembered(&self, number: u64) -> Option<DeadlockCopy> {
         let found = self.found();
-        let recent = number < found && number + REMEMBERED as u64 >= found;
-        let deadlock = &self.remembered[(number % REMEMBERED as u64) as usize];
-        (recent && deadlock.sequence.load(Ordering::Acquire) & 1 == 0).then_some(deadlock)
+        let recent = number < found && found - number <= REMEMBERED as u64;
+        if recent { self.place_of(number).copy(number) } else { None }
+    }
+
+    fn place_of(&self, number: u64) -> &Deadlock {
+        &self.remembered[(number % PLACES as u64) as usize]
     }
 
     /// The lock, held across a fork.
@@ -143,14 +188,44 @@ impl Deadlock {
             length: AtomicU32::new(0),
             victim: AtomicU32::new(0),
             _reserved: AtomicU32::new(0),
+            number: AtomicU64::new(0),
             found_at: AtomicU64::new(0),
             members: [const { Member::new() }; MEMBERS],
         }
     }
 
+    fn begin_to_write(&self) {
+        // Release after it, with the Acquire in copy: who reads something new finds the odd number.
+        self.sequence.store(self.sequence.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+    }
+
+    fn end_writing(&self) {
+        self.sequence.store(self.sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    /// What stands here, if that is all of deadlock `number`.
+    fn copy(&self, number: u64) -> Option<DeadlockCopy> {
+        let before = self.sequence.load(Ordering::Acquire);
+        let length = self.length.load(Ordering::Relaxed);
+        let victim = self.victim.load(Ordering::Relaxed);
+        let copy = DeadlockCopy {
+            length,
+            victim: (victim < length).then_some(victim),
+            found_at: self.found_at.load(Ordering::Relaxed),
+            members: core::array::from_fn(|place| self.members[place].copy()),
+        };
+        let same_number = self.number.load(Ordering::Relaxed) == number;
+        fence(Ordering::Acquire);
+        let same = before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before;
+        (same && same_number).then_some(copy)
+    }
+}
+
+impl DeadlockCopy {
     /// The members that are remembered.
-    pub(crate) fn members(&self) -> &[Member] {
-        &self.members[..(self.length.load(Ordering::Relaxed) as usize).min(MEMBERS)]
+    pub(crate) fn members(&self) -> &[MemberCopy] {
+        &self.members[..(self.length as usize).min(MEMBERS)]
     }
 }
 
@@ -160,6 +235,7 @@ impl Member {
             task: AtomicU64::new(0),
             section: AtomicU64::new(0),
             site: AtomicU64::new(0),
+            entered_at: AtomicU64::new(0),
             thread_id: AtomicU32::new(0),
             _reserved: AtomicU32::new(0),
             task_name: Name::new(),
@@ -167,20 +243,27 @@ impl Member {
         }
     }
 
-    /// The section it waited for.
-    pub(crate) fn section(&self) -> u64 {
-        self.section.load(Ordering::Relaxed)
-    }
-
-    fn remember(&self, task: TaskRef) {
-        let section = task.wait.section();
-        self.task.store(task.id(), Ordering::Relaxed);
+    fn remember(&self, link: Link) {
+        let Link { task, id, section, .. } = link;
+        self.task.store(id, Ordering::Relaxed);
         self.section.store(section, Ordering::Relaxed);
         self.site.store(task.wait.site(), Ordering::Relaxed);
         self.thread_id.store(task.thread_id(), Ordering::Relaxed);
         self.task_name.set(report::task_name(task).bytes());
         let name = crst::slot_of(section).name();
         self.section_name.set(name.as_ref().map_or(&[], |name| name.bytes()));
+    }
+
+    fn copy(&self) -> MemberCopy {
+        MemberCopy {
+            task: self.task.load(Ordering::Relaxed),
+            section: self.section.load(Ordering::Relaxed),
+            site: self.site.load(Ordering::Relaxed),
+            entered_at: self.entered_at.load(Ordering::Relaxed),
+            thread_id: self.thread_id.load(Ordering::Relaxed),
+            task_name: self.task_name.get(),
+            section_name: self.section_name.get(),
+        }
     }
 }
 
@@ -232,38 +315,64 @@ fn cycle_length(start: TaskRef) -> Option<u32> {
 }
 
 /// Notes the number of each wait of the cycle; the first round of the proof above.
-fn note_waits(start: TaskRef, length: u32) -> bool {
-    let mut task = Some(start);
+fn note_waits(closer: TaskRef, length: u32) {
+    let mut task = Some(closer);
     for _ in 0..length {
-        let Some(here) = task else { return false };
+        let Some(here) = task else { return };
         here.wait.note_sequence();
         task = blocked_by(here);
     }
-    task.is_some_and(|task| task.id() == start.id())
 }
 
-/// Looks whether every wait is the one noted and still leads to the next; the second round.
-fn waits_are_as_noted(start: TaskRef, length: u32) -> bool {
-    // The second round begins after the first has ended.
-    fence(Ordering::SeqCst);
-    let mut task = Some(start);
-    for _ in 0..length {
-        let Some(here) = task.filter(|task| task.wait.is_as_noted()) else { return false };
-        task = blocked_by(here);
-    }
-    task.is_some_and(|task| task.id() == start.id() && task.wait.is_as_noted())
+/// A wait of a cycle.
+#[derive(Clone, Copy)]
+struct Link {
+    place: u32,
+    task: TaskRef,
+    id: u64,
+    section: u64,
 }
 
-/// The task of the cycle whose wait may be broken, at its place: the one that closed it if possible.
-fn choose_victim(closer: TaskRef, length: u32) -> Option<(u32, TaskRef)> {
+/// A cycle that stood.
+struct Cycle {
+    /// The wait that closed it.
+    closer: Link,
+    /// The first one from there on that may be broken. None if none may.
+    breakable: Option<Link>,
+}
+
+/// Where the present owner entered the section, 0 if that is not tracked.
+fn entered_at(section: u64) -> u64 {
+    let hold = Picture::here().section(section).and_then(|section| section.hold);
+    hold.map_or(0, |(_, site)| site)
+}
+
+/// Goes around once more and writes down in `deadlock` what is there; the second round of the proof above. None if
+/// there is no cycle of the waits that were noted.
+fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
+    let (mut first, mut breakable) = (None, None);
     let mut task = closer;
     for place in 0..length {
-        if task.wait.option() & WAIT_NOTINDEADLOCK == 0 {
-            return Some((place, task));
+        // After the first round, and after the owner that led here.
+        fence(Ordering::SeqCst);
+        let link = Link { place, task, id: task.id(), section: task.wait.unbounded_section()? };
+        let may_be_broken = task.wait.option() & WAIT_NOTINDEADLOCK == 0;
+        if let Some(member) = deadlock.members.get(place as usize) {
+            member.remember(link);
         }
-        task = blocked_by(task)?;
+        let next = blocked_by(task)?;
+        if let Some(owner) = deadlock.members.get(((place + 1) % length) as usize) {
+            owner.entered_at.store(entered_at(link.section), Ordering::Relaxed);
+        }
+        // Only if this still holds was all of it read of the wait that was noted.
+        if !task.wait.is_as_noted() {
+            return None;
+        }
+        first = first.or(Some(link));
+        breakable = breakable.or(may_be_broken.then_some(link));
+        task = next;
     }
-    None
+    (task.id() == closer.id()).then_some(Cycle { closer: first?, breakable })
 }
 
 /// `me` has just announced a wait: if that closed a cycle, does what the policy says.
@@ -275,14 +384,33 @@ pub(crate) fn look_for_deadlock(me: TaskRef) {
     let deadlocks = &REGISTRY.deadlocks;
     let guard = deadlocks.lock.lock();
     let Some(length) = cycle_length(me) else { return };
-    if !note_waits(me, length) || !waits_are_as_noted(me, length) {
-        return;
-    }
+    note_waits(me, length);
+    let number = deadlocks.found.load(Ordering::Relaxed);
+    let place = deadlocks.place_of(number);
+    place.begin_to_write();
+    let found = look_again(place, me, length);
     let policy = policy();
-    let victim = if policy == Policy::Error { choose_victim(me, length) } else { None };
-    let section = victim.map_or(me, |(_, task)| task).wait.section();
-    remember(me, length, victim.map_or(length, |(place, _)| place));
-    let broken = victim.filter(|(_, task)| waiting::end_noted_wait(task, Error::Deadlock));
+    let publish = |victim: u32| {
+        place.length.store(length, Ordering::Relaxed);
+        place.victim.store(victim, Ordering::Relaxed);
+        place.number.store(number, Ordering::Relaxed);
+        place.found_at.store(sys::now(), Ordering::Relaxed);
+        place.end_writing();
+        deadlocks.broken.fetch_add(u64::from(victim < length), Ordering::Relaxed);
+        // Release pairs with the Acquire in found: who counts it can read it.
+        deadlocks.found.store(number + 1, Ordering::Release);
+    };
+    let Some(cycle) = found else { return };
+    let victim = cycle.breakable.filter(|_| policy == Policy::Error);
+    match victim {
+        None => publish(length),
+        Some(Link { task, place, .. }) => {
+            // Published before the victim can know of it.
+            if !waiting::end_noted_wait(&task, Error::Deadlock, || publish(place)) {
+                return;
+            }
+        }
+    }
     let callback = deadlocks.callback.load(Ordering::Relaxed);
     let context = deadlocks.context.load(Ordering::Relaxed);
     drop(guard);
@@ -298,30 +426,11 @@ pub(crate) fn look_for_deadlock(me: TaskRef) {
         let notice = host_deadlock_t {
             size: size_of::<host_deadlock_t>() as u32,
             tasks: length,
-            victim: broken.map_or(0, |(_, task)| handle::task_handle_or_zero(task.id())),
-            section,
+            victim: victim.map_or(0, |victim| handle::task_handle(victim.id)),
+            section: victim.unwrap_or(cycle.closer).section,
         };
         // SAFETY: set_callback stored a Callback.
-        unsafe { core::mem::transmute::<*mut c_void, Callback>(callback)(&raw const notice, context) };
+        let callback = unsafe { core::mem::transmute::<*mut c_void, Callback>(callback) };
+        me.wait.without_another(|| callback(&raw const notice, context));
     }
-}
-
-/// Keeps the cycle for reports; under the lock.
-fn remember(closer: TaskRef, length: u32, victim: u32) {
-    let deadlocks = &REGISTRY.deadlocks;
-    let number = deadlocks.found.load(Ordering::Relaxed);
-    let deadlock = &deadlocks.remembered[(number % REMEMBERED as u64) as usize];
-    deadlock.sequence.fetch_add(1, Ordering::AcqRel);
-    deadlock.length.store(length, Ordering::Relaxed);
-    deadlock.victim.store(victim, Ordering::Relaxed);
-    deadlock.found_at.store(sys::now(), Ordering::Relaxed);
-    let mut task = Some(closer);
-    for member in &deadlock.members[..(length as usize).min(MEMBERS)] {
-        let Some(here) = task else { break };
-        member.remember(here);
-        task = blocked_by(here);
-    }
-    deadlock.sequence.fetch_add(1, Ordering::Release);
-    // Release pairs with the Acquire in found: who counts it can read it.
-    deadlocks.found.store(number + 1, Ordering::Release);
 }

@@ -24,6 +24,7 @@
 //! for hand-off after a while; the owner then passes the section on, only to a contender that is awake.
 
 use core::cell::Cell;
+use core::mem::offset_of;
 
 use crate::crst::Section;
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ use crate::{report, settings, wait_graph};
 pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
 /// The wait does not end with the runtime: the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
+/// The waiting thread is inside a callback of the program: it may not wait for another section as well.
+const WAITS_NO_MORE: u32 = 1 << 30;
 
 // attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
@@ -48,6 +51,8 @@ const ARMED: u32 = 1;
 const CONTENDER: u32 = 1 << 1;
 /// The heavy barrier is not to be had: ARMED for ever.
 const FENCED: u32 = 1 << 2;
+/// The attention of a section that was made after the heavy barrier was refused, and for which nobody waits.
+pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
@@ -76,7 +81,7 @@ const COOLDOWN: u32 = 200;
 #[repr(C)]
 pub(crate) struct Wait {
     park: AtomicU32,
-    /// The neighbours in the queue: task slots, 0 for none; under the queue lock.
+    /// The neighbours in the circle of waiters: task slots; under the queue lock.
     next: AtomicU32,
     previous: AtomicU32,
     option: AtomicU32,
@@ -98,9 +103,22 @@ pub(crate) struct Wait {
 
 const NO_DEADLINE: u64 = u64::MAX;
 
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("wait.section", offset_of!(Wait, section)),
+    ("wait.since", offset_of!(Wait, since)),
+    ("wait.deadline", offset_of!(Wait, deadline)),
+    ("wait.site", offset_of!(Wait, site)),
+];
+
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
+    }
+
+    fn join(&self, previous: u32, next: u32) {
+        self.previous.store(previous, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
     }
 
     /// The section the task waits for, or 0.
@@ -124,20 +142,65 @@ impl Wait {
         self.site.load(Ordering::Relaxed)
     }
 
-    /// Notes which wait this is.
-    pub(crate) fn note_sequence(&self) {
-        self.noted.store(self.sequence.load(Ordering::SeqCst), Ordering::Relaxed);
+    /// Which of the task's waits this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.sequence.load(Ordering::SeqCst)
     }
 
-    /// Whether the task is still, without a break, in the wait that was noted.
+    /// Notes which wait this is.
+    pub(crate) fn note_sequence(&self) {
+        self.noted.store(self.number(), Ordering::Relaxed);
+    }
+
+    /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this
+    /// call was of that wait.
     pub(crate) fn is_as_noted(&self) -> bool {
+        // Pairs with the Release fence in enqueue.
+        fence(Ordering::Acquire);
         self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
     }
 
-    /// When the present wait began.
-    pub(crate) fn since(&self) -> Instant {
-        self.since.load(Ordering::Relaxed)
+    /// What the task waits for, all of one wait; None if it waits for nothing.
+    pub(crate) fn copy(&self) -> Option<WaitCopy> {
+        loop {
+            let sequence = self.sequence.load(Ordering::SeqCst);
+            let section = self.section();
+            if section == 0 {
+                return None;
+            }
+            let copy = WaitCopy {
+                section,
+                since: self.since.load(Ordering::Relaxed),
+                site: self.site(),
+                limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
+                option: self.option() & !WAITS_NO_MORE,
+            };
+            // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
+            fence(Ordering::Acquire);
+            if self.sequence.load(Ordering::SeqCst) == sequence && self.section() == section {
+                return Some(copy);
+            }
+        }
     }
+
+    /// Runs `callback` on the waiting task's own thread, during which it may not wait for another section.
+    pub(crate) fn without_another(&self, callback: impl FnOnce()) {
+        self.option.store(self.option() | WAITS_NO_MORE, Ordering::Relaxed);
+        callback();
+        self.option.store(self.option() & !WAITS_NO_MORE, Ordering::Relaxed);
+    }
+}
+
+/// A wait as it was at one moment.
+#[derive(Clone, Copy)]
+pub struct WaitCopy {
+    pub(crate) section: u64,
+    pub(crate) since: Instant,
+    /// Where it was called for, 0 if unknown.
+    pub(crate) site: u64,
+    /// Whether it has a time limit.
+    pub(crate) limited: bool,
+    pub(crate) option: u32,
 }
 
 /// How long a newcomer looks at an owned section before it queues.
@@ -168,7 +231,7 @@ enum Look {
 
 /// What a section starts with.
 pub(crate) fn initial_attention() -> u32 {
-    if REGISTRY.is_fenced() { ARMED | FENCED } else { 0 }
+    if REGISTRY.is_fenced() { ALWAYS_FENCED } else { 0 }
 }
 
 /// How many tasks wait, from a section's attention.
@@ -179,6 +242,9 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
+        if me.wait.option() & WAITS_NO_MORE != 0 {
+            return Err(Error::InvalidOperation);
+        }
         if self.spin(handle, me) {
             return Ok(());
         }
@@ -231,6 +297,8 @@ impl Section {
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
         self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
+        // Pairs with the Acquire fences in Wait: who reads something of this wait finds the one before over.
+        fence(Ordering::Release);
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
         me.wait.since.store(sys::now(), Ordering::Relaxed);
@@ -277,6 +345,7 @@ impl Section {
 
     /// Takes the section if it is free; under the queue lock.
     fn look(&self, handle: u64, me: TaskRef) -> Look {
+        self.revoke_locked(handle);
         match self.owner(handle) {
             Some(0) if self.try_take(handle, me) => Look::Entered,
             Some(ABANDONED) if self.mirror() == 0 => Look::Gone(Error::Abandoned),
@@ -333,9 +402,16 @@ impl Section {
                 return;
             }
             if self.is_free(handle) && self.try_take(handle, me) {
-                let _queue = self.queue_lock().lock();
-                self.unlink(&me);
-                me.wait.park.store(GRANTED, Ordering::Relaxed);
+                let queue = self.queue_lock().lock();
+                if is_queued(&me) {
+                    self.unlink(&me);
+                    me.wait.park.store(GRANTED, Ordering::Relaxed);
+                    return;
+                }
+                // Its wait was ended in between: gives back what it was not to have.
+                drop(queue);
+                self.word().swap(handle, Ordering::SeqCst);
+                self.wake_after_leave();
                 return;
             }
             if looks.is_time_to_ask() {
@@ -388,7 +464,7 @@ impl Section {
         const LEAVES_PER_LOOK: u32 = 16;
         let leaves = self.count_leave();
         let first = self.first_waiter().load(Ordering::Relaxed);
-        leaves % LEAVES_PER_LOOK == 0
+        leaves.is_multiple_of(LEAVES_PER_LOOK)
             && first != 0
             && pace::is_late(REGISTRY.tasks.at(first).wait.woken.load(Ordering::Relaxed))
     }
@@ -461,27 +537,28 @@ impl Section {
 
     fn link(&self, task: &Task) {
         let index = task.index();
-        let last = self.last_waiter().load(Ordering::Relaxed);
-        task.wait.previous.store(last, Ordering::Relaxed);
-        task.wait.next.store(0, Ordering::Relaxed);
-        match last {
-            0 => self.first_waiter().store(index, Ordering::Relaxed),
-            last => REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed),
+        let first = self.first_waiter().load(Ordering::Relaxed);
+        if first == 0 {
+            task.wait.join(index, index);
+            self.first_waiter().store(index, Ordering::Relaxed);
+            return;
         }
-        self.last_waiter().store(index, Ordering::Relaxed);
+        let first_wait = &REGISTRY.tasks.at(first).wait;
+        let last = first_wait.previous.load(Ordering::Relaxed);
+        task.wait.join(last, first);
+        REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed);
+        first_wait.previous.store(index, Ordering::Relaxed);
     }
 
     /// Takes `task` out of the queue; under the queue lock.
     fn unlink(&self, task: &Task) {
+        let index = task.index();
         let previous = task.wait.previous.load(Ordering::Relaxed);
         let next = task.wait.next.load(Ordering::Relaxed);
-        match previous {
-            0 => self.first_waiter().store(next, Ordering::Relaxed),
-            previous => REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed),
-        }
-        match next {
-            0 => self.last_waiter().store(previous, Ordering::Relaxed),
-            next => REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed),
+        REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
+        REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
+        if self.first_waiter().load(Ordering::Relaxed) == index {
+            self.first_waiter().store(if next == index { 0 } else { next }, Ordering::Relaxed);
         }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
@@ -526,11 +603,14 @@ pub(crate) fn interrupt(task: TaskRef) {
     });
 }
 
-/// Ends the wait that the search for a deadlock noted. False if it has ended since.
-pub(crate) fn end_noted_wait(task: &Task, reason: Error) -> bool {
+/// Ends the task's wait if it is the one that was noted, after a call of `before`. False if that has ended since.
+pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> bool {
     let ended = Cell::new(false);
     end_wait_if(task, reason, |task| {
         ended.set(task.wait.is_as_noted());
+        if ended.get() {
+            before();
+        }
         ended.get()
     });
     ended.get()
@@ -608,6 +688,5 @@ impl Stall {
 pub(crate) fn forget_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
     section.first_waiter().store(0, Ordering::Relaxed);
-    section.last_waiter().store(0, Ordering::Relaxed);
     section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
 }

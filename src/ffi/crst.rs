@@ -1,9 +1,10 @@
 //! Critical sections: IHostCrst and what creates one.
 
 use core::ffi::c_char;
+use core::hint::black_box;
 
 use super::{deliver, deliver_sized, hresult, name_argument};
-use crate::crst::{self, Patience};
+use crate::crst::{self, Fast, Patience};
 use crate::error::S_OK;
 use crate::handle;
 use crate::sys::with_call_site;
@@ -107,7 +108,8 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
 /// - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
-/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times.
+/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait inside a deadlock
+///   callback.
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
@@ -121,10 +123,29 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
-    if crst::enter_fast(crst, option) { S_OK } else { enter_from(crst, option) }
+    match crst::enter_fast(crst, option) {
+        Fast::Done => S_OK,
+        Fast::Almost => look_at_entry(crst),
+        Fast::Unsettled => settle_or_enter_from(crst, option),
+        Fast::No => enter_from(crst, option),
+    }
+}
+
+// What is left of a fast path, each in the form that its caller can jump to. If the compiler knew that the result is
+// always S_OK, it would call instead, and give the fast path a stack frame for that.
+
+#[inline(never)]
+extern "C" fn look_at_entry(crst: u64) -> i32 {
+    crst::look_at_entry(crst);
+    black_box(S_OK)
 }
 
 with_call_site!(enter_from(crst: u64, option: u32) => enter_at, "rdx", "x2");
+with_call_site!(settle_or_enter_from(crst: u64, option: u32) => settle_or_enter_at, "rdx", "x2");
+
+extern "C" fn settle_or_enter_at(crst: u64, option: u32, site: usize) -> i32 {
+    if crst::settle_entry(crst) { S_OK } else { enter_at(crst, option, site) }
+}
 
 extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
     hresult(crst::enter_checked(crst, option, Patience::Unbounded, site).map(|_| ()))
@@ -149,7 +170,7 @@ extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
 /// Source: an extension of IHostCrst::Enter in the manner of IHostAutoEvent::Wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, milliseconds: u32) -> i32 {
-    if crst::enter_fast(crst, option) { S_OK } else { enter_timeout_from(crst, option, milliseconds) }
+    if crst::enter_now(crst, option) { S_OK } else { enter_timeout_from(crst, option, milliseconds) }
 }
 
 with_call_site!(enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => enter_timeout_at, "rcx", "x3");
@@ -186,7 +207,7 @@ extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: 
 /// `entered` is NULL or valid for writing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_try_enter(crst: hostcrst_t, option: u32, entered: *mut i32) -> i32 {
-    if entered.is_null() || !crst::enter_fast(crst, option) {
+    if entered.is_null() || !crst::enter_now(crst, option) {
         return try_enter_from(crst, option, entered);
     }
     // SAFETY: the caller keeps `entered` valid, see above.
@@ -219,7 +240,29 @@ extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usiz
 /// Source: IHostCrst::Leave.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_leave(crst: hostcrst_t) -> i32 {
-    hresult(crst::leave(crst))
+    match crst::leave_fast(crst) {
+        Fast::Done => S_OK,
+        Fast::Almost => wake_after_leave(crst),
+        Fast::Unsettled => settle_leave(crst),
+        Fast::No => leave_checked(crst),
+    }
+}
+
+#[inline(never)]
+extern "C" fn wake_after_leave(crst: u64) -> i32 {
+    crst::wake_after_leave(crst);
+    black_box(S_OK)
+}
+
+#[inline(never)]
+extern "C" fn settle_leave(crst: u64) -> i32 {
+    crst::settle_leave(crst);
+    black_box(S_OK)
+}
+
+#[inline(never)]
+extern "C" fn leave_checked(crst: u64) -> i32 {
+    hresult(crst::leave_checked(crst))
 }
 
 /// Changes how often a newcomer looks at the owned section before it waits.

@@ -62,8 +62,8 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 /// Sets who is told of each deadlock.
 ///
 /// The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
-/// broken or not. It may call the library, host_report for one, but must not enter sections without a time limit: the
-/// thread still counts as waiting.
+/// broken or not. The thread still counts as waiting: the callback may call the library, host_report for one, but must
+/// neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there.
 ///
 /// Parameters:
 /// - callback (NULL for none): replaces the one before.

@@ -2,26 +2,27 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::picture::{Picture, SectionPicture, TaskPicture};
+use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::crst::State;
 use crate::handle;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
 use crate::runtime;
-use crate::sys::atomic::Ordering;
-use crate::wait_graph::Deadlock;
+use crate::wait_graph::DeadlockCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
+    deadlocked: &Deadlocked,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    JsonReport { namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
+    JsonReport { deadlocked, namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
 }
 
 struct JsonReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
+    deadlocked: &'a Deadlocked,
     out: Json<'o>,
 }
 
@@ -131,17 +132,18 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("section_count", picture.sections().count())?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
-        let mut seen = picture.registry().win32.seen();
-        seen.try_for_each(|(count, misuse)| self.out.number(misuse, count))?;
+        let mut misuses = picture.registry().win32.all();
+        misuses.try_for_each(|(count, name, _)| self.out.number(name, count))?;
         self.out.close('}')?;
         self.out.number("deadlocks_found", picture.deadlocks_found())?;
+        self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
         self.out.key("deadlocks")?;
         self.out.open('[')?;
-        picture.standing_deadlocks().try_for_each(|start| self.standing(start))?;
+        picture.standing(self.deadlocked).try_for_each(|start| self.standing(start))?;
         self.out.close(']')?;
         self.out.key("past_deadlocks")?;
         self.out.open('[')?;
-        picture.deadlocks().try_for_each(|deadlock| self.past(deadlock))?;
+        picture.deadlocks().try_for_each(|deadlock| self.past(&deadlock))?;
         self.out.close(']')?;
         self.out.close('}')?;
         self.out.out.write_char('\n')
@@ -159,7 +161,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             return Ok(());
         }
         let surroundings = &mut *self.namer.surroundings;
-        self.out.string(key, |out| surroundings.write_address(out, address))
+        self.out.string(key, |out| surroundings.write_address(out, address).map(|_| ()))
     }
 
     fn task(&mut self, task: &TaskPicture) -> fmt::Result {
@@ -265,25 +267,24 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close(']')
     }
 
-    fn past(&mut self, deadlock: &Deadlock) -> fmt::Result {
-        let length = deadlock.length.load(Ordering::Relaxed);
-        let victim = deadlock.victim.load(Ordering::Relaxed);
+    fn past(&mut self, deadlock: &DeadlockCopy) -> fmt::Result {
         self.out.open('{')?;
-        self.out.number("tasks", length)?;
-        self.age("age_ns", deadlock.found_at.load(Ordering::Relaxed))?;
-        if victim < length {
+        self.out.number("tasks", deadlock.length)?;
+        self.age("age_ns", deadlock.found_at)?;
+        if let Some(victim) = deadlock.victim {
             self.out.number("victim", victim)?;
         }
         self.out.key("members")?;
         self.out.open('[')?;
         for member in deadlock.members() {
             self.out.open('{')?;
-            self.out.hex("task", handle::task_handle(member.task.load(Ordering::Relaxed)))?;
-            self.out.number("tid", member.thread_id.load(Ordering::Relaxed))?;
-            self.out.text("name", member.task_name.get().bytes())?;
-            self.out.hex("section", member.section())?;
-            self.out.text("section_name", member.section_name.get().bytes())?;
-            self.address("at", member.site.load(Ordering::Relaxed))?;
+            self.out.hex("task", handle::task_handle(member.task))?;
+            self.out.number("tid", member.thread_id)?;
+            self.out.text("name", member.task_name.bytes())?;
+            self.out.hex("section", member.section)?;
+            self.out.text("section_name", member.section_name.bytes())?;
+            self.address("at", member.site)?;
+            self.address("entered_at", member.entered_at)?;
             self.out.close('}')?;
         }
         self.out.close(']')?;

@@ -43,9 +43,10 @@ pub trait Surroundings {
     fn now(&self) -> Option<u64>;
     /// The name that the operating system has for a thread; empty if it is not known.
     fn thread_name(&mut self, thread_id: u32) -> NameCopy;
-    /// Writes what stands at a code address: a library, a function, an offset.
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result;
-    /// Writes which variable stands at an address; the address itself where that is not known.
+    /// Writes what stands at a code address, a library, a function, an offset; false where that is not known, and the
+    /// address itself was written.
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
+    /// Writes which variable stands at an address, after the address itself.
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")
     }
@@ -58,12 +59,13 @@ pub fn render<M: Memory, S: Surroundings>(
     format: Format,
     out: &mut dyn Write,
 ) -> core::result::Result<bool, fmt::Error> {
+    let deadlocked = picture.deadlocked();
     match format {
-        Format::Text => text::write(picture, surroundings, out)?,
-        Format::Json => json::write(picture, surroundings, out)?,
-        Format::Dot => dot::write(picture, surroundings, out)?,
+        Format::Text => text::write(picture, &deadlocked, surroundings, out)?,
+        Format::Json => json::write(picture, &deadlocked, surroundings, out)?,
+        Format::Dot => dot::write(picture, &deadlocked, surroundings, out)?,
     }
-    Ok(picture.standing_deadlocks().next().is_some())
+    Ok(picture.standing(&deadlocked).next().is_some())
 }
 
 /// Writes a report on this process to a descriptor.
@@ -181,11 +183,13 @@ impl Surroundings for ThisProcess {
         thread_name(thread_id)
     }
 
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
-        match self.resolver.resolve(address) {
-            Some(symbol) => write_symbol(out, &symbol),
-            None => write!(out, "0x{address:x}"),
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
+        let symbol = self.resolver.resolve(address);
+        match &symbol {
+            Some(symbol) => write_symbol(out, symbol)?,
+            None => write!(out, "0x{address:x}")?,
         }
+        Ok(symbol.is_some())
     }
 
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
@@ -256,8 +260,8 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
             (Origin::Address, 0) if layer.kind == LayerKind::ReverseEnter => Ok(()),
             (Origin::Address, 0) => out.write_str("?"),
             (Origin::Address, address) => {
-                self.surroundings.write_address(out, address)?;
-                write!(out, " (0x{address:x})")
+                let is_known = self.surroundings.write_address(out, address)?;
+                if is_known { write!(out, " (0x{address:x})") } else { Ok(()) }
             }
             (Origin::ClrFunction, id) => write!(out, "function id 0x{id:x}"),
         }

@@ -10,7 +10,8 @@ use crate::registry::{NameSlot, REGISTRY, Registry};
 use crate::targets::TEXT_BYTES;
 use crate::task::{ANOMALIES, Task};
 use crate::text::Text;
-use crate::wait_graph::{Deadlock, REMEMBERED};
+use crate::wait_graph::{DeadlockCopy, REMEMBERED};
+use crate::waiting::WaitCopy;
 
 /// Layers shown of one task, the newest; older ones are counted.
 pub const LAYERS_SHOWN: usize = 64;
@@ -34,23 +35,11 @@ pub struct TaskPicture {
     /// The name that was set; empty if none was.
     pub(crate) name: NameCopy,
     pub(crate) owned: u32,
-    pub(crate) wait: Option<WaitPicture>,
+    pub(crate) wait: Option<WaitCopy>,
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
     newest: [Layer; LAYERS_SHOWN],
-}
-
-/// What a task waits for.
-#[derive(Clone, Copy)]
-pub struct WaitPicture {
-    pub(crate) section: u64,
-    pub(crate) since: u64,
-    /// Where it was called for, 0 if unknown.
-    pub(crate) site: u64,
-    /// Whether the wait has a time limit.
-    pub(crate) limited: bool,
-    pub(crate) option: u32,
 }
 
 /// A section.
@@ -108,6 +97,21 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry
     }
 
+    /// Whether the memory has all tasks, sections and names: the last one of each that was ever in use can be read.
+    pub fn is_complete(&self) -> bool {
+        let Registry { tasks, sections, names, .. } = self.registry;
+        tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { self.memory.look(address, |_: &Task| ()) }.is_some()
+        }) && sections.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of sections says that a Section stands there.
+            unsafe { self.memory.look(address, |_: &Section| ()) }.is_some()
+        }) && names.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of names says that a NameSlot stands there.
+            unsafe { self.memory.look(address, |_: &NameSlot| ()) }.is_some()
+        })
+    }
+
     /// The name that was told of a layer's target.
     pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
         self.registry.targets.name(self.memory, layer.origin, layer.target)
@@ -118,38 +122,57 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.deadlocks.found()
     }
 
+    /// Of how many a wait was broken.
+    pub(crate) fn deadlocks_broken(&self) -> u64 {
+        self.registry.deadlocks.broken()
+    }
+
     /// The deadlocks that are remembered, oldest first.
-    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = &'a Deadlock> {
+    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = DeadlockCopy> {
         let deadlocks = &self.registry.deadlocks;
         let found = deadlocks.found();
         (found.saturating_sub(REMEMBERED as u64)..found).filter_map(|number| deadlocks.remembered(number))
     }
 
-    /// Every live task.
+    /// Every live task. Ends at the first slot that cannot be read: after it there is nothing.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskPicture> {
         let picture = Picture { ..*self };
-        self.registry.tasks.addresses().filter_map(move |address| picture.task_at(address))
+        self.registry.tasks.addresses().map_while(move |address| picture.task_at(address)).flatten()
     }
 
     /// The live task with this id.
     pub(crate) fn task(&self, id: u64) -> Option<TaskPicture> {
         let address = self.registry.tasks.address(handle::owner_slot(id))?;
-        self.task_at(address).filter(|task| task.id == id)
+        self.task_at(address)?.filter(|task| task.id == id)
     }
 
-    fn task_at(&self, address: usize) -> Option<TaskPicture> {
-        // SAFETY: the arena of tasks says that a Task stands there.
-        unsafe { self.memory.look(address, |task: &Task| self.draw_task(task)) }.flatten()
+    /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
+    fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
+        let mut latest = None;
+        for _ in 0..ATTEMPTS {
+            // SAFETY: the arena of tasks says that a Task stands there.
+            let drawn = unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task)) }?;
+            let Some((picture, all_layers_caught)) = drawn else { return Some(None) };
+            latest = Some(picture);
+            if all_layers_caught {
+                break;
+            }
+        }
+        Some(latest)
     }
 
-    fn draw_task(&self, task: &Task) -> Option<TaskPicture> {
+    /// The task in its slot at `address`, and whether its layers are those of one moment; without that it has none.
+    fn draw_task(&self, address: usize, task: &Task) -> Option<(TaskPicture, bool)> {
         let id = task.id();
         if id == 0 {
             return None;
         }
         let runtime = self.registry.runtime.word();
+        // SAFETY: as in task_at.
+        let position_now =
+            || unsafe { self.memory.look(address, |task: &Task| task.layers.position(runtime)) };
         let mut newest = [Layer { kind: LayerKind::Leave, origin: Origin::Address, target: 0 }; LAYERS_SHOWN];
-        let newest_layers = || {
+        let mut newest_layers = || {
             let (guess, _) = task.layers.depth_and_mode(runtime);
             let skip = guess.saturating_sub(LAYERS_SHOWN);
             let take = |index: usize, layer| {
@@ -157,47 +180,41 @@ impl<'a, M: Memory> Picture<'a, M> {
                     *place = layer;
                 }
             };
-            let (depth, mode) = task.layers.snapshot(self.memory, runtime, skip, LAYERS_SHOWN, take)?;
+            let (depth, mode) =
+                task.layers.snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
             // The depth may have changed since the layers to take were chosen.
             (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
         };
-        let caught = core::iter::repeat_with(newest_layers).take(ATTEMPTS).flatten().next();
+        let caught = newest_layers();
         let (depth, mode) = caught.unwrap_or((0, task.layers.depth_and_mode(runtime).1));
-        let section = task.wait.section();
         let picture = TaskPicture {
             id,
             thread_id: task.thread_id(),
             mode,
-            name: task.name(),
+            name: task.name_in::<M>(),
             owned: task.owned(),
-            wait: (section != 0).then(|| WaitPicture {
-                section,
-                since: task.wait.since(),
-                site: task.wait.site(),
-                limited: task.wait.unbounded_section().is_none(),
-                option: task.wait.option(),
-            }),
+            wait: task.wait.copy(),
             anomalies: task.anomalies(),
             depth,
             newest,
         };
         // What was read of two tasks that had the slot in turn is a picture of neither.
-        (task.id() == id).then_some(picture)
+        (task.id() == id).then_some((picture, caught.is_some()))
     }
 
-    /// Every section there is.
+    /// Every section there is. Ends at the first slot that cannot be read.
     pub(crate) fn sections(&self) -> impl Iterator<Item = SectionPicture> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
-        slots.filter_map(move |(index, address)| {
+        let drawn = slots.map_while(move |(index, address)| {
             // SAFETY: the arena of sections says that a Section stands there.
-            let drawn = unsafe {
+            unsafe {
                 picture.memory.look(address, |section: &Section| {
                     picture.draw_section(section, index, section.handle(index))
                 })
-            };
-            drawn.flatten()
-        })
+            }
+        });
+        drawn.flatten()
     }
 
     /// The section with this handle.
@@ -232,7 +249,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
         let address = self.registry.names.address(slot)?;
         // SAFETY: the arena of names says that a NameSlot stands there.
-        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get()) }?;
+        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get_in::<M>()) }?;
         Some(name).filter(|name| !name.is_empty())
     }
 
@@ -261,10 +278,18 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// elsewhere.
     pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
         let mut id = start;
+        // A loop elsewhere comes back to a task that it has passed: one is remembered, at doubling distances.
+        let (mut passed, mut next_to_remember) = (start, 1);
         for length in 1..=self.registry.tasks.live() {
             id = self.blocked_by(id)?;
             if id == start {
                 return Some(length);
+            }
+            if id == passed {
+                return None;
+            }
+            if length == next_to_remember {
+                (passed, next_to_remember) = (id, length.saturating_mul(2));
             }
         }
         None
@@ -277,12 +302,136 @@ impl<'a, M: Memory> Picture<'a, M> {
         core::iter::successors(Some(start), move |&id| picture.blocked_by(id)).take(length as usize)
     }
 
-    /// Each cycle that stands at this moment, by the lowest id in it.
-    pub(crate) fn standing_deadlocks(&self) -> impl Iterator<Item = u64> {
+    /// The ids of the tasks that wait.
+    fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        self.tasks().filter(|task| task.wait.is_some()).map(|task| task.id).filter(move |&id| {
-            let mut members = picture.cycle(id).peekable();
-            members.peek().is_some() && members.all(|member| member >= id)
+        self.registry.tasks.addresses().filter_map(move |address| {
+            let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { picture.memory.look(address, look) }.flatten()
         })
+    }
+
+    /// Which tasks are in a cycle of waits at this moment.
+    pub(crate) fn deadlocked(&self) -> Deadlocked {
+        if self.registry.tasks.used() as usize > MARKS {
+            return Deadlocked(None);
+        }
+        let (mut passed, mut deadlocked) = (Marks::new(), Marks::new());
+        for start in self.waiting() {
+            let mut path = Marks::new();
+            let mut next = Some(start);
+            while let Some(id) = next.filter(|&id| !passed.has(id)) {
+                if path.has(id) {
+                    self.cycle(id).for_each(|member| deadlocked.set(member));
+                    break;
+                }
+                path.set(id);
+                next = self.blocked_by(id);
+            }
+            passed.add(&path);
+        }
+        Deadlocked(Some(deadlocked))
+    }
+
+    /// Whether the task with this id was in a cycle of waits then.
+    pub(crate) fn is_in(&self, deadlocked: &Deadlocked, id: u64) -> bool {
+        match &deadlocked.0 {
+            Some(marks) => marks.has(id),
+            None => self.cycle_length(id).is_some(),
+        }
+    }
+
+    /// Each of these cycles that still stands, by the lowest id in it.
+    pub(crate) fn standing(&self, deadlocked: &Deadlocked) -> impl Iterator<Item = u64> {
+        let picture = Picture { ..*self };
+        self.waiting().filter(move |&id| {
+            if !picture.is_in(deadlocked, id) {
+                return false;
+            }
+            let mut members = picture.cycle(id).peekable();
+            members.peek().is_some()
+                && members.all(|member| member >= id)
+                && picture.waits_of_cycle(id) == picture.waits_of_cycle(id)
+        })
+    }
+
+    /// A number made from each wait of the cycle. The same in two rounds: every task was in its wait all the time in
+    /// between, so the edges, which were looked at one after the other, stood together (see `wait_graph`).
+    fn waits_of_cycle(&self, start: u64) -> u64 {
+        self.cycle(start).fold(0, |sum: u64, id| {
+            let wait = self.look_at_task(id, |task| task.wait.number()).flatten().unwrap_or(0);
+            (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+        })
+    }
+
+    /// The thread of the task with this id, if it lives.
+    pub(crate) fn thread_id(&self, id: u64) -> Option<u32> {
+        self.look_at_task(id, |task| task.thread_id()).flatten()
+    }
+
+    /// The owner of each owned section, with the section's number, in the order of the numbers.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
+        let picture = Picture { ..*self };
+        let slots = (1..).zip(self.registry.sections.addresses());
+        slots.filter_map(move |(index, address)| {
+            let look = |section: &Section| section.owner(section.handle(index));
+            // SAFETY: the arena of sections says that a Section stands there.
+            let owner = unsafe { picture.memory.look(address, look) }.flatten()?;
+            (owner != 0 && owner != ABANDONED).then_some((owner, index))
+        })
+    }
+
+    /// The section that has this number now.
+    pub(crate) fn section_at(&self, index: u32) -> Option<SectionPicture> {
+        let address = self.registry.sections.address(index)?;
+        // SAFETY: the arena of sections says that a Section stands there.
+        unsafe {
+            self.memory
+                .look(address, |section: &Section| self.draw_section(section, index, section.handle(index)))
+        }
+        .flatten()
+    }
+}
+
+/// Which tasks are in a cycle of waits; None if there are too many tasks to say, so that each must be asked.
+pub(crate) struct Deadlocked(Option<Marks>);
+
+impl Deadlocked {
+    pub(crate) fn none() -> Self {
+        Deadlocked(Some(Marks::new()))
+    }
+}
+
+/// Task slots with marks: with more of them, what is quick by marks is done slowly.
+const MARKS: usize = 4096;
+
+/// A set of tasks, by their slots.
+struct Marks([u64; MARKS / 64]);
+
+impl Marks {
+    fn new() -> Self {
+        Marks([0; MARKS / 64])
+    }
+
+    fn place(id: u64) -> (usize, u64) {
+        let slot = handle::owner_slot(id) as usize;
+        (slot / 64, 1 << (slot % 64))
+    }
+
+    fn has(&self, id: u64) -> bool {
+        let (word, bit) = Self::place(id);
+        self.0.get(word).is_some_and(|marks| marks & bit != 0)
+    }
+
+    fn set(&mut self, id: u64) {
+        let (word, bit) = Self::place(id);
+        if let Some(marks) = self.0.get_mut(word) {
+            *marks |= bit;
+        }
+    }
+
+    fn add(&mut self, others: &Marks) {
+        self.0.iter_mut().zip(others.0).for_each(|(marks, more)| *marks |= more);
     }
 }

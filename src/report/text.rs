@@ -2,24 +2,26 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Picture, SectionPicture, TaskPicture, WaitPicture};
+use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::crst::State;
-use crate::handle::{self, ABANDONED};
+use crate::handle;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
+use crate::name::{NAME_BYTES, NameCopy};
 use crate::runtime;
-use crate::sys::atomic::Ordering;
 use crate::task::{self, Anomaly};
-use crate::text::{Printable, Seconds};
-use crate::wait_graph::{Deadlock, Member};
+use crate::text::{Printable, Seconds, Text};
+use crate::wait_graph::{DeadlockCopy, MemberCopy};
+use crate::waiting::WaitCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
+    deadlocked: &Deadlocked,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    TextReport { namer: Namer { picture, surroundings }, out }.write()
+    TextReport { deadlocked, namer: Namer { picture, surroundings }, out }.write()
 }
 
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
@@ -32,7 +34,8 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     id: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let mut report = TextReport { namer: Namer { picture, surroundings }, out };
+    let deadlocked = Deadlocked::none();
+    let mut report = TextReport { deadlocked: &deadlocked, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
     report.task_name_and_thread(id)?;
     let mut waiter = id;
@@ -61,6 +64,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
 
 struct TextReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
+    deadlocked: &'a Deadlocked,
     out: &'o mut dyn Write,
 }
 
@@ -79,21 +83,22 @@ struct Totals {
 }
 
 impl Totals {
-    fn count<M: Memory>(picture: &Picture<'_, M>) -> Self {
+    fn count<M: Memory>(picture: &Picture<'_, M>, deadlocked: &Deadlocked) -> Self {
         let mut totals = Totals::default();
         for task in picture.tasks() {
             totals.tasks += 1;
             totals.managed += u32::from(task.mode == Mode::Managed);
             totals.unmanaged += u32::from(task.mode == Mode::Unmanaged);
             totals.waiting += u32::from(task.wait.is_some());
-            totals.anomalies += task.anomalies.iter().sum::<u32>();
+            totals.anomalies =
+                task.anomalies.iter().fold(totals.anomalies, |sum, &count| sum.saturating_add(count));
         }
         for section in picture.sections() {
             totals.sections += 1;
             totals.owned += u32::from(section.state == State::Owned);
             totals.abandoned += u32::from(section.state == State::Abandoned);
         }
-        totals.deadlocks = picture.standing_deadlocks().count() as u32;
+        totals.deadlocks = picture.standing(deadlocked).count() as u32;
         totals
     }
 }
@@ -104,13 +109,16 @@ fn plural(count: u32) -> &'static str {
 
 impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn write(&mut self) -> fmt::Result {
-        let totals = Totals::count(self.namer.picture);
+        let totals = Totals::count(self.namer.picture, self.deadlocked);
         self.heading(&totals)?;
-        let owners = Owners::collect(self.namer.picture);
-        self.namer.picture.tasks().try_for_each(|task| self.task(&task, &owners))?;
+        let mut owners = Owners::new();
+        self.namer.picture.tasks().try_for_each(|task| {
+            owners.collect_for(self.namer.picture, task.id);
+            self.task(&task, &owners)
+        })?;
         self.section_table()?;
         self.win32_misuses()?;
-        self.refused_deadlocks()?;
+        self.broken_deadlocks()?;
         self.standing_deadlocks()?;
         self.verdict(totals.deadlocks)
     }
@@ -142,22 +150,17 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn verdict(&mut self, standing: u32) -> fmt::Result {
-        let refused = self.namer.picture.deadlocks_found() - u64::from(standing).min(self.unbroken());
+        let broken = self.namer.picture.deadlocks_broken();
         if standing != 0 {
             writeln!(self.out, "Found {standing} deadlock{}.", plural(standing))?;
         }
-        if refused != 0 {
-            writeln!(self.out, "{refused} deadlock{} broken so far.", plural(refused.min(2) as u32))?;
+        if broken != 0 {
+            writeln!(self.out, "{broken} deadlock{} broken so far.", plural(broken.min(2) as u32))?;
         }
-        if standing == 0 && refused == 0 {
+        if standing == 0 && broken == 0 {
             self.out.write_str("No deadlock.\n")?;
         }
         Ok(())
-    }
-
-    /// Deadlocks found of which no wait was broken.
-    fn unbroken(&self) -> u64 {
-        self.namer.picture.deadlocks().filter(|deadlock| !is_broken(deadlock)).count() as u64
     }
 
     // ---- tasks ----------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
     }
 
-    fn wait(&mut self, wait: WaitPicture) -> fmt::Result {
+    fn wait(&mut self, wait: WaitCopy) -> fmt::Result {
         self.out.write_str("   waiting to enter ")?;
         let section = self.namer.picture.section(wait.section);
         match &section {
@@ -235,7 +238,16 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             return Ok(());
         }
         self.out.write_str(" at ")?;
-        self.namer.surroundings.write_address(self.out, site)
+        self.namer.surroundings.write_address(self.out, site).map(|_| ())
+    }
+
+    /// What a section is called where there is little room: its name, without one its handle.
+    fn short_name(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
+        if name.is_empty() {
+            write!(self.out, "0x{handle:x}")
+        } else {
+            write!(self.out, "\"{}\"", Printable(name.bytes()))
+        }
     }
 
     fn hold(&mut self, section: &SectionPicture) -> fmt::Result {
@@ -264,7 +276,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("   owns ")?;
         self.section_name(section)?;
         write!(self.out, " recursion={}", section.recursion)?;
-        self.site(section.hold.map_or(0, |(_, site)| site))?;
+        if let Some((_, site)) = section.hold {
+            self.out.write_str(", entered")?;
+            self.site(site)?;
+        }
         self.hold(section)?;
         self.out.write_str("\n")
     }
@@ -327,9 +342,9 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             State::Abandoned => "abandoned",
         };
         write!(self.out, "0x{:<16x}  {state:<9}", section.handle)?;
-        let owner = self.namer.picture.task(section.owner).map(|owner| owner.thread_id);
+        let owner = self.namer.picture.thread_id(section.owner);
         match owner.or(section.orphaned_by) {
-            Some(thread) => write!(self.out, " {thread:>6}")?,
+            Some(thread_id) => write!(self.out, " {thread_id:>6}")?,
             None => write!(self.out, " {:>6}", "-")?,
         }
         let SectionPicture { recursion, waiters, contended, .. } = section;
@@ -346,12 +361,13 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn win32_misuses(&mut self) -> fmt::Result {
-        let mut seen = self.namer.picture.registry().win32.seen().peekable();
-        if seen.peek().is_none() {
+        let mut misuses =
+            self.namer.picture.registry().win32.all().filter(|(count, ..)| *count != 0).peekable();
+        if misuses.peek().is_none() {
             return Ok(());
         }
         self.out.write_str("Misuse of critical sections (Windows' kind):\n")?;
-        seen.try_for_each(|(count, misuse)| writeln!(self.out, "   {count} {misuse}"))?;
+        misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {count} {text}"))?;
         self.out.write_str("\n")
     }
 
@@ -359,7 +375,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     fn standing_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;
-        for start in picture.standing_deadlocks() {
+        for start in picture.standing(self.deadlocked) {
             self.out.write_str("Found a deadlock:\n=================\n")?;
             for id in picture.cycle(start) {
                 let Some(task) = picture.task(id) else { continue };
@@ -368,108 +384,191 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 self.out.write_str(":\n")?;
                 self.wait(wait)?;
             }
-            self.order(start)?;
+            self.order_of_standing(start)?;
             self.out.write_str("\n")?;
         }
         Ok(())
     }
 
-    /// The two columns that explain a deadlock of two tasks: who entered what, and wants what.
-    fn order(&mut self, start: u64) -> fmt::Result {
+    fn order_of_standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
         let mut members = picture.cycle(start);
         let (Some(one), Some(other), None) = (members.next(), members.next(), members.next()) else {
             return Ok(());
         };
         let (Some(one), Some(other)) = (picture.task(one), picture.task(other)) else { return Ok(()) };
-        let awaited = |task: &TaskPicture| task.wait.and_then(|wait| picture.section(wait.section));
-        let (Some(first), Some(second)) = (awaited(&other), awaited(&one)) else { return Ok(()) };
-        self.out.write_str("Order that led here:\n   ")?;
-        self.task_name(&one)?;
-        self.out.write_str("  |  ")?;
-        self.task_name(&other)?;
-        self.out.write_str("\n   entered ")?;
-        self.section_name(&first)?;
-        self.out.write_str("  |  entered ")?;
-        self.section_name(&second)?;
-        self.out.write_str("\n   waits for ")?;
-        self.section_name(&second)?;
-        self.out.write_str("  |  waits for ")?;
-        self.section_name(&first)?;
-        self.out.write_str("\n   *** DEADLOCK ***\n")
+        let (Some(wait_of_one), Some(wait_of_other)) = (one.wait, other.wait) else { return Ok(()) };
+        let side = |namer: &mut Namer<'_, M, S>, task: &TaskPicture, wait: &WaitCopy, owns: &WaitCopy| {
+            let owned = picture.section(owns.section);
+            Side {
+                name: namer.task(task),
+                owned: owns.section,
+                owned_name: owned.and_then(|section| section.name).unwrap_or(NameCopy::new(&[])),
+                entered_at: owned.and_then(|section| section.hold).map_or(0, |(_, site)| site),
+                waited_at: wait.site,
+            }
+        };
+        let one = side(&mut self.namer, &one, &wait_of_one, &wait_of_other);
+        let other = side(&mut self.namer, &other, &wait_of_other, &wait_of_one);
+        if wait_of_one.since <= wait_of_other.since {
+            self.order(&one, &other)
+        } else {
+            self.order(&other, &one)
+        }
+    }
+
+    /// The two columns that explain a deadlock of two tasks, time going down: who entered what, and then wanted what.
+    fn order(&mut self, first: &Side, last: &Side) -> fmt::Result {
+        let mut heading = Text::<NAME_BYTES>::new();
+        write!(heading, "{}", Printable(first.name.bytes()))?;
+        let heading = core::str::from_utf8(heading.bytes()).unwrap_or("?");
+        let width = COLUMN.max(heading.chars().count() + 2);
+        self.out.write_str("Order that led here:\n")?;
+        writeln!(self.out, "   {heading:width$}{}", Printable(last.name.bytes()))?;
+        writeln!(self.out, "   {:width$}----", "----")?;
+        self.step("   enters ", 0, first.owned, &first.owned_name, first.entered_at)?;
+        self.step("   enters ", width, last.owned, &last.owned_name, last.entered_at)?;
+        self.step("   waits for ", 0, last.owned, &last.owned_name, first.waited_at)?;
+        self.step("   waits for ", width, first.owned, &first.owned_name, last.waited_at)?;
+        self.out.write_str("   *** DEADLOCK ***\n")
+    }
+
+    fn step(&mut self, what: &str, column: usize, section: u64, name: &NameCopy, site: u64) -> fmt::Result {
+        write!(self.out, "{:column$}{what}", "")?;
+        self.short_name(section, name)?;
+        self.site(site)?;
+        self.out.write_str("\n")
     }
 
     /// The deadlocks of which a wait was broken, as they were then.
-    fn refused_deadlocks(&mut self) -> fmt::Result {
-        for deadlock in self.namer.picture.deadlocks().filter(|deadlock| is_broken(deadlock)) {
-            let length = deadlock.length.load(Ordering::Relaxed);
-            write!(self.out, "A deadlock of {length} task{} was broken", plural(length))?;
-            if let Some(age) = self.namer.age(deadlock.found_at.load(Ordering::Relaxed)) {
-                write!(self.out, " {} ago", Seconds(age))?;
-            }
-            self.out.write_str(":\n")?;
-            for (place, member) in deadlock.members().iter().enumerate() {
-                self.member(member, deadlock.members(), place)?;
-                if place == deadlock.victim.load(Ordering::Relaxed) as usize {
-                    self.out.write_str("      *** this wait got HOST_E_DEADLOCK ***\n")?;
-                }
-            }
-            if length as usize > deadlock.members().len() {
-                writeln!(self.out, "   ... and {} more tasks", length as usize - deadlock.members().len())?;
-            }
-            self.out.write_str("\n")?;
-        }
-        Ok(())
+    fn broken_deadlocks(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        picture.deadlocks().try_for_each(|deadlock| match deadlock.victim {
+            Some(victim) => self.broken_deadlock(&deadlock, victim as usize),
+            None => Ok(()),
+        })
     }
 
-    fn member(&mut self, member: &Member, all: &[Member], place: usize) -> fmt::Result {
-        let tid = member.thread_id.load(Ordering::Relaxed);
-        let name = member.task_name.get();
-        write!(self.out, "   \"{}\" tid={tid} waited for 0x{:x}", Printable(name.bytes()), member.section())?;
-        let section = member.section_name.get();
-        if !section.is_empty() {
-            write!(self.out, " \"{}\"", Printable(section.bytes()))?;
+    fn broken_deadlock(&mut self, deadlock: &DeadlockCopy, victim: usize) -> fmt::Result {
+        let (length, members) = (deadlock.length, deadlock.members());
+        write!(self.out, "A deadlock of {length} task{} was broken", plural(length))?;
+        if let Some(age) = self.namer.age(deadlock.found_at) {
+            write!(self.out, " {} ago", Seconds(age))?;
         }
-        self.site(member.site.load(Ordering::Relaxed))?;
-        match all.get(place + 1).or(all.first()) {
-            Some(owner) => {
-                let name = owner.task_name.get();
-                writeln!(self.out, ", owned by \"{}\"", Printable(name.bytes()))
+        self.out.write_str(":\n")?;
+        for (place, member) in members.iter().enumerate() {
+            self.member(
+                member,
+                members.get(place + 1).or((length as usize == members.len()).then_some(&members[0])),
+            )?;
+        }
+        if length as usize > members.len() {
+            writeln!(self.out, "   ... and {} more tasks", length as usize - members.len())?;
+        }
+        if let [closer, other] = members {
+            let side = |of: &MemberCopy, before: &MemberCopy| Side {
+                name: of.task_name,
+                owned: before.section,
+                owned_name: before.section_name,
+                entered_at: of.entered_at,
+                waited_at: of.site,
+            };
+            self.order(&side(other, closer), &side(closer, other))?;
+        }
+        if let Some(member) = members.get(victim) {
+            let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
+            let name = Printable(member.task_name.bytes());
+            write!(self.out, "Victim: \"{name}\" got HOST_E_DEADLOCK; it still owns ")?;
+            match before {
+                Some(before) => self.short_name(before.section, &before.section_name)?,
+                None => self.out.write_str("what it had entered")?,
             }
+            self.out.write_str(" and is to leave it.\n")?;
+        }
+        self.out.write_str("\n")
+    }
+
+    /// A member, and the next one if it is remembered: that owned what the member waited for.
+    fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
+        let name = Printable(member.task_name.bytes());
+        write!(self.out, "   \"{name}\" tid={} waited for 0x{:x}", member.thread_id, member.section)?;
+        if !member.section_name.is_empty() {
+            write!(self.out, " \"{}\"", Printable(member.section_name.bytes()))?;
+        }
+        self.site(member.site)?;
+        match owner {
+            Some(owner) => writeln!(self.out, ", owned by \"{}\"", Printable(owner.task_name.bytes())),
             None => self.out.write_str("\n"),
         }
     }
 }
 
-/// Whether a wait of the deadlock was broken.
-fn is_broken(deadlock: &Deadlock) -> bool {
-    deadlock.victim.load(Ordering::Relaxed) < deadlock.length.load(Ordering::Relaxed)
+/// One task of a deadlock of two: it entered `owned`, and waited for what the other one had entered.
+struct Side {
+    name: NameCopy,
+    owned: u64,
+    owned_name: NameCopy,
+    entered_at: u64,
+    waited_at: u64,
 }
 
-/// Which sections the tasks own, collected in one pass: there may be far more sections than owned ones.
+/// Where the right column begins.
+const COLUMN: usize = 36;
+
+/// Which sections the tasks own, collected for as many tasks at a time as there is room for: there may be far more
+/// sections than owned ones, and one pass over them for each task would take long.
 struct Owners {
-    /// Owner id and section handle of each owned section, as many as fit.
-    owned: [(u64, u64); OWNED],
+    /// The slot of the owner and the number of the section.
+    owned: [(u32, u32); OWNED],
     count: usize,
-    /// Whether there were more than fit.
+    /// The owners it was collected for are those in slots from the first to below the second.
+    from: u32,
+    until: u32,
+    /// There is one owner, and not all that it owns has found room.
     overflow: bool,
 }
 
-const OWNED: usize = 512;
+const OWNED: usize = 1024;
 
 impl Owners {
-    fn collect<M: Memory>(picture: &Picture<'_, M>) -> Self {
-        let mut owners = Owners { owned: [(0, 0); OWNED], count: 0, overflow: false };
-        for section in picture.sections().filter(|section| section.owner != 0 && section.owner != ABANDONED) {
-            match owners.owned.get_mut(owners.count) {
-                Some(place) => {
-                    *place = (section.owner, section.handle);
-                    owners.count += 1;
-                }
-                None => owners.overflow = true,
+    fn new() -> Self {
+        Owners { owned: [(0, 0); OWNED], count: 0, from: 0, until: 0, overflow: false }
+    }
+
+    /// Makes sure that what the task with this id owns is there. The tasks come in the order of their slots.
+    fn collect_for<M: Memory>(&mut self, picture: &Picture<'_, M>, id: u64) {
+        let slot = handle::owner_slot(id);
+        if self.from <= slot && slot < self.until {
+            return;
+        }
+        (self.from, self.until, self.count, self.overflow) = (slot, u32::MAX, 0, false);
+        for (owner, section) in picture.owners() {
+            let owner = handle::owner_slot(owner);
+            while self.count == OWNED && !self.overflow && (slot..self.until).contains(&owner) {
+                self.make_room();
+            }
+            if (slot..self.until).contains(&owner)
+                && let Some(place) = self.owned.get_mut(self.count)
+            {
+                *place = (owner, section);
+                self.count += 1;
             }
         }
-        owners
+    }
+
+    /// Leaves the upper half of the owners out.
+    fn make_room(&mut self) {
+        let last = self.owned.iter().map(|&(owner, _)| owner).max().unwrap_or(self.from);
+        self.overflow = last == self.from;
+        self.until = self.from + (last - self.from).div_ceil(2).max(1);
+        let mut kept = 0;
+        for at in 0..self.count {
+            if self.owned[at].0 < self.until {
+                self.owned[kept] = self.owned[at];
+                kept += 1;
+            }
+        }
+        self.count = kept;
     }
 
     /// The sections that the task owns.
@@ -478,14 +577,12 @@ impl Owners {
         picture: &'a Picture<'a, M>,
         task: &TaskPicture,
     ) -> impl Iterator<Item = SectionPicture> + 'a {
-        let id = task.id;
+        let (id, slot) = (task.id, handle::owner_slot(task.id));
         let collected = self.owned.iter().take(if self.overflow { 0 } else { self.count });
-        let collected = collected
-            .filter(move |(owner, _)| *owner == id)
-            .filter_map(|(_, handle)| picture.section(*handle));
-        // More than fit: look at all of them, for tasks that own any.
-        let searched = picture.sections().take_while(move |_| self.overflow);
-        let searched = searched.filter(move |section| section.owner == id).take(task.owned as usize);
-        collected.chain(searched)
+        let collected = collected.filter(move |(owner, _)| *owner == slot).map(|&(_, section)| section);
+        let searched = picture.owners().take_while(move |_| self.overflow);
+        let searched = searched.filter(move |&(owner, _)| owner == id).map(|(_, section)| section);
+        let sections = collected.chain(searched).filter_map(|section| picture.section_at(section));
+        sections.filter(move |section| section.owner == id)
     }
 }

@@ -78,6 +78,15 @@ pub(crate) fn yield_now() {
     unsafe { libc::sched_yield() };
 }
 
+/// Sleeps at least so long, in nanoseconds.
+pub(crate) fn nap(nanoseconds: u64) {
+    let end = now() + nanoseconds;
+    let word = AtomicU32::new(0);
+    while now() < end {
+        futex_wait(&word, 0, Some(end));
+    }
+}
+
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
     let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -129,7 +138,20 @@ pub(crate) fn heavy_barrier() -> bool {
 
 /// Reserves `bytes` of address space that reads as zeros and cannot be written until committed. Never unmapped.
 pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
-    map(bytes, libc::PROT_READ)
+    let start = map(bytes, libc::PROT_READ)?;
+    // SAFETY: the range is the new mapping.
+    unsafe { advise_on_cores(start, bytes, libc::MADV_DONTDUMP) };
+    Some(start)
+}
+
+/// Says whether cores hold these pages: gigabytes of reserved ones would make them hard to keep. Where the system does not
+/// know this, they do.
+///
+/// # Safety
+/// The range lies inside one mapping of the library.
+unsafe fn advise_on_cores(start: *mut u8, bytes: usize, advice: c_int) {
+    // SAFETY: the caller names a range of its own mapping; the advice changes no memory.
+    preserving_errno(|| unsafe { libc::madvise(start.cast(), bytes, advice) });
 }
 
 /// Makes reserved pages writable. False if the system has no memory to promise.
@@ -138,7 +160,10 @@ pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
 /// The range lies inside one earlier reservation.
 pub(crate) unsafe fn commit_pages(start: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller names a range of its own mapping.
-    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+    unsafe {
+        advise_on_cores(start, bytes, libc::MADV_DODUMP);
+        libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0
+    }
 }
 
 /// Allocates zeroed, writable pages that are never unmapped.
@@ -180,9 +205,10 @@ static EXIT_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 /// What on_thread_exit was given: a `fn()`.
 static EXIT_HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Destructors are run in rounds while some key still has a value; this is how many POSIX promises
-/// (PTHREAD_DESTRUCTOR_ITERATIONS).
-const LAST_ROUND: usize = 4;
+/// Destructors are run in rounds while some key still has a value, POSIX promises 4 of them
+/// (PTHREAD_DESTRUCTOR_ITERATIONS). A thread that first calls the library from a destructor of the first round has only
+/// the other three: with more than these its task would never end.
+const LAST_ROUND: usize = 3;
 
 /// Arranges that `hook` runs at the end of every thread that called expect_thread_exit. Call once. False if the
 /// process has no thread-specific key left.
@@ -209,7 +235,7 @@ fn set_exit_round(round: usize) -> bool {
     unsafe { libc::pthread_setspecific(key, round as *const c_void) == 0 }
 }
 
-/// Waits for the last round, so that destructors of the program that still enter and leave sections come first.
+/// Waits for a late round, so that destructors of the program that still enter and leave sections come first.
 unsafe extern "C" fn thread_exiting(round: *mut c_void) {
     let round = round as usize;
     if round < LAST_ROUND && set_exit_round(round + 1) {
@@ -257,17 +283,39 @@ pub(crate) fn is_writable(descriptor: c_int) -> bool {
 
 /// Writes all of `bytes`. False if the descriptor refused.
 pub(crate) fn write_all(descriptor: c_int, mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        // SAFETY: write(2) reads the slice.
-        let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
-        match written {
-            1.. => bytes = &bytes[written as usize..],
-            _ if errno() == libc::EINTR => {}
-            _ if errno() == libc::EAGAIN => wait_writable(descriptor),
-            _ => return false,
+    without_broken_pipe_signal(|| {
+        while !bytes.is_empty() {
+            // SAFETY: write(2) reads the slice.
+            let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+            match written {
+                1.. => bytes = &bytes[written as usize..],
+                _ if errno() == libc::EINTR => {}
+                _ if errno() == libc::EAGAIN => wait_writable(descriptor),
+                _ => return false,
+            }
         }
+        true
+    })
+}
+
+/// Runs `write`; if it fails, the SIGPIPE that a pipe without a reader sends to the calling thread is taken back.
+fn without_broken_pipe_signal(write: impl FnOnce() -> bool) -> bool {
+    // SAFETY: sigset_t and timespec are plain data, for which all zeros is valid; all calls are given such on the
+    // stack, and change nothing but the calling thread's mask, which is restored, and its pending SIGPIPE.
+    unsafe {
+        let (mut pipe, mut before, mut pending) = core::mem::zeroed::<[libc::sigset_t; 3]>().into();
+        libc::sigemptyset(&mut pipe);
+        libc::sigaddset(&mut pipe, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
+        libc::sigpending(&mut pending);
+        let was_pending = libc::sigismember(&pending, libc::SIGPIPE) == 1;
+        let written = write();
+        if !written && !was_pending {
+            libc::sigtimedwait(&pipe, core::ptr::null_mut(), &core::mem::zeroed());
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut());
+        written
     }
-    true
 }
 
 fn wait_writable(descriptor: c_int) {

@@ -75,7 +75,7 @@ impl Resolver {
         if !self.region.as_ref().is_some_and(|region| region.holds(address)) {
             self.region = Some(Region::holding(address, &open_maps()?)?);
         }
-        let region = self.region.as_ref()?;
+        let region = self.region.as_ref().filter(|region| !region.library.bytes().is_empty())?;
         let function = region.file.as_ref().and_then(|file| find_function(file, region.file_offset(address)));
         let (name, offset) = match function {
             Some((name, offset)) => (Some(name), offset),
@@ -233,13 +233,18 @@ struct Region {
 }
 
 impl Region {
-    /// Finds the mapping that holds `address`, unless it is anonymous memory without a label.
+    /// Finds the mapping that holds `address`, or the gap between two mappings, which has no library.
     #[inline(never)]
     fn holding(address: u64, maps: &impl ReadAt) -> Option<Region> {
         // A library is mapped piece by piece, at rising addresses and offsets of one file.
         let (mut file, mut offset, mut base) = (None, 0, 0);
-        find_line(maps, |line| {
+        let mut gap = Region::gap(0, u64::MAX);
+        let found = find_line(maps, |line| {
             let mapping = Mapping::parse(line)?;
+            if address < mapping.start {
+                return Some(Region::gap(gap.start, mapping.start));
+            }
+            gap.start = mapping.end;
             if mapping.inode != 0 {
                 let mapped = Some((mapping.device, mapping.inode));
                 if file != mapped || mapping.offset < offset {
@@ -247,18 +252,21 @@ impl Region {
                 }
                 offset = mapping.offset;
             }
-            (mapping.start..mapping.end).contains(&address).then(|| {
-                let library = mapping.library();
-                (!library.is_empty()).then(|| Region {
-                    start: mapping.start,
-                    end: mapping.end,
-                    offset: mapping.offset,
-                    base: if mapping.inode == 0 { mapping.start } else { base },
-                    library: Text::new(library),
-                    file: mapping.open(),
-                })
+            (address < mapping.end).then(|| Region {
+                start: mapping.start,
+                end: mapping.end,
+                offset: mapping.offset,
+                base: if mapping.inode == 0 { mapping.start } else { base },
+                library: Text::new(mapping.library()),
+                file: mapping.open(),
             })
-        })?
+        });
+        found.or(Some(gap))
+    }
+
+    /// Where nothing is mapped.
+    fn gap(start: u64, end: u64) -> Region {
+        Region { start, end, offset: 0, base: 0, library: Text::new(&[]), file: None }
     }
 
     fn holds(&self, address: u64) -> bool {
@@ -893,8 +901,10 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             let maps = Image { piece, ..Image::new(MAPS) };
             let found = |address| {
                 let region = Region::holding(address, &maps)?;
+                assert!(region.holds(address));
                 let library = String::from_utf8_lossy(region.library.bytes()).into_owned();
-                Some((library, address - region.base, region.file_offset(address)))
+                let is_named = !library.is_empty();
+                is_named.then(|| (library, address - region.base, region.file_offset(address)))
             };
             let at = |library: &str, distance, offset| Some((library.into(), distance, offset));
             assert_eq!(found(0x40_1234), at("pro gram", 0x1234, 0x1234));
@@ -906,7 +916,12 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             assert_eq!(found(0xffff_ffff_ff60_0000), at("[vsyscall]", 0, 0));
             assert_eq!(found(0x7f00_0000_2000), None, "anonymous");
             assert_eq!(found(0x40_2000), None, "between mappings");
-            assert_eq!(found(u64::MAX), None);
+            assert_eq!(found(u64::MAX - 1), None);
+            let gap = Region::holding(0x40_2000, &maps).unwrap();
+            assert!(
+                !gap.holds(0x40_1fff) && gap.holds(0xff_ffff) && !gap.holds(0x100_0000),
+                "looked for once"
+            );
         }
     }
 

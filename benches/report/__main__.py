@@ -1,0 +1,34 @@
+"""python3 benches/report <folder> [<docs folder>]: shows what the run in <folder> measured.
+
+Reads run.json and samples.jsonl, prints the tables, and writes results.json and the charts beside them; with a second
+folder, the page for readers and its charts there.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from charts import charts
+from page import page
+from samples import Samples
+from tables import sections, summary
+
+
+def main():
+    folder, docs = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    run = json.loads((folder / "run.json").read_text())
+    with open(folder / "samples.jsonl") as lines:
+        samples = Samples(lines)
+    for heading, lines in sections(samples):
+        print("\n%s\n" % heading)
+        for line in lines:
+            print("  " + line)
+    (folder / "results.json").write_text(json.dumps(dict(summary(samples), run=run), indent=1) + "\n")
+    for target in [folder] + docs:
+        for name, picture in charts(samples):
+            (target / name).write_text(picture)
+    for target in docs:
+        (target / "README.md").write_text(page(run, samples))
+
+
+main()

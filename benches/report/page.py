@@ -1,0 +1,44 @@
+"""docs/bench/README.md: the run, the charts, the tables and how to read them."""
+
+from charts import charts
+from tables import sections
+
+TEXT = """# What it costs
+
+Written by `./dev bench --publish` from one run; do not edit. `./dev bench` prints the same tables for your machine.
+
+| | |
+|---|---|
+| run | `{command}`, {date}, version {version} |
+| machine | {processors} x {processor}, load {load} at the start |
+| system | {system}, {libc} |
+| compilers | {compiler}; {rust} |
+
+How it is measured:
+
+- The shared library as it is shipped, called from C++ through the procedure linkage table as a program would call it.
+  Rust's locks stand behind a C interface of the same shape.
+- All locks in one process, which has a second thread, in interleaved rounds: a round measures each lock once, and the
+  order rotates. A ratio is the median over the rounds of the ratio within a round; "the best peer" is the best of that
+  round, "the best fair peer" the best of those whose busiest thread did at most 2.5 times as much as the laziest.
+- One thread: the fastest of four batches in a round. Contended: throughput in one run of the threads, waits (the clock
+  is read before and after each enter) in another. A short section is 8 dependent additions with 40 multiply-adds
+  outside; bursts are 16 sections of 500 ns and a sleep of 100 us. "Weighted median": half of all time spent waiting
+  was spent in waits up to this length.
+- "calls" is two calls of empty functions: what no lock behind a C interface can beat.
+- "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a
+  single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.
+- "Cost against scale": every row of sections and of tasks in a process that has so many of them. A report of tasks
+  shows the native function that each is in. Memory is what the process grew by, for one more.
+- The counts of instructions, which no noise touches, are in `benches/instructions/`.
+
+{charts}
+
+{tables}
+"""
+
+
+def page(run, samples):
+    pictures = ["![%s](%s)" % (name[:-len(".svg")], name) for name, _ in charts(samples)]
+    tables = ["## %s\n\n```\n%s\n```" % (heading, "\n".join(lines)) for heading, lines in sections(samples)]
+    return TEXT.format(charts="\n\n".join(pictures), tables="\n\n".join(tables), **run)

@@ -1,0 +1,143 @@
+/*
+ * Sections lent to the task that enters them: what others see of one, how it is taken away, and that it is never
+ * owned twice. HOSTCRST_BIAS=always lends at the first entry.
+ */
+#include "host.h"
+
+static void lend_at_once(void)
+{
+    CHECK_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
+    start_runtime();
+}
+
+static void a_lent_section_looks_like_any_other(void)
+{
+    int32_t entered = 1;
+    holder_t other;
+    hostcrst_t crst = new_section();
+    for (uint32_t time = 0; time < 3; time++) {
+        CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+        CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 1);
+        CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+        CHECK_EQ(hostcrst_try_enter(crst, 0, &entered), S_OK);
+        CHECK_EQ(entered, 1);
+        CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 3);
+        for (int leave = 0; leave < 3; leave++) {
+            CHECK_EQ(hostcrst_leave(crst), S_OK);
+        }
+        CHECK_SECTION(crst, HOSTCRST_FREE, 0, 0);
+        CHECK_EQ(hostcrst_leave(crst), HOST_E_NOT_OWNER);
+    }
+    hold(&other, crst);
+    CHECK_EQ(hostcrst_leave(crst), HOST_E_NOT_OWNER);
+    CHECK_EQ(hostcrst_try_enter(crst, 0, &entered), S_OK);
+    CHECK_EQ(entered, 0);
+    let_go(&other);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), E_HANDLE);
+    CHECK_EQ(hostcrst_leave(crst), E_HANDLE);
+}
+
+static void a_section_lent_and_entered_keeps_others_out(void)
+{
+    waiter_t waiter;
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    wait_for(&waiter, crst, 0);
+    CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 2);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(info_of(crst).waiters, 1);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&waiter), S_OK);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
+static void enter_twenty_and_keep_one(void *sections)
+{
+    hostcrst_t *crsts = sections;
+    for (int at = 0; at < 20; at++) {
+        CHECK_EQ(hostcrst_enter(crsts[at], 0), S_OK);
+        if (at != 7) {
+            CHECK_EQ(hostcrst_leave(crsts[at]), S_OK);
+        }
+    }
+}
+
+static void what_was_lent_comes_back_when_the_task_ends(void)
+{
+    check_thread_t thread;
+    hostcrst_t crsts[20];
+    for (int at = 0; at < 20; at++) {
+        crsts[at] = new_section();
+    }
+    check_start(&thread, enter_twenty_and_keep_one, crsts);
+    check_join(&thread);
+    for (int at = 0; at < 20; at++) {
+        CHECK_SECTION(crsts[at], at == 7 ? HOSTCRST_ABANDONED : HOSTCRST_FREE, 0, 0);
+        CHECK_EQ(hostcrst_enter(crsts[at], 0), at == 7 ? HOST_E_ABANDONED : S_OK);
+        CHECK_EQ(hostcrst_destroy(crsts[at]), S_OK);
+    }
+}
+
+/* Two threads and a fresh section again and again: the section is lent to one and taken away by the other, at a moment
+ * that varies. Each counts inside; a count lost is a section owned twice. */
+enum { ROUNDS = 4000, ENTRIES = 60 };
+
+static hostcrst_t contested;
+static uint64_t inside;
+static volatile int round_of_owner;
+static volatile int round_of_other;
+
+static void enter_and_count(int times)
+{
+    for (int entry = 0; entry < times; entry++) {
+        CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+        uint64_t seen = inside;
+        if (entry % 3 == 0) {
+            CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+            CHECK_EQ(hostcrst_leave(contested), S_OK);
+        }
+        inside = seen + 1;
+        CHECK_EQ(hostcrst_leave(contested), S_OK);
+    }
+}
+
+static void come_in_between(void *unused)
+{
+    (void)unused;
+    for (int round = 1; round <= ROUNDS; round++) {
+        while (__atomic_load_n(&round_of_owner, __ATOMIC_ACQUIRE) != round) {
+            check_pause();
+        }
+        for (volatile int delay = 0; delay < round % 200; delay++) {
+        }
+        enter_and_count(2);
+        __atomic_store_n(&round_of_other, round, __ATOMIC_RELEASE);
+    }
+}
+
+static void a_section_is_never_owned_twice(void)
+{
+    check_thread_t thread;
+    check_start(&thread, come_in_between, NULL);
+    for (int round = 1; round <= ROUNDS; round++) {
+        contested = new_section();
+        inside = 0;
+        CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+        CHECK_EQ(hostcrst_leave(contested), S_OK);
+        __atomic_store_n(&round_of_owner, round, __ATOMIC_RELEASE);
+        enter_and_count(ENTRIES);
+        while (__atomic_load_n(&round_of_other, __ATOMIC_ACQUIRE) != round) {
+            check_pause();
+        }
+        CHECK_EQ(inside, ENTRIES + 2);
+        CHECK_SECTION(contested, HOSTCRST_FREE, 0, 0);
+        CHECK_EQ(hostcrst_destroy(contested), S_OK);
+    }
+    check_join(&thread);
+}
+
+CHECK_MAIN(CHECK_TEST(lend_at_once), CHECK_TEST(a_lent_section_looks_like_any_other),
+           CHECK_TEST(a_section_lent_and_entered_keeps_others_out),
+           CHECK_TEST(what_was_lent_comes_back_when_the_task_ends), CHECK_TEST(a_section_is_never_owned_twice))

@@ -1,0 +1,419 @@
+/*
+ * What explains a wait: where it was called and, where that is tracked, since when and from where sections are owned;
+ * and the lines on stderr of a task that has waited for long. The environment is read once in a process, so each
+ * situation that depends on it plays in a child.
+ */
+#include "deadlock/ring.h"
+
+#include <sys/wait.h>
+
+/* ---- in the child ---- */
+
+static check_steps_t steps = CHECK_STEPS_INIT;
+static hostcrst_t orders;
+static hostcrst_t stock;
+
+/* Their names are looked for in reports, with an offset. */
+void begin_order(void);
+void reserve_stock(void);
+void flush_orders(void);
+void enter_mine_then(hostcrst_t mine, hostcrst_t other);
+
+__attribute__((noinline)) void begin_order(void)
+{
+    REQUIRE_EQ(hostcrst_enter(orders, 0), S_OK);
+    REQUIRE_EQ(hostcrst_enter(orders, 0), S_OK);
+}
+
+__attribute__((noinline)) void reserve_stock(void)
+{
+    REQUIRE_EQ(hostcrst_enter(stock, 0), S_OK);
+}
+
+__attribute__((noinline)) void flush_orders(void)
+{
+    CHECK_EQ(hostcrst_enter(orders, WAIT_ALERTABLE), HOST_E_INTERRUPTED);
+}
+
+static void be_called(const char *name)
+{
+    host_task_t task = 0;
+    REQUIRE_EQ(host_task_current(&task), S_OK);
+    REQUIRE_EQ(host_task_set_name(task, name), S_OK);
+}
+
+static hostcrst_t new_section(const char *name)
+{
+    hostcrst_t section = 0;
+    REQUIRE_EQ(hostcrst_create(&section), S_OK);
+    REQUIRE_EQ(hostcrst_set_name(section, name), S_OK);
+    return section;
+}
+
+static void create_both(void)
+{
+    orders = new_section("orders");
+    stock = new_section("stock");
+}
+
+static void own_and_wait(void *task)
+{
+    be_called("clerk");
+    REQUIRE_EQ(host_task_current((host_task_t *)task), S_OK);
+    reserve_stock();
+    check_reach(&steps, 1);
+    flush_orders();
+    CHECK_EQ(hostcrst_leave(stock), S_OK);
+}
+
+static void report_on_stderr(void)
+{
+    CHECK_EQ(host_report(STDERR_FILENO, HOST_REPORT_TEXT), S_OK);
+    CHECK_EQ(host_report(STDERR_FILENO, HOST_REPORT_JSON), S_OK);
+}
+
+/* The main thread owns orders, a clerk owns stock and waits for orders. */
+static void one_waits(void)
+{
+    check_thread_t clerk;
+    host_task_t task = 0;
+    be_called("manager");
+    create_both();
+    begin_order();
+    check_start(&clerk, own_and_wait, &task);
+    check_await(&steps, 1);
+    AWAIT(section_info(orders).waiters == 1);
+    report_on_stderr();
+    CHECK_EQ(host_task_alert(task), S_OK);
+    check_join(&clerk);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+}
+
+static void one_waits_while_tracked(void)
+{
+    REQUIRE_EQ(host_set_hold_tracking(1), S_OK);
+    one_waits();
+}
+
+/* What was entered before, or is entered after tracking, is not known; what is not known is not said. */
+static void tracked_for_a_while(void)
+{
+    hostcrst_t before;
+    hostcrst_t during;
+    hostcrst_t after;
+    REQUIRE_EQ(hostcrst_create(&before), S_OK);
+    REQUIRE_EQ(hostcrst_create(&during), S_OK);
+    REQUIRE_EQ(hostcrst_create(&after), S_OK);
+    CHECK_EQ(hostcrst_set_name(before, "before"), S_OK);
+    CHECK_EQ(hostcrst_set_name(during, "during"), S_OK);
+    CHECK_EQ(hostcrst_set_name(after, "after"), S_OK);
+    CHECK_EQ(hostcrst_enter(before, 0), S_OK);
+    CHECK_EQ(host_set_hold_tracking(1), S_OK);
+    CHECK_EQ(host_set_hold_tracking(1), S_OK);
+    CHECK_EQ(hostcrst_enter(during, 0), S_OK);
+    report_on_stderr();
+    CHECK_EQ(host_set_hold_tracking(0), S_OK);
+    CHECK_EQ(hostcrst_enter(after, 0), S_OK);
+    CHECK_EQ(host_set_hold_tracking(1), S_OK);
+    report_on_stderr();
+}
+
+__attribute__((noinline)) void enter_mine_then(hostcrst_t mine, hostcrst_t other)
+{
+    REQUIRE_EQ(hostcrst_enter(mine, 0), S_OK);
+    check_arrive(&steps, 2);
+    int32_t result = hostcrst_enter(other, 0);
+    if (result == S_OK) {
+        CHECK_EQ(hostcrst_leave(other), S_OK);
+    }
+    CHECK_EQ(hostcrst_leave(mine), S_OK);
+}
+
+static void other_side(void *unused)
+{
+    (void)unused;
+    be_called("clerk");
+    enter_mine_then(stock, orders);
+}
+
+static void a_deadlock_while_tracked(void)
+{
+    check_thread_t clerk;
+    REQUIRE_EQ(host_set_hold_tracking(1), S_OK);
+    be_called("manager");
+    create_both();
+    check_start(&clerk, other_side, NULL);
+    enter_mine_then(orders, stock);
+    check_join(&clerk);
+    report_on_stderr();
+}
+
+/* ---- stalls, in the child ---- */
+
+static hostcrst_t first;
+static hostcrst_t second;
+
+static void hold_first_wait_for_second(void *task)
+{
+    be_called("middle");
+    REQUIRE_EQ(host_task_current((host_task_t *)task), S_OK);
+    CHECK_EQ(hostcrst_enter(first, 0), S_OK);
+    check_reach(&steps, 1);
+    CHECK_EQ(hostcrst_enter(second, WAIT_ALERTABLE), S_OK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+}
+
+static void wait_for_first(void *unused)
+{
+    (void)unused;
+    be_called("last");
+    CHECK_EQ(hostcrst_enter(first, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+}
+
+/* "last" waits for what "middle" owns, who waits for what the main thread owns, for a bit more than a second. */
+static void a_chain_of_waits(void)
+{
+    check_thread_t middle;
+    check_thread_t last;
+    host_task_t task = 0;
+    struct timespec time = {1, 200 * 1000 * 1000};
+    be_called("boss");
+    first = new_section("first");
+    second = new_section("second");
+    CHECK_EQ(hostcrst_enter(second, 0), S_OK);
+    check_start(&middle, hold_first_wait_for_second, &task);
+    check_await(&steps, 1);
+    AWAIT(section_info(second).waiters == 1);
+    check_start(&last, wait_for_first, NULL);
+    AWAIT(section_info(first).waiters == 1);
+    nanosleep(&time, NULL);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    check_join(&middle);
+    check_join(&last);
+}
+
+static void a_deadlock_that_stalls(void)
+{
+    struct timespec time = {0, 700 * 1000 * 1000};
+    ring_t *ring = ring_start(2);
+    for (unsigned at = 0; at < 2; at++) {
+        ring->members[at].option = WAIT_NOTINDEADLOCK | WAIT_ALERTABLE;
+    }
+    ring->closer = 0;
+    ring_begin(ring);
+    AWAIT(times_told(ring) == 1);
+    nanosleep(&time, NULL);
+    CHECK_EQ(host_task_alert(ring->members[0].task), S_OK);
+    ring_end(ring);
+    ring_stop(ring);
+}
+
+/* ---- the child and what it wrote to stderr ---- */
+
+typedef struct outcome {
+    char text[65536];
+    int status;
+} outcome_t;
+
+static void child_of(outcome_t *outcome, void (*body)(void), const char *variable, const char *value)
+{
+    int ends[2];
+    size_t length = 0;
+    ssize_t got;
+    fflush(stdout);
+    REQUIRE_EQ(pipe(ends), 0);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        check_failures = 0;
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        if (variable != NULL) {
+            setenv(variable, value, 1);
+        }
+        REQUIRE_EQ(host_runtime_start(), S_OK);
+        body();
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+    close(ends[1]);
+    while ((got = read(ends[0], outcome->text + length, sizeof outcome->text - 1 - length)) > 0) {
+        length += (size_t)got;
+    }
+    outcome->text[length] = '\0';
+    close(ends[0]);
+    REQUIRE_EQ(waitpid(child, &outcome->status, 0), child);
+    CHECK(WIFEXITED(outcome->status) && WEXITSTATUS(outcome->status) == 0);
+}
+
+/*
+ * Finds `pattern` in `text`, in which '#' is a run of digits and '@' a run of characters of one line without spaces;
+ * the end of what it found, or NULL after a failed check.
+ */
+static const char *match_here(const char *text, const char *pattern)
+{
+    for (; *pattern != '\0'; pattern++) {
+        if (*pattern == '#' || *pattern == '@') {
+            const char *begun = text;
+            while (*pattern == '#' ? *text >= '0' && *text <= '9' : *text > ' ' && *text != pattern[1]) {
+                text++;
+            }
+            if (text == begun) {
+                return NULL;
+            }
+        } else if (*text++ != *pattern) {
+            return NULL;
+        }
+    }
+    return text;
+}
+
+static const char *find(const char *text, const char *pattern)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        const char *end = match_here(at, pattern);
+        if (end != NULL) {
+            return end;
+        }
+    }
+    return NULL;
+}
+
+static const char *check_finds(const char *text, const char *pattern)
+{
+    const char *end = find(text, pattern);
+    if (!CHECK(end != NULL)) {
+        printf("wanted \"%s\" in:\n%s\n", pattern, text);
+        return text;
+    }
+    return end;
+}
+
+static void check_finds_not(const char *text, const char *pattern)
+{
+    if (!CHECK(find(text, pattern) == NULL)) {
+        printf("did not want \"%s\" in:\n%s\n", pattern, text);
+    }
+}
+
+/* ---- where and since when ---- */
+
+static void waits_are_explained_always(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, one_waits, NULL, NULL);
+    check_finds(outcome.text, "\"clerk\" tid=# (0x@) task=0x@ [no transitions yet, waiting 0.#s]\n"
+                              "   waiting to enter 0x@ \"orders\" at deadlock_explained_@!flush_orders+0x@\n"
+                              "      which is owned by \"manager\" tid=#\n"
+                              "   owns 0x@ \"stock\" recursion=1\n");
+    check_finds(outcome.text, "   owns 0x@ \"orders\" recursion=2\n");
+    check_finds(outcome.text, "\"at\":\"deadlock_explained_@!flush_orders+0x@\"");
+    check_finds_not(outcome.text, "entered at");
+    check_finds_not(outcome.text, "entered_at");
+    check_finds_not(outcome.text, "owned_for_ns");
+}
+
+static void check_holds_are_explained(const outcome_t *outcome)
+{
+    check_finds(outcome->text, "   waiting to enter 0x@ \"orders\" at deadlock_explained_@!flush_orders+0x@\n"
+                               "      which is owned by \"manager\" tid=# (for #.#s)\n"
+                               "   owns 0x@ \"stock\" recursion=1, entered at "
+                               "deadlock_explained_@!reserve_stock+0x@ (for 0.#s)\n");
+    check_finds(outcome->text, "   owns 0x@ \"orders\" recursion=2, entered at "
+                               "deadlock_explained_@!begin_order+0x@ (for 0.#s)\n");
+    check_finds(outcome->text, "\"name\":\"stock\",\"state\":\"owned\",\"owner\":\"0x@\",\"recursion\":1,\"waiters\":0,"
+                               "\"contended\":0,\"owned_for_ns\":#,"
+                               "\"entered_at\":\"deadlock_explained_@!reserve_stock+0x@\"");
+}
+
+static void holds_are_explained_on_request(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, one_waits_while_tracked, NULL, NULL);
+    check_holds_are_explained(&outcome);
+    child_of(&outcome, one_waits, "HOSTCRST_HOLDS", "1");
+    check_holds_are_explained(&outcome);
+    child_of(&outcome, one_waits, "HOSTCRST_HOLDS", "0");
+    check_finds_not(outcome.text, "entered at");
+    child_of(&outcome, one_waits, "HOSTCRST_HOLDS", "yes");
+    check_finds(outcome.text, "hostcrst: HOSTCRST_HOLDS: unknown value 'yes' ignored\n");
+    check_finds_not(outcome.text, "entered at");
+}
+
+static void only_what_is_known_is_said(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, tracked_for_a_while, NULL, NULL);
+    const char *later = check_finds(outcome.text, "\"before\" recursion=1\n");
+    later = check_finds(later, "\"during\" recursion=1, entered at deadlock_explained_@!tracked_for_a_while+0x@ (for 0.");
+    later = check_finds(later, "\"before\" recursion=1\n");
+    later = check_finds(later, "\"during\" recursion=1\n");
+    check_finds(later, "\"after\" recursion=1\n");
+}
+
+static void the_order_that_led_here_has_places(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, a_deadlock_while_tracked, NULL, NULL);
+    const char *later = check_finds(outcome.text, "Order that led here:\n");
+    for (int step = 0; step < 2; step++) {
+        later = check_finds(later, "enters \"@\" at deadlock_explained_@!enter_mine_then+0x@\n");
+    }
+    for (int step = 0; step < 2; step++) {
+        later = check_finds(later, "waits for \"@\" at deadlock_explained_@!enter_mine_then+0x@\n");
+    }
+    check_finds(later, "   *** DEADLOCK ***\nVictim: \"@\" got HOST_E_DEADLOCK; it still owns \"@\" and is to leave it.\n");
+    check_finds(outcome.text, "\"entered_at\":\"deadlock_explained_@!enter_mine_then+0x@\"");
+}
+
+/* ---- stalls ---- */
+
+/* A stall is said when it has lasted 0.2 s, again after 0.4 s more, and would be 0.8 s after that. */
+static void stalls_are_said_after_doubling_times(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, a_chain_of_waits, "HOSTCRST_STALL", "200ms");
+    const char *middle = outcome.text;
+    const char *last = outcome.text;
+    for (int time = 0; time < 2; time++) {
+        middle = check_finds(middle, "hostcrst: \"middle\" tid=# has waited #.#s to enter 0x@ \"second\", owned by "
+                                     "\"boss\" tid=#\n");
+        last = check_finds(last, "hostcrst: \"last\" tid=# has waited #.#s to enter 0x@ \"first\", owned by \"middle\" "
+                                 "tid=#, which itself has waited #.#s to enter 0x@ \"second\", owned by \"boss\" tid=#\n");
+    }
+    check_finds_not(middle, "\"middle\" tid=# has");
+    check_finds_not(last, "\"last\" tid=# has");
+    check_finds(outcome.text, "\"middle\" tid=# has waited 0.2#s");
+    check_finds(outcome.text, "\"middle\" tid=# has waited 0.6#s");
+    check_finds_not(outcome.text, "deadlock");
+}
+
+static void a_stall_in_a_deadlock_says_so(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, a_deadlock_that_stalls, "HOSTCRST_STALL", "200ms");
+    check_finds(outcome.text, "hostcrst: \"member 0\" tid=# has waited #.#s to enter 0x@ \"section 1\", owned by "
+                              "\"member 1\" tid=#, which itself has waited #.#s to enter 0x@ \"section 0\", owned by "
+                              "\"member 0\" tid=#: a deadlock\n");
+    check_finds(outcome.text, "hostcrst: \"member 1\" tid=# has waited");
+}
+
+static void short_waits_and_other_settings_are_silent(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, a_chain_of_waits, "HOSTCRST_STALL", "5s");
+    CHECK_STR_EQ(outcome.text, "");
+    child_of(&outcome, a_deadlock_that_stalls, NULL, NULL);
+    CHECK_STR_EQ(outcome.text, "");
+    child_of(&outcome, a_deadlock_that_stalls, "HOSTCRST_STALL", "200");
+    CHECK_STR_EQ(outcome.text, "hostcrst: HOSTCRST_STALL: unknown value '200' ignored\n");
+}
+
+CHECK_MAIN(CHECK_TEST(waits_are_explained_always), CHECK_TEST(holds_are_explained_on_request),
+           CHECK_TEST(only_what_is_known_is_said), CHECK_TEST(the_order_that_led_here_has_places),
+           CHECK_TEST(stalls_are_said_after_doubling_times), CHECK_TEST(a_stall_in_a_deadlock_says_so),
+           CHECK_TEST(short_waits_and_other_settings_are_silent))

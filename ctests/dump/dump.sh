@@ -1,0 +1,142 @@
+#!/bin/bash
+# dump.sh <test> <argument>...: one function below per test. $WORK is the test's own folder, made anew; $SUBJECT is the
+# program that is looked at, $DUMP the tool, $GDB_SCRIPT the script for gdb.
+set -eu -o pipefail
+
+fail() {
+    echo "dump: $*" >&2
+    exit 1
+}
+
+need() { # need <command> <Debian package>
+    command -v "$1" >/dev/null || fail "$1 is missing: apt-get install $2"
+}
+
+start() { # start <how>: runs the subject, until it stands still
+    HOSTCRST_ON_DEADLOCK=report "$SUBJECT" "$1" >"$WORK/said" 2>"$WORK/complained" &
+    subject=$!
+    trap 'kill -KILL $subject' EXIT
+    for _ in $(seq 600); do
+        ! grep -q ready "$WORK/said" || return 0
+        sleep 0.05
+    done
+    fail "the subject is not ready: $(cat "$WORK/complained")"
+}
+
+take_core() {
+    need gcore gdb
+    gcore -o "$WORK/core" "$subject" >"$WORK/gcore" 2>&1 || fail "gcore: $(cat "$WORK/gcore")"
+    core=$WORK/core.$subject
+}
+
+dump() { # dump <expected exit code> <argument>...: the report is in $WORK/report
+    local expected=$1 code=0
+    shift
+    "$DUMP" "$@" >"$WORK/report" 2>"$WORK/errors" || code=$?
+    if [ "$code" -ne "$expected" ] || [ -s "$WORK/errors" ]; then
+        cat "$WORK/report" "$WORK/errors" >&2
+        fail "hostcrst-dump $* ended with $code, not with $expected"
+    fi
+}
+
+in_gdb() { # in_gdb <argument>...: the output is in $WORK/report
+    need gdb gdb
+    gdb -nx -batch "$@" </dev/null >"$WORK/report" 2>&1 || {
+        cat "$WORK/report" >&2
+        fail "gdb $* failed"
+    }
+}
+
+has() { # has <pattern>...: each stands in the report
+    local pattern
+    for pattern; do
+        grep -q -- "$pattern" "$WORK/report" || {
+            cat "$WORK/report" >&2
+            fail "not in the report: $pattern"
+        }
+    done
+}
+
+has_both_threads() {
+    has '"alice" tid=' '"bob" tid=' \
+        "waiting to enter 0x[0-9a-f]* \"journal\".* at .*alice+.*(subject.c:[0-9]*)" \
+        "waiting to enter 0x[0-9a-f]* \"accounts\".* at .*bob+.*(subject.c:[0-9]*)" \
+        'owned by "alice"' 'owned by "bob"' 'owns .* "accounts" recursion=1' 'owns .* "journal" recursion=2' \
+        'native .*native_work.*(subject.c:[0-9]*)' 'Found a deadlock' 'Found 1 deadlock'
+}
+
+test_hang() {
+    start hang
+    dump 2 "$subject"
+    has_both_threads
+    has 'waiting [0-9.]*s' "!native_work+0x0"
+    kill -0 "$subject" || fail "the subject did not survive"
+    [ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$subject/status")" = S ] || fail "the subject was stopped"
+}
+
+test_clean() {
+    start clean
+    dump 0 "$subject"
+    has 'No deadlock.' '1 owned' '"accounts"'
+}
+
+test_core() {
+    start hang
+    take_core
+    dump 2 "$core"
+    has_both_threads
+    # What the library only reserves is gigabytes.
+    [ "$(stat -c %s "$core")" -lt 200000000 ] || fail "the core has $(stat -c %s "$core") bytes"
+}
+
+test_stripped() {
+    need strip binutils
+    strip -o "$WORK/subject" "$SUBJECT"
+    SUBJECT=$WORK/subject
+    start hang
+    dump 2 "$subject"
+    has '"alice" tid=' '"bob" tid=' 'Found 1 deadlock'
+}
+
+test_watch() {
+    start clean
+    "$DUMP" --watch 0.1 "$subject" >"$WORK/report" &
+    local watcher=$!
+    for _ in $(seq 600); do
+        [ "$(grep -c '^----' "$WORK/report")" -lt 3 ] || break
+        sleep 0.05
+    done
+    kill -INT "$watcher"
+    wait "$watcher" || fail "hostcrst-dump --watch ended with $?, not with 0"
+    [ "$(grep -c '^hostcrst .* report' "$WORK/report")" -ge 3 ] || fail "fewer than three reports"
+}
+
+test_gdb() {
+    start hang
+    in_gdb -p "$subject" -ex "source $GDB_SCRIPT" -ex 'info hostcrst'
+    has_both_threads
+    has 'for [0-9.]*s'
+}
+
+test_gdb_core() {
+    start hang
+    take_core
+    in_gdb "$SUBJECT" "$core" -ex "source $GDB_SCRIPT" -ex 'info hostcrst'
+    has_both_threads
+}
+
+test_gdb_auto_load() { # test_gdb_auto_load <installed prefix>
+    local prefix=$1 library
+    library=$(find "$prefix" -name libhostcrst.so)
+    LD_LIBRARY_PATH=$(dirname "$library")
+    export LD_LIBRARY_PATH
+    start hang
+    grep -q "$prefix" "/proc/$subject/maps" || fail "the subject does not use the installed library"
+    in_gdb -iex "set auto-load scripts-directory $prefix/share/gdb/auto-load" -iex "set auto-load safe-path $prefix" \
+        -p "$subject" -ex 'info hostcrst'
+    has_both_threads
+}
+
+rm -rf "$WORK"
+mkdir -p "$WORK"
+"test_$1" "${@:2}"

@@ -1,0 +1,81 @@
+/*
+ * A process to be looked at from outside. `subject clean` owns a section and waits for nothing; `subject hang` is two
+ * threads that wait for each other's section for ever (run it with HOSTCRST_ON_DEADLOCK=report). Says "ready" on stdout
+ * once it stands still, and stays until it is killed.
+ */
+#define _GNU_SOURCE
+#include "check.h"
+#include "hostcrst.h"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static hostcrst_t accounts, journal;
+static check_steps_t steps = CHECK_STEPS_INIT;
+static host_task_t alice_task, bob_task;
+/* There is something to do after the last enter, so it is a call and no jump. */
+static volatile int32_t outcome;
+
+static void native_work(void)
+{
+}
+
+static void set_up(const char *name, host_task_t *task)
+{
+    REQUIRE_EQ(host_task_current(task), S_OK);
+    REQUIRE_EQ(host_task_set_name(*task, name), S_OK);
+    REQUIRE_EQ(host_leave_runtime((size_t)&native_work), S_OK);
+}
+
+static void alice(void *unused)
+{
+    (void)unused;
+    set_up("alice", &alice_task);
+    REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
+    check_arrive(&steps, 2);
+    outcome = hostcrst_enter(journal, 0);
+}
+
+static void bob(void *unused)
+{
+    (void)unused;
+    set_up("bob", &bob_task);
+    REQUIRE_EQ(hostcrst_enter(journal, 0), S_OK);
+    REQUIRE_EQ(hostcrst_enter(journal, 0), S_OK);
+    check_arrive(&steps, 2);
+    outcome = hostcrst_enter(accounts, 0);
+}
+
+static int waits(host_task_t task)
+{
+    host_task_info_t info = {0};
+    info.size = sizeof info;
+    return task != 0 && host_task_info(task, &info) == S_OK && info.waiting_for != 0;
+}
+
+int main(int argument_count, char **arguments)
+{
+    REQUIRE(argument_count == 2);
+    /* Where a process may only be looked at by its parents: by all of the same user. */
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    REQUIRE(host_runtime_start() >= 0);
+    REQUIRE_EQ(hostcrst_create(&accounts), S_OK);
+    REQUIRE_EQ(hostcrst_create(&journal), S_OK);
+    REQUIRE_EQ(hostcrst_set_name(accounts, "accounts"), S_OK);
+    REQUIRE_EQ(hostcrst_set_name(journal, "journal"), S_OK);
+    if (strcmp(arguments[1], "hang") == 0) {
+        check_thread_t first, second;
+        check_start(&first, alice, NULL);
+        check_start(&second, bob, NULL);
+        while (!waits(alice_task) || !waits(bob_task)) {
+            check_pause();
+        }
+    } else {
+        REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
+    }
+    puts("ready");
+    fflush(stdout);
+    for (;;) {
+        pause();
+    }
+}

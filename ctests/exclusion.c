@@ -1,0 +1,152 @@
+/* Many threads, one section, every way to enter: never two owners, no entry lost, nobody left behind. */
+#include "host.h"
+
+enum { RUN_MILLISECONDS = 1500, MOST_THREADS = 16 };
+
+typedef struct shared {
+    hostcrst_t crst;
+    /* Not atomic, on purpose: only the section keeps it right. */
+    uint64_t count;
+    host_task_t inside;
+    int stop;
+    check_steps_t start;
+    int threads;
+} shared_t;
+
+typedef struct worker {
+    check_thread_t thread;
+    shared_t *shared;
+    chance_t chance;
+    uint64_t entries;
+    uint64_t timeouts;
+    uint64_t refusals;
+} worker_t;
+
+/* Enters in one of the ways there are; whether it got in. */
+static int enter_somehow(worker_t *self, uint64_t random)
+{
+    int32_t entered = 0;
+    int32_t result;
+    switch (random % 8) {
+    case 0:
+    case 1:
+        result = hostcrst_try_enter(self->shared->crst, 0, &entered);
+        CHECK_EQ(result, S_OK);
+        self->refusals += entered == 0;
+        return entered;
+    case 2:
+        result = hostcrst_enter_timeout(self->shared->crst, 0, 0);
+        break;
+    case 3:
+        result = hostcrst_enter_timeout(self->shared->crst, WAIT_NOTINDEADLOCK, 1);
+        break;
+    case 4:
+        result = hostcrst_enter_timeout(self->shared->crst, 0, 20);
+        break;
+    default:
+        CHECK_EQ(hostcrst_enter(self->shared->crst, (uint32_t)(random >> 8) & 5), S_OK);
+        return 1;
+    }
+    CHECK(result == S_OK || result == HOST_E_TIMEOUT);
+    self->timeouts += result == HOST_E_TIMEOUT;
+    return result == S_OK;
+}
+
+static void be_inside(worker_t *self, host_task_t me, uint64_t random)
+{
+    shared_t *shared = self->shared;
+    CHECK_EQ(shared->inside, 0);
+    shared->inside = me;
+    shared->count++;
+    self->entries++;
+    if (random % 16 == 0) {
+        CHECK_EQ(hostcrst_enter(shared->crst, 0), S_OK);
+        CHECK_SECTION(shared->crst, HOSTCRST_OWNED, me, 2);
+        CHECK_EQ(hostcrst_leave(shared->crst), S_OK);
+    }
+    if (random % 1024 == 0) {
+        sched_yield();
+    }
+    CHECK_EQ(shared->inside, me);
+    shared->inside = 0;
+}
+
+static void work(void *argument)
+{
+    worker_t *self = (worker_t *)argument;
+    shared_t *shared = self->shared;
+    host_task_t me = this_task();
+    check_arrive(&shared->start, shared->threads);
+    while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
+        uint64_t random = next_random(&self->chance);
+        if (enter_somehow(self, random >> 16)) {
+            be_inside(self, me, random >> 32);
+            CHECK_EQ(hostcrst_leave(shared->crst), S_OK);
+        } else {
+            CHECK_EQ(hostcrst_leave(shared->crst), HOST_E_NOT_OWNER);
+        }
+        if (random % 4096 == 0) {
+            CHECK_EQ(hostcrst_set_spin_count(shared->crst, (uint32_t)(random >> 50)), S_OK);
+        }
+    }
+    CHECK_EQ(task_info_of(me).owned, 0);
+}
+
+static void exclude(int threads)
+{
+    static const shared_t fresh = {0, 0, 0, 0, CHECK_STEPS_INIT, 0};
+    static shared_t shared;
+    worker_t workers[MOST_THREADS];
+    uint64_t entries = 0;
+    uint64_t timeouts = 0;
+    uint64_t refusals = 0;
+    start_runtime();
+    shared = fresh;
+    shared.threads = threads;
+    shared.crst = new_section();
+    memset(workers, 0, sizeof workers);
+    for (int at = 0; at < threads; at++) {
+        workers[at].shared = &shared;
+        workers[at].chance.state = (uint64_t)at;
+        check_start(&workers[at].thread, work, &workers[at]);
+    }
+    int64_t start = nanoseconds_now();
+    while (milliseconds_since(start) < RUN_MILLISECONDS) {
+        check_pause();
+    }
+    __atomic_store_n(&shared.stop, 1, __ATOMIC_RELAXED);
+    for (int at = 0; at < threads; at++) {
+        check_join(&workers[at].thread);
+        CHECK(workers[at].entries > 0);
+        entries += workers[at].entries;
+        timeouts += workers[at].timeouts;
+        refusals += workers[at].refusals;
+    }
+    CHECK_EQ(shared.count, entries);
+    CHECK_SECTION(shared.crst, HOSTCRST_FREE, 0, 0);
+    hostcrst_info_t info = info_of(shared.crst);
+    CHECK_EQ(info.waiters, 0);
+    CHECK(info.contended > 0);
+    CHECK(timeouts > 0);
+    printf("    %d threads: %llu entries, %llu waited, %llu timed out, %llu tries refused\n", threads,
+           (unsigned long long)entries, (unsigned long long)info.contended, (unsigned long long)timeouts,
+           (unsigned long long)refusals);
+    CHECK_EQ(hostcrst_destroy(shared.crst), S_OK);
+}
+
+static void two_threads(void)
+{
+    exclude(2);
+}
+
+static void four_threads(void)
+{
+    exclude(4);
+}
+
+static void sixteen_threads(void)
+{
+    exclude(16);
+}
+
+CHECK_MAIN(CHECK_TEST(two_threads), CHECK_TEST(four_threads), CHECK_TEST(sixteen_threads))

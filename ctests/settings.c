@@ -1,0 +1,107 @@
+/* The environment: read once, when the runtime is first started. */
+#include "capture.h"
+
+/* What the other tests run as a program of its own. */
+static void use_the_library(void)
+{
+    start_runtime();
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_set_name(crst, "used"), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    CHECK_EQ(host_runtime_stop(), S_OK);
+    CHECK_EQ(host_runtime_start(), S_OK);
+}
+
+static void nothing_is_said_unasked(void)
+{
+    run_t run = run_again("use_the_library", NULL, NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_STR_EQ(run.said, "");
+    free(run.said);
+}
+
+static void a_report_at_exit_goes_to_stderr(void)
+{
+    run_t run = run_again("use_the_library", "HOSTCRST_REPORT=stderr", NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_EQ(times_in(run.said, "hostcrst 0."), 1);
+    CHECK_CONTAINS(run.said, line_of("report  pid %d  runtime running\n", (int)run.process).text);
+    CHECK_CONTAINS(run.said, "\"used\" recursion=1\n");
+    free(run.said);
+}
+
+static void a_report_at_exit_goes_to_a_file_named_after_the_process(void)
+{
+    char folder[] = "/tmp/hostcrst-XXXXXX";
+    REQUIRE(mkdtemp(folder) != NULL);
+    line_t variable = line_of("HOSTCRST_REPORT=%s/%%p-%%p.txt", folder);
+    for (int time = 0; time < 2; time++) {
+        run_t run = run_again("use_the_library", variable.text, NULL, NULL);
+        line_t path = line_of("%s/%d-%d.txt", folder, (int)run.process, (int)run.process);
+        CHECK_EQ(run.status, 0);
+        CHECK_STR_EQ(run.said, "");
+        int file = open(path.text, O_RDONLY);
+        REQUIRE(file >= 0);
+        char *report = content_of(file);
+        CHECK_CONTAINS(report, line_of("report  pid %d  runtime running\n", (int)run.process).text);
+        CHECK_CONTAINS(report, "\"used\" recursion=1\n");
+        free(report);
+        close(file);
+        CHECK_EQ(unlink(path.text), 0);
+        free(run.said);
+    }
+    CHECK_EQ(rmdir(folder), 0);
+}
+
+static void a_path_that_cannot_be_written_is_said_once(void)
+{
+    run_t run = run_again("use_the_library", "HOSTCRST_REPORT=/nowhere/at/all", NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_EQ(times_in(run.said, "\n"), 1);
+    CHECK_CONTAINS(run.said, "HOSTCRST_REPORT");
+    CHECK_CONTAINS(run.said, "/nowhere/at/all");
+    free(run.said);
+}
+
+static void an_unknown_name_is_said_once(void)
+{
+    run_t run = run_again("use_the_library", "HOSTCRST_REPROT=stderr", "HOSTCRST=1", "HOSTCRST_=x");
+    CHECK_EQ(run.status, 0);
+    CHECK_EQ(times_in(run.said, "\n"), 2);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_REPROT ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_ ignored\n"), 1);
+    free(run.said);
+}
+
+static void an_unknown_value_is_said_once(void)
+{
+    run_t run = run_again("use_the_library", "HOSTCRST_ON_DEADLOCK=panic", "HOSTCRST_HOLDS=maybe",
+                          "HOSTCRST_STALL=soon");
+    CHECK_EQ(run.status, 0);
+    CHECK_EQ(times_in(run.said, "\n"), 3);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_HOLDS: unknown value 'maybe' ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_STALL: unknown value 'soon' ignored\n"), 1);
+    free(run.said);
+}
+
+/* A name or value longer than any buffer. */
+static void a_very_long_value_is_said_in_one_line(void)
+{
+    enum { LONG = 20000 };
+    char *variable = (char *)zeroed(LONG, 1);
+    memset(variable, 'x', LONG - 1);
+    memcpy(variable, "HOSTCRST_REPORT=/", 17);
+    run_t run = run_again("use_the_library", variable, NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_EQ(times_in(run.said, "\n"), 1);
+    CHECK_CONTAINS(run.said, "HOSTCRST_REPORT");
+    free(run.said);
+    free(variable);
+}
+
+CHECK_MAIN(CHECK_TEST(use_the_library), CHECK_TEST(nothing_is_said_unasked),
+           CHECK_TEST(a_report_at_exit_goes_to_stderr),
+           CHECK_TEST(a_report_at_exit_goes_to_a_file_named_after_the_process),
+           CHECK_TEST(a_path_that_cannot_be_written_is_said_once), CHECK_TEST(an_unknown_name_is_said_once),
+           CHECK_TEST(an_unknown_value_is_said_once), CHECK_TEST(a_very_long_value_is_said_in_one_line))

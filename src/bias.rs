@@ -1,0 +1,297 @@
+//! Owner bias: a section that one task enters again and again is lent to that task, which then enters and leaves it with
+//! plain loads and stores.
+//!
+//! A biased section's word is its handle XOR the task's id XOR BIASED. While it stands so, `hold` is one more than the
+//! number of the task's entries, and only that task writes it:
+//!
+//! ```text
+//!   the task, entering or leaving         whoever else comes, under the queue lock
+//!   store hold                            store word: REVOKING
+//!   look at word: still BIASED?           heavy barrier
+//!                                         look at hold
+//! ```
+//!
+//! Store, then look, on both sides, with the other side's barrier paid by who revokes (Dekker's pattern, as in `waiting`).
+//! If the task's store came before the barrier, the look at `hold` sees it, and the section becomes the task's in
+//! the ordinary way, entered as often as `hold` says. If it came after, the task's look sees that the bias is gone; it takes the
+//! queue lock and settles with what it finds: the section is its own by the word, then `hold` says how often; or it is
+//! not, then the entry has not happened, and it enters like anyone else.
+//!
+//! **Whose `hold` is.** A task may be stopped between its look at the word and its store to `hold` for any time. So
+//! `hold` belongs to the task last lent to until that task has ended: the slot is lent to nobody else before, not even
+//! for another section. Its late store then lands in a word that nobody looks at.
+//!
+//! **Earned.** Every so many entries of a task one is looked at; a section found owned by the same task at sixteen such
+//! looks in a row is lent to it. One that is taken away (a heavy barrier) is not lent again. So a section that passes
+//! from hand to hand pays for at most one revocation in its life, after tens of thousands of entries.
+
+use core::sync::atomic::compiler_fence;
+
+use crate::crst::{self, Fast, Section};
+use crate::handle::{self, BIASED, REVOKING};
+use crate::registry::REGISTRY;
+use crate::settings;
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::{self, preserving_errno};
+use crate::task::{self, Task, TaskRef};
+
+/// One of so many entries of a task is looked at. A power of two.
+const ENTRIES_PER_LOOK: u32 = 1024;
+/// Looks in a row that must find the same task.
+const LOOKS_TO_EARN: u32 = 16;
+/// How long a revocation waits where the heavy barrier is refused after bias was granted: a store and the load after it
+/// are not this far apart in any processor, and a thread that is not running has done both or neither.
+const UNFENCED_NAP: u64 = 10_000_000;
+
+/// Whether sections are lent.
+#[repr(C)]
+pub(crate) struct Policy {
+    /// An entry is looked at when the number of the task's entries has none of these bits.
+    mask: AtomicU32,
+    /// How many looks in a row must find the same task; 0 for never.
+    looks: AtomicU32,
+}
+
+impl Policy {
+    pub(crate) const fn new() -> Self {
+        Policy { mask: AtomicU32::new(ENTRIES_PER_LOOK - 1), looks: AtomicU32::new(LOOKS_TO_EARN) }
+    }
+
+    fn set(&self, mask: u32, looks: u32) {
+        self.mask.store(mask, Ordering::Relaxed);
+        self.looks.store(looks, Ordering::Relaxed);
+    }
+
+    /// Whether the entry that makes `entries` is to be looked at.
+    #[inline(always)]
+    pub(crate) fn is_look_due(&self, entries: u32) -> bool {
+        entries & self.mask.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Reads HOSTCRST_BIAS.
+pub(crate) fn read_settings() {
+    settings::read(settings::BIAS, |value| {
+        match value {
+            b"earned" => {}
+            b"off" => REGISTRY.bias.set(u32::MAX, 0),
+            b"always" => REGISTRY.bias.set(0, 1),
+            _ => return false,
+        }
+        true
+    });
+}
+
+/// Whether a word XOR its handle says that the section is biased, or was until just now.
+pub(crate) const fn is_biased(owner: u64) -> bool {
+    owner & (BIASED | REVOKING) != 0
+}
+
+/// hold: lent, and not entered.
+const NOT_ENTERED: u32 = 1;
+
+/// How the task that a section is lent to gets on.
+enum Settled {
+    /// It owns the section, so often.
+    Owner(u32),
+    /// It does not.
+    Stranger,
+}
+
+impl Section {
+    /// Enters a section that is lent to `me`.
+    #[inline(always)]
+    pub(crate) fn enter_biased(&self, handle: u64, me: u64, task: TaskRef) -> Fast {
+        let hold = self.hold().load(Ordering::Relaxed);
+        // 0 in a slot never used, whose zero word looks lent to a handle that is the caller's own id XOR BIASED.
+        if hold.wrapping_sub(1) >= u32::MAX - 1 {
+            return Fast::No;
+        }
+        self.hold().store(hold + 1, Ordering::Relaxed);
+        // Not later than the look below: the heavy barrier of who revokes does the rest.
+        compiler_fence(Ordering::SeqCst);
+        if self.word().load(Ordering::Relaxed) != handle ^ me ^ BIASED {
+            return Fast::Unsettled;
+        }
+        if hold == NOT_ENTERED {
+            task.count_entry();
+        }
+        Fast::Done
+    }
+
+    /// Leaves a section that is lent to `me`, once.
+    #[inline(always)]
+    pub(crate) fn leave_biased(&self, handle: u64, me: u64, task: TaskRef) -> Fast {
+        let hold = self.hold().load(Ordering::Relaxed);
+        if hold <= NOT_ENTERED {
+            return Fast::No;
+        }
+        if hold == NOT_ENTERED + 1 {
+            task.count_leave();
+        }
+        // Release pairs with the Acquire in revoke_locked: the next owner sees what was done in the section.
+        self.hold().store(hold - 1, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+        if self.word().load(Ordering::Relaxed) == handle ^ me ^ BIASED { Fast::Done } else { Fast::Unsettled }
+    }
+
+    /// The bias went during an entry: whether the entry counts.
+    pub(crate) fn settle_entry(&self, handle: u64, me: TaskRef) -> bool {
+        preserving_errno(|| {
+            let _queue = self.queue_lock().lock();
+            match self.settle(handle, me.id()) {
+                Settled::Owner(entries) => {
+                    self.set_entries(entries);
+                    if entries == 1 {
+                        me.count_entry();
+                    }
+                    true
+                }
+                Settled::Stranger => false,
+            }
+        })
+    }
+
+    /// The bias went during a leave.
+    pub(crate) fn settle_leave(&self, handle: u64, me: u64) {
+        preserving_errno(|| {
+            let queue = self.queue_lock().lock();
+            match self.settle(handle, me) {
+                Settled::Owner(0) => {
+                    // It was taken for an owner by who revoked: leaves in the ordinary way.
+                    self.set_entries(1);
+                    self.word().swap(handle, Ordering::SeqCst);
+                    drop(queue);
+                    self.wake_after_leave();
+                }
+                Settled::Owner(entries) => self.set_entries(entries),
+                Settled::Stranger => {}
+            }
+        });
+    }
+
+    /// What became of the section when its bias went; under the queue lock, by the task it was lent to.
+    fn settle(&self, handle: u64, me: u64) -> Settled {
+        let entries = self.lent_entries();
+        if self.word().load(Ordering::Relaxed) == handle ^ me {
+            Settled::Owner(entries)
+        } else {
+            Settled::Stranger
+        }
+    }
+
+    /// Makes the section an ordinary one, if it is biased.
+    #[cold]
+    pub(crate) fn revoke(&self, handle: u64) {
+        let _queue = self.queue_lock().lock();
+        self.revoke_locked(handle);
+    }
+
+    /// Makes the section an ordinary one, if it is biased; under the queue lock.
+    pub(crate) fn revoke_locked(&self, handle: u64) {
+        let owner = self.word().load(Ordering::Relaxed) ^ handle;
+        if handle::section_generation(owner) != 0 || owner & BIASED == 0 {
+            return;
+        }
+        let owner = owner ^ BIASED;
+        self.spend_bias();
+        if owner != sys::current_id() {
+            // Only under this lock does a biased word change, so a store will do.
+            self.word().store(handle ^ owner ^ REVOKING, Ordering::Relaxed);
+            if !sys::heavy_barrier() {
+                REGISTRY.set_fenced();
+                sys::nap(UNFENCED_NAP);
+            }
+        }
+        self.unbias(handle, owner);
+    }
+
+    /// How often the task that the section is lent to has entered it.
+    pub(crate) fn lent_entries(&self) -> u32 {
+        // Acquire pairs with the Release in leave_biased.
+        self.hold().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
+    }
+
+    /// Gives the section the ordinary word for an owner that has entered as often as `hold` says.
+    fn unbias(&self, handle: u64, owner: u64) {
+        let entries = self.lent_entries();
+        self.set_entries(entries.max(1));
+        // Release: whoever sees the word sees the entries.
+        self.word().store(if entries == 0 { handle } else { handle ^ owner }, Ordering::Release);
+    }
+
+    /// One entry of many: lends the section to `me`, which has just entered it once, if it has earned that.
+    pub(crate) fn look_at_entry(&self, handle: u64, me: u64) {
+        let looks = REGISTRY.bias.looks.load(Ordering::Relaxed);
+        if looks == 0 || REGISTRY.is_fenced() || self.is_bias_spent() || !self.count_look(me, looks) {
+            return;
+        }
+        preserving_errno(|| {
+            let _queue = self.queue_lock().lock();
+            let lent_before = self.lent_to().load(Ordering::Relaxed);
+            let slot = handle::owner_slot(me);
+            // See "whose hold is": not to another task while the last one lives.
+            let hold_is_free =
+                lent_before == 0 || lent_before == slot || REGISTRY.tasks.at(lent_before).id() == 0;
+            if hold_is_free
+                && self.attention().load(Ordering::Relaxed) == 0
+                && task::of_owner(me).remember_bias(handle)
+            {
+                self.lent_to().store(slot, Ordering::Relaxed);
+                self.hold().store(NOT_ENTERED + 1, Ordering::Relaxed);
+                self.word().store(handle ^ me ^ BIASED, Ordering::Release);
+            }
+        });
+    }
+
+    /// Counts a look that found `me`; whether there were enough in a row.
+    fn count_look(&self, me: u64, enough: u32) -> bool {
+        let slot = handle::owner_slot(me);
+        let last = self.looks().load(Ordering::Relaxed);
+        let count = if last >> LOOKS_BITS == slot { (last & LOOKS_MASK) + 1 } else { 1 };
+        self.looks().store(slot << LOOKS_BITS | count.min(LOOKS_MASK), Ordering::Relaxed);
+        count >= enough
+    }
+
+    /// In the child of a fork: ends the bias.
+    pub(crate) fn unbias_after_fork(&self, handle: u64) {
+        let owner = self.word().load(Ordering::Relaxed) ^ handle;
+        if handle::section_generation(owner) != 0 || !is_biased(owner) {
+            return;
+        }
+        self.unbias(handle, owner & !(BIASED | REVOKING));
+        self.spend_bias();
+    }
+}
+
+/// looks: the task slot that was found, above how often in a row.
+const LOOKS_BITS: u32 = 8;
+const LOOKS_MASK: u32 = (1 << LOOKS_BITS) - 1;
+
+impl Task {
+    /// Notes that the section is lent to this task, so that it can be given back at the end. False if it has too many.
+    fn remember_bias(&self, handle: u64) -> bool {
+        let place = self.biases().iter().find(|place| {
+            let other = place.load(Ordering::Relaxed);
+            other == 0 || crst::slot_of(other).word().load(Ordering::Relaxed) != other ^ self.id() ^ BIASED
+        });
+        if let Some(place) = place {
+            place.store(handle, Ordering::Relaxed);
+        }
+        place.is_some()
+    }
+
+    /// Gives back what was lent to this task; by its own thread, at its end. A word must not name a task that is gone.
+    pub(crate) fn return_biases(&self) {
+        for place in self.biases() {
+            let handle = place.swap(0, Ordering::Relaxed);
+            if handle != 0 {
+                let section = crst::slot_of(handle);
+                let _queue = section.queue_lock().lock();
+                if section.word().load(Ordering::Relaxed) == handle ^ self.id() ^ BIASED {
+                    section.unbias(handle, self.id());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A core file: its segments are the memory, its notes tell of files and threads.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use object::LittleEndian;
+use object::elf::{self, FileHeader64, ProgramHeader64};
+use object::pod;
+
+use crate::failure::Failure;
+use crate::target::{Mapping, Target, open_regular};
+
+/// Bytes at rest.
+pub trait Bytes {
+    fn length(&self) -> u64;
+    /// Copies as much as there is from `offset` on. Returns how much.
+    fn copy(&self, offset: u64, buffer: &mut [u8]) -> usize;
+}
+
+impl Bytes for File {
+    fn length(&self) -> u64 {
+        self.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn copy(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read_at(&mut buffer[done..], offset.saturating_add(done as u64)) {
+                Ok(count) if count != 0 => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+        done
+    }
+}
+
+impl Bytes for &[u8] {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn copy(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let there = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or(&[]);
+        let count = there.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&there[..count]);
+        count
+    }
+}
+
+pub struct Core<B> {
+    path: PathBuf,
+    bytes: B,
+    /// In the order of their addresses, without overlaps.
+    segments: Vec<Segment>,
+    mappings: Vec<Mapping>,
+    process_id: u32,
+    program_name: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Segment {
+    start: u64,
+    end: u64,
+    offset: u64,
+    is_writable: bool,
+}
+
+/// More notes than a process of many thousand threads and mappings has.
+const MOST_NOTE_BYTES: u64 = 256 << 20;
+
+impl Core<File> {
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let failure = |reason: String| Failure::Core { path: path.display().to_string(), reason };
+        let what = "give the id of a process or the path of a core file";
+        std::fs::metadata(path).map_err(|error| failure(format!("{error}; {what}")))?;
+        let file =
+            open_regular(path).ok_or_else(|| failure(format!("it is no file that can be read; {what}")))?;
+        Core::parse(path, file)
+    }
+}
+
+impl<B: Bytes> Core<B> {
+    pub fn parse(path: &Path, bytes: B) -> Result<Self, Failure> {
+        let failure =
+            |reason: &str| Failure::Core { path: path.display().to_string(), reason: reason.to_owned() };
+        let headers = program_headers(&bytes).map_err(failure)?;
+        let mut core = Core {
+            path: path.to_owned(),
+            bytes,
+            segments: Vec::new(),
+            mappings: Vec::new(),
+            process_id: 0,
+            program_name: Vec::new(),
+        };
+        let length = core.bytes.length();
+        let field = |value: object::U64<LittleEndian>| value.get(LittleEndian);
+        for header in &headers {
+            let (offset, size) = (field(header.p_offset), field(header.p_filesz));
+            if offset.checked_add(size).is_none_or(|end| end > length) {
+                return Err(failure(
+                    "it is truncated: raise the limit (ulimit -c unlimited) or make room on the disk, and take it again",
+                ));
+            }
+            let start = field(header.p_vaddr);
+            if header.p_type.get(LittleEndian) == elf::PT_LOAD
+                && size != 0
+                && let Some(end) = start.checked_add(size)
+            {
+                let is_writable = header.p_flags.get(LittleEndian).0 & elf::PF_W.0 != 0;
+                core.segments.push(Segment { start, end, offset, is_writable });
+            }
+        }
+        core.segments.sort_by_key(|segment| segment.start);
+        let mut end = 0;
+        core.segments.retain(|segment| {
+            let is_apart = segment.start >= end;
+            end = end.max(segment.end);
+            is_apart
+        });
+        for header in headers.iter().filter(|header| header.p_type.get(LittleEndian) == elf::PT_NOTE) {
+            let size = field(header.p_filesz).min(MOST_NOTE_BYTES) as usize;
+            let mut notes = vec![0; size];
+            let there = core.bytes.copy(field(header.p_offset), &mut notes);
+            core.read_notes(&notes[..there]);
+        }
+        core.mappings.sort_by_key(|mapping| mapping.start);
+        Ok(core)
+    }
+
+    fn read_notes(&mut self, mut notes: &[u8]) {
+        while let Some((name, kind, content)) = next_note(&mut notes) {
+            match (name, kind) {
+                (b"CORE", elf::NT_FILE) => self.read_files(content),
+                (b"CORE", elf::NT_PRPSINFO) => {
+                    // prpsinfo: state and flags, user, group; then the process id, and after three more the name.
+                    self.process_id = u32_at(content, 24).unwrap_or(0);
+                    let name = content.get(40..56).unwrap_or(&[]);
+                    self.program_name = name.split(|&byte| byte == 0).next().unwrap_or(&[]).to_vec();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// NT_FILE: how many, the unit of the offsets; start, end and offset of each; the paths, each ended by a zero.
+    fn read_files(&mut self, content: &[u8]) {
+        let (Some(count), Some(unit)) = (u64_at(content, 0), u64_at(content, 8)) else { return };
+        let Some(table) = content.get(16..) else { return };
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(table.len() / 24);
+        let (table, paths) = table.split_at(count * 24);
+        for (entry, path) in table.chunks_exact(24).zip(paths.split(|&byte| byte == 0)) {
+            let (Some(start), Some(end), Some(offset)) =
+                (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16))
+            else {
+                return;
+            };
+            self.mappings.push(Mapping {
+                start,
+                end,
+                file_offset: offset.wrapping_mul(unit),
+                is_writable: self.segment(start).is_some_and(|segment| segment.is_writable),
+                path: PathBuf::from(OsStr::from_bytes(path)),
+                inode: 0,
+            });
+        }
+    }
+
+    fn segment(&self, address: u64) -> Option<&Segment> {
+        let after = self.segments.partition_point(|segment| segment.start <= address);
+        self.segments.get(after.checked_sub(1)?).filter(|segment| address < segment.end)
+    }
+}
+
+fn program_headers(bytes: &impl Bytes) -> Result<Vec<ProgramHeader64<LittleEndian>>, &'static str> {
+    let mut header = [0; size_of::<FileHeader64<LittleEndian>>()];
+    let no_core = "it is no core file of a 64-bit little-endian process; `file` tells what it is";
+    if bytes.copy(0, &mut header) != header.len() {
+        return Err(no_core);
+    }
+    let (header, _) = pod::from_bytes::<FileHeader64<LittleEndian>>(&header).map_err(|()| no_core)?;
+    let ident = &header.e_ident;
+    if ident.magic != elf::ELFMAG
+        || ident.class != elf::ELFCLASS64
+        || ident.data != elf::ELFDATA2LSB
+        || header.e_type.get(LittleEndian) != elf::ET_CORE
+    {
+        return Err(no_core);
+    }
+    let mut count = u64::from(header.e_phnum.get(LittleEndian));
+    if count == u64::from(elf::PN_XNUM) {
+        // Too many for the field: the number stands in sh_info of the first section header.
+        let mut number = [0; 4];
+        let at = header.e_shoff.get(LittleEndian).saturating_add(44);
+        if bytes.copy(at, &mut number) != number.len() {
+            return Err("it is truncated: its section header is missing");
+        }
+        count = u64::from(u32::from_le_bytes(number));
+    }
+    const SIZE: usize = size_of::<ProgramHeader64<LittleEndian>>();
+    let most = bytes.length() / SIZE as u64;
+    if usize::from(header.e_phentsize.get(LittleEndian)) != SIZE || count > most {
+        return Err("it is truncated or damaged: its program headers are missing");
+    }
+    let mut table = vec![0; count as usize * SIZE];
+    if bytes.copy(header.e_phoff.get(LittleEndian), &mut table) != table.len() {
+        return Err("it is truncated or damaged: its program headers are missing");
+    }
+    let headers = pod::slice_from_bytes::<ProgramHeader64<LittleEndian>>(&table, count as usize);
+    headers.map(|(headers, _)| headers.to_vec()).map_err(|()| no_core)
+}
+
+fn next_note<'a>(notes: &mut &'a [u8]) -> Option<(&'a [u8], elf::NoteType, &'a [u8])> {
+    let name_size = u32_at(notes, 0)? as usize;
+    let content_size = u32_at(notes, 4)? as usize;
+    let kind = u32_at(notes, 8)?;
+    let content_start = 12usize.checked_add(name_size.checked_next_multiple_of(4)?)?;
+    let name = notes.get(12..12usize.checked_add(name_size)?)?;
+    let content = notes.get(content_start..content_start.checked_add(content_size)?)?;
+    let end = content_start.checked_add(content_size.checked_next_multiple_of(4)?)?;
+    *notes = notes.get(end..).unwrap_or(&[]);
+    Some((name.strip_suffix(b"\0").unwrap_or(name), elf::NoteType(kind), content))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+impl<B: Bytes> Target for Core<B> {
+    fn description(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn process_id(&self) -> u32 {
+        self.process_id
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buffer.len() {
+            let Some(here) = address.checked_add(done as u64) else { break };
+            let Some(segment) = self.segment(here) else { break };
+            let there = usize::try_from(segment.end - here).unwrap_or(usize::MAX);
+            let part = there.min(buffer.len() - done);
+            let count =
+                self.bytes.copy(segment.offset + (here - segment.start), &mut buffer[done..done + part]);
+            done += count;
+            if count != part {
+                break;
+            }
+        }
+        done
+    }
+
+    fn mappings(&self) -> &[Mapping] {
+        &self.mappings
+    }
+
+    fn open(&self, mapping: &Mapping) -> Option<File> {
+        mapping.path.is_absolute().then(|| open_regular(&mapping.path)).flatten()
+    }
+
+    /// A core does not tell when it was taken.
+    fn now(&self) -> Option<u64> {
+        None
+    }
+
+    /// A core has the name of the program only, which is that of the first thread.
+    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
+        HashMap::from([(self.process_id, self.program_name.clone())])
+    }
+}

@@ -1,0 +1,11 @@
+//! The parts of `hostcrst-dump`, for its own tests: no interface for others.
+
+pub mod core_file;
+pub mod failure;
+pub mod process;
+pub mod report;
+pub mod symbols;
+pub mod target;
+
+mod registries;
+mod remote;

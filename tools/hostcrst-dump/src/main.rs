@@ -1,0 +1,160 @@
+//! `hostcrst-dump`: the command line.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use hostcrst::inspect::Format;
+
+use hostcrst_dump::core_file::Core;
+use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
+use hostcrst_dump::process::Process;
+use hostcrst_dump::report::{Report, report};
+use hostcrst_dump::target::Target;
+
+/// Shows who holds and who waits for which hostcrst section in a running, hung or dumped process.
+///
+/// The process is read from outside: nothing runs in it, and it is not stopped.
+#[derive(Parser)]
+#[command(name = "hostcrst-dump", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// A process id, or the path of a core file (./1234 if its name is a number)
+    #[arg(value_name = "PID | CORE")]
+    subject: String,
+    /// Writes JSON, as described by docs/report.schema.json, one line for each report
+    #[arg(long, conflicts_with = "dot")]
+    json: bool,
+    /// Writes the wait-for graph for Graphviz
+    #[arg(long)]
+    dot: bool,
+    /// Writes a new report every so many seconds, until interrupted or until the process has ended
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    watch: Option<Duration>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  no deadlock
+  1  the report could not be written
+  2  a deadlock stands
+  3  wrong arguments
+  4  no such process
+  5  no permission to read the process
+  6  the library is not loaded in it
+  7  the library has a layout that this tool does not know
+  8  the core file, or the memory of the process, cannot be read or is damaged";
+
+/// What one report may take before it counts as endless.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where the message cannot be written, the code still tells.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(Failure::Usage(String::new()).exit_code()),
+            };
+        }
+    };
+    let outcome = match arguments.watch {
+        Some(pause) => watch(&arguments, pause),
+        None => once(&arguments),
+    };
+    ExitCode::from(match outcome {
+        Ok(false) => CLEAN,
+        Ok(true) => DEADLOCK,
+        Err(failure) => {
+            eprintln!("hostcrst-dump: {failure}");
+            failure.exit_code()
+        }
+    })
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let pause = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if pause.is_zero() || pause > Duration::from_secs(86400) {
+        return Err("not above 0, or more than a day".to_owned());
+    }
+    Ok(pause)
+}
+
+/// Writes one report. Whether a deadlock stands.
+fn once(arguments: &Arguments) -> Result<bool, Failure> {
+    let Report { text, deadlock } = report(&*open(&arguments.subject)?, format(arguments), PATIENCE)?;
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    deadlock
+}
+
+/// Writes reports until interrupted. The last one counts.
+fn watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
+    if !is_process(&arguments.subject) {
+        return Err(Failure::Usage("--watch is for a process: a core does not change".to_owned()));
+    }
+    block_interrupts();
+    loop {
+        let outcome = once(arguments)?;
+        if is_interrupted_within(pause) {
+            return Ok(outcome);
+        }
+        if format(arguments) != Format::Json {
+            println!("{}", "-".repeat(80));
+        }
+    }
+}
+
+fn format(arguments: &Arguments) -> Format {
+    match (arguments.json, arguments.dot) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Dot,
+        _ => Format::Text,
+    }
+}
+
+fn is_process(subject: &str) -> bool {
+    !subject.is_empty() && subject.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn open(subject: &str) -> Result<Box<dyn Target>, Failure> {
+    if !is_process(subject) {
+        return Ok(Box::new(Core::open(Path::new(subject))?));
+    }
+    match subject.parse() {
+        Ok(id) if id <= i32::MAX as u32 => Ok(Box::new(Process::attach(id)?)),
+        _ => Err(Failure::Usage(format!("{subject} is too large for a process id"))),
+    }
+}
+
+fn interrupts() -> libc::sigset_t {
+    // SAFETY: a sigset_t of zeros may be passed to sigemptyset, which initialises it.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGINT);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        set
+    }
+}
+
+/// From here on an interrupt waits until it is asked for.
+fn block_interrupts() {
+    // SAFETY: the set is initialised; the old one is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &interrupts(), std::ptr::null_mut()) };
+}
+
+fn is_interrupted_within(pause: Duration) -> bool {
+    let time = libc::timespec {
+        tv_sec: pause.as_secs() as libc::time_t,
+        tv_nsec: libc::c_long::from(pause.subsec_nanos() as i32),
+    };
+    // SAFETY: the set and the time are initialised; what the signal was is not asked for.
+    unsafe { libc::sigtimedwait(&interrupts(), std::ptr::null_mut(), &raw const time) > 0 }
+}

@@ -1,0 +1,78 @@
+//! Finds the registries in a target's memory.
+//!
+//! A registry stands in the writable data of the library, or of the program that has the library in it, and begins with
+//! sixteen bytes that say what it is. The search for those needs none of the target's files, no symbols, and no
+//! knowledge of its loader: it finds the registry of a stripped program and of one whose files were replaced since. The
+//! symbol `hostcrst_registry_v1` is for debuggers, which have the symbols at hand.
+
+use hostcrst::inspect::{Header, MAGIC, Registry};
+
+use crate::failure::Failure;
+use crate::target::{Mapping, Target, read_bytes};
+
+/// How a registry is aligned, whatever its layout.
+const ALIGNMENT: usize = 64;
+const STEP: usize = 1 << 20;
+/// A process may hold the library more than once, linked into several of its parts, but not often.
+const MOST: usize = 16;
+
+/// All of this process's memory that a registry refers to is elsewhere: this is a copy of the registry alone.
+pub fn find(target: &dyn Target) -> Result<Vec<Box<Registry>>, Failure> {
+    let writable = || target.mappings().iter().filter(|mapping| mapping.is_writable);
+    let mut found = Vec::new();
+    let mut unknown = None;
+    for (address, header) in writable().flat_map(|mapping| headers(target, mapping)).take(MOST) {
+        match copy(target, address, header) {
+            Some(registry) => found.push(registry),
+            None => unknown = Some(header),
+        }
+    }
+    match (found.is_empty(), unknown) {
+        (false, _) => Ok(found),
+        (true, Some(header)) => Err(Failure::UnknownLayout {
+            subject: target.description(),
+            version: header.layout_version,
+            size: header.size,
+            known: Registry::HEADER.layout_version,
+            known_size: Registry::HEADER.size,
+        }),
+        (true, None) => Err(Failure::NotLoaded(target.description())),
+    }
+}
+
+/// Where in a mapping something stands that begins as a registry does.
+fn headers(target: &dyn Target, mapping: &Mapping) -> impl Iterator<Item = (u64, Header)> {
+    let mut buffer = vec![0; STEP];
+    (mapping.start..mapping.end).step_by(STEP).flat_map(move |start| {
+        let size = usize::try_from(mapping.end - start).unwrap_or(STEP).min(STEP);
+        let there = target.read(start, &mut buffer[..size]);
+        let header = |(index, bytes): (usize, &[u8])| {
+            let header = parse_header(bytes)?;
+            (header.magic == MAGIC).then_some((start + (index * ALIGNMENT) as u64, header))
+        };
+        buffer[..there].chunks(ALIGNMENT).enumerate().filter_map(header).collect::<Vec<_>>()
+    })
+}
+
+fn parse_header(bytes: &[u8]) -> Option<Header> {
+    Some(Header {
+        magic: u64::from_le_bytes(*bytes.first_chunk()?),
+        layout_version: u32::from_le_bytes(*bytes.get(8..)?.first_chunk()?),
+        size: u32::from_le_bytes(*bytes.get(12..)?.first_chunk()?),
+    })
+}
+
+/// A copy of the registry at `address`, if it has the layout that this tool knows.
+fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Registry>> {
+    if header != Registry::HEADER {
+        return None;
+    }
+    let bytes = read_bytes(target, address, size_of::<Registry>())?;
+    let mut place = Box::<Registry>::new_uninit();
+    // SAFETY: there are as many bytes as a Registry has; it is made of numbers and atomics, valid for all bytes.
+    let registry = unsafe {
+        place.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        place.assume_init()
+    };
+    registry.has_layout_of_this_build().then_some(registry)
+}

@@ -1,0 +1,66 @@
+//! From a target to the text of its report.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render};
+
+use crate::failure::Failure;
+use crate::registries;
+use crate::remote::Remote;
+use crate::symbols::Symbols;
+use crate::target::Target;
+
+/// A report as far as it could be made.
+pub struct Report {
+    pub text: String,
+    /// Whether a deadlock stands; an error if the report is not all there is.
+    pub deadlock: Result<bool, Failure>,
+}
+
+/// One report for each registry in the target, one after the other. `patience` is what one of them may take.
+pub fn report(target: &dyn Target, format: Format, patience: Duration) -> Result<Report, Failure> {
+    let mut surroundings =
+        Outside { target, symbols: Symbols::new(target), thread_names: target.thread_names() };
+    let mut report = Report { text: String::new(), deadlock: Ok(false) };
+    for registry in registries::find(target)? {
+        let memory = Remote::new(target, patience);
+        let picture = Picture::new(&memory, &registry);
+        let is_complete = picture.is_complete();
+        // Writing to a String does not fail.
+        let deadlock = render(&picture, &mut surroundings, format, &mut report.text).unwrap_or(false);
+        if memory.gave_up() {
+            report.deadlock = Err(Failure::Endless(target.description(), patience.as_secs()));
+        } else if !is_complete {
+            report.deadlock = Err(Failure::Incomplete(target.description()));
+        } else if let Ok(found) = &mut report.deadlock {
+            *found |= deadlock;
+        }
+    }
+    Ok(report)
+}
+
+struct Outside<'a> {
+    target: &'a dyn Target,
+    symbols: Symbols<'a>,
+    thread_names: HashMap<u32, Vec<u8>>,
+}
+
+impl Surroundings for Outside<'_> {
+    fn process_id(&self) -> u32 {
+        self.target.process_id()
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.target.now()
+    }
+
+    fn thread_name(&mut self, thread_id: u32) -> NameCopy {
+        NameCopy::new(self.thread_names.get(&thread_id).map_or(&[], |name| name))
+    }
+
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
+        self.symbols.write_address(out, address)
+    }
+}

@@ -1,0 +1,66 @@
+//! What a report is drawn from: a process or its core, seen alike.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Memory with what the system knows about it. Nothing that comes from it can be trusted.
+pub trait Target {
+    /// How messages call it.
+    fn description(&self) -> String;
+    fn process_id(&self) -> u32;
+    /// Whether the memory may change between two reads.
+    fn is_live(&self) -> bool;
+    /// Copies as much as there is from `address` on, up to the first byte that cannot be read. Returns how much.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize;
+    /// The parts of memory that came from files, in the order of their addresses.
+    fn mappings(&self) -> &[Mapping];
+    /// Opens the file of a mapping, if it is still the one that was mapped.
+    fn open(&self, mapping: &Mapping) -> Option<File>;
+    /// The present instant of its monotonic clock in nanoseconds, if that is known.
+    fn now(&self) -> Option<u64>;
+    /// The names of its threads by their ids, as far as the system knows them.
+    fn thread_names(&self) -> HashMap<u32, Vec<u8>>;
+}
+
+/// A part of memory that came from a file.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    pub start: u64,
+    pub end: u64,
+    /// Where in the file it begins.
+    pub file_offset: u64,
+    pub is_writable: bool,
+    pub path: PathBuf,
+    /// The file's number in its file system, 0 if unknown.
+    pub inode: u64,
+}
+
+impl Mapping {
+    pub fn holds(&self, address: u64) -> bool {
+        (self.start..self.end).contains(&address)
+    }
+}
+
+/// Opens a regular file, and nothing that could block or have effects.
+pub fn open_regular(path: &Path) -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().ok()?.is_file().then_some(file)
+}
+
+/// Reads all of `size` bytes at `address`, in steps, so that a size that is not true costs nothing.
+pub fn read_bytes(target: &dyn Target, address: u64, size: usize) -> Option<Vec<u8>> {
+    const STEP: usize = 64 << 10;
+    let mut bytes = Vec::new();
+    while bytes.len() < size {
+        let done = bytes.len();
+        bytes.resize(size.min(done + STEP), 0);
+        let wanted = bytes.len() - done;
+        if target.read(address.checked_add(done as u64)?, &mut bytes[done..]) != wanted {
+            return None;
+        }
+    }
+    Some(bytes)
+}
