@@ -451,22 +451,47 @@ static void every_entry_must_be_left(void)
     DeleteCriticalSection(&section);
 }
 
+static void do_nothing(int signal)
+{
+    (void)signal;
+}
+
+static void catch_without_restart(int signal)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = do_nothing;
+    REQUIRE_EQ(sigaction(signal, &action, NULL), 0);
+}
+
+static void wait_and_look_at_the_errors(void *section)
+{
+    SetLastError(4711);
+    errno = ERANGE;
+    EnterCriticalSection((CRITICAL_SECTION *)section);
+    CHECK_EQ(errno, ERANGE);
+    LeaveCriticalSection((CRITICAL_SECTION *)section);
+    CHECK_EQ(errno, ERANGE);
+    CHECK_EQ(GetLastError(), 4711);
+}
+
 static void errno_and_last_error_survive_a_wait(void)
 {
     CRITICAL_SECTION section;
-    holder_t holder;
+    check_thread_t thread;
+    catch_without_restart(SIGUSR1);
     initialize_without_spinning(&section);
-    start_holder(&holder, &section);
-    SetLastError(4711);
-    errno = ERANGE;
-    CHECK_EQ(TryEnterCriticalSection(&section), FALSE);
-    check_reach(&holder.steps, 2);
-    errno = ERANGE;
     EnterCriticalSection(&section);
+    check_start(&thread, wait_and_look_at_the_errors, &section);
+    REQUIRE_SOON(lock_count(&section) == -6);
+    for (int at = 0; at < 20; at++) {
+        pthread_kill(thread.id, SIGUSR1);
+        check_pause();
+    }
+    errno = ERANGE;
     LeaveCriticalSection(&section);
     CHECK_EQ(errno, ERANGE);
-    CHECK_EQ(GetLastError(), 4711);
-    check_join(&holder.thread);
+    check_join(&thread);
     DeleteCriticalSection(&section);
 }
 
@@ -749,7 +774,7 @@ static void end_as_owner(void *first)
 
 static void an_ended_owner_keeps_the_section(void)
 {
-    check_thread_t threads[2];
+    check_thread_t threads[3];
     int first = 1;
     char expected[64];
     initialize_without_spinning(&left_locked);
@@ -761,15 +786,17 @@ static void an_ended_owner_keeps_the_section(void)
     REQUIRE_SOON(__atomic_load_n(&first, __ATOMIC_RELAXED) == 0);
     long long owner = owning_thread(&left_locked);
     REQUIRE_SOON(syscall(SYS_tgkill, getpid(), owner, 0) != 0);
+    check_start(&threads[2], end_as_owner, &first);
+    REQUIRE_SOON(lock_count(&left_locked) == -10);
     for (int look = 0; look < 100; look++) {
         check_pause();
         CHECK_EQ(TryEnterCriticalSection(&left_locked), FALSE);
+        CHECK_FIELDS(&left_locked, -10, 1, owner);
     }
-    CHECK_FIELDS(&left_locked, -6, 1, owner);
     snprintf(expected, sizeof expected, "which stays locked: its owner tid=%lld has ended", owner);
     CHECK(report_has(expected));
     DeleteCriticalSection(&left_locked);
-    CHECK_FIELDS(&left_locked, -6, 1, owner);
+    CHECK_FIELDS(&left_locked, -10, 1, owner);
 }
 
 static void a_section_of_an_ended_owner_can_be_deleted(void)
@@ -1097,20 +1124,12 @@ static void sleep_for_a_second(void *argument)
     LeaveCriticalSection(&sleepers->section);
 }
 
-static void do_nothing(int signal)
-{
-    (void)signal;
-}
-
 /* Signals make no sleep longer, and end none. */
 static void signals_do_not_disturb_a_sleep(void)
 {
     sleepers_t sleepers;
     check_thread_t thread;
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = do_nothing;
-    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    catch_without_restart(SIGUSR1);
     prepare_sleepers(&sleepers);
     check_start(&thread, sleep_for_a_second, &sleepers);
     REQUIRE_SOON(locked_read(&sleepers, &sleepers.asleep) == 1);

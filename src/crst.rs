@@ -46,8 +46,8 @@ pub(crate) struct Section {
     hold: AtomicU32,
     /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
     lent_to: AtomicU32,
-    /// Which task was found owning it, and how often in a row. Of a section with a mirror, which is never lent: the thread
-    /// that ended as its owner, 0 if none did.
+    /// Which task was found owning it, and how often in a row. Of a section that is never lent and whose owner has
+    /// ended (see `orphaned_by`): that thread's id.
     looks: AtomicU32,
     /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
     mirror: AtomicU64,
@@ -479,7 +479,7 @@ impl Section {
         self.word.store(handle, Ordering::Release);
         compiler_fence(Ordering::SeqCst);
         if self.attention.load(Ordering::Relaxed) != 0 {
-            preserving_errno(|| self.wake_after_leave());
+            wake_after_leave(handle);
         }
     }
 

@@ -9,7 +9,7 @@
 //!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
-//!         win32 · mirror                     critical sections by Windows' rules, and with their fields
+//!         win32                              critical sections by Windows' rules
 //!         │
 //!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
 //!         task · layers · hooks · runtime    who; in managed or native code; available or not
@@ -18,7 +18,7 @@
 //!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
 //!         registry · layout · arena · handle     where everything stands, and what a handle proves
-//!         name · targets · text · settings · memory
+//!         name · targets · text · settings · memory · mirror
 //!         │
 //!  sys/   linux · current · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
 //! ```

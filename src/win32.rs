@@ -70,13 +70,18 @@ pub(crate) enum Misuse {
     TooManyEntries = 5,
 }
 
-const MISUSES: [(Misuse, &str); 6] = [
-    (Misuse::LeaveByOther, "leaves by a thread that was not the owner"),
-    (Misuse::DeleteInUse, "deletions refused: owned by another thread or waited for"),
-    (Misuse::UseAfterDelete, "uses after deletion"),
-    (Misuse::InitializeInUse, "initialisations of a section in use"),
-    (Misuse::SleepNotEnteredOnce, "sleeps on a condition variable without having entered exactly once"),
-    (Misuse::TooManyEntries, "entries that could not be counted"),
+/// Each with its name for programs and for people.
+const MISUSES: [(Misuse, &str, &str); 6] = [
+    (Misuse::LeaveByOther, "leave_by_other", "leaves by a thread that was not the owner"),
+    (Misuse::DeleteInUse, "delete_in_use", "deletions refused: owned by another thread or waited for"),
+    (Misuse::UseAfterDelete, "use_after_delete", "uses after deletion"),
+    (Misuse::InitializeInUse, "initialize_in_use", "initialisations of a section in use"),
+    (
+        Misuse::SleepNotEnteredOnce,
+        "sleep_not_entered_once",
+        "sleeps on a condition variable without having entered exactly once",
+    ),
+    (Misuse::TooManyEntries, "too_many_entries", "entries that could not be counted"),
 ];
 
 /// How often each was done.
@@ -92,11 +97,10 @@ impl Counts {
         self.0[misuse as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was done at least once, how often, and in words.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (u32, &'static str)> {
-        let counts =
-            MISUSES.iter().map(|(misuse, text)| (self.0[*misuse as usize].load(Ordering::Relaxed), *text));
-        counts.filter(|(count, _)| *count != 0)
+    /// How often each was done, with its names for programs and for people.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &'static str, &'static str)> {
+        let count = |misuse: Misuse| self.0[misuse as usize].load(Ordering::Relaxed);
+        MISUSES.iter().map(move |(misuse, name, text)| (count(*misuse), *name, *text))
     }
 }
 

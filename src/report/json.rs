@@ -132,8 +132,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("section_count", picture.sections().count())?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
-        let mut seen = picture.registry().win32.seen();
-        seen.try_for_each(|(count, misuse)| self.out.number(misuse, count))?;
+        let mut misuses = picture.registry().win32.all();
+        misuses.try_for_each(|(count, name, _)| self.out.number(name, count))?;
         self.out.close('}')?;
         self.out.number("deadlocks_found", picture.deadlocks_found())?;
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;

@@ -46,7 +46,7 @@ pub trait Surroundings {
     /// Writes what stands at a code address, a library, a function, an offset; false where that is not known, and the
     /// address itself was written.
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
-    /// Writes which variable stands at an address; the address itself where that is not known.
+    /// Writes which variable stands at an address, after the address itself.
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")
     }
@@ -184,10 +184,12 @@ impl Surroundings for ThisProcess {
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
-        match self.resolver.resolve(address) {
-            Some(symbol) => write_symbol(out, &symbol).map(|()| true),
-            None => write!(out, "0x{address:x}").map(|()| false),
+        let symbol = self.resolver.resolve(address);
+        match &symbol {
+            Some(symbol) => write_symbol(out, symbol)?,
+            None => write!(out, "0x{address:x}")?,
         }
+        Ok(symbol.is_some())
     }
 
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {

@@ -342,7 +342,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             State::Abandoned => "abandoned",
         };
         write!(self.out, "0x{:<16x}  {state:<9}", section.handle)?;
-        match self.namer.picture.thread_id(section.owner).or(section.orphaned_by) {
+        let owner = self.namer.picture.thread_id(section.owner);
+        match owner.or(section.orphaned_by) {
             Some(thread_id) => write!(self.out, " {thread_id:>6}")?,
             None => write!(self.out, " {:>6}", "-")?,
         }
@@ -360,12 +361,13 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn win32_misuses(&mut self) -> fmt::Result {
-        let mut seen = self.namer.picture.registry().win32.seen().peekable();
-        if seen.peek().is_none() {
+        let mut misuses =
+            self.namer.picture.registry().win32.all().filter(|(count, ..)| *count != 0).peekable();
+        if misuses.peek().is_none() {
             return Ok(());
         }
         self.out.write_str("Misuse of critical sections (Windows' kind):\n")?;
-        seen.try_for_each(|(count, misuse)| writeln!(self.out, "   {count} {misuse}"))?;
+        misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {count} {text}"))?;
         self.out.write_str("\n")
     }
 

@@ -62,7 +62,7 @@ fn words() -> *mut u64 {
 #[inline(always)]
 pub(crate) fn current() -> (u64, usize) {
     let (id, task): (u64, usize);
-    // SAFETY: reads the calling thread's own two words, whose offset the linker supplies; no side effect.
+    // SAFETY: reads the calling thread's own words, whose offset the linker supplies; no side effect.
     unsafe {
         asm!(
             "mov {task}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
@@ -81,7 +81,7 @@ pub(crate) fn current() -> (u64, usize) {
 #[inline(always)]
 pub(crate) fn current() -> (u64, usize) {
     let words = words();
-    // SAFETY: words() is the address of 16 bytes that live as long as the thread.
+    // SAFETY: words() is the address of 32 bytes that live as long as the thread.
     unsafe { (words.read_volatile(), words.add(1).read_volatile() as usize) }
 }
 
@@ -109,16 +109,6 @@ pub(crate) fn set_current(id: u64, task: usize) {
     }
 }
 
-/// The same number, which the compiler takes for new: it then addresses fields by one register and a constant. A store
-/// and a load that name their place in this way, the same on both sides, are what processors forward without delay;
-/// left to itself the compiler adds base and offset again in each access, and entering once more takes twice as long.
-#[inline(always)]
-pub(crate) fn in_one_register(mut address: usize) -> usize {
-    // SAFETY: no instruction at all.
-    unsafe { asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };
-    address
-}
-
 /// The code that set_last_error left for the calling thread, 0 if none.
 pub(crate) fn last_error() -> u32 {
     // SAFETY: words() is the address of 32 bytes that live as long as the thread and that only it accesses.
@@ -129,6 +119,16 @@ pub(crate) fn last_error() -> u32 {
 pub(crate) fn set_last_error(code: u32) {
     // SAFETY: as in last_error.
     unsafe { words().add(2).write_volatile(u64::from(code)) };
+}
+
+/// The same number, which the compiler takes for new: it then addresses fields by one register and a constant. A store
+/// and a load that name their place in this way, the same on both sides, are what processors forward without delay;
+/// left to itself the compiler adds base and offset again in each access, and entering once more takes twice as long.
+#[inline(always)]
+pub(crate) fn in_one_register(mut address: usize) -> usize {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };
+    address
 }
 
 #[cfg(test)]
