@@ -156,7 +156,16 @@ fn parts(core: &[u8]) -> Vec<std::ops::Range<usize>> {
     let registry = registry_in(core);
     let around =
         |at: usize, before: usize, after: usize| at.saturating_sub(before)..(at + after).min(core.len());
-    let mut parts = vec![0..4096, around(registry, 0, 4096), around(registry, 0, 4096)];
+    // The headers, and the notes: those of one thread are enough.
+    let notes = positions(core, b"CORE\0");
+    let files = positions(core, b"ELIF");
+    let mut parts = vec![
+        0..4096,
+        around(notes[0], 64, 1024),
+        around(files[0], 64, 1024),
+        around(registry, 0, 4096),
+        around(registry, 0, 4096),
+    ];
     for name in [&b"alice\0"[..], b"bob\0", b"accounts\0", b"journal\0"] {
         parts.extend(positions(core, name).into_iter().map(|at| around(at, 512, 512)));
     }
