@@ -159,13 +159,9 @@ fn parts(core: &[u8]) -> Vec<std::ops::Range<usize>> {
     // The headers, and the notes: those of one thread are enough.
     let notes = positions(core, b"CORE\0");
     let files = positions(core, b"ELIF");
-    let mut parts = vec![
-        0..4096,
-        around(notes[0], 64, 1024),
-        around(files[0], 64, 1024),
-        around(registry, 0, 4096),
-        around(registry, 0, 4096),
-    ];
+    let mut parts =
+        vec![0..4096, around(notes[0], 64, 256), around(registry, 0, 4096), around(registry, 0, 4096)];
+    parts.extend(std::iter::repeat_n(around(files[0], 12, 160), 4));
     for name in [&b"alice\0"[..], b"bob\0", b"accounts\0", b"journal\0"] {
         parts.extend(positions(core, name).into_iter().map(|at| around(at, 512, 512)));
     }
