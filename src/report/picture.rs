@@ -53,6 +53,10 @@ pub struct SectionPicture {
     pub(crate) waiters: u32,
     pub(crate) contended: u32,
     pub(crate) name: Option<NameCopy>,
+    /// The address of the CRITICAL_SECTION that shows it, 0 if it is the host's.
+    pub(crate) mirror: u64,
+    /// The id of the thread that ended as its owner and left it locked for ever.
+    pub(crate) orphaned_by: Option<u32>,
     /// Since when and from where it is owned, if that is tracked.
     pub(crate) hold: Option<(u64, u64)>,
 }
@@ -235,6 +239,8 @@ impl<'a, M: Memory> Picture<'a, M> {
             waiters: info.waiters,
             contended: info.contended,
             name: self.section_name(section),
+            mirror: section.mirror() as u64,
+            orphaned_by: section.orphaned_by(handle),
             hold: self.hold(index, info.owner),
         })
     }

@@ -17,6 +17,8 @@ pub(crate) mod symbols;
 
 pub(crate) use call_site::with_call_site;
 pub(crate) use core::sync::atomic;
-pub(crate) use current::{current, current_id, current_task, set_current};
+pub(crate) use current::{
+    current, current_id, current_task, in_one_register, last_error, set_current, set_last_error,
+};
 pub(crate) use linux::*;
 pub(crate) use mutex::Mutex;

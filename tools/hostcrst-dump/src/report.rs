@@ -61,7 +61,7 @@ impl Surroundings for Outside<'_> {
         NameCopy::new(self.thread_names.get(&thread_id).map_or(&[], |name| name))
     }
 
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
         self.symbols.write_address(out, address)
     }
 }
