@@ -90,7 +90,7 @@ template <class Lock, class Work, bool timed> double run_workers(std::vector<Wor
     }
     double ns = ns_of([&] {
         arena->go.store(true, std::memory_order_release);
-        std::this_thread::sleep_for(std::chrono::milliseconds(quick ? 80 : 250));
+        std::this_thread::sleep_for(std::chrono::milliseconds(quick ? 80 : 200));
         arena->stop.store(true, std::memory_order_relaxed);
     });
     for (std::thread &thread : threads) {

@@ -18,6 +18,7 @@ configure_file(cmake/hostcrst.pc.in hostcrst.pc @ONLY)
 install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(PROGRAMS "${hostcrst_shared_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(FILES ${hostcrst_shared_links} "${hostcrst_static_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(TARGETS hostcrst_win32 LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(FILES
     "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfig.cmake"
     "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfigVersion.cmake"

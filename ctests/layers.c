@@ -457,7 +457,10 @@ static void look_on(size_t shallowest, size_t deepest)
     check_start(&runner.thread, run_flat_out, &runner);
     check_await(&runner.steps, 1);
     int64_t start = nanoseconds_now();
-    while (milliseconds_since(start) < LOOKS_MILLISECONDS) {
+    /* On a busy machine it takes longer until both threads have got somewhere. */
+    struct timespec deadline = check_deadline_from_now();
+    while (milliseconds_since(start) < LOOKS_MILLISECONDS || looks <= 20 || depths <= 5) {
+        REQUIRE(!check_passed(&deadline));
         size_t count = 0;
         REQUIRE_EQ(host_task_layers(runner.task, room, deepest, &count), S_OK);
         REQUIRE(count >= shallowest && count <= deepest);
@@ -469,8 +472,6 @@ static void look_on(size_t shallowest, size_t deepest)
     __atomic_store_n(&runner.stop, 1, __ATOMIC_RELAXED);
     check_join(&runner.thread);
     CHECK_EQ(wrong, 0);
-    CHECK(looks > 20);
-    CHECK(depths > 5);
     free(room);
 }
 

@@ -1,5 +1,4 @@
-/* Everything in one place: what is there is shown, whatever else is gone, and readers need no help from the
- * program. */
+/* Everything in one place: what is there is shown, what is gone is not, and the counts are right. */
 #include "capture.h"
 
 enum { TASKS = 200 };

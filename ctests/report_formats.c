@@ -79,7 +79,6 @@ static void before_the_first_call(void)
 typedef struct holder {
     check_thread_t thread;
     hostcrst_t section;
-    gate_t gate;
 } holder_t;
 
 static void hold_and_end(void *argument)
@@ -458,7 +457,7 @@ static void while_everything_changes(void)
 #define MILLISECONDS_MOST 1000
 
 static hostcrst_t many[MANY_SECTIONS];
-static gate_t many_gate;
+static gate_t many_gate = CHECK_STEPS_INIT;
 static hostcrst_t many_wait_for;
 
 /* Each owns some sections and waits in a long chain: for one of the task before it. */

@@ -75,3 +75,40 @@ build_c_library() {
     CARGO_TARGET_DIR=build/cargo cargo rustc --quiet --locked --release --lib --features capi \
         --crate-type cdylib,staticlib
 }
+
+# build_examples <folder> <library> <mcs>: the .NET programs of examples/dotnet, with the C libraries they call.
+build_examples() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    # DllImport looks for these beside the program.
+    cp "$2" "$1/libhostcrst.so"
+    ln -s libhostcrst.so "$1/libhostcrst.so.0"
+    cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -Iinclude -o "$1/libdemo.so" examples/dotnet/demo.c \
+        -L"$1" -l:libhostcrst.so -lpthread -Wl,-rpath,'$ORIGIN'
+    local program
+    for program in Demo Deadlock; do
+        "$3" -out:"$1/$program.dll" "examples/dotnet/$program.cs"
+        cp examples/dotnet/Demo.runtimeconfig.json "$1/$program.runtimeconfig.json"
+    done
+}
+
+# host_with <library>: makes "${hosted[@]}" run what follows, a .NET program, with the library as its profiler.
+host_with() {
+    # shellcheck disable=SC2034 # for who calls
+    hosted=(env CORECLR_ENABLE_PROFILING=1 CORECLR_PROFILER='{0ddba11c-0de5-4c5a-9d3f-6c7273740001}'
+        CORECLR_PROFILER_PATH="$1" DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1)
+}
+
+# await_deadlock <hostcrst-dump> <pid> <file>: waits until hostcrst-dump finds a deadlock, by its exit code; its output
+# is in the file then. Fails if that takes more than half a minute.
+await_deadlock() {
+    local seen=0 deadline=$((SECONDS + 30))
+    while [ $SECONDS -lt $deadline ]; do
+        seen=0
+        "$1" "$2" >"$3" 2>"$3.err" || seen=$?
+        [ $seen -ne 2 ] || return 0
+        sleep 0.1
+    done
+    cat "$3" "$3.err" >&2
+    die "hostcrst-dump $2 found no deadlock (exit code $seen)"
+}

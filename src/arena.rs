@@ -114,8 +114,9 @@ impl<T: Slot> Arena<T> {
     pub(crate) fn at_offset(&self, bits: u64) -> &T {
         const { assert!(size_of::<T>().is_power_of_two()) };
         let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed);
+        let address = sys::in_one_register(self.base.load(Ordering::Relaxed) + offset);
         // SAFETY: the mask lets through multiples of the size below the reservation's; as in at.
-        unsafe { &*((self.base.load(Ordering::Relaxed) + offset) as *const T) }
+        unsafe { &*(address as *const T) }
     }
 
     /// The number of a slot of this arena.

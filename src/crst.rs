@@ -45,9 +45,11 @@ pub(crate) struct Section {
     hold: AtomicU32,
     /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
     lent_to: AtomicU32,
-    /// Which task was found owning it, and how often in a row.
+    /// Which task was found owning it, and how often in a row. Of a section that is never lent and whose owner has
+    /// ended (see `orphaned_by`): that thread's id.
     looks: AtomicU32,
-    _reserved: [AtomicU32; 2],
+    /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
+    mirror: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
@@ -121,7 +123,7 @@ pub(crate) fn slot_of(handle: u64) -> &'static Section {
 }
 
 /// The section with this handle.
-fn find(handle: u64) -> Result<&'static Section> {
+pub(crate) fn find(handle: u64) -> Result<&'static Section> {
     if !REGISTRY.is_ready() {
         return Err(Error::Handle);
     }
@@ -133,24 +135,28 @@ fn find(handle: u64) -> Result<&'static Section> {
 /// Makes a new section, free and without a name. Returns its handle.
 pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
     REGISTRY.runtime.require_running()?;
-    preserving_errno(|| {
-        let index = REGISTRY.sections.allocate()?;
-        let section = REGISTRY.sections.at(index);
-        section.set_spin_policy(spin);
-        section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
-        section.contended.store(0, Ordering::Relaxed);
-        section.pace.reset();
-        section.looks.store(0, Ordering::Relaxed);
-        section.flags.fetch_and(!BIAS_SPENT, Ordering::Relaxed);
-        section.reset_leaves();
-        section.entries.store(1, Ordering::Relaxed);
-        // A slot never used is in generation 0; no handle is.
-        let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
-        let handle = handle::section_handle(index, generation);
-        // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
-        section.word.store(handle, Ordering::Release);
-        Ok(handle)
-    })
+    preserving_errno(|| make(spin, 0))
+}
+
+/// Makes a section, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Only once the registry is ready.
+pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
+    let index = REGISTRY.sections.allocate()?;
+    let section = REGISTRY.sections.at(index);
+    section.set_spin_policy(spin);
+    section.set_mirror(mirror);
+    section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
+    section.contended.store(0, Ordering::Relaxed);
+    section.pace.reset();
+    section.looks.store(0, Ordering::Relaxed);
+    section.flags.fetch_and(!BIAS_SPENT, Ordering::Relaxed);
+    section.reset_leaves();
+    section.entries.store(1, Ordering::Relaxed);
+    // A slot never used is in generation 0; no handle is.
+    let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
+    let handle = handle::section_handle(index, generation);
+    // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
+    section.word.store(handle, Ordering::Release);
+    Ok(handle)
 }
 
 /// How far a fast path got. What is left is for its caller to do as its last act, so that the compiler makes that call
@@ -249,14 +255,20 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
         return Fast::Done;
     }
     // A slot never used has 0 entries: see handle, "every 64-bit value".
-    if entries != 1 || section.attention.load(Ordering::Relaxed) != 0 {
+    let attention = section.attention.load(Ordering::Relaxed);
+    if entries != 1 || (attention != 0 && attention != waiting::ALWAYS_FENCED) {
         return Fast::No;
     }
     task.count_leave();
-    // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
-    section.word.store(handle, Ordering::Release);
-    sys::light_barrier();
-    if section.attention.load(Ordering::Relaxed) == 0 { Fast::Done } else { Fast::Almost }
+    if attention == 0 {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
+        section.word.store(handle, Ordering::Release);
+        sys::light_barrier();
+    } else {
+        // SeqCst with the waiter's announcement, as in leave_contended.
+        section.word.swap(handle, Ordering::SeqCst);
+    }
+    if section.attention.load(Ordering::SeqCst) == attention { Fast::Done } else { Fast::Almost }
 }
 
 /// The caller has just left while a waiter announced itself.
@@ -307,10 +319,40 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
             section.make_stale(handle, me)?;
             section.drain(Error::Abandoned);
         }
-        let generation = handle::section_generation(handle);
-        REGISTRY.sections.release(handle::section_index(handle), generation == LAST_SECTION_GENERATION);
+        release_slot(handle);
         Ok(())
     })
+}
+
+/// Ends a section that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
+pub(crate) fn retire(handle: u64) -> Result<()> {
+    let section = find(handle)?;
+    {
+        let _queue = section.queue_lock.lock();
+        if section.has_waiters() {
+            return Err(Error::NotOwner);
+        }
+        section.make_stale(handle, sys::current_id())?;
+    }
+    release_slot(handle);
+    Ok(())
+}
+
+/// Ends a section that is the caller's; its waiters get Handle.
+pub(crate) fn retire_with_waiters(handle: u64) -> Result<()> {
+    let section = find(handle)?;
+    {
+        let _queue = section.queue_lock.lock();
+        section.make_stale(handle, sys::current_id())?;
+        section.drain(Error::Handle);
+    }
+    release_slot(handle);
+    Ok(())
+}
+
+fn release_slot(handle: u64) {
+    let generation = handle::section_generation(handle);
+    REGISTRY.sections.release(handle::section_index(handle), generation == LAST_SECTION_GENERATION);
 }
 
 /// Makes the caller the owner, once, of a section whose owner ended without leaving it.
@@ -430,10 +472,21 @@ impl Section {
         self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    /// The plain leave: lets a section go whose `attention` was just seen to be 0. By the owner.
+    #[inline(always)]
+    pub(crate) fn let_go(&self, handle: u64) {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
+        self.word.store(handle, Ordering::Release);
+        sys::light_barrier();
+        if self.attention.load(Ordering::Relaxed) != 0 {
+            wake_after_leave(handle);
+        }
+    }
+
     /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
     /// zero word looks like the caller's to a handle that is the caller's own id.
     #[inline(always)]
-    fn reenter(&self) -> bool {
+    pub(crate) fn reenter(&self) -> bool {
         let entries = self.entries.load(Ordering::Relaxed);
         if entries == 0 || entries == u32::MAX {
             return false;
@@ -506,6 +559,10 @@ impl Section {
         Ok(())
     }
 
+    fn has_waiters(&self) -> bool {
+        self.first_waiter.load(Ordering::Relaxed) != 0
+    }
+
     fn clear_name(&self) {
         let name = self.name.load(Ordering::Relaxed);
         if name != 0 {
@@ -546,7 +603,7 @@ impl Section {
         })
     }
 
-    fn set_spin_policy(&self, spin: SpinPolicy) {
+    pub(crate) fn set_spin_policy(&self, spin: SpinPolicy) {
         let (count, set) = match spin {
             SpinPolicy::Adaptive => (0, false),
             // As on Windows: spinning on one processor only delays the owner.
@@ -571,6 +628,25 @@ impl Section {
 
     pub(crate) fn count_contended(&self) {
         self.contended.store(self.contended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entries(&self) -> &AtomicU32 {
+        &self.entries
+    }
+
+    /// The address of the CRITICAL_SECTION that shows this section, or 0.
+    pub(crate) fn mirror(&self) -> usize {
+        self.mirror.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn set_mirror(&self, address: usize) {
+        self.mirror.store(address as u64, Ordering::Relaxed);
+    }
+
+    /// The id of the thread that ended as the owner of a section that stays locked for ever.
+    pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
+        let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
+        orphaned.then(|| self.looks.load(Ordering::Relaxed))
     }
 
     /// Counts a leave by the fenced way, up to what fits. By the owner.
@@ -599,6 +675,12 @@ impl Section {
             return;
         }
         let _queue = self.queue_lock.lock();
+        if self.mirror() != 0 {
+            // As on Windows: locked for ever, and who waits goes on waiting.
+            self.looks.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
+            self.word.store(handle ^ ABANDONED, Ordering::Release);
+            return;
+        }
         self.entries.store(1, Ordering::Relaxed);
         self.word.store(handle ^ ABANDONED, Ordering::Release);
         self.drain(Error::Abandoned);
@@ -606,7 +688,7 @@ impl Section {
 }
 
 /// Every section with its handle.
-fn all() -> impl Iterator<Item = (u64, &'static Section)> {
+pub(crate) fn all() -> impl Iterator<Item = (u64, &'static Section)> {
     let sections = REGISTRY.sections.iter();
     sections.map(|section| (section.handle(REGISTRY.sections.index_of(section)), section))
 }

@@ -6,16 +6,21 @@
 //! ```text
 //!    C · C++ · a .NET process · any FFI
 //!         │        include/hostcrst.h (generated from ffi/)
-//!  ffi/   crst · task · runtime · report          pointers, handles, HRESULTs
+//!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
-//!  core   crst · waiting · task · layers · runtime · hooks      meaning: enter, leave, layers, available or not
+//!         win32                              critical sections by Windows' rules
 //!         │
-//!         report · targets · settings             what a reader is shown
+//!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
+//!         task · layers · hooks · runtime    who; in managed or native code; available or not
 //!         │
-//!         registry · layout · arena · handle · name   where everything stands, and what a handle proves
+//!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
+//!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
-//!  sys/   linux · current · mutex · symbols       futex, clock, thread identity, barriers, pages
+//!         registry · layout · arena · handle     where everything stands, and what a handle proves
+//!         name · targets · text · settings · memory · mirror
+//!         │
+//!  sys/   linux · current · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
 //! ```
 //!
 //! `error` is a leaf that every module may use.
@@ -38,6 +43,7 @@ mod hooks;
 mod layers;
 mod layout;
 mod memory;
+mod mirror;
 #[cfg(all(loom, test))]
 mod models;
 mod name;
@@ -52,6 +58,7 @@ mod task;
 mod text;
 mod wait_graph;
 mod waiting;
+mod win32;
 
 /// What a tool needs to draw the picture of another process from a copy of its memory. Not a stable interface: a tool
 /// is built from the same version of this crate, and the registry's layout version says whether it fits.

@@ -23,6 +23,7 @@ use crate::sys::{self, Mutex};
 use crate::targets::Targets;
 use crate::task::{self, Task};
 use crate::wait_graph::Deadlocks;
+use crate::win32;
 
 /// "hostcrst" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
@@ -56,6 +57,7 @@ pub struct Registry {
     pub(crate) chunks: ChunkPool,
     pub(crate) holds: Holds,
     pub(crate) deadlocks: Deadlocks,
+    pub(crate) win32: win32::Counts,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -93,6 +95,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     chunks: ChunkPool::new(),
     holds: Holds::new(),
     deadlocks: Deadlocks::new(),
+    win32: win32::Counts::new(),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),

@@ -53,6 +53,12 @@ impl Runtime {
         self.state() == State::Running
     }
 
+    /// Whether entering must go the slow way.
+    #[inline(always)]
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.word() & TRACKING != 0
+    }
+
     /// Makes entering go the slow way, or no more.
     pub(crate) fn set_tracking(&self, on: bool) {
         if on {
@@ -90,9 +96,8 @@ impl Runtime {
     }
 }
 
-/// Makes the runtime available. False if it already was.
-pub(crate) fn start() -> Result<bool> {
-    REGISTRY.prepare()?;
+/// Reads the environment, once. Only once the registry is ready.
+pub(crate) fn read_settings() {
     if settings::read_once() {
         report::read_settings();
         wait_graph::read_settings();
@@ -100,6 +105,12 @@ pub(crate) fn start() -> Result<bool> {
         holds::read_settings();
         waiting::read_settings();
     }
+}
+
+/// Makes the runtime available. False if it already was.
+pub(crate) fn start() -> Result<bool> {
+    REGISTRY.prepare()?;
+    read_settings();
     let word = &REGISTRY.runtime.word;
     let mut now = word.load(Ordering::Relaxed);
     loop {

@@ -29,6 +29,7 @@ use core::mem::offset_of;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
+use crate::mirror::{self, QueueShown};
 use crate::pace::{self, Looks};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -50,6 +51,8 @@ const ARMED: u32 = 1;
 const CONTENDER: u32 = 1 << 1;
 /// The heavy barrier is not to be had: ARMED for ever.
 const FENCED: u32 = 1 << 2;
+/// The attention of a section that was made after the heavy barrier was refused, and for which nobody waits.
+pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
@@ -228,7 +231,7 @@ enum Look {
 
 /// What a section starts with.
 pub(crate) fn initial_attention() -> u32 {
-    if REGISTRY.is_fenced() { ARMED | FENCED } else { 0 }
+    if REGISTRY.is_fenced() { ALWAYS_FENCED } else { 0 }
 }
 
 /// How many tasks wait, from a section's attention.
@@ -291,6 +294,8 @@ impl Section {
     fn enqueue(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
         let Request { option, deadline, .. } = request;
         let _queue = self.queue_lock().lock();
+        // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
+        self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
         // Pairs with the Acquire fences in Wait: who reads something of this wait finds the one before over.
         fence(Ordering::Release);
@@ -305,6 +310,7 @@ impl Section {
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
         self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
+        self.show_queue();
         fence(Ordering::SeqCst);
 
         let look = match self.look(handle, me) {
@@ -342,7 +348,7 @@ impl Section {
         self.revoke_locked(handle);
         match self.owner(handle) {
             Some(0) if self.try_take(handle, me) => Look::Entered,
-            Some(ABANDONED) => Look::Gone(Error::Abandoned),
+            Some(ABANDONED) if self.mirror() == 0 => Look::Gone(Error::Abandoned),
             Some(_) => Look::Busy,
             None => Look::Gone(Error::Handle),
         }
@@ -396,9 +402,16 @@ impl Section {
                 return;
             }
             if self.is_free(handle) && self.try_take(handle, me) {
-                let _queue = self.queue_lock().lock();
-                self.unlink(&me);
-                me.wait.park.store(GRANTED, Ordering::Relaxed);
+                let queue = self.queue_lock().lock();
+                if is_queued(&me) {
+                    self.unlink(&me);
+                    me.wait.park.store(GRANTED, Ordering::Relaxed);
+                    return;
+                }
+                // Its wait was ended in between: gives back what it was not to have.
+                drop(queue);
+                self.word().swap(handle, Ordering::SeqCst);
+                self.wake_after_leave();
                 return;
             }
             if looks.is_time_to_ask() {
@@ -415,6 +428,7 @@ impl Section {
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
         self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
+        self.show_queue();
         fence(Ordering::SeqCst);
         if let Look::Entered = self.look(handle, me) {
             self.unlink(&me);
@@ -473,6 +487,7 @@ impl Section {
         }
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        self.show_queue();
         task.wait.woken.store(sys::now(), Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
@@ -550,6 +565,24 @@ impl Section {
             self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
         self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
+        self.show_queue();
+    }
+
+    /// Shows the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while somebody is
+    /// in the queue or is just being taken out of it.
+    fn show_queue(&self) {
+        if self.mirror() != 0 {
+            // SAFETY: whoever waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
+            // and set it as the mirror; the queue lock keeps that call from returning.
+            unsafe { mirror::show_queue(self.mirror(), self.queue_shown()) };
+        }
+    }
+
+    /// What a CRITICAL_SECTION shows of the queue; under the queue lock.
+    pub(crate) fn queue_shown(&self) -> QueueShown {
+        let attention = self.attention().load(Ordering::Relaxed);
+        let woken = attention & CONTENDER != 0;
+        QueueShown { woken, asleep: waiters(attention).saturating_sub(u32::from(woken)) }
     }
 }
 

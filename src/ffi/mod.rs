@@ -10,6 +10,7 @@ pub mod deadlock;
 pub mod report;
 pub mod runtime;
 pub mod task;
+pub mod win32;
 
 use core::ffi::c_char;
 

@@ -41,6 +41,11 @@ fn control_waiter_without_the_heavy_barrier() {
 }
 
 #[test]
+fn control_leave_that_saw_a_waiter_come_without_its_fence() {
+    breaks(Sight::LostWakeUp, &[place!("crst.rs", "fence(Ordering::SeqCst);")], visit_during_leave);
+}
+
+#[test]
 fn control_leave_without_release() {
     let place = place!("crst.rs", "section.word.store(handle, Ordering::Release);", 1);
     breaks(Sight::Race, &[place], visit_during_leave);
@@ -67,7 +72,7 @@ fn a_fenced_leave_needs_no_heavy_barrier() {
 
 #[test]
 fn control_fenced_leave_with_a_weak_look() {
-    let place = place!("waiting.rs", "let attention = self.attention().load(Ordering::SeqCst);");
+    let place = place!("crst.rs", "if section.attention.load(Ordering::SeqCst) == attention");
     breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
 }
 
@@ -79,7 +84,7 @@ fn control_announcement_without_its_fence() {
 
 #[test]
 fn control_fenced_leave_without_release() {
-    let place = place!("waiting.rs", "self.word().swap(handle, Ordering::SeqCst);");
+    let place = place!("crst.rs", "section.word.swap(handle, Ordering::SeqCst);");
     breaks(Sight::Race, &[place], visit_during_fenced_leave);
 }
 

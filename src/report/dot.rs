@@ -69,6 +69,10 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         let handle = section.handle;
         write!(self.out, "  s{handle} [shape=box,label=\"")?;
         match &section.name {
+            _ if section.mirror != 0 => {
+                let out = &mut Unescaped(self.out);
+                self.namer.surroundings.write_variable(out, section.mirror)?
+            }
             Some(name) => write!(self.out, "{}", Label(name.bytes()))?,
             None => write!(self.out, "0x{handle:x}")?,
         }

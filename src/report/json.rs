@@ -130,6 +130,11 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             .try_for_each(|section| self.section(&section))?;
         self.out.close(']')?;
         self.out.number("section_count", picture.sections().count())?;
+        self.out.key("win32_misuses")?;
+        self.out.open('{')?;
+        let mut misuses = picture.registry().win32.all();
+        misuses.try_for_each(|(count, name, _)| self.out.number(name, count))?;
+        self.out.close('}')?;
         self.out.number("deadlocks_found", picture.deadlocks_found())?;
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
         self.out.key("deadlocks")?;
@@ -156,7 +161,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             return Ok(());
         }
         let surroundings = &mut *self.namer.surroundings;
-        self.out.string(key, |out| surroundings.write_address(out, address))
+        self.out.string(key, |out| surroundings.write_address(out, address).map(|_| ()))
     }
 
     fn task(&mut self, task: &TaskPicture) -> fmt::Result {
@@ -218,6 +223,13 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.hex("section", section.handle)?;
         if let Some(name) = &section.name {
             self.out.text("name", name.bytes())?;
+        }
+        if section.mirror != 0 {
+            let surroundings = &mut *self.namer.surroundings;
+            self.out.string("critical_section", |out| surroundings.write_variable(out, section.mirror))?;
+        }
+        if let Some(thread) = section.orphaned_by {
+            self.out.number("orphaned_by_tid", thread)?;
         }
         self.out.text(
             "state",

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::name::NameCopy;
 use crate::settings;
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::symbols::Resolver;
+use crate::sys::symbols::{Resolver, Symbol};
 use crate::sys::{self, preserving_errno};
 use crate::task::TaskRef;
 use crate::text::{Printable, Text};
@@ -43,8 +43,13 @@ pub trait Surroundings {
     fn now(&self) -> Option<u64>;
     /// The name that the operating system has for a thread; empty if it is not known.
     fn thread_name(&mut self, thread_id: u32) -> NameCopy;
-    /// Writes what stands at a code address: a library, a function, an offset.
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result;
+    /// Writes what stands at a code address, a library, a function, an offset; false where that is not known, and the
+    /// address itself was written.
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
+    /// Writes which variable stands at an address, after the address itself.
+    fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        write!(out, "0x{address:x}")
+    }
 }
 
 /// Writes a picture in one of the formats. Whether a deadlock stands in it.
@@ -178,16 +183,33 @@ impl Surroundings for ThisProcess {
         thread_name(thread_id)
     }
 
-    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
-        let Some(symbol) = self.resolver.resolve(address) else {
-            return write!(out, "0x{address:x}");
-        };
-        write!(out, "{}", Printable(symbol.library()))?;
-        if let Some(name) = symbol.name() {
-            write!(out, "!{}", Printable(name))?;
+    fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
+        let symbol = self.resolver.resolve(address);
+        match &symbol {
+            Some(symbol) => write_symbol(out, symbol)?,
+            None => write!(out, "0x{address:x}")?,
         }
-        write!(out, "+0x{:x}", symbol.offset())
+        Ok(symbol.is_some())
     }
+
+    fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        write!(out, "0x{address:x}")?;
+        match self.resolver.resolve_data(address) {
+            Some(symbol) => {
+                out.write_str(" ")?;
+                write_symbol(out, &symbol)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_symbol(out: &mut dyn Write, symbol: &Symbol) -> fmt::Result {
+    write!(out, "{}", Printable(symbol.library()))?;
+    if let Some(name) = symbol.name() {
+        write!(out, "!{}", Printable(name))?;
+    }
+    write!(out, "+0x{:x}", symbol.offset())
 }
 
 fn thread_name(thread_id: u32) -> NameCopy {
@@ -238,8 +260,8 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
             (Origin::Address, 0) if layer.kind == LayerKind::ReverseEnter => Ok(()),
             (Origin::Address, 0) => out.write_str("?"),
             (Origin::Address, address) => {
-                self.surroundings.write_address(out, address)?;
-                write!(out, " (0x{address:x})")
+                let is_known = self.surroundings.write_address(out, address)?;
+                if is_known { write!(out, " (0x{address:x})") } else { Ok(()) }
             }
             (Origin::ClrFunction, id) => write!(out, "function id 0x{id:x}"),
         }

@@ -53,6 +53,10 @@ pub struct SectionPicture {
     pub(crate) waiters: u32,
     pub(crate) contended: u32,
     pub(crate) name: Option<NameCopy>,
+    /// The address of the CRITICAL_SECTION that shows it, 0 if it is the host's.
+    pub(crate) mirror: u64,
+    /// The id of the thread that ended as its owner and left it locked for ever.
+    pub(crate) orphaned_by: Option<u32>,
     /// Since when and from where it is owned, if that is tracked.
     pub(crate) hold: Option<(u64, u64)>,
 }
@@ -235,6 +239,8 @@ impl<'a, M: Memory> Picture<'a, M> {
             waiters: info.waiters,
             contended: info.contended,
             name: self.section_name(section),
+            mirror: section.mirror() as u64,
+            orphaned_by: section.orphaned_by(handle),
             hold: self.hold(index, info.owner),
         })
     }
@@ -299,11 +305,12 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The ids of the tasks that wait.
     fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        self.registry.tasks.addresses().filter_map(move |address| {
+        let waiting = self.registry.tasks.addresses().map_while(move |address| {
             let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
             // SAFETY: the arena of tasks says that a Task stands there.
-            unsafe { picture.memory.look(address, look) }.flatten()
-        })
+            unsafe { picture.memory.look(address, look) }
+        });
+        waiting.flatten()
     }
 
     /// Which tasks are in a cycle of waits at this moment.
@@ -368,12 +375,12 @@ impl<'a, M: Memory> Picture<'a, M> {
     pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
-        slots.filter_map(move |(index, address)| {
-            let look = |section: &Section| section.owner(section.handle(index));
+        let owners = slots.map_while(move |(index, address)| {
+            let look = |section: &Section| section.owner(section.handle(index)).map(|owner| (owner, index));
             // SAFETY: the arena of sections says that a Section stands there.
-            let owner = unsafe { picture.memory.look(address, look) }.flatten()?;
-            (owner != 0 && owner != ABANDONED).then_some((owner, index))
-        })
+            unsafe { picture.memory.look(address, look) }
+        });
+        owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
     }
 
     /// The section that has this number now.

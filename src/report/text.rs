@@ -117,6 +117,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             self.task(&task, &owners)
         })?;
         self.section_table()?;
+        self.win32_misuses()?;
         self.broken_deadlocks()?;
         self.standing_deadlocks()?;
         self.verdict(totals.deadlocks)
@@ -221,6 +222,9 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 self.task_name_and_thread(section.owner)?;
                 self.hold(&section)?;
             }
+            Some(SectionPicture { orphaned_by: Some(thread), .. }) => {
+                write!(self.out, "\n      which stays locked: its owner tid={thread} has ended")?
+            }
             Some(section) if section.state == State::Free => {
                 self.out.write_str("\n      which is free now")?
             }
@@ -234,7 +238,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             return Ok(());
         }
         self.out.write_str(" at ")?;
-        self.namer.surroundings.write_address(self.out, site)
+        self.namer.surroundings.write_address(self.out, site).map(|_| ())
     }
 
     /// What a section is called where there is little room: its name, without one its handle.
@@ -256,9 +260,16 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn section_name(&mut self, section: &SectionPicture) -> fmt::Result {
         write!(self.out, "0x{:x}", section.handle)?;
         match &section.name {
+            _ if section.mirror != 0 => self.critical_section(section),
             Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
             None => Ok(()),
         }
+    }
+
+    /// The name of a section of Windows' kind: where it stands, and which variable that is.
+    fn critical_section(&mut self, section: &SectionPicture) -> fmt::Result {
+        self.out.write_str(" CRITICAL_SECTION ")?;
+        self.namer.surroundings.write_variable(self.out, section.mirror)
     }
 
     fn owned_section(&mut self, section: &SectionPicture) -> fmt::Result {
@@ -331,16 +342,33 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             State::Abandoned => "abandoned",
         };
         write!(self.out, "0x{:<16x}  {state:<9}", section.handle)?;
-        match self.namer.picture.thread_id(section.owner) {
+        let owner = self.namer.picture.thread_id(section.owner);
+        match owner.or(section.orphaned_by) {
             Some(thread_id) => write!(self.out, " {thread_id:>6}")?,
             None => write!(self.out, " {:>6}", "-")?,
         }
         let SectionPicture { recursion, waiters, contended, .. } = section;
         write!(self.out, "  {recursion:>9}  {waiters:>7}  {contended:>9}")?;
         match &section.name {
-            Some(name) => writeln!(self.out, "  \"{}\"", Printable(name.bytes())),
-            None => self.out.write_str("\n"),
+            _ if section.mirror != 0 => {
+                self.out.write_str(" ")?;
+                self.critical_section(section)?;
+            }
+            Some(name) => write!(self.out, "  \"{}\"", Printable(name.bytes()))?,
+            None => {}
         }
+        self.out.write_str("\n")
+    }
+
+    fn win32_misuses(&mut self) -> fmt::Result {
+        let mut misuses =
+            self.namer.picture.registry().win32.all().filter(|(count, ..)| *count != 0).peekable();
+        if misuses.peek().is_none() {
+            return Ok(());
+        }
+        self.out.write_str("Misuse of critical sections (Windows' kind):\n")?;
+        misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {count} {text}"))?;
+        self.out.write_str("\n")
     }
 
     // ---- deadlocks ------------------------------------------------------------------------------------

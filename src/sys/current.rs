@@ -1,22 +1,23 @@
-//! Which task the calling thread is: two words of thread-local storage, read in one instruction each.
+//! Which task the calling thread is: words of thread-local storage, read in one instruction each.
 //!
 //! `#[thread_local]` is unstable and `thread_local!` calls a function, which would cost more than the rest of an
-//! uncontended enter. So the two words are declared in assembly and read with the initial-exec model: the
-//! linker turns the read into an offset from the thread pointer. Sixteen bytes fit any loader's surplus of
+//! uncontended enter. So the words are declared in assembly and read with the initial-exec model: the
+//! linker turns the read into an offset from the thread pointer. Thirty-two bytes fit any loader's surplus of
 //! static thread-local storage, so a program may also load the library late.
 
 use core::arch::{asm, global_asm};
 
-// Word 0: the owner id of the thread's task, 0 while the thread is no task. Word 1: the task's address.
+// Word 0: the owner id of the thread's task, 0 while the thread is no task. Word 1: the task's address. Word 2: the
+// code of the thread's last failure in a function of Windows.
 global_asm!(
     ".section .tbss.hostcrst_current,\"awT\",%nobits",
     ".balign 16",
     ".globl hostcrst_current",
     ".hidden hostcrst_current",
     ".type hostcrst_current, %object",
-    ".size hostcrst_current, 16",
+    ".size hostcrst_current, 32",
     "hostcrst_current:",
-    ".zero 16",
+    ".zero 32",
     ".previous",
 );
 
@@ -61,7 +62,7 @@ fn words() -> *mut u64 {
 #[inline(always)]
 pub(crate) fn current() -> (u64, usize) {
     let (id, task): (u64, usize);
-    // SAFETY: reads the calling thread's own two words, whose offset the linker supplies; no side effect.
+    // SAFETY: reads the calling thread's own words, whose offset the linker supplies; no side effect.
     unsafe {
         asm!(
             "mov {task}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
@@ -80,7 +81,7 @@ pub(crate) fn current() -> (u64, usize) {
 #[inline(always)]
 pub(crate) fn current() -> (u64, usize) {
     let words = words();
-    // SAFETY: words() is the address of 16 bytes that live as long as the thread.
+    // SAFETY: words() is the address of 32 bytes that live as long as the thread.
     unsafe { (words.read_volatile(), words.add(1).read_volatile() as usize) }
 }
 
@@ -99,13 +100,35 @@ pub(crate) fn current_task() -> usize {
 /// Makes the calling thread the task with this owner id at this address; 0 and 0 make it no task.
 pub(crate) fn set_current(id: u64, task: usize) {
     let words = words();
-    // SAFETY: words() is the address of 16 bytes that live as long as the thread and that only it accesses.
+    // SAFETY: words() is the address of 32 bytes that live as long as the thread and that only it accesses.
     unsafe {
         words.write_volatile(id);
         words.add(1).write_volatile(task as u64);
         // The reads above are `asm!` blocks that the compiler may merge; this one tells it that memory changed.
         asm!("", options(nostack, preserves_flags));
     }
+}
+
+/// The code that set_last_error left for the calling thread, 0 if none.
+pub(crate) fn last_error() -> u32 {
+    // SAFETY: words() is the address of 32 bytes that live as long as the thread and that only it accesses.
+    unsafe { words().add(2).read_volatile() as u32 }
+}
+
+/// Leaves a code for the calling thread.
+pub(crate) fn set_last_error(code: u32) {
+    // SAFETY: as in last_error.
+    unsafe { words().add(2).write_volatile(u64::from(code)) };
+}
+
+/// The same number, which the compiler takes for new: it then addresses fields by one register and a constant. A store
+/// and a load that name their place in this way, the same on both sides, are what processors forward without delay;
+/// left to itself the compiler adds base and offset again in each access, and entering once more takes twice as long.
+#[inline(always)]
+pub(crate) fn in_one_register(mut address: usize) -> usize {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags)) };
+    address
 }
 
 #[cfg(test)]

@@ -31,11 +31,12 @@ fn errno() -> c_int {
 
 // ---- waiting ----------------------------------------------------------------------------------------------
 
-/// Sleeps while `*word == expected`, until woken or until `deadline`. May return without cause: callers loop.
+/// Sleeps while `*word == expected`, until woken or until `deadline`: false only if that passed. May return true
+/// without cause: callers loop.
 ///
 /// EAGAIN (the word had changed), EINTR (a signal handler ran) and ETIMEDOUT all mean "look again"; the deadline is
 /// absolute, so looking again does not stretch it.
-pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) {
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
     let timespec = deadline.map(|at| libc::timespec {
         tv_sec: (at / NANOS_PER_SECOND) as libc::time_t,
         tv_nsec: (at % NANOS_PER_SECOND) as _,
@@ -43,7 +44,7 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
     let timespec = timespec.as_ref().map_or(core::ptr::null(), |spec| spec as *const libc::timespec);
     // SAFETY: futex(2) FUTEX_WAIT_BITSET reads the word and the timespec, both alive for the call; the time is
     // absolute and monotonic with this operation.
-    unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
@@ -54,6 +55,7 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
             libc::FUTEX_BITSET_MATCH_ANY,
         )
     };
+    result == 0 || errno() != libc::ETIMEDOUT
 }
 
 /// Wakes up to `count` threads that sleep on `word`.

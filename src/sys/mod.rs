@@ -29,7 +29,7 @@ pub(crate) use model::*;
 #[cfg(not(all(loom, test)))]
 pub(crate) use {
     core::sync::atomic,
-    current::{current, current_id, current_task, set_current},
+    current::{current, current_id, current_task, in_one_register, last_error, set_current, set_last_error},
     linux::*,
     mutex::Mutex,
 };

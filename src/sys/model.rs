@@ -7,9 +7,9 @@
 //! by two threads, one of which writes. Which these are is learnt: a thread that uses a plain value in that way ends the
 //! attempt, and the exploration begins again with that address known as shared (`Attempt::Again`).
 //!
-//! **Orderings.** Loom takes a SeqCst access for an AcqRel one. Here a SeqCst load has a SeqCst fence before it as well,
-//! which orders it after the SeqCst stores of its thread. That is still weaker than the language: nothing is missed. All SeqCst
-//! fences take turns at one atomic, so that loom tries every order of them.
+//! **Orderings.** Loom takes a SeqCst access for an AcqRel one. Here a SeqCst load that follows a SeqCst write of its thread
+//! has a SeqCst fence before it as well, so that these two stay in order. That is weaker than the language is: nothing is
+//! missed by it. All SeqCst fences take turns at one atomic, so that loom tries every order of them.
 //!
 //! **Barriers.** The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence in each
 //! `light_barrier` would order it with any other fence, which is more than there is. So each thread has an atomic of
@@ -100,6 +100,9 @@ struct Thread {
     task: (u64, usize),
     clock: Instant,
     timed_waits: u32,
+    last_error: u32,
+    /// Its last write was SeqCst, and no fence came after it.
+    wrote_seq_cst: bool,
 }
 
 type Turns = loom::sync::atomic::AtomicUsize;
@@ -291,15 +294,26 @@ pub(crate) mod atomic {
 
     /// A fence whatever is weakened.
     pub(super) fn strong_fence(ordering: Ordering) {
-        if world(|world| world.phase == Phase::SetUp) {
-            return;
-        }
-        if ordering == Ordering::SeqCst
-            && let Some(turns) = world(|world| world.turns.clone())
-        {
+        let Some(turns) = world(|world| world.turns.clone()) else { return };
+        if ordering == Ordering::SeqCst {
             turns.fetch_add(1, Ordering::Relaxed);
+            thread(|thread| thread.wrote_seq_cst = false);
         }
         live::fence(ordering);
+    }
+
+    /// A write of one of loom's atomics: what for_loom said, and whether it was made for a SeqCst one.
+    fn note_write(ordering: Ordering, for_loom: Ordering) {
+        let seq_cst = ordering == Ordering::SeqCst && for_loom != Ordering::Relaxed;
+        thread(|thread| thread.wrote_seq_cst = seq_cst);
+    }
+
+    /// Comes before a load of one of loom's atomics.
+    fn order_after_write(ordering: Ordering, for_loom: Ordering) {
+        let seq_cst = ordering == Ordering::SeqCst && for_loom != Ordering::Relaxed;
+        if seq_cst && thread(|thread| thread.wrote_seq_cst) {
+            strong_fence(ordering);
+        }
     }
 
     /// The ordering that loom is to use for an access, `seq_cst` in place of SeqCst.
@@ -355,6 +369,7 @@ pub(crate) mod atomic {
 
     macro_rules! atomic_integer {
         ($name:ident, $value:ty) => {
+            #[derive(Debug)]
             #[repr(transparent)]
             pub(crate) struct $name(core::sync::atomic::$name);
 
@@ -396,10 +411,13 @@ pub(crate) mod atomic {
                     live: impl FnOnce(&live::$name, Ordering) -> $value,
                     plain: impl FnOnce($value) -> $value,
                 ) -> $value {
-                    let ordering = for_loom(ordering, Ordering::AcqRel, at);
+                    let loom = for_loom(ordering, Ordering::AcqRel, at);
                     self.access(
                         true,
-                        |atomic| live(atomic, ordering),
+                        |atomic| {
+                            note_write(ordering, loom);
+                            live(atomic, loom)
+                        },
                         |value| core::mem::replace(value, plain(*value)),
                     )
                 }
@@ -407,16 +425,27 @@ pub(crate) mod atomic {
                 #[track_caller]
                 pub(crate) fn load(&self, ordering: Ordering) -> $value {
                     let loom = for_loom(ordering, Ordering::Acquire, Location::caller());
-                    if ordering == Ordering::SeqCst && loom != Ordering::Relaxed {
-                        strong_fence(ordering);
-                    }
-                    self.access(false, |atomic| atomic.load(loom), |value| *value)
+                    self.access(
+                        false,
+                        |atomic| {
+                            order_after_write(ordering, loom);
+                            atomic.load(loom)
+                        },
+                        |value| *value,
+                    )
                 }
 
                 #[track_caller]
                 pub(crate) fn store(&self, new: $value, ordering: Ordering) {
-                    let ordering = for_loom(ordering, Ordering::Release, Location::caller());
-                    self.access(true, |atomic| atomic.store(new, ordering), |value| *value = new)
+                    let loom = for_loom(ordering, Ordering::Release, Location::caller());
+                    self.access(
+                        true,
+                        |atomic| {
+                            note_write(ordering, loom);
+                            atomic.store(new, loom);
+                        },
+                        |value| *value = new,
+                    )
                 }
 
                 #[track_caller]
@@ -461,9 +490,9 @@ pub(crate) mod atomic {
                     failure: Ordering,
                 ) -> Result<$value, $value> {
                     let at = Location::caller();
-                    let success = for_loom(success, Ordering::AcqRel, at);
+                    let loom = for_loom(success, Ordering::AcqRel, at);
                     let failure = match failure {
-                        _ if success == Ordering::Relaxed => Ordering::Relaxed,
+                        _ if loom == Ordering::Relaxed => Ordering::Relaxed,
                         Ordering::SeqCst => Ordering::Acquire,
                         failure => failure,
                     };
@@ -471,7 +500,11 @@ pub(crate) mod atomic {
                         now if now == old => Ok(core::mem::replace(value, new)),
                         now => Err(now),
                     };
-                    self.access(true, |atomic| atomic.compare_exchange(old, new, success, failure), plain)
+                    let live = |atomic: &live::$name| {
+                        note_write(success, loom);
+                        atomic.compare_exchange(old, new, loom, failure)
+                    };
+                    self.access(true, live, plain)
                 }
 
                 #[track_caller]
@@ -507,6 +540,7 @@ pub(crate) mod atomic {
 
     atomic_integer!(AtomicU8, u8);
     atomic_integer!(AtomicU16, u16);
+    atomic_integer!(AtomicI32, i32);
     atomic_integer!(AtomicU32, u32);
     atomic_integer!(AtomicU64, u64);
     atomic_integer!(AtomicUsize, usize);
@@ -549,7 +583,7 @@ impl World {
 
 /// A wait with a limit ends by it: at any moment, as the thread may be stopped after that. If it waits again it lets others
 /// run first, or it could wait for ever.
-pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) {
+pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
     if let Some(deadline) = deadline {
         let again = thread(|thread| {
             thread.clock = thread.clock.max(deadline);
@@ -559,13 +593,14 @@ pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Opti
         if again {
             loom::thread::yield_now();
         }
-        return;
+        return false;
     }
     let futex = world(|world| world.futex(core::ptr::from_ref(word) as usize));
     let guard = futex.lock.lock().expect("never poisoned");
     if word.load(atomic::Ordering::Relaxed) == expected {
         drop(futex.sleepers.wait(guard));
     }
+    true
 }
 
 pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
@@ -732,6 +767,18 @@ pub(crate) fn current_task() -> usize {
 
 pub(crate) fn set_current(id: u64, task: usize) {
     thread(|thread| thread.task = (id, task));
+}
+
+pub(crate) fn last_error() -> u32 {
+    thread(|thread| thread.last_error)
+}
+
+pub(crate) fn set_last_error(code: u32) {
+    thread(|thread| thread.last_error = code);
+}
+
+pub(crate) fn in_one_register(address: usize) -> usize {
+    address
 }
 
 pub(crate) fn thread_id() -> u32 {

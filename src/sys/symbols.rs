@@ -1,4 +1,4 @@
-//! Code addresses as `library!symbol+0xoffset`, found while the rest of the process may be stuck.
+//! Addresses of code and of variables as `library!symbol+0xoffset`, found while the rest of the process may be stuck.
 //!
 //! A report is wanted most when threads hang, and a hung thread may hold any lock of the C library: `dladdr`
 //! and `dl_iterate_phdr` take the dynamic loader's (held through a whole `dlopen`, constructors included),
@@ -75,13 +75,26 @@ impl Resolver {
         if !self.region.as_ref().is_some_and(|region| region.holds(address)) {
             self.region = Some(Region::holding(address, &open_maps()?)?);
         }
-        let region = self.region.as_ref()?;
+        let region = self.region.as_ref().filter(|region| !region.library.bytes().is_empty())?;
         let function = region.file.as_ref().and_then(|file| find_function(file, region.file_offset(address)));
         let (name, offset) = match function {
             Some((name, offset)) => (Some(name), offset),
             None => (None, address.saturating_sub(region.base)),
         };
         Some(Symbol { library: region.library, name, offset })
+    }
+
+    /// Names the variable at `address`: a global one's symbol, otherwise the label of its mapping (`[heap]`) or the
+    /// library whose data it is in, as resolve does.
+    pub fn resolve_data(&mut self, address: u64) -> Option<Symbol> {
+        let data = DataRegion::holding(address, &open_maps()?)?;
+        let variable =
+            data.file.as_ref().and_then(|file| find_variable(file, address.saturating_sub(data.base)));
+        let (name, offset) = match variable {
+            Some((name, offset)) => (Some(name), offset),
+            None => (None, address.saturating_sub(data.base)),
+        };
+        Some(Symbol { library: data.library, name, offset })
     }
 }
 
@@ -220,13 +233,18 @@ struct Region {
 }
 
 impl Region {
-    /// Finds the mapping that holds `address`, unless it is anonymous memory without a label.
+    /// Finds the mapping that holds `address`, or the gap between two mappings, which has no library.
     #[inline(never)]
     fn holding(address: u64, maps: &impl ReadAt) -> Option<Region> {
         // A library is mapped piece by piece, at rising addresses and offsets of one file.
         let (mut file, mut offset, mut base) = (None, 0, 0);
-        find_line(maps, |line| {
+        let mut gap = Region::gap(0, u64::MAX);
+        let found = find_line(maps, |line| {
             let mapping = Mapping::parse(line)?;
+            if address < mapping.start {
+                return Some(Region::gap(gap.start, mapping.start));
+            }
+            gap.start = mapping.end;
             if mapping.inode != 0 {
                 let mapped = Some((mapping.device, mapping.inode));
                 if file != mapped || mapping.offset < offset {
@@ -234,18 +252,21 @@ impl Region {
                 }
                 offset = mapping.offset;
             }
-            (mapping.start..mapping.end).contains(&address).then(|| {
-                let library = mapping.library();
-                (!library.is_empty()).then(|| Region {
-                    start: mapping.start,
-                    end: mapping.end,
-                    offset: mapping.offset,
-                    base: if mapping.inode == 0 { mapping.start } else { base },
-                    library: Text::new(library),
-                    file: mapping.open(),
-                })
+            (address < mapping.end).then(|| Region {
+                start: mapping.start,
+                end: mapping.end,
+                offset: mapping.offset,
+                base: if mapping.inode == 0 { mapping.start } else { base },
+                library: Text::new(mapping.library()),
+                file: mapping.open(),
             })
-        })?
+        });
+        found.or(Some(gap))
+    }
+
+    /// Where nothing is mapped.
+    fn gap(start: u64, end: u64) -> Region {
+        Region { start, end, offset: 0, base: 0, library: Text::new(&[]), file: None }
     }
 
     fn holds(&self, address: u64) -> bool {
@@ -254,6 +275,47 @@ impl Region {
 
     fn file_offset(&self, address: u64) -> u64 {
         address.wrapping_sub(self.start).wrapping_add(self.offset)
+    }
+}
+
+/// What a variable's address lies in: the data of a library, or memory with a label.
+struct DataRegion {
+    /// Where the library's first mapping starts, or the label's own.
+    base: u64,
+    library: Text<LIBRARY_CAPACITY>,
+    file: Option<File>,
+}
+
+impl DataRegion {
+    /// Finds the mapping that holds `address`, unless it is anonymous memory that is no library's. What a library's
+    /// zeroed data needs beyond its file is anonymous, right behind its last mapping.
+    #[inline(never)]
+    fn holding(address: u64, maps: &impl ReadAt) -> Option<DataRegion> {
+        let (mut mapped, mut offset, mut end) = (None, 0, 0);
+        let mut library: Option<DataRegion> = None;
+        find_line(maps, |line| {
+            let mapping = Mapping::parse(line)?;
+            let file = (mapping.inode != 0).then_some((mapping.device, mapping.inode));
+            let is_tail = file.is_none() && mapping.path.is_empty() && mapping.start == end;
+            if file.is_none() && !is_tail || file.is_some() && (file != mapped || mapping.offset < offset) {
+                let name = mapping.library();
+                library = (!name.is_empty()).then(|| DataRegion {
+                    base: mapping.start,
+                    library: Text::new(name),
+                    file: None,
+                });
+                mapped = file;
+            }
+            if !is_tail {
+                offset = mapping.offset;
+            }
+            // Its code says that the file is a program's or a library's: see open.
+            if let Some(library) = library.as_mut().filter(|library| library.file.is_none()) {
+                library.file = mapping.open();
+            }
+            end = if file.is_some() { mapping.end } else { 0 };
+            (mapping.start..mapping.end).contains(&address).then(|| library.take())
+        })?
     }
 }
 
@@ -294,6 +356,7 @@ const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
 const SHT_DYNSYM: u32 = 11;
 const SHN_LORESERVE: u16 = 0xff00;
+const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 
@@ -361,8 +424,14 @@ impl<const RECORD: usize> Table<RECORD> {
 fn find_function(file: &impl ReadAt, file_offset: u64) -> Option<(Text<NAME_CAPACITY>, u64)> {
     let elf = Elf::open(file)?;
     let address = elf.virtual_address(file_offset)?;
-    // The full table first; a stripped file has only the names it exports.
-    [SHT_SYMTAB, SHT_DYNSYM].into_iter().find_map(|kind| elf.find_function(kind, address))
+    elf.find_symbol(&[STT_FUNC, STT_GNU_IFUNC], address)
+}
+
+/// Finds the variable of an ELF file at a distance from where the file is loaded.
+#[inline(never)]
+fn find_variable(file: &impl ReadAt, distance: u64) -> Option<(Text<NAME_CAPACITY>, u64)> {
+    let elf = Elf::open(file)?;
+    elf.find_symbol(&[STT_OBJECT], elf.load_address()?.checked_add(distance)?)
 }
 
 /// An ELF file of a kind that is understood.
@@ -395,8 +464,21 @@ impl<'a, F: ReadAt> Elf<'a, F> {
         })
     }
 
-    /// Finds the function at `address` in the symbol table of the given kind.
-    fn find_function(&self, kind: u32, address: u64) -> Option<(Text<NAME_CAPACITY>, u64)> {
+    /// Where the loader is asked to put the start of the file.
+    fn load_address(&self) -> Option<u64> {
+        self.segments.find(self.file, |segment| {
+            let (offset, address) = (u64_at(segment, 8), u64_at(segment, 16));
+            (u32_at(segment, 0) == PT_LOAD).then(|| address.checked_sub(offset))?
+        })
+    }
+
+    /// Finds what stands at `address` and is of one of these kinds of symbol. The full table first; a stripped file has
+    /// only the names it exports.
+    fn find_symbol(&self, kinds: &[u8], address: u64) -> Option<(Text<NAME_CAPACITY>, u64)> {
+        [SHT_SYMTAB, SHT_DYNSYM].into_iter().find_map(|table| self.find_in_table(table, kinds, address))
+    }
+
+    fn find_in_table(&self, kind: u32, kinds: &[u8], address: u64) -> Option<(Text<NAME_CAPACITY>, u64)> {
         let table = self.sections.find(self.file, |section| {
             (u32_at(section, 4) == kind && u64_at(section, 56) == size_of::<SymbolEntry>() as u64)
                 .then_some(*section)
@@ -408,7 +490,7 @@ impl<'a, F: ReadAt> Elf<'a, F> {
         let count = u64_at(&table, 32) / size_of::<SymbolEntry>() as u64;
         let symbols = Table { offset: u64_at(&table, 24), count: count.min(MAX_SYMBOLS) };
 
-        let mut nearest = Nearest { address, last_sized: 0, covering: None, open_ended: None };
+        let mut nearest = Nearest { address, kinds, last_sized: 0, covering: None, open_ended: None };
         symbols.find(self.file, |symbol| {
             nearest.offer(symbol);
             None::<()>
@@ -463,21 +545,22 @@ impl Function {
 /// Hand-written assembly often has no size: such a function reaches up to the next one or the end of its
 /// section. Any other that merely comes before is not named: the address belongs to a function whose name was
 /// stripped.
-struct Nearest {
+struct Nearest<'a> {
     address: u64,
+    /// The types of symbol that count.
+    kinds: &'a [u8],
     /// Start of the last function that has a size and starts at or before the address.
     last_sized: u64,
     covering: Option<Function>,
     open_ended: Option<Function>,
 }
 
-impl Nearest {
+impl Nearest<'_> {
     fn offer(&mut self, symbol: &SymbolEntry) {
         let (name, kind, section) = (u32_at(symbol, 0), u16_at(symbol, 4) as u8 & 0xf, u16_at(symbol, 6));
         let (start, size) = (u64_at(symbol, 8), u64_at(symbol, 16));
-        let defined_function =
-            matches!(kind, STT_FUNC | STT_GNU_IFUNC) && (1..SHN_LORESERVE).contains(&section);
-        if !defined_function || start > self.address {
+        let defined = self.kinds.contains(&kind) && (1..SHN_LORESERVE).contains(&section);
+        if !defined || start > self.address {
             return;
         }
         let best = if size == 0 {
@@ -818,8 +901,10 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             let maps = Image { piece, ..Image::new(MAPS) };
             let found = |address| {
                 let region = Region::holding(address, &maps)?;
+                assert!(region.holds(address));
                 let library = String::from_utf8_lossy(region.library.bytes()).into_owned();
-                Some((library, address - region.base, region.file_offset(address)))
+                let is_named = !library.is_empty();
+                is_named.then(|| (library, address - region.base, region.file_offset(address)))
             };
             let at = |library: &str, distance, offset| Some((library.into(), distance, offset));
             assert_eq!(found(0x40_1234), at("pro gram", 0x1234, 0x1234));
@@ -831,7 +916,12 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             assert_eq!(found(0xffff_ffff_ff60_0000), at("[vsyscall]", 0, 0));
             assert_eq!(found(0x7f00_0000_2000), None, "anonymous");
             assert_eq!(found(0x40_2000), None, "between mappings");
-            assert_eq!(found(u64::MAX), None);
+            assert_eq!(found(u64::MAX - 1), None);
+            let gap = Region::holding(0x40_2000, &maps).unwrap();
+            assert!(
+                !gap.holds(0x40_1fff) && gap.holds(0xff_ffff) && !gap.holds(0x100_0000),
+                "looked for once"
+            );
         }
     }
 

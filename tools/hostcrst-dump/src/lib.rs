@@ -4,8 +4,8 @@ pub mod core_file;
 pub mod failure;
 pub mod process;
 pub mod report;
+pub mod symbols;
 pub mod target;
 
 mod registries;
 mod remote;
-mod symbols;

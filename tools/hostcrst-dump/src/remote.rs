@@ -55,7 +55,7 @@ impl<'a> Remote<'a> {
 
     fn has_time(&self) -> bool {
         self.looks.set(self.looks.get().wrapping_add(1));
-        if self.looks.get() % LOOKS_BETWEEN_TIMES == 0 && Instant::now() > self.give_up_at {
+        if self.looks.get().is_multiple_of(LOOKS_BETWEEN_TIMES) && Instant::now() > self.give_up_at {
             self.gave_up.set(true);
         }
         !self.gave_up.get()

@@ -45,9 +45,11 @@ impl<'a> Symbols<'a> {
         Symbols { target, files: HashMap::new() }
     }
 
-    pub fn write_address(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+    /// Writes what stands at the address; false if that is not known, and the address itself was written.
+    pub fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
         let Some(mapping) = self.target.mappings().iter().find(|mapping| mapping.holds(address)) else {
-            return write!(out, "0x{address:x}");
+            write!(out, "0x{address:x}")?;
+            return Ok(false);
         };
         let file_name = mapping.path.file_name().unwrap_or_default().as_encoded_bytes();
         write_printable(out, &String::from_utf8_lossy(file_name))?;
@@ -55,9 +57,10 @@ impl<'a> Symbols<'a> {
         let target = self.target;
         let image = self.files.entry(mapping.path.clone()).or_insert_with(|| Image::open(target, mapping));
         match image.as_ref().and_then(|image| Some((image, image.address_of(file_offset)?))) {
-            Some((image, address)) => image.write(out, address, file_offset),
-            None => write!(out, "+0x{file_offset:x}"),
+            Some((image, address)) => image.write(out, address, file_offset)?,
+            None => write!(out, "+0x{file_offset:x}")?,
         }
+        Ok(true)
     }
 }
 
@@ -205,7 +208,7 @@ struct Limited(String);
 impl Write for Limited {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = LONGEST_NAME - self.0.len();
-        let fitting = text.floor_char_boundary(room);
+        let fitting = (0..=room.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         self.0.push_str(&text[..fitting]);
         if fitting == text.len() { Ok(()) } else { Err(fmt::Error) }
     }

@@ -1,0 +1,16 @@
+# hostcrst::win32: the library with the Windows names, for what was built against another implementation of them.
+
+add_library(hostcrst_win32 SHARED win32/win32.c)
+add_library(hostcrst::win32 ALIAS hostcrst_win32)
+target_link_libraries(hostcrst_win32 PRIVATE hostcrst::shared)
+target_compile_options(hostcrst_win32 PRIVATE -O2 -fno-plt -fno-semantic-interposition -Wall -Wextra -Wpedantic)
+target_link_options(hostcrst_win32 PRIVATE "LINKER:-z,now" "LINKER:-z,defs")
+set_target_properties(hostcrst_win32 PROPERTIES
+    C_STANDARD 99
+    C_VISIBILITY_PRESET hidden
+    VERSION "${PROJECT_VERSION}"
+    SOVERSION "${hostcrst_soversion}"
+    LIBRARY_OUTPUT_DIRECTORY "${hostcrst_lib_dir}"
+    # It is preloaded by its path, and finds libhostcrst beside it.
+    BUILD_RPATH "$ORIGIN"
+    INSTALL_RPATH "$ORIGIN")

@@ -1,0 +1,112 @@
+#!/bin/bash
+# Real .NET programs with the library as their profiler; LIBRARY, DUMP, WORK and CACHE come from CMake.
+#
+# clr.sh build              compiles the programs of examples/dotnet
+# clr.sh demo VERSION       Demo.cs on that runtime: it checks itself, and the report at exit shows no anomaly
+# clr.sh deadlock VERSION   Deadlock.cs: one thread is refused and it goes on
+# clr.sh hang VERSION       Deadlock.cs with HOSTCRST_ON_DEADLOCK=report: hostcrst-dump explains the hung process
+# clr.sh hang_core VERSION  and a core of it
+# clr.sh azmcp              a .NET 10 program of someone else
+set -eu -o pipefail
+cd "$(dirname "$0")/../.."
+. scripts/common.sh
+
+fail() {
+    printf '%s\n' "$1"
+    [ $# -lt 2 ] || cat "$2"
+    exit 1
+}
+
+expect() { # expect <file> <pattern>...: lines with these are in the file, in this order
+    local file=$1 pattern line=0 found
+    shift
+    for pattern; do
+        found=$(tail -n "+$((line + 1))" "$file" | grep -n -m 1 -e "$pattern" | cut -d: -f1) ||
+            fail "missing after line $line: $pattern" "$file"
+        line=$((line + found))
+    done
+}
+
+runtime() { # runtime <version>: the path of its dotnet
+    scripts/dotnet-runtime --fetch "$1" "$CACHE"
+}
+
+run() { # run <file for its output> <program> <argument>...: it must end well, and leave no anomaly behind
+    local log=$1
+    shift
+    HOSTCRST_REPORT=stderr timeout 100 "${hosted[@]}" "$@" >"$log" 2>&1 || fail "exit code $?" "$log"
+    expect "$log" " 0 transition anomalies"
+}
+
+build() {
+    require cc=gcc
+    build_examples "$WORK" "$LIBRARY" "$(scripts/dotnet-runtime mcs)"
+}
+
+demo() {
+    run "$WORK/$name.log" "$(runtime "$1")" exec "$WORK/Demo.dll"
+    expect "$WORK/$name.log" "1\. LeaveRuntime " "2\. ReverseEnterRuntime " "3\. LeaveRuntime " "No deadlock\." \
+        "4\. EnterRuntime " "5\. ReverseLeaveRuntime " "6\. EnterRuntime " "All as it should be\."
+}
+
+deadlock() {
+    run "$WORK/$name.log" "$(runtime "$1")" exec "$WORK/Deadlock.dll"
+    expect "$WORK/$name.log" ": refused (deadlock: " ": has both" ": has both" "A deadlock of 2 tasks was broken" \
+        "Order that led here:" "\*\*\* DEADLOCK" "Victim: " "One thread was refused, once; both have done their work\."
+}
+
+begin_to_hang() { # begin_to_hang <version>: $hung is its process, $shown what hostcrst-dump says of it
+    local dotnet
+    dotnet=$(runtime "$1")
+    HOSTCRST_ON_DEADLOCK=report HOSTCRST_HOLDS=1 "${hosted[@]}" "$dotnet" exec "$WORK/Deadlock.dll" \
+        >"$WORK/$name.log" 2>&1 &
+    hung=$!
+    shown=$WORK/$name.dump
+    trap 'kill -9 $hung 2>/dev/null || true' EXIT
+    await_deadlock "$DUMP" "$hung" "$shown"
+}
+
+expect_explained() { # expect_explained <file>: both threads, their layers, the cycle
+    expect "$1" 'Found 1 deadlock\.' '^"seller" tid=' 'waiting to enter 0x[0-9a-f]* "stock" at ' \
+        'which is owned by "storekeeper" tid=' 'owns 0x[0-9a-f]* "orders" recursion=1, entered at ' \
+        '\[2\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' '\[1\] managed  C+Comparer\.Invoke$' \
+        '\[0\] native   libc!qsort (C\.qsort)$' '\[-\] managed  (the thread began here)$' \
+        '^Found a deadlock:' '\*\*\* DEADLOCK' '^Found 1 deadlock\.'
+    expect "$1" '^"storekeeper" tid=' 'waiting to enter 0x[0-9a-f]* "orders" at ' 'which is owned by "seller" tid=' \
+        'owns 0x[0-9a-f]* "stock" recursion=1, entered at ' \
+        '\[0\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' '^Found a deadlock:' \
+        'Order that led here:' 'enters "' 'enters "' 'waits for "' 'waits for "'
+}
+
+hang() {
+    begin_to_hang "$1"
+    expect_explained "$shown"
+    # Its own report is written after the deadlock can be seen.
+    local deadline=$((SECONDS + 30))
+    until grep -q '^Found 1 deadlock\.' "$WORK/$name.log" && grep -q '\*\*\* DEADLOCK' "$WORK/$name.log"; do
+        [ $SECONDS -lt $deadline ] || fail "it reports no deadlock" "$WORK/$name.log"
+        sleep 0.1
+    done
+    kill -0 "$hung" || fail "it did not stay hung" "$WORK/$name.log"
+    ! grep -q "has both" "$WORK/$name.log" || fail "it went on" "$WORK/$name.log"
+}
+
+hang_core() {
+    require gcore=gdb
+    begin_to_hang "$1"
+    local core=$WORK/core.$hung result=0
+    gcore -o "$WORK/core" "$hung" >"$WORK/$name.gcore" 2>&1 || fail "no core" "$WORK/$name.gcore"
+    "$DUMP" "$core" >"$shown.core" || result=$?
+    rm -f "$core"
+    [ "$result" -eq 2 ] || fail "exit code $result for the core" "$shown.core"
+    expect_explained "$shown.core"
+}
+
+azmcp() {
+    run "$WORK/$name.log" "$(scripts/dotnet-runtime 10 "$CACHE")" --version
+}
+
+name=$1${2+-$2}
+mkdir -p "$WORK"
+[ "$1" = build ] || host_with "$WORK/libhostcrst.so"
+"$@"

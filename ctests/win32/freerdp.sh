@@ -1,0 +1,94 @@
+#!/bin/bash
+# freerdp.sh <count_enters.so> <libhostcrst_win32.so>: Debian's FreeRDP, server and client, both linked to WinPR, with our
+# library preloaded: the client connects, negotiates and authenticates as it does without. Says how many of their
+# enters reached us.
+set -eu -o pipefail
+preload=$1:$2
+
+fail() {
+    echo "freerdp: $*" >&2
+    for file in "$work"/*.log; do
+        echo "--- ${file##*/}" >&2
+        tail -n 30 "$file" >&2
+    done
+    exit 1
+}
+
+need() { # need <command> <Debian package>
+    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
+}
+
+soon() { # soon <what> <command>...: waits until the command succeeds
+    local what=$1
+    shift
+    for _ in $(seq 200); do
+        ! "$@" 2>/dev/null || return 0
+        sleep 0.05
+    done
+    fail "$what did not happen"
+}
+
+need Xvfb xvfb
+need xfreerdp freerdp2-x11
+need freerdp-shadow-cli freerdp2-shadow-x11
+work=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || :; wait; rm -rf "$work"' EXIT
+export HOME=$work XDG_CONFIG_HOME=$work LC_ALL=C
+
+Xvfb -displayfd 3 -screen 0 320x240x24 -nolisten tcp 3>"$work/display" >"$work/Xvfb.log" 2>&1 &
+pids+=($!)
+soon "the start of Xvfb" test -s "$work/display"
+DISPLAY=:$(cat "$work/display")
+export DISPLAY
+
+is_listening() {
+    (: <>"/dev/tcp/127.0.0.1/$1")
+}
+
+start_server() { # start_server <name> <preload> <port>
+    LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.server.enters freerdp-shadow-cli "/port:$3" /bind-address:127.0.0.1 -auth \
+        >"$work/$1.server.log" 2>&1 &
+    pids+=($!)
+    while kill -0 "${pids[-1]}"; do
+        ! is_listening "$3" || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+# session <name> <preload>: one server, one client that logs in; the result is in <name>.server.log, <name>.client.log
+session() {
+    local port=$((20000 + ($$ + ${#pids[@]} * 7919) % 20000)) ended=0 side
+    for side in client server; do
+        head -c 8 /dev/zero >"$work/$1.$side.enters"
+    done
+    # An X server may say its display before it answers there.
+    soon "the start of the $1 server" start_server "$@" "$port"
+    local server=${pids[-1]}
+    LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.client.enters HOSTCRST_REPORT=$work/$1.report timeout 20 \
+        xfreerdp "/v:127.0.0.1:$port" /u:user /p:secret /cert:ignore +auth-only >"$work/$1.client.log" 2>&1 || ended=$?
+    grep -o 'Authentication only, exit status [0-9]*' "$work/$1.client.log" | sort -u >"$work/$1.result" ||
+        fail "the $1 client did not log in (it ended with $ended)"
+    echo "ended with $ended" >>"$work/$1.result"
+    kill "$server"
+    wait "$server" || :
+}
+
+enters() { # enters <side>: how many reached us
+    od -An -t u8 "$work/preloaded.$1.enters" | tr -d ' '
+}
+
+session plain ""
+session preloaded "$preload"
+grep -q 'exit status 0' "$work/plain.result" || fail "the client does not log in even without us"
+diff "$work/plain.result" "$work/preloaded.result" || fail "preloaded, the client ended differently"
+client=$(enters client)
+server=$(enters server)
+{ [ "$client" -gt 100 ] && [ "$server" -gt 100 ]; } || fail "only $client and $server enters reached us"
+grep -q ', [1-9][0-9]* section' "$work/preloaded.report" || fail "the client's report shows no section"
+if grep -q 'Misuse of critical sections' "$work/preloaded.report"; then
+    sed -n '/^Misuse/,/^$/p' "$work/preloaded.report" >&2
+    fail "the client's report shows misuse"
+fi
+echo "xfreerdp logged in to freerdp-shadow-cli; of their enters reached us: $client of the client, $server of the server"

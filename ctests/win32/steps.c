@@ -1,0 +1,177 @@
+/*
+ * A first waiter may come at any instruction of an owner that believes itself alone. Here it does: the owner's thread is
+ * stepped through Enter, and through Leave, and after each number of steps another thread enters. Whenever that was, the
+ * waiter must be shown in LockCount, must get the section, and must leave it as it should be.
+ */
+#include "../check.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <hostcrst/win32.h>
+
+/* More than Enter or Leave have, with the way out of raise and back before them. */
+#define MOST_STEPS 2000
+
+/* Shared by the process that steps and the one that is stepped. */
+typedef struct stage {
+    CRITICAL_SECTION section;
+    int other_thread;
+    int other_may_enter;
+    int other_inside;
+    LONG seen_inside;
+    int owner_through; /* the stepped call has returned */
+    int owner_may_go_on;
+} stage_t;
+
+static stage_t *stage;
+
+static int look(int *number)
+{
+    return __atomic_load_n(number, __ATOMIC_ACQUIRE);
+}
+
+static void set(int *number, int value)
+{
+    __atomic_store_n(number, value, __ATOMIC_RELEASE);
+}
+
+static void enter_when_told(void *unused)
+{
+    (void)unused;
+    set(&stage->other_thread, (int)syscall(SYS_gettid));
+    while (!look(&stage->other_may_enter)) {
+        sched_yield();
+    }
+    EnterCriticalSection(&stage->section);
+    stage->seen_inside = __atomic_load_n(&stage->section.LockCount, __ATOMIC_ACQUIRE);
+    set(&stage->other_inside, 1);
+    LeaveCriticalSection(&stage->section);
+}
+
+/* The stepped process. */
+static void be_stepped(int through_leave)
+{
+    check_thread_t other;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    REQUIRE(InitializeCriticalSectionAndSpinCount(&stage->section, 0));
+    EnterCriticalSection(&stage->section);
+    LeaveCriticalSection(&stage->section);
+    check_start(&other, enter_when_told, NULL);
+    REQUIRE_SOON(look(&stage->other_thread) != 0);
+    if (through_leave) {
+        EnterCriticalSection(&stage->section);
+    }
+    REQUIRE_EQ(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
+    raise(SIGSTOP);
+    if (through_leave) {
+        LeaveCriticalSection(&stage->section);
+    } else {
+        EnterCriticalSection(&stage->section);
+    }
+    set(&stage->owner_through, 1);
+    if (!through_leave) {
+        REQUIRE_SOON(look(&stage->owner_may_go_on));
+        LeaveCriticalSection(&stage->section);
+    }
+    check_join(&other);
+    CHECK_EQ(stage->section.LockCount, -1);
+    CHECK_EQ(stage->section.RecursionCount, 0);
+    CHECK_EQ((long long)(uintptr_t)stage->section.OwningThread, 0);
+    _exit(check_failed_so_far() != 0);
+}
+
+/* Whether the other thread sleeps, as it does in the queue of the section and nowhere else. */
+static int other_sleeps(pid_t process)
+{
+    char path[64], line[128] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)process, look(&stage->other_thread));
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+        char *read = fgets(line, sizeof line, file);
+        fclose(file);
+        char *name_end = read == NULL ? NULL : strrchr(line, ')');
+        return name_end != NULL && name_end[2] == 'S';
+    }
+    return 0;
+}
+
+/* One run; false if the stepped call was over before the other thread came. Counts those that found it owned. */
+static int run(int through_leave, int steps, int *met)
+{
+    int status = 0;
+    memset(stage, 0, sizeof *stage);
+    fflush(stdout);
+    pid_t process = fork();
+    REQUIRE(process >= 0);
+    if (process == 0) {
+        be_stepped(through_leave);
+    }
+    REQUIRE_EQ(waitpid(process, &status, 0), process);
+    REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    for (int step = 0; step < steps && !look(&stage->owner_through); step++) {
+        REQUIRE_EQ(ptrace(PTRACE_SINGLESTEP, process, NULL, NULL), 0);
+        REQUIRE_EQ(waitpid(process, &status, 0), process);
+        REQUIRE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+    }
+    int in_time = !look(&stage->owner_through);
+    set(&stage->other_may_enter, 1);
+    REQUIRE_SOON(look(&stage->other_inside) || other_sleeps(process));
+    int waits = !look(&stage->other_inside);
+    REQUIRE_EQ(ptrace(PTRACE_DETACH, process, NULL, NULL), 0);
+    if (!through_leave) {
+        REQUIRE_SOON(look(&stage->owner_through));
+        if (waits) {
+            CHECK_EQ(__atomic_load_n(&stage->section.LockCount, __ATOMIC_ACQUIRE), -6);
+            CHECK_EQ(stage->section.RecursionCount, 1);
+        }
+        set(&stage->owner_may_go_on, 1);
+    }
+    REQUIRE_EQ(waitpid(process, &status, 0), process);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(look(&stage->other_inside), 1);
+    CHECK_EQ(stage->seen_inside & 1, 0);
+    *met += waits;
+    if (check_failed_so_far()) {
+        printf("after %d steps\n", steps);
+    }
+    return in_time;
+}
+
+static void step_through(int through_leave)
+{
+    int steps = 0, met = 0;
+    while (run(through_leave, steps, &met) && !check_failed_so_far()) {
+        steps++;
+        REQUIRE(steps < MOST_STEPS);
+    }
+    printf("%d places to come at, at %d of them the other thread had to wait\n", steps, met);
+    CHECK(met >= 10);
+}
+
+static void prepare(void)
+{
+    void *memory = mmap(NULL, sizeof *stage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    stage = (stage_t *)memory;
+}
+
+static void a_waiter_may_come_at_any_instruction_of_enter(void)
+{
+    prepare();
+    step_through(0);
+}
+
+static void a_waiter_may_come_at_any_instruction_of_leave(void)
+{
+    prepare();
+    step_through(1);
+}
+
+CHECK_MAIN(CHECK_TEST(a_waiter_may_come_at_any_instruction_of_enter),
+           CHECK_TEST(a_waiter_may_come_at_any_instruction_of_leave))

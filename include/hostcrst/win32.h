@@ -1,0 +1,266 @@
+/*
+ * Windows' critical sections and condition variables, under Windows' names: code written for Windows includes this
+ * instead of <windows.h>, or beside it as the other headers below. C99, C++11 and later; link libhostcrst.
+ *
+ * The library itself exports no Windows name: the functions declared here are known to the linker as hostcrst_cs_...
+ * and hostcrst_cv_... The rules, and what is defined here that Windows leaves undefined, are in docs/win32.md. In short:
+ *
+ * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been initialised.
+ * - Enter always ends with the section entered. Leave by a thread that is not the owner, and Delete of a section in use,
+ *   change nothing and are counted in the report (host_report, HOSTCRST_REPORT).
+ * - A section whose owner's thread ends stays locked.
+ * - A CRITICAL_SECTION in use must not be copied. It belongs to one process.
+ *
+ * Beside other headers:
+ * - <windows.h> (for a Windows target, _WIN32): this header includes it and declares nothing. Windows has its own.
+ * - WinPR (<winpr/synch.h>) and DirectX-Headers (<wsl/winadapter.h>): in either order. If they are on the include path,
+ *   this header includes what it needs of them, and uses their types. WinPR's functions of these names are then ours;
+ *   its GetLastError stays its own, and is told.
+ * - Any other header that defines BOOL, DWORD and the like: include it first and define HOSTCRST_WIN32_NO_TYPES. If it
+ *   has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and ask hostcrst_last_error() for failures of ours.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef HOSTCRST_WIN32_H
+#define HOSTCRST_WIN32_H
+
+#ifdef _WIN32
+#include <windows.h>
+#else
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __has_include
+#if !defined(WINPR_SYNCH_H) && __has_include(<winpr/synch.h>)
+#include <winpr/synch.h>
+#endif
+#if !defined(WINPR_SYNCH_H) && __has_include(<wsl/winadapter.h>) && __has_include(<basetsd.h>)
+#include <basetsd.h>
+#define HOSTCRST_WIN32_NO_TYPES
+#endif
+#endif
+
+/* ---- types ----------------------------------------------------------------------------------------------- */
+
+#ifndef VOID
+#if !defined(HOSTCRST_WIN32_NO_TYPES)
+#define VOID void
+#endif
+#endif
+#ifndef WINAPI
+#define WINAPI
+#endif
+#ifndef TRUE
+#define TRUE 1
+#endif
+#ifndef FALSE
+#define FALSE 0
+#endif
+#ifndef INFINITE
+#define INFINITE 0xFFFFFFFF
+#endif
+
+#if !defined(HOSTCRST_WIN32_NO_TYPES) && !defined(WINPR_WTYPES_H)
+#ifndef XMD_H /* X11/Xmd.h has a BOOL of its own */
+typedef int32_t BOOL;
+#endif
+typedef uint16_t WORD;
+typedef uint32_t DWORD;
+typedef int32_t LONG;
+typedef uint32_t ULONG;
+typedef uintptr_t ULONG_PTR;
+typedef void *PVOID;
+typedef void *LPVOID;
+typedef void *HANDLE;
+#endif
+
+#ifdef WINPR_SYNCH_H
+#define HOSTCRST_CONDITION_VARIABLE_INIT_ NULL
+#else
+#define HOSTCRST_CONDITION_VARIABLE_INIT_ {NULL}
+
+/* There never is such a record: DebugInfo is NULL or -1. */
+typedef struct _RTL_CRITICAL_SECTION_DEBUG RTL_CRITICAL_SECTION_DEBUG;
+typedef struct _RTL_CRITICAL_SECTION_DEBUG *PRTL_CRITICAL_SECTION_DEBUG;
+
+/* For reading only. Read by another thread they are what they were at some moment; by the owner, exact. */
+typedef struct _RTL_CRITICAL_SECTION {
+    PRTL_CRITICAL_SECTION_DEBUG DebugInfo;
+    /*
+     * As since Windows Server 2003 SP1. -1: free. Otherwise bit 0 is 0 while the section is owned, bit 1 is 0 while a
+     * waiter is awake to take it, and the rest is the ones-complement of how many others wait. -2: owned, nobody waits.
+     */
+    LONG LockCount;
+    LONG RecursionCount; /* how often the owner has entered */
+    HANDLE OwningThread; /* the owner's thread id (gettid), or NULL */
+    HANDLE LockSemaphore; /* the library's */
+    ULONG_PTR SpinCount; /* low 24 bits: the count. 0x02000000: the library chooses */
+} RTL_CRITICAL_SECTION, *PRTL_CRITICAL_SECTION;
+
+typedef RTL_CRITICAL_SECTION CRITICAL_SECTION;
+typedef PRTL_CRITICAL_SECTION PCRITICAL_SECTION;
+typedef PRTL_CRITICAL_SECTION LPCRITICAL_SECTION;
+
+typedef struct _RTL_CONDITION_VARIABLE {
+    PVOID Ptr;
+} RTL_CONDITION_VARIABLE, *PRTL_CONDITION_VARIABLE;
+
+typedef RTL_CONDITION_VARIABLE CONDITION_VARIABLE;
+typedef PRTL_CONDITION_VARIABLE PCONDITION_VARIABLE;
+#endif
+
+#ifndef RTL_CONDITION_VARIABLE_INIT
+#define RTL_CONDITION_VARIABLE_INIT HOSTCRST_CONDITION_VARIABLE_INIT_
+#endif
+#ifndef CONDITION_VARIABLE_INIT
+#define CONDITION_VARIABLE_INIT RTL_CONDITION_VARIABLE_INIT
+#endif
+
+/* Windows' layout to the byte, whoever defined the types. */
+#if defined(__cplusplus)
+#define HOSTCRST_WIN32_ASSERT_(name, holds) static_assert(holds, #name)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define HOSTCRST_WIN32_ASSERT_(name, holds) _Static_assert(holds, #name)
+#else
+#define HOSTCRST_WIN32_ASSERT_(name, holds) typedef char hostcrst_win32_assert_##name[(holds) ? 1 : -1]
+#endif
+#define HOSTCRST_WIN32_AT_(field, at64, at32) \
+    HOSTCRST_WIN32_ASSERT_(field, offsetof(RTL_CRITICAL_SECTION, field) == (sizeof(void *) == 8 ? at64 : at32))
+HOSTCRST_WIN32_ASSERT_(size_of_section, sizeof(RTL_CRITICAL_SECTION) == (sizeof(void *) == 8 ? 40 : 24));
+HOSTCRST_WIN32_ASSERT_(size_of_variable, sizeof(CONDITION_VARIABLE) == sizeof(void *));
+HOSTCRST_WIN32_ASSERT_(size_of_long, sizeof(LONG) == 4 && sizeof(DWORD) == 4);
+HOSTCRST_WIN32_AT_(DebugInfo, 0, 0);
+HOSTCRST_WIN32_AT_(LockCount, 8, 4);
+HOSTCRST_WIN32_AT_(RecursionCount, 12, 8);
+HOSTCRST_WIN32_AT_(OwningThread, 16, 12);
+HOSTCRST_WIN32_AT_(LockSemaphore, 24, 16);
+HOSTCRST_WIN32_AT_(SpinCount, 32, 20);
+#undef HOSTCRST_WIN32_AT_
+#undef HOSTCRST_WIN32_ASSERT_
+
+/* ---- constants ------------------------------------------------------------------------------------------- */
+
+/* Flags of InitializeCriticalSectionEx. Debug information is never kept, so the first and the last have no effect. */
+#ifndef RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO
+#define RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO 0x01000000
+#endif
+#ifndef RTL_CRITICAL_SECTION_FLAG_DYNAMIC_SPIN
+#define RTL_CRITICAL_SECTION_FLAG_DYNAMIC_SPIN 0x02000000
+#endif
+#ifndef RTL_CRITICAL_SECTION_FLAG_STATIC_INIT
+#define RTL_CRITICAL_SECTION_FLAG_STATIC_INIT 0x04000000
+#endif
+#ifndef RTL_CRITICAL_SECTION_FLAG_RESOURCE_TYPE
+#define RTL_CRITICAL_SECTION_FLAG_RESOURCE_TYPE 0x08000000
+#endif
+#ifndef RTL_CRITICAL_SECTION_FLAG_FORCE_DEBUG_INFO
+#define RTL_CRITICAL_SECTION_FLAG_FORCE_DEBUG_INFO 0x10000000
+#endif
+#ifndef CRITICAL_SECTION_NO_DEBUG_INFO
+#define CRITICAL_SECTION_NO_DEBUG_INFO RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO
+#endif
+
+/* What GetLastError says after a failure. No macros, so that a later #define of another header is no redefinition. */
+#ifndef ERROR_NOT_ENOUGH_MEMORY
+enum { ERROR_NOT_ENOUGH_MEMORY = 8 };
+#endif
+#ifndef ERROR_INVALID_PARAMETER
+enum { ERROR_INVALID_PARAMETER = 87 };
+#endif
+#ifndef ERROR_NOT_OWNER
+enum { ERROR_NOT_OWNER = 288 };
+#endif
+#ifndef ERROR_TIMEOUT
+enum { ERROR_TIMEOUT = 1460 };
+#endif
+
+/* ---- functions ------------------------------------------------------------------------------------------- */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The name for the compiler is Windows', the name for the linker is ours. */
+#define HOSTCRST_WIN32_IS_(name) __asm__(#name)
+
+#ifndef HOSTCRST_WIN32_NO_FUNCTIONS
+
+VOID WINAPI InitializeCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
+    HOSTCRST_WIN32_IS_(hostcrst_cs_initialize);
+
+/* FALSE and ERROR_NOT_ENOUGH_MEMORY without memory. The upper 8 bits of the count are ignored. */
+BOOL WINAPI InitializeCriticalSectionAndSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
+    HOSTCRST_WIN32_IS_(hostcrst_cs_initialize_and_spin_count);
+
+/* FALSE and ERROR_INVALID_PARAMETER also for a flag without a name above and a count of more than 24 bits. */
+BOOL WINAPI InitializeCriticalSectionEx(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount, DWORD Flags)
+    HOSTCRST_WIN32_IS_(hostcrst_cs_initialize_ex);
+
+VOID WINAPI EnterCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_enter);
+
+/* TRUE if entered, also once more by the owner; never blocks. */
+BOOL WINAPI TryEnterCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_try_enter);
+
+VOID WINAPI LeaveCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_leave);
+
+VOID WINAPI DeleteCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_delete);
+
+/* The count until now. On one processor the new one is 0. */
+DWORD WINAPI SetCriticalSectionSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
+    HOSTCRST_WIN32_IS_(hostcrst_cs_set_spin_count);
+
+VOID WINAPI InitializeConditionVariable(PCONDITION_VARIABLE ConditionVariable)
+    HOSTCRST_WIN32_IS_(hostcrst_cv_initialize);
+
+/*
+ * Leaves the section, which the caller has entered exactly once, sleeps until woken, at most dwMilliseconds (INFINITE:
+ * no limit), and enters again, in any case. FALSE and ERROR_TIMEOUT if not woken in time. May return TRUE although
+ * nobody woke: test in a loop what you wait for. FALSE at once, with ERROR_NOT_OWNER, if the caller does not own the
+ * section, and with ERROR_INVALID_PARAMETER if it has entered more than once.
+ */
+BOOL WINAPI SleepConditionVariableCS(PCONDITION_VARIABLE ConditionVariable, PCRITICAL_SECTION CriticalSection,
+                                     DWORD dwMilliseconds) HOSTCRST_WIN32_IS_(hostcrst_cv_sleep);
+
+VOID WINAPI WakeConditionVariable(PCONDITION_VARIABLE ConditionVariable) HOSTCRST_WIN32_IS_(hostcrst_cv_wake);
+
+VOID WINAPI WakeAllConditionVariable(PCONDITION_VARIABLE ConditionVariable)
+    HOSTCRST_WIN32_IS_(hostcrst_cv_wake_all);
+
+#endif
+
+/* The calling thread's last failure of a function above, or what hostcrst_set_last_error left: GetLastError's code. */
+DWORD hostcrst_last_error(void);
+void hostcrst_set_last_error(DWORD dwErrCode);
+
+#if !defined(HOSTCRST_WIN32_NO_FUNCTIONS) && !defined(HOSTCRST_WIN32_NO_LAST_ERROR)
+#ifndef WINPR_ERROR_H
+DWORD WINAPI GetLastError(VOID) HOSTCRST_WIN32_IS_(hostcrst_last_error);
+VOID WINAPI SetLastError(DWORD dwErrCode) HOSTCRST_WIN32_IS_(hostcrst_set_last_error);
+#else
+/* WinPR has a last error of its own, which our failures go to. */
+static inline BOOL hostcrst_win32_told_(BOOL done)
+{
+    if (!done) {
+        SetLastError(hostcrst_last_error());
+    }
+    return done;
+}
+
+#define InitializeCriticalSectionAndSpinCount(section, spin_count) \
+    hostcrst_win32_told_(InitializeCriticalSectionAndSpinCount(section, spin_count))
+#define InitializeCriticalSectionEx(section, spin_count, flags) \
+    hostcrst_win32_told_(InitializeCriticalSectionEx(section, spin_count, flags))
+#define SleepConditionVariableCS(variable, section, milliseconds) \
+    hostcrst_win32_told_(SleepConditionVariableCS(variable, section, milliseconds))
+#endif
+#endif
+
+#undef HOSTCRST_WIN32_IS_
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+#endif

@@ -1,0 +1,198 @@
+//! Windows' critical sections and condition variables: what include/hostcrst/win32.h maps the Windows names to. That
+//! header is written by hand and documents them.
+//!
+//! Every function here: the pointers are those of a CRITICAL_SECTION or a CONDITION_VARIABLE that the caller keeps in
+//! place during the call; memory of any content will do.
+
+use crate::mirror::{ConditionVariable, CriticalSection};
+use crate::sys::{self, with_call_site};
+use crate::win32::{self, Spin};
+
+const TRUE: i32 = 1;
+const FALSE: i32 = 0;
+
+/// TRUE, or FALSE with the code where GetLastError finds it.
+fn succeed(result: core::result::Result<(), u32>) -> i32 {
+    match result {
+        Ok(()) => TRUE,
+        Err(code) => {
+            sys::set_last_error(code);
+            FALSE
+        }
+    }
+}
+
+/// InitializeCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_initialize(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::initialize_in_any_case(unsafe { &*section });
+}
+
+/// InitializeCriticalSectionAndSpinCount.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_initialize_and_spin_count(
+    section: *mut CriticalSection,
+    spin_count: u32,
+) -> i32 {
+    // SAFETY: see "every function here".
+    succeed(win32::initialize(unsafe { &*section }, Spin::of_count(spin_count)))
+}
+
+/// InitializeCriticalSectionEx.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
+    section: *mut CriticalSection,
+    spin_count: u32,
+    flags: u32,
+) -> i32 {
+    let spin = Spin::of_count_and_flags(spin_count, flags);
+    // SAFETY: see "every function here".
+    succeed(spin.and_then(|spin| win32::initialize(unsafe { &*section }, spin)))
+}
+
+/// EnterCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    if !win32::enter_fast(unsafe { &*section }) {
+        enter_from(section);
+    }
+}
+
+with_call_site!(enter_from(section: *mut CriticalSection) => enter_at, "rsi", "x1");
+
+extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_cs_enter, which was given this pointer.
+    i32::from(win32::enter_slowly(unsafe { &*section }, true, site))
+}
+
+/// TryEnterCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) -> i32 {
+    // SAFETY: see "every function here".
+    if win32::enter_fast(unsafe { &*section }) { TRUE } else { try_enter_from(section) }
+}
+
+with_call_site!(try_enter_from(section: *mut CriticalSection) => try_enter_at, "rsi", "x1");
+
+extern "C" fn try_enter_at(section: *mut CriticalSection, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_cs_try_enter, which was given this pointer.
+    i32::from(win32::enter_slowly(unsafe { &*section }, false, site))
+}
+
+/// LeaveCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_leave(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::leave(unsafe { &*section });
+}
+
+/// DeleteCriticalSection.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_delete(section: *mut CriticalSection) {
+    // SAFETY: see "every function here".
+    win32::delete(unsafe { &*section });
+}
+
+/// SetCriticalSectionSpinCount.
+///
+/// # Safety
+/// `section` points to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cs_set_spin_count(section: *mut CriticalSection, spin_count: u32) -> u32 {
+    // SAFETY: see "every function here".
+    win32::set_spin_count(unsafe { &*section }, spin_count)
+}
+
+/// InitializeConditionVariable.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_initialize(variable: *mut ConditionVariable) {
+    // SAFETY: see "every function here".
+    win32::initialize_variable(unsafe { &*variable });
+}
+
+/// SleepConditionVariableCS.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE, `section` to a CRITICAL_SECTION.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_sleep(
+    variable: *mut ConditionVariable,
+    section: *mut CriticalSection,
+    milliseconds: u32,
+) -> i32 {
+    sleep_from(variable, section, milliseconds)
+}
+
+with_call_site!(
+    sleep_from(variable: *mut ConditionVariable, section: *mut CriticalSection, milliseconds: u32) => sleep_at,
+    "rcx", "x3"
+);
+
+extern "C" fn sleep_at(
+    variable: *mut ConditionVariable,
+    section: *mut CriticalSection,
+    milliseconds: u32,
+    site: usize,
+) -> i32 {
+    // SAFETY: only reached from hostcrst_cv_sleep, which was given these pointers.
+    let (variable, section) = unsafe { (&*variable, &*section) };
+    succeed(win32::sleep(variable, section, milliseconds, site))
+}
+
+/// WakeConditionVariable.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_wake(variable: *mut ConditionVariable) {
+    // SAFETY: see "every function here".
+    win32::wake_one(unsafe { &*variable });
+}
+
+/// WakeAllConditionVariable.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_wake_all(variable: *mut ConditionVariable) {
+    // SAFETY: see "every function here".
+    win32::wake_all(unsafe { &*variable });
+}
+
+/// GetLastError.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_last_error() -> u32 {
+    sys::last_error()
+}
+
+/// SetLastError.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_set_last_error(code: u32) {
+    sys::set_last_error(code);
+}

@@ -1,0 +1,86 @@
+//! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out.
+
+use crate::sys::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// A CRITICAL_SECTION: memory of the program's that shows the state of a section of ours.
+#[repr(C)]
+#[derive(Debug)]
+pub struct CriticalSection {
+    pub(crate) debug_info: AtomicUsize,
+    /// Bit 0: 0 = locked. Bit 1: 0 = a waiter has been woken. Above: the ones-complement of how many others wait.
+    pub(crate) lock_count: AtomicI32,
+    pub(crate) recursion_count: AtomicI32,
+    /// The owner's thread id, whatever the type says on Windows.
+    pub(crate) owning_thread: AtomicUsize,
+    /// Which section this is: see `win32`.
+    pub(crate) lock_semaphore: AtomicU64,
+    /// The spin count in the low 24 bits, flags above.
+    pub(crate) spin_count: AtomicUsize,
+}
+
+const _: () = assert!(size_of::<CriticalSection>() == 40 && align_of::<CriticalSection>() == 8);
+const _: () = assert!(core::mem::offset_of!(CriticalSection, debug_info) == 0);
+const _: () = assert!(core::mem::offset_of!(CriticalSection, lock_count) == 8);
+const _: () = assert!(core::mem::offset_of!(CriticalSection, recursion_count) == 12);
+const _: () = assert!(core::mem::offset_of!(CriticalSection, owning_thread) == 16);
+const _: () = assert!(core::mem::offset_of!(CriticalSection, lock_semaphore) == 24);
+const _: () = assert!(core::mem::offset_of!(CriticalSection, spin_count) == 32);
+
+/// A CONDITION_VARIABLE: one pointer on Windows.
+#[repr(C, align(8))]
+#[derive(Debug)]
+pub struct ConditionVariable {
+    pub(crate) word: AtomicU32,
+    _reserved: AtomicU32,
+}
+
+const _: () = assert!(size_of::<ConditionVariable>() == 8 && align_of::<ConditionVariable>() == 8);
+
+/// LockCount of a free section, and of an owned one, that nobody waits for.
+pub(crate) const FREE: i32 = -1;
+pub(crate) const LOCKED: i32 = -2;
+/// The bit of LockCount that belongs to the owner.
+pub(crate) const FREE_BIT: i32 = 1;
+
+/// A queue as LockCount shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueShown {
+    /// A waiter has been woken and contends.
+    pub(crate) woken: bool,
+    /// How many others wait.
+    pub(crate) asleep: u32,
+}
+
+impl QueueShown {
+    /// LockCount with this queue and the owner's bit of `state`, FREE or LOCKED.
+    pub(crate) const fn lock_count(self, state: i32) -> i32 {
+        !((self.woken as i32) << 1 | (self.asleep as i32) << 2) & state
+    }
+}
+
+/// Shows a queue in the CRITICAL_SECTION at `address`, and leaves the owner's bit to the owner.
+///
+/// # Safety
+/// A CRITICAL_SECTION stands at that address.
+pub(crate) unsafe fn show_queue(address: usize, queue: QueueShown) {
+    // SAFETY: the caller says so.
+    let shown = unsafe { &*(address as *const CriticalSection) };
+    let with_its_bit = |now| Some(queue.lock_count(now | !FREE_BIT));
+    let _ = shown.lock_count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_its_bit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_counts_are_those_that_windows_documents() {
+        let queue = |woken, asleep| QueueShown { woken, asleep };
+        assert_eq!(queue(false, 0).lock_count(FREE), -1);
+        assert_eq!(queue(false, 0).lock_count(LOCKED), -2);
+        assert_eq!(queue(false, 1).lock_count(LOCKED), -6);
+        assert_eq!(queue(false, 5).lock_count(LOCKED), -22);
+        assert_eq!(queue(true, 0).lock_count(FREE), -3);
+        assert_eq!(queue(true, 2).lock_count(LOCKED), -12);
+    }
+}

@@ -1,0 +1,547 @@
+//! Critical sections and condition variables by Windows' rules, in memory of the program's.
+//!
+//! A CRITICAL_SECTION names one section of the core: its field LockSemaphore holds that section's handle, XOR MARK so
+//! that it is no handle of the host's. A section is made when the CRITICAL_SECTION is initialised, or at its first use
+//! where it never was: zeroed memory works. Who owns it, who waits and what a report shows is the core's business. The
+//! other fields are a picture of it, drawn for whoever reads them; nothing is decided by them.
+//!
+//! **The picture.** RecursionCount and OwningThread are written by the owner alone. Of LockCount bit 0 is the owner's,
+//! the rest belongs to whoever holds the queue lock:
+//! - `attention` is not 0: either side changes its own bits by a read-modify-write, so neither undoes the other's.
+//! - `attention` is 0, nobody waits: the owner stores the whole word without one (S) and then looks at `attention`
+//!   again (L). A first waiter sets ARMED, issues the heavy barrier (H) and then draws the queue (W). If L came before
+//!   H, so did S, and W was drawn on top of it. If L came after H, it saw ARMED: the owner may have wiped out W, so it
+//!   draws the whole word again under the queue lock. (Where the barrier is refused just then, the picture can be wrong
+//!   until the next change of the queue, which draws all bits anew.)
+//!
+//! Locked is shown before an owner's RecursionCount, and free after it is 0: LockCount and RecursionCount, read at
+//! once as 64 bits, never show entries in a free section.
+//!
+//! **When the memory may be touched.** The program may free a CRITICAL_SECTION as soon as it owned and left it, even
+//! while an earlier owner is still on its way out of the leave. So an owner touches it until it lets the section go and
+//! not after. What is drawn after that is the queue, only while somebody is in it, and that is somebody inside an
+//! Enter with this very CRITICAL_SECTION, which every waiter makes the section's mirror.
+
+use crate::crst::{self, Section};
+use crate::error::Result;
+use crate::mirror::{ConditionVariable, CriticalSection, FREE, FREE_BIT, LOCKED};
+use crate::registry::REGISTRY;
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::{self, preserving_errno};
+use crate::task::{self, TaskRef};
+use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
+use crate::{runtime, settings};
+
+/// What LockSemaphore has that a handle has not.
+const MARK: u64 = 2;
+/// LockSemaphore of a deleted section: no handle.
+const DELETED: u64 = 4;
+/// DebugInfo of a section that keeps no debug information.
+const NO_DEBUG_INFO: usize = usize::MAX;
+
+/// SpinCount: the part that counts, and the flag that says the library chooses.
+const SPIN_COUNT_BITS: u32 = 0x00FF_FFFF;
+const DYNAMIC_SPIN: u32 = 0x0200_0000;
+/// The flags of InitializeCriticalSectionEx that Windows has names for: NO_DEBUG_INFO, DYNAMIC_SPIN, STATIC_INIT,
+/// RESOURCE_TYPE, FORCE_DEBUG_INFO.
+const KNOWN_FLAGS: u32 = 0x1F00_0000;
+
+/// A wait here depends on no runtime and cannot fail: also WAIT_NOTINDEADLOCK.
+const WAIT: u32 = WAIT_WITHOUT_RUNTIME | 0x4;
+
+/// How long an Enter that found no memory for the section sleeps before it tries again.
+const NO_MEMORY_NAP: u64 = 1_000_000;
+
+/// Codes of Windows for what can go wrong.
+pub(crate) const ERROR_NOT_ENOUGH_MEMORY: u32 = 8;
+pub(crate) const ERROR_INVALID_PARAMETER: u32 = 87;
+pub(crate) const ERROR_NOT_OWNER: u32 = 288;
+pub(crate) const ERROR_TIMEOUT: u32 = 1460;
+
+/// What a program did that Windows leaves undefined; counted, and shown in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Misuse {
+    LeaveByOther = 0,
+    DeleteInUse = 1,
+    UseAfterDelete = 2,
+    InitializeInUse = 3,
+    SleepNotEnteredOnce = 4,
+    TooManyEntries = 5,
+}
+
+/// Each with its name for programs and for people.
+const MISUSES: [(Misuse, &str, &str); 6] = [
+    (Misuse::LeaveByOther, "leave_by_other", "leaves by a thread that was not the owner"),
+    (Misuse::DeleteInUse, "delete_in_use", "deletions refused: owned by another thread or waited for"),
+    (Misuse::UseAfterDelete, "use_after_delete", "uses after deletion"),
+    (Misuse::InitializeInUse, "initialize_in_use", "initialisations of a section in use"),
+    (
+        Misuse::SleepNotEnteredOnce,
+        "sleep_not_entered_once",
+        "sleeps on a condition variable without having entered exactly once",
+    ),
+    (Misuse::TooManyEntries, "too_many_entries", "entries that could not be counted"),
+];
+
+/// How often each was done.
+#[repr(C)]
+pub(crate) struct Counts([AtomicU32; MISUSES.len()]);
+
+impl Counts {
+    pub(crate) const fn new() -> Self {
+        Counts([const { AtomicU32::new(0) }; MISUSES.len()])
+    }
+
+    fn count(&self, misuse: Misuse) {
+        self.0[misuse as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often each was done, with its names for programs and for people.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &'static str, &'static str)> {
+        let count = |misuse: Misuse| self.0[misuse as usize].load(Ordering::Relaxed);
+        MISUSES.iter().map(move |(misuse, name, text)| (count(*misuse), *name, *text))
+    }
+}
+
+/// A Windows error code.
+type Win32Result = core::result::Result<(), u32>;
+
+// ---- initialise, delete -----------------------------------------------------------------------------------
+
+/// How a section is to spin, and what SpinCount shows of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Spin {
+    Chosen,
+    Count(u32),
+}
+
+impl Spin {
+    /// InitializeCriticalSectionAndSpinCount: the upper 8 bits of the count meant something else once.
+    pub(crate) const fn of_count(count: u32) -> Self {
+        Spin::Count(count & SPIN_COUNT_BITS)
+    }
+
+    /// InitializeCriticalSectionEx.
+    pub(crate) const fn of_count_and_flags(count: u32, flags: u32) -> core::result::Result<Self, u32> {
+        if count & !SPIN_COUNT_BITS != 0 || flags & !KNOWN_FLAGS != 0 {
+            Err(ERROR_INVALID_PARAMETER)
+        } else if flags & DYNAMIC_SPIN != 0 {
+            Ok(Spin::Chosen)
+        } else {
+            Ok(Spin::Count(count))
+        }
+    }
+
+    /// As on Windows, a count is 0 where there is one processor.
+    fn possible(self) -> Self {
+        match self {
+            Spin::Count(_) if !REGISTRY.spinning_helps() => Spin::Count(0),
+            spin => spin,
+        }
+    }
+
+    /// Of memory that was never initialised.
+    fn of_field(field: u32) -> Self {
+        match field & SPIN_COUNT_BITS {
+            0 => Spin::Chosen,
+            count => Spin::Count(count),
+        }
+    }
+
+    fn field(self) -> usize {
+        match self {
+            Spin::Chosen => DYNAMIC_SPIN as usize,
+            Spin::Count(count) => count as usize,
+        }
+    }
+
+    fn policy(self) -> SpinPolicy {
+        match self {
+            Spin::Chosen => SpinPolicy::Adaptive,
+            Spin::Count(count) => SpinPolicy::Count(count),
+        }
+    }
+}
+
+/// Begins anew, whatever the memory held. On failure nothing is changed.
+pub(crate) fn initialize(shown: &CriticalSection, spin: Spin) -> Win32Result {
+    preserving_errno(|| {
+        let handle = prepare().and_then(|()| crst::make(spin.possible().policy(), shown.address()));
+        let handle = handle.map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
+        shown.begin(spin.possible(), handle ^ MARK);
+        Ok(())
+    })
+}
+
+/// As initialize, but cannot fail: without memory the section is made at its first use.
+pub(crate) fn initialize_in_any_case(shown: &CriticalSection) {
+    if initialize(shown, Spin::Chosen).is_err() {
+        shown.begin(Spin::Chosen, 0);
+    }
+}
+
+/// Ends a section that nobody else uses; refused and counted otherwise.
+pub(crate) fn delete(shown: &CriticalSection) {
+    let semaphore = shown.lock_semaphore.load(Ordering::Acquire);
+    if semaphore != 0 {
+        let deleted = preserving_errno(|| crst::retire(semaphore ^ MARK));
+        if let Err(error) = deleted {
+            let in_use = error == crate::error::Error::NotOwner;
+            REGISTRY.win32.count(if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete });
+            if in_use {
+                return;
+            }
+        }
+    }
+    shown.debug_info.store(0, Ordering::Relaxed);
+    shown.recursion_count.store(0, Ordering::Relaxed);
+    shown.owning_thread.store(0, Ordering::Relaxed);
+    shown.lock_count.store(FREE, Ordering::Relaxed);
+    shown.spin_count.store(0, Ordering::Relaxed);
+    let _ = shown.lock_semaphore.compare_exchange(semaphore, DELETED, Ordering::Release, Ordering::Relaxed);
+}
+
+/// Sets how often a newcomer looks before it waits. Returns the count until now.
+pub(crate) fn set_spin_count(shown: &CriticalSection, count: u32) -> u32 {
+    preserving_errno(|| {
+        let _ = prepare();
+        let spin = Spin::of_count(count).possible();
+        let before = shown.spin_count.swap(spin.field(), Ordering::Relaxed);
+        if let Ok(section) = crst::find(shown.handle()) {
+            section.set_spin_policy(spin.policy());
+        }
+        before as u32 & SPIN_COUNT_BITS
+    })
+}
+
+fn prepare() -> Result<()> {
+    REGISTRY.prepare()?;
+    runtime::read_settings();
+    Ok(())
+}
+
+impl CriticalSection {
+    fn address(&self) -> usize {
+        self as *const CriticalSection as usize
+    }
+
+    /// The handle of the section this names, if it names one.
+    #[inline(always)]
+    fn handle(&self) -> u64 {
+        // Acquire pairs with the Release of whoever attached the section.
+        self.lock_semaphore.load(Ordering::Acquire) ^ MARK
+    }
+
+    /// Fields as after an initialisation. Reads none of them: they may never have been written.
+    fn begin(&self, spin: Spin, semaphore: u64) {
+        self.debug_info.store(NO_DEBUG_INFO, Ordering::Relaxed);
+        self.lock_count.store(FREE, Ordering::Relaxed);
+        self.recursion_count.store(0, Ordering::Relaxed);
+        self.owning_thread.store(0, Ordering::Relaxed);
+        self.spin_count.store(spin.field(), Ordering::Relaxed);
+        self.lock_semaphore.store(semaphore, Ordering::Release);
+    }
+
+    /// The section this names, made now if it names none.
+    #[cold]
+    fn attach(&self) -> Result<u64> {
+        prepare()?;
+        loop {
+            let semaphore = self.lock_semaphore.load(Ordering::Acquire);
+            if crst::find(semaphore ^ MARK).is_ok() {
+                return Ok(semaphore ^ MARK);
+            }
+            let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
+            let handle = crst::make(spin.policy(), self.address())?;
+            // Zeroed memory; 0 is no LockCount that a section ever shows.
+            let _ = self.lock_count.compare_exchange(0, FREE, Ordering::Relaxed, Ordering::Relaxed);
+            // Release: who finds the handle finds the section.
+            let attached = self.lock_semaphore.compare_exchange(
+                semaphore,
+                handle ^ MARK,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+            if attached.is_ok() {
+                if semaphore != 0 {
+                    REGISTRY.win32.count(Misuse::UseAfterDelete);
+                }
+                return Ok(handle);
+            }
+            // Another thread was first. Nobody has seen this one.
+            let _ = crst::retire(handle);
+        }
+    }
+
+    // ---- the picture --------------------------------------------------------------------------------------
+
+    #[inline(always)]
+    fn show_owner(&self, section: &Section, me: TaskRef) {
+        self.show_state(section, LOCKED);
+        self.owning_thread.store(me.thread_id() as usize, Ordering::Relaxed);
+        // Release, as in show_state: never seen before "locked".
+        self.recursion_count.store(1, Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn show_entries(&self, section: &Section, me: TaskRef) {
+        // A fork gave the owner another thread id.
+        self.owning_thread.store(me.thread_id() as usize, Ordering::Relaxed);
+        self.recursion_count.store(section.entries().load(Ordering::Relaxed) as i32, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn show_free(&self, section: &Section) -> bool {
+        self.recursion_count.store(0, Ordering::Relaxed);
+        self.owning_thread.store(0, Ordering::Relaxed);
+        self.show_state(section, FREE)
+    }
+
+    /// By the owner: FREE or LOCKED. Whether `attention` was 0 all the time.
+    #[inline(always)]
+    fn show_state(&self, section: &Section, state: i32) -> bool {
+        let attention = section.attention();
+        if attention.load(Ordering::Relaxed) != 0 {
+            self.show_bit(state);
+            return false;
+        }
+        self.lock_count.store(state, Ordering::Release);
+        sys::light_barrier();
+        let plain = attention.load(Ordering::Relaxed) == 0;
+        if !plain {
+            self.show_again(section, state);
+        }
+        plain
+    }
+
+    #[cold]
+    fn show_bit(&self, state: i32) {
+        match state & FREE_BIT {
+            0 => self.lock_count.fetch_and(!FREE_BIT, Ordering::Release),
+            _ => self.lock_count.fetch_or(FREE_BIT, Ordering::Release),
+        };
+    }
+
+    #[cold]
+    fn show_again(&self, section: &Section, state: i32) {
+        preserving_errno(|| {
+            let _queue = section.queue_lock().lock();
+            self.lock_count.store(section.queue_shown().lock_count(state), Ordering::Release);
+        });
+    }
+}
+
+// ---- enter, leave -----------------------------------------------------------------------------------------
+
+/// Enters, if that needs no waiting and nothing unusual.
+#[inline(always)]
+pub(crate) fn enter_fast(shown: &CriticalSection) -> bool {
+    // A thread that is a task: so there are slots to look at.
+    let Some(me) = task::current_if_any() else { return false };
+    if REGISTRY.runtime.is_tracking() {
+        return false;
+    }
+    let handle = shown.handle();
+    let section = crst::slot_of(handle);
+    let word = section.word().load(Ordering::Relaxed);
+    if word == handle {
+        let taken = section.try_take(handle, me);
+        if taken {
+            me.count_entry();
+            shown.show_owner(section, me);
+        }
+        return taken;
+    }
+    let again = word == handle ^ me.id() && section.reenter();
+    if again {
+        shown.show_entries(section, me);
+    }
+    again
+}
+
+/// Enters where enter_fast could not; false only if another thread owns the section and the caller is not `patient`.
+/// `site` is where the caller called from, 0 if unknown.
+#[cold]
+pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) -> bool {
+    preserving_errno(|| {
+        loop {
+            let prepared = shown.attach().and_then(|handle| Ok((handle, task::current()?)));
+            let entered = match prepared {
+                Ok((handle, me)) => enter_section(shown, handle, me, patient, site),
+                Err(_) if patient => {
+                    wait_for_memory();
+                    None
+                }
+                Err(_) => Some(false),
+            };
+            if let Some(entered) = entered {
+                return entered;
+            }
+        }
+    })
+}
+
+/// None if the section has ended meanwhile.
+fn enter_section(
+    shown: &CriticalSection,
+    handle: u64,
+    me: TaskRef,
+    patient: bool,
+    site: usize,
+) -> Option<bool> {
+    let section = crst::find(handle).ok()?;
+    loop {
+        match section.owner(handle)? {
+            0 if section.try_take(handle, me) => break,
+            0 => {}
+            owner if owner == me.id() => {
+                if section.reenter() {
+                    shown.show_entries(section, me);
+                    return Some(true);
+                }
+                REGISTRY.win32.count(Misuse::TooManyEntries);
+                return Some(patient);
+            }
+            _ if !patient => return Some(false),
+            _ => {
+                set_mirror(section, handle, shown)?;
+                section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
+                break;
+            }
+        }
+    }
+    me.count_entry();
+    section.note_owner(me.id(), site);
+    shown.show_owner(section, me);
+    Some(true)
+}
+
+/// The program may have moved the memory since the section was made.
+fn set_mirror(section: &Section, handle: u64, shown: &CriticalSection) -> Option<()> {
+    let _queue = section.queue_lock().lock();
+    section.owner(handle)?;
+    section.set_mirror(shown.address());
+    Some(())
+}
+
+#[cold]
+fn wait_for_memory() {
+    static SAID: AtomicU32 = AtomicU32::new(0);
+    if SAID.swap(1, Ordering::Relaxed) == 0 {
+        settings::complain(&[b"out of memory: EnterCriticalSection waits until there is some"]);
+    }
+    sys::futex_wait(&AtomicU32::new(0), 0, Some(sys::now() + NO_MEMORY_NAP));
+}
+
+/// Leaves once; the last leave lets the section go. By anyone but the owner: counted, and nothing else.
+#[inline(always)]
+pub(crate) fn leave(shown: &CriticalSection) {
+    let Some(me) = task::current_if_any() else { return leave_refused(shown) };
+    let handle = shown.handle();
+    let section = crst::slot_of(handle);
+    if section.word().load(Ordering::Relaxed) != handle ^ me.id() {
+        return leave_refused(shown);
+    }
+    match section.entries().load(Ordering::Relaxed) {
+        1 => {
+            me.count_leave();
+            if shown.show_free(section) {
+                section.let_go(handle);
+            } else {
+                preserving_errno(|| section.leave_contended(handle));
+            }
+        }
+        // A slot never used: see handle, "every 64-bit value".
+        0 => leave_refused(shown),
+        entries => {
+            section.entries().store(entries - 1, Ordering::Relaxed);
+            shown.show_entries(section, me);
+        }
+    }
+}
+
+#[cold]
+fn leave_refused(shown: &CriticalSection) {
+    let ended = preserving_errno(|| leave_what_was_here(shown));
+    REGISTRY.win32.count(if ended { Misuse::InitializeInUse } else { Misuse::LeaveByOther });
+}
+
+/// The program may have initialised the memory anew while the caller owned the section it named. Ends that one: those
+/// who wait for it look at the memory again, and find the new one.
+fn leave_what_was_here(shown: &CriticalSection) -> bool {
+    let Some(me) = task::current_if_any().filter(|me| me.owned() != 0) else { return false };
+    let was_here = |(handle, section): &(u64, &Section)| {
+        section.mirror() == shown.address() && section.owner(*handle) == Some(me.id())
+    };
+    crst::all().find(was_here).is_some_and(|(handle, _)| crst::retire_with_waiters(handle).is_ok())
+}
+
+// ---- condition variables ----------------------------------------------------------------------------------
+//
+// The word: bit 0 says that somebody may sleep since the last wake of all, the bits above count wakes. A sleeper reads
+// the word while it owns the section, leaves, and sleeps only while the word is as it was: a wake after its look
+// changes the word, so it either finds it changed or is asleep already and gets the wake. A wake that finds bit 0
+// clear may do nothing: a sleeper that it had to wake set the bit under the section, which the waking thread has
+// owned since, to change what the sleeper waits for. (Only after exactly 2^31 wakes between look and sleep would the
+// word be the same again.)
+
+const SLEEPERS: u32 = 1;
+const WAKE: u32 = 2;
+
+/// As zeroed memory.
+pub(crate) fn initialize_variable(variable: &ConditionVariable) {
+    variable.word.store(0, Ordering::Relaxed);
+}
+
+/// Leaves the section, sleeps until woken or for so long, enters it again.
+pub(crate) fn sleep(
+    variable: &ConditionVariable,
+    shown: &CriticalSection,
+    milliseconds: u32,
+    site: usize,
+) -> Win32Result {
+    entered_once(shown)?;
+    preserving_errno(|| {
+        let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
+        // Under the section: see above.
+        let word = variable.word.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
+        leave(shown);
+        let mut in_time = true;
+        // Unchanged although in time: a signal handler ran.
+        while in_time && variable.word.load(Ordering::Relaxed) == word {
+            in_time = sys::futex_wait(&variable.word, word, deadline);
+        }
+        if !enter_fast(shown) {
+            enter_slowly(shown, true, site);
+        }
+        if in_time { Ok(()) } else { Err(ERROR_TIMEOUT) }
+    })
+}
+
+fn entered_once(shown: &CriticalSection) -> Win32Result {
+    let id = sys::current_id();
+    let handle = shown.handle();
+    let mine = id != 0 && crst::slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id;
+    if mine && crst::slot_of(handle).entries().load(Ordering::Relaxed) == 1 {
+        return Ok(());
+    }
+    REGISTRY.win32.count(Misuse::SleepNotEnteredOnce);
+    Err(if mine { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })
+}
+
+/// Wakes one sleeper, if there is one.
+pub(crate) fn wake_one(variable: &ConditionVariable) {
+    if variable.word.load(Ordering::Relaxed) & SLEEPERS != 0 {
+        variable.word.fetch_add(WAKE, Ordering::Relaxed);
+        preserving_errno(|| sys::futex_wake(&variable.word, 1));
+    }
+}
+
+/// Wakes all sleepers.
+pub(crate) fn wake_all(variable: &ConditionVariable) {
+    let woken = |word: u32| (word & SLEEPERS != 0).then(|| (word & !SLEEPERS).wrapping_add(WAKE));
+    if variable.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, woken).is_ok() {
+        preserving_errno(|| sys::futex_wake(&variable.word, i32::MAX));
+    }
+}

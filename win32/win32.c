@@ -1,0 +1,93 @@
+/*
+ * libhostcrst_win32: the Windows names themselves, for programs and libraries that were built against another
+ * implementation with the same layout (WinPR) and are given this one by link order or LD_PRELOAD.
+ *
+ * Each function is one jump to libhostcrst. Where that implementation has a SetLastError, failures are told there.
+ */
+#define HOSTCRST_WIN32_NO_FUNCTIONS
+#include <hostcrst/win32.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+void hostcrst_cs_initialize(LPCRITICAL_SECTION section);
+BOOL hostcrst_cs_initialize_and_spin_count(LPCRITICAL_SECTION section, DWORD spin_count);
+BOOL hostcrst_cs_initialize_ex(LPCRITICAL_SECTION section, DWORD spin_count, DWORD flags);
+void hostcrst_cs_enter(LPCRITICAL_SECTION section);
+BOOL hostcrst_cs_try_enter(LPCRITICAL_SECTION section);
+void hostcrst_cs_leave(LPCRITICAL_SECTION section);
+void hostcrst_cs_delete(LPCRITICAL_SECTION section);
+DWORD hostcrst_cs_set_spin_count(LPCRITICAL_SECTION section, DWORD spin_count);
+void hostcrst_cv_initialize(PCONDITION_VARIABLE variable);
+BOOL hostcrst_cv_sleep(PCONDITION_VARIABLE variable, PCRITICAL_SECTION section, DWORD milliseconds);
+void hostcrst_cv_wake(PCONDITION_VARIABLE variable);
+void hostcrst_cv_wake_all(PCONDITION_VARIABLE variable);
+
+extern void SetLastError(DWORD code) __attribute__((weak));
+
+static BOOL told(BOOL done)
+{
+    if (!done && SetLastError) {
+        SetLastError(hostcrst_last_error());
+    }
+    return done;
+}
+
+EXPORT void InitializeCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_initialize(section);
+}
+
+EXPORT BOOL InitializeCriticalSectionAndSpinCount(LPCRITICAL_SECTION section, DWORD spin_count)
+{
+    return told(hostcrst_cs_initialize_and_spin_count(section, spin_count));
+}
+
+EXPORT BOOL InitializeCriticalSectionEx(LPCRITICAL_SECTION section, DWORD spin_count, DWORD flags)
+{
+    return told(hostcrst_cs_initialize_ex(section, spin_count, flags));
+}
+
+EXPORT void EnterCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_enter(section);
+}
+
+EXPORT BOOL TryEnterCriticalSection(LPCRITICAL_SECTION section)
+{
+    return hostcrst_cs_try_enter(section);
+}
+
+EXPORT void LeaveCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_leave(section);
+}
+
+EXPORT void DeleteCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_delete(section);
+}
+
+EXPORT DWORD SetCriticalSectionSpinCount(LPCRITICAL_SECTION section, DWORD spin_count)
+{
+    return hostcrst_cs_set_spin_count(section, spin_count);
+}
+
+EXPORT void InitializeConditionVariable(PCONDITION_VARIABLE variable)
+{
+    hostcrst_cv_initialize(variable);
+}
+
+EXPORT BOOL SleepConditionVariableCS(PCONDITION_VARIABLE variable, PCRITICAL_SECTION section, DWORD milliseconds)
+{
+    return told(hostcrst_cv_sleep(variable, section, milliseconds));
+}
+
+EXPORT void WakeConditionVariable(PCONDITION_VARIABLE variable)
+{
+    hostcrst_cv_wake(variable);
+}
+
+EXPORT void WakeAllConditionVariable(PCONDITION_VARIABLE variable)
+{
+    hostcrst_cv_wake_all(variable);
+}
