@@ -11,7 +11,7 @@ use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION,
 use crate::name::NameCopy;
 use crate::pace::Pace;
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::waiting::{self, Request, SpinPolicy};
@@ -274,6 +274,9 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
 /// The caller has just left while a waiter announced itself.
 #[cold]
 pub(crate) fn wake_after_leave(handle: u64) {
+    // The leave was a plain store, which this puts before the look at the waiters: what was seen is that the section is
+    // ARMED, and after that only fences order the two sides.
+    fence(Ordering::SeqCst);
     preserving_errno(|| slot_of(handle).wake_after_leave());
 }
 
