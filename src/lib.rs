@@ -20,7 +20,7 @@
 //!         registry · layout · arena · handle     where everything stands, and what a handle proves
 //!         name · targets · text · settings · memory · mirror
 //!         │
-//!  sys/   linux · current · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
+//!  sys/   linux or model · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
 //! ```
 //!
 //! `error` is a leaf that every module may use.

@@ -40,7 +40,7 @@ fn revocation_during_visit() -> Scene {
 
 #[test]
 fn a_bias_is_revoked_during_a_visit() {
-    holds(revocation_during_visit);
+    holds_with_preemptions(3, revocation_during_visit);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn late_refusal_during_visit() -> Scene {
 
 #[test]
 fn a_bias_is_revoked_where_the_barrier_went() {
-    holds(late_refusal_during_visit);
+    holds_with_preemptions(3, late_refusal_during_visit);
 }
 
 #[test]

@@ -27,10 +27,10 @@ fn holds(scene: fn() -> Scene) {
     expect_holds(model::explore(None, &[], scene));
 }
 
-/// Explores all that can happen with so many preemptions, or as many as LOOM_MAX_PREEMPTIONS says.
+/// Explores all that can happen with so many preemptions, or with more if LOOM_MAX_PREEMPTIONS says so.
 fn holds_with_preemptions(most: usize, scene: fn() -> Scene) {
     let asked = std::env::var("LOOM_MAX_PREEMPTIONS").ok();
-    let most = asked.map_or(most, |number| number.parse().expect("LOOM_MAX_PREEMPTIONS: a number"));
+    let most = asked.map_or(most, |number| most.max(number.parse().expect("LOOM_MAX_PREEMPTIONS: a number")));
     expect_holds(model::explore(Some(most), &[], scene));
 }
 
@@ -123,24 +123,29 @@ fn new_task() -> (u64, usize) {
 #[derive(Clone)]
 struct Protected {
     crst: u64,
-    count: Arc<UnsafeCell<u32>>,
+    count: Arc<Watched>,
 }
 
+/// A number that loom watches.
+struct Watched(UnsafeCell<u32>);
+
 // SAFETY: all threads of a model are one for the machine; what they do to the cell at once, loom reports.
-unsafe impl Send for Protected {}
+unsafe impl Send for Watched {}
+// SAFETY: as above.
+unsafe impl Sync for Watched {}
 
 impl Protected {
     /// A new section. Starts the runtime if need be.
     fn new() -> Self {
         runtime::start().expect("memory for the arenas");
         let crst = crst::create(SpinPolicy::Adaptive).expect("a place for a section");
-        Protected { crst, count: Arc::new(UnsafeCell::new(0)) }
+        Protected { crst, count: Arc::new(Watched(UnsafeCell::new(0))) }
     }
 
     /// Does what one may only do inside.
     fn touch(&self) {
         // SAFETY: loom says so if two threads do this at once, or one that does not see the other's.
-        self.count.with_mut(|count| unsafe { *count += 1 });
+        self.count.0.with_mut(|count| unsafe { *count += 1 });
     }
 
     /// What a thread does with it.
@@ -151,7 +156,7 @@ impl Protected {
 
     fn count(&self) -> u32 {
         // SAFETY: as in touch.
-        self.count.with(|count| unsafe { *count })
+        self.count.0.with(|count| unsafe { *count })
     }
 
     fn enter(&self) {

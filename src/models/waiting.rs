@@ -53,8 +53,13 @@ fn control_leave_without_release() {
 
 #[test]
 fn control_entry_without_acquire() {
-    let place = place!("crst.rs", "self.word.compare_exchange(handle, handle ^ me.id()");
-    breaks(Sight::Race, &[place], visit_during_leave);
+    let places = [
+        place!("crst.rs", "let word = section.word.load(Ordering::Acquire);"),
+        place!("crst.rs", ".compare_exchange(handle, handle ^ me, Ordering::Acquire"),
+        place!("crst.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;"),
+        place!("crst.rs", "self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire"),
+    ];
+    breaks(Sight::Race, &places, visit_during_leave);
 }
 
 /// As above, with a section that is left by the fenced way already.
@@ -83,9 +88,9 @@ fn control_announcement_without_its_fence() {
 }
 
 #[test]
-fn control_fenced_leave_without_release() {
+fn control_fenced_leave_that_is_a_plain_one() {
     let place = place!("crst.rs", "section.word.swap(handle, Ordering::SeqCst);");
-    breaks(Sight::Race, &[place], visit_during_fenced_leave);
+    breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
 }
 
 /// The waiter announced itself where the heavy barrier was refused just then: nothing is known of the owner's leave.
@@ -97,7 +102,7 @@ fn visit_where_the_barrier_went() -> Scene {
 
 #[test]
 fn a_waiter_without_barriers_looks_again() {
-    holds(visit_where_the_barrier_went);
+    holds_with_preemptions(3, visit_where_the_barrier_went);
 }
 
 #[test]
@@ -139,13 +144,13 @@ fn owner_that_comes_again() -> Scene {
 
 #[test]
 fn a_contender_that_lost_is_woken_again() {
-    holds_with_preemptions(3, owner_that_comes_again);
+    holds_with_preemptions(2, owner_that_comes_again);
 }
 
 #[test]
 fn control_contender_that_sleeps_without_its_fence() {
     let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 1);
-    breaks_with_preemptions(3, Sight::LostWakeUp, &[place], owner_that_comes_again);
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], owner_that_comes_again);
 }
 
 fn two_visits_during_leave() -> Scene {
@@ -182,13 +187,14 @@ fn a_section_is_handed_over_or_left() {
     holds_with_preemptions(2, hand_off_during_visit);
 }
 
+/// The new owner does not see how often the section counts as entered.
 #[test]
 fn control_hand_off_without_release() {
     let places = [
         place!("waiting.rs", "self.word().store(handle ^ task.id(), Ordering::Release);"),
         place!("waiting.rs", "task.wait.park.store(GRANTED, Ordering::Release);"),
     ];
-    breaks_with_preemptions(2, Sight::Race, &places, hand_off_during_visit);
+    breaks_with_preemptions(2, Sight::Said("left: NotOwner"), &places, hand_off_during_visit);
 }
 
 // ---- waits that end otherwise -----------------------------------------------------------------------------
@@ -209,7 +215,7 @@ fn withdrawal_during_leave() -> Scene {
 
 #[test]
 fn a_waiter_may_withdraw() {
-    holds(withdrawal_during_leave);
+    holds_with_preemptions(3, withdrawal_during_leave);
 }
 
 /// The one that withdraws may be the contender whom a leave has relied on.

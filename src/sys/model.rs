@@ -7,9 +7,10 @@
 //! by two threads, one of which writes. Which these are is learnt: a thread that uses a plain value in that way ends the
 //! attempt, and the exploration begins again with that address known as shared (`Attempt::Again`).
 //!
-//! **Orderings.** Loom takes a SeqCst access for an AcqRel one. Here a SeqCst load that follows a SeqCst write of its thread
-//! has a SeqCst fence before it as well, so that these two stay in order. That is weaker than the language is: nothing is
-//! missed by it. All SeqCst fences take turns at one atomic, so that loom tries every order of them.
+//! **Orderings.** Loom takes a SeqCst access for an AcqRel one. So here a fence follows a SeqCst write, as late as that
+//! can be: before the thread's next SeqCst load or weaker write. A SeqCst load has none, and so does not order weaker
+//! writes before it, in the language as on most processors. All SeqCst fences take turns at one atomic, so that loom
+//! tries every order of them.
 //!
 //! **Barriers.** The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence in each
 //! `light_barrier` would order it with any other fence, which is more than there is. So each thread has an atomic of
@@ -302,9 +303,12 @@ pub(crate) mod atomic {
         live::fence(ordering);
     }
 
-    /// A write of one of loom's atomics: what for_loom said, and whether it was made for a SeqCst one.
+    /// Comes before a write of one of loom's atomics.
     fn note_write(ordering: Ordering, for_loom: Ordering) {
         let seq_cst = ordering == Ordering::SeqCst && for_loom != Ordering::Relaxed;
+        if !seq_cst && thread(|thread| thread.wrote_seq_cst) {
+            strong_fence(Ordering::SeqCst);
+        }
         thread(|thread| thread.wrote_seq_cst = seq_cst);
     }
 
