@@ -1,9 +1,11 @@
 /*
- * Reports in every format, of known situations and while 16 threads change everything. With REPORT_FORMATS_DIR set, each
- * report stays there as a file <situation>.<txt|json|dot> for ctests/deadlock/formats.py, which reads them with
- * other programs than the one that wrote them.
+ * Reports in every format, of known situations and while 16 threads change everything. With
+ * REPORT_FORMATS_DIR set, each report stays there as a file <situation>.<txt|json|dot> for
+ * ctests/deadlock/formats.py, which reads them with other programs than the one that wrote them.
  */
 #include "deadlock/ring.h"
+
+#include <hostcrst/win32.h>
 
 static const struct format {
     uint32_t format;
@@ -130,7 +132,8 @@ static void a_bit_of_everything(void)
     char *text = write_report("everything", &formats[0]);
     check_has(text, "\"the main one\" tid=");
     check_has(text, " \"busy\" recursion=2\n");
-    check_has(text, "   layers, newest first:\n     [2] native   ?\n     [1] managed  \n     [0] native   libc");
+    check_has(text, "   layers, newest first:\n     [2] native   ?\n"
+                    "     [1] managed  \n     [0] native   libc");
     check_has(text, "     [-] managed  (the thread began here)\n");
     check_has(text, "\"patient\" tid=");
     check_has(text, " (with a time limit)\n      which is owned by \"the main one\" tid=");
@@ -225,7 +228,8 @@ static void deadlocks_that_were_broken(void)
     check_has(text, "A deadlock of 2 tasks was broken 0.");
     check_has(text, "   \"member 0\" tid=");
     check_order(text);
-    check_has(text, "Victim: \"member 0\" got HOST_E_DEADLOCK; it still owns \"section 0\" and is to leave it.\n");
+    check_has(text, "Victim: \"member 0\" got HOST_E_DEADLOCK; "
+                    "it still owns \"section 0\" and is to leave it.\n");
     check_has(text, "1 deadlock broken so far.\n");
     free(text);
     write_all_formats("broken");
@@ -249,7 +253,8 @@ static void deadlocks_that_were_broken(void)
     text = write_report("broken_twenty", &formats[0]);
     check_has(text, "A deadlock of 20 tasks was broken");
     check_has(text, "   ... and 4 more tasks\n");
-    check_has(text, "Victim: \"member 7\" got HOST_E_DEADLOCK; it still owns what it had entered and is to leave it.\n");
+    check_has(text, "Victim: \"member 7\" got HOST_E_DEADLOCK; "
+                    "it still owns what it had entered and is to leave it.\n");
     free(text);
     write_all_formats("broken_twenty");
     ring_stop(many);
@@ -259,7 +264,8 @@ static void names_that_could_break_a_format(void)
 {
     static const char *const names[] = {
         "\"quotes\"", "back\\slash\\", "line\nfeed\rand\ttab", "\x01\x02\x1f\x7f", "\xff\xfe invalid \xc3",
-        "\xed\xa0\x80 surrogate", "</svg> & <b>", "{record|label}", "\\N \\G \\\" %s %n", "\xe2\x80\xa8 \xc2\x85 separators",
+        "\xed\xa0\x80 surrogate", "</svg> & <b>", "{record|label}", "\\N \\G \\\" %s %n",
+        "\xe2\x80\xa8 \xc2\x85 separators",
         "*/ // # ;", "caf\xc3\xa9 \xf0\x9f\x94\x92",
     };
     enum { COUNT = sizeof names / sizeof names[0] };
@@ -285,6 +291,31 @@ static void names_that_could_break_a_format(void)
         CHECK_EQ(hostcrst_destroy(sections[at]), S_OK);
     }
     CHECK_EQ(host_task_set_name(main_task, ""), S_OK);
+}
+
+/* ---- critical sections of Windows' kind ---- */
+
+CRITICAL_SECTION windows_section;
+static CRITICAL_SECTION orphaned_section;
+
+static void leave_as_a_stranger_and_die_holding(void *unused)
+{
+    (void)unused;
+    LeaveCriticalSection(&windows_section);
+    EnterCriticalSection(&orphaned_section);
+}
+
+static void sections_of_windows(void)
+{
+    check_thread_t thread;
+    InitializeCriticalSection(&windows_section);
+    InitializeCriticalSection(&orphaned_section);
+    EnterCriticalSection(&windows_section);
+    check_start(&thread, leave_as_a_stranger_and_die_holding, NULL);
+    check_join(&thread);
+    write_all_formats("windows");
+    LeaveCriticalSection(&windows_section);
+    DeleteCriticalSection(&windows_section);
 }
 
 /* ---- while every task is blocked ---- */
@@ -495,8 +526,8 @@ static void check_time_of_report(const struct format *format)
         best = time == 0 || taken < best ? taken : best;
     }
     fseek(file, 0, SEEK_END);
-    printf("%d tasks, %d sections: %4s in %lld.%03lld ms, %ld bytes\n", MANY_TASKS, MANY_SECTIONS, format->suffix,
-           best / 1000, best % 1000, ftell(file));
+    printf("%d tasks, %d sections: %4s in %lld.%03lld ms, %ld bytes\n", MANY_TASKS, MANY_SECTIONS,
+           format->suffix, best / 1000, best % 1000, ftell(file));
     CHECK(best < MILLISECONDS_MOST * 1000);
     fclose(file);
 }
@@ -548,5 +579,6 @@ static void descriptors_that_cannot_be_written(void)
 CHECK_MAIN(CHECK_TEST(before_the_first_call), CHECK_TEST(descriptors_that_cannot_be_written),
            CHECK_TEST(a_bit_of_everything), CHECK_TEST(a_deadlock_that_stands),
            CHECK_TEST(names_that_could_break_a_format), CHECK_TEST(every_task_is_blocked),
-           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(while_everything_changes),
+           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(sections_of_windows),
+           CHECK_TEST(while_everything_changes),
            CHECK_TEST(a_thousand_tasks_and_a_hundred_thousand_sections))
