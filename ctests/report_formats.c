@@ -359,6 +359,7 @@ static void every_task_is_blocked(void)
 /* ---- while 16 threads change everything ---- */
 
 #define CHANGERS 16
+#define NAME_CHANGERS 2
 #define CHAOS_SECTIONS 24
 #define CHAOS_REPORTS 60
 
@@ -434,6 +435,23 @@ static void do_a_few_things(void *argument)
     }
 }
 
+/* Always at it, so that reports come in the middle of a change. */
+static void change_names(void *argument)
+{
+    changer_t *self = (changer_t *)argument;
+    uint64_t chance = self->index;
+    host_task_t task = 0;
+    char name[57];
+    REQUIRE_EQ(host_task_current(&task), S_OK);
+    while (!__atomic_load_n(&chaos_stop, __ATOMIC_RELAXED)) {
+        plain_name(name, &chance);
+        CHECK_EQ(host_task_set_name(task, name), S_OK);
+        for (int section = 0; section < CHAOS_SECTIONS; section++) {
+            CHECK_EQ(hostcrst_set_name(chaos[section], name), S_OK);
+        }
+    }
+}
+
 /* Half of the changes are made by tasks that soon end. */
 static void change_everything(void *argument)
 {
@@ -463,7 +481,8 @@ static void while_everything_changes(void)
     }
     for (unsigned at = 0; at < CHANGERS; at++) {
         changers[at].index = at;
-        check_start(&changers[at].thread, change_everything, &changers[at]);
+        void (*body)(void *) = at < NAME_CHANGERS ? change_names : change_everything;
+        check_start(&changers[at].thread, body, &changers[at]);
     }
     for (int report = 0; report < CHAOS_REPORTS; report++) {
         snprintf(situation, sizeof situation, "chaos_%d", report);
@@ -484,6 +503,7 @@ static void while_everything_changes(void)
 #define MANY_TASKS 1000
 #define MANY_SECTIONS 100000
 #define OWNED_BY_EACH 20
+#define OWNED_BY_ONE 3000
 /* What the report aims at is 50 ms; this is what it must do on a machine that others use too. */
 #define MILLISECONDS_MOST 1000
 
@@ -532,6 +552,48 @@ static void check_time_of_report(const struct format *format)
     fclose(file);
 }
 
+/* Each task is shown with all that it owns: most own OWNED_BY_EACH, and the main one owns one section. */
+static void check_what_each_owns(void)
+{
+    char *text = write_report("many", &formats[0]);
+    unsigned with_all = 0;
+    unsigned with_one = 0;
+    unsigned owned = 0;
+    char *line = strtok(text, "\n");
+    for (; line != NULL; line = strtok(NULL, "\n")) {
+        if (strncmp(line, "   owns ", 8) == 0) {
+            owned++;
+        } else if (line[0] == '"' || strncmp(line, "SECTION", 7) == 0) {
+            with_all += owned == OWNED_BY_EACH;
+            with_one += owned == 1;
+            owned = 0;
+        }
+    }
+    CHECK_EQ(with_all, MANY_TASKS);
+    CHECK_EQ(with_one, 1);
+    free(text);
+}
+
+/* One task owns more than a report has room to collect at once. */
+static void a_task_that_owns_everything(void)
+{
+    unsigned owned = 0;
+    for (unsigned at = 0; at < OWNED_BY_ONE; at++) {
+        REQUIRE_EQ(hostcrst_create(&many[at]), S_OK);
+        REQUIRE_EQ(hostcrst_enter(many[at], 0), S_OK);
+    }
+    char *text = write_report("rich", &formats[0]);
+    for (const char *at = text; (at = strstr(at, "\n   owns ")) != NULL; at++) {
+        owned++;
+    }
+    CHECK_EQ(owned, OWNED_BY_ONE);
+    free(text);
+    for (unsigned at = 0; at < OWNED_BY_ONE; at++) {
+        CHECK_EQ(hostcrst_leave(many[at]), S_OK);
+        CHECK_EQ(hostcrst_destroy(many[at]), S_OK);
+    }
+}
+
 static void a_thousand_tasks_and_a_hundred_thousand_sections(void)
 {
     static check_thread_t threads[MANY_TASKS];
@@ -552,6 +614,7 @@ static void a_thousand_tasks_and_a_hundred_thousand_sections(void)
     for (size_t at = 0; at < FORMATS; at++) {
         check_time_of_report(&formats[at]);
     }
+    check_what_each_owns();
     CHECK_EQ(hostcrst_leave(many_wait_for), S_OK);
     for (unsigned at = 0; at < MANY_TASKS; at++) {
         check_join(&threads[at]);
@@ -580,5 +643,5 @@ CHECK_MAIN(CHECK_TEST(before_the_first_call), CHECK_TEST(descriptors_that_cannot
            CHECK_TEST(a_bit_of_everything), CHECK_TEST(a_deadlock_that_stands),
            CHECK_TEST(names_that_could_break_a_format), CHECK_TEST(every_task_is_blocked),
            CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(sections_of_windows),
-           CHECK_TEST(while_everything_changes),
+           CHECK_TEST(a_task_that_owns_everything), CHECK_TEST(while_everything_changes),
            CHECK_TEST(a_thousand_tasks_and_a_hundred_thousand_sections))
