@@ -31,6 +31,8 @@ fn main() {
     // Not rustc-link-arg-cdylib: the manifest declares no cdylib, `cargo rustc --crate-type` asks for one.
     if env::var_os("CARGO_FEATURE_CAPI").is_some() {
         println!("cargo:rustc-link-arg=-Wl,-soname,libhostcrst.so.{SOVERSION}");
+        // Threads call into the library when they end, after a dlclose too.
+        println!("cargo:rustc-link-arg=-Wl,-z,nodelete");
     }
 }
 

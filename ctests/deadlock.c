@@ -1,7 +1,7 @@
 /*
- * Deadlocks: each is found when its last wait begins, one wait of it fails, and all else stays as it was. Every test
- * repeats its situation 10,000 times, with the same threads; the ring of 50 tasks 200 times, as one round of it
- * takes 50 times as long.
+ * Deadlocks: each is found when its last wait begins, one wait of it fails, and all else stays as it was.
+ * Every test repeats its situation 10,000 times, with the same threads; the ring of 50 tasks 200 times, as
+ * one round of it takes 50 times as long.
  */
 #include "deadlock/ring.h"
 
@@ -168,7 +168,8 @@ static void check_cycle_is_reported(ring_t *ring)
     check_report_has(text, "Found 1 deadlock.");
     for (unsigned at = 0; at < ring->size; at++) {
         char line[128];
-        snprintf(line, sizeof line, "\n\"member %u\" tid=%u:\n", at, task_info(ring->members[at].task).thread_id);
+        uint32_t thread = task_info(ring->members[at].task).thread_id;
+        snprintf(line, sizeof line, "\n\"member %u\" tid=%u:\n", at, thread);
         check_report_has(text, line);
     }
     free(text);
@@ -260,7 +261,25 @@ static void pause_at_random(uint64_t *chance, unsigned most)
     }
 }
 
-/* The alert comes before the ring is closed, so that nobody is refused, at that moment, or after it. */
+static void spin_at_random(uint64_t *chance, unsigned most)
+{
+    for (volatile unsigned spins = random_below(chance, most); spins > 0; spins--) {
+    }
+}
+
+static unsigned how_many_wait(const ring_t *ring)
+{
+    unsigned count = 0;
+    for (unsigned at = 0; at < ring->size; at++) {
+        count += waits(&ring->members[at]) != 0;
+    }
+    return count;
+}
+
+/*
+ * An alert comes in every other round, before the ring is closed, so that nobody is refused, then, or
+ * after it.
+ */
 static void alerts_race_with_detection(void)
 {
     uint64_t chance = 5;
@@ -274,8 +293,17 @@ static void alerts_race_with_detection(void)
     for (unsigned round = 0; round < ROUNDS && check_failed_so_far() == 0; round++) {
         member_t *member;
         ring_begin(ring);
-        pause_at_random(&chance, 200);
-        CHECK_EQ(host_task_alert(ring->members[random_below(&chance, 3)].task), S_OK);
+        if (random_below(&chance, 2) == 0) {
+            /*
+             * Until one more is to begin to wait; an alert that was left over may already have ended the
+             * round.
+             */
+            for (int looks = 0; looks < 300 && how_many_wait(ring) < 2; looks++) {
+                sched_yield();
+            }
+            spin_at_random(&chance, 5000);
+            CHECK_EQ(host_task_alert(ring->members[random_below(&chance, 3)].task), S_OK);
+        }
         ring_end(ring);
         unsigned refusals = count_results(ring, HOST_E_DEADLOCK, &member);
         unsigned interruptions = count_results(ring, HOST_E_INTERRUPTED, &member);
@@ -291,10 +319,91 @@ static void alerts_race_with_detection(void)
     ring_stop(ring);
 }
 
-/* Two tasks whose waits end by a deadlock or because the runtime stops; then they give back what they have. */
+/* A section is left and its waiter alerted at the same moment; the third thread is the main one. */
+typedef struct alert_race {
+    hostcrst_t section;
+    host_task_t waiter;
+    int32_t result;
+    int over;
+    gate_t gate;
+    unsigned rushed;
+    int stop;
+} alert_race_t;
+
+static void own_and_leave(void *argument)
+{
+    alert_race_t *race = (alert_race_t *)argument;
+    for (gate_pass(&race->gate, 3); !race->stop; gate_pass(&race->gate, 3)) {
+        REQUIRE_EQ(hostcrst_enter(race->section, 0), S_OK);
+        gate_pass(&race->gate, 3);
+        rush(&race->rushed, 2);
+        CHECK_EQ(hostcrst_leave(race->section), S_OK);
+        gate_pass(&race->gate, 3);
+    }
+}
+
+static void wait_alertably(void *argument)
+{
+    alert_race_t *race = (alert_race_t *)argument;
+    REQUIRE_EQ(host_task_current(&race->waiter), S_OK);
+    for (gate_pass(&race->gate, 3); !race->stop; gate_pass(&race->gate, 3)) {
+        gate_pass(&race->gate, 3);
+        race->result = hostcrst_enter(race->section, WAIT_ALERTABLE);
+        __atomic_store_n(&race->over, 1, __ATOMIC_RELEASE);
+        if (race->result == S_OK) {
+            CHECK_EQ(hostcrst_leave(race->section), S_OK);
+        }
+        gate_pass(&race->gate, 3);
+    }
+}
+
+static void alerts_race_with_leaving(void)
+{
+    alert_race_t race;
+    check_thread_t threads[2];
+    uint64_t chance = 8;
+    unsigned entered = 0;
+    memset(&race, 0, sizeof race);
+    gate_init(&race.gate);
+    REQUIRE(host_runtime_start() >= 0);
+    REQUIRE_EQ(hostcrst_create(&race.section), S_OK);
+    check_start(&threads[0], own_and_leave, &race);
+    check_start(&threads[1], wait_alertably, &race);
+    for (unsigned round = 0; round < ROUNDS && check_failed_so_far() == 0; round++) {
+        race.over = 0;
+        gate_pass(&race.gate, 3);
+        gate_pass(&race.gate, 3);
+        /* It does not wait if an alert was left over from the round before. */
+        AWAIT(section_info(race.section).waiters == 1 || __atomic_load_n(&race.over, __ATOMIC_ACQUIRE));
+        int waited = !__atomic_load_n(&race.over, __ATOMIC_ACQUIRE);
+        rush(&race.rushed, 2);
+        if (waited) {
+            spin_at_random(&chance, 20000);
+            CHECK_EQ(host_task_alert(race.waiter), S_OK);
+        }
+        gate_pass(&race.gate, 3);
+        CHECK(race.result == S_OK || race.result == HOST_E_INTERRUPTED);
+        CHECK_EQ(section_info(race.section).state, HOSTCRST_FREE);
+        CHECK_EQ(section_info(race.section).waiters, 0);
+        entered += race.result == S_OK;
+    }
+    printf("%u entered\n", entered);
+    CHECK(entered > 0 && entered < ROUNDS);
+    race.stop = 1;
+    gate_pass(&race.gate, 3);
+    check_join(&threads[0]);
+    check_join(&threads[1]);
+    CHECK_EQ(hostcrst_destroy(race.section), S_OK);
+}
+
+/*
+ * Two tasks whose waits end by a deadlock or because the runtime stops; then they give back what they
+ * have.
+ */
 typedef struct stop_race {
     hostcrst_t sections[2];
     gate_t gate;
+    unsigned rushed;
     int running;
     unsigned refused;
     unsigned stopped;
@@ -323,7 +432,7 @@ static void race_with_stop(void *argument)
     hostcrst_t other = race->sections[1 - self->index];
     for (unsigned round = 0; round < ROUNDS && check_failed_so_far() == 0; round++) {
         REQUIRE_EQ(enter_again_until_it_runs(mine), S_OK);
-        gate_pass(&race->gate, 2);
+        rush(&race->rushed, 2);
         int32_t result = hostcrst_enter(other, 0);
         if (result == S_OK) {
             CHECK_EQ(hostcrst_leave(other), S_OK);
@@ -346,6 +455,7 @@ static void stop_races_with_detection(void)
     ring_t told;
     uint64_t chance = 6;
     memset(&race, 0, sizeof race);
+    gate_init(&race.gate);
     memset(&told, 0, sizeof told);
     REQUIRE(host_runtime_start() >= 0);
     REQUIRE_EQ(host_set_deadlock_callback(be_told, &told), S_OK);
@@ -382,6 +492,7 @@ typedef struct destroy_race {
     int destroys[3];
     int32_t results[3];
     gate_t gate;
+    unsigned rushed;
     int stop;
 } destroy_race_t;
 
@@ -403,6 +514,7 @@ static void race_with_destroy(void *argument)
         REQUIRE_EQ(hostcrst_create(mine), S_OK);
         REQUIRE_EQ(hostcrst_enter(*mine, 0), S_OK);
         gate_pass(&race->gate, 4);
+        rush(&race->rushed, 3);
         if (!race->destroys[self->index]) {
             hostcrst_t next = race->sections[(self->index + 1) % 3];
             race->results[self->index] = hostcrst_enter(next, 0);
@@ -423,6 +535,7 @@ static void destroy_races_with_detection(void)
     ring_t told;
     uint64_t chance = 7;
     memset(&race, 0, sizeof race);
+    gate_init(&race.gate);
     memset(&told, 0, sizeof told);
     REQUIRE(host_runtime_start() >= 0);
     REQUIRE_EQ(host_set_deadlock_callback(be_told, &told), S_OK);
@@ -447,7 +560,8 @@ static void destroy_races_with_detection(void)
             int32_t result = race.results[at];
             refused += result == HOST_E_DEADLOCK;
             /* E_HANDLE: the section was gone before the wait began. */
-            CHECK(result == S_OK || result == HOST_E_DEADLOCK || result == HOST_E_ABANDONED || result == E_HANDLE);
+            CHECK(result == S_OK || result == HOST_E_DEADLOCK || result == HOST_E_ABANDONED ||
+                  result == E_HANDLE);
         }
         CHECK_EQ(refused, destroyers == 0);
         CHECK_EQ(times_told(&told), refused);
@@ -508,5 +622,6 @@ CHECK_MAIN(CHECK_TEST(two_tasks_two_sections), CHECK_TEST(ring_of_three), CHECK_
            CHECK_TEST(sections_entered_many_times),
            CHECK_TEST(another_wait_is_broken_where_the_closer_may_not), CHECK_TEST(nobody_may_be_broken),
            CHECK_TEST(a_wait_with_a_limit_is_no_part), CHECK_TEST(a_limit_that_passes_opens_the_ring),
-           CHECK_TEST(alerts_race_with_detection), CHECK_TEST(stop_races_with_detection),
+           CHECK_TEST(alerts_race_with_detection), CHECK_TEST(alerts_race_with_leaving),
+           CHECK_TEST(stop_races_with_detection),
            CHECK_TEST(destroy_races_with_detection), CHECK_TEST(the_callback_may_use_the_library))

@@ -223,7 +223,12 @@ impl Section {
     /// One entry of many: lends the section to `me`, which has just entered it once, if it has earned that.
     pub(crate) fn look_at_entry(&self, handle: u64, me: u64) {
         let looks = REGISTRY.bias.looks.load(Ordering::Relaxed);
-        if looks == 0 || REGISTRY.is_fenced() || self.is_bias_spent() || !self.count_look(me, looks) {
+        if looks == 0
+            || REGISTRY.is_fenced()
+            || self.is_bias_spent()
+            || self.mirror() != 0
+            || !self.count_look(me, looks)
+        {
             return;
         }
         preserving_errno(|| {

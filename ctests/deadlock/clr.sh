@@ -34,7 +34,7 @@ runtime() { # runtime <version>: the path of its dotnet
 run() { # run <file for its output> <program> <argument>...: it must end well, and leave no anomaly behind
     local log=$1
     shift
-    HOSTCRST_REPORT=stderr "${hosted[@]}" "$@" >"$log" 2>&1 || fail "exit code $?" "$log"
+    HOSTCRST_REPORT=stderr timeout 100 "${hosted[@]}" "$@" >"$log" 2>&1 || fail "exit code $?" "$log"
     expect "$log" " 0 transition anomalies"
 }
 

@@ -162,6 +162,17 @@ def check_names(reports):
             fail(f"names_{index}", f"no section is called {name!r}")
 
 
+def check_windows(report):
+    """Sections of Windows' kind: a variable, one whose owner has ended, one misuse."""
+    sections = [section for section in report["sections"] if "critical_section" in section]
+    if not any(section["critical_section"].endswith("!windows_section+0x0") for section in sections):
+        fail("windows", f"no windows_section in {sections}")
+    if sum("orphaned_by_tid" in section for section in sections) != 1:
+        fail("windows", f"not one orphan in {sections}")
+    if {name: count for name, count in report["win32_misuses"].items() if count} != {"leave_by_other": 1}:
+        fail("windows", f"misuses: {report['win32_misuses']}")
+
+
 def check_chaos_names(where, report):
     """Names set while the report was made are whole: one letter each, repeated."""
     for item in report["tasks"] + report["sections"]:
@@ -198,6 +209,7 @@ def check_json(folder, schema_path):
                 fail(situation, f"deadlocks: {report['deadlocks']}")
     if not failures:
         check_names(reports)
+        check_windows(reports["windows"])
         if not any(report["past_deadlocks"] for name, report in reports.items() if name.startswith("chaos_")):
             fail("chaos", "no deadlock happened")
     return len(reports)

@@ -1,6 +1,6 @@
 /*
- * Rings of tasks that deadlock on purpose: member i owns section i and enters section i + 1. The threads of a ring live
- * for many rounds; who is late for a handshake is shown in a report.
+ * Rings of tasks that deadlock on purpose: member i owns section i and enters section i + 1. The threads of
+ * a ring live for many rounds; who is late for a handshake is shown in a report.
  */
 #ifndef RING_H
 #define RING_H
@@ -37,22 +37,45 @@ static inline void stuck(const char *file, int line, const char *what)
     } while (0)
 
 /* Returns when `count` threads have called it as often as the caller. */
-typedef struct gate {
-    unsigned arrived;
-} gate_t;
+typedef check_steps_t gate_t;
+
+static inline void gate_init(gate_t *gate)
+{
+    static const gate_t fresh = CHECK_STEPS_INIT;
+    *gate = fresh;
+}
 
 #define gate_pass(gate, count) gate_pass_at((gate), (count), __FILE__, __LINE__)
 
-static inline void gate_pass_at(gate_t *gate, unsigned count, const char *file, int line)
+static inline void gate_pass_at(gate_t *gate, int count, const char *file, int line)
 {
-    unsigned place = __atomic_add_fetch(&gate->arrived, 1, __ATOMIC_ACQ_REL);
-    unsigned all = (place + count - 1) / count * count;
-    struct timespec deadline = check_deadline_from_now();
-    for (unsigned looks = 1; __atomic_load_n(&gate->arrived, __ATOMIC_ACQUIRE) < all; looks++) {
-        if (looks % 1024 == 0 && check_passed(&deadline)) {
-            stuck(file, line, "not all have arrived");
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += CHECK_PATIENCE_SECONDS;
+    pthread_mutex_lock(&gate->mutex);
+    int all = (gate->reached++ / count + 1) * count;
+    if (gate->reached == all) {
+        pthread_cond_broadcast(&gate->moved);
+    }
+    int result = 0;
+    while (gate->reached < all && result == 0) {
+        result = pthread_cond_timedwait(&gate->moved, &gate->mutex, &deadline);
+    }
+    int arrived = gate->reached >= all;
+    pthread_mutex_unlock(&gate->mutex);
+    if (!arrived) {
+        stuck(file, line, "not all have arrived");
+    }
+}
+
+/* The same, but looking instead of sleeping, so that all go on at the same moment. */
+static inline void rush(unsigned *arrived, unsigned count)
+{
+    unsigned all = (__atomic_fetch_add(arrived, 1, __ATOMIC_ACQ_REL) / count + 1) * count;
+    for (unsigned looks = 1; __atomic_load_n(arrived, __ATOMIC_ACQUIRE) < all; looks++) {
+        if (looks % 4096 == 0) {
+            sched_yield();
         }
-        sched_yield();
     }
 }
 
@@ -117,6 +140,7 @@ typedef struct ring {
     gate_t begun;
     gate_t owning;
     gate_t over;
+    unsigned rushed;
     /* Called by a member whose wait was refused, while it still owns its section. */
     void (*refused)(struct ring *ring, member_t *member);
     /* What the deadlock callback was told, and how often, in this round. */
@@ -158,8 +182,10 @@ static inline void member_round(member_t *self)
     for (unsigned entry = 0; entry < self->entries; entry++) {
         REQUIRE_EQ(hostcrst_enter(self->section, 0), S_OK);
     }
-    gate_pass(&ring->owning, ring->size);
-    if (ring->closer == self->index) {
+    gate_pass(&ring->owning, (int)ring->size);
+    if (ring->closer == RING_MOST) {
+        rush(&ring->rushed, ring->size);
+    } else if (ring->closer == self->index) {
         AWAIT(others_wait(ring, self->index));
     }
     self->result = enter_next(self);
@@ -180,14 +206,14 @@ static inline void member_body(void *argument)
     snprintf(name, sizeof name, "member %u", self->index);
     REQUIRE_EQ(host_task_current(&self->task), S_OK);
     REQUIRE_EQ(host_task_set_name(self->task, name), S_OK);
-    gate_pass(&self->ring->over, self->ring->size + 1);
+    gate_pass(&self->ring->over, (int)self->ring->size + 1);
     for (;;) {
-        gate_pass(&self->ring->begun, self->ring->size + 1);
+        gate_pass(&self->ring->begun, (int)self->ring->size + 1);
         if (self->ring->stop) {
             return;
         }
         member_round(self);
-        gate_pass(&self->ring->over, self->ring->size + 1);
+        gate_pass(&self->ring->over, (int)self->ring->size + 1);
     }
 }
 
@@ -209,6 +235,9 @@ static inline ring_t *ring_start(unsigned size)
     REQUIRE(ring != NULL);
     REQUIRE(host_runtime_start() >= 0);
     ring->size = size;
+    gate_init(&ring->begun);
+    gate_init(&ring->owning);
+    gate_init(&ring->over);
     REQUIRE_EQ(host_set_deadlock_callback(be_told, ring), S_OK);
     for (unsigned at = 0; at < size; at++) {
         member_t *member = &ring->members[at];
@@ -224,20 +253,23 @@ static inline ring_t *ring_start(unsigned size)
     for (unsigned at = 0; at < size; at++) {
         check_start(&ring->members[at].thread, member_body, &ring->members[at]);
     }
-    gate_pass(&ring->over, size + 1);
+    gate_pass(&ring->over, (int)size + 1);
     return ring;
 }
 
-/* The main thread's side of a round: everything between ring_begin and ring_end happens while the members run. */
+/*
+ * The main thread's side of a round: everything between ring_begin and ring_end happens while the members
+ * run.
+ */
 static inline void ring_begin(ring_t *ring)
 {
     ring->told = 0;
-    gate_pass(&ring->begun, ring->size + 1);
+    gate_pass(&ring->begun, (int)ring->size + 1);
 }
 
 static inline void ring_end(ring_t *ring)
 {
-    gate_pass(&ring->over, ring->size + 1);
+    gate_pass(&ring->over, (int)ring->size + 1);
 }
 
 static inline void ring_round(ring_t *ring)
@@ -249,7 +281,7 @@ static inline void ring_round(ring_t *ring)
 static inline void ring_stop(ring_t *ring)
 {
     ring->stop = 1;
-    gate_pass(&ring->begun, ring->size + 1);
+    gate_pass(&ring->begun, (int)ring->size + 1);
     for (unsigned at = 0; at < ring->size; at++) {
         check_join(&ring->members[at].thread);
         CHECK_EQ(section_info(ring->members[at].section).state, HOSTCRST_FREE);

@@ -305,11 +305,12 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The ids of the tasks that wait.
     fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        self.registry.tasks.addresses().filter_map(move |address| {
+        let waiting = self.registry.tasks.addresses().map_while(move |address| {
             let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
             // SAFETY: the arena of tasks says that a Task stands there.
-            unsafe { picture.memory.look(address, look) }.flatten()
-        })
+            unsafe { picture.memory.look(address, look) }
+        });
+        waiting.flatten()
     }
 
     /// Which tasks are in a cycle of waits at this moment.
@@ -374,12 +375,12 @@ impl<'a, M: Memory> Picture<'a, M> {
     pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
-        slots.filter_map(move |(index, address)| {
-            let look = |section: &Section| section.owner(section.handle(index));
+        let owners = slots.map_while(move |(index, address)| {
+            let look = |section: &Section| section.owner(section.handle(index)).map(|owner| (owner, index));
             // SAFETY: the arena of sections says that a Section stands there.
-            let owner = unsafe { picture.memory.look(address, look) }.flatten()?;
-            (owner != 0 && owner != ABANDONED).then_some((owner, index))
-        })
+            unsafe { picture.memory.look(address, look) }
+        });
+        owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
     }
 
     /// The section that has this number now.

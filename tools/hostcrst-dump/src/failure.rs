@@ -30,7 +30,7 @@ pub enum Failure {
          hold anonymous private memory (bit 0 of /proc/PID/coredump_filter); otherwise the memory is damaged"
     )]
     Incomplete(String),
-    #[error("{0} is damaged: its report was not finished within {1} seconds and is cut here")]
+    #[error("{0} is damaged: a report on it is not finished within {1} seconds")]
     Endless(String, u64),
     #[error("the report could not be written: {0}")]
     Output(#[from] std::io::Error),

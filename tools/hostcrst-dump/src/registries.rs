@@ -5,10 +5,12 @@
 //! knowledge of its loader: it finds the registry of a stripped program and of one whose files were replaced since. The
 //! symbol `hostcrst_registry_v1` is for debuggers, which have the symbols at hand.
 
+use std::time::{Duration, Instant};
+
 use hostcrst::inspect::{Header, MAGIC, Registry};
 
 use crate::failure::Failure;
-use crate::target::{Mapping, Target, read_bytes};
+use crate::target::{Target, read_bytes};
 
 /// How a registry is aligned, whatever its layout.
 const ALIGNMENT: usize = 64;
@@ -17,11 +19,30 @@ const STEP: usize = 1 << 20;
 const MOST: usize = 16;
 
 /// All of this process's memory that a registry refers to is elsewhere: this is a copy of the registry alone.
-pub fn find(target: &dyn Target) -> Result<Vec<Box<Registry>>, Failure> {
-    let writable = || target.mappings().iter().filter(|mapping| mapping.is_writable);
+pub fn find(target: &dyn Target, patience: Duration) -> Result<Vec<Box<Registry>>, Failure> {
+    let give_up_at = Instant::now() + patience;
+    let mut buffer = vec![0; STEP];
+    let mut headers = Vec::new();
+    // The mappings come in the order of their addresses; in a damaged core they may overlap, or have no end.
+    let mut searched = 0;
+    for mapping in target.mappings().iter().filter(|mapping| mapping.is_writable) {
+        searched = mapping.start.max(searched);
+        while searched < mapping.end && headers.len() < MOST {
+            let size = usize::try_from(mapping.end - searched).unwrap_or(STEP).min(STEP);
+            let there = target.read(searched, &mut buffer[..size]);
+            headers.extend(headers_in(&buffer[..there], searched));
+            searched += size as u64;
+            if there < size {
+                break;
+            }
+            if Instant::now() > give_up_at {
+                return Err(Failure::Endless(target.description(), patience.as_secs()));
+            }
+        }
+    }
     let mut found = Vec::new();
     let mut unknown = None;
-    for (address, header) in writable().flat_map(|mapping| headers(target, mapping)).take(MOST) {
+    for (address, header) in headers {
         match copy(target, address, header) {
             Some(registry) => found.push(registry),
             None => unknown = Some(header),
@@ -40,18 +61,12 @@ pub fn find(target: &dyn Target) -> Result<Vec<Box<Registry>>, Failure> {
     }
 }
 
-/// Where in a mapping something stands that begins as a registry does.
-fn headers(target: &dyn Target, mapping: &Mapping) -> impl Iterator<Item = (u64, Header)> {
-    let mut buffer = vec![0; STEP];
-    (mapping.start..mapping.end).step_by(STEP).flat_map(move |start| {
-        let size = usize::try_from(mapping.end - start).unwrap_or(STEP).min(STEP);
-        let there = target.read(start, &mut buffer[..size]);
-        let header = |(index, bytes): (usize, &[u8])| {
-            let header = parse_header(bytes)?;
-            (header.magic == MAGIC).then_some((start + (index * ALIGNMENT) as u64, header))
-        };
-        buffer[..there].chunks(ALIGNMENT).enumerate().filter_map(header).collect::<Vec<_>>()
-    })
+/// Where in memory from `start` on something stands that begins as a registry does.
+fn headers_in(bytes: &[u8], start: u64) -> impl Iterator<Item = (u64, Header)> {
+    let headers = bytes.chunks(ALIGNMENT).enumerate().filter_map(move |(index, bytes)| {
+        Some((start.wrapping_add((index * ALIGNMENT) as u64), parse_header(bytes)?))
+    });
+    headers.filter(|(_, header)| header.magic == MAGIC)
 }
 
 fn parse_header(bytes: &[u8]) -> Option<Header> {

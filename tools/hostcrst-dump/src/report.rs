@@ -19,12 +19,13 @@ pub struct Report {
     pub deadlock: Result<bool, Failure>,
 }
 
-/// One report for each registry in the target, one after the other. `patience` is what one of them may take.
+/// One report for each registry in the target, one after the other. `patience` is what each
+/// part of the work may take.
 pub fn report(target: &dyn Target, format: Format, patience: Duration) -> Result<Report, Failure> {
     let mut surroundings =
         Outside { target, symbols: Symbols::new(target), thread_names: target.thread_names() };
     let mut report = Report { text: String::new(), deadlock: Ok(false) };
-    for registry in registries::find(target)? {
+    for registry in registries::find(target, patience)? {
         let memory = Remote::new(target, patience);
         let picture = Picture::new(&memory, &registry);
         let is_complete = picture.is_complete();

@@ -156,7 +156,12 @@ fn parts(core: &[u8]) -> Vec<std::ops::Range<usize>> {
     let registry = registry_in(core);
     let around =
         |at: usize, before: usize, after: usize| at.saturating_sub(before)..(at + after).min(core.len());
-    let mut parts = vec![0..4096, around(registry, 0, 4096), around(registry, 0, 4096)];
+    // The headers, and the notes: those of one thread are enough.
+    let notes = positions(core, b"CORE\0");
+    let files = positions(core, b"ELIF");
+    let mut parts =
+        vec![0..4096, around(notes[0], 64, 256), around(registry, 0, 4096), around(registry, 0, 4096)];
+    parts.extend(std::iter::repeat_n(around(files[0], 12, 160), 4));
     for name in [&b"alice\0"[..], b"bob\0", b"accounts\0", b"journal\0"] {
         parts.extend(positions(core, name).into_iter().map(|at| around(at, 512, 512)));
     }
@@ -213,6 +218,28 @@ fn thousands_of_damaged_cores_do_no_harm() {
     }
     // The damage is neither too small to matter nor so large that nothing behind the first checks is reached.
     assert!(refused > 100 && reported > 1000, "{refused} refused, {reported} reported");
+}
+
+#[test]
+fn each_field_of_the_registry_may_be_anything() {
+    let mut core = core_of_hung_process();
+    let registry = registry_in(&core);
+    // The table of fields ends with an entry of zeros; behind it are the runtime, the arenas and the other tables.
+    let entries = (registry + 16..).step_by(32);
+    let table_end = entries.take_while(|&at| core[at] != 0).last().unwrap() + 32;
+    let values = [0, 1, 3, u64::MAX, 1 << 63, 0x7fff_ffff];
+    for at in (table_end..table_end + 1024).step_by(4) {
+        for (size, value) in
+            values.map(|value: u64| (4, value)).into_iter().chain(values.map(|value| (8, value)))
+        {
+            let old: Vec<u8> = core[at..at + size].to_vec();
+            core[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]);
+            let start = Instant::now();
+            let _ = verdict(&core, Format::Text);
+            assert!(start.elapsed() < TO_END, "{value:x} at {}", at - registry);
+            core[at..at + size].copy_from_slice(&old);
+        }
+    }
 }
 
 /// A process that has one file mapped as its whole memory, whatever is in that file at the moment.
