@@ -1,8 +1,9 @@
 /*
- * A first waiter may come at any instruction of an owner that believes itself alone. Here it does: the owner's thread is
- * stepped through Enter, and through Leave, and after each number of steps another thread enters. Whenever that was, the
- * waiter must be shown in LockCount, must get the section, and must leave it as it should be. Having left it, in the runs
- * through Leave, it deletes the section and takes its memory away: the owner may not touch that any more.
+ * A first waiter may come at any instruction of an owner that believes itself alone. Here it does: the
+ * owner's thread is stepped through Enter, and through Leave, and after each number of steps another thread
+ * enters. Whenever that was, the waiter must be shown in LockCount, must get the section, and must leave it
+ * as it should be. Having left it, in the runs through Leave, it deletes the section and takes its memory
+ * away: the owner may not touch that any more.
  */
 #include "../check.h"
 
@@ -116,7 +117,9 @@ static int other_sleeps(pid_t process)
     return 0;
 }
 
-/* One run; false if the stepped call was over before the other thread came. Counts those that found it owned. */
+/*
+ * One run; false if the stepped call was over before the other thread came. Counts those that found it owned.
+ */
 static int run(int through_leave, int steps, int *met)
 {
     int status = 0;
