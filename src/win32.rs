@@ -26,7 +26,7 @@ use crate::crst::{self, Section};
 use crate::error::Result;
 use crate::mirror::{ConditionVariable, CriticalSection, FREE, FREE_BIT, LOCKED};
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU32, Ordering, compiler_fence};
+use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
@@ -294,7 +294,7 @@ impl CriticalSection {
         }
         // Release: free is never seen before 0 entries.
         self.lock_count.store(state, Ordering::Release);
-        compiler_fence(Ordering::SeqCst);
+        sys::light_barrier();
         if attention.load(Ordering::Relaxed) == 0 { Shown::Done } else { Shown::Doubtful }
     }
 
