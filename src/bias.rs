@@ -25,8 +25,6 @@
 //! looks in a row is lent to it. One that is taken away (a heavy barrier) is not lent again. So a section that passes
 //! from hand to hand pays for at most one revocation in its life, after tens of thousands of entries.
 
-use core::sync::atomic::compiler_fence;
-
 use crate::crst::{self, Fast, Section};
 use crate::handle::{self, BIASED, REVOKING};
 use crate::registry::REGISTRY;
@@ -57,6 +55,11 @@ impl Policy {
         Policy { mask: AtomicU32::new(ENTRIES_PER_LOOK - 1), looks: AtomicU32::new(LOOKS_TO_EARN) }
     }
 
+    /// Lends every section to whoever enters it, as HOSTCRST_BIAS=always does.
+    pub(crate) fn lend_at_once(&self) {
+        self.set(0, 1);
+    }
+
     fn set(&self, mask: u32, looks: u32) {
         self.mask.store(mask, Ordering::Relaxed);
         self.looks.store(looks, Ordering::Relaxed);
@@ -75,7 +78,7 @@ pub(crate) fn read_settings() {
         match value {
             b"earned" => {}
             b"off" => REGISTRY.bias.set(u32::MAX, 0),
-            b"always" => REGISTRY.bias.set(0, 1),
+            b"always" => REGISTRY.bias.lend_at_once(),
             _ => return false,
         }
         true
@@ -109,7 +112,7 @@ impl Section {
         }
         self.hold().store(hold + 1, Ordering::Relaxed);
         // Not later than the look below: the heavy barrier of who revokes does the rest.
-        compiler_fence(Ordering::SeqCst);
+        sys::light_barrier();
         if self.word().load(Ordering::Relaxed) != handle ^ me ^ BIASED {
             return Fast::Unsettled;
         }
@@ -131,7 +134,7 @@ impl Section {
         }
         // Release pairs with the Acquire in revoke_locked: the next owner sees what was done in the section.
         self.hold().store(hold - 1, Ordering::Release);
-        compiler_fence(Ordering::SeqCst);
+        sys::light_barrier();
         if self.word().load(Ordering::Relaxed) == handle ^ me ^ BIASED { Fast::Done } else { Fast::Unsettled }
     }
 

@@ -3,7 +3,6 @@
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `waiting`.
 
 use core::mem::offset_of;
-use core::sync::atomic::compiler_fence;
 
 use crate::arena::Slot;
 use crate::bias;
@@ -12,7 +11,7 @@ use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION,
 use crate::name::NameCopy;
 use crate::pace::Pace;
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::waiting::{self, Request, SpinPolicy};
@@ -264,7 +263,7 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
     if attention == 0 {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
         section.word.store(handle, Ordering::Release);
-        compiler_fence(Ordering::SeqCst);
+        sys::light_barrier();
     } else {
         // SeqCst with the waiter's announcement, as in leave_contended.
         section.word.swap(handle, Ordering::SeqCst);
@@ -275,6 +274,9 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
 /// The caller has just left while a waiter announced itself.
 #[cold]
 pub(crate) fn wake_after_leave(handle: u64) {
+    // The leave was a plain store, which this puts before the look at the waiters: what was seen is that the section is
+    // ARMED, and after that only fences order the two sides.
+    fence(Ordering::SeqCst);
     preserving_errno(|| slot_of(handle).wake_after_leave());
 }
 
@@ -446,7 +448,8 @@ impl Section {
         // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
         let canonical =
             generation != 0 && handle::section_handle(handle::section_index(handle), generation) == handle;
-        let mut owner = self.word.load(Ordering::Relaxed) ^ handle;
+        // Acquire pairs with the Release of who revoked a bias: an owner that finds itself here sees its entries.
+        let mut owner = self.word.load(Ordering::Acquire) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
         if same_generation && bias::is_biased(owner) {
             // Lent: owned only while it is entered.
@@ -477,7 +480,7 @@ impl Section {
     pub(crate) fn let_go(&self, handle: u64) {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
         self.word.store(handle, Ordering::Release);
-        compiler_fence(Ordering::SeqCst);
+        sys::light_barrier();
         if self.attention.load(Ordering::Relaxed) != 0 {
             wake_after_leave(handle);
         }

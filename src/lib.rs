@@ -44,6 +44,8 @@ mod layers;
 mod layout;
 mod memory;
 mod mirror;
+#[cfg(all(loom, test))]
+mod models;
 mod name;
 mod pace;
 mod registry;

@@ -11,7 +11,9 @@
 //! - `attention` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
 //!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
 //!   An owner's load before that barrier has its store before it too, so the waiter's look sees the word free; an
-//!   owner's load after it sees ARMED. It happens under the queue lock, so a second waiter cannot go by before.
+//!   owner's load after it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave)
+//!   before it looks whether anybody waits: the waiter may be between ARMED and counting itself. It happens under the
+//!   queue lock, so a second waiter cannot go by before.
 //! - `attention` is not 0: the leave is a read-modify-write (`swap`, SeqCst) and the waiter's announcement too.
 //! - The heavy barrier is refused: sections made from then on carry FENCED from birth, so every leave is a swap. For
 //!   one that was armed just then nothing is proven about owners that leave at this very moment, so its waiters look
@@ -56,7 +58,7 @@ pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
-const HANDOFF: u32 = 1 << 4;
+pub(crate) const HANDOFF: u32 = 1 << 4;
 /// The contender runs.
 const ARRIVED: u32 = 1 << 5;
 /// What goes with a contender.

@@ -66,6 +66,9 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
     };
 }
 
+/// How often the library's own mutex is looked at before a thread sleeps: it is held for tens of instructions.
+pub(crate) const LOOKS_BEFORE_SLEEP: u32 = 40;
+
 /// Tells the processor that this is a waiting loop.
 #[inline(always)]
 pub(crate) fn pause() {
@@ -132,6 +135,13 @@ pub(crate) fn register_heavy_barrier() -> bool {
 /// filter may be installed at any time): then nothing is known of the other threads.
 pub(crate) fn heavy_barrier() -> bool {
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+}
+
+/// The other side of the heavy barrier: keeps a store before it and a load after it in this order for the compiler. For
+/// the processor a heavy barrier of another thread does.
+#[inline(always)]
+pub(crate) fn light_barrier() {
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
 // ---- pages ------------------------------------------------------------------------------------------------

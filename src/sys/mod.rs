@@ -10,15 +10,26 @@ compile_error!("hostcrst supports Linux; a port starts with a second file beside
 compile_error!("hostcrst supports 64-bit little-endian targets: its handles and lock words are 64 bits");
 
 mod call_site;
-mod current;
-mod linux;
-mod mutex;
+#[cfg_attr(all(loom, test), allow(dead_code))]
+pub(crate) mod mutex;
 pub(crate) mod symbols;
 
+// Below one of the two: the machine, or loom's model of it, which the tests run on with `--cfg loom`.
+#[cfg(not(all(loom, test)))]
+mod current;
+// Of the machine, the model uses a part.
+#[cfg_attr(all(loom, test), allow(dead_code))]
+mod linux;
+#[cfg(all(loom, test))]
+pub(crate) mod model;
+
 pub(crate) use call_site::with_call_site;
-pub(crate) use core::sync::atomic;
-pub(crate) use current::{
-    current, current_id, current_task, in_one_register, last_error, set_current, set_last_error,
+#[cfg(all(loom, test))]
+pub(crate) use model::*;
+#[cfg(not(all(loom, test)))]
+pub(crate) use {
+    core::sync::atomic,
+    current::{current, current_id, current_task, in_one_register, last_error, set_current, set_last_error},
+    linux::*,
+    mutex::Mutex,
 };
-pub(crate) use linux::*;
-pub(crate) use mutex::Mutex;

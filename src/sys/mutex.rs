@@ -4,15 +4,12 @@
 //! runs or while a caller waits for a section.
 
 use super::atomic::{AtomicU32, Ordering};
-use super::{futex_wait, futex_wake, pause};
+use super::{LOOKS_BEFORE_SLEEP, futex_wait, futex_wake, pause};
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
 /// Locked, and a thread may be asleep on the word: unlock must wake.
 const CONTENDED: u32 = 2;
-
-/// How often a newcomer looks again before it sleeps: these locks are held for tens of instructions.
-const SPINS: u32 = 40;
 
 #[repr(transparent)]
 pub(crate) struct Mutex(AtomicU32);
@@ -36,7 +33,7 @@ impl Mutex {
 
     #[cold]
     fn lock_contended(&self) {
-        for _ in 0..SPINS {
+        for _ in 0..LOOKS_BEFORE_SLEEP {
             pause();
             if self.0.load(Ordering::Relaxed) == UNLOCKED
                 && self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()

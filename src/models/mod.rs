@@ -1,0 +1,216 @@
+//! What loom explores: the crate's own code, between threads that wait for each other.
+//!
+//! `sys::model` says how. A model is a function that sets the scene; `holds` explores it and `breaks` is its
+//! negative control: with the ordering at one place of the source gone, the same scene must be seen to fail. A control
+//! names its place by the text of the line, so that it cannot name nothing.
+
+mod bias;
+mod deadlock;
+mod mutex;
+mod waiting;
+
+use std::boxed::Box;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use loom::cell::UnsafeCell;
+
+use crate::crst::{self, Fast, Patience};
+use crate::error::Result;
+use crate::sys;
+use crate::sys::model::{self, Barriers, Body, Outcome, Scene};
+use crate::waiting::SpinPolicy;
+use crate::{runtime, task};
+
+/// Explores all that can happen.
+fn holds(scene: fn() -> Scene) {
+    expect_holds(model::explore(None, &[], scene));
+}
+
+/// Explores all that can happen with so many preemptions, or as many as LOOM_MAX_PREEMPTIONS says.
+fn holds_with_preemptions(most: usize, scene: fn() -> Scene) {
+    let asked = std::env::var("LOOM_MAX_PREEMPTIONS").ok();
+    let most = asked.map_or(most, |number| number.parse().expect("LOOM_MAX_PREEMPTIONS: a number"));
+    expect_holds(model::explore(Some(most), &[], scene));
+}
+
+fn expect_holds(outcome: Outcome) {
+    match outcome {
+        Outcome::Holds(executions) => {
+            let thread = std::thread::current();
+            std::println!("explored {}: {executions} executions", thread.name().unwrap_or("?"));
+        }
+        Outcome::Broken(how) => panic!("{how}"),
+    }
+}
+
+/// A line of the source whose ordering or barrier is to be gone: the file, what the line says, and which of the lines
+/// that say so, from 0.
+struct Place {
+    file: &'static str,
+    source: &'static str,
+    text: &'static str,
+    which: usize,
+}
+
+macro_rules! place {
+    ($file:literal, $text:literal) => {
+        place!($file, $text, 0)
+    };
+    ($file:literal, $text:literal, $which:literal) => {
+        $crate::models::Place {
+            file: concat!("src/", $file),
+            source: include_str!(concat!("../", $file)),
+            text: $text,
+            which: $which,
+        }
+    };
+}
+use place;
+
+impl Place {
+    fn line(&self) -> u32 {
+        let mut lines = (1..).zip(self.source.lines()).filter(|(_, line)| line.contains(self.text));
+        lines.nth(self.which).unwrap_or_else(|| panic!("{}: no line says {}", self.file, self.text)).0
+    }
+}
+
+/// What a negative control sees.
+enum Sight {
+    /// Threads that sleep for ever.
+    LostWakeUp,
+    /// Two threads in one section, or one that does not see what the last one did in it.
+    Race,
+    /// An assertion of the scene.
+    Said(&'static str),
+}
+
+/// Explores with the orderings at `places` gone, and must see that the scene breaks.
+fn breaks(sight: Sight, places: &[Place], scene: fn() -> Scene) {
+    expect_broken(None, sight, places, scene);
+}
+
+/// As breaks, with so many preemptions.
+fn breaks_with_preemptions(most: usize, sight: Sight, places: &[Place], scene: fn() -> Scene) {
+    expect_broken(Some(most), sight, places, scene);
+}
+
+fn expect_broken(preemptions: Option<usize>, sight: Sight, places: &[Place], scene: fn() -> Scene) {
+    let lines: Vec<_> = places.iter().map(|place| (place.file, place.line())).collect();
+    let expected = match sight {
+        Sight::LostWakeUp => "deadlock; threads",
+        Sight::Race => "Causality violation",
+        Sight::Said(text) => text,
+    };
+    match model::explore(preemptions, &lines, scene) {
+        Outcome::Holds(executions) => panic!("seen in none of {executions} executions: {expected}"),
+        Outcome::Broken(how) => assert!(how.contains(expected), "not {expected}, but: {how}"),
+    }
+}
+
+// ---- what scenes are made of ------------------------------------------------------------------------------
+
+/// A new task: the words by which a thread becomes it.
+fn new_task() -> (u64, usize) {
+    sys::set_current(0, 0);
+    task::current().expect("a place for a task");
+    let words = sys::current();
+    sys::set_current(0, 0);
+    words
+}
+
+/// A section and what it protects: how often it was entered, as loom watches it.
+#[derive(Clone)]
+struct Protected {
+    crst: u64,
+    count: Arc<UnsafeCell<u32>>,
+}
+
+// SAFETY: all threads of a model are one for the machine; what they do to the cell at once, loom reports.
+unsafe impl Send for Protected {}
+
+impl Protected {
+    /// A new section. Starts the runtime if need be.
+    fn new() -> Self {
+        runtime::start().expect("memory for the arenas");
+        let crst = crst::create(SpinPolicy::Adaptive).expect("a place for a section");
+        Protected { crst, count: Arc::new(UnsafeCell::new(0)) }
+    }
+
+    /// Does what one may only do inside.
+    fn touch(&self) {
+        // SAFETY: loom says so if two threads do this at once, or one that does not see the other's.
+        self.count.with_mut(|count| unsafe { *count += 1 });
+    }
+
+    /// What a thread does with it.
+    fn then(&self, act: fn(&Self)) -> Body {
+        let section = self.clone();
+        body(move || act(&section))
+    }
+
+    fn count(&self) -> u32 {
+        // SAFETY: as in touch.
+        self.count.with(|count| unsafe { *count })
+    }
+
+    fn enter(&self) {
+        self.enter_with(0, Patience::Unbounded).expect("entered");
+    }
+
+    // These two are what the exported functions do, which may not unwind.
+
+    fn enter_with(&self, option: u32, patience: Patience) -> Result<()> {
+        if !crst::enter_now(self.crst, option) {
+            crst::enter_checked(self.crst, option, patience, 0)?;
+        }
+        Ok(())
+    }
+
+    fn try_enter(&self) -> bool {
+        crst::enter_now(self.crst, 0)
+            || crst::enter_checked(self.crst, 0, Patience::None, 0).expect("free or owned")
+    }
+
+    fn leave(&self) {
+        match crst::leave_fast(self.crst) {
+            Fast::Done => {}
+            Fast::Almost => crst::wake_after_leave(self.crst),
+            Fast::Unsettled => crst::settle_leave(self.crst),
+            Fast::No => crst::leave_checked(self.crst).expect("left"),
+        }
+    }
+
+    fn touch_and_leave(&self) {
+        self.touch();
+        self.leave();
+    }
+
+    fn visit(&self) {
+        self.enter();
+        self.touch_and_leave();
+    }
+
+    /// At the end: nobody waits, nobody owns it, and so many have been in it.
+    fn assert_free_after(&self, visits: u32) {
+        let info = crst::info(self.crst).expect("it lives");
+        assert_eq!((info.state, info.waiters), (crst::State::Free, 0), "left and without waiters");
+        assert_eq!(self.count(), visits);
+    }
+}
+
+/// Does `act` as the task with these words, while the scene is set.
+fn act_as(task: (u64, usize), act: impl FnOnce()) {
+    sys::set_current(task.0, task.1);
+    act();
+    sys::set_current(0, 0);
+}
+
+fn body(run: impl FnOnce() + Send + 'static) -> Body {
+    Box::new(run)
+}
+
+/// Sets the scene: what each task does, and what holds in the end.
+fn scene(threads: Vec<((u64, usize), Body)>, after: impl FnOnce() + Send + 'static) -> Scene {
+    Scene { threads, after: body(after) }
+}

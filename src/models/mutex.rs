@@ -1,0 +1,43 @@
+//! The mutex of the library's own bookkeeping, for which the other models have a simpler one.
+
+use std::vec;
+
+use super::*;
+use crate::sys::mutex::Mutex;
+
+static MUTEX: Mutex = Mutex::new();
+
+/// Two tasks hold it in turn.
+fn two_holders() -> Scene {
+    let section = Protected::new();
+    let hold = |section: &Protected| {
+        let guard = MUTEX.lock();
+        section.touch();
+        drop(guard);
+    };
+    let threads = vec![(new_task(), section.then(hold)), (new_task(), section.then(hold))];
+    scene(threads, move || assert_eq!(section.count(), 2))
+}
+
+#[test]
+fn it_excludes_and_wakes() {
+    holds(two_holders);
+}
+
+#[test]
+fn control_lock_without_acquire() {
+    let place = place!("sys/mutex.rs", "if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire");
+    breaks(Sight::Race, &[place], two_holders);
+}
+
+#[test]
+fn control_sleeper_without_acquire() {
+    let place = place!("sys/mutex.rs", "while self.0.swap(CONTENDED, Ordering::Acquire)");
+    breaks(Sight::Race, &[place], two_holders);
+}
+
+#[test]
+fn control_unlock_without_release() {
+    let place = place!("sys/mutex.rs", "if self.0.swap(UNLOCKED, Ordering::Release)");
+    breaks(Sight::Race, &[place], two_holders);
+}

@@ -1,0 +1,328 @@
+//! The lock word, the waiter's announcement, park and wake, and every way in which a wait ends.
+
+use std::vec;
+
+use super::*;
+use crate::error::Error;
+use crate::sys::atomic::Ordering;
+use crate::waiting::{self, HANDOFF, WAIT_ALERTABLE};
+
+/// One task owns the section, does something in it and leaves it; `others` come.
+fn leave_while_others_come(barriers: Barriers, others: Vec<Body>, section: &Protected, visits: u32) -> Scene {
+    model::set_barriers(barriers);
+    let owner = new_task();
+    act_as(owner, || section.enter());
+    let leave = section.then(Protected::touch_and_leave);
+    let mut threads = vec![(owner, leave)];
+    threads.extend(others.into_iter().map(|other| (new_task(), other)));
+    let section = section.clone();
+    scene(threads, move || section.assert_free_after(visits))
+}
+
+fn visit_during_leave() -> Scene {
+    let section = Protected::new();
+    let visit = section.then(Protected::visit);
+    leave_while_others_come(Barriers::Work, vec![visit], &section, 2)
+}
+
+#[test]
+fn a_leave_wakes_who_announced_itself() {
+    holds(visit_during_leave);
+}
+
+#[test]
+fn control_owner_without_its_barrier() {
+    breaks(Sight::LostWakeUp, &[place!("crst.rs", "sys::light_barrier();")], visit_during_leave);
+}
+
+#[test]
+fn control_waiter_without_the_heavy_barrier() {
+    breaks(Sight::LostWakeUp, &[place!("waiting.rs", "if !sys::heavy_barrier()")], visit_during_leave);
+}
+
+#[test]
+fn control_leave_that_saw_a_waiter_come_without_its_fence() {
+    breaks(Sight::LostWakeUp, &[place!("crst.rs", "fence(Ordering::SeqCst);")], visit_during_leave);
+}
+
+#[test]
+fn control_leave_without_release() {
+    let place = place!("crst.rs", "section.word.store(handle, Ordering::Release);", 1);
+    breaks(Sight::Race, &[place], visit_during_leave);
+}
+
+#[test]
+fn control_entry_without_acquire() {
+    let place = place!("crst.rs", "self.word.compare_exchange(handle, handle ^ me.id()");
+    breaks(Sight::Race, &[place], visit_during_leave);
+}
+
+/// As above, with a section that is left by the fenced way already.
+fn visit_during_fenced_leave() -> Scene {
+    model::set_barriers(Barriers::Refused);
+    let section = Protected::new();
+    let visit = section.then(Protected::visit);
+    leave_while_others_come(Barriers::Refused, vec![visit], &section, 2)
+}
+
+#[test]
+fn a_fenced_leave_needs_no_heavy_barrier() {
+    holds(visit_during_fenced_leave);
+}
+
+#[test]
+fn control_fenced_leave_with_a_weak_look() {
+    let place = place!("crst.rs", "if section.attention.load(Ordering::SeqCst) == attention");
+    breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
+}
+
+#[test]
+fn control_announcement_without_its_fence() {
+    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
+}
+
+#[test]
+fn control_fenced_leave_without_release() {
+    let place = place!("crst.rs", "section.word.swap(handle, Ordering::SeqCst);");
+    breaks(Sight::Race, &[place], visit_during_fenced_leave);
+}
+
+/// The waiter announced itself where the heavy barrier was refused just then: nothing is known of the owner's leave.
+fn visit_where_the_barrier_went() -> Scene {
+    let section = Protected::new();
+    let visit = section.then(Protected::visit);
+    leave_while_others_come(Barriers::Refused, vec![visit], &section, 2)
+}
+
+#[test]
+fn a_waiter_without_barriers_looks_again() {
+    holds(visit_where_the_barrier_went);
+}
+
+#[test]
+fn control_waiter_without_barriers_that_does_not_nap() {
+    // With the barrier taken for one that works, no nap is taken.
+    let places =
+        [place!("crst.rs", "sys::light_barrier();"), place!("waiting.rs", "if !sys::heavy_barrier()")];
+    breaks(Sight::LostWakeUp, &places, visit_during_leave);
+}
+
+/// Two visits one after the other by each of two tasks, where the barrier went.
+fn visits_where_the_barrier_went() -> Scene {
+    let section = Protected::new();
+    let visit = section.then(|section| {
+        section.visit();
+        section.visit();
+    });
+    leave_while_others_come(Barriers::Refused, vec![visit], &section, 3)
+}
+
+#[test]
+fn a_section_that_lost_its_barrier_finds_its_way() {
+    holds_with_preemptions(3, visits_where_the_barrier_went);
+}
+
+// ---- barging ----------------------------------------------------------------------------------------------
+
+/// The owner leaves and comes again: it may be there before the waiter that it woke, which then goes back to sleep.
+fn owner_that_comes_again() -> Scene {
+    let section = Protected::new();
+    let visit = section.then(Protected::visit);
+    let mut scene = leave_while_others_come(Barriers::Work, vec![visit], &section, 3);
+    scene.threads[0].1 = section.then(|section| {
+        section.touch_and_leave();
+        section.visit();
+    });
+    scene
+}
+
+#[test]
+fn a_contender_that_lost_is_woken_again() {
+    holds_with_preemptions(3, owner_that_comes_again);
+}
+
+#[test]
+fn control_contender_that_sleeps_without_its_fence() {
+    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 1);
+    breaks_with_preemptions(3, Sight::LostWakeUp, &[place], owner_that_comes_again);
+}
+
+fn two_visits_during_leave() -> Scene {
+    let section = Protected::new();
+    let visits = vec![section.then(Protected::visit), section.then(Protected::visit)];
+    leave_while_others_come(Barriers::Work, visits, &section, 3)
+}
+
+#[test]
+fn two_waiters_are_served() {
+    holds_with_preemptions(1, two_visits_during_leave);
+}
+
+// ---- hand-off ---------------------------------------------------------------------------------------------
+
+/// The owner finds that hand-off was asked for: at a time when there is no contender, when there is one, and when the
+/// one that asked has gone.
+fn hand_off_during_visit() -> Scene {
+    let section = Protected::new();
+    let visit = section.then(Protected::visit);
+    let mut scene = leave_while_others_come(Barriers::Work, vec![visit], &section, 3);
+    let again = section.clone();
+    scene.threads[0].1 = body(move || {
+        again.touch_and_leave();
+        again.enter();
+        crst::slot_of(again.crst).attention().fetch_or(HANDOFF, Ordering::Relaxed);
+        again.touch_and_leave();
+    });
+    scene
+}
+
+#[test]
+fn a_section_is_handed_over_or_left() {
+    holds_with_preemptions(2, hand_off_during_visit);
+}
+
+#[test]
+fn control_hand_off_without_release() {
+    let places = [
+        place!("waiting.rs", "self.word().store(handle ^ task.id(), Ordering::Release);"),
+        place!("waiting.rs", "task.wait.park.store(GRANTED, Ordering::Release);"),
+    ];
+    breaks_with_preemptions(2, Sight::Race, &places, hand_off_during_visit);
+}
+
+// ---- waits that end otherwise -----------------------------------------------------------------------------
+
+fn visit_unless_time_is_up(section: &Protected) {
+    match section.enter_with(0, Patience::Milliseconds(1)) {
+        Ok(()) => section.leave(),
+        Err(error) => assert_eq!(error, Error::Timeout),
+    }
+}
+
+/// The visitor's time may be up at any moment.
+fn withdrawal_during_leave() -> Scene {
+    let section = Protected::new();
+    let limited = section.then(visit_unless_time_is_up);
+    leave_while_others_come(Barriers::Work, vec![limited], &section, 1)
+}
+
+#[test]
+fn a_waiter_may_withdraw() {
+    holds(withdrawal_during_leave);
+}
+
+/// The one that withdraws may be the contender whom a leave has relied on.
+fn withdrawal_beside_a_waiter() -> Scene {
+    let section = Protected::new();
+    let limited = section.then(visit_unless_time_is_up);
+    let visit = section.then(Protected::visit);
+    leave_while_others_come(Barriers::Work, vec![limited, visit], &section, 2)
+}
+
+#[test]
+fn a_waiter_behind_one_that_withdraws_is_served() {
+    holds_with_preemptions(1, withdrawal_beside_a_waiter);
+}
+
+/// The owner destroys the section while another comes.
+fn destroy_during_visit() -> Scene {
+    let section = Protected::new();
+    let owner = new_task();
+    act_as(owner, || section.enter());
+    let destroy = section.then(|section| {
+        section.touch();
+        crst::destroy(section.crst).expect("the owner may");
+    });
+    let come = section.then(|section| match section.enter_with(0, Patience::Unbounded) {
+        Ok(()) => panic!("entered what was owned and then destroyed"),
+        // Found it gone, or was told so in the queue.
+        Err(error) => assert!(matches!(error, Error::Handle | Error::Abandoned), "{error:?}"),
+    });
+    let gone = section.crst;
+    scene(vec![(owner, destroy), (new_task(), come)], move || {
+        assert!(crst::info(gone).is_err(), "gone");
+        assert_eq!(waiting::waiters(crst::slot_of(gone).attention().load(Ordering::Relaxed)), 0);
+    })
+}
+
+#[test]
+fn a_section_ends_under_its_waiter() {
+    holds(destroy_during_visit);
+}
+
+/// A free section is destroyed by one task while another visits it.
+fn destroy_of_a_free_section_during_visit() -> Scene {
+    let section = Protected::new();
+    let destroy = section.then(|section| match crst::destroy(section.crst) {
+        Ok(()) => section.touch(),
+        Err(error) => assert_eq!(error, Error::NotOwner),
+    });
+    let visit = section.then(|section| match section.enter_with(0, Patience::Unbounded) {
+        Ok(()) => section.touch_and_leave(),
+        Err(error) => assert!(matches!(error, Error::Handle | Error::Abandoned), "{error:?}"),
+    });
+    scene(vec![(new_task(), destroy), (new_task(), visit)], || {})
+}
+
+#[test]
+fn a_free_section_is_destroyed_or_visited() {
+    holds(destroy_of_a_free_section_during_visit);
+}
+
+#[test]
+fn control_destroy_without_acquire() {
+    let place = place!("crst.rs", "if self.word.compare_exchange(word, stale, Ordering::AcqRel");
+    breaks(Sight::Race, &[place], destroy_of_a_free_section_during_visit);
+}
+
+/// A task waits so that an alert ends its wait, and is alerted; the section stays owned.
+fn alert_during_wait() -> Scene {
+    let section = Protected::new();
+    let owner = new_task();
+    act_as(owner, || section.enter());
+    let waiter = new_task();
+    let wait = section.then(|section| {
+        assert_eq!(section.enter_with(WAIT_ALERTABLE, Patience::Unbounded), Err(Error::Interrupted));
+    });
+    let alert = body(move || task::of_owner(waiter.0).alert().expect("it lives"));
+    scene(vec![(owner, alert), (waiter, wait)], move || {
+        assert_eq!(crst::info(section.crst).expect("it lives").waiters, 0);
+    })
+}
+
+#[test]
+fn an_alert_is_never_lost() {
+    holds(alert_during_wait);
+}
+
+#[test]
+fn control_waiter_that_misses_an_alert() {
+    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    breaks(Sight::LostWakeUp, &[place], alert_during_wait);
+}
+
+/// As above, and the runtime stops.
+fn stop_during_wait() -> Scene {
+    let section = Protected::new();
+    let owner = new_task();
+    act_as(owner, || section.enter());
+    let wait = section.then(|section| {
+        assert_eq!(section.enter_with(0, Patience::Unbounded), Err(Error::NotAvailable));
+    });
+    let stop = body(|| assert_eq!(runtime::stop(), Ok(true)));
+    scene(vec![(owner, stop), (new_task(), wait)], move || {
+        assert_eq!(crst::info(section.crst).expect("it lives").waiters, 0);
+    })
+}
+
+#[test]
+fn a_stop_ends_every_wait() {
+    holds(stop_during_wait);
+}
+
+#[test]
+fn control_waiter_that_misses_a_stop() {
+    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    breaks(Sight::LostWakeUp, &[place], stop_during_wait);
+}

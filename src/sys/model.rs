@@ -1,0 +1,825 @@
+//! The platform as loom sees it: the crate's own code runs on atomics, futexes and threads that loom schedules.
+//!
+//! The code under test stands in statics and in mapped pages, which outlive an execution and cannot hold loom's atomics.
+//! So the memory itself is never written. The value of an atomic is looked up by its address in a `World`, which each
+//! execution begins anew: first from the value in memory, later from what was stored. During the set-up of an execution,
+//! which is one thread, values are plain numbers. When its threads start, those atomics become loom's that are *shared*: used
+//! by two threads, one of which writes. Which these are is learnt: a thread that uses a plain value in that way ends the
+//! attempt, and the exploration begins again with that address known as shared (`Attempt::Again`).
+//!
+//! **Orderings.** Loom takes a SeqCst access for an AcqRel one. Here a SeqCst load that follows a SeqCst write of its thread
+//! has a SeqCst fence before it as well, so that these two stay in order. That is weaker than the language is: nothing is
+//! missed by it. All SeqCst fences take turns at one atomic, so that loom tries every order of them.
+//!
+//! **Barriers.** The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence in each
+//! `light_barrier` would order it with any other fence, which is more than there is. So each thread has an atomic of
+//! its own: a light barrier is a read-modify-write of that one, a heavy one of those of all other threads in turn. So a
+//! light one and a heavy one are ordered, and two light ones are not.
+//!
+//! **Negative controls.** `World::weakened` names places of the source, by file and line; an access or a barrier there has
+//! no ordering.
+
+use core::ffi::CStr;
+use core::panic::Location;
+use std::any::Any;
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::string::String;
+use std::vec::Vec;
+
+pub(crate) use super::linux::{
+    Instant, STDERR, close_file, create_file, is_writable, read_file, string_length, write_all,
+};
+
+// ---- the world --------------------------------------------------------------------------------------------
+
+/// What the atomics of one execution hold, and what is known for all executions of one exploration.
+#[derive(Default)]
+struct World {
+    phase: Phase,
+    places: HashMap<usize, Place>,
+    /// Loom's objects of this execution.
+    locks: HashMap<usize, Rc<loom::sync::Mutex<()>>>,
+    futexes: HashMap<usize, Rc<Futex>>,
+    /// Where SeqCst fences take turns; None during set-up.
+    turns: Option<Rc<Turns>>,
+    /// For each thread, where its light barriers and all heavy ones take turns.
+    barriers: Vec<Rc<Turns>>,
+    /// Which task each thread is, and its clock.
+    threads: Vec<Thread>,
+    thread_exit: Option<fn()>,
+    heavy: bool,
+    light: bool,
+    pages_given: usize,
+
+    /// Of all executions: the atomics that must be loom's.
+    shared: HashMap<usize, Maker>,
+    /// Pages given in each execution, in this order.
+    pages: Vec<(usize, usize)>,
+    weakened: Vec<(&'static str, u32)>,
+    executions: u64,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// One thread, plain values.
+    #[default]
+    SetUp,
+    /// Threads run.
+    Run,
+    /// One thread again.
+    Done,
+}
+
+/// Makes loom's atomic of a value; for one that set-up did not use, of the value in memory.
+#[derive(Clone, Copy)]
+struct Maker {
+    make: fn(u64) -> Rc<dyn Any>,
+    initial: u64,
+}
+
+/// Where an atomic of the crate stands.
+struct Place {
+    value: u64,
+    live: Option<Rc<dyn Any>>,
+    /// The threads that used it while threads ran, one bit each.
+    users: u8,
+    written: bool,
+}
+
+impl Place {
+    fn new(value: u64) -> Self {
+        Place { value, live: None, users: 0, written: false }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Thread {
+    task: (u64, usize),
+    clock: Instant,
+    timed_waits: u32,
+    last_error: u32,
+    /// Its last write was SeqCst, and no fence came after it.
+    wrote_seq_cst: bool,
+}
+
+type Turns = loom::sync::atomic::AtomicUsize;
+
+struct Futex {
+    lock: loom::sync::Mutex<()>,
+    sleepers: loom::sync::Condvar,
+}
+
+/// Ends an attempt in which an address turned out to be shared.
+struct NowShared;
+
+std::thread_local! {
+    // One operating-system thread runs all of loom's threads, so each test has a world of its own.
+    static WORLD: RefCell<World> = RefCell::default();
+}
+
+loom::thread_local! {
+    /// The number of the thread in its execution.
+    static NUMBER: core::cell::Cell<usize> = core::cell::Cell::new(0);
+}
+
+fn world<T>(body: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(body)
+}
+
+/// Runs `body` with the calling thread's own part of the world.
+fn thread<T>(body: impl FnOnce(&mut Thread) -> T) -> T {
+    let number = number();
+    world(|world| {
+        if world.threads.len() <= number {
+            world.threads.resize(number + 1, Thread::default());
+        }
+        body(&mut world.threads[number])
+    })
+}
+
+fn number() -> usize {
+    if world(|world| world.phase == Phase::SetUp) { 0 } else { NUMBER.with(core::cell::Cell::get) }
+}
+
+// ---- exploring --------------------------------------------------------------------------------------------
+
+/// How an exploration ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// No execution of so many broke anything.
+    Holds(u64),
+    /// One did: what loom or an assertion said.
+    Broken(String),
+}
+
+/// What the heavy barrier does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Barriers {
+    /// It works.
+    Work,
+    /// It is refused, and owners have no barrier.
+    Refused,
+    /// It is refused, and a nap takes its place.
+    RefusedButTimePasses,
+}
+
+/// A thread of a model.
+pub(crate) type Body = Box<dyn FnOnce() + Send>;
+
+/// What one execution consists of.
+pub(crate) struct Scene {
+    /// The threads, with the words of their tasks.
+    pub(crate) threads: Vec<((u64, usize), Body)>,
+    /// Runs when they have ended.
+    pub(crate) after: Body,
+}
+
+/// Explores what can happen when the threads of `scene` run; all of it unless `preemptions` limits that. Orderings
+/// at the places of `weakened` have no effect.
+pub(crate) fn explore(
+    preemptions: Option<usize>,
+    weakened: &[(&'static str, u32)],
+    scene: fn() -> Scene,
+) -> Outcome {
+    world(|world| {
+        let pages = core::mem::take(&mut world.pages);
+        *world = World { weakened: weakened.to_vec(), pages, ..World::default() };
+    });
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.max_branches = 10_000;
+    loop {
+        world(|world| world.executions = 0);
+        let attempt = || builder.check(move || execute(scene));
+        let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt)) else {
+            return Outcome::Holds(world(|world| world.executions));
+        };
+        if !panic.is::<NowShared>() {
+            return Outcome::Broken(text_of(&*panic));
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?").into()
+}
+
+fn execute(scene: fn() -> Scene) {
+    const STACK_WORDS: usize = 1 << 15;
+    world(World::begin);
+    let Scene { threads, after } = scene();
+    world(|world| world.start_threads(threads.len()));
+    let handles: Vec<_> = (1..)
+        .zip(threads)
+        .map(|(number, (task, body))| {
+            let run = move || {
+                NUMBER.with(|own| own.set(number));
+                super::set_current(task.0, task.1);
+                body();
+            };
+            loom::thread::Builder::new().stack_size(STACK_WORDS).spawn(run).expect("loom spawns")
+        })
+        .collect();
+    for handle in handles {
+        handle.join().expect("a thread of a model does not panic on its own");
+    }
+    world(|world| world.phase = Phase::Done);
+    after();
+}
+
+impl World {
+    fn begin(&mut self) {
+        *self = World {
+            heavy: true,
+            light: true,
+            shared: core::mem::take(&mut self.shared),
+            pages: core::mem::take(&mut self.pages),
+            weakened: core::mem::take(&mut self.weakened),
+            executions: self.executions + 1,
+            ..World::default()
+        };
+    }
+
+    fn start_threads(&mut self, count: usize) {
+        for (&address, maker) in &self.shared {
+            let place = self.places.entry(address).or_insert(Place::new(maker.initial));
+            place.live = Some((maker.make)(place.value));
+        }
+        self.turns = Some(Rc::new(Turns::new(0)));
+        // The first is of the thread that sets the scene.
+        self.barriers = (0..=count).map(|_| Rc::new(Turns::new(0))).collect();
+        self.phase = Phase::Run;
+    }
+
+    fn is_weakened(&self, at: &Location<'_>) -> bool {
+        self.weakened.iter().any(|&(file, line)| at.line() == line && at.file().ends_with(file))
+    }
+}
+
+/// The heavy barrier from here on. During set-up.
+pub(crate) fn set_barriers(barriers: Barriers) {
+    world(|world| {
+        world.heavy = barriers == Barriers::Work;
+        world.light = barriers != Barriers::Refused;
+    });
+}
+
+/// Does what the end of the calling thread does.
+pub(crate) fn end_thread() {
+    if let Some(hook) = world(|world| world.thread_exit) {
+        hook();
+    }
+}
+
+// ---- atomics ----------------------------------------------------------------------------------------------
+
+/// What `core::sync::atomic` is elsewhere.
+pub(crate) mod atomic {
+    use super::*;
+    pub(crate) use core::sync::atomic::Ordering;
+    use loom::sync::atomic as live;
+
+    /// As in core.
+    #[track_caller]
+    pub(crate) fn fence(ordering: Ordering) {
+        let at = Location::caller();
+        if !world(|world| world.is_weakened(at)) {
+            strong_fence(ordering);
+        }
+    }
+
+    /// A fence whatever is weakened.
+    pub(super) fn strong_fence(ordering: Ordering) {
+        let Some(turns) = world(|world| world.turns.clone()) else { return };
+        if ordering == Ordering::SeqCst {
+            turns.fetch_add(1, Ordering::Relaxed);
+            thread(|thread| thread.wrote_seq_cst = false);
+        }
+        live::fence(ordering);
+    }
+
+    /// A write of one of loom's atomics: what for_loom said, and whether it was made for a SeqCst one.
+    fn note_write(ordering: Ordering, for_loom: Ordering) {
+        let seq_cst = ordering == Ordering::SeqCst && for_loom != Ordering::Relaxed;
+        thread(|thread| thread.wrote_seq_cst = seq_cst);
+    }
+
+    /// Comes before a load of one of loom's atomics.
+    fn order_after_write(ordering: Ordering, for_loom: Ordering) {
+        let seq_cst = ordering == Ordering::SeqCst && for_loom != Ordering::Relaxed;
+        if seq_cst && thread(|thread| thread.wrote_seq_cst) {
+            strong_fence(ordering);
+        }
+    }
+
+    /// The ordering that loom is to use for an access, `seq_cst` in place of SeqCst.
+    fn for_loom(ordering: Ordering, seq_cst: Ordering, at: &Location<'_>) -> Ordering {
+        match ordering {
+            _ if world(|world| world.is_weakened(at)) => Ordering::Relaxed,
+            Ordering::SeqCst => seq_cst,
+            ordering => ordering,
+        }
+    }
+
+    /// What an atomic can hold.
+    trait Value: Copy + 'static {
+        type Live: Any;
+        fn make(bits: u64) -> Rc<dyn Any>;
+        fn bits(self) -> u64;
+        fn of(bits: u64) -> Self;
+    }
+
+    /// Does `live` with loom's atomic if the one at `address` is shared, and `plain` with its value otherwise.
+    fn access<T: Value, R>(
+        address: usize,
+        initial: T,
+        writes: bool,
+        live: impl FnOnce(&T::Live) -> R,
+        plain: impl FnOnce(&mut T) -> R,
+    ) -> R {
+        let number = number();
+        let found = world(|world| {
+            let place = world.places.entry(address).or_insert(Place::new(initial.bits()));
+            if let Some(shared) = &place.live {
+                return Ok(Ok(shared.clone()));
+            }
+            if world.phase == Phase::Run {
+                place.users |= 1 << number;
+                place.written |= writes;
+                if place.written && !place.users.is_power_of_two() {
+                    world.shared.insert(address, Maker { make: T::make, initial: initial.bits() });
+                    return Err(NowShared);
+                }
+            }
+            let mut value = T::of(place.value);
+            let result = plain(&mut value);
+            place.value = value.bits();
+            Ok(Err(result))
+        });
+        match found {
+            Ok(Ok(shared)) => live(shared.downcast_ref().expect("one type at one address")),
+            Ok(Err(result)) => result,
+            Err(now_shared) => std::panic::resume_unwind(Box::new(now_shared)),
+        }
+    }
+
+    macro_rules! atomic_integer {
+        ($name:ident, $value:ty) => {
+            #[derive(Debug)]
+            #[repr(transparent)]
+            pub(crate) struct $name(core::sync::atomic::$name);
+
+            impl Value for $value {
+                type Live = live::$name;
+                fn make(bits: u64) -> Rc<dyn Any> {
+                    Rc::new(live::$name::new(bits as $value))
+                }
+                fn bits(self) -> u64 {
+                    self as u64
+                }
+                fn of(bits: u64) -> Self {
+                    bits as $value
+                }
+            }
+
+            // Not every type is used in every way.
+            #[allow(dead_code)]
+            impl $name {
+                pub(crate) const fn new(value: $value) -> Self {
+                    $name(core::sync::atomic::$name::new(value))
+                }
+
+                fn access<R>(
+                    &self,
+                    writes: bool,
+                    live: impl FnOnce(&live::$name) -> R,
+                    plain: impl FnOnce(&mut $value) -> R,
+                ) -> R {
+                    let initial = self.0.load(Ordering::Relaxed);
+                    access(&raw const self.0 as usize, initial, writes, live, plain)
+                }
+
+                /// A read-modify-write.
+                fn change(
+                    &self,
+                    ordering: Ordering,
+                    at: &Location<'_>,
+                    live: impl FnOnce(&live::$name, Ordering) -> $value,
+                    plain: impl FnOnce($value) -> $value,
+                ) -> $value {
+                    let loom = for_loom(ordering, Ordering::AcqRel, at);
+                    self.access(
+                        true,
+                        |atomic| {
+                            note_write(ordering, loom);
+                            live(atomic, loom)
+                        },
+                        |value| core::mem::replace(value, plain(*value)),
+                    )
+                }
+
+                #[track_caller]
+                pub(crate) fn load(&self, ordering: Ordering) -> $value {
+                    let loom = for_loom(ordering, Ordering::Acquire, Location::caller());
+                    self.access(
+                        false,
+                        |atomic| {
+                            order_after_write(ordering, loom);
+                            atomic.load(loom)
+                        },
+                        |value| *value,
+                    )
+                }
+
+                #[track_caller]
+                pub(crate) fn store(&self, new: $value, ordering: Ordering) {
+                    let loom = for_loom(ordering, Ordering::Release, Location::caller());
+                    self.access(
+                        true,
+                        |atomic| {
+                            note_write(ordering, loom);
+                            atomic.store(new, loom);
+                        },
+                        |value| *value = new,
+                    )
+                }
+
+                #[track_caller]
+                pub(crate) fn swap(&self, new: $value, ordering: Ordering) -> $value {
+                    self.change(ordering, Location::caller(), |atomic, by| atomic.swap(new, by), |_| new)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_add(&self, n: $value, ordering: Ordering) -> $value {
+                    let plain = |value: $value| value.wrapping_add(n);
+                    self.change(ordering, Location::caller(), |atomic, by| atomic.fetch_add(n, by), plain)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_sub(&self, n: $value, ordering: Ordering) -> $value {
+                    let plain = |value: $value| value.wrapping_sub(n);
+                    self.change(ordering, Location::caller(), |atomic, by| atomic.fetch_sub(n, by), plain)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_and(&self, n: $value, ordering: Ordering) -> $value {
+                    self.change(ordering, Location::caller(), |atomic, by| atomic.fetch_and(n, by), |v| v & n)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_or(&self, n: $value, ordering: Ordering) -> $value {
+                    self.change(ordering, Location::caller(), |atomic, by| atomic.fetch_or(n, by), |v| v | n)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_max(&self, n: $value, ordering: Ordering) -> $value {
+                    let plain = |value: $value| value.max(n);
+                    self.change(ordering, Location::caller(), |atomic, by| atomic.fetch_max(n, by), plain)
+                }
+
+                #[track_caller]
+                pub(crate) fn compare_exchange(
+                    &self,
+                    old: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    let at = Location::caller();
+                    let loom = for_loom(success, Ordering::AcqRel, at);
+                    let failure = match failure {
+                        _ if loom == Ordering::Relaxed => Ordering::Relaxed,
+                        Ordering::SeqCst => Ordering::Acquire,
+                        failure => failure,
+                    };
+                    let plain = |value: &mut $value| match *value {
+                        now if now == old => Ok(core::mem::replace(value, new)),
+                        now => Err(now),
+                    };
+                    let live = |atomic: &live::$name| {
+                        note_write(success, loom);
+                        atomic.compare_exchange(old, new, loom, failure)
+                    };
+                    self.access(true, live, plain)
+                }
+
+                #[track_caller]
+                pub(crate) fn compare_exchange_weak(
+                    &self,
+                    old: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.compare_exchange(old, new, success, failure)
+                }
+
+                #[track_caller]
+                pub(crate) fn fetch_update(
+                    &self,
+                    success: Ordering,
+                    failure: Ordering,
+                    mut update: impl FnMut($value) -> Option<$value>,
+                ) -> Result<$value, $value> {
+                    let mut now = self.load(failure);
+                    while let Some(new) = update(now) {
+                        match self.compare_exchange(now, new, success, failure) {
+                            Ok(old) => return Ok(old),
+                            Err(changed) => now = changed,
+                        }
+                    }
+                    Err(now)
+                }
+            }
+        };
+    }
+
+    atomic_integer!(AtomicU8, u8);
+    atomic_integer!(AtomicU16, u16);
+    atomic_integer!(AtomicI32, i32);
+    atomic_integer!(AtomicU32, u32);
+    atomic_integer!(AtomicU64, u64);
+    atomic_integer!(AtomicUsize, usize);
+
+    /// As a number.
+    #[repr(transparent)]
+    pub(crate) struct AtomicPtr<T>(AtomicUsize, core::marker::PhantomData<*mut T>);
+
+    // SAFETY: it only hands out the pointer that it was given, as core's does.
+    unsafe impl<T> Sync for AtomicPtr<T> {}
+
+    impl<T> AtomicPtr<T> {
+        pub(crate) const fn new(pointer: *mut T) -> Self {
+            assert!(pointer.is_null(), "a number is all that a constant can hold");
+            AtomicPtr(AtomicUsize::new(0), core::marker::PhantomData)
+        }
+
+        #[track_caller]
+        pub(crate) fn load(&self, ordering: Ordering) -> *mut T {
+            self.0.load(ordering) as *mut T
+        }
+
+        #[track_caller]
+        pub(crate) fn store(&self, new: *mut T, ordering: Ordering) {
+            self.0.store(new as usize, ordering);
+        }
+    }
+}
+
+// ---- waiting ----------------------------------------------------------------------------------------------
+
+impl World {
+    /// What sleeps on the word at `address`. A futex is a queue with a lock; both order memory as the kernel's do.
+    fn futex(&mut self, address: usize) -> Rc<Futex> {
+        let make =
+            || Rc::new(Futex { lock: loom::sync::Mutex::new(()), sleepers: loom::sync::Condvar::new() });
+        self.futexes.entry(address).or_insert_with(make).clone()
+    }
+}
+
+/// A wait with a limit ends by it: at any moment, as the thread may be stopped after that. If it waits again it lets others
+/// run first, or it could wait for ever.
+pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
+    if let Some(deadline) = deadline {
+        let again = thread(|thread| {
+            thread.clock = thread.clock.max(deadline);
+            thread.timed_waits += 1;
+            thread.timed_waits > 1
+        });
+        if again {
+            loom::thread::yield_now();
+        }
+        return false;
+    }
+    let futex = world(|world| world.futex(core::ptr::from_ref(word) as usize));
+    let guard = futex.lock.lock().expect("never poisoned");
+    if word.load(atomic::Ordering::Relaxed) == expected {
+        drop(futex.sleepers.wait(guard));
+    }
+    true
+}
+
+pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
+    assert_eq!(count, 1);
+    let futex = world(|world| world.futex(core::ptr::from_ref(word) as usize));
+    let _guard = futex.lock.lock().expect("never poisoned");
+    futex.sleepers.notify_one();
+}
+
+/// No more looks than one: nothing is gained by another.
+pub(crate) const LOOKS_BEFORE_SLEEP: u32 = 1;
+
+pub(crate) fn pause() {}
+
+pub(crate) fn yield_now() {}
+
+/// Long enough for what every thread has stored before to be seen by all.
+#[track_caller]
+pub(crate) fn nap(nanoseconds: u64) {
+    thread(|thread| thread.clock += nanoseconds);
+    let at = Location::caller();
+    if !world(|world| world.is_weakened(at)) {
+        reach_all_threads();
+    }
+}
+
+/// A clock of each thread, which stands still but in its timed waits.
+pub(crate) fn now() -> Instant {
+    const START: Instant = 1_000_000_000;
+    thread(|thread| START + thread.clock)
+}
+
+pub(crate) fn deadline_after(milliseconds: u32) -> Instant {
+    now() + u64::from(milliseconds) * 1_000_000
+}
+
+/// The mutex of `mutex` has a model of its own; in all others this one stands for it, which takes far fewer steps.
+#[repr(transparent)]
+pub(crate) struct Mutex(core::sync::atomic::AtomicU32);
+
+/// Holds the mutex until dropped.
+pub(crate) struct Guard<'a> {
+    /// Of the lock beside it; dropped first.
+    _held: Option<loom::sync::MutexGuard<'static, ()>>,
+    _lock: Option<Rc<loom::sync::Mutex<()>>>,
+    _mutex: &'a Mutex,
+}
+
+impl Mutex {
+    pub(crate) const fn new() -> Self {
+        Mutex(core::sync::atomic::AtomicU32::new(0))
+    }
+
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        let lock = world(|world| {
+            let make = || Rc::new(loom::sync::Mutex::new(()));
+            let address = &raw const self.0 as usize;
+            (world.phase == Phase::Run).then(|| world.locks.entry(address).or_insert_with(make).clone())
+        });
+        let held = lock.as_ref().map(|lock| {
+            let held = lock.lock().expect("never poisoned");
+            // SAFETY: the guard stands beside a count of the lock and is dropped before it.
+            unsafe {
+                core::mem::transmute::<loom::sync::MutexGuard<'_, ()>, loom::sync::MutexGuard<'static, ()>>(
+                    held,
+                )
+            }
+        });
+        Guard { _held: held, _lock: lock, _mutex: self }
+    }
+
+    // Models do not fork.
+    pub(crate) fn reset_after_fork(&self) {}
+    pub(crate) fn lock_for_fork(&self) {}
+    pub(crate) fn unlock_after_fork(&self) {}
+}
+
+// ---- processors, barriers, pages --------------------------------------------------------------------------
+
+/// One: nothing is gained by looking twice.
+pub(crate) fn processors() -> u32 {
+    1
+}
+
+#[track_caller]
+pub(crate) fn heavy_barrier() -> bool {
+    let at = Location::caller();
+    if world(|world| world.heavy && !world.is_weakened(at)) {
+        reach_all_threads();
+    }
+    world(|world| world.heavy)
+}
+
+fn reach_all_threads() {
+    let own = number();
+    for (number, turns) in world(|world| world.barriers.clone()).iter().enumerate() {
+        if number != 0 && number != own {
+            turns.fetch_add(1, atomic::Ordering::AcqRel);
+        }
+    }
+}
+
+pub(crate) fn register_heavy_barrier() -> bool {
+    world(|world| world.heavy)
+}
+
+#[track_caller]
+pub(crate) fn light_barrier() {
+    let at = Location::caller();
+    let number = number();
+    let own = world(|world| match world.barriers.get(number) {
+        Some(own) if world.light && !world.is_weakened(at) => Some(own.clone()),
+        _ => None,
+    });
+    if let Some(own) = own {
+        own.fetch_add(1, atomic::Ordering::AcqRel);
+    }
+}
+
+/// The same pages in each execution, never written.
+pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
+    world(|world| {
+        let given = world.pages_given;
+        world.pages_given += 1;
+        match world.pages.get(given) {
+            Some(&(start, size)) if size == bytes => Some(start as *mut u8),
+            Some(_) => None,
+            None => {
+                let start = super::linux::reserve_pages(bytes)?;
+                world.pages.push((start as usize, bytes));
+                Some(start)
+            }
+        }
+    })
+}
+
+/// # Safety
+/// None is needed: nothing is written.
+pub(crate) unsafe fn commit_pages(_start: *mut u8, _bytes: usize) -> bool {
+    true
+}
+
+pub(crate) fn allocate_pages(bytes: usize) -> Option<*mut u8> {
+    reserve_pages(bytes)
+}
+
+pub(crate) fn address_space_limit() -> u64 {
+    u64::MAX
+}
+
+// ---- threads and the process ------------------------------------------------------------------------------
+
+pub(crate) fn current() -> (u64, usize) {
+    thread(|thread| thread.task)
+}
+
+pub(crate) fn current_id() -> u64 {
+    current().0
+}
+
+pub(crate) fn current_task() -> usize {
+    current().1
+}
+
+pub(crate) fn set_current(id: u64, task: usize) {
+    thread(|thread| thread.task = (id, task));
+}
+
+pub(crate) fn last_error() -> u32 {
+    thread(|thread| thread.last_error)
+}
+
+pub(crate) fn set_last_error(code: u32) {
+    thread(|thread| thread.last_error = code);
+}
+
+pub(crate) fn in_one_register(address: usize) -> usize {
+    address
+}
+
+pub(crate) fn thread_id() -> u32 {
+    number() as u32 + 1
+}
+
+pub(crate) fn process_id() -> u32 {
+    1
+}
+
+pub(crate) fn preserving_errno<T>(body: impl FnOnce() -> T) -> T {
+    body()
+}
+
+pub(crate) fn on_thread_exit(hook: fn()) -> bool {
+    world(|world| world.thread_exit = Some(hook));
+    true
+}
+
+pub(crate) fn expect_thread_exit() -> bool {
+    true
+}
+
+pub(crate) fn on_fork(
+    _prepare: unsafe extern "C" fn(),
+    _parent: unsafe extern "C" fn(),
+    _child: unsafe extern "C" fn(),
+) -> bool {
+    true
+}
+
+pub(crate) fn on_process_exit(_hook: extern "C" fn()) -> bool {
+    true
+}
+
+pub(crate) fn environment(_name: &CStr) -> Option<&'static CStr> {
+    None
+}
+
+pub(crate) fn each_environment_name(_show: impl FnMut(&[u8])) {}
+
+pub(crate) fn abort() -> ! {
+    panic!("the library ends the process");
+}
