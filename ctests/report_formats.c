@@ -446,9 +446,7 @@ static void change_names(void *argument)
     while (!__atomic_load_n(&chaos_stop, __ATOMIC_RELAXED)) {
         plain_name(name, &chance);
         CHECK_EQ(host_task_set_name(task, name), S_OK);
-        for (int section = 0; section < CHAOS_SECTIONS; section++) {
-            CHECK_EQ(hostcrst_set_name(chaos[section], name), S_OK);
-        }
+        CHECK_EQ(hostcrst_set_name(chaos[self->index], name), S_OK);
     }
 }
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
 KEYWORDS = {"$schema", "$defs", "$ref", "title", "description", "type", "required", "properties", "enum", "items",
@@ -173,12 +174,12 @@ def check_windows(report):
         fail("windows", f"misuses: {report['win32_misuses']}")
 
 
-def check_chaos_names(where, report):
+def check_chaos_names(where, report, thread_name):
     """Names set while the report was made are whole: one letter each, repeated."""
     for item in report["tasks"] + report["sections"]:
-        name = item.get("name", "")
-        if re.fullmatch(r"[a-z]+", name) and len(set(name)) != 1:
-            fail(where, f"a torn name: {name}")
+        name = item.get("name", thread_name)
+        if name != thread_name and not re.fullmatch(r"([a-z])\1*", name):
+            fail(where, f"a torn name: {name!r}")
 
 
 # ---- the two modes ----
@@ -192,7 +193,7 @@ def read_json(folder, situation):
         return json.load(file)
 
 
-def check_json(folder, schema_path):
+def check_json(folder, schema_path, thread_name):
     with open(schema_path, encoding="utf-8") as file:
         schema = json.load(file)
     check_validator()
@@ -204,7 +205,7 @@ def check_json(folder, schema_path):
             chaos = situation.startswith("chaos_")
             check_report(situation, report, not chaos)
             if chaos:
-                check_chaos_names(situation, report)
+                check_chaos_names(situation, report, thread_name)
             elif [len(cycle) for cycle in report["deadlocks"]] != cycles_expected(situation):
                 fail(situation, f"deadlocks: {report['deadlocks']}")
     if not failures:
@@ -222,6 +223,13 @@ def graphviz(arguments):
     return result.stdout
 
 
+def drawn_name(name):
+    """What could end a label or be an escape in it is replaced."""
+    replaced = (character == '"' or unicodedata.category(character) == "Cc" for character in name)
+    kept = "".join("?" if other else character for character, other in zip(name, replaced))
+    return kept.replace("\ufffd", "?").replace("\\", "/")
+
+
 def check_drawing(folder, situation):
     path = os.path.join(folder, situation + ".dot")
     report = read_json(folder, situation)
@@ -230,6 +238,10 @@ def check_drawing(folder, situation):
     drawn = [section for section in report["sections"] if section["state"] == "owned" or section["waiters"]]
     if len(nodes) != len(report["tasks"]) + len(drawn):
         fail(situation, f"{len(nodes)} nodes for {len(report['tasks'])} tasks and {len(drawn)} sections")
+    labels = [node["label"] for node in nodes]
+    for section in drawn:
+        if "name" in section and f"{drawn_name(section['name'])}\\nrecursion {section['recursion']}" not in labels:
+            fail(situation, f"no box for {section['name']!r} in {labels}")
     waits = sum("waiting" in task for task in report["tasks"])
     owned = sum("owner" in section for section in drawn)
     if len(edges) != waits + owned:
@@ -255,7 +267,9 @@ def main():
     mode, program = sys.argv[1], sys.argv[-1]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([program], env={**os.environ, "REPORT_FORMATS_DIR": folder}, check=True)
-        count = check_json(folder, sys.argv[2]) if mode == "json" else check_dot(folder)
+        # As Linux cuts it.
+        thread_name = os.path.basename(program)[:15]
+        count = check_json(folder, sys.argv[2], thread_name) if mode == "json" else check_dot(folder)
     for failure in failures[:20]:
         print(failure)
     print(f"{count} reports, {len(failures)} failures")
