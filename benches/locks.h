@@ -14,6 +14,10 @@
 #include <mutex>
 
 extern "C" {
+void hostcrst_cs_initialize(CRITICAL_SECTION *);
+void hostcrst_cs_enter(CRITICAL_SECTION *);
+void hostcrst_cs_leave(CRITICAL_SECTION *);
+void hostcrst_cs_delete(CRITICAL_SECTION *);
 void *peer_pl_reentrant_create();
 void peer_pl_reentrant_destroy(void *);
 void peer_pl_reentrant_enter(void *);
@@ -89,6 +93,17 @@ struct Winpr {
     ~Winpr() { DeleteCriticalSection(&section); }
     void enter() { EnterCriticalSection(&section); }
     void leave() { LeaveCriticalSection(&section); }
+};
+
+// The same type, and our functions for it.
+struct HostcrstWin32 {
+    static constexpr const char *name = "hostcrst CRITICAL_SECTION";
+    static constexpr bool recursive = true, queues = true;
+    CRITICAL_SECTION section;
+    HostcrstWin32() { hostcrst_cs_initialize(&section); }
+    ~HostcrstWin32() { hostcrst_cs_delete(&section); }
+    void enter() { hostcrst_cs_enter(&section); }
+    void leave() { hostcrst_cs_leave(&section); }
 };
 
 struct Nsync {

@@ -20,6 +20,7 @@ std::vector<Row> table()
     add_lock<GlibcAdaptive>(rows);
     add_lock<GlibcRobust>(rows);
     add_lock<StdRecursive>(rows);
+    add_lock<HostcrstWin32>(rows);
     add_lock<Winpr>(rows);
     add_lock<Nsync>(rows);
     add_lock<Absl>(rows);

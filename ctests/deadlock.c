@@ -1,7 +1,7 @@
 /*
- * Deadlocks: each is found when its last wait begins, one wait of it fails, and all else stays as it was. Every test
- * repeats its situation 10,000 times, with the same threads; the ring of 50 tasks 200 times, as one round of it
- * takes 50 times as long.
+ * Deadlocks: each is found when its last wait begins, one wait of it fails, and all else stays as it was.
+ * Every test repeats its situation 10,000 times, with the same threads; the ring of 50 tasks 200 times, as
+ * one round of it takes 50 times as long.
  */
 #include "deadlock/ring.h"
 
@@ -168,7 +168,8 @@ static void check_cycle_is_reported(ring_t *ring)
     check_report_has(text, "Found 1 deadlock.");
     for (unsigned at = 0; at < ring->size; at++) {
         char line[128];
-        snprintf(line, sizeof line, "\n\"member %u\" tid=%u:\n", at, task_info(ring->members[at].task).thread_id);
+        uint32_t thread = task_info(ring->members[at].task).thread_id;
+        snprintf(line, sizeof line, "\n\"member %u\" tid=%u:\n", at, thread);
         check_report_has(text, line);
     }
     free(text);
@@ -275,7 +276,10 @@ static unsigned how_many_wait(const ring_t *ring)
     return count;
 }
 
-/* An alert comes in every other round, before the ring is closed, so that nobody is refused, then, or after it. */
+/*
+ * An alert comes in every other round, before the ring is closed, so that nobody is refused, then, or
+ * after it.
+ */
 static void alerts_race_with_detection(void)
 {
     uint64_t chance = 5;
@@ -290,7 +294,10 @@ static void alerts_race_with_detection(void)
         member_t *member;
         ring_begin(ring);
         if (random_below(&chance, 2) == 0) {
-            /* Until one more is to begin to wait; an alert that was left over may already have ended the round. */
+            /*
+             * Until one more is to begin to wait; an alert that was left over may already have ended the
+             * round.
+             */
             for (int looks = 0; looks < 300 && how_many_wait(ring) < 2; looks++) {
                 sched_yield();
             }
@@ -389,7 +396,10 @@ static void alerts_race_with_leaving(void)
     CHECK_EQ(hostcrst_destroy(race.section), S_OK);
 }
 
-/* Two tasks whose waits end by a deadlock or because the runtime stops; then they give back what they have. */
+/*
+ * Two tasks whose waits end by a deadlock or because the runtime stops; then they give back what they
+ * have.
+ */
 typedef struct stop_race {
     hostcrst_t sections[2];
     gate_t gate;
@@ -550,7 +560,8 @@ static void destroy_races_with_detection(void)
             int32_t result = race.results[at];
             refused += result == HOST_E_DEADLOCK;
             /* E_HANDLE: the section was gone before the wait began. */
-            CHECK(result == S_OK || result == HOST_E_DEADLOCK || result == HOST_E_ABANDONED || result == E_HANDLE);
+            CHECK(result == S_OK || result == HOST_E_DEADLOCK || result == HOST_E_ABANDONED ||
+                  result == E_HANDLE);
         }
         CHECK_EQ(refused, destroyers == 0);
         CHECK_EQ(times_told(&told), refused);

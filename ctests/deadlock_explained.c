@@ -1,7 +1,7 @@
 /*
- * What explains a wait: where it was called and, where that is tracked, since when and from where sections are owned;
- * and the lines on stderr of a task that has waited for long. The environment is read once in a process, so each
- * situation that depends on it plays in a child.
+ * What explains a wait: where it was called and, where that is tracked, since when and from where sections
+ * are owned; and the lines on stderr of a task that has waited for long. The environment is read once in a
+ * process, so each situation that depends on it plays in a child.
  */
 #include "deadlock/ring.h"
 
@@ -173,7 +173,10 @@ static void wait_for_first(void *unused)
     CHECK_EQ(hostcrst_leave(first), S_OK);
 }
 
-/* "last" waits for what "middle" owns, who waits for what the main thread owns, for a bit more than a second. */
+/*
+ * "last" waits for what "middle" owns, who waits for what the main thread owns, for a bit more than a
+ * second.
+ */
 static void a_chain_of_waits(void)
 {
     check_thread_t middle;
@@ -251,8 +254,8 @@ static void child_of(outcome_t *outcome, void (*body)(void), const char *variabl
 }
 
 /*
- * Finds `pattern` in `text`, in which '#' is a run of digits and '@' a run of characters of one line without spaces;
- * the end of what it found, or NULL after a failed check.
+ * Finds `pattern` in `text`, in which '#' is a run of digits and '@' a run of characters of one line
+ * without spaces; the end of what it found, or NULL after a failed check.
  */
 static const char *match_here(const char *text, const char *pattern)
 {
@@ -325,8 +328,8 @@ static void check_holds_are_explained(const outcome_t *outcome)
                                "deadlock_explained_@!reserve_stock+0x@ (for 0.#s)\n");
     check_finds(outcome->text, "   owns 0x@ \"orders\" recursion=2, entered at "
                                "deadlock_explained_@!begin_order+0x@ (for 0.#s)\n");
-    check_finds(outcome->text, "\"name\":\"stock\",\"state\":\"owned\",\"owner\":\"0x@\",\"recursion\":1,\"waiters\":0,"
-                               "\"contended\":0,\"owned_for_ns\":#,"
+    check_finds(outcome->text, "\"name\":\"stock\",\"state\":\"owned\",\"owner\":\"0x@\",\"recursion\":1,"
+                               "\"waiters\":0,\"contended\":0,\"owned_for_ns\":#,"
                                "\"entered_at\":\"deadlock_explained_@!reserve_stock+0x@\"");
 }
 
@@ -349,7 +352,8 @@ static void only_what_is_known_is_said(void)
     static outcome_t outcome;
     child_of(&outcome, tracked_for_a_while, NULL, NULL);
     const char *later = check_finds(outcome.text, "\"before\" recursion=1\n");
-    later = check_finds(later, "\"during\" recursion=1, entered at deadlock_explained_@!tracked_for_a_while+0x@ (for 0.");
+    later = check_finds(later, "\"during\" recursion=1, entered at "
+                               "deadlock_explained_@!tracked_for_a_while+0x@ (for 0.");
     later = check_finds(later, "\"before\" recursion=1\n");
     later = check_finds(later, "\"during\" recursion=1\n");
     check_finds(later, "\"after\" recursion=1\n");
@@ -366,7 +370,8 @@ static void the_order_that_led_here_has_places(void)
     for (int step = 0; step < 2; step++) {
         later = check_finds(later, "waits for \"@\" at deadlock_explained_@!enter_mine_then+0x@\n");
     }
-    check_finds(later, "   *** DEADLOCK ***\nVictim: \"@\" got HOST_E_DEADLOCK; it still owns \"@\" and is to leave it.\n");
+    check_finds(later, "   *** DEADLOCK ***\n"
+                       "Victim: \"@\" got HOST_E_DEADLOCK; it still owns \"@\" and is to leave it.\n");
     check_finds(outcome.text, "\"entered_at\":\"deadlock_explained_@!enter_mine_then+0x@\"");
 }
 
@@ -380,10 +385,11 @@ static void stalls_are_said_after_doubling_times(void)
     const char *middle = outcome.text;
     const char *last = outcome.text;
     for (int time = 0; time < 2; time++) {
-        middle = check_finds(middle, "hostcrst: \"middle\" tid=# has waited #.#s to enter 0x@ \"second\", owned by "
-                                     "\"boss\" tid=#\n");
-        last = check_finds(last, "hostcrst: \"last\" tid=# has waited #.#s to enter 0x@ \"first\", owned by \"middle\" "
-                                 "tid=#, which itself has waited #.#s to enter 0x@ \"second\", owned by \"boss\" tid=#\n");
+        middle = check_finds(middle, "hostcrst: \"middle\" tid=# has waited #.#s to enter 0x@ \"second\", "
+                                     "owned by \"boss\" tid=#\n");
+        last = check_finds(last, "hostcrst: \"last\" tid=# has waited #.#s to enter 0x@ \"first\", "
+                                 "owned by \"middle\" tid=#, which itself has waited #.#s to enter 0x@ "
+                                 "\"second\", owned by \"boss\" tid=#\n");
     }
     check_finds_not(middle, "\"middle\" tid=# has");
     check_finds_not(last, "\"last\" tid=# has");
@@ -396,9 +402,9 @@ static void a_stall_in_a_deadlock_says_so(void)
 {
     static outcome_t outcome;
     child_of(&outcome, a_deadlock_that_stalls, "HOSTCRST_STALL", "200ms");
-    check_finds(outcome.text, "hostcrst: \"member 0\" tid=# has waited #.#s to enter 0x@ \"section 1\", owned by "
-                              "\"member 1\" tid=#, which itself has waited #.#s to enter 0x@ \"section 0\", owned by "
-                              "\"member 0\" tid=#: a deadlock\n");
+    check_finds(outcome.text, "hostcrst: \"member 0\" tid=# has waited #.#s to enter 0x@ \"section 1\", "
+                              "owned by \"member 1\" tid=#, which itself has waited #.#s to enter 0x@ "
+                              "\"section 0\", owned by \"member 0\" tid=#: a deadlock\n");
     check_finds(outcome.text, "hostcrst: \"member 1\" tid=# has waited");
 }
 

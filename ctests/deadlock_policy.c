@@ -1,6 +1,7 @@
 /*
- * What is done about a deadlock: HOST_E_DEADLOCK, a report, or a report and the end of the process; chosen by a call
- * or by HOSTCRST_ON_DEADLOCK. Each situation plays in a child process, as the variable is read once in a process.
+ * What is done about a deadlock: HOST_E_DEADLOCK, a report, or a report and the end of the process; chosen
+ * by a call or by HOSTCRST_ON_DEADLOCK. Each situation plays in a child process, as the variable is read
+ * once in a process.
  */
 #include "check.h"
 
@@ -280,5 +281,6 @@ static void abort_reports_and_ends_the_process(void)
 }
 
 CHECK_MAIN(CHECK_TEST(an_unknown_policy_is_refused), CHECK_TEST(error_is_silent),
-           CHECK_TEST(an_unknown_policy_is_said_and_ignored), CHECK_TEST(report_names_both_and_lets_them_stand),
+           CHECK_TEST(an_unknown_policy_is_said_and_ignored),
+           CHECK_TEST(report_names_both_and_lets_them_stand),
            CHECK_TEST(report_works_without_stderr), CHECK_TEST(abort_reports_and_ends_the_process))

@@ -1,20 +1,23 @@
 /*
- * 16 tasks enter 32 sections in random order, and an oracle that knows nothing of the library's search judges every
- * answer. It runs for 5 seconds, or for as many as DEADLOCK_STRESS_SECONDS says; DEADLOCK_STRESS_SEED changes the order.
+ * 16 tasks enter 32 sections in random order, and an oracle that knows nothing of the library's search
+ * judges every answer. It runs for 5 seconds, or for as many as DEADLOCK_STRESS_SECONDS says;
+ * DEADLOCK_STRESS_SEED changes the order.
  *
- * The oracle keeps, under a mutex of its own, who owns what and who waits for what: a wait from before the call until
- * after its return, an ownership from after the return of enter until before the call of leave.
+ * The oracle keeps, under a mutex of its own, who owns what and who waits for what: a wait from before the
+ * call until after its return, an ownership from after the return of enter until before the call of leave.
  *
- * Why its verdict is sound. The members of a cycle are all blocked, and in this program nothing but the refusal of one
- * of them (or the alert that stands for it, below) opens a cycle. So when the refused task asks the oracle, and still
- * owns all it had, each other member is still inside its wait, told to the oracle before the call; and it owns what
- * the member before it waits for, told to the oracle before that wait. If the oracle then sees no cycle through the
- * refused wait, there was none. Two refusals for one cycle show as well: the second finds the first one's wait gone.
+ * Why its verdict is sound. The members of a cycle are all blocked, and in this program nothing but the
+ * refusal of one of them (or the alert that stands for it, below) opens a cycle. So when the refused task
+ * asks the oracle, and still owns all it had, each other member is still inside its wait, told to the
+ * oracle before the call; and it owns what the member before it waits for, told to the oracle before that
+ * wait. If the oracle then sees no cycle through the refused wait, there was none. Two refusals for one
+ * cycle show as well: the second finds the first one's wait gone.
  *
- * A missed cycle never goes away: the watchdog, which sees the same graph, finds the same waits in a cycle for long.
+ * A missed cycle never goes away: the watchdog, which sees the same graph, finds the same waits in a cycle
+ * for long.
  *
- * Some waits carry WAIT_NOTINDEADLOCK. A cycle of nothing but such waits stands; the program opens it by alerting the
- * task that closed it, from the deadlock callback.
+ * Some waits carry WAIT_NOTINDEADLOCK. A cycle of nothing but such waits stands; the program opens it by
+ * alerting the task that closed it, from the deadlock callback.
  */
 #include "deadlock/ring.h"
 
@@ -84,7 +87,10 @@ static void oracle_reset(void)
     }
 }
 
-/* The length of the cycle through the wait of `task`, 0 if there is none; *breakable counts such waits in it. */
+/*
+ * The length of the cycle through the wait of `task`, 0 if there is none; *breakable counts such waits in
+ * it.
+ */
 static unsigned cycle_through(unsigned task, unsigned *breakable)
 {
     unsigned at = task;
@@ -255,7 +261,8 @@ static void step(stress_task_t *self)
         leave_at(self, random_below(&self->chance, self->held_count));
     } else if (choice == 3) {
         sched_yield();
-    } else if (!enter_one(self, random_below(&self->chance, SECTIONS)) && random_below(&self->chance, 4) != 0) {
+    } else if (!enter_one(self, random_below(&self->chance, SECTIONS)) &&
+               random_below(&self->chance, 4) != 0) {
         /* Otherwise it tries its luck once more with all that it has. */
         leave_all(self);
     }

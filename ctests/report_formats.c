@@ -1,9 +1,11 @@
 /*
- * Reports in every format, of known situations and while 16 threads change everything. With REPORT_FORMATS_DIR set, each
- * report stays there as a file <situation>.<txt|json|dot> for ctests/deadlock/formats.py, which reads them with
- * other programs than the one that wrote them.
+ * Reports in every format, of known situations and while 16 threads change everything. With
+ * REPORT_FORMATS_DIR set, each report stays there as a file <situation>.<txt|json|dot> for
+ * ctests/deadlock/formats.py, which reads them with other programs than the one that wrote them.
  */
 #include "deadlock/ring.h"
+
+#include <hostcrst/win32.h>
 
 static const struct format {
     uint32_t format;
@@ -130,7 +132,8 @@ static void a_bit_of_everything(void)
     char *text = write_report("everything", &formats[0]);
     check_has(text, "\"the main one\" tid=");
     check_has(text, " \"busy\" recursion=2\n");
-    check_has(text, "   layers, newest first:\n     [2] native   ?\n     [1] managed  \n     [0] native   libc");
+    check_has(text, "   layers, newest first:\n     [2] native   ?\n"
+                    "     [1] managed  \n     [0] native   libc");
     check_has(text, "     [-] managed  (the thread began here)\n");
     check_has(text, "\"patient\" tid=");
     check_has(text, " (with a time limit)\n      which is owned by \"the main one\" tid=");
@@ -225,7 +228,8 @@ static void deadlocks_that_were_broken(void)
     check_has(text, "A deadlock of 2 tasks was broken 0.");
     check_has(text, "   \"member 0\" tid=");
     check_order(text);
-    check_has(text, "Victim: \"member 0\" got HOST_E_DEADLOCK; it still owns \"section 0\" and is to leave it.\n");
+    check_has(text, "Victim: \"member 0\" got HOST_E_DEADLOCK; "
+                    "it still owns \"section 0\" and is to leave it.\n");
     check_has(text, "1 deadlock broken so far.\n");
     free(text);
     write_all_formats("broken");
@@ -249,7 +253,8 @@ static void deadlocks_that_were_broken(void)
     text = write_report("broken_twenty", &formats[0]);
     check_has(text, "A deadlock of 20 tasks was broken");
     check_has(text, "   ... and 4 more tasks\n");
-    check_has(text, "Victim: \"member 7\" got HOST_E_DEADLOCK; it still owns what it had entered and is to leave it.\n");
+    check_has(text, "Victim: \"member 7\" got HOST_E_DEADLOCK; "
+                    "it still owns what it had entered and is to leave it.\n");
     free(text);
     write_all_formats("broken_twenty");
     ring_stop(many);
@@ -259,7 +264,8 @@ static void names_that_could_break_a_format(void)
 {
     static const char *const names[] = {
         "\"quotes\"", "back\\slash\\", "line\nfeed\rand\ttab", "\x01\x02\x1f\x7f", "\xff\xfe invalid \xc3",
-        "\xed\xa0\x80 surrogate", "</svg> & <b>", "{record|label}", "\\N \\G \\\" %s %n", "\xe2\x80\xa8 \xc2\x85 separators",
+        "\xed\xa0\x80 surrogate", "</svg> & <b>", "{record|label}", "\\N \\G \\\" %s %n",
+        "\xe2\x80\xa8 \xc2\x85 separators",
         "*/ // # ;", "caf\xc3\xa9 \xf0\x9f\x94\x92",
     };
     enum { COUNT = sizeof names / sizeof names[0] };
@@ -285,6 +291,31 @@ static void names_that_could_break_a_format(void)
         CHECK_EQ(hostcrst_destroy(sections[at]), S_OK);
     }
     CHECK_EQ(host_task_set_name(main_task, ""), S_OK);
+}
+
+/* ---- critical sections of Windows' kind ---- */
+
+CRITICAL_SECTION windows_section;
+static CRITICAL_SECTION orphaned_section;
+
+static void leave_as_a_stranger_and_die_holding(void *unused)
+{
+    (void)unused;
+    LeaveCriticalSection(&windows_section);
+    EnterCriticalSection(&orphaned_section);
+}
+
+static void sections_of_windows(void)
+{
+    check_thread_t thread;
+    InitializeCriticalSection(&windows_section);
+    InitializeCriticalSection(&orphaned_section);
+    EnterCriticalSection(&windows_section);
+    check_start(&thread, leave_as_a_stranger_and_die_holding, NULL);
+    check_join(&thread);
+    write_all_formats("windows");
+    LeaveCriticalSection(&windows_section);
+    DeleteCriticalSection(&windows_section);
 }
 
 /* ---- while every task is blocked ---- */
@@ -328,6 +359,7 @@ static void every_task_is_blocked(void)
 /* ---- while 16 threads change everything ---- */
 
 #define CHANGERS 16
+#define NAME_CHANGERS 2
 #define CHAOS_SECTIONS 24
 #define CHAOS_REPORTS 60
 
@@ -403,6 +435,21 @@ static void do_a_few_things(void *argument)
     }
 }
 
+/* Always at it, so that reports come in the middle of a change. */
+static void change_names(void *argument)
+{
+    changer_t *self = (changer_t *)argument;
+    uint64_t chance = self->index;
+    host_task_t task = 0;
+    char name[57];
+    REQUIRE_EQ(host_task_current(&task), S_OK);
+    while (!__atomic_load_n(&chaos_stop, __ATOMIC_RELAXED)) {
+        plain_name(name, &chance);
+        CHECK_EQ(host_task_set_name(task, name), S_OK);
+        CHECK_EQ(hostcrst_set_name(chaos[self->index], name), S_OK);
+    }
+}
+
 /* Half of the changes are made by tasks that soon end. */
 static void change_everything(void *argument)
 {
@@ -432,7 +479,8 @@ static void while_everything_changes(void)
     }
     for (unsigned at = 0; at < CHANGERS; at++) {
         changers[at].index = at;
-        check_start(&changers[at].thread, change_everything, &changers[at]);
+        void (*body)(void *) = at < NAME_CHANGERS ? change_names : change_everything;
+        check_start(&changers[at].thread, body, &changers[at]);
     }
     for (int report = 0; report < CHAOS_REPORTS; report++) {
         snprintf(situation, sizeof situation, "chaos_%d", report);
@@ -453,6 +501,7 @@ static void while_everything_changes(void)
 #define MANY_TASKS 1000
 #define MANY_SECTIONS 100000
 #define OWNED_BY_EACH 20
+#define OWNED_BY_ONE 3000
 /* What the report aims at is 50 ms; this is what it must do on a machine that others use too. */
 #define MILLISECONDS_MOST 1000
 
@@ -495,10 +544,52 @@ static void check_time_of_report(const struct format *format)
         best = time == 0 || taken < best ? taken : best;
     }
     fseek(file, 0, SEEK_END);
-    printf("%d tasks, %d sections: %4s in %lld.%03lld ms, %ld bytes\n", MANY_TASKS, MANY_SECTIONS, format->suffix,
-           best / 1000, best % 1000, ftell(file));
+    printf("%d tasks, %d sections: %4s in %lld.%03lld ms, %ld bytes\n", MANY_TASKS, MANY_SECTIONS,
+           format->suffix, best / 1000, best % 1000, ftell(file));
     CHECK(best < MILLISECONDS_MOST * 1000);
     fclose(file);
+}
+
+/* Each task is shown with all that it owns: most own OWNED_BY_EACH, and the main one owns one section. */
+static void check_what_each_owns(void)
+{
+    char *text = write_report("many", &formats[0]);
+    unsigned with_all = 0;
+    unsigned with_one = 0;
+    unsigned owned = 0;
+    char *line = strtok(text, "\n");
+    for (; line != NULL; line = strtok(NULL, "\n")) {
+        if (strncmp(line, "   owns ", 8) == 0) {
+            owned++;
+        } else if (line[0] == '"' || strncmp(line, "SECTION", 7) == 0) {
+            with_all += owned == OWNED_BY_EACH;
+            with_one += owned == 1;
+            owned = 0;
+        }
+    }
+    CHECK_EQ(with_all, MANY_TASKS);
+    CHECK_EQ(with_one, 1);
+    free(text);
+}
+
+/* One task owns more than a report has room to collect at once. */
+static void a_task_that_owns_everything(void)
+{
+    unsigned owned = 0;
+    for (unsigned at = 0; at < OWNED_BY_ONE; at++) {
+        REQUIRE_EQ(hostcrst_create(&many[at]), S_OK);
+        REQUIRE_EQ(hostcrst_enter(many[at], 0), S_OK);
+    }
+    char *text = write_report("rich", &formats[0]);
+    for (const char *at = text; (at = strstr(at, "\n   owns ")) != NULL; at++) {
+        owned++;
+    }
+    CHECK_EQ(owned, OWNED_BY_ONE);
+    free(text);
+    for (unsigned at = 0; at < OWNED_BY_ONE; at++) {
+        CHECK_EQ(hostcrst_leave(many[at]), S_OK);
+        CHECK_EQ(hostcrst_destroy(many[at]), S_OK);
+    }
 }
 
 static void a_thousand_tasks_and_a_hundred_thousand_sections(void)
@@ -521,6 +612,7 @@ static void a_thousand_tasks_and_a_hundred_thousand_sections(void)
     for (size_t at = 0; at < FORMATS; at++) {
         check_time_of_report(&formats[at]);
     }
+    check_what_each_owns();
     CHECK_EQ(hostcrst_leave(many_wait_for), S_OK);
     for (unsigned at = 0; at < MANY_TASKS; at++) {
         check_join(&threads[at]);
@@ -548,5 +640,6 @@ static void descriptors_that_cannot_be_written(void)
 CHECK_MAIN(CHECK_TEST(before_the_first_call), CHECK_TEST(descriptors_that_cannot_be_written),
            CHECK_TEST(a_bit_of_everything), CHECK_TEST(a_deadlock_that_stands),
            CHECK_TEST(names_that_could_break_a_format), CHECK_TEST(every_task_is_blocked),
-           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(while_everything_changes),
+           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(sections_of_windows),
+           CHECK_TEST(a_task_that_owns_everything), CHECK_TEST(while_everything_changes),
            CHECK_TEST(a_thousand_tasks_and_a_hundred_thousand_sections))

@@ -1,4 +1,7 @@
-/* Windows' critical sections and condition variables: every function, every field, every rule of docs/win32.md. */
+/*
+ * Windows' critical sections and condition variables: every function, every field, every rule of
+ * docs/win32.md.
+ */
 #include "check.h"
 
 #include <errno.h>
@@ -39,7 +42,8 @@ static void check_fields(CRITICAL_SECTION *section, LONG locks, LONG recursion, 
     check_equal(owning_thread(section), thread, __FILE__, line, "OwningThread");
 }
 
-#define CHECK_FIELDS(section, locks, recursion, thread) check_fields(section, locks, recursion, thread, __LINE__)
+#define CHECK_FIELDS(section, locks, recursion, thread) \
+    check_fields(section, locks, recursion, thread, __LINE__)
 
 /* What the report says; the caller frees it. */
 static char *report_text(uint32_t format)
@@ -106,7 +110,10 @@ static void in_a_child(void (*body)(void))
     CHECK_EQ(status, 0);
 }
 
-/* Runs this program anew with one test, one more environment variable and perhaps one processor; how it ended. */
+/*
+ * Runs this program anew with one test, one more environment variable and perhaps one processor; how it
+ * ended.
+ */
 static int run_again(const char *test, const char *variable, const char *value, int on_one_processor)
 {
     int status = 0;
@@ -396,7 +403,8 @@ static void fields_are_never_impossible(void)
         int64_t both = __atomic_load_n((int64_t *)(void *)&watched.section.LockCount, __ATOMIC_ACQUIRE);
         int32_t locks = (int32_t)both, recursion = (int32_t)(both >> 32);
         int waiters = (-1 - locks) >> 2;
-        if (waiters < 0 || waiters > CROWD || recursion < 0 || recursion > 3 || (recursion > 0 && (locks & 1) != 0)) {
+        if (waiters < 0 || waiters > CROWD || recursion < 0 || recursion > 3
+            || (recursion > 0 && (locks & 1) != 0)) {
             check_fail(__FILE__, __LINE__, "impossible: LockCount %d RecursionCount %d", locks, recursion);
         }
         CHECK(is_member_or_nobody(owning_thread(&watched.section)));
@@ -716,7 +724,8 @@ static void on_one_processor_nobody_spins(void)
 static void initialize_ex_refuses_what_it_does_not_know(void)
 {
     static const DWORD known[] = {0, CRITICAL_SECTION_NO_DEBUG_INFO, RTL_CRITICAL_SECTION_FLAG_DYNAMIC_SPIN,
-                                  RTL_CRITICAL_SECTION_FLAG_STATIC_INIT, RTL_CRITICAL_SECTION_FLAG_RESOURCE_TYPE,
+                                  RTL_CRITICAL_SECTION_FLAG_STATIC_INIT,
+                                  RTL_CRITICAL_SECTION_FLAG_RESOURCE_TYPE,
                                   RTL_CRITICAL_SECTION_FLAG_FORCE_DEBUG_INFO};
     CRITICAL_SECTION section;
     for (size_t at = 0; at < sizeof known / sizeof known[0]; at++) {
@@ -953,7 +962,8 @@ static void a_deadlock_aborts_where_the_environment_says_so(void)
     }
     struct rlimit no_core = {0, 0};
     REQUIRE_EQ(setrlimit(RLIMIT_CORE, &no_core), 0);
-    int status = run_again("a_deadlock_aborts_where_the_environment_says_so", "HOSTCRST_ON_DEADLOCK", "abort", 0);
+    int status =
+        run_again("a_deadlock_aborts_where_the_environment_says_so", "HOSTCRST_ON_DEADLOCK", "abort", 0);
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
@@ -1257,26 +1267,30 @@ static void threads_never_meet_inside(void)
 }
 
 CHECK_MAIN(CHECK_TEST(nothing_needs_to_be_started), CHECK_TEST(initialize_sets_every_field),
-           CHECK_TEST(the_owner_sees_exactly_what_it_did), CHECK_TEST(memory_that_was_never_initialized_works),
-           CHECK_TEST(many_threads_may_be_the_first_to_use_zeroed_memory), CHECK_TEST(lock_count_shows_the_waiters),
-           CHECK_TEST(fields_are_never_impossible),
-           CHECK_TEST(try_enter_by_another_thread_fails_at_once),
-           CHECK_TEST(every_entry_must_be_left), CHECK_TEST(errno_and_last_error_survive_a_wait),
-           CHECK_TEST(leave_by_another_thread_changes_nothing), CHECK_TEST(delete_of_a_section_in_use_is_refused),
+           CHECK_TEST(the_owner_sees_exactly_what_it_did),
+           CHECK_TEST(memory_that_was_never_initialized_works),
+           CHECK_TEST(many_threads_may_be_the_first_to_use_zeroed_memory),
+           CHECK_TEST(lock_count_shows_the_waiters), CHECK_TEST(fields_are_never_impossible),
+           CHECK_TEST(try_enter_by_another_thread_fails_at_once), CHECK_TEST(every_entry_must_be_left),
+           CHECK_TEST(errno_and_last_error_survive_a_wait),
+           CHECK_TEST(leave_by_another_thread_changes_nothing),
+           CHECK_TEST(delete_of_a_section_in_use_is_refused),
            CHECK_TEST(the_owner_may_delete_without_leaving),
            CHECK_TEST(after_delete_memory_works_as_if_zeroed_and_that_is_counted),
            CHECK_TEST(a_static_section_may_be_deleted_unused),
            CHECK_TEST(initialize_of_a_section_in_use_begins_anew),
            CHECK_TEST(memory_may_be_freed_by_the_last_to_leave), CHECK_TEST(a_free_section_may_be_moved),
            CHECK_TEST(spin_counts_have_24_bits), CHECK_TEST(on_one_processor_nobody_spins),
-           CHECK_TEST(initialize_ex_refuses_what_it_does_not_know), CHECK_TEST(each_thread_has_its_last_error),
-           CHECK_TEST(an_ended_owner_keeps_the_section), CHECK_TEST(a_section_of_an_ended_owner_can_be_deleted),
+           CHECK_TEST(initialize_ex_refuses_what_it_does_not_know),
+           CHECK_TEST(each_thread_has_its_last_error), CHECK_TEST(an_ended_owner_keeps_the_section),
+           CHECK_TEST(a_section_of_an_ended_owner_can_be_deleted),
            CHECK_TEST(a_forked_child_owns_what_its_thread_owned), CHECK_TEST(the_runtime_is_of_no_concern),
            CHECK_TEST(lock_semaphore_is_no_handle_of_the_hosts), CHECK_TEST(a_deadlock_is_told_and_waits),
            CHECK_TEST(a_deadlock_aborts_where_the_environment_says_so),
            CHECK_TEST(in_a_cycle_with_the_hosts_kind_that_one_is_refused),
            CHECK_TEST(reports_know_sections_by_address_and_variable),
            CHECK_TEST(one_wake_lets_one_through_and_wake_all_the_rest),
-           CHECK_TEST(a_sleep_ends_in_time_and_owns_the_section_again), CHECK_TEST(signals_do_not_disturb_a_sleep),
+           CHECK_TEST(a_sleep_ends_in_time_and_owns_the_section_again),
+           CHECK_TEST(signals_do_not_disturb_a_sleep),
            CHECK_TEST(a_sleep_needs_the_section_entered_exactly_once), CHECK_TEST(letters_arrive_in_order),
            CHECK_TEST(threads_never_meet_inside))

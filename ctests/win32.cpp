@@ -1,4 +1,7 @@
-/* <hostcrst/win32.h> as C++ code for Windows uses it: guards, members, function objects, the standard library's threads. */
+/*
+ * <hostcrst/win32.h> as C++ code for Windows uses it: guards, members, function objects, the standard
+ * library's threads.
+ */
 #include "check.h"
 
 #include <atomic>

@@ -28,7 +28,7 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 
-use crate::crst::Section;
+use crate::crst::{Section, WAIT_OPTIONS};
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::mirror::{self, QueueShown};
@@ -175,7 +175,7 @@ impl Wait {
                 since: self.since.load(Ordering::Relaxed),
                 site: self.site(),
                 limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
-                option: self.option() & !WAITS_NO_MORE,
+                option: self.option() & WAIT_OPTIONS,
             };
             // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
             fence(Ordering::Acquire);

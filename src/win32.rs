@@ -276,46 +276,38 @@ impl CriticalSection {
 
     // ---- the picture --------------------------------------------------------------------------------------
 
+    /// Who owns it, and how often; after "locked" has been shown.
     #[inline(always)]
-    fn show_owner(&self, section: &Section, me: TaskRef) {
-        self.show_state(section, LOCKED);
+    fn show_entries(&self, entries: u32, me: TaskRef) {
+        // Each time: a fork gives the owner another thread id.
         self.owning_thread.store(me.thread_id() as usize, Ordering::Relaxed);
-        // Release, as in show_state: never seen before "locked".
-        self.recursion_count.store(1, Ordering::Release);
+        // Release: never seen before "locked".
+        self.recursion_count.store(entries as i32, Ordering::Release);
     }
 
+    /// Shows FREE or LOCKED, by the owner; how, if that is not done yet.
     #[inline(always)]
-    fn show_entries(&self, section: &Section, me: TaskRef) {
-        // A fork gave the owner another thread id.
-        self.owning_thread.store(me.thread_id() as usize, Ordering::Relaxed);
-        self.recursion_count.store(section.entries().load(Ordering::Relaxed) as i32, Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    fn show_free(&self, section: &Section) -> bool {
-        self.recursion_count.store(0, Ordering::Relaxed);
-        self.owning_thread.store(0, Ordering::Relaxed);
-        self.show_state(section, FREE)
-    }
-
-    /// By the owner: FREE or LOCKED. Whether `attention` was 0 all the time.
-    #[inline(always)]
-    fn show_state(&self, section: &Section, state: i32) -> bool {
+    fn show_state(&self, section: &Section, state: i32) -> Shown {
         let attention = section.attention();
         if attention.load(Ordering::Relaxed) != 0 {
-            self.show_bit(state);
-            return false;
+            return Shown::NotYet;
         }
+        // Release: free is never seen before 0 entries.
         self.lock_count.store(state, Ordering::Release);
         sys::light_barrier();
-        let plain = attention.load(Ordering::Relaxed) == 0;
-        if !plain {
-            self.show_again(section, state);
-        }
-        plain
+        if attention.load(Ordering::Relaxed) == 0 { Shown::Done } else { Shown::Doubtful }
     }
 
+    /// As show_state, to the end.
     #[cold]
+    fn show_state_at_last(&self, section: &Section, state: i32, how_far: Shown) {
+        match how_far {
+            Shown::Done => {}
+            Shown::NotYet => self.show_bit(state),
+            Shown::Doubtful => preserving_errno(|| self.show_again(section, state)),
+        }
+    }
+
     fn show_bit(&self, state: i32) {
         match state & FREE_BIT {
             0 => self.lock_count.fetch_and(!FREE_BIT, Ordering::Release),
@@ -323,41 +315,74 @@ impl CriticalSection {
         };
     }
 
-    #[cold]
     fn show_again(&self, section: &Section, state: i32) {
-        preserving_errno(|| {
-            let _queue = section.queue_lock().lock();
-            self.lock_count.store(section.queue_shown().lock_count(state), Ordering::Release);
-        });
+        let _queue = section.queue_lock().lock();
+        self.lock_count.store(section.queue_shown().lock_count(state), Ordering::Release);
     }
+}
+
+/// How far show_state got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Done,
+    /// Others draw the queue: a read-modify-write is needed.
+    NotYet,
+    /// Others have begun to draw the queue just then.
+    Doubtful,
 }
 
 // ---- enter, leave -----------------------------------------------------------------------------------------
 
+/// How far the fast path of an Enter got. What is left is for its caller to do as its last act, so that the compiler
+/// makes that call a jump and the fast path needs no stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fast {
+    Done,
+    /// Entered, but not Done with showing it: show_entry.
+    Entered(Shown),
+    /// Nothing was done: enter_slowly.
+    No,
+}
+
 /// Enters, if that needs no waiting and nothing unusual.
 #[inline(always)]
-pub(crate) fn enter_fast(shown: &CriticalSection) -> bool {
+pub(crate) fn enter_fast(shown: &CriticalSection) -> Fast {
     // A thread that is a task: so there are slots to look at.
-    let Some(me) = task::current_if_any() else { return false };
+    let Some((id, me)) = task::current_with_id() else { return Fast::No };
     if REGISTRY.runtime.is_tracking() {
-        return false;
+        return Fast::No;
     }
     let handle = shown.handle();
     let section = crst::slot_of(handle);
     let word = section.word().load(Ordering::Relaxed);
-    if word == handle {
-        let taken = section.try_take(handle, me);
-        if taken {
-            me.count_entry();
-            shown.show_owner(section, me);
+    if word != handle {
+        if word != handle ^ id || !section.reenter() {
+            return Fast::No;
         }
-        return taken;
+        shown.show_entries(section.entries().load(Ordering::Relaxed), me);
+        return Fast::Done;
     }
-    let again = word == handle ^ me.id() && section.reenter();
-    if again {
-        shown.show_entries(section, me);
+    // Acquire pairs with the Release of the last leave.
+    if section.word().compare_exchange(handle, handle ^ id, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        return Fast::No;
     }
-    again
+    me.count_entry();
+    match shown.show_state(section, LOCKED) {
+        Shown::Done => {}
+        how_far => return Fast::Entered(how_far),
+    }
+    shown.show_entries(1, me);
+    Fast::Done
+}
+
+/// The caller has just entered a section that somebody waits for, or did lately: shows it. Always 1, for TryEnter.
+#[cold]
+pub(crate) fn show_entry(shown: &CriticalSection, how_far: Shown) -> i32 {
+    if let Some(me) = task::current_if_any() {
+        shown.show_state_at_last(crst::slot_of(shown.handle()), LOCKED, how_far);
+        shown.show_entries(1, me);
+    }
+    1
 }
 
 /// Enters where enter_fast could not; false only if another thread owns the section and the caller is not `patient`.
@@ -397,7 +422,7 @@ fn enter_section(
             0 => {}
             owner if owner == me.id() => {
                 if section.reenter() {
-                    shown.show_entries(section, me);
+                    shown.show_entries(section.entries().load(Ordering::Relaxed), me);
                     return Some(true);
                 }
                 REGISTRY.win32.count(Misuse::TooManyEntries);
@@ -413,7 +438,8 @@ fn enter_section(
     }
     me.count_entry();
     section.note_owner(me.id(), site);
-    shown.show_owner(section, me);
+    shown.show_state_at_last(section, LOCKED, shown.show_state(section, LOCKED));
+    shown.show_entries(1, me);
     Some(true)
 }
 
@@ -437,28 +463,37 @@ fn wait_for_memory() {
 /// Leaves once; the last leave lets the section go. By anyone but the owner: counted, and nothing else.
 #[inline(always)]
 pub(crate) fn leave(shown: &CriticalSection) {
-    let Some(me) = task::current_if_any() else { return leave_refused(shown) };
+    let Some((id, me)) = task::current_with_id() else { return leave_refused(shown) };
     let handle = shown.handle();
     let section = crst::slot_of(handle);
-    if section.word().load(Ordering::Relaxed) != handle ^ me.id() {
+    if section.word().load(Ordering::Relaxed) != handle ^ id {
         return leave_refused(shown);
     }
-    match section.entries().load(Ordering::Relaxed) {
-        1 => {
-            me.count_leave();
-            if shown.show_free(section) {
-                section.let_go(handle);
-            } else {
-                preserving_errno(|| section.leave_contended(handle));
-            }
+    let entries = section.entries().load(Ordering::Relaxed);
+    if entries != 1 {
+        // A slot never used has 0: see handle, "every 64-bit value".
+        if entries == 0 {
+            return leave_refused(shown);
         }
-        // A slot never used: see handle, "every 64-bit value".
-        0 => leave_refused(shown),
-        entries => {
-            section.entries().store(entries - 1, Ordering::Relaxed);
-            shown.show_entries(section, me);
-        }
+        section.entries().store(entries - 1, Ordering::Relaxed);
+        return shown.show_entries(entries - 1, me);
     }
+    me.count_leave();
+    shown.recursion_count.store(0, Ordering::Relaxed);
+    shown.owning_thread.store(0, Ordering::Relaxed);
+    match shown.show_state(section, FREE) {
+        Shown::Done => section.let_go(handle),
+        how_far => leave_contended(shown, how_far),
+    }
+}
+
+/// The caller's last leave of a section that somebody waits for, or did lately.
+#[cold]
+fn leave_contended(shown: &CriticalSection, how_far: Shown) {
+    let handle = shown.handle();
+    let section = crst::slot_of(handle);
+    shown.show_state_at_last(section, FREE, how_far);
+    preserving_errno(|| section.leave_contended(handle));
 }
 
 #[cold]
@@ -512,8 +547,10 @@ pub(crate) fn sleep(
         while in_time && variable.word.load(Ordering::Relaxed) == word {
             in_time = sys::futex_wait(&variable.word, word, deadline);
         }
-        if !enter_fast(shown) {
-            enter_slowly(shown, true, site);
+        match enter_fast(shown) {
+            Fast::Done => {}
+            Fast::Entered(how_far) => _ = show_entry(shown, how_far),
+            Fast::No => _ = enter_slowly(shown, true, site),
         }
         if in_time { Ok(()) } else { Err(ERROR_TIMEOUT) }
     })

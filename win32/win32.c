@@ -2,7 +2,8 @@
  * libhostcrst_win32: the Windows names themselves, for programs and libraries that were built against another
  * implementation with the same layout (WinPR) and are given this one by link order or LD_PRELOAD.
  *
- * Each function is one jump to libhostcrst. Where that implementation has a SetLastError, failures are told there.
+ * Each function is one jump to libhostcrst. Where that implementation has a SetLastError, failures are told
+ * there.
  */
 #define HOSTCRST_WIN32_NO_FUNCTIONS
 #include <hostcrst/win32.h>
@@ -77,7 +78,8 @@ EXPORT void InitializeConditionVariable(PCONDITION_VARIABLE variable)
     hostcrst_cv_initialize(variable);
 }
 
-EXPORT BOOL SleepConditionVariableCS(PCONDITION_VARIABLE variable, PCRITICAL_SECTION section, DWORD milliseconds)
+EXPORT BOOL SleepConditionVariableCS(PCONDITION_VARIABLE variable, PCRITICAL_SECTION section,
+                                     DWORD milliseconds)
 {
     return told(hostcrst_cv_sleep(variable, section, milliseconds));
 }

@@ -1,6 +1,6 @@
 /*
- * Rings of tasks that deadlock on purpose: member i owns section i and enters section i + 1. The threads of a ring live
- * for many rounds; who is late for a handshake is shown in a report.
+ * Rings of tasks that deadlock on purpose: member i owns section i and enters section i + 1. The threads of
+ * a ring live for many rounds; who is late for a handshake is shown in a report.
  */
 #ifndef RING_H
 #define RING_H
@@ -257,7 +257,10 @@ static inline ring_t *ring_start(unsigned size)
     return ring;
 }
 
-/* The main thread's side of a round: everything between ring_begin and ring_end happens while the members run. */
+/*
+ * The main thread's side of a round: everything between ring_begin and ring_end happens while the members
+ * run.
+ */
 static inline void ring_begin(ring_t *ring)
 {
     ring->told = 0;

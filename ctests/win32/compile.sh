@@ -1,9 +1,9 @@
 #!/bin/sh
-# compile.sh <gcc|clang|mingw|gcc32> <place> <include directory>: compiles hostcrst/win32.h and a use of all of it, as
-# every standard, with warnings as errors, and looks whose functions are called.
+# compile.sh <gcc|clang|mingw|gcc32> <place> <include directory>: compiles hostcrst/win32.h and a use of all
+# of it, as every standard, with warnings as errors, and looks whose functions are called.
 #
-# place: alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows, after_windows. gcc32
-# compiles for 32 bits: there the header's assertions hold the other layout of Windows.
+# place: alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows,
+# after_windows. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of Windows.
 set -eu
 compiler=$1
 place=$2
@@ -84,7 +84,8 @@ for standard in $standards; do
     $command -std="$standard" -c "-I$include" $options "$work/$file" -o "$work/use.o" ||
         { echo "as $standard with $compiler, $place" >&2; exit 1; }
     nm --undefined-only "$work/use.o" >"$work/called"
-    grep -q " $called\$" "$work/called" || { echo "$called is not called: as $standard with $compiler, $place" >&2; exit 1; }
+    grep -q " $called\$" "$work/called" ||
+        { echo "$called is not called: as $standard with $compiler, $place" >&2; exit 1; }
     case $called in
     hostcrst*) ! grep 'U [A-Z][A-Za-z]*\(CriticalSection\|ConditionVariable\)' "$work/called" || exit 1 ;;
     esac

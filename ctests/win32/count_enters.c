@@ -1,6 +1,7 @@
 /*
- * Preloaded before libhostcrst_win32: counts the calls of EnterCriticalSection and TryEnterCriticalSection that go on to
- * that library, in the first 8 bytes of the file that COUNT_ENTERS names: they are there however the process ends.
+ * Preloaded before libhostcrst_win32: counts the calls of EnterCriticalSection and TryEnterCriticalSection
+ * that go on to that library, in the first 8 bytes of the file that COUNT_ENTERS names: they are there
+ * however the process ends.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,7 +20,8 @@ static void *next(const char *name)
 {
     Dl_info found;
     void *function = dlsym(RTLD_NEXT, name);
-    if (function == NULL || !dladdr(function, &found) || strstr(found.dli_fname, "libhostcrst_win32.so") == NULL) {
+    if (function == NULL || !dladdr(function, &found)
+        || strstr(found.dli_fname, "libhostcrst_win32.so") == NULL) {
         fprintf(stderr, "count_enters: %s is not that of libhostcrst_win32\n", name);
         abort();
     }

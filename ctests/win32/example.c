@@ -1,7 +1,7 @@
 /*
- * The example of Windows' documentation on critical section objects, in own words: a section that is initialised once,
- * guards what several threads share, and is deleted when nobody uses it any more. Written for Windows: the tests
- * build it there as it stands, and here with nothing changed but its first include.
+ * The example of Windows' documentation on critical section objects, in own words: a section that is
+ * initialised once, guards what several threads share, and is deleted when nobody uses it any more. Written
+ * for Windows: the tests build it there as it stands, and here with nothing changed but its first include.
  */
 #include <windows.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 #!/bin/bash
-# freerdp.sh <count_enters.so> <libhostcrst_win32.so>: Debian's FreeRDP, server and client, both linked to WinPR, with our
-# library preloaded: the client connects, negotiates and authenticates as it does without. Says how many of their
-# enters reached us.
+# freerdp.sh <count_enters.so> <libhostcrst_win32.so>: Debian's FreeRDP, server and client, both linked to
+# WinPR, with our library preloaded: the client connects, negotiates and authenticates as it does without.
+# Says how many of their enters reached us.
 set -eu -o pipefail
 preload=$1:$2
 
@@ -47,8 +47,8 @@ is_listening() {
 }
 
 start_server() { # start_server <name> <preload> <port>
-    LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.server.enters freerdp-shadow-cli "/port:$3" /bind-address:127.0.0.1 -auth \
-        >"$work/$1.server.log" 2>&1 &
+    LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.server.enters freerdp-shadow-cli \
+        "/port:$3" /bind-address:127.0.0.1 -auth >"$work/$1.server.log" 2>&1 &
     pids+=($!)
     while kill -0 "${pids[-1]}"; do
         ! is_listening "$3" || return 0
@@ -57,7 +57,8 @@ start_server() { # start_server <name> <preload> <port>
     return 1
 }
 
-# session <name> <preload>: one server, one client that logs in; the result is in <name>.server.log, <name>.client.log
+# session <name> <preload>: one server, one client that logs in; the result is in <name>.server.log,
+# <name>.client.log
 session() {
     local port=$((20000 + ($$ + ${#pids[@]} * 7919) % 20000)) ended=0 side
     for side in client server; do
@@ -67,7 +68,8 @@ session() {
     soon "the start of the $1 server" start_server "$@" "$port"
     local server=${pids[-1]}
     LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.client.enters HOSTCRST_REPORT=$work/$1.report timeout 20 \
-        xfreerdp "/v:127.0.0.1:$port" /u:user /p:secret /cert:ignore +auth-only >"$work/$1.client.log" 2>&1 || ended=$?
+        xfreerdp "/v:127.0.0.1:$port" /u:user /p:secret /cert:ignore +auth-only \
+        >"$work/$1.client.log" 2>&1 || ended=$?
     grep -o 'Authentication only, exit status [0-9]*' "$work/$1.client.log" | sort -u >"$work/$1.result" ||
         fail "the $1 client did not log in (it ended with $ended)"
     echo "ended with $ended" >>"$work/$1.result"
@@ -91,4 +93,5 @@ if grep -q 'Misuse of critical sections' "$work/preloaded.report"; then
     sed -n '/^Misuse/,/^$/p' "$work/preloaded.report" >&2
     fail "the client's report shows misuse"
 fi
-echo "xfreerdp logged in to freerdp-shadow-cli; of their enters reached us: $client of the client, $server of the server"
+echo "xfreerdp logged in to freerdp-shadow-cli; of their enters reached us:" \
+    "$client of the client, $server of the server"

@@ -1,6 +1,6 @@
 /*
- * refuse_membarrier <program> [<argument>...]: runs a program that the kernel refuses membarrier(2), as a container's filter
- * may do: the library then uses the slower way to leave, from the first section on.
+ * refuse_membarrier <program> [<argument>...]: runs a program that the kernel refuses membarrier(2), as a
+ * container's filter may do: the library then uses the slower way to leave, from the first section on.
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,7 +1,9 @@
 /*
- * A first waiter may come at any instruction of an owner that believes itself alone. Here it does: the owner's thread is
- * stepped through Enter, and through Leave, and after each number of steps another thread enters. Whenever that was, the
- * waiter must be shown in LockCount, must get the section, and must leave it as it should be.
+ * A first waiter may come at any instruction of an owner that believes itself alone. Here it does: the
+ * owner's thread is stepped through Enter, and through Leave, and after each number of steps another thread
+ * enters. Whenever that was, the waiter must be shown in LockCount, must get the section, and must leave it
+ * as it should be. Having left it, in the runs through Leave, it deletes the section and takes its memory
+ * away: the owner may not touch that any more.
  */
 #include "../check.h"
 
@@ -20,7 +22,6 @@
 
 /* Shared by the process that steps and the one that is stepped. */
 typedef struct stage {
-    CRITICAL_SECTION section;
     int other_thread;
     int other_may_enter;
     int other_inside;
@@ -30,6 +31,10 @@ typedef struct stage {
 } stage_t;
 
 static stage_t *stage;
+/* On a page of its own. */
+static CRITICAL_SECTION *section;
+
+#define PAGE 4096
 
 static int look(int *number)
 {
@@ -41,17 +46,28 @@ static void set(int *number, int value)
     __atomic_store_n(number, value, __ATOMIC_RELEASE);
 }
 
-static void enter_when_told(void *unused)
+static void check_fields(void)
 {
-    (void)unused;
+    CHECK_EQ(section->LockCount, -1);
+    CHECK_EQ(section->RecursionCount, 0);
+    CHECK_EQ((long long)(uintptr_t)section->OwningThread, 0);
+}
+
+static void enter_when_told(void *through_leave)
+{
     set(&stage->other_thread, (int)syscall(SYS_gettid));
     while (!look(&stage->other_may_enter)) {
         sched_yield();
     }
-    EnterCriticalSection(&stage->section);
-    stage->seen_inside = __atomic_load_n(&stage->section.LockCount, __ATOMIC_ACQUIRE);
+    EnterCriticalSection(section);
+    stage->seen_inside = __atomic_load_n(&section->LockCount, __ATOMIC_ACQUIRE);
     set(&stage->other_inside, 1);
-    LeaveCriticalSection(&stage->section);
+    LeaveCriticalSection(section);
+    if (*(int *)through_leave) {
+        check_fields();
+        DeleteCriticalSection(section);
+        REQUIRE_EQ(mprotect(section, PAGE, PROT_NONE), 0);
+    }
 }
 
 /* The stepped process. */
@@ -59,30 +75,30 @@ static void be_stepped(int through_leave)
 {
     check_thread_t other;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    REQUIRE(InitializeCriticalSectionAndSpinCount(&stage->section, 0));
-    EnterCriticalSection(&stage->section);
-    LeaveCriticalSection(&stage->section);
-    check_start(&other, enter_when_told, NULL);
+    REQUIRE(InitializeCriticalSectionAndSpinCount(section, 0));
+    EnterCriticalSection(section);
+    LeaveCriticalSection(section);
+    check_start(&other, enter_when_told, &through_leave);
     REQUIRE_SOON(look(&stage->other_thread) != 0);
     if (through_leave) {
-        EnterCriticalSection(&stage->section);
+        EnterCriticalSection(section);
     }
     REQUIRE_EQ(ptrace(PTRACE_TRACEME, 0, NULL, NULL), 0);
     raise(SIGSTOP);
     if (through_leave) {
-        LeaveCriticalSection(&stage->section);
+        LeaveCriticalSection(section);
     } else {
-        EnterCriticalSection(&stage->section);
+        EnterCriticalSection(section);
     }
     set(&stage->owner_through, 1);
     if (!through_leave) {
         REQUIRE_SOON(look(&stage->owner_may_go_on));
-        LeaveCriticalSection(&stage->section);
+        LeaveCriticalSection(section);
     }
     check_join(&other);
-    CHECK_EQ(stage->section.LockCount, -1);
-    CHECK_EQ(stage->section.RecursionCount, 0);
-    CHECK_EQ((long long)(uintptr_t)stage->section.OwningThread, 0);
+    if (!through_leave) {
+        check_fields();
+    }
     _exit(check_failed_so_far() != 0);
 }
 
@@ -101,11 +117,14 @@ static int other_sleeps(pid_t process)
     return 0;
 }
 
-/* One run; false if the stepped call was over before the other thread came. Counts those that found it owned. */
+/*
+ * One run; false if the stepped call was over before the other thread came. Counts those that found it owned.
+ */
 static int run(int through_leave, int steps, int *met)
 {
     int status = 0;
     memset(stage, 0, sizeof *stage);
+    memset(section, 0, sizeof *section);
     fflush(stdout);
     pid_t process = fork();
     REQUIRE(process >= 0);
@@ -127,8 +146,8 @@ static int run(int through_leave, int steps, int *met)
     if (!through_leave) {
         REQUIRE_SOON(look(&stage->owner_through));
         if (waits) {
-            CHECK_EQ(__atomic_load_n(&stage->section.LockCount, __ATOMIC_ACQUIRE), -6);
-            CHECK_EQ(stage->section.RecursionCount, 1);
+            CHECK_EQ(__atomic_load_n(&section->LockCount, __ATOMIC_ACQUIRE), -6);
+            CHECK_EQ(section->RecursionCount, 1);
         }
         set(&stage->owner_may_go_on, 1);
     }
@@ -156,9 +175,10 @@ static void step_through(int through_leave)
 
 static void prepare(void)
 {
-    void *memory = mmap(NULL, sizeof *stage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(memory != MAP_FAILED);
     stage = (stage_t *)memory;
+    section = (CRITICAL_SECTION *)(void *)((char *)memory + PAGE);
 }
 
 static void a_waiter_may_come_at_any_instruction_of_enter(void)

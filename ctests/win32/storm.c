@@ -1,7 +1,7 @@
 /*
- * Mutual exclusion under a storm of signals whose handler is installed without SA_RESTART: threads that wait for a
- * section are interrupted all the time. Prints how often two threads were inside at once; ends with 0 if never, with 1
- * if it was seen, with 2 if nothing can be said.
+ * Mutual exclusion under a storm of signals whose handler is installed without SA_RESTART: threads that wait
+ * for a section are interrupted all the time. Prints how often two threads were inside at once; ends with 0
+ * if never, with 1 if it was seen, with 2 if nothing can be said.
  *
  * Built against <hostcrst/win32.h>, and with STORM_WINPR against WinPR.
  */
@@ -97,8 +97,8 @@ int main(void)
     }
     printf("%ld entered, %ld found it owned, %ld signals, %d of %d threads ended, two inside: %ld times\n",
            __atomic_load_n(&entered, __ATOMIC_RELAXED), __atomic_load_n(&waits, __ATOMIC_RELAXED),
-           __atomic_load_n(&interruptions, __ATOMIC_RELAXED), __atomic_load_n(&done, __ATOMIC_RELAXED), THREADS,
-           __atomic_load_n(&meetings, __ATOMIC_RELAXED));
+           __atomic_load_n(&interruptions, __ATOMIC_RELAXED), __atomic_load_n(&done, __ATOMIC_RELAXED),
+           THREADS, __atomic_load_n(&meetings, __ATOMIC_RELAXED));
     fflush(stdout);
     if (__atomic_load_n(&meetings, __ATOMIC_RELAXED) != 0) {
         _exit(1);

@@ -1,6 +1,7 @@
 /*
- * The same program for Windows and for here: calls every function in a fixed order and prints results and fields.
- * Lines that begin with "LockCount" show that field raw; all others must be the same whoever implements the functions.
+ * The same program for Windows and for here: calls every function in a fixed order and prints results and
+ * fields. Lines that begin with "LockCount" show that field raw; all others must be the same whoever
+ * implements the functions.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -32,7 +33,8 @@ static void show(const char *what)
 {
     size_t owner = (size_t)section.OwningThread;
     printf("%s: RecursionCount %d OwningThread %s SpinCount %d\n", what, (int)section.RecursionCount,
-           owner == 0 ? "nobody" : owner == MY_THREAD() ? "me" : "another", (int)(section.SpinCount & 0xFFFFFF));
+           owner == 0 ? "nobody" : owner == MY_THREAD() ? "me" : "another",
+           (int)(section.SpinCount & 0xFFFFFF));
     printf("LockCount %d\n", (int)section.LockCount);
 }
 
@@ -111,7 +113,8 @@ int main(void)
     show("DeleteCriticalSection");
 
     memset(&section, 0, sizeof section);
-    printf("InitializeCriticalSectionAndSpinCount %d\n", (int)InitializeCriticalSectionAndSpinCount(&section, 4000));
+    printf("InitializeCriticalSectionAndSpinCount %d\n",
+           (int)InitializeCriticalSectionAndSpinCount(&section, 4000));
     show("with 4000");
     printf("SetCriticalSectionSpinCount %d\n", (int)SetCriticalSectionSpinCount(&section, 7));
     show("with 7");

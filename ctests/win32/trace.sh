@@ -1,6 +1,7 @@
 #!/bin/sh
-# trace.sh <program>: what trace.c prints here is what it printed under Wine, but for LockCount, which Wine counts as
-# Windows XP did; and LockCount is what Windows documents since Server 2003 SP1. ./dev check win32-oracle asks Wine anew.
+# trace.sh <program>: what trace.c prints here is what it printed under Wine, but for LockCount, which Wine
+# counts as Windows XP did; and LockCount is what Windows documents since Server 2003 SP1. ./dev check
+# win32-oracle asks Wine anew.
 set -eu
 recorded=$(dirname "$0")
 work=$(mktemp -d)

@@ -1,23 +1,28 @@
 /*
- * Windows' critical sections and condition variables, under Windows' names: code written for Windows includes this
- * instead of <windows.h>, or beside it as the other headers below. C99, C++11 and later; link libhostcrst.
+ * Windows' critical sections and condition variables, under Windows' names: code written for Windows includes
+ * this instead of <windows.h>, or beside it as the other headers below. C99, C++11 and later; link
+ * libhostcrst.
  *
- * The library itself exports no Windows name: the functions declared here are known to the linker as hostcrst_cs_...
- * and hostcrst_cv_... The rules, and what is defined here that Windows leaves undefined, are in docs/win32.md. In short:
+ * The library itself exports no Windows name: the functions declared here are known to the linker as
+ * hostcrst_cs_... and hostcrst_cv_... The rules, and what is defined here that Windows leaves undefined, are
+ * in docs/win32.md. In short:
  *
- * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been initialised.
- * - Enter always ends with the section entered. Leave by a thread that is not the owner, and Delete of a section in use,
- *   change nothing and are counted in the report (host_report, HOSTCRST_REPORT).
+ * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been
+ *   initialised.
+ * - Enter always ends with the section entered. Leave by a thread that is not the owner, and Delete of a
+ *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT).
  * - A section whose owner's thread ends stays locked.
  * - A CRITICAL_SECTION in use must not be copied. It belongs to one process.
  *
  * Beside other headers:
- * - <windows.h> (for a Windows target, _WIN32): this header includes it and declares nothing. Windows has its own.
- * - WinPR (<winpr/synch.h>) and DirectX-Headers (<wsl/winadapter.h>): in either order. If they are on the include path,
- *   this header includes what it needs of them, and uses their types. WinPR's functions of these names are then ours;
- *   its GetLastError stays its own, and is told.
- * - Any other header that defines BOOL, DWORD and the like: include it first and define HOSTCRST_WIN32_NO_TYPES. If it
- *   has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and ask hostcrst_last_error() for failures of ours.
+ * - <windows.h> (for a Windows target, _WIN32): this header includes it and declares nothing. Windows has its
+ *   own.
+ * - WinPR (<winpr/synch.h>) and DirectX-Headers (<wsl/winadapter.h>): in either order. If they are on the
+ *   include path, this header includes what it needs of them, and uses their types. WinPR's functions of
+ *   these names are then ours; its GetLastError stays its own, and is told.
+ * - Any other header that defines BOOL, DWORD and the like: include it first and define
+ *   HOSTCRST_WIN32_NO_TYPES. If it has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and ask
+ *   hostcrst_last_error() for failures of ours.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -41,7 +46,7 @@
 #endif
 #endif
 
-/* ---- types ----------------------------------------------------------------------------------------------- */
+/* ---- types -------------------------------------------------------------------------------------------- */
 
 #ifndef VOID
 #if !defined(HOSTCRST_WIN32_NO_TYPES)
@@ -88,8 +93,9 @@ typedef struct _RTL_CRITICAL_SECTION_DEBUG *PRTL_CRITICAL_SECTION_DEBUG;
 typedef struct _RTL_CRITICAL_SECTION {
     PRTL_CRITICAL_SECTION_DEBUG DebugInfo;
     /*
-     * As since Windows Server 2003 SP1. -1: free. Otherwise bit 0 is 0 while the section is owned, bit 1 is 0 while a
-     * waiter is awake to take it, and the rest is the ones-complement of how many others wait. -2: owned, nobody waits.
+     * As since Windows Server 2003 SP1. -1: free. Otherwise bit 0 is 0 while the section is owned, bit 1 is 0
+     * while a waiter is awake to take it, and the rest is the ones-complement of how many others wait. -2:
+     * owned, nobody waits.
      */
     LONG LockCount;
     LONG RecursionCount; /* how often the owner has entered */
@@ -126,7 +132,8 @@ typedef PRTL_CONDITION_VARIABLE PCONDITION_VARIABLE;
 #define HOSTCRST_WIN32_ASSERT_(name, holds) typedef char hostcrst_win32_assert_##name[(holds) ? 1 : -1]
 #endif
 #define HOSTCRST_WIN32_AT_(field, at64, at32) \
-    HOSTCRST_WIN32_ASSERT_(field, offsetof(RTL_CRITICAL_SECTION, field) == (sizeof(void *) == 8 ? at64 : at32))
+    HOSTCRST_WIN32_ASSERT_(field, \
+                           offsetof(RTL_CRITICAL_SECTION, field) == (sizeof(void *) == 8 ? at64 : at32))
 HOSTCRST_WIN32_ASSERT_(size_of_section, sizeof(RTL_CRITICAL_SECTION) == (sizeof(void *) == 8 ? 40 : 24));
 HOSTCRST_WIN32_ASSERT_(size_of_variable, sizeof(CONDITION_VARIABLE) == sizeof(void *));
 HOSTCRST_WIN32_ASSERT_(size_of_long, sizeof(LONG) == 4 && sizeof(DWORD) == 4);
@@ -139,9 +146,12 @@ HOSTCRST_WIN32_AT_(SpinCount, 32, 20);
 #undef HOSTCRST_WIN32_AT_
 #undef HOSTCRST_WIN32_ASSERT_
 
-/* ---- constants ------------------------------------------------------------------------------------------- */
+/* ---- constants ---------------------------------------------------------------------------------------- */
 
-/* Flags of InitializeCriticalSectionEx. Debug information is never kept, so the first and the last have no effect. */
+/*
+ * Flags of InitializeCriticalSectionEx. Debug information is never kept, so the first and the last have no
+ * effect.
+ */
 #ifndef RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO
 #define RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO 0x01000000
 #endif
@@ -161,7 +171,10 @@ HOSTCRST_WIN32_AT_(SpinCount, 32, 20);
 #define CRITICAL_SECTION_NO_DEBUG_INFO RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO
 #endif
 
-/* What GetLastError says after a failure. No macros, so that a later #define of another header is no redefinition. */
+/*
+ * What GetLastError says after a failure. No macros, so that a later #define of another header is no
+ * redefinition.
+ */
 #ifndef ERROR_NOT_ENOUGH_MEMORY
 enum { ERROR_NOT_ENOUGH_MEMORY = 8 };
 #endif
@@ -175,7 +188,7 @@ enum { ERROR_NOT_OWNER = 288 };
 enum { ERROR_TIMEOUT = 1460 };
 #endif
 
-/* ---- functions ------------------------------------------------------------------------------------------- */
+/* ---- functions ---------------------------------------------------------------------------------------- */
 
 #ifdef __cplusplus
 extern "C" {
@@ -200,11 +213,13 @@ BOOL WINAPI InitializeCriticalSectionEx(LPCRITICAL_SECTION lpCriticalSection, DW
 VOID WINAPI EnterCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_enter);
 
 /* TRUE if entered, also once more by the owner; never blocks. */
-BOOL WINAPI TryEnterCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_try_enter);
+BOOL WINAPI TryEnterCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
+    HOSTCRST_WIN32_IS_(hostcrst_cs_try_enter);
 
 VOID WINAPI LeaveCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_leave);
 
-VOID WINAPI DeleteCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_WIN32_IS_(hostcrst_cs_delete);
+VOID WINAPI DeleteCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
+    HOSTCRST_WIN32_IS_(hostcrst_cs_delete);
 
 /* The count until now. On one processor the new one is 0. */
 DWORD WINAPI SetCriticalSectionSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
@@ -214,10 +229,10 @@ VOID WINAPI InitializeConditionVariable(PCONDITION_VARIABLE ConditionVariable)
     HOSTCRST_WIN32_IS_(hostcrst_cv_initialize);
 
 /*
- * Leaves the section, which the caller has entered exactly once, sleeps until woken, at most dwMilliseconds (INFINITE:
- * no limit), and enters again, in any case. FALSE and ERROR_TIMEOUT if not woken in time. May return TRUE although
- * nobody woke: test in a loop what you wait for. FALSE at once, with ERROR_NOT_OWNER, if the caller does not own the
- * section, and with ERROR_INVALID_PARAMETER if it has entered more than once.
+ * Leaves the section, which the caller has entered exactly once, sleeps until woken, at most dwMilliseconds
+ * (INFINITE: no limit), and enters again, in any case. FALSE and ERROR_TIMEOUT if not woken in time. May
+ * return TRUE although nobody woke: test in a loop what you wait for. FALSE at once, with ERROR_NOT_OWNER, if
+ * the caller does not own the section, and with ERROR_INVALID_PARAMETER if it has entered more than once.
  */
 BOOL WINAPI SleepConditionVariableCS(PCONDITION_VARIABLE ConditionVariable, PCRITICAL_SECTION CriticalSection,
                                      DWORD dwMilliseconds) HOSTCRST_WIN32_IS_(hostcrst_cv_sleep);
@@ -229,7 +244,10 @@ VOID WINAPI WakeAllConditionVariable(PCONDITION_VARIABLE ConditionVariable)
 
 #endif
 
-/* The calling thread's last failure of a function above, or what hostcrst_set_last_error left: GetLastError's code. */
+/*
+ * The calling thread's last failure of a function above, or what hostcrst_set_last_error left: GetLastError's
+ * code.
+ */
 DWORD hostcrst_last_error(void);
 void hostcrst_set_last_error(DWORD dwErrCode);
 

@@ -6,7 +6,7 @@
 
 use crate::mirror::{ConditionVariable, CriticalSection};
 use crate::sys::{self, with_call_site};
-use crate::win32::{self, Spin};
+use crate::win32::{self, Fast, Spin};
 
 const TRUE: i32 = 1;
 const FALSE: i32 = 0;
@@ -67,8 +67,11 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
     // SAFETY: see "every function here".
-    if !win32::enter_fast(unsafe { &*section }) {
-        enter_from(section);
+    let shown = unsafe { &*section };
+    match win32::enter_fast(shown) {
+        Fast::Done => {}
+        Fast::Entered(how_far) => _ = win32::show_entry(shown, how_far),
+        Fast::No => _ = enter_from(section),
     }
 }
 
@@ -86,7 +89,12 @@ extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) -> i32 {
     // SAFETY: see "every function here".
-    if win32::enter_fast(unsafe { &*section }) { TRUE } else { try_enter_from(section) }
+    let shown = unsafe { &*section };
+    match win32::enter_fast(shown) {
+        Fast::Done => TRUE,
+        Fast::Entered(how_far) => win32::show_entry(shown, how_far),
+        Fast::No => try_enter_from(section),
+    }
 }
 
 with_call_site!(try_enter_from(section: *mut CriticalSection) => try_enter_at, "rsi", "x1");
