@@ -19,7 +19,8 @@
 //!
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
 //! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
-//! else has ended the chosen wait first, the cycle is open and nothing is said of it.
+//! else has ended the chosen wait first, the cycle is open and nothing is said of it. Where no wait is broken the
+//! cycle stands, and the second finds its own wait marked: told. The wait that closes a cycle never is, so each is told.
 
 use core::ffi::c_void;
 
@@ -375,6 +376,16 @@ fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle
     (task.id() == closer.id()).then_some(Cycle { closer: first?, breakable })
 }
 
+/// Marks each wait of a cycle that stands as told; under the lock.
+fn tell_waits(start: TaskRef, length: u32) {
+    let mut task = Some(start);
+    for _ in 0..length {
+        let Some(here) = task else { return };
+        here.wait.set_told();
+        task = blocked_by(here);
+    }
+}
+
 /// `me` has just announced a wait: if that closed a cycle, does what the policy says.
 #[cold]
 pub(crate) fn look_for_deadlock(me: TaskRef) {
@@ -403,7 +414,11 @@ pub(crate) fn look_for_deadlock(me: TaskRef) {
     let Some(cycle) = found else { return };
     let victim = cycle.breakable.filter(|_| policy == Policy::Error);
     match victim {
-        None => publish(length),
+        None if me.wait.was_told() => return,
+        None => {
+            tell_waits(me, length);
+            publish(length);
+        }
         Some(Link { task, place, .. }) => {
             // Published before the victim can know of it.
             if !waiting::end_noted_wait(&task, Error::Deadlock, || publish(place)) {

@@ -97,6 +97,8 @@ pub(crate) struct Wait {
     sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
     noted: AtomicU64,
+    /// The number of the wait that was part of a cycle told of; under that lock too.
+    told: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     site: AtomicU64,
     /// When it was last woken to contend.
@@ -152,6 +154,16 @@ impl Wait {
     /// Notes which wait this is.
     pub(crate) fn note_sequence(&self) {
         self.noted.store(self.number(), Ordering::Relaxed);
+    }
+
+    /// Marks the wait that was noted as one of a cycle that was told of; under the lock of the search for deadlocks.
+    pub(crate) fn set_told(&self) {
+        self.told.store(self.noted.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether the wait that was noted is marked so; under the same lock.
+    pub(crate) fn was_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed) == self.noted.load(Ordering::Relaxed)
     }
 
     /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this
@@ -309,9 +321,10 @@ impl Section {
         // SeqCst: who finds the section set finds this number, or a later one.
         me.wait.sequence.fetch_add(1, Ordering::SeqCst);
         self.link(&me);
+        // Counted first: who sees that the task waits finds it among the waiters.
+        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
-        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
         fence(Ordering::SeqCst);
 
