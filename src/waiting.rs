@@ -321,10 +321,9 @@ impl Section {
         // SeqCst: who finds the section set finds this number, or a later one.
         me.wait.sequence.fetch_add(1, Ordering::SeqCst);
         self.link(&me);
-        // Counted first: who sees that the task waits finds it among the waiters.
-        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
+        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
         fence(Ordering::SeqCst);
 
