@@ -1,12 +1,13 @@
-//! What loom explores: the crate's own code, between threads that wait for each other.
+//! What loom and shuttle explore: the crate's own code, between threads that wait for each other.
 //!
 //! `sys::model` says how. A model is a function that sets the scene; `holds` explores it and `breaks` is its
 //! negative control: with the ordering at one place of the source gone, the same scene must be seen to fail. A control
-//! names its place by the text of the line, so that it cannot name nothing.
+//! names its place by the text of the line, so that it cannot name nothing. `random` has what shuttle runs.
 
 mod bias;
 mod deadlock;
 mod mutex;
+mod random;
 mod waiting;
 
 use std::boxed::Box;
@@ -163,27 +164,16 @@ impl Protected {
         self.enter_with(0, Patience::Unbounded).expect("entered");
     }
 
-    // These two are what the exported functions do, which may not unwind.
-
     fn enter_with(&self, option: u32, patience: Patience) -> Result<()> {
-        if !crst::enter_now(self.crst, option) {
-            crst::enter_checked(self.crst, option, patience, 0)?;
-        }
-        Ok(())
+        enter(self.crst, option, patience).map(|_| ())
     }
 
     fn try_enter(&self) -> bool {
-        crst::enter_now(self.crst, 0)
-            || crst::enter_checked(self.crst, 0, Patience::None, 0).expect("free or owned")
+        enter(self.crst, 0, Patience::None).expect("free or owned")
     }
 
     fn leave(&self) {
-        match crst::leave_fast(self.crst) {
-            Fast::Done => {}
-            Fast::Almost => crst::wake_after_leave(self.crst),
-            Fast::Unsettled => crst::settle_leave(self.crst),
-            Fast::No => crst::leave_checked(self.crst).expect("left"),
-        }
+        leave(self.crst);
     }
 
     fn touch_and_leave(&self) {
@@ -201,6 +191,24 @@ impl Protected {
         let info = crst::info(self.crst).expect("it lives");
         assert_eq!((info.state, info.waiters), (crst::State::Free, 0), "left and without waiters");
         assert_eq!(self.count(), visits);
+    }
+}
+
+// These two are what the exported functions do, which may not unwind.
+
+fn enter(crst: u64, option: u32, patience: Patience) -> Result<bool> {
+    if crst::enter_now(crst, option) {
+        return Ok(true);
+    }
+    crst::enter_checked(crst, option, patience, 0)
+}
+
+fn leave(crst: u64) {
+    match crst::leave_fast(crst) {
+        Fast::Done => {}
+        Fast::Almost => crst::wake_after_leave(crst),
+        Fast::Unsettled => crst::settle_leave(crst),
+        Fast::No => crst::leave_checked(crst).expect("left"),
     }
 }
 

@@ -1,24 +1,31 @@
-//! The platform as loom sees it: the crate's own code runs on atomics, futexes and threads that loom schedules.
+//! The platform of the models: the crate's own code runs on atomics, futexes and threads that loom or shuttle schedules.
+//!
+//! Loom tries every order, of loads and stores too, for a few threads that do little. Shuttle draws orders at random, for
+//! more threads that do more; what one of them stores, all see at once.
 //!
 //! The code under test stands in statics and in mapped pages, which outlive an execution and cannot hold loom's atomics.
 //! So the memory itself is never written. The value of an atomic is looked up by its address in a `World`, which each
 //! execution begins anew: first from the value in memory, later from what was stored. During the set-up of an execution,
 //! which is one thread, values are plain numbers. When its threads start, those atomics become loom's that are *shared*: used
 //! by two threads, one of which writes. Which these are is learnt: a thread that uses a plain value in that way ends the
-//! attempt, and the exploration begins again with that address known as shared (`Attempt::Again`).
+//! attempt, and the exploration begins again with that address known as shared (`NowShared`). Under shuttle all values
+//! stay plain numbers, and a thread may be stopped before each access.
 //!
-//! **Orderings.** Loom takes a SeqCst access for an AcqRel one. So here a fence follows a SeqCst write, as late as that
+//! **Orderings**, under loom. It takes a SeqCst access for an AcqRel one. So here a fence follows a SeqCst write, as late as that
 //! can be: before the thread's next SeqCst load or weaker write. A SeqCst load has none, and so does not order weaker
 //! writes before it, in the language as on most processors. All SeqCst fences take turns at one atomic, so that loom
 //! tries every order of them.
 //!
-//! **Barriers.** The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence in each
+//! **Barriers**, under loom too. The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence in each
 //! `light_barrier` would order it with any other fence, which is more than there is. So each thread has an atomic of
 //! its own: a light barrier is a read-modify-write of that one, a heavy one of those of all other threads in turn. So a
 //! light one and a heavy one are ordered, and two light ones are not.
 //!
-//! **Negative controls.** `World::weakened` names places of the source, by file and line; an access or a barrier there has
-//! no ordering.
+//! **Negative controls.** `World::weakened` names places of the source, by file and line. Under loom an access or a barrier
+//! there has no ordering. Under shuttle, where that would change nothing, it is left out: a load gives 0, a store writes
+//! nothing, a mutex is not locked.
+
+mod threads;
 
 use core::ffi::CStr;
 use core::panic::Location;
@@ -30,6 +37,9 @@ use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use threads::{Held, Monitor, Scheduler, switch};
+
 pub(crate) use super::linux::{
     Instant, STDERR, close_file, create_file, is_writable, read_file, string_length, write_all,
 };
@@ -39,11 +49,11 @@ pub(crate) use super::linux::{
 /// What the atomics of one execution hold, and what is known for all executions of one exploration.
 #[derive(Default)]
 struct World {
+    scheduler: Scheduler,
     phase: Phase,
     places: HashMap<usize, Place>,
-    /// Loom's objects of this execution.
-    locks: HashMap<usize, Rc<loom::sync::Mutex<()>>>,
-    futexes: HashMap<usize, Rc<Futex>>,
+    /// Of the mutexes and of the words that threads sleep on.
+    monitors: HashMap<usize, Rc<dyn Monitor>>,
     /// Where SeqCst fences take turns; None during set-up.
     turns: Option<Rc<Turns>>,
     /// For each thread, where its light barriers and all heavy ones take turns.
@@ -108,22 +118,12 @@ struct Thread {
 
 type Turns = loom::sync::atomic::AtomicUsize;
 
-struct Futex {
-    lock: loom::sync::Mutex<()>,
-    sleepers: loom::sync::Condvar,
-}
-
 /// Ends an attempt in which an address turned out to be shared.
 struct NowShared;
 
 std::thread_local! {
     // One operating-system thread runs all of loom's threads, so each test has a world of its own.
     static WORLD: RefCell<World> = RefCell::default();
-}
-
-loom::thread_local! {
-    /// The number of the thread in its execution.
-    static NUMBER: core::cell::Cell<usize> = core::cell::Cell::new(0);
 }
 
 fn world<T>(body: impl FnOnce(&mut World) -> T) -> T {
@@ -142,7 +142,7 @@ fn thread<T>(body: impl FnOnce(&mut Thread) -> T) -> T {
 }
 
 fn number() -> usize {
-    if world(|world| world.phase == Phase::SetUp) { 0 } else { NUMBER.with(core::cell::Cell::get) }
+    if world(|world| world.phase == Phase::SetUp) { 0 } else { threads::number() }
 }
 
 // ---- exploring --------------------------------------------------------------------------------------------
@@ -185,23 +185,66 @@ pub(crate) fn explore(
     weakened: &[(&'static str, u32)],
     scene: fn() -> Scene,
 ) -> Outcome {
-    world(|world| {
-        let pages = core::mem::take(&mut world.pages);
-        *world = World { weakened: weakened.to_vec(), pages, ..World::default() };
-    });
+    begin_exploration(Scheduler::Loom, weakened);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = 10_000;
     loop {
         world(|world| world.executions = 0);
-        let attempt = || builder.check(move || execute(scene));
-        let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt)) else {
-            return Outcome::Holds(world(|world| world.executions));
-        };
-        if !panic.is::<NowShared>() {
-            return Outcome::Broken(text_of(&*panic));
+        if let Ok(outcome) = outcome_of(|| builder.check(move || execute(scene))) {
+            return outcome;
         }
     }
+}
+
+/// How shuttle chooses the thread that runs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// Any one, at each point.
+    AnyThread,
+    /// The first of the threads in a row drawn at random; at so many points, drawn too, it goes to the end of the row: PCT
+    /// (Burckhardt et al., 2010).
+    Preemptions(usize),
+}
+
+/// Runs `scene` in so many orders drawn at random. What stands at the places of `left_out` is not done.
+pub(crate) fn wander(
+    strategy: Strategy,
+    seed: u64,
+    orders: usize,
+    left_out: &[(&'static str, u32)],
+    scene: fn() -> Scene,
+) -> Outcome {
+    const STACK_BYTES: usize = 1 << 18;
+    begin_exploration(Scheduler::Shuttle, left_out);
+    let mut config = shuttle::Config::new();
+    config.stack_size = STACK_BYTES;
+    config.failure_persistence = shuttle::FailurePersistence::None;
+    let scheduler: Box<dyn shuttle::scheduler::Scheduler + Send> = match strategy {
+        Strategy::AnyThread => Box::new(RandomScheduler::new_from_seed(seed, orders)),
+        Strategy::Preemptions(most) => Box::new(PctScheduler::new_from_seed(seed, most + 1, orders)),
+    };
+    let runner = shuttle::Runner::new(scheduler, config);
+    let run = || {
+        runner.run(move || execute(scene));
+    };
+    outcome_of(run).unwrap_or_else(|NowShared| unreachable!("only loom needs to know"))
+}
+
+fn begin_exploration(scheduler: Scheduler, weakened: &[(&'static str, u32)]) {
+    world(|world| {
+        let pages = core::mem::take(&mut world.pages);
+        *world = World { scheduler, weakened: weakened.to_vec(), pages, ..World::default() };
+    });
+}
+
+fn outcome_of(executions: impl FnOnce()) -> Result<Outcome, NowShared> {
+    let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(executions)) else {
+        return Ok(Outcome::Holds(world(|world| world.executions)));
+    };
+    panic
+        .downcast::<NowShared>()
+        .map_or_else(|panic| Ok(Outcome::Broken(text_of(&*panic))), |shared| Err(*shared))
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {
@@ -210,24 +253,16 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
 }
 
 fn execute(scene: fn() -> Scene) {
-    const STACK_WORDS: usize = 1 << 15;
     world(World::begin);
     let Scene { threads, after } = scene();
     world(|world| world.start_threads(threads.len()));
-    let handles: Vec<_> = (1..)
-        .zip(threads)
-        .map(|(number, (task, body))| {
-            let run = move || {
-                NUMBER.with(|own| own.set(number));
-                super::set_current(task.0, task.1);
-                body();
-            };
-            loom::thread::Builder::new().stack_size(STACK_WORDS).spawn(run).expect("loom spawns")
+    let become_task = |((id, task), body): ((u64, usize), Body)| -> Body {
+        Box::new(move || {
+            super::set_current(id, task);
+            body();
         })
-        .collect();
-    for handle in handles {
-        handle.join().expect("a thread of a model does not panic on its own");
-    }
+    };
+    threads::run(threads.into_iter().map(become_task).collect());
     world(|world| world.phase = Phase::Done);
     after();
 }
@@ -237,6 +272,7 @@ impl World {
         *self = World {
             heavy: true,
             light: true,
+            scheduler: self.scheduler,
             shared: core::mem::take(&mut self.shared),
             pages: core::mem::take(&mut self.pages),
             weakened: core::mem::take(&mut self.weakened),
@@ -246,6 +282,10 @@ impl World {
     }
 
     fn start_threads(&mut self, count: usize) {
+        self.phase = Phase::Run;
+        if self.scheduler == Scheduler::Shuttle {
+            return;
+        }
         for (&address, maker) in &self.shared {
             let place = self.places.entry(address).or_insert(Place::new(maker.initial));
             place.live = Some((maker.make)(place.value));
@@ -253,11 +293,14 @@ impl World {
         self.turns = Some(Rc::new(Turns::new(0)));
         // The first is of the thread that sets the scene.
         self.barriers = (0..=count).map(|_| Rc::new(Turns::new(0))).collect();
-        self.phase = Phase::Run;
     }
 
     fn is_weakened(&self, at: &Location<'_>) -> bool {
         self.weakened.iter().any(|&(file, line)| at.line() == line && at.file().ends_with(file))
+    }
+
+    fn is_left_out(&self, at: &Location<'_>) -> bool {
+        self.scheduler == Scheduler::Shuttle && self.is_weakened(at)
     }
 }
 
@@ -329,6 +372,10 @@ pub(crate) mod atomic {
         }
     }
 
+    fn is_left_out(at: &Location<'_>) -> bool {
+        world(|world| world.is_left_out(at))
+    }
+
     /// What an atomic can hold.
     trait Value: Copy + 'static {
         type Live: Any;
@@ -346,12 +393,15 @@ pub(crate) mod atomic {
         plain: impl FnOnce(&mut T) -> R,
     ) -> R {
         let number = number();
+        if number != 0 {
+            switch();
+        }
         let found = world(|world| {
             let place = world.places.entry(address).or_insert(Place::new(initial.bits()));
             if let Some(shared) = &place.live {
                 return Ok(Ok(shared.clone()));
             }
-            if world.phase == Phase::Run {
+            if world.phase == Phase::Run && world.scheduler == Scheduler::Loom {
                 place.users |= 1 << number;
                 place.written |= writes;
                 if place.written && !place.users.is_power_of_two() {
@@ -428,27 +478,31 @@ pub(crate) mod atomic {
 
                 #[track_caller]
                 pub(crate) fn load(&self, ordering: Ordering) -> $value {
-                    let loom = for_loom(ordering, Ordering::Acquire, Location::caller());
+                    let at = Location::caller();
+                    let loom = for_loom(ordering, Ordering::Acquire, at);
+                    let left_out = is_left_out(at);
                     self.access(
                         false,
                         |atomic| {
                             order_after_write(ordering, loom);
                             atomic.load(loom)
                         },
-                        |value| *value,
+                        |value| if left_out { 0 } else { *value },
                     )
                 }
 
                 #[track_caller]
                 pub(crate) fn store(&self, new: $value, ordering: Ordering) {
-                    let loom = for_loom(ordering, Ordering::Release, Location::caller());
+                    let at = Location::caller();
+                    let loom = for_loom(ordering, Ordering::Release, at);
+                    let left_out = is_left_out(at);
                     self.access(
                         true,
                         |atomic| {
                             note_write(ordering, loom);
                             atomic.store(new, loom);
                         },
-                        |value| *value = new,
+                        |value| *value = if left_out { *value } else { new },
                     )
                 }
 
@@ -576,42 +630,42 @@ pub(crate) mod atomic {
 
 // ---- waiting ----------------------------------------------------------------------------------------------
 
-impl World {
-    /// What sleeps on the word at `address`. A futex is a queue with a lock; both order memory as the kernel's do.
-    fn futex(&mut self, address: usize) -> Rc<Futex> {
-        let make =
-            || Rc::new(Futex { lock: loom::sync::Mutex::new(()), sleepers: loom::sync::Condvar::new() });
-        self.futexes.entry(address).or_insert_with(make).clone()
-    }
+/// The monitor of the word at `address`. It orders memory as the kernel does.
+fn monitor(address: usize) -> Rc<dyn Monitor> {
+    world(|world| {
+        let scheduler = world.scheduler;
+        world.monitors.entry(address).or_insert_with(|| threads::monitor(scheduler)).clone()
+    })
 }
 
-/// A wait with a limit ends by it: at any moment, as the thread may be stopped after that. If it waits again it lets others
-/// run first, or it could wait for ever.
+/// A wait with a limit ends by it: at any moment, as the thread may be stopped after that, and under shuttle later too. If
+/// it waits again it lets others run first, or it could wait for ever.
 pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
     if let Some(deadline) = deadline {
+        while threads::draws_another_moment() {
+            if word.load(atomic::Ordering::Relaxed) != expected {
+                return true;
+            }
+            threads::yield_now();
+        }
         let again = thread(|thread| {
             thread.clock = thread.clock.max(deadline);
             thread.timed_waits += 1;
             thread.timed_waits > 1
         });
         if again {
-            loom::thread::yield_now();
+            threads::yield_now();
         }
         return false;
     }
-    let futex = world(|world| world.futex(core::ptr::from_ref(word) as usize));
-    let guard = futex.lock.lock().expect("never poisoned");
-    if word.load(atomic::Ordering::Relaxed) == expected {
-        drop(futex.sleepers.wait(guard));
-    }
+    monitor(core::ptr::from_ref(word) as usize)
+        .sleep_if(&|| word.load(atomic::Ordering::Relaxed) == expected);
     true
 }
 
 pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
     assert_eq!(count, 1);
-    let futex = world(|world| world.futex(core::ptr::from_ref(word) as usize));
-    let _guard = futex.lock.lock().expect("never poisoned");
-    futex.sleepers.notify_one();
+    monitor(core::ptr::from_ref(word) as usize).wake_one();
 }
 
 /// No more looks than one: nothing is gained by another.
@@ -647,9 +701,9 @@ pub(crate) struct Mutex(core::sync::atomic::AtomicU32);
 
 /// Holds the mutex until dropped.
 pub(crate) struct Guard<'a> {
-    /// Of the lock beside it; dropped first.
-    _held: Option<loom::sync::MutexGuard<'static, ()>>,
-    _lock: Option<Rc<loom::sync::Mutex<()>>>,
+    /// Of the monitor beside it; dropped first.
+    _held: Option<Box<dyn Held>>,
+    _monitor: Option<Rc<dyn Monitor>>,
     _mutex: &'a Mutex,
 }
 
@@ -658,22 +712,16 @@ impl Mutex {
         Mutex(core::sync::atomic::AtomicU32::new(0))
     }
 
+    #[track_caller]
     pub(crate) fn lock(&self) -> Guard<'_> {
-        let lock = world(|world| {
-            let make = || Rc::new(loom::sync::Mutex::new(()));
-            let address = &raw const self.0 as usize;
-            (world.phase == Phase::Run).then(|| world.locks.entry(address).or_insert_with(make).clone())
+        let at = Location::caller();
+        let is_locked = world(|world| world.phase == Phase::Run && !world.is_left_out(at));
+        let monitor = is_locked.then(|| monitor(&raw const self.0 as usize));
+        let held = monitor.as_ref().map(|monitor| {
+            // SAFETY: it stands beside a count of the monitor and is dropped before it.
+            unsafe { core::mem::transmute::<Box<dyn Held + '_>, Box<dyn Held>>(monitor.enter()) }
         });
-        let held = lock.as_ref().map(|lock| {
-            let held = lock.lock().expect("never poisoned");
-            // SAFETY: the guard stands beside a count of the lock and is dropped before it.
-            unsafe {
-                core::mem::transmute::<loom::sync::MutexGuard<'_, ()>, loom::sync::MutexGuard<'static, ()>>(
-                    held,
-                )
-            }
-        });
-        Guard { _held: held, _lock: lock, _mutex: self }
+        Guard { _held: held, _monitor: monitor, _mutex: self }
     }
 
     // Models do not fork.
