@@ -5,10 +5,11 @@
 //! the call of leave, and who waits for what, from before the call of enter until after its return.
 //!
 //! **Why its verdict is sound.** The members of a cycle are all blocked, and nothing here but the refusal of one of them, or
-//! an alert, opens a cycle. So when the refused task asks the oracle, each other member is still inside its wait and owns
-//! what the one before it waits for: there is a cycle, unless an alert ended a wait since the refusal was decided.
-//! A second refusal for one cycle shows as well: the first one's wait is gone by then. A cycle that was missed leaves
-//! threads asleep for ever, which shuttle reports.
+//! an alert, opens a cycle. Each told the oracle of what it owns and then of its wait, so the oracle sees every cycle
+//! when the last of them begins its wait, and marks those waits. A refused wait must be marked, and unless an alert ended a
+//! wait of the cycle, the cycle must still be seen by the task that was refused: then a second refusal for one cycle shows
+//! as well, for it finds the first one's wait gone. A cycle that was missed leaves threads asleep for ever, which shuttle
+//! reports.
 
 use core::ffi::c_void;
 use std::cell::Cell;
@@ -149,8 +150,10 @@ impl Kind {
 struct KnownWait {
     section: usize,
     kind: Kind,
-    /// Deadlocks found before it began.
-    found_before: u64,
+    /// How many waits an alert had ended when it began.
+    interrupted_before: u64,
+    /// It was part of a cycle.
+    closed: bool,
     /// It was part of a cycle that stands and was told of.
     told: bool,
 }
@@ -173,8 +176,6 @@ struct Oracle {
     /// Cycles that stood.
     stood: u64,
     interrupted: u64,
-    /// Deadlocks found when an alert was last seen to have ended a wait.
-    found_when_interrupted: u64,
     /// What the callback, which may not unwind, found wrong.
     wrong: Option<String>,
 }
@@ -204,18 +205,21 @@ impl Oracle {
         None
     }
 
-    /// Whether an alert may have opened a cycle of which `wait` was part, after the library had found it.
-    fn may_have_been_opened(&self, wait: KnownWait) -> bool {
-        self.found_when_interrupted > wait.found_before
+    fn wait(&mut self, task: usize) -> &mut KnownWait {
+        self.waits[task].as_mut().expect("it waits")
     }
 
-    fn begin(&mut self, task: usize, section: usize, kind: Kind, found_before: u64) {
-        self.waits[task] = Some(KnownWait { section, kind, found_before, told: false });
+    fn begin(&mut self, task: usize, section: usize, kind: Kind) {
+        let interrupted_before = self.interrupted;
+        self.waits[task] = Some(KnownWait { section, kind, interrupted_before, closed: false, told: false });
+        for member in self.cycle(task).into_iter().flatten() {
+            self.wait(member).closed = true;
+        }
     }
 
-    /// Judges the answer that `task` got. So many deadlocks had been found after that.
-    fn end(&mut self, task: usize, answer: Result<bool>, found: u64) {
-        let wait = self.waits[task].expect("it waited");
+    /// Judges the answer that `task` got.
+    fn end(&mut self, task: usize, answer: Result<bool>) {
+        let wait = *self.wait(task);
         let cycle = self.cycle(task);
         self.waits[task] = None;
         let section = &mut self.sections[wait.section];
@@ -229,7 +233,9 @@ impl Oracle {
             Ok(false) => assert_eq!(wait.kind, Kind::Try),
             Err(Error::Deadlock) => {
                 assert!(matches!(wait.kind, Kind::Unbounded | Kind::Alertable), "refused {:?}", wait.kind);
-                assert!(cycle.is_some() || self.may_have_been_opened(wait), "refused without a cycle");
+                assert!(wait.closed, "refused without a cycle");
+                let was_opened = self.interrupted != wait.interrupted_before;
+                assert!(cycle.is_some() || was_opened, "refused after the cycle was broken");
                 self.refused += 1;
             }
             Err(Error::Timeout) => assert_eq!(wait.kind, Kind::Limited),
@@ -237,7 +243,6 @@ impl Oracle {
                 assert!(wait.kind.option() & WAIT_ALERTABLE != 0 && self.alerts[task] != 0, "not alerted");
                 self.alerts[task] -= 1;
                 self.interrupted += 1;
-                self.found_when_interrupted = self.found_when_interrupted.max(found);
             }
             Err(Error::Abandoned | Error::Handle) => assert!(section.destroyed, "not destroyed"),
             Err(error) => panic!("{error:?}"),
@@ -247,18 +252,15 @@ impl Oracle {
     /// The wait of `closer` closed a cycle, and no wait is to be broken.
     fn stands(&mut self, closer: usize) {
         self.stood += 1;
-        let wait = self.waits[closer].expect("it waits");
-        let Some(cycle) = self.cycle(closer) else {
-            if !self.may_have_been_opened(wait) {
-                self.wrong = Some("a cycle is told of that is none".into());
-            }
-            return;
-        };
+        let wait = *self.wait(closer);
+        if !wait.closed {
+            self.wrong = Some("a cycle is told of that is none".into());
+        }
         if wait.told {
             self.wrong = Some("a cycle is told of twice".into());
         }
-        for member in cycle {
-            let wait = self.waits[member].as_mut().expect("it waits");
+        for member in self.cycle(closer).into_iter().flatten() {
+            let wait = self.wait(member);
             wait.told = true;
             if wait.kind != Kind::NotBreakable {
                 self.wrong = Some("a cycle stands that could be broken".into());
@@ -283,11 +285,9 @@ impl Program {
     }
 
     fn enter(&self, task: usize, section: usize, kind: Kind) -> Result<bool> {
-        let found = REGISTRY.deadlocks.found();
-        self.oracle().begin(task, section, kind, found);
+        self.oracle().begin(task, section, kind);
         let answer = enter(self.crsts[section], kind.option(), kind.patience());
-        let found = REGISTRY.deadlocks.found();
-        self.oracle().end(task, answer, found);
+        self.oracle().end(task, answer);
         answer
     }
 
@@ -448,32 +448,7 @@ fn control_search_that_forgets_what_it_noted() {
 #[test]
 fn control_search_without_its_lock() {
     let place = place!("wait_graph.rs", "let guard = deadlocks.lock.lock();");
-    breaks_at_random(&["refused without a cycle", "deadlocks found"], place, programs_at_random);
-}
-
-/// Two tasks close a cycle. One of them may be alerted, leave what it had, and wait for the same section again.
-fn wait_that_begins_anew() -> Scene {
-    program(3, 2, |program, task| match task {
-        0 => program.enter_both(0, [0, 1], Kind::Unbounded),
-        1 => {
-            program.enter_both(1, [1, 0], Kind::Alertable);
-            program.enter_both(1, [0, 1], Kind::Unbounded);
-        }
-        _ if thread_rng().gen_ratio(1, 2) => program.alert(1),
-        _ => {}
-    })
-}
-
-#[test]
-fn a_wait_is_not_taken_for_the_one_before() {
-    holds_at_random(wait_that_begins_anew);
-}
-
-#[test]
-fn control_search_without_its_second_round() {
-    let place =
-        place!("waiting.rs", "self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted");
-    breaks_at_random(&["refused without a cycle"], place, wait_that_begins_anew);
+    breaks_at_random(&["refused after the cycle was broken", "deadlocks found"], place, programs_at_random);
 }
 
 /// Two tasks whose waits are not to be broken.
