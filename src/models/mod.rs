@@ -8,6 +8,7 @@ mod bias;
 mod deadlock;
 mod mutex;
 mod random;
+mod readers;
 mod waiting;
 
 use std::boxed::Box;

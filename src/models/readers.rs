@@ -1,0 +1,178 @@
+//! What a reader copies while its owner changes it: names, waits, layers. None of it is torn.
+
+use std::vec;
+
+use super::*;
+use crate::error::Error;
+use crate::memory::Memory;
+use crate::name::Name;
+use crate::task::{Layer, LayerKind, Origin};
+
+/// One task changes something while another reads it.
+fn read_during(change: ((u64, usize), Body), read: Body) -> Scene {
+    scene(vec![change, (new_task(), read)], || {})
+}
+
+// ---- names ------------------------------------------------------------------------------------------------
+
+static NAME: Name = Name::new();
+
+/// Memory that a reader does not wait for: one look, and none if that was torn.
+struct OneLook;
+
+impl Memory for OneLook {
+    const LIVE: bool = false;
+    unsafe fn look<T, R>(&self, _address: usize, _take: impl FnOnce(&T) -> R) -> Option<R> {
+        None
+    }
+}
+
+fn name_while_it_is_set() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    NAME.set(b"first");
+    let read = body(|| {
+        let name = NAME.get_in::<OneLook>();
+        assert!([&b"first"[..], b"the next", b""].contains(&name.bytes()), "a torn name");
+    });
+    read_during((new_task(), body(|| NAME.set(b"the next"))), read)
+}
+
+#[test]
+fn a_name_is_never_torn() {
+    holds_with_preemptions(2, name_while_it_is_set);
+}
+
+#[test]
+fn control_name_without_the_reader_s_fence() {
+    let place = place!("name.rs", "fence(Ordering::Acquire);");
+    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
+}
+
+#[test]
+fn control_name_without_the_writer_s_fence() {
+    let place = place!("name.rs", "fence(Ordering::Release);");
+    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
+}
+
+#[test]
+fn control_name_that_is_not_released() {
+    let place = place!("name.rs", "self.sequence.store(sequence.wrapping_add(2), Ordering::Release);");
+    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
+}
+
+// ---- waits ------------------------------------------------------------------------------------------------
+
+/// A task waits for one section and then for another, each time from another site, while `read` looks at its waits.
+fn wait_after_wait(read: fn(task::TaskRef, u64)) -> Scene {
+    let sections = [Protected::new(), Protected::new()];
+    act_as(new_task(), || sections.iter().for_each(Protected::enter));
+    let [first, second] = sections.map(|section| section.crst);
+    let waiter = new_task();
+    let wait = body(move || {
+        for (crst, site) in [(first, 1), (second, 2)] {
+            let waited = crst::enter_checked(crst, 0, Patience::Milliseconds(1), site);
+            assert_eq!(waited, Err(Error::Timeout));
+        }
+    });
+    read_during((waiter, wait), body(move || read(task::of_owner(waiter.0), first)))
+}
+
+fn wait_while_it_is_copied() -> Scene {
+    wait_after_wait(|task, first| {
+        if let Some(copy) = task.wait.copy() {
+            assert_eq!(copy.section == first, copy.site == 1, "a torn wait");
+        }
+    })
+}
+
+#[test]
+fn a_copy_is_of_one_wait() {
+    holds_with_preemptions(2, wait_while_it_is_copied);
+}
+
+#[test]
+fn control_copy_without_its_fence() {
+    let place = place!("waiting.rs", "fence(Ordering::Acquire);", 1);
+    breaks_with_preemptions(2, Sight::Said("a torn wait"), &[place], wait_while_it_is_copied);
+}
+
+/// What the second round of the search does.
+fn wait_that_was_noted() -> Scene {
+    wait_after_wait(|task, first| {
+        task.wait.note_sequence();
+        let (section, site) = (task.wait.section(), task.wait.site());
+        if section != 0 && task.wait.is_as_noted() {
+            assert_eq!(section == first, site == 1, "of another wait");
+        }
+    })
+}
+
+#[test]
+fn what_was_read_of_a_noted_wait_is_of_that_wait() {
+    holds_with_preemptions(2, wait_that_was_noted);
+}
+
+#[test]
+fn control_noted_wait_without_its_fence() {
+    let place = place!("waiting.rs", "fence(Ordering::Acquire);", 0);
+    breaks_with_preemptions(2, Sight::Said("of another wait"), &[place], wait_that_was_noted);
+}
+
+// ---- layers -----------------------------------------------------------------------------------------------
+
+/// A task closes its inner layer and opens another in its place.
+fn layers_while_one_is_replaced() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let owner = new_task();
+    let task = task::of_owner(owner.0);
+    let inner = LayerKind::ReverseEnter;
+    act_as(owner, || {
+        task.layers.push(LayerKind::Leave, Origin::Address, 1).expect("opened");
+        task.layers.push(inner, Origin::Address, 2).expect("opened");
+    });
+    let replace = body(move || {
+        task.layers.pop(inner).expect("closed");
+        task.layers.push(inner, Origin::ClrFunction, 3).expect("opened");
+    });
+    let read = body(move || {
+        let mut layers = [None; 2];
+        let show = |index: usize, layer: Layer| layers[index] = Some((layer.origin, layer.target));
+        let depth = task::layers(crate::handle::task_handle(owner.0), 2, show).expect("it lives");
+        let outer = Some((Origin::Address, 1));
+        let inner = [Some((Origin::Address, 2)), Some((Origin::ClrFunction, 3))];
+        assert!(layers[0] == outer && (depth == 1 || inner.contains(&layers[1])), "torn layers");
+    });
+    read_during((owner, replace), read)
+}
+
+#[test]
+fn layers_are_those_of_one_moment() {
+    holds_with_preemptions(2, layers_while_one_is_replaced);
+}
+
+#[test]
+fn control_layers_without_the_target_s_acquire() {
+    let place = place!("layers.rs", "let target = self.target.load(Ordering::Acquire);");
+    breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
+}
+
+#[test]
+fn control_layers_without_the_target_s_release() {
+    let place = place!("layers.rs", "self.target.store(target, Ordering::Release);");
+    breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
+}
+
+#[test]
+fn control_layers_without_the_stamp_s_acquire() {
+    let places = [
+        place!("layers.rs", "let stamp = self.stamp.load(Ordering::Acquire);"),
+        place!("layers.rs", "fence(Ordering::Acquire);"),
+    ];
+    breaks_with_preemptions(2, Sight::Said("torn layers"), &places, layers_while_one_is_replaced);
+}
+
+#[test]
+fn control_layers_without_the_stamp_s_release() {
+    let place = place!("layers.rs", "self.stamp.store(stamp, Ordering::Release);");
+    breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
+}
