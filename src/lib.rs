@@ -23,7 +23,7 @@
 //!  sys/   linux or model · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
 //! ```
 //!
-//! `error` is a leaf that every module may use.
+//! `error` is a leaf that every module may use. `models` is what loom and shuttle run over `sys::model`.
 
 #![no_std]
 
