@@ -141,6 +141,11 @@ impl Wait {
         self.option.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing but the section can end the present wait: it has no way to fail.
+    pub(crate) fn cannot_fail(&self) -> bool {
+        self.option() & WAIT_WITHOUT_RUNTIME != 0
+    }
+
     /// Where the present wait was called for, 0 if unknown.
     pub(crate) fn site(&self) -> u64 {
         self.site.load(Ordering::Relaxed)
@@ -195,6 +200,11 @@ impl Wait {
                 return Some(copy);
             }
         }
+    }
+
+    /// Whether the task is inside without_another.
+    pub(crate) fn allows_no_other(&self) -> bool {
+        self.option() & WAITS_NO_MORE != 0
     }
 
     /// Runs `callback` on the waiting task's own thread, during which it may not wait for another section.
@@ -256,7 +266,7 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
-        if me.wait.option() & WAITS_NO_MORE != 0 {
+        if me.wait.allows_no_other() {
             return Err(Error::InvalidOperation);
         }
         if self.spin(handle, me) {
@@ -380,7 +390,7 @@ impl Section {
             return self.withdraw(me);
         }
         if unproven {
-            self.contend_unasked(handle, me);
+            self.look_unasked(handle, me);
         }
         Ok(())
     }
@@ -398,12 +408,18 @@ impl Section {
         Err(Error::Timeout)
     }
 
-    /// The section may be free without anyone having said so: looks, as a contender would.
-    fn contend_unasked(&self, handle: u64, me: TaskRef) {
+    /// The section may be free without anyone having said so: looks, as a contender would. If it is not, an owner that
+    /// did not know of the queue may have drawn over it.
+    fn look_unasked(&self, handle: u64, me: TaskRef) {
         let _queue = self.queue_lock().lock();
-        if is_queued(&me) && self.is_free(handle) && self.try_take(handle, me) {
+        if !is_queued(&me) {
+            return;
+        }
+        if self.is_free(handle) && self.try_take(handle, me) {
             self.unlink(&me);
             me.wait.park.store(GRANTED, Ordering::Relaxed);
+        } else {
+            self.show_queue();
         }
     }
 
