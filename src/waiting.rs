@@ -101,8 +101,8 @@ pub(crate) struct Wait {
     told: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     site: AtomicU64,
-    /// When it was last woken to contend.
-    woken: AtomicU64,
+    /// When it was last woken to contend, or came out of the queue as the owner.
+    awake_since: AtomicU64,
 }
 
 const NO_DEADLINE: u64 = u64::MAX;
@@ -285,13 +285,17 @@ impl Section {
             match me.wait.park.load(Ordering::Acquire) {
                 PARKED => self.sleep(handle, me, deadline, &mut stall)?,
                 CONTEND => self.contend(handle, me),
-                GRANTED => return Ok(()),
+                GRANTED => {
+                    me.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+                    return Ok(());
+                }
                 code => return Err(Error::from_hresult(code as i32).unwrap_or(Error::Fail)),
             }
         }
     }
 
-    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep.
+    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
+    /// others queue and `me` has had its turn (see `pace`).
     fn spin(&self, handle: u64, me: TaskRef) -> bool {
         let take = || self.is_free(handle) && self.try_take(handle, me);
         if !REGISTRY.spinning_helps() {
@@ -299,7 +303,12 @@ impl Section {
         }
         match self.spin_policy() {
             SpinPolicy::Adaptive => {
-                let mut looks = self.pace().newcomer();
+                let now = sys::now();
+                if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
+                {
+                    return false;
+                }
+                let mut looks = self.pace().newcomer(now);
                 while looks.pause() {
                     if take() {
                         return true;
@@ -496,7 +505,7 @@ impl Section {
         let first = self.first_waiter().load(Ordering::Relaxed);
         leaves.is_multiple_of(LEAVES_PER_LOOK)
             && first != 0
-            && pace::is_late(REGISTRY.tasks.at(first).wait.woken.load(Ordering::Relaxed))
+            && pace::is_late(REGISTRY.tasks.at(first).wait.awake_since.load(Ordering::Relaxed))
     }
 
     /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
@@ -518,7 +527,7 @@ impl Section {
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
         self.show_queue();
-        task.wait.woken.store(sys::now(), Ordering::Relaxed);
+        task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
         sys::futex_wake(&task.wait.park, 1);
