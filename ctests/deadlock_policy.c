@@ -25,6 +25,7 @@ typedef struct side {
 } side_t;
 
 static side_t sides[2];
+static uint32_t option = WAIT_ALERTABLE;
 static check_steps_t owning = CHECK_STEPS_INIT;
 static int told;
 static host_deadlock_t notice;
@@ -43,7 +44,7 @@ static void side_body(void *argument)
     REQUIRE_EQ(host_task_set_name(self->task, self->name), S_OK);
     REQUIRE_EQ(hostcrst_enter(self->mine, 0), S_OK);
     check_arrive(&owning, 2);
-    self->result = hostcrst_enter(self->other, WAIT_ALERTABLE);
+    self->result = hostcrst_enter(self->other, option);
     if (self->result == S_OK) {
         CHECK_EQ(hostcrst_leave(self->other), S_OK);
     }
@@ -246,6 +247,24 @@ static void report_works_without_stderr(void)
     CHECK_STR_EQ(outcome.text, "");
 }
 
+/* ---- nobody may be refused ---- */
+
+static void both_ask_not_to_be_refused(void)
+{
+    option = WAIT_ALERTABLE | WAIT_NOTINDEADLOCK;
+    both_stand_until_alerted();
+}
+
+static void what_stands_at_the_hosts_wish_is_silent(void)
+{
+    outcome_t outcome;
+    for (int time = 0; time < AGAIN; time++) {
+        child_of(&outcome, both_ask_not_to_be_refused, NULL);
+        check_ended_well(&outcome);
+        CHECK_STR_EQ(outcome.text, "");
+    }
+}
+
 /* ---- abort ---- */
 
 static void deadlock_for_ever(void)
@@ -283,4 +302,5 @@ static void abort_reports_and_ends_the_process(void)
 CHECK_MAIN(CHECK_TEST(an_unknown_policy_is_refused), CHECK_TEST(error_is_silent),
            CHECK_TEST(an_unknown_policy_is_said_and_ignored),
            CHECK_TEST(report_names_both_and_lets_them_stand),
-           CHECK_TEST(report_works_without_stderr), CHECK_TEST(abort_reports_and_ends_the_process))
+           CHECK_TEST(report_works_without_stderr),
+           CHECK_TEST(what_stands_at_the_hosts_wish_is_silent), CHECK_TEST(abort_reports_and_ends_the_process))

@@ -5,6 +5,8 @@
 #include "host.h"
 #include "membarrier.h"
 
+#include <hostcrst/win32.h>
+
 static void wait_once(hostcrst_t crst)
 {
     holder_t holder;
@@ -109,6 +111,40 @@ static void refuse_in_the_middle(void)
     CHECK(counted > 1000);
 }
 
+/* An owner that does not know of the queue yet may write LockCount over what the first waiter has shown there. */
+static LONG lock_count(CRITICAL_SECTION *section)
+{
+    return __atomic_load_n(&section->LockCount, __ATOMIC_RELAXED);
+}
+
+static void enter_once(void *section)
+{
+    EnterCriticalSection((CRITICAL_SECTION *)section);
+    LeaveCriticalSection((CRITICAL_SECTION *)section);
+}
+
+static void show_the_queue_again(void)
+{
+    CRITICAL_SECTION section;
+    check_thread_t thread;
+    REQUIRE(InitializeCriticalSectionAndSpinCount(&section, 0));
+    EnterCriticalSection(&section);
+    refuse_membarrier();
+    check_start(&thread, enter_once, &section);
+    REQUIRE_SOON(lock_count(&section) == -6);
+    __atomic_store_n(&section.LockCount, -2, __ATOMIC_RELAXED);
+    REQUIRE_SOON(lock_count(&section) == -6);
+    LeaveCriticalSection(&section);
+    check_join(&thread);
+    CHECK_EQ(lock_count(&section), -1);
+    DeleteCriticalSection(&section);
+}
+
+static void a_waiter_shows_the_queue_again(void)
+{
+    in_child(show_the_queue_again);
+}
+
 static void waits_work_before_and_after_in_a_child(void)
 {
     in_child(waits_work_before_and_after);
@@ -121,4 +157,5 @@ static void the_refusal_may_come_at_any_moment(void)
     }
 }
 
-CHECK_MAIN(CHECK_TEST(waits_work_before_and_after_in_a_child), CHECK_TEST(the_refusal_may_come_at_any_moment))
+CHECK_MAIN(CHECK_TEST(waits_work_before_and_after_in_a_child), CHECK_TEST(a_waiter_shows_the_queue_again),
+           CHECK_TEST(the_refusal_may_come_at_any_moment))

@@ -1,7 +1,7 @@
 /*
  * What nobody waits for costs no system call and no heap allocation, in a process of two threads. Each path
  * is walked in a child of its own: a seccomp filter turns every system call of its thread into a signal that
- * counts.
+ * counts. That the fast ones among them take no lock is seen by the test `instructions`.
  */
 #include "check.h"
 

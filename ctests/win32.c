@@ -1,6 +1,6 @@
 /*
  * Windows' critical sections and condition variables: every function, every field, every rule of
- * docs/win32.md.
+ * docs/win32.md but those on deadlocks, which win32_deadlock.c has.
  */
 #include "check.h"
 
@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -768,7 +767,7 @@ static void each_thread_has_its_last_error(void)
     CHECK_EQ(GetLastError(), 0);
 }
 
-/* ---- the end of an owner, fork, the runtime, deadlocks ---- */
+/* ---- the end of an owner, fork, the runtime ---- */
 
 static CRITICAL_SECTION left_locked;
 
@@ -907,94 +906,6 @@ static void try_what_the_semaphore_holds(void)
 static void lock_semaphore_is_no_handle_of_the_hosts(void)
 {
     in_a_child(try_what_the_semaphore_holds);
-}
-
-static CRITICAL_SECTION crossed[2];
-static check_steps_t crossing = CHECK_STEPS_INIT;
-static int deadlocks_told;
-
-static void count_deadlock(const host_deadlock_t *deadlock, void *context)
-{
-    (void)context;
-    CHECK_EQ(deadlock->tasks, 2);
-    CHECK_EQ(deadlock->victim, 0);
-    __atomic_add_fetch(&deadlocks_told, 1, __ATOMIC_RELAXED);
-}
-
-static void cross(void *which)
-{
-    long first = (long)(intptr_t)which;
-    EnterCriticalSection(&crossed[first]);
-    check_arrive(&crossing, 2);
-    EnterCriticalSection(&crossed[1 - first]);
-    check_fail(__FILE__, __LINE__, "entered in spite of a deadlock");
-}
-
-static void cross_two(void)
-{
-    check_thread_t threads[2];
-    CHECK_EQ(host_runtime_start(), S_OK);
-    CHECK_EQ(host_set_deadlock_callback(count_deadlock, NULL), S_OK);
-    check_start(&threads[0], cross, (void *)0);
-    check_start(&threads[1], cross, (void *)1);
-    REQUIRE_SOON(__atomic_load_n(&deadlocks_told, __ATOMIC_RELAXED) == 1);
-    CHECK(report_has("Found 1 deadlock."));
-    CHECK(report_has("!crossed+0x28"));
-    check_pause();
-    CHECK_FIELDS(&crossed[0], -6, 1, owning_thread(&crossed[0]));
-    CHECK_FIELDS(&crossed[1], -6, 1, owning_thread(&crossed[1]));
-}
-
-static void a_deadlock_is_told_and_waits(void)
-{
-    in_a_child(cross_two);
-}
-
-static void a_deadlock_aborts_where_the_environment_says_so(void)
-{
-    if (getenv("HOSTCRST_ON_DEADLOCK") != NULL) {
-        check_thread_t threads[2];
-        REQUIRE(freopen("/dev/null", "w", stderr) != NULL);
-        check_start(&threads[0], cross, (void *)0);
-        check_start(&threads[1], cross, (void *)1);
-        check_join(&threads[0]);
-        return;
-    }
-    struct rlimit no_core = {0, 0};
-    REQUIRE_EQ(setrlimit(RLIMIT_CORE, &no_core), 0);
-    int status =
-        run_again("a_deadlock_aborts_where_the_environment_says_so", "HOSTCRST_ON_DEADLOCK", "abort", 0);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-}
-
-static hostcrst_t of_the_host;
-
-static void host_first(void *unused)
-{
-    (void)unused;
-    CHECK_EQ(hostcrst_enter(of_the_host, 0), S_OK);
-    check_arrive(&crossing, 2);
-    EnterCriticalSection(&crossed[0]);
-    LeaveCriticalSection(&crossed[0]);
-    CHECK_EQ(hostcrst_leave(of_the_host), S_OK);
-}
-
-static void cross_with_the_host(void)
-{
-    check_thread_t thread;
-    CHECK_EQ(host_runtime_start(), S_OK);
-    REQUIRE_EQ(hostcrst_create(&of_the_host), S_OK);
-    check_start(&thread, host_first, NULL);
-    EnterCriticalSection(&crossed[0]);
-    check_arrive(&crossing, 2);
-    CHECK_EQ(hostcrst_enter(of_the_host, 0), HOST_E_DEADLOCK);
-    LeaveCriticalSection(&crossed[0]);
-    check_join(&thread);
-}
-
-static void in_a_cycle_with_the_hosts_kind_that_one_is_refused(void)
-{
-    in_a_child(cross_with_the_host);
 }
 
 /* ---- reports ---- */
@@ -1285,9 +1196,7 @@ CHECK_MAIN(CHECK_TEST(nothing_needs_to_be_started), CHECK_TEST(initialize_sets_e
            CHECK_TEST(each_thread_has_its_last_error), CHECK_TEST(an_ended_owner_keeps_the_section),
            CHECK_TEST(a_section_of_an_ended_owner_can_be_deleted),
            CHECK_TEST(a_forked_child_owns_what_its_thread_owned), CHECK_TEST(the_runtime_is_of_no_concern),
-           CHECK_TEST(lock_semaphore_is_no_handle_of_the_hosts), CHECK_TEST(a_deadlock_is_told_and_waits),
-           CHECK_TEST(a_deadlock_aborts_where_the_environment_says_so),
-           CHECK_TEST(in_a_cycle_with_the_hosts_kind_that_one_is_refused),
+           CHECK_TEST(lock_semaphore_is_no_handle_of_the_hosts),
            CHECK_TEST(reports_know_sections_by_address_and_variable),
            CHECK_TEST(one_wake_lets_one_through_and_wake_all_the_rest),
            CHECK_TEST(a_sleep_ends_in_time_and_owns_the_section_again),

@@ -212,7 +212,8 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_LAYER_REVERSE_ENTER 2
 
 /**
- * host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default.
+ * host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default. Where
+ * none may fail the tasks stay as they are; if one of them is in EnterCriticalSection, a report goes to stderr.
  */
 #define HOST_DEADLOCK_ERROR 0
 
@@ -983,7 +984,8 @@ int32_t host_set_deadlock_policy(uint32_t policy);
  *
  * The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
  * broken or not. The thread still counts as waiting: the callback may call the library, host_report for one, but must
- * neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there.
+ * neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there. (An
+ * EnterCriticalSection, which cannot fail, says so on stderr and tries every millisecond.)
  *
  * Parameters:
  * - callback (NULL for none): replaces the one before.

@@ -562,7 +562,7 @@ impl Section {
         Ok(())
     }
 
-    fn has_waiters(&self) -> bool {
+    pub(crate) fn has_waiters(&self) -> bool {
         self.first_waiter.load(Ordering::Relaxed) != 0
     }
 

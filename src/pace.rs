@@ -3,6 +3,10 @@
 //! A saturated short section does best if one processor works in long batches while the others look seldom; a section
 //! that is fought over now and then does best if the loser looks again at once. So each section has a pace: it doubles
 //! with each newcomer that finds the section owned soon after the last one did, and falls back when that was long ago.
+//!
+//! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
+//! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
+//! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
 
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -20,8 +24,10 @@ const CONTENDER_STEP: u64 = 80;
 const CONTENDER_TIME: u64 = 45_000;
 /// How long the contender looks before it asks for hand-off.
 const CONTENDER_ASKS: u64 = 4_000;
+/// How long a task may look before it queues, after it came out of the queue, while others wait there.
+const TURN: u64 = 200_000;
 /// A leave yields the processor if a woken contender has not arrived after this time.
-pub(crate) const ARRIVAL_TIME: u64 = 100_000;
+const ARRIVAL_TIME: u64 = 100_000;
 
 /// How many pauses of the processor take a microsecond; measured, as processors differ many times over.
 pub(crate) fn measure_pauses() -> u32 {
@@ -53,8 +59,8 @@ impl Pace {
     }
 
     /// A newcomer has found the section owned: how it is to look.
-    pub(crate) fn newcomer(&self) -> Looks {
-        let now = (sys::now() / 1000) as u32;
+    pub(crate) fn newcomer(&self, now: Instant) -> Looks {
+        let now = (now / 1000) as u32;
         let last = self.0.load(Ordering::Relaxed);
         let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
         let doublings = match u64::from(since) * 1000 < CROWDED {
@@ -106,4 +112,9 @@ impl Looks {
 /// Whether a contender that was woken at `woken` should have arrived by now.
 pub(crate) fn is_late(woken: Instant) -> bool {
     sys::now().saturating_sub(woken) > ARRIVAL_TIME
+}
+
+/// Whether a task that is awake since `since` is to let those who wait go before it.
+pub(crate) fn is_turn_over(since: Instant, now: Instant) -> bool {
+    now.saturating_sub(since) > TURN
 }

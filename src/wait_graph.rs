@@ -45,7 +45,7 @@ pub(crate) const WAIT_NOTINDEADLOCK: u32 = 0x4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Policy {
-    /// One wait fails, the rest goes on.
+    /// One wait fails, the rest goes on. Where none may fail, and one of them cannot, a report goes to stderr.
     Error = 0,
     /// A report goes to stderr; the tasks stay as they are.
     Report = 1,
@@ -340,6 +340,8 @@ struct Cycle {
     closer: Link,
     /// The first one from there on that may be broken. None if none may.
     breakable: Option<Link>,
+    /// Whether one of its waits cannot fail at all.
+    has_infallible: bool,
 }
 
 /// Where the present owner entered the section, 0 if that is not tracked.
@@ -351,13 +353,14 @@ fn entered_at(section: u64) -> u64 {
 /// Goes around once more and writes down in `deadlock` what is there; the second round of the proof above. None if
 /// there is no cycle of the waits that were noted.
 fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
-    let (mut first, mut breakable) = (None, None);
+    let (mut first, mut breakable, mut has_infallible) = (None, None, false);
     let mut task = closer;
     for place in 0..length {
         // After the first round, and after the owner that led here.
         fence(Ordering::SeqCst);
         let link = Link { place, task, id: task.id(), section: task.wait.unbounded_section()? };
         let may_be_broken = task.wait.option() & WAIT_NOTINDEADLOCK == 0;
+        let cannot_fail = task.wait.cannot_fail();
         if let Some(member) = deadlock.members.get(place as usize) {
             member.remember(link);
         }
@@ -371,9 +374,10 @@ fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle
         }
         first = first.or(Some(link));
         breakable = breakable.or(may_be_broken.then_some(link));
+        has_infallible |= cannot_fail;
         task = next;
     }
-    (task.id() == closer.id()).then_some(Cycle { closer: first?, breakable })
+    (task.id() == closer.id()).then_some(Cycle { closer: first?, breakable, has_infallible })
 }
 
 /// Marks each wait of a cycle that stands as told; under the lock.
@@ -430,7 +434,7 @@ pub(crate) fn look_for_deadlock(me: TaskRef) {
     let context = deadlocks.context.load(Ordering::Relaxed);
     drop(guard);
 
-    if policy != Policy::Error {
+    if policy != Policy::Error || victim.is_none() && cycle.has_infallible {
         // There may be no stderr to write to; the deadlock is remembered all the same.
         let _ = report::write(sys::STDERR, Format::Text);
         if policy == Policy::Abort {

@@ -101,8 +101,8 @@ pub(crate) struct Wait {
     told: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     site: AtomicU64,
-    /// When it was last woken to contend.
-    woken: AtomicU64,
+    /// When it was last woken to contend, or came out of the queue as the owner.
+    awake_since: AtomicU64,
 }
 
 const NO_DEADLINE: u64 = u64::MAX;
@@ -139,6 +139,11 @@ impl Wait {
     /// The options of the present wait.
     pub(crate) fn option(&self) -> u32 {
         self.option.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing but the section can end the present wait: it has no way to fail.
+    pub(crate) fn cannot_fail(&self) -> bool {
+        self.option() & WAIT_WITHOUT_RUNTIME != 0
     }
 
     /// Where the present wait was called for, 0 if unknown.
@@ -195,6 +200,11 @@ impl Wait {
                 return Some(copy);
             }
         }
+    }
+
+    /// Whether the task is inside without_another.
+    pub(crate) fn allows_no_other(&self) -> bool {
+        self.option() & WAITS_NO_MORE != 0
     }
 
     /// Runs `callback` on the waiting task's own thread, during which it may not wait for another section.
@@ -256,7 +266,7 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
-        if me.wait.option() & WAITS_NO_MORE != 0 {
+        if me.wait.allows_no_other() {
             return Err(Error::InvalidOperation);
         }
         if self.spin(handle, me) {
@@ -275,13 +285,17 @@ impl Section {
             match me.wait.park.load(Ordering::Acquire) {
                 PARKED => self.sleep(handle, me, deadline, &mut stall)?,
                 CONTEND => self.contend(handle, me),
-                GRANTED => return Ok(()),
+                GRANTED => {
+                    me.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+                    return Ok(());
+                }
                 code => return Err(Error::from_hresult(code as i32).unwrap_or(Error::Fail)),
             }
         }
     }
 
-    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep.
+    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
+    /// others queue and `me` has had its turn (see `pace`).
     fn spin(&self, handle: u64, me: TaskRef) -> bool {
         let take = || self.is_free(handle) && self.try_take(handle, me);
         if !REGISTRY.spinning_helps() {
@@ -289,7 +303,12 @@ impl Section {
         }
         match self.spin_policy() {
             SpinPolicy::Adaptive => {
-                let mut looks = self.pace().newcomer();
+                let now = sys::now();
+                if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
+                {
+                    return false;
+                }
+                let mut looks = self.pace().newcomer(now);
                 while looks.pause() {
                     if take() {
                         return true;
@@ -380,7 +399,7 @@ impl Section {
             return self.withdraw(me);
         }
         if unproven {
-            self.contend_unasked(handle, me);
+            self.look_unasked(handle, me);
         }
         Ok(())
     }
@@ -398,12 +417,18 @@ impl Section {
         Err(Error::Timeout)
     }
 
-    /// The section may be free without anyone having said so: looks, as a contender would.
-    fn contend_unasked(&self, handle: u64, me: TaskRef) {
+    /// The section may be free without anyone having said so: looks, as a contender would. If it is not, an owner that
+    /// did not know of the queue may have drawn over it.
+    fn look_unasked(&self, handle: u64, me: TaskRef) {
         let _queue = self.queue_lock().lock();
-        if is_queued(&me) && self.is_free(handle) && self.try_take(handle, me) {
+        if !is_queued(&me) {
+            return;
+        }
+        if self.is_free(handle) && self.try_take(handle, me) {
             self.unlink(&me);
             me.wait.park.store(GRANTED, Ordering::Relaxed);
+        } else {
+            self.show_queue();
         }
     }
 
@@ -480,7 +505,7 @@ impl Section {
         let first = self.first_waiter().load(Ordering::Relaxed);
         leaves.is_multiple_of(LEAVES_PER_LOOK)
             && first != 0
-            && pace::is_late(REGISTRY.tasks.at(first).wait.woken.load(Ordering::Relaxed))
+            && pace::is_late(REGISTRY.tasks.at(first).wait.awake_since.load(Ordering::Relaxed))
     }
 
     /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
@@ -502,7 +527,7 @@ impl Section {
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
         self.show_queue();
-        task.wait.woken.store(sys::now(), Ordering::Relaxed);
+        task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
         sys::futex_wake(&task.wait.park, 1);

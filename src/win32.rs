@@ -11,8 +11,9 @@
 //! - `attention` is 0, nobody waits: the owner stores the whole word without one (S) and then looks at `attention`
 //!   again (L). A first waiter sets ARMED, issues the heavy barrier (H) and then draws the queue (W). If L came before
 //!   H, so did S, and W was drawn on top of it. If L came after H, it saw ARMED: the owner may have wiped out W, so it
-//!   draws the whole word again under the queue lock. (Where the barrier is refused just then, the picture can be wrong
-//!   until the next change of the queue, which draws all bits anew.)
+//!   draws the whole word again under the queue lock. (Where the barrier is refused just then, S can wipe W out
+//!   unnoticed. The waiters of such a section, UNPROVEN in `waiting`, draw the queue again every millisecond, until an
+//!   owner has left who knew of them. Each owner after that one does.)
 //!
 //! Locked is shown before an owner's RecursionCount, and free after it is 0: LockCount and RecursionCount, read at
 //! once as 64 bits, never show entries in a free section.
@@ -49,8 +50,8 @@ const KNOWN_FLAGS: u32 = 0x1F00_0000;
 /// A wait here depends on no runtime and cannot fail: also WAIT_NOTINDEADLOCK.
 const WAIT: u32 = WAIT_WITHOUT_RUNTIME | 0x4;
 
-/// How long an Enter that found no memory for the section sleeps before it tries again.
-const NO_MEMORY_NAP: u64 = 1_000_000;
+/// How long an Enter that can neither fail nor wait in the queue sleeps before it tries again.
+const NAP: u64 = 1_000_000;
 
 /// Codes of Windows for what can go wrong.
 pub(crate) const ERROR_NOT_ENOUGH_MEMORY: u32 = 8;
@@ -395,7 +396,7 @@ pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) 
             let entered = match prepared {
                 Ok((handle, me)) => enter_section(shown, handle, me, patient, site),
                 Err(_) if patient => {
-                    wait_for_memory();
+                    NO_MEMORY.nap();
                     None
                 }
                 Err(_) => Some(false),
@@ -429,6 +430,7 @@ fn enter_section(
                 return Some(patient);
             }
             _ if !patient => return Some(false),
+            _ if me.wait.allows_no_other() => IN_CALLBACK.nap(),
             _ => {
                 set_mirror(section, handle, shown)?;
                 section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
@@ -451,13 +453,30 @@ fn set_mirror(section: &Section, handle: u64, shown: &CriticalSection) -> Option
     Some(())
 }
 
-#[cold]
-fn wait_for_memory() {
-    static SAID: AtomicU32 = AtomicU32::new(0);
-    if SAID.swap(1, Ordering::Relaxed) == 0 {
-        settings::complain(&[b"out of memory: EnterCriticalSection waits until there is some"]);
+/// Why an Enter that can neither fail nor wait in the queue tries again and again.
+struct Need {
+    text: &'static [u8],
+    was_said: AtomicU32,
+}
+
+static NO_MEMORY: Need = Need::new(b"out of memory: EnterCriticalSection waits until there is some");
+static IN_CALLBACK: Need = Need::new(
+    b"EnterCriticalSection inside a deadlock callback has to wait: no report shows that, and a deadlock is not found",
+);
+
+impl Need {
+    const fn new(text: &'static [u8]) -> Self {
+        Need { text, was_said: AtomicU32::new(0) }
     }
-    sys::futex_wait(&AtomicU32::new(0), 0, Some(sys::now() + NO_MEMORY_NAP));
+
+    /// Says so, once in a process, and sleeps for a moment.
+    #[cold]
+    fn nap(&self) {
+        if self.was_said.swap(1, Ordering::Relaxed) == 0 {
+            settings::complain(&[self.text]);
+        }
+        sys::futex_wait(&AtomicU32::new(0), 0, Some(sys::now() + NAP));
+    }
 }
 
 /// Leaves once; the last leave lets the section go. By anyone but the owner: counted, and nothing else.

@@ -60,6 +60,12 @@ static void count_transitions(void)
     COUNT("host_enter_runtime", host_enter_runtime(), S_OK);
 }
 
+/* No fast path. What it locks has to be seen. */
+static void count_a_lock(void)
+{
+    COUNT("hostcrst_set_name", hostcrst_set_name(section, "section"), S_OK);
+}
+
 /* A program with a second thread, as most have. */
 static void *wait_for_a_signal(void *unused)
 {
@@ -81,5 +87,6 @@ int main(void)
         count_transitions();
     }
     count_biased();
+    count_a_lock();
     return 0;
 }

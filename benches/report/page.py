@@ -1,5 +1,6 @@
 """docs/bench/README.md: the run, the charts, the tables and how to read them."""
 
+from bars import NOT_MEASURED
 from charts import charts
 from tables import sections
 
@@ -30,15 +31,22 @@ How it is measured:
   single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.
 - "Cost against scale": every row of sections and of tasks in a process that has so many of them. A report of tasks
   shows the native function that each is in. Memory is what the process grew by, for one more.
-- The counts of instructions, which no noise touches, are in `benches/instructions/`.
+- The counts of instructions, which no noise touches, are in `benches/instructions/`. The test that compares them also
+  sees that no fast path takes a lock.
 
 {charts}
 
 {tables}
+
+## Not measured
+
+{not_measured}
 """
 
 
 def page(run, samples):
     pictures = ["![%s](%s)" % (name[:-len(".svg")], name) for name, _ in charts(samples)]
     tables = ["## %s\n\n```\n%s\n```" % (heading, "\n".join(lines)) for heading, lines in sections(samples)]
-    return TEXT.format(charts="\n\n".join(pictures), tables="\n\n".join(tables), **run)
+    not_measured = ["- %s: %s." % what_and_why for what_and_why in NOT_MEASURED]
+    return TEXT.format(charts="\n\n".join(pictures), tables="\n\n".join(tables),
+                       not_measured="\n".join(not_measured), **run)

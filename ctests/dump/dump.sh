@@ -89,6 +89,21 @@ test_core() {
     [ "$(stat -c %s "$core")" -lt 200000000 ] || fail "the core has $(stat -c %s "$core") bytes"
 }
 
+has_windows_sections() {
+    has "owns .* CRITICAL_SECTION 0x[0-9a-f]* ${SUBJECT##*/}!initialised+0x0 recursion=1" \
+        "owns .* CRITICAL_SECTION 0x[0-9a-f]* ${SUBJECT##*/}!zeroed+0x9c18 recursion=1" \
+        'owns .* CRITICAL_SECTION 0x[0-9a-f]* recursion=1'
+}
+
+test_windows() {
+    start windows
+    dump 0 "$subject"
+    has_windows_sections
+    take_core
+    dump 0 "$core"
+    has_windows_sections
+}
+
 test_stripped() {
     need strip binutils
     strip -o "$WORK/subject" "$SUBJECT"

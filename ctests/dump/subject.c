@@ -1,11 +1,12 @@
 /*
- * A process to be looked at from outside. `subject clean` owns a section and waits for nothing; `subject hang` is two
- * threads that wait for each other's section for ever (run it with HOSTCRST_ON_DEADLOCK=report). Says "ready" on stdout
+ * A process to be looked at from outside. `subject clean` owns a section and waits for nothing; `subject windows` owns
+ * three of Windows' kind; `subject hang` is two threads that wait for each other's section for ever (run it with HOSTCRST_ON_DEADLOCK=report). Says "ready" on stdout
  * once it stands still, and stays until it is killed.
  */
 #define _GNU_SOURCE
 #include "check.h"
 #include "hostcrst.h"
+#include "hostcrst/win32.h"
 
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -46,6 +47,19 @@ static void bob(void *unused)
     outcome = hostcrst_enter(accounts, 0);
 }
 
+/* In the part of the program's data that the file has, and far inside the zeroed one, which is anonymous memory. */
+static CRITICAL_SECTION initialised = {(PRTL_CRITICAL_SECTION_DEBUG)-1, -1, 0, 0, 0, 0};
+static CRITICAL_SECTION zeroed[1000];
+
+static void own_windows_sections(void)
+{
+    CRITICAL_SECTION *nameless = (CRITICAL_SECTION *)calloc(1, sizeof *nameless);
+    REQUIRE(nameless != NULL);
+    EnterCriticalSection(&initialised);
+    EnterCriticalSection(&zeroed[999]);
+    EnterCriticalSection(nameless);
+}
+
 static int waits(host_task_t task)
 {
     host_task_info_t info = {0};
@@ -70,6 +84,8 @@ int main(int argument_count, char **arguments)
         while (!waits(alice_task) || !waits(bob_task)) {
             check_pause();
         }
+    } else if (strcmp(arguments[1], "windows") == 0) {
+        own_windows_sections();
     } else {
         REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
     }

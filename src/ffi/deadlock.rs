@@ -9,7 +9,8 @@ use crate::registry::REGISTRY;
 use crate::sys::preserving_errno;
 use crate::wait_graph::{self, Callback, Policy};
 
-/// host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default.
+/// host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default. Where
+/// none may fail the tasks stay as they are; if one of them is in EnterCriticalSection, a report goes to stderr.
 pub const HOST_DEADLOCK_ERROR: u32 = 0;
 /// host_set_deadlock_policy: a report goes to stderr, and the tasks stay as they are.
 pub const HOST_DEADLOCK_REPORT: u32 = 1;
@@ -63,7 +64,8 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 ///
 /// The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
 /// broken or not. The thread still counts as waiting: the callback may call the library, host_report for one, but must
-/// neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there.
+/// neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there. (An
+/// EnterCriticalSection, which cannot fail, says so on stderr and tries every millisecond.)
 ///
 /// Parameters:
 /// - callback (NULL for none): replaces the one before.

@@ -1,21 +1,26 @@
 //! The search for deadlocks: no cycle is missed, and one task is told.
 
+use core::ffi::c_void;
+
 use super::*;
 use crate::error::Error;
+use crate::ffi::deadlock::host_deadlock_t;
 use crate::registry::REGISTRY;
+use crate::wait_graph::{self, WAIT_NOTINDEADLOCK};
+use crate::waiting::WAIT_ALERTABLE;
 
-/// A ring of tasks, each of which owns a section and comes for that of the next one. Who is told of the deadlock leaves
-/// its own, and so all the others get on.
-fn ring(tasks: usize) -> Scene {
+/// A ring of tasks, each of which owns a section and comes for that of the next one, with this option. One of the waits
+/// ends with `refusal`; that task leaves its own section, and so all the others get on.
+fn ring(tasks: usize, option: u32, refusal: Error) -> Scene {
     let sections: Vec<_> = (0..tasks).map(|_| Protected::new()).collect();
     let wants = |place: usize| {
         let (own, next) = (sections[place].clone(), sections[(place + 1) % tasks].clone());
         let task = new_task();
         act_as(task, || own.enter());
         let run = body(move || {
-            match next.enter_with(0, Patience::Unbounded) {
+            match next.enter_with(option, Patience::Unbounded) {
                 Ok(()) => next.touch_and_leave(),
-                Err(error) => assert_eq!(error, Error::Deadlock),
+                Err(error) => assert_eq!(error, refusal),
             }
             own.leave();
         });
@@ -30,11 +35,21 @@ fn ring(tasks: usize) -> Scene {
 }
 
 fn ring_of_two() -> Scene {
-    ring(2)
+    ring(2, 0, Error::Deadlock)
 }
 
 fn ring_of_three() -> Scene {
-    ring(3)
+    ring(3, 0, Error::Deadlock)
+}
+
+/// No wait may be broken: who finds the deadlock ends its own wait by an alert.
+fn ring_that_insists() -> Scene {
+    wait_graph::set_callback(Some(alert_oneself), core::ptr::null_mut());
+    ring(2, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE, Error::Interrupted)
+}
+
+extern "C" fn alert_oneself(_: *const host_deadlock_t, _: *mut c_void) {
+    task::current_if_any().expect("a task").alert().expect("alerted");
 }
 
 #[test]
@@ -45,6 +60,11 @@ fn one_of_two_is_told() {
 #[test]
 fn one_of_three_is_told() {
     holds_with_preemptions(2, ring_of_three);
+}
+
+#[test]
+fn a_cycle_that_stands_is_told_of_once() {
+    holds_with_preemptions(2, ring_that_insists);
 }
 
 #[test]

@@ -64,4 +64,8 @@ impl Surroundings for Outside<'_> {
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
         self.symbols.write_address(out, address)
     }
+
+    fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        self.symbols.write_variable(out, address)
+    }
 }

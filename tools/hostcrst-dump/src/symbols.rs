@@ -1,4 +1,4 @@
-//! What stands at a code address: `library!symbol+offset`, and the source line where debug information tells.
+//! What stands at an address: `library!symbol+offset`; of code the source line too, where debug information tells.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -20,14 +20,24 @@ pub struct Symbols<'a> {
 }
 
 struct Image {
-    /// File offset, size and address of what is loaded.
-    segments: Vec<(u64, u64, u64)>,
-    /// By address.
-    functions: Vec<Function>,
+    segments: Vec<Segment>,
+    functions: Names,
+    variables: Names,
     lines: Option<addr2line::Context<EndianRcSlice<Little>>>,
 }
 
-struct Function {
+/// What is loaded: a part of the file, in memory followed by zeroes.
+struct Segment {
+    file_offset: u64,
+    file_size: u64,
+    address: u64,
+    size: u64,
+}
+
+/// What has names, by address.
+struct Names(Vec<Named>);
+
+struct Named {
     start: u64,
     end: u64,
     name: Vec<u8>,
@@ -35,7 +45,7 @@ struct Function {
 
 /// Larger files are not looked into.
 const LARGEST_FILE: u64 = 1 << 30;
-/// A function may lie inside others: this many before an address are considered.
+/// What has a name may lie inside others: this many before an address are considered.
 const NESTED: usize = 16;
 /// Longer names are cut.
 const LONGEST_NAME: usize = 512;
@@ -51,16 +61,68 @@ impl<'a> Symbols<'a> {
             write!(out, "0x{address:x}")?;
             return Ok(false);
         };
-        let file_name = mapping.path.file_name().unwrap_or_default().as_encoded_bytes();
-        write_printable(out, &String::from_utf8_lossy(file_name))?;
+        write_library(out, mapping)?;
         let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
-        let target = self.target;
-        let image = self.files.entry(mapping.path.clone()).or_insert_with(|| Image::open(target, mapping));
-        match image.as_ref().and_then(|image| Some((image, image.address_of(file_offset)?))) {
+        match self.image(mapping).and_then(|image| Some((image, image.address_of(file_offset)?))) {
             Some((image, address)) => image.write(out, address, file_offset)?,
             None => write!(out, "+0x{file_offset:x}")?,
         }
         Ok(true)
+    }
+
+    /// Writes an address, and which variable stands there if it is one of a library's.
+    pub fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        write!(out, "0x{address:x}")?;
+        let Some((head, mapping)) = self.library_before(address) else { return Ok(()) };
+        let Some(image) = self.image(mapping) else { return Ok(()) };
+        let Some(address) = image.address_behind_head(address - head.start) else { return Ok(()) };
+        out.write_char(' ')?;
+        write_library(out, mapping)?;
+        match image.variables.at(address) {
+            Some(variable) => variable.write(out, address),
+            None => write!(out, "+0x{address:x}"),
+        }
+    }
+
+    /// The first and the last mapping up to the address of the library there: pieces of one file at rising offsets. The
+    /// address may be behind the last one: what zeroed data needs beyond the file is anonymous.
+    fn library_before(&self, address: u64) -> Option<(&'a Mapping, &'a Mapping)> {
+        let mut before = self.target.mappings().iter().rev().skip_while(|mapping| mapping.start > address);
+        let last = before.next()?;
+        let mut head = last;
+        for mapping in before {
+            if mapping.path != head.path || mapping.file_offset > head.file_offset {
+                break;
+            }
+            head = mapping;
+        }
+        (head.file_offset == 0).then_some((head, last))
+    }
+
+    fn image(&mut self, mapping: &Mapping) -> Option<&Image> {
+        let target = self.target;
+        let image = self.files.entry(mapping.path.clone()).or_insert_with(|| Image::open(target, mapping));
+        image.as_ref()
+    }
+}
+
+fn write_library(out: &mut dyn Write, mapping: &Mapping) -> fmt::Result {
+    let file_name = mapping.path.file_name().unwrap_or_default().as_encoded_bytes();
+    write_printable(out, &String::from_utf8_lossy(file_name))
+}
+
+impl Segment {
+    fn holds(&self, address: u64) -> bool {
+        address.checked_sub(self.address).is_some_and(|within| within < self.size)
+    }
+}
+
+impl Named {
+    /// Writes the name, and how far behind its beginning the address is.
+    fn write(&self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        out.write_char('!')?;
+        write_demangled(out, &self.name)?;
+        write!(out, "+0x{:x}", address - self.start)
     }
 }
 
@@ -77,36 +139,38 @@ impl Image {
         }
         let segments = elf.segments().map(|segment| {
             let (offset, size) = segment.file_range();
-            (offset, size, segment.address())
+            Segment { file_offset: offset, file_size: size, address: segment.address(), size: segment.size() }
         });
         let detached =
             build_id.filter(|_| elf.section_by_name(".debug_info").is_none()).and_then(read_detached);
         let detached = detached.as_ref().and_then(|bytes| ElfFile64::<LittleEndian>::parse(&**bytes).ok());
-        let mut functions = functions_of(&elf);
-        functions.extend(detached.as_ref().map(functions_of).unwrap_or_default());
-        functions.sort_by(|one, other| (one.start, other.end).cmp(&(other.start, one.end)));
+        let names_of = |kind| Names::of(&elf, detached.as_ref(), kind);
         Some(Image {
             segments: segments.collect(),
-            functions,
+            functions: names_of(SymbolKind::Text),
+            variables: names_of(SymbolKind::Data),
             lines: lines_of(detached.as_ref().unwrap_or(&elf)),
         })
     }
 
     fn address_of(&self, file_offset: u64) -> Option<u64> {
-        self.segments.iter().find_map(|&(offset, size, address)| {
-            let within = file_offset.checked_sub(offset).filter(|&within| within < size)?;
-            Some(address.wrapping_add(within))
+        self.segments.iter().find_map(|segment| {
+            let within = file_offset.checked_sub(segment.file_offset)?;
+            (within < segment.file_size).then(|| segment.address.wrapping_add(within))
         })
     }
 
+    /// The address, as the file has it, of what is so far behind the mapped beginning of the file.
+    fn address_behind_head(&self, distance: u64) -> Option<u64> {
+        let head = self.segments.iter().find(|segment| segment.file_offset == 0)?;
+        let address = head.address.checked_add(distance)?;
+        self.segments.iter().any(|segment| segment.holds(address)).then_some(address)
+    }
+
     fn write(&self, out: &mut dyn Write, address: u64, file_offset: u64) -> fmt::Result {
-        let function = self.function(address);
+        let function = self.functions.at(address);
         match function {
-            Some(function) => {
-                out.write_char('!')?;
-                write_demangled(out, &function.name)?;
-                write!(out, "+0x{:x}", address - function.start)?;
-            }
+            Some(function) => function.write(out, address)?,
             None => write!(out, "+0x{file_offset:x}")?,
         }
         // Inside a function it is where a call returns to: the call is before it.
@@ -119,11 +183,6 @@ impl Image {
         out.write_str(" (")?;
         write_printable(out, file.rsplit('/').next().unwrap_or(file))?;
         write!(out, ":{line})")
-    }
-
-    fn function(&self, address: u64) -> Option<&Function> {
-        let after = self.functions.partition_point(|function| function.start <= address);
-        self.functions[..after].iter().rev().take(NESTED).find(|function| address < function.end)
     }
 }
 
@@ -140,18 +199,32 @@ fn read_detached(build_id: &[u8]) -> Option<Vec<u8>> {
     read_file(open_regular(Path::new(&format!("/usr/lib/debug/.build-id/{folder}/{name}.debug")))?)
 }
 
-fn functions_of(elf: &ElfFile64<'_, LittleEndian>) -> Vec<Function> {
-    let symbols = elf.symbols().chain(elf.dynamic_symbols());
-    let function = |symbol: object::read::elf::ElfSymbol64<'_, '_, LittleEndian>| {
-        let is_function = symbol.kind() == SymbolKind::Text && symbol.is_definition();
-        let name = symbol.name_bytes().ok().filter(|name| is_function && !name.is_empty())?;
-        let end = symbol.address().saturating_add(symbol.size().max(1));
-        Some(Function { start: symbol.address(), end, name: name.to_vec() })
-    };
-    symbols.filter_map(function).collect()
+type Elf<'a> = ElfFile64<'a, LittleEndian>;
+
+impl Names {
+    /// Those of one kind, from a file and from what a distribution packages apart.
+    fn of(elf: &Elf<'_>, detached: Option<&Elf<'_>>, kind: SymbolKind) -> Self {
+        let symbols =
+            core::iter::once(elf).chain(detached).flat_map(|elf| elf.symbols().chain(elf.dynamic_symbols()));
+        let mut names: Vec<Named> = symbols
+            .filter(|symbol| symbol.kind() == kind && symbol.is_definition())
+            .filter_map(|symbol| {
+                let name = symbol.name_bytes().ok().filter(|name| !name.is_empty())?.to_vec();
+                let end = symbol.address().saturating_add(symbol.size().max(1));
+                Some(Named { start: symbol.address(), end, name })
+            })
+            .collect();
+        names.sort_by(|one, other| (one.start, other.end).cmp(&(other.start, one.end)));
+        Names(names)
+    }
+
+    fn at(&self, address: u64) -> Option<&Named> {
+        let after = self.0.partition_point(|named| named.start <= address);
+        self.0[..after].iter().rev().take(NESTED).find(|named| address < named.end)
+    }
 }
 
-fn lines_of(elf: &ElfFile64<'_, LittleEndian>) -> Option<addr2line::Context<EndianRcSlice<Little>>> {
+fn lines_of(elf: &Elf<'_>) -> Option<addr2line::Context<EndianRcSlice<Little>>> {
     elf.section_by_name(".debug_line")?;
     let section = |id: SectionId| {
         let bytes = elf.section_by_name(id.name()).and_then(|section| section.data().ok()).unwrap_or(&[]);

@@ -287,13 +287,19 @@ impl OneFile {
         Symbols::new(self).write_address(&mut text, address).unwrap();
         text
     }
+
+    fn variable(&self, address: u64) -> String {
+        let mut text = String::new();
+        Symbols::new(self).write_variable(&mut text, address).unwrap();
+        text
+    }
 }
 
 /// A small library with debug information.
 fn library() -> OneFile {
     let folder = tempfile::tempdir().unwrap();
     let (source, library) = (folder.path().join("small.c"), folder.path().join("small.so"));
-    fs::write(&source, "int twice(int number)\n{\n    return 2 * number;\n}\n").unwrap();
+    fs::write(&source, "int twice(int number)\n{\n    return 2 * number;\n}\nint seven = 7;\n").unwrap();
     let options = ["-g", "-shared", "-fPIC", "-nostdlib", "-o"];
     assert!(Command::new("cc").args(options).args([&library, &source]).status().unwrap().success());
     let bytes = fs::read(&library).unwrap();
@@ -319,6 +325,8 @@ fn damaged_libraries_give_no_name_or_a_wrong_one() {
     let at = (0..length as u64).find(|&at| target.name(at).contains("!twice+0x0")).unwrap();
     assert_eq!(target.name(at), "small.so!twice+0x0 (small.c:2)");
     assert_eq!(target.name(at + 5), "small.so!twice+0x5 (small.c:2)");
+    let data = (0..1 << 16).find(|&data| target.variable(data).contains("!seven+0x0")).unwrap();
+    assert_eq!(target.variable(data + 3), format!("0x{:x} small.so!seven+0x3", data + 3));
 
     let mut random = Random(3);
     let mut changed = 0;
@@ -329,6 +337,7 @@ fn damaged_libraries_give_no_name_or_a_wrong_one() {
         }
         let start = Instant::now();
         changed += u32::from(target.name(at + 5) != "small.so!twice+0x5 (small.c:2)");
+        target.variable(data);
         assert!(start.elapsed() < TO_END, "round {round}");
         let bytes = &mut target.bytes.borrow_mut();
         undo.iter().rev().for_each(|&(at, old)| bytes[at..at + 8].copy_from_slice(&old.to_le_bytes()));

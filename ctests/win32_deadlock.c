@@ -1,0 +1,308 @@
+/*
+ * Deadlocks in which threads wait in EnterCriticalSection, which cannot fail: what is said of them on stderr, who is
+ * refused where one may be, and what an Enter does inside the callback. Each situation plays in a child process.
+ */
+#include "capture.h"
+
+#include <hostcrst/win32.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+/* ---- a child and what it says on stderr ---- */
+
+typedef struct outcome {
+    int status;
+    char *said;
+} outcome_t;
+
+static outcome_t child_of(void (*body)(void), const char *policy)
+{
+    outcome_t outcome;
+    int said = nameless_file();
+    fflush(stdout);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+        dup2(said, STDERR_FILENO);
+        if (policy != NULL) {
+            setenv("HOSTCRST_ON_DEADLOCK", policy, 1);
+        }
+        body();
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+    REQUIRE_EQ(waitpid(child, &outcome.status, 0), child);
+    outcome.said = content_of(said);
+    close(said);
+    return outcome;
+}
+
+static int reports_in(const char *said)
+{
+    return times_in(said, " report  pid ");
+}
+
+static void check_reported_once(const outcome_t *outcome)
+{
+    CHECK_EQ(reports_in(outcome->said), 1);
+    CHECK_CONTAINS(outcome->said, "Found a deadlock:\n");
+    CHECK_CONTAINS(outcome->said, "!crossed+0x0");
+    CHECK_CONTAINS(outcome->said, "*** DEADLOCK ***\n");
+    CHECK_LACKS(outcome->said, "HOST_E_DEADLOCK");
+}
+
+/* ---- pairs of threads that enter two sections crosswise ---- */
+
+enum { PAIRS = 40 };
+
+static CRITICAL_SECTION crossed[PAIRS][2];
+static check_thread_t threads[PAIRS][2];
+static unsigned ready;
+static int told;
+
+static LONG lock_count(CRITICAL_SECTION *section)
+{
+    return __atomic_load_n(&section->LockCount, __ATOMIC_ACQUIRE);
+}
+
+static void cross(void *section)
+{
+    CRITICAL_SECTION *mine = (CRITICAL_SECTION *)section;
+    int is_first = (mine - &crossed[0][0]) % 2 == 0;
+    EnterCriticalSection(mine);
+    /* Both go on at once. */
+    unsigned all = (__atomic_fetch_add(&ready, 1, __ATOMIC_ACQ_REL) / 2 + 1) * 2;
+    while (__atomic_load_n(&ready, __ATOMIC_ACQUIRE) < all) {
+    }
+    EnterCriticalSection(is_first ? mine + 1 : mine - 1);
+    check_fail(__FILE__, __LINE__, "entered in spite of a deadlock");
+}
+
+static void deadlock(int pair)
+{
+    for (int at = 0; at < 2; at++) {
+        REQUIRE(InitializeCriticalSectionAndSpinCount(&crossed[pair][at], 0));
+        check_start(&threads[pair][at], cross, &crossed[pair][at]);
+    }
+}
+
+/* The verdict stands at both ends of a report. */
+static int has_reported(void)
+{
+    char *said = content_of(STDERR_FILENO);
+    int verdicts = times_in(said, "Found 1 deadlock.\n");
+    free(said);
+    return verdicts == 2;
+}
+
+static void deadlock_without_a_runtime(void)
+{
+    deadlock(0);
+    REQUIRE_SOON(has_reported());
+    for (int at = 0; at < 2; at++) {
+        CHECK_EQ(lock_count(&crossed[0][at]), -6);
+        CHECK_EQ(crossed[0][at].RecursionCount, 1);
+    }
+}
+
+static void a_deadlock_is_reported_and_waits(void)
+{
+    static const char *const policies[] = {NULL, "error", "report"};
+    for (size_t at = 0; at < sizeof policies / sizeof policies[0]; at++) {
+        outcome_t outcome = child_of(deadlock_without_a_runtime, policies[at]);
+        CHECK_EQ(outcome.status, 0);
+        check_reported_once(&outcome);
+        CHECK_CONTAINS(outcome.said, "!crossed+0x28");
+        free(outcome.said);
+    }
+}
+
+static void deadlock_for_ever(void)
+{
+    deadlock(0);
+    check_join(&threads[0][0]);
+}
+
+static void a_deadlock_aborts_where_the_environment_says_so(void)
+{
+    outcome_t outcome = child_of(deadlock_for_ever, "abort");
+    CHECK(WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == SIGABRT);
+    check_reported_once(&outcome);
+    free(outcome.said);
+}
+
+static void count_deadlock(const host_deadlock_t *deadlock, void *context)
+{
+    (void)context;
+    CHECK_EQ(deadlock->tasks, 2);
+    CHECK_EQ(deadlock->victim, 0);
+    __atomic_add_fetch(&told, 1, __ATOMIC_RELEASE);
+}
+
+static int times_told(void)
+{
+    return __atomic_load_n(&told, __ATOMIC_ACQUIRE);
+}
+
+static void deadlock_all(void)
+{
+    start_runtime();
+    REQUIRE_EQ(host_set_deadlock_callback(count_deadlock, NULL), S_OK);
+    for (int pair = 0; pair < PAIRS; pair++) {
+        deadlock(pair);
+        REQUIRE_SOON(times_told() > pair);
+    }
+    check_pause();
+    CHECK_EQ(times_told(), PAIRS);
+}
+
+static void each_deadlock_is_reported_once(void)
+{
+    outcome_t outcome = child_of(deadlock_all, NULL);
+    CHECK_EQ(outcome.status, 0);
+    CHECK_EQ(reports_in(outcome.said), PAIRS);
+    free(outcome.said);
+}
+
+/* ---- with a section of the host's in the cycle ---- */
+
+static hostcrst_t of_the_host;
+static check_steps_t steps = CHECK_STEPS_INIT;
+static int closes_by_enter;
+
+/* Owns the host's section and waits for Windows' one. */
+static void enter_windows_last(void *task)
+{
+    REQUIRE_EQ(host_task_current((host_task_t *)task), S_OK);
+    REQUIRE_EQ(hostcrst_enter(of_the_host, 0), S_OK);
+    check_reach(&steps, 1);
+    if (closes_by_enter) {
+        REQUIRE_SOON(info_of(of_the_host).waiters == 1);
+    }
+    EnterCriticalSection(&crossed[0][0]);
+    LeaveCriticalSection(&crossed[0][0]);
+    CHECK_EQ(hostcrst_leave(of_the_host), S_OK);
+}
+
+/* The other way round. Returns what the wait for the host's section ended with. */
+static int32_t enter_the_hosts_last(uint32_t option)
+{
+    check_thread_t thread;
+    host_task_t task = 0;
+    start_runtime();
+    of_the_host = new_section();
+    EnterCriticalSection(&crossed[0][0]);
+    check_start(&thread, enter_windows_last, &task);
+    check_await(&steps, 1);
+    if (!closes_by_enter) {
+        REQUIRE_SOON(lock_count(&crossed[0][0]) == -6);
+    }
+    int32_t result = hostcrst_enter(of_the_host, option);
+    LeaveCriticalSection(&crossed[0][0]);
+    check_join(&thread);
+    return result;
+}
+
+static void refuse_the_hosts(void)
+{
+    CHECK_EQ(enter_the_hosts_last(0), HOST_E_DEADLOCK);
+}
+
+static void the_wait_for_the_hosts_section_is_refused(void)
+{
+    for (closes_by_enter = 0; closes_by_enter < 2; closes_by_enter++) {
+        outcome_t outcome = child_of(refuse_the_hosts, NULL);
+        CHECK_EQ(outcome.status, 0);
+        CHECK_STR_EQ(outcome.said, "");
+        free(outcome.said);
+    }
+}
+
+static void alert_when_told(void *task)
+{
+    REQUIRE_SOON(times_told() == 1);
+    CHECK_EQ(host_task_alert(*(host_task_t *)task), S_OK);
+}
+
+static void do_not_refuse_the_hosts(void)
+{
+    check_thread_t alerter;
+    start_runtime();
+    host_task_t task = this_task();
+    REQUIRE_EQ(host_set_deadlock_callback(count_deadlock, NULL), S_OK);
+    check_start(&alerter, alert_when_told, &task);
+    CHECK_EQ(enter_the_hosts_last(WAIT_ALERTABLE | WAIT_NOTINDEADLOCK), HOST_E_INTERRUPTED);
+    check_join(&alerter);
+}
+
+static void unless_it_is_not_to_be(void)
+{
+    for (closes_by_enter = 0; closes_by_enter < 2; closes_by_enter++) {
+        outcome_t outcome = child_of(do_not_refuse_the_hosts, NULL);
+        CHECK_EQ(outcome.status, 0);
+        check_reported_once(&outcome);
+        free(outcome.said);
+    }
+}
+
+/* ---- an Enter inside the callback ---- */
+
+static CRITICAL_SECTION busy;
+static pid_t thread_in_callback;
+
+static void enter_what_is_busy(const host_deadlock_t *deadlock, void *context)
+{
+    CHECK_EQ(TryEnterCriticalSection(&busy), FALSE);
+    __atomic_store_n(&thread_in_callback, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    EnterCriticalSection(&busy);
+    CHECK_EQ(busy.RecursionCount, 1);
+    LeaveCriticalSection(&busy);
+    count_deadlock(deadlock, context);
+}
+
+/* How often the thread has gone to sleep. */
+static int naps(pid_t thread)
+{
+    static const char field[] = "\nvoluntary_ctxt_switches:";
+    char status[4096];
+    FILE *file = fopen(line_of("/proc/self/task/%d/status", (int)thread).text, "r");
+    REQUIRE(file != NULL);
+    status[fread(status, 1, sizeof status - 1, file)] = '\0';
+    fclose(file);
+    char *found = strstr(status, field);
+    REQUIRE(found != NULL);
+    return atoi(found + sizeof field - 1);
+}
+
+static void enter_inside_the_callback(void)
+{
+    start_runtime();
+    REQUIRE_EQ(host_set_deadlock_callback(enter_what_is_busy, NULL), S_OK);
+    EnterCriticalSection(&busy);
+    deadlock(0);
+    REQUIRE_SOON(__atomic_load_n(&thread_in_callback, __ATOMIC_ACQUIRE) != 0);
+    int before = naps(thread_in_callback);
+    REQUIRE_SOON(naps(thread_in_callback) > before + 5);
+    CHECK_EQ(times_told(), 0);
+    CHECK_EQ(lock_count(&busy), -2);
+    LeaveCriticalSection(&busy);
+    REQUIRE_SOON(times_told() == 1);
+    CHECK_EQ(lock_count(&busy), -1);
+}
+
+static void an_enter_inside_the_callback_naps_until_it_can_enter(void)
+{
+    outcome_t outcome = child_of(enter_inside_the_callback, NULL);
+    CHECK_EQ(outcome.status, 0);
+    check_reported_once(&outcome);
+    CHECK_EQ(times_in(outcome.said, "hostcrst: EnterCriticalSection inside a deadlock callback has to wait: "), 1);
+    free(outcome.said);
+}
+
+CHECK_MAIN(CHECK_TEST(a_deadlock_is_reported_and_waits),
+           CHECK_TEST(a_deadlock_aborts_where_the_environment_says_so), CHECK_TEST(each_deadlock_is_reported_once),
+           CHECK_TEST(the_wait_for_the_hosts_section_is_refused), CHECK_TEST(unless_it_is_not_to_be),
+           CHECK_TEST(an_enter_inside_the_callback_naps_until_it_can_enter))
