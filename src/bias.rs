@@ -90,6 +90,12 @@ pub(crate) const fn is_biased(owner: u64) -> bool {
     owner & (BIASED | REVOKING) != 0
 }
 
+/// The word of the section with this handle while it is lent to the task with this id.
+#[inline(always)]
+pub(crate) fn lent_word(handle: u64, id: u64) -> u64 {
+    handle ^ id ^ BIASED
+}
+
 /// hold: lent, and not entered.
 const NOT_ENTERED: u32 = 1;
 
@@ -102,9 +108,9 @@ enum Settled {
 }
 
 impl Section {
-    /// Enters a section that is lent to `me`.
+    /// Enters a section that is lent to the caller, whose word was just seen to be `lent_word`.
     #[inline(always)]
-    pub(crate) fn enter_biased(&self, handle: u64, me: u64, task: TaskRef) -> Fast {
+    pub(crate) fn enter_biased(&self, lent_word: u64) -> Fast {
         let hold = self.hold().load(Ordering::Relaxed);
         // 0 in a slot never used, whose zero word looks lent to a handle that is the caller's own id XOR BIASED.
         if hold.wrapping_sub(1) >= u32::MAX - 1 {
@@ -113,29 +119,20 @@ impl Section {
         self.hold().store(hold + 1, Ordering::Relaxed);
         // Not later than the look below: the heavy barrier of who revokes does the rest.
         sys::light_barrier();
-        if self.word().load(Ordering::Relaxed) != handle ^ me ^ BIASED {
-            return Fast::Unsettled;
-        }
-        if hold == NOT_ENTERED {
-            task.count_entry();
-        }
-        Fast::Done
+        if self.word().load(Ordering::Relaxed) == lent_word { Fast::Done } else { Fast::Unsettled }
     }
 
-    /// Leaves a section that is lent to `me`, once.
+    /// Leaves a section that is lent to the caller, as in enter_biased, once.
     #[inline(always)]
-    pub(crate) fn leave_biased(&self, handle: u64, me: u64, task: TaskRef) -> Fast {
+    pub(crate) fn leave_biased(&self, lent_word: u64) -> Fast {
         let hold = self.hold().load(Ordering::Relaxed);
         if hold <= NOT_ENTERED {
             return Fast::No;
         }
-        if hold == NOT_ENTERED + 1 {
-            task.count_leave();
-        }
         // Release pairs with the Acquire in revoke_locked: the next owner sees what was done in the section.
         self.hold().store(hold - 1, Ordering::Release);
         sys::light_barrier();
-        if self.word().load(Ordering::Relaxed) == handle ^ me ^ BIASED { Fast::Done } else { Fast::Unsettled }
+        if self.word().load(Ordering::Relaxed) == lent_word { Fast::Done } else { Fast::Unsettled }
     }
 
     /// The bias went during an entry: whether the entry counts.
@@ -145,9 +142,6 @@ impl Section {
             match self.settle(handle, me.id()) {
                 Settled::Owner(entries) => {
                     self.set_entries(entries);
-                    if entries == 1 {
-                        me.count_entry();
-                    }
                     true
                 }
                 Settled::Stranger => false,
@@ -163,6 +157,7 @@ impl Section {
                 Settled::Owner(0) => {
                     // It was taken for an owner by who revoked: leaves in the ordinary way.
                     self.set_entries(1);
+                    task::of_owner(me).count_leave();
                     self.word().swap(handle, Ordering::SeqCst);
                     drop(queue);
                     self.wake_after_leave();
@@ -219,6 +214,9 @@ impl Section {
     fn unbias(&self, handle: u64, owner: u64) {
         let entries = self.lent_entries();
         self.set_entries(entries.max(1));
+        if entries != 0 {
+            task::of_owner(owner).count_returned();
+        }
         // Release: whoever sees the word sees the entries.
         self.word().store(if entries == 0 { handle } else { handle ^ owner }, Ordering::Release);
     }
@@ -245,9 +243,10 @@ impl Section {
                 && self.attention().load(Ordering::Relaxed) == 0
                 && task::of_owner(me).remember_bias(handle)
             {
+                task::of_owner(me).count_leave();
                 self.lent_to().store(slot, Ordering::Relaxed);
                 self.hold().store(NOT_ENTERED + 1, Ordering::Relaxed);
-                self.word().store(handle ^ me ^ BIASED, Ordering::Release);
+                self.word().store(lent_word(handle, me), Ordering::Release);
             }
         });
     }
@@ -276,12 +275,19 @@ impl Section {
 const LOOKS_BITS: u32 = 8;
 const LOOKS_MASK: u32 = (1 << LOOKS_BITS) - 1;
 
+impl Section {
+    /// Whether the section with this handle is lent to the task with this id, and the task is in it.
+    pub(crate) fn is_lent_and_entered(&self, handle: u64, id: u64) -> bool {
+        self.word().load(Ordering::Relaxed) == lent_word(handle, id) && self.lent_entries() != 0
+    }
+}
+
 impl Task {
     /// Notes that the section is lent to this task, so that it can be given back at the end. False if it has too many.
     fn remember_bias(&self, handle: u64) -> bool {
         let place = self.biases().iter().find(|place| {
             let other = place.load(Ordering::Relaxed);
-            other == 0 || crst::slot_of(other).word().load(Ordering::Relaxed) != other ^ self.id() ^ BIASED
+            other == 0 || crst::slot_of(other).word().load(Ordering::Relaxed) != lent_word(other, self.id())
         });
         if let Some(place) = place {
             place.store(handle, Ordering::Relaxed);
@@ -296,7 +302,7 @@ impl Task {
             if handle != 0 {
                 let section = crst::slot_of(handle);
                 let _queue = section.queue_lock().lock();
-                if section.word().load(Ordering::Relaxed) == handle ^ self.id() ^ BIASED {
+                if section.word().load(Ordering::Relaxed) == lent_word(handle, self.id()) {
                     section.unbias(handle, self.id());
                 }
             }

@@ -175,16 +175,18 @@ pub(crate) enum Fast {
 /// Enters, if that needs no waiting and nothing unusual: the path that must be short.
 #[inline(always)]
 pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
-    let Some((me, task)) = task::current_with_id() else { return Fast::No };
     if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
+    let me = sys::current_id();
     let section = slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
-    if word == handle ^ me ^ BIASED {
-        return section.enter_biased(handle, me, task);
+    let lent_to_me = bias::lent_word(handle, me);
+    if word == lent_to_me {
+        return section.enter_biased(lent_to_me);
     }
+    let Some(task) = task::current_if_any() else { return Fast::No };
     if word != handle {
         return if word == handle ^ me && section.reenter() { Fast::Done } else { Fast::No };
     }
@@ -236,16 +238,18 @@ pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: 
 /// Leaves once, if nothing is unusual; the last leave lets the section go.
 #[inline(always)]
 pub(crate) fn leave_fast(handle: u64) -> Fast {
-    let Some((me, task)) = task::current_with_id() else { return Fast::No };
     if !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
+    let me = sys::current_id();
     let section = slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
-    if word == handle ^ me ^ BIASED {
-        return section.leave_biased(handle, me, task);
+    let lent_to_me = bias::lent_word(handle, me);
+    if word == lent_to_me {
+        return section.leave_biased(lent_to_me);
     }
+    let Some(task) = task::current_if_any() else { return Fast::No };
     if word != handle ^ me {
         return Fast::No;
     }

@@ -47,9 +47,12 @@ pub(crate) struct Task {
     clr_thread: AtomicU64,
     /// What the CLR's callbacks remember between two of them; own thread only.
     last_return: AtomicU64,
-    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be.
+    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. One that is lent to
+    /// it is not counted: it is left when it is lent,
     entries: AtomicU32,
     leaves: AtomicU32,
+    /// and counted here if the task is in it when the bias goes. By whoever takes the bias away.
+    returned: AtomicU32,
     thread_id: AtomicU32,
     generation: AtomicU32,
     next_free: AtomicU32,
@@ -214,6 +217,7 @@ impl TaskRef {
         self.last_return.store(0, Ordering::Relaxed);
         self.entries.store(0, Ordering::Relaxed);
         self.leaves.store(0, Ordering::Relaxed);
+        self.returned.store(0, Ordering::Relaxed);
         self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         for anomaly in &self.anomalies {
             anomaly.store(0, Ordering::Relaxed);
@@ -296,11 +300,22 @@ impl Task {
         self.thread_id.load(Ordering::Relaxed)
     }
 
+    /// How many sections the task owns; `is_in` says of a section that is or was lent to it whether it is, and the task
+    /// is in it.
+    pub(crate) fn owned_with(&self, is_in: impl Fn(u64) -> bool) -> u32 {
+        // Another thread may read these at different times; leaves first, so that it does not see fewer entries.
+        let leaves = self.leaves.load(Ordering::Acquire);
+        let counted =
+            self.entries.load(Ordering::Relaxed).wrapping_add(self.returned.load(Ordering::Relaxed));
+        let lent = self.biases.iter().map(|place| place.load(Ordering::Relaxed));
+        let in_lent = lent.filter(|&handle| handle != 0 && is_in(handle)).count();
+        counted.wrapping_sub(leaves).wrapping_add(in_lent as u32)
+    }
+
     /// How many sections the task owns.
     pub(crate) fn owned(&self) -> u32 {
-        // Another thread may read the two at different times; leaves first, so that it does not see fewer entries.
-        let leaves = self.leaves.load(Ordering::Acquire);
-        self.entries.load(Ordering::Relaxed).wrapping_sub(leaves)
+        let id = self.id();
+        self.owned_with(|handle| crst::slot_of(handle).is_lent_and_entered(handle, id))
     }
 
     /// Counts a section more and returns how many there were in all. Own thread only, so no read-modify-write is needed.
@@ -316,6 +331,11 @@ impl Task {
     pub(crate) fn count_leave(&self) {
         // Release pairs with the Acquire in owned: who sees this leave sees the entry before it.
         self.leaves.store(self.leaves.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    /// Counts a section that was lent to the task and is now its own like any other. Any thread.
+    pub(crate) fn count_returned(&self) {
+        self.returned.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn biases(&self) -> &[AtomicU64] {
@@ -430,7 +450,9 @@ extern "C" fn after_fork_in_child() {
         if task.id() == me {
             task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         } else {
-            task.leaves.store(task.entries.load(Ordering::Relaxed), Ordering::Relaxed);
+            let counted =
+                task.entries.load(Ordering::Relaxed).wrapping_add(task.returned.load(Ordering::Relaxed));
+            task.leaves.store(counted, Ordering::Relaxed);
             end(task);
         }
     }

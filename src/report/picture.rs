@@ -192,7 +192,9 @@ impl<'a, M: Memory> Picture<'a, M> {
             thread_id: task.thread_id(),
             mode,
             name: task.name_in::<M>(),
-            owned: task.owned(),
+            owned: task.owned_with(|handle| {
+                self.look_at_section(handle, |section| section.is_lent_and_entered(handle, id)) == Some(true)
+            }),
             wait: task.wait.copy(),
             anomalies: task.anomalies(),
             depth,
