@@ -95,6 +95,11 @@ impl LayerKind {
         }
     }
 
+    /// What a push of this kind adds to a position for the mode.
+    const fn change_of_mode(self) -> u64 {
+        (self.above() as u64).wrapping_sub(self.below() as u64)
+    }
+
     /// The mode above a layer of this kind.
     const fn above(self) -> Mode {
         match self {
@@ -267,28 +272,35 @@ impl Layers {
         self.top.store(top, Ordering::Relaxed);
     }
 
+    /// Opens a layer, if nothing about that is unusual: the path that must be short. Owner only.
+    #[inline(always)]
+    pub(crate) fn push_fast(&self, kind: LayerKind, origin: Origin, target: u64) -> bool {
+        if self.runtime.load(Ordering::Relaxed) != REGISTRY.runtime.word() {
+            return false;
+        }
+        let position = self.position.load(Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        if position & MODE_MASK != kind.below() as u64 || top == self.high.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.push_at(top, position, kind, origin, target);
+        true
+    }
+
     /// Opens a layer. Owner only. Refused without change unless the task is in the code that the layer leaves.
     #[inline(always)]
     pub(crate) fn push(&self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
-        let position = self.position.load(Ordering::Relaxed);
-        let top = self.top.load(Ordering::Relaxed);
-        if self.runtime.load(Ordering::Relaxed) == REGISTRY.runtime.word()
-            && position & MODE_MASK == kind.below() as u64
-            && top != self.high.load(Ordering::Relaxed)
-        {
-            self.push_at(top, position, kind, origin, target);
-            return Ok(());
-        }
-        self.push_rare(kind, origin, target)
+        if self.push_fast(kind, origin, target) { Ok(()) } else { self.push_rare(kind, origin, target) }
     }
 
+    /// `position` says that the task is in the code that the layer leaves.
     #[inline(always)]
     fn push_at(&self, top: usize, position: u64, kind: LayerKind, origin: Origin, target: u64) {
         // SAFETY: `top` lies between `low` and `high`, so it is a slot of `first` or of a chunk (see use_part).
         let slot = unsafe { &*(top as *const LayerSlot) };
         slot.write(sequence_of(position).wrapping_add(1), kind, origin, target);
         self.top.store(top + LAYER_BYTES, Ordering::Relaxed);
-        let position = (position & !MODE_MASK | kind.above() as u64).wrapping_add(SEQUENCE_ONE + DEPTH_ONE);
+        let position = position.wrapping_add(SEQUENCE_ONE + DEPTH_ONE).wrapping_add(kind.change_of_mode());
         // Release pairs with the Acquire in snapshot: who reads this depth reads the layer.
         self.position.store(position, Ordering::Release);
     }
@@ -308,6 +320,8 @@ impl Layers {
             }
             self.use_chunk(preserving_errno(|| self.next_chunk())?, 0);
         }
+        // A task that has made no transition yet was in the code that it leaves now.
+        let position = position & !MODE_MASK | kind.below() as u64;
         self.push_at(self.top.load(Ordering::Relaxed), position, kind, origin, target);
         Ok(())
     }
@@ -327,25 +341,32 @@ impl Layers {
         Ok(chunk)
     }
 
+    /// Closes the innermost layer, if nothing about that is unusual: the path that must be short. Owner only.
+    #[inline(always)]
+    pub(crate) fn pop_fast(&self, kind: LayerKind) -> bool {
+        if self.runtime.load(Ordering::Relaxed) != REGISTRY.runtime.word() {
+            return false;
+        }
+        let position = self.position.load(Ordering::Relaxed);
+        let top = self.top.load(Ordering::Relaxed);
+        if position & MODE_MASK != kind.above() as u64 || top == self.low.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.pop_at(top, position, kind);
+        true
+    }
+
     /// Closes the innermost layer. Owner only. Refused without change unless it is of this kind.
     #[inline(always)]
     pub(crate) fn pop(&self, kind: LayerKind) -> Result<()> {
-        let position = self.position.load(Ordering::Relaxed);
-        let top = self.top.load(Ordering::Relaxed);
-        if self.runtime.load(Ordering::Relaxed) == REGISTRY.runtime.word()
-            && position & MODE_MASK == kind.above() as u64
-            && top != self.low.load(Ordering::Relaxed)
-        {
-            self.pop_at(top, position, kind);
-            return Ok(());
-        }
-        self.pop_rare(kind)
+        if self.pop_fast(kind) { Ok(()) } else { self.pop_rare(kind) }
     }
 
+    /// `position` says that the task is in the code above a layer of this kind.
     #[inline(always)]
     fn pop_at(&self, top: usize, position: u64, kind: LayerKind) {
         self.top.store(top - LAYER_BYTES, Ordering::Relaxed);
-        let position = (position & !MODE_MASK | kind.below() as u64).wrapping_add(SEQUENCE_ONE - DEPTH_ONE);
+        let position = position.wrapping_add(SEQUENCE_ONE - DEPTH_ONE).wrapping_sub(kind.change_of_mode());
         self.position.store(position, Ordering::Release);
     }
 

@@ -237,10 +237,22 @@ impl TaskRef {
         self.layers.truncate(depth);
     }
 
+    /// Opens a layer, if nothing about that is unusual. Own thread only.
+    #[inline(always)]
+    pub(crate) fn push_fast(self, kind: LayerKind, origin: Origin, target: u64) -> bool {
+        self.0.layers.push_fast(kind, origin, target)
+    }
+
     /// Opens a layer. Own thread only.
     #[inline(always)]
     pub(crate) fn push(self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
         self.0.layers.push(kind, origin, target)
+    }
+
+    /// Closes the innermost layer, if nothing about that is unusual. Own thread only.
+    #[inline(always)]
+    pub(crate) fn pop_fast(self, kind: LayerKind) -> bool {
+        self.0.layers.pop_fast(kind)
     }
 
     /// Closes the innermost layer. Own thread only.

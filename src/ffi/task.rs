@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 
 use super::{deliver, deliver_sized, hresult, name_argument};
-use crate::error::{Error, Result};
+use crate::error::{Error, S_OK};
 use crate::handle;
 use crate::hooks;
 use crate::layers::{LayerKind, Origin};
@@ -75,7 +75,7 @@ pub struct host_layer_t {
 /// Source: IHostTaskManager::LeaveRuntime.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_leave_runtime(target: usize) -> i32 {
-    hresult(push(LayerKind::Leave, target))
+    push(LayerKind::Leave, target)
 }
 
 /// The native function that host_leave_runtime announced has returned: closes its layer.
@@ -93,7 +93,7 @@ pub extern "C" fn host_leave_runtime(target: usize) -> i32 {
 /// Source: IHostTaskManager::EnterRuntime.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_enter_runtime() -> i32 {
-    hresult(pop(LayerKind::Leave))
+    pop(LayerKind::Leave)
 }
 
 /// Native code is about to call managed code: opens a layer.
@@ -111,7 +111,7 @@ pub extern "C" fn host_enter_runtime() -> i32 {
 /// Source: IHostTaskManager::ReverseEnterRuntime.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_reverse_enter_runtime() -> i32 {
-    hresult(push(LayerKind::ReverseEnter, 0))
+    push(LayerKind::ReverseEnter, 0)
 }
 
 /// The managed function that host_reverse_enter_runtime announced has returned: closes its layer.
@@ -129,23 +129,35 @@ pub extern "C" fn host_reverse_enter_runtime() -> i32 {
 /// Source: IHostTaskManager::ReverseLeaveRuntime.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_reverse_leave_runtime() -> i32 {
-    hresult(pop(LayerKind::ReverseEnter))
+    pop(LayerKind::ReverseEnter)
 }
 
+/// What is left to do after the fast path is its last act, so that the compiler makes that call a jump and the fast path
+/// needs no stack.
 #[inline(always)]
-fn push(kind: LayerKind, target: usize) -> Result<()> {
+fn push(kind: LayerKind, target: usize) -> i32 {
     match task::current_if_any() {
-        Some(task) => task.push(kind, Origin::Address, target as u64),
-        None => task::current_in_runtime()?.push(kind, Origin::Address, target as u64),
+        Some(task) if task.push_fast(kind, Origin::Address, target as u64) => S_OK,
+        _ => push_checked(target, kind),
     }
 }
 
+#[cold]
+extern "C" fn push_checked(target: usize, kind: LayerKind) -> i32 {
+    hresult(task::current_in_runtime().and_then(|task| task.push(kind, Origin::Address, target as u64)))
+}
+
 #[inline(always)]
-fn pop(kind: LayerKind) -> Result<()> {
+fn pop(kind: LayerKind) -> i32 {
     match task::current_if_any() {
-        Some(task) => task.pop(kind),
-        None => task::current_in_runtime()?.pop(kind),
+        Some(task) if task.pop_fast(kind) => S_OK,
+        _ => pop_checked(kind),
     }
+}
+
+#[cold]
+extern "C" fn pop_checked(kind: LayerKind) -> i32 {
+    hresult(task::current_in_runtime().and_then(|task| task.pop(kind)))
 }
 
 /// Tells whether the runtime must report calls to a native function.

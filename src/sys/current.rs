@@ -85,16 +85,42 @@ pub(crate) fn current() -> (u64, usize) {
     unsafe { (words.read_volatile(), words.add(1).read_volatile() as usize) }
 }
 
+/// One of the calling thread's words.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn word<const OFFSET: usize>() -> u64 {
+    let word: u64;
+    // SAFETY: reads the calling thread's own words, whose offset the linker supplies; no side effect.
+    unsafe {
+        asm!(
+            "mov {word}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
+            "mov {word}, qword ptr fs:[{word} + {offset}]",
+            word = out(reg) word,
+            offset = const OFFSET,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    word
+}
+
+/// One of the calling thread's words.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn word<const OFFSET: usize>() -> u64 {
+    // SAFETY: words() is the address of 32 bytes that live as long as the thread.
+    unsafe { words().byte_add(OFFSET).read_volatile() }
+}
+
 /// The owner id of the calling thread's task, or 0.
 #[inline(always)]
 pub(crate) fn current_id() -> u64 {
-    current().0
+    word::<0>()
 }
 
 /// The address of the calling thread's task, or 0.
 #[inline(always)]
 pub(crate) fn current_task() -> usize {
-    current().1
+    word::<8>() as usize
 }
 
 /// Makes the calling thread the task with this owner id at this address; 0 and 0 make it no task.
