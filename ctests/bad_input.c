@@ -273,6 +273,38 @@ static void handles_with_bits_flipped(void)
     check_unchanged(&before, "bits flipped");
 }
 
+/* A thread that is no task has 0 where others have their id. */
+static void ask_without_a_task(void *unused)
+{
+    (void)unused;
+    for (int bit = 0; bit < 64; bit++) {
+        uint64_t flip = (uint64_t)1 << bit;
+        refuse_everywhere(flip);
+        refuse_everywhere(destroyed ^ flip);
+        for (int at = 0; at < SECTIONS; at++) {
+            refuse_everywhere(sections[at] ^ flip);
+        }
+    }
+}
+
+/* Without a section all slots are zero, and 1 << 6 is the bit that tells a lent section from an owned one. */
+static void handles_before_there_is_a_section(void)
+{
+    CHECK_EQ(host_runtime_start(), S_OK);
+    check_thread_t thread;
+    check_start(&thread, ask_without_a_task, NULL);
+    check_join(&thread);
+}
+
+static void handles_from_a_thread_without_a_task(void)
+{
+    world_t before = look();
+    check_thread_t thread;
+    check_start(&thread, ask_without_a_task, NULL);
+    check_join(&thread);
+    check_unchanged(&before, "a thread without a task");
+}
+
 /* The word that says who owns a section is made of the two: no such value may ever pass for a handle. */
 static void handles_mixed_of_a_section_and_a_task(void)
 {
@@ -493,9 +525,10 @@ static void the_world_is_as_it_was_made(void)
     let_go(&holder);
 }
 
-CHECK_MAIN(CHECK_TEST(handles_beyond_a_small_arena), CHECK_TEST(make_the_world),
-           CHECK_TEST(values_that_are_no_handle), CHECK_TEST(handles_of_what_is_gone),
+CHECK_MAIN(CHECK_TEST(handles_beyond_a_small_arena), CHECK_TEST(handles_before_there_is_a_section),
+           CHECK_TEST(make_the_world), CHECK_TEST(values_that_are_no_handle), CHECK_TEST(handles_of_what_is_gone),
            CHECK_TEST(handles_of_the_other_kind), CHECK_TEST(handles_with_bits_flipped),
+           CHECK_TEST(handles_from_a_thread_without_a_task),
            CHECK_TEST(handles_mixed_of_a_section_and_a_task), CHECK_TEST(random_handles),
            CHECK_TEST(option_bits_that_do_not_exist), CHECK_TEST(known_option_bits_are_accepted),
            CHECK_TEST(null_for_what_must_be_given), CHECK_TEST(structs_of_another_size),

@@ -20,9 +20,11 @@
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //!   A word with BIASED or REVOKING (bits 6 and 7, 0 in every id) selects another slot than one without.
+//! - A thread that is no task asks with `me == 0` whether a section is lent to it, `h == g ^ o ^ BIASED`. Then `o ^ BIASED`
+//!   is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, which is taken from the start, as
-//!   DESTROYED. Leaving and entering again may meet `0 == h ^ me`, but a slot never used has 0 entries where
-//!   a live one has at least 1.
+//!   DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but a slot never used
+//!   has 0 entries, and 0 for `hold`, where a live one has at least 1.
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same two
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
