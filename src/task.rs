@@ -47,11 +47,11 @@ pub(crate) struct Task {
     clr_thread: AtomicU64,
     /// What the CLR's callbacks remember between two of them; own thread only.
     last_return: AtomicU64,
-    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. One that is lent to
-    /// it is not counted: it is left when it is lent,
+    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. Being lent a section
+    /// counts as leaving it: what is lent is looked at in `biases`.
     entries: AtomicU32,
     leaves: AtomicU32,
-    /// and counted here if the task is in it when the bias goes. By whoever takes the bias away.
+    /// Sections it was in when their bias went, counted by whoever took it away.
     returned: AtomicU32,
     thread_id: AtomicU32,
     generation: AtomicU32,
@@ -312,16 +312,18 @@ impl Task {
         self.thread_id.load(Ordering::Relaxed)
     }
 
-    /// How many sections the task owns; `is_in` says of a section that is or was lent to it whether it is, and the task
-    /// is in it.
-    pub(crate) fn owned_with(&self, is_in: impl Fn(u64) -> bool) -> u32 {
+    /// How many sections the task owns. `is_lent_and_entered` says so of a section that is or was lent to it.
+    pub(crate) fn owned_with(&self, is_lent_and_entered: impl Fn(u64) -> bool) -> u32 {
         // Another thread may read these at different times; leaves first, so that it does not see fewer entries.
         let leaves = self.leaves.load(Ordering::Acquire);
-        let counted =
-            self.entries.load(Ordering::Relaxed).wrapping_add(self.returned.load(Ordering::Relaxed));
         let lent = self.biases.iter().map(|place| place.load(Ordering::Relaxed));
-        let in_lent = lent.filter(|&handle| handle != 0 && is_in(handle)).count();
-        counted.wrapping_sub(leaves).wrapping_add(in_lent as u32)
+        let entered = lent.filter(|&handle| handle != 0 && is_lent_and_entered(handle)).count();
+        self.counted().wrapping_sub(leaves).wrapping_add(entered as u32)
+    }
+
+    /// Sections entered, as leaves counts them.
+    fn counted(&self) -> u32 {
+        self.entries.load(Ordering::Relaxed).wrapping_add(self.returned.load(Ordering::Relaxed))
     }
 
     /// How many sections the task owns.
@@ -462,9 +464,7 @@ extern "C" fn after_fork_in_child() {
         if task.id() == me {
             task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         } else {
-            let counted =
-                task.entries.load(Ordering::Relaxed).wrapping_add(task.returned.load(Ordering::Relaxed));
-            task.leaves.store(counted, Ordering::Relaxed);
+            task.leaves.store(task.counted(), Ordering::Relaxed);
             end(task);
         }
     }

@@ -20,13 +20,15 @@ How it is measured:
 - The shared library as it is shipped, called from C++ through the procedure linkage table as a program would call it.
   Rust's locks stand behind a C interface of the same shape.
 - All locks in one process, which has a second thread, in interleaved rounds: a round measures each lock once, and the
-  order rotates. A ratio is the median over the rounds of the ratio within a round; "the best peer" is the best of that
-  round, "the best fair peer" the best of those whose busiest thread did at most 2.5 times as much as the laziest.
+  order rotates. A ratio is the median over the rounds of the ratio within a round; "the best peer" is the one with
+  the best median, "the best fair peer" the best of those whose busiest thread did at most 2.5 times as much as the
+  laziest.
 - One thread: the fastest of four batches in a round. Contended: throughput in one run of the threads, waits (the clock
   is read before and after each enter) in another. A short section is 8 dependent additions with 40 multiply-adds
   outside; bursts are 16 sections of 500 ns and a sleep of 100 us. "Weighted median": half of all time spent waiting
   was spent in waits up to this length.
-- "calls" is two calls of empty functions: what no lock behind a C interface can beat.
+- "calls" is two calls of empty functions: what no lock behind a C interface can beat. A bar below that cannot be met on
+  the machine; the bars' table has a column for it.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a
   single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.
 - "Cost against scale": every row of sections and of tasks in a process that has so many of them. A report of tasks

@@ -38,16 +38,18 @@ class Samples:
         return median(values.values()) if values else None
 
     def peers(self, row):
-        return [subject for subject in self.subjects(row) if subject != OURS and subject not in FLOORS]
+        """What one would use instead: none of our own faces."""
+        return [subject for subject in self.subjects(row) if not subject.startswith(OURS) and subject not in FLOORS]
 
-    def best_peer(self, row, metric):
-        """The peer with the best median."""
-        peers = [peer for peer in self.peers(row) if self.rounds(row, metric, peer)]
+    def best_peer(self, row, metric, worst_fairness=float("inf")):
+        """The peer with the best median, of those that are as fair as this; None if none is."""
+        peers = [peer for peer in self.peers(row) if self.rounds(row, metric, peer)
+                 and (self.median(row, "fairness", peer) or 0) <= worst_fairness]
         pick = max if metric in MORE_IS_BETTER else min
         return pick(peers, key=lambda peer: self.median(row, metric, peer)) if peers else None
 
     def ratios(self, row, metric, subject, against):
-        """Of each round, the subject's value to that of `against`, which may be the best peer of that round."""
+        """Of each round, the subject's value to that of `against`, which may be the best peer."""
         values = self.rounds(row, metric, subject)
         base = self._base(row, metric, against)
         return [value / base[number] for number, value in values.items() if base.get(number)]
@@ -58,17 +60,15 @@ class Samples:
 
     def _base(self, row, metric, against):
         if against == BEST:
-            peers = self.peers(row)
+            against = self.best_peer(row, metric)
         elif against == BEST_FAIR:
-            peers = [peer for peer in self.peers(row) if self.median(row, "fairness", peer) <= 2.5]
-        else:
-            return self.rounds(row, metric, against)
-        best = {}
-        pick = max if metric in MORE_IS_BETTER else min
-        for peer in peers:
-            for number, value in self.rounds(row, metric, peer).items():
-                best[number] = pick(best.get(number, value), value)
-        return best
+            against = self.best_peer(row, metric, worst_fairness=2.5)
+        return self.rounds(row, metric, against)
+
+    def floor(self, bar):
+        """The measured of two calls of empty functions in our place; None where that is no limit."""
+        ratios = self.ratios(bar.row, bar.metric, FLOORS[0], bar.against) if bar.against else []
+        return median(ratios) if ratios else None
 
     def measured(self, bar):
         """What a bar is about, or None if its row was not measured."""

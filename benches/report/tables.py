@@ -89,15 +89,15 @@ def wait_lines(samples, rows):
 
 
 def judged(samples):
-    """The bars whose rows were measured: (bar, measured, met, moonshot met). None where nothing is asked for, and where
-    there is nothing to compare with, as no peer was fair."""
+    """The bars whose rows were measured: (bar, measured, floor, met, moonshot met). None where nothing is asked for,
+    where there is no floor, and where there is nothing to compare with, as no peer was fair."""
     for bar in BARS:
         if not samples.rounds(bar.row, bar.metric, OURS):
             continue
         measured = samples.measured(bar)
         limits = (bar.conservative, bar.moonshot)
         met = [None if None in (limit, measured) else meets(bar, measured, limit) for limit in limits]
-        yield bar, measured, met[0], met[1]
+        yield bar, measured, samples.floor(bar), met[0], met[1]
 
 
 def quantity(bar):
@@ -118,10 +118,11 @@ def bar_lines(judgements):
         return "%s %s %s" % (bar.relation, shown(bar, limit), judgement)
 
     lines = [
-        [quantity(bar), shown(bar, measured), verdict(bar, bar.conservative, met), verdict(bar, bar.moonshot, moonshot)]
-        for bar, measured, met, moonshot in judgements
+        [quantity(bar), shown(bar, measured), "." if floor is None else shown(bar, floor),
+         verdict(bar, bar.conservative, met), verdict(bar, bar.moonshot, moonshot)]
+        for bar, measured, floor, met, moonshot in judgements
     ]
-    return table(["bar", "measured", "conservative", "moonshot"], lines)
+    return table(["bar", "measured", "two empty calls", "conservative", "moonshot"], lines)
 
 
 def summary(samples):
@@ -137,8 +138,8 @@ def summary(samples):
                         "ratio_to_glibc": samples.ratio(row, metric, subject, GLIBC),
                         "rounds": list(values.values()),
                     }
-    bars = [dict(bar._asdict(), measured=measured, met=met, moonshot_met=moonshot)
-            for bar, measured, met, moonshot in judged(samples)]
+    bars = [dict(bar._asdict(), measured=measured, floor=floor, met=met, moonshot_met=moonshot)
+            for bar, measured, floor, met, moonshot in judged(samples)]
     return {"rows": rows, "bars": bars}
 
 
