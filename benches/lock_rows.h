@@ -16,7 +16,7 @@ struct LockRow {
 
 template <class Lock> std::vector<LockRow> lock_rows()
 {
-    const int many = quick ? 9 : 21, few = quick ? 3 : 5;
+    const int many = quick ? 9 : 21, few = quick ? 3 : 7;
     const bool any = true, twice = Lock::recursive, wait = Lock::queues;
     return {
         {"pair", many, any, pair<Lock>},

@@ -25,6 +25,7 @@ def main():
             print("  " + line)
     (folder / "results.json").write_text(json.dumps(dict(summary(samples), run=run), indent=1) + "\n")
     for target in [folder] + docs:
+        target.mkdir(exist_ok=True)
         for name, picture in charts(samples):
             (target / name).write_text(picture)
     for target in docs:
