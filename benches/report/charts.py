@@ -13,7 +13,7 @@ PANELS_ABREAST = 3
 
 
 def colour(subject):
-    return OUR_COLOUR if subject == OURS else FLOOR_COLOUR if subject in FLOORS else PEER_COLOUR
+    return OUR_COLOUR if subject.startswith(OURS) else FLOOR_COLOUR if subject in FLOORS else PEER_COLOUR
 
 
 def text(x, y, content, anchor="start", **style):

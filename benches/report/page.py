@@ -27,6 +27,7 @@ How it is measured:
   is read before and after each enter) in another. A short section is 8 dependent additions with 40 multiply-adds
   outside; bursts are 16 sections of 500 ns and a sleep of 100 us. "Weighted median": half of all time spent waiting
   was spent in waits up to this length.
+- "hostcrst CS" is the CRITICAL_SECTION of `hostcrst/win32.h`.
 - "calls" is two calls of empty functions: what no lock behind a C interface can beat. A bar below that cannot be met on
   the machine; the bars' table has a column for it.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a

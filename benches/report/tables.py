@@ -15,6 +15,7 @@ SHORT_NAMES = {
     "parking_lot Mutex": "pl Mutex",
     "Rust std Mutex": "Rust std",
     "empty calls": "calls",
+    "hostcrst CRITICAL_SECTION": "hostcrst CS",
 }
 WAITS = ("fairness", "p99.9", "longest", "weighted median")
 
