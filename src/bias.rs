@@ -31,7 +31,7 @@ use crate::registry::REGISTRY;
 use crate::settings;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
-use crate::task::{self, Task, TaskRef};
+use crate::task::{self, Task};
 
 /// One of so many entries of a task is looked at. A power of two.
 const ENTRIES_PER_LOOK: u32 = 1024;
@@ -136,10 +136,10 @@ impl Section {
     }
 
     /// The bias went during an entry: whether the entry counts.
-    pub(crate) fn settle_entry(&self, handle: u64, me: TaskRef) -> bool {
+    pub(crate) fn settle_entry(&self, handle: u64, me: u64) -> bool {
         preserving_errno(|| {
             let _queue = self.queue_lock().lock();
-            match self.settle(handle, me.id()) {
+            match self.settle(handle, me) {
                 Settled::Owner(entries) => {
                     self.set_entries(entries);
                     true
@@ -210,6 +210,16 @@ impl Section {
         self.hold().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
     }
 
+    /// Whether the section with this handle is lent to the task with this id.
+    fn is_lent_to(&self, handle: u64, id: u64) -> bool {
+        self.word().load(Ordering::Relaxed) == lent_word(handle, id)
+    }
+
+    /// Whether it is, and the task is in it.
+    pub(crate) fn is_lent_and_entered(&self, handle: u64, id: u64) -> bool {
+        self.is_lent_to(handle, id) && self.lent_entries() != 0
+    }
+
     /// Gives the section the ordinary word for an owner that has entered as often as `hold` says.
     fn unbias(&self, handle: u64, owner: u64) {
         let entries = self.lent_entries();
@@ -275,19 +285,12 @@ impl Section {
 const LOOKS_BITS: u32 = 8;
 const LOOKS_MASK: u32 = (1 << LOOKS_BITS) - 1;
 
-impl Section {
-    /// Whether the section with this handle is lent to the task with this id, and the task is in it.
-    pub(crate) fn is_lent_and_entered(&self, handle: u64, id: u64) -> bool {
-        self.word().load(Ordering::Relaxed) == lent_word(handle, id) && self.lent_entries() != 0
-    }
-}
-
 impl Task {
     /// Notes that the section is lent to this task, so that it can be given back at the end. False if it has too many.
     fn remember_bias(&self, handle: u64) -> bool {
         let place = self.biases().iter().find(|place| {
             let other = place.load(Ordering::Relaxed);
-            other == 0 || crst::slot_of(other).word().load(Ordering::Relaxed) != lent_word(other, self.id())
+            other == 0 || !crst::slot_of(other).is_lent_to(other, self.id())
         });
         if let Some(place) = place {
             place.store(handle, Ordering::Relaxed);
@@ -302,7 +305,7 @@ impl Task {
             if handle != 0 {
                 let section = crst::slot_of(handle);
                 let _queue = section.queue_lock().lock();
-                if section.word().load(Ordering::Relaxed) == lent_word(handle, self.id()) {
+                if section.is_lent_to(handle, self.id()) {
                     section.unbias(handle, self.id());
                 }
             }

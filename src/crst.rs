@@ -220,7 +220,7 @@ pub(crate) fn look_at_entry(handle: u64) {
 /// The bias went while the caller entered. False if nothing was entered.
 #[cold]
 pub(crate) fn settle_entry(handle: u64) -> bool {
-    task::current().is_ok_and(|me| slot_of(handle).settle_entry(handle, me))
+    slot_of(handle).settle_entry(handle, sys::current_id())
 }
 
 /// Enters, waiting as long as `patience` allows, where enter_now could not. False only where that is not at all and

@@ -425,8 +425,7 @@ impl Section {
             return;
         }
         if self.is_free(handle) && self.try_take(handle, me) {
-            self.unlink(&me);
-            me.wait.park.store(GRANTED, Ordering::Relaxed);
+            self.come_out_as_owner(me);
         } else {
             self.show_queue();
         }
@@ -443,8 +442,7 @@ impl Section {
             if self.is_free(handle) && self.try_take(handle, me) {
                 let queue = self.queue_lock().lock();
                 if is_queued(&me) {
-                    self.unlink(&me);
-                    me.wait.park.store(GRANTED, Ordering::Relaxed);
+                    self.come_out_as_owner(me);
                     return;
                 }
                 // Its wait was ended in between: gives back what it was not to have.
@@ -470,8 +468,7 @@ impl Section {
         self.show_queue();
         fence(Ordering::SeqCst);
         if let Look::Entered = self.look(handle, me) {
-            self.unlink(&me);
-            me.wait.park.store(GRANTED, Ordering::Relaxed);
+            self.come_out_as_owner(me);
         }
     }
 
@@ -548,6 +545,12 @@ impl Section {
         // A contender does not sleep, so it needs no wake.
         task.wait.park.store(GRANTED, Ordering::Release);
         true
+    }
+
+    /// `me` has taken the section: it waits no more; under the queue lock.
+    fn come_out_as_owner(&self, me: TaskRef) {
+        self.unlink(&me);
+        me.wait.park.store(GRANTED, Ordering::Relaxed);
     }
 
     /// Goes back to the plain leave if nobody waits. By the owner.

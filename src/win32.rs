@@ -475,7 +475,7 @@ impl Need {
         if self.was_said.swap(1, Ordering::Relaxed) == 0 {
             settings::complain(&[self.text]);
         }
-        sys::futex_wait(&AtomicU32::new(0), 0, Some(sys::now() + NAP));
+        sys::nap(NAP);
     }
 }
 

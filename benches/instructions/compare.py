@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import namedtuple
+from functools import lru_cache
 from pathlib import Path
 
 LIBRARY = "libhostcrst.so"
@@ -42,6 +43,7 @@ def executed(dump):
             call = False
 
 
+@lru_cache(maxsize=None)
 def locking_instructions(library):
     """The addresses of those that lock a cache line: marked so, or an exchange with memory."""
     code = subprocess.run(["objdump", "--disassemble", "--no-show-raw-insn", library], check=True,
@@ -51,13 +53,10 @@ def locking_instructions(library):
 
 def cost(dump, program):
     instructions = locking = elsewhere = 0
-    lockers = {}
     for file, address, count in executed(dump):
         if LIBRARY in file:
-            if file not in lockers:
-                lockers[file] = locking_instructions(file)
             instructions += count
-            locking += count if address in lockers[file] else 0
+            locking += count if address in locking_instructions(file) else 0
         elif file != program:
             elsewhere += count
     return Cost(instructions, locking, elsewhere)
