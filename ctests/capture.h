@@ -75,12 +75,21 @@ static inline int times_in(const char *text, const char *part)
     return times;
 }
 
-/* What one run of this program did. */
+/* What one run of this program, or one child, did. `said` is what it wrote to stderr; to be freed. */
 typedef struct run {
     pid_t process;
     int status;
     char *said;
 } run_t;
+
+/* The run when its process has ended. */
+static inline run_t end_of(run_t run, int said)
+{
+    REQUIRE_EQ(waitpid(run.process, &run.status, 0), run.process);
+    run.said = content_of(said);
+    close(said);
+    return run;
+}
 
 /*
  * Runs one test of this program as a program of its own, with variables of the environment ("NAME=value", up
@@ -105,10 +114,31 @@ static inline run_t run_again(const char *test, const char *first, const char *s
         execl("/proc/self/exe", "again", test, (char *)NULL);
         _exit(127);
     }
-    REQUIRE_EQ(waitpid(run.process, &run.status, 0), run.process);
-    run.said = content_of(said);
-    close(said);
-    return run;
+    return end_of(run, said);
+}
+
+/* A child of this process that does `body` under a policy for deadlocks, NULL for that of the environment. */
+static inline run_t child_of(void (*body)(void), const char *policy)
+{
+    run_t run;
+    int said = nameless_file();
+    fflush(stdout);
+    run.process = fork();
+    REQUIRE(run.process >= 0);
+    if (run.process == 0) {
+        struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        check_failures = 0;
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+        dup2(said, STDERR_FILENO);
+        if (policy != NULL) {
+            setenv("HOSTCRST_ON_DEADLOCK", policy, 1);
+        }
+        body();
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+    return end_of(run, said);
 }
 
 #endif

@@ -22,6 +22,13 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The number in a variable of the environment. */
+static inline unsigned long long check_number_from(const char *variable, unsigned long long otherwise)
+{
+    const char *text = getenv(variable);
+    return text != NULL ? strtoull(text, NULL, 10) : otherwise;
+}
+
 /* How long a thread waits for what another must do before the test is called stuck; enough for valgrind. */
 #define CHECK_PATIENCE_SECONDS 30
 

@@ -73,8 +73,7 @@ static void ring_of_three(void)
 
 static void ring_of_fifty(void)
 {
-    const char *asked = getenv("DEADLOCK_RINGS_OF_FIFTY");
-    closer_is_refused(50, asked == NULL ? RINGS_OF_FIFTY : (unsigned)atoi(asked));
+    closer_is_refused(50, (unsigned)check_number_from("DEADLOCK_RINGS_OF_FIFTY", RINGS_OF_FIFTY));
 }
 
 /* All begin to wait at the same time: whoever is last, one is refused. */

@@ -3,13 +3,9 @@
  * by a call or by HOSTCRST_ON_DEADLOCK. Each situation plays in a child process, as the variable is read
  * once in a process.
  */
-#include "check.h"
+#include "capture.h"
 
-#include <errno.h>
-#include <hostcrst.h>
 #include <signal.h>
-#include <stdint.h>
-#include <sys/wait.h>
 
 #define AGAIN 20
 
@@ -76,66 +72,54 @@ static void end_deadlock(void)
 
 /* ---- the child and what it wrote to stderr ---- */
 
-typedef struct outcome {
-    char text[65536];
-    int status;
-} outcome_t;
+static void (*act)(void);
 
-static void child_of(outcome_t *outcome, void (*body)(void), const char *policy)
+static void act_in_runtime(void)
 {
-    int ends[2];
-    size_t length = 0;
-    ssize_t got;
-    fflush(stdout);
-    REQUIRE_EQ(pipe(ends), 0);
-    pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        check_failures = 0;
-        alarm(2 * CHECK_PATIENCE_SECONDS);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[0]);
-        if (policy != NULL) {
-            setenv("HOSTCRST_ON_DEADLOCK", policy, 1);
-        }
-        REQUIRE_EQ(host_runtime_start(), S_OK);
-        body();
-        fflush(stdout);
-        _exit(check_failed_so_far() != 0);
-    }
-    close(ends[1]);
-    while ((got = read(ends[0], outcome->text + length, sizeof outcome->text - 1 - length)) > 0) {
-        length += (size_t)got;
-    }
-    outcome->text[length] = '\0';
-    close(ends[0]);
-    REQUIRE_EQ(waitpid(child, &outcome->status, 0), child);
+    REQUIRE_EQ(host_runtime_start(), S_OK);
+    act();
 }
 
-static void check_has(const outcome_t *outcome, const char *wanted)
+static run_t play(void (*body)(void), const char *policy)
 {
-    if (!CHECK(strstr(outcome->text, wanted) != NULL)) {
-        printf("wanted \"%s\" in:\n%s\n", wanted, outcome->text);
-    }
+    act = body;
+    return child_of(act_in_runtime, policy);
 }
 
-static void check_ended_well(const outcome_t *outcome)
+static void check_ended_well(run_t run)
 {
-    CHECK(WIFEXITED(outcome->status));
-    CHECK_EQ(WEXITSTATUS(outcome->status), 0);
+    CHECK(WIFEXITED(run.status));
+    CHECK_EQ(WEXITSTATUS(run.status), 0);
 }
 
-static void check_reported(const outcome_t *outcome)
+static void check_reported(run_t run)
 {
-    check_has(outcome, "Found 1 deadlock.\n");
-    check_has(outcome, "\"the buyer\" tid=");
-    check_has(outcome, "\"the seller\" tid=");
-    check_has(outcome, "enters \"money\"");
-    check_has(outcome, "enters \"goods\"");
-    check_has(outcome, "waits for \"money\"");
-    check_has(outcome, "waits for \"goods\"");
-    check_has(outcome, "*** DEADLOCK ***\n");
-    CHECK(strstr(outcome->text, "HOST_E_DEADLOCK") == NULL);
+    CHECK_CONTAINS(run.said, "Found 1 deadlock.\n");
+    CHECK_CONTAINS(run.said, "\"the buyer\" tid=");
+    CHECK_CONTAINS(run.said, "\"the seller\" tid=");
+    CHECK_CONTAINS(run.said, "enters \"money\"");
+    CHECK_CONTAINS(run.said, "enters \"goods\"");
+    CHECK_CONTAINS(run.said, "waits for \"money\"");
+    CHECK_CONTAINS(run.said, "waits for \"goods\"");
+    CHECK_CONTAINS(run.said, "*** DEADLOCK ***\n");
+    CHECK_LACKS(run.said, "HOST_E_DEADLOCK");
+}
+
+/* Ends well, having said this and no more on stderr. */
+static void check_says(void (*body)(void), const char *policy, const char *said)
+{
+    run_t run = play(body, policy);
+    check_ended_well(run);
+    CHECK_STR_EQ(run.said, said);
+    free(run.said);
+}
+
+static void check_reports(void (*body)(void), const char *policy)
+{
+    run_t run = play(body, policy);
+    check_ended_well(run);
+    check_reported(run);
+    free(run.said);
 }
 
 /* ---- error ---- */
@@ -158,24 +142,16 @@ static void one_is_refused_on_request(void)
 
 static void error_is_silent(void)
 {
-    outcome_t outcome;
     static const char *const policies[] = {NULL, "error"};
     for (int at = 0; at < 2; at++) {
-        child_of(&outcome, one_is_refused, policies[at]);
-        check_ended_well(&outcome);
-        CHECK_STR_EQ(outcome.text, "");
+        check_says(one_is_refused, policies[at], "");
     }
-    child_of(&outcome, one_is_refused_on_request, "abort");
-    check_ended_well(&outcome);
-    CHECK_STR_EQ(outcome.text, "");
+    check_says(one_is_refused_on_request, "abort", "");
 }
 
 static void an_unknown_policy_is_said_and_ignored(void)
 {
-    outcome_t outcome;
-    child_of(&outcome, one_is_refused, "panic");
-    check_ended_well(&outcome);
-    CHECK_STR_EQ(outcome.text, "hostcrst: HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored\n");
+    check_says(one_is_refused, "panic", "hostcrst: HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored\n");
 }
 
 static void refuses_unknown_policies(void)
@@ -187,11 +163,9 @@ static void refuses_unknown_policies(void)
 
 static void an_unknown_policy_is_refused(void)
 {
-    outcome_t outcome;
     CHECK_EQ(host_set_deadlock_policy(HOST_DEADLOCK_ERROR), HOST_E_CLRNOTAVAILABLE);
     CHECK_EQ(host_set_deadlock_callback(NULL, NULL), HOST_E_CLRNOTAVAILABLE);
-    child_of(&outcome, refuses_unknown_policies, NULL);
-    check_ended_well(&outcome);
+    check_says(refuses_unknown_policies, NULL, "");
 }
 
 /* ---- report ---- */
@@ -222,14 +196,9 @@ static void both_stand_on_request(void)
 
 static void report_names_both_and_lets_them_stand(void)
 {
-    outcome_t outcome;
     for (int time = 0; time < AGAIN; time++) {
-        child_of(&outcome, both_stand_until_alerted, "report");
-        check_ended_well(&outcome);
-        check_reported(&outcome);
-        child_of(&outcome, both_stand_on_request, NULL);
-        check_ended_well(&outcome);
-        check_reported(&outcome);
+        check_reports(both_stand_until_alerted, "report");
+        check_reports(both_stand_on_request, NULL);
     }
 }
 
@@ -241,10 +210,7 @@ static void both_stand_without_stderr(void)
 
 static void report_works_without_stderr(void)
 {
-    outcome_t outcome;
-    child_of(&outcome, both_stand_without_stderr, "report");
-    check_ended_well(&outcome);
-    CHECK_STR_EQ(outcome.text, "");
+    check_says(both_stand_without_stderr, "report", "");
 }
 
 /* ---- nobody may be refused ---- */
@@ -257,11 +223,8 @@ static void both_ask_not_to_be_refused(void)
 
 static void what_stands_at_the_hosts_wish_is_silent(void)
 {
-    outcome_t outcome;
     for (int time = 0; time < AGAIN; time++) {
-        child_of(&outcome, both_ask_not_to_be_refused, NULL);
-        check_ended_well(&outcome);
-        CHECK_STR_EQ(outcome.text, "");
+        check_says(both_ask_not_to_be_refused, NULL, "");
     }
 }
 
@@ -281,21 +244,20 @@ static void deadlock_for_ever_on_request(void)
     deadlock_for_ever();
 }
 
-static void check_aborted(const outcome_t *outcome)
+static void check_aborts(void (*body)(void), const char *policy)
 {
-    CHECK(WIFSIGNALED(outcome->status));
-    CHECK_EQ(WTERMSIG(outcome->status), SIGABRT);
-    check_reported(outcome);
+    run_t run = play(body, policy);
+    CHECK(WIFSIGNALED(run.status));
+    CHECK_EQ(WTERMSIG(run.status), SIGABRT);
+    check_reported(run);
+    free(run.said);
 }
 
 static void abort_reports_and_ends_the_process(void)
 {
-    outcome_t outcome;
     for (int time = 0; time < AGAIN; time++) {
-        child_of(&outcome, deadlock_for_ever, "abort");
-        check_aborted(&outcome);
-        child_of(&outcome, deadlock_for_ever_on_request, NULL);
-        check_aborted(&outcome);
+        check_aborts(deadlock_for_ever, "abort");
+        check_aborts(deadlock_for_ever_on_request, NULL);
     }
 }
 

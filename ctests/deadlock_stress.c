@@ -331,16 +331,10 @@ static void look_for_missed_cycles(suspicion_t *suspicion)
     }
 }
 
-static uint64_t number_from(const char *variable, uint64_t otherwise)
-{
-    const char *text = getenv(variable);
-    return text != NULL ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void the_oracle_agrees(void)
 {
-    uint64_t seed = number_from("DEADLOCK_STRESS_SEED", 1);
-    int64_t end = seconds_now() + (int64_t)number_from("DEADLOCK_STRESS_SECONDS", 5);
+    uint64_t seed = check_number_from("DEADLOCK_STRESS_SEED", 1);
+    int64_t end = seconds_now() + (int64_t)check_number_from("DEADLOCK_STRESS_SECONDS", 5);
     suspicion_t suspicion;
     memset(&suspicion, 0, sizeof suspicion);
     oracle_reset();

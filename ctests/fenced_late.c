@@ -3,9 +3,8 @@
  * before, with sections that have not, with owners that are inside just then. Nobody's wake-up may be lost.
  */
 #include "host.h"
+#include "lock_count.h"
 #include "membarrier.h"
-
-#include <hostcrst/win32.h>
 
 static void wait_once(hostcrst_t crst)
 {
@@ -111,18 +110,13 @@ static void refuse_in_the_middle(void)
     CHECK(counted > 1000);
 }
 
-/* An owner that does not know of the queue yet may write LockCount over what the first waiter has shown there. */
-static LONG lock_count(CRITICAL_SECTION *section)
-{
-    return __atomic_load_n(&section->LockCount, __ATOMIC_RELAXED);
-}
-
 static void enter_once(void *section)
 {
     EnterCriticalSection((CRITICAL_SECTION *)section);
     LeaveCriticalSection((CRITICAL_SECTION *)section);
 }
 
+/* An owner that does not know of the queue yet may write LockCount over what the first waiter has shown there. */
 static void show_the_queue_again(void)
 {
     CRITICAL_SECTION section;

@@ -278,14 +278,13 @@ static void report(int breaks, int rounds)
 
 static void play_with_the_barrier(void)
 {
-    const char *soak = getenv("LITMUS_SECONDS");
-    int seconds = soak != NULL ? atoi(soak) : 0;
+    int64_t seconds = (int64_t)check_number_from("LITMUS_SECONDS", 0);
     int64_t start = nanoseconds_now();
     int breaks = 0;
     int rounds = 0;
     alarm((unsigned)seconds + 2 * CHECK_PATIENCE_SECONDS);
     begin();
-    while (rounds < ROUNDS || milliseconds_since(start) < 1000 * (int64_t)seconds) {
+    while (rounds < ROUNDS || milliseconds_since(start) < 1000 * seconds) {
         breaks += play(++rounds);
     }
     report(breaks, rounds);

@@ -3,6 +3,7 @@
  * docs/win32.md but those on deadlocks, which win32_deadlock.c has.
  */
 #include "check.h"
+#include "lock_count.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -13,16 +14,10 @@
 #include <sys/wait.h>
 
 #include <hostcrst.h>
-#include <hostcrst/win32.h>
 
 #define NO_DEBUG_INFO ((PRTL_CRITICAL_SECTION_DEBUG)-1)
 
-/* Other threads write the fields: read each in one go. */
-static LONG lock_count(CRITICAL_SECTION *section)
-{
-    return __atomic_load_n(&section->LockCount, __ATOMIC_ACQUIRE);
-}
-
+/* Other threads write the fields: read each in one go, as lock_count does. */
 static long long owning_thread(CRITICAL_SECTION *section)
 {
     return (long long)(uintptr_t)__atomic_load_n(&section->OwningThread, __ATOMIC_ACQUIRE);

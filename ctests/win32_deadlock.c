@@ -3,49 +3,19 @@
  * refused where one may be, and what an Enter does inside the callback. Each situation plays in a child process.
  */
 #include "capture.h"
+#include "lock_count.h"
 
-#include <hostcrst/win32.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
-/* ---- a child and what it says on stderr ---- */
-
-typedef struct outcome {
-    int status;
-    char *said;
-} outcome_t;
-
-static outcome_t child_of(void (*body)(void), const char *policy)
-{
-    outcome_t outcome;
-    int said = nameless_file();
-    fflush(stdout);
-    pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        struct rlimit no_core = {0, 0};
-        setrlimit(RLIMIT_CORE, &no_core);
-        alarm(2 * CHECK_PATIENCE_SECONDS);
-        dup2(said, STDERR_FILENO);
-        if (policy != NULL) {
-            setenv("HOSTCRST_ON_DEADLOCK", policy, 1);
-        }
-        body();
-        fflush(stdout);
-        _exit(check_failed_so_far() != 0);
-    }
-    REQUIRE_EQ(waitpid(child, &outcome.status, 0), child);
-    outcome.said = content_of(said);
-    close(said);
-    return outcome;
-}
+/* ---- what a child says on stderr ---- */
 
 static int reports_in(const char *said)
 {
     return times_in(said, " report  pid ");
 }
 
-static void check_reported_once(const outcome_t *outcome)
+static void check_reported_once(const run_t *outcome)
 {
     CHECK_EQ(reports_in(outcome->said), 1);
     CHECK_CONTAINS(outcome->said, "Found a deadlock:\n");
@@ -62,11 +32,6 @@ static CRITICAL_SECTION crossed[PAIRS][2];
 static check_thread_t threads[PAIRS][2];
 static unsigned ready;
 static int told;
-
-static LONG lock_count(CRITICAL_SECTION *section)
-{
-    return __atomic_load_n(&section->LockCount, __ATOMIC_ACQUIRE);
-}
 
 static void cross(void *section)
 {
@@ -112,7 +77,7 @@ static void a_deadlock_is_reported_and_waits(void)
 {
     static const char *const policies[] = {NULL, "error", "report"};
     for (size_t at = 0; at < sizeof policies / sizeof policies[0]; at++) {
-        outcome_t outcome = child_of(deadlock_without_a_runtime, policies[at]);
+        run_t outcome = child_of(deadlock_without_a_runtime, policies[at]);
         CHECK_EQ(outcome.status, 0);
         check_reported_once(&outcome);
         CHECK_CONTAINS(outcome.said, "!crossed+0x28");
@@ -128,7 +93,7 @@ static void deadlock_for_ever(void)
 
 static void a_deadlock_aborts_where_the_environment_says_so(void)
 {
-    outcome_t outcome = child_of(deadlock_for_ever, "abort");
+    run_t outcome = child_of(deadlock_for_ever, "abort");
     CHECK(WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == SIGABRT);
     check_reported_once(&outcome);
     free(outcome.said);
@@ -161,7 +126,7 @@ static void deadlock_all(void)
 
 static void each_deadlock_is_reported_once(void)
 {
-    outcome_t outcome = child_of(deadlock_all, NULL);
+    run_t outcome = child_of(deadlock_all, NULL);
     CHECK_EQ(outcome.status, 0);
     CHECK_EQ(reports_in(outcome.said), PAIRS);
     free(outcome.said);
@@ -214,7 +179,7 @@ static void refuse_the_hosts(void)
 static void the_wait_for_the_hosts_section_is_refused(void)
 {
     for (closes_by_enter = 0; closes_by_enter < 2; closes_by_enter++) {
-        outcome_t outcome = child_of(refuse_the_hosts, NULL);
+        run_t outcome = child_of(refuse_the_hosts, NULL);
         CHECK_EQ(outcome.status, 0);
         CHECK_STR_EQ(outcome.said, "");
         free(outcome.said);
@@ -241,7 +206,7 @@ static void do_not_refuse_the_hosts(void)
 static void unless_it_is_not_to_be(void)
 {
     for (closes_by_enter = 0; closes_by_enter < 2; closes_by_enter++) {
-        outcome_t outcome = child_of(do_not_refuse_the_hosts, NULL);
+        run_t outcome = child_of(do_not_refuse_the_hosts, NULL);
         CHECK_EQ(outcome.status, 0);
         check_reported_once(&outcome);
         free(outcome.said);
@@ -295,7 +260,7 @@ static void enter_inside_the_callback(void)
 
 static void an_enter_inside_the_callback_naps_until_it_can_enter(void)
 {
-    outcome_t outcome = child_of(enter_inside_the_callback, NULL);
+    run_t outcome = child_of(enter_inside_the_callback, NULL);
     CHECK_EQ(outcome.status, 0);
     check_reported_once(&outcome);
     CHECK_EQ(times_in(outcome.said, "hostcrst: EnterCriticalSection inside a deadlock callback has to wait: "), 1);

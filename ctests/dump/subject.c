@@ -1,7 +1,7 @@
 /*
  * A process to be looked at from outside. `subject clean` owns a section and waits for nothing; `subject windows` owns
- * three of Windows' kind; `subject hang` is two threads that wait for each other's section for ever (run it with HOSTCRST_ON_DEADLOCK=report). Says "ready" on stdout
- * once it stands still, and stays until it is killed.
+ * three of Windows' kind; `subject hang` is two threads that wait for each other's section for ever (run it with
+ * HOSTCRST_ON_DEADLOCK=report). Says "ready" on stdout once it stands still, and stays until it is killed.
  */
 #define _GNU_SOURCE
 #include "check.h"
