@@ -215,10 +215,14 @@ fn write_symbol(out: &mut dyn Write, symbol: &Symbol) -> fmt::Result {
 fn thread_name(thread_id: u32) -> NameCopy {
     let mut path = Text::<64>::new();
     let mut name = [0; 64];
-    let length = match write!(path, "/proc/self/task/{thread_id}/comm\0") {
+    let mut length = match write!(path, "/proc/self/task/{thread_id}/comm\0") {
         Ok(()) => CStr::from_bytes_with_nul(path.bytes()).map_or(0, |path| sys::read_file(path, &mut name)),
         Err(_) => 0,
     };
+    if length == 0 {
+        // The thread has ended since it was seen: its process gave it this name, unless it took another.
+        length = sys::read_file(c"/proc/self/comm", &mut name);
+    }
     NameCopy::new(name.get(..length).unwrap_or(&[]).trim_ascii_end())
 }
 
