@@ -60,13 +60,15 @@ pub(crate) enum Mode {
     Unmanaged = 2,
 }
 
-// position: sequence (32) | depth (30) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
-// unmanaged above a Leave, managed above a ReverseEnter.
+// position: sequence (32) | 0 | depth (29) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
+// unmanaged above a Leave, managed above a ReverseEnter. A layer's stamp: the position that its push made, and its origin
+// in the bit that is 0 there.
 const MODE_MASK: u64 = 3;
 const DEPTH_ONE: u64 = 1 << 2;
 const DEPTH_SHIFT: u32 = 2;
-const DEPTH_BITS: u32 = 30;
+const DEPTH_BITS: u32 = 29;
 const MAX_DEPTH: usize = (1 << DEPTH_BITS) - 1;
+const ORIGIN_SHIFT: u32 = DEPTH_SHIFT + DEPTH_BITS;
 const SEQUENCE_SHIFT: u32 = 32;
 const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
 
@@ -76,6 +78,11 @@ const fn mode_of(position: u64) -> Mode {
         2 => Mode::Unmanaged,
         _ => Mode::Unknown,
     }
+}
+
+/// Whether the mode, which is not Unknown, is that of a position: one bit says so.
+const fn is_in(position: u64, mode: Mode) -> bool {
+    position & mode as u64 != 0
 }
 
 const fn depth_of(position: u64) -> usize {
@@ -109,7 +116,7 @@ impl LayerKind {
     }
 }
 
-/// A layer in memory: the target, and the sequence number of its push above its kind and origin.
+/// A layer in memory.
 #[repr(C)]
 struct LayerSlot {
     target: AtomicU64,
@@ -117,13 +124,11 @@ struct LayerSlot {
 }
 
 const LAYER_BYTES: usize = size_of::<LayerSlot>();
-const ORIGIN_SHIFT: u32 = 8;
-const BYTE: u64 = 0xff;
 
 impl LayerSlot {
     #[inline(always)]
-    fn write(&self, sequence: u32, kind: LayerKind, origin: Origin, target: u64) {
-        let stamp = u64::from(sequence) << SEQUENCE_SHIFT | (origin as u64) << ORIGIN_SHIFT | kind as u64;
+    fn write(&self, position: u64, origin: Origin, target: u64) {
+        let stamp = position | (origin as u64) << ORIGIN_SHIFT;
         // Both Release: see the top of this file; they pair with the Acquires in read.
         self.stamp.store(stamp, Ordering::Release);
         self.target.store(target, Ordering::Release);
@@ -133,12 +138,9 @@ impl LayerSlot {
         let target = self.target.load(Ordering::Acquire);
         let stamp = self.stamp.load(Ordering::Acquire);
         let kind =
-            if stamp & BYTE == LayerKind::Leave as u64 { LayerKind::Leave } else { LayerKind::ReverseEnter };
-        let origin = match stamp >> ORIGIN_SHIFT & BYTE {
-            0 => Origin::Address,
-            _ => Origin::ClrFunction,
-        };
-        (Layer { kind, origin, target }, (stamp >> SEQUENCE_SHIFT) as u32)
+            if is_in(stamp, LayerKind::Leave.above()) { LayerKind::Leave } else { LayerKind::ReverseEnter };
+        let origin = if stamp >> ORIGIN_SHIFT & 1 == 0 { Origin::Address } else { Origin::ClrFunction };
+        (Layer { kind, origin, target }, sequence_of(stamp))
     }
 }
 
@@ -280,7 +282,7 @@ impl Layers {
         }
         let position = self.position.load(Ordering::Relaxed);
         let top = self.top.load(Ordering::Relaxed);
-        if position & MODE_MASK != kind.below() as u64 || top == self.high.load(Ordering::Relaxed) {
+        if !is_in(position, kind.below()) || top == self.high.load(Ordering::Relaxed) {
             return false;
         }
         self.push_at(top, position, kind, origin, target);
@@ -298,9 +300,9 @@ impl Layers {
     fn push_at(&self, top: usize, position: u64, kind: LayerKind, origin: Origin, target: u64) {
         // SAFETY: `top` lies between `low` and `high`, so it is a slot of `first` or of a chunk (see use_part).
         let slot = unsafe { &*(top as *const LayerSlot) };
-        slot.write(sequence_of(position).wrapping_add(1), kind, origin, target);
-        self.top.store(top + LAYER_BYTES, Ordering::Relaxed);
         let position = position.wrapping_add(SEQUENCE_ONE + DEPTH_ONE).wrapping_add(kind.change_of_mode());
+        slot.write(position, origin, target);
+        self.top.store(top + LAYER_BYTES, Ordering::Relaxed);
         // Release pairs with the Acquire in snapshot: who reads this depth reads the layer.
         self.position.store(position, Ordering::Release);
     }
@@ -349,7 +351,7 @@ impl Layers {
         }
         let position = self.position.load(Ordering::Relaxed);
         let top = self.top.load(Ordering::Relaxed);
-        if position & MODE_MASK != kind.above() as u64 || top == self.low.load(Ordering::Relaxed) {
+        if !is_in(position, kind.above()) || top == self.low.load(Ordering::Relaxed) {
             return false;
         }
         self.pop_at(top, position, kind);

@@ -25,7 +25,7 @@ TASK_TAG = 2
 NO_DEADLINE = (1 << 64) - 1
 RUNTIME_STATES = ("not loaded", "running", "stopped", "failed")
 MODES = ("no transitions yet", "managed", "unmanaged")
-LEAVE = 1
+UNMANAGED = 2
 LAYERS_SHOWN = 64
 # Damaged memory can claim any number of slots.
 MOST_SLOTS = 1 << 24
@@ -164,12 +164,12 @@ class Registry:
         return self.name(data, self.offsets["named.name"]) if data else ""
 
     def layers(self, data, at):
-        """Mode, depth, and the newest layers as pairs of kind and target, newest first."""
+        """Mode, depth, and the newest layers as pairs of the mode above it and its target, newest first."""
         offsets = self.offsets
         position = number(data, at + offsets["layers.position"], 8)
         if number(data, at + offsets["layers.runtime"], 8) >> 8 != self.runtime >> 8:
             return 0, 0, []
-        depth = position >> 2 & (1 << 30) - 1
+        depth = position >> 2 & (1 << 29) - 1
         oldest = max(0, depth - LAYERS_SHOWN)
         start, count = 0, offsets["layers.first.count"]
         part = data[at + offsets["layers.first"] :][: count * offsets["layer.bytes"]]
@@ -178,8 +178,8 @@ class Registry:
         while True:
             for index in range(max(oldest, start), min(depth, start + count)):
                 layer = part[(index - start) * offsets["layer.bytes"] :]
-                kind = number(layer, offsets["layer.stamp"], 1)
-                found.append((kind, number(layer, offsets["layer.target"], 8)))
+                mode = number(layer, offsets["layer.stamp"], 1) & 3
+                found.append((mode, number(layer, offsets["layer.target"], 8)))
             start, count = start + count, offsets["chunk.layers.count"]
             if start >= depth or chunk == 0 or chunk in passed:
                 return position & 3, depth, found[::-1]
@@ -278,8 +278,8 @@ class Report:
         for section in self.sections.values():
             if section.is_owned and section.owner == task.id:
                 print("   owns %s recursion=%d" % (section, section.entries))
-        for index, (kind, target) in enumerate(task.layers):
-            way = "native  " if kind == LEAVE else "managed "
+        for index, (mode, target) in enumerate(task.layers):
+            way = "native  " if mode == UNMANAGED else "managed "
             print("   [%d] %s %s" % (task.depth - 1 - index, way, place(target) if target else ""))
         if task.depth > len(task.layers):
             print("   ... and %d older layers" % (task.depth - len(task.layers)))
