@@ -178,20 +178,20 @@ pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
     if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
-    let me = sys::current_id();
     let section = slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
-    let lent_to_me = bias::lent_word(handle, me);
+    let lent_to_me = sys::xor_biased_id(handle);
     if word == lent_to_me {
         return section.enter_biased(lent_to_me);
     }
+    let mine = lent_to_me ^ BIASED;
     let Some(task) = task::current_if_any() else { return Fast::No };
     if word != handle {
-        return if word == handle ^ me && section.reenter() { Fast::Done } else { Fast::No };
+        return if word == mine && section.reenter() { Fast::Done } else { Fast::No };
     }
     // Acquire pairs with the Release of the last leave.
-    if section.word.compare_exchange(handle, handle ^ me, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    if section.word.compare_exchange(handle, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return Fast::No;
     }
     if REGISTRY.bias.is_look_due(task.count_entry()) { Fast::Almost } else { Fast::Done }
@@ -241,16 +241,16 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
     if !REGISTRY.runtime.is_plain() {
         return Fast::No;
     }
-    let me = sys::current_id();
     let section = slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
-    let lent_to_me = bias::lent_word(handle, me);
+    let lent_to_me = sys::xor_biased_id(handle);
     if word == lent_to_me {
         return section.leave_biased(lent_to_me);
     }
+    let mine = lent_to_me ^ BIASED;
     let Some(task) = task::current_if_any() else { return Fast::No };
-    if word != handle ^ me {
+    if word != mine {
         return Fast::No;
     }
     let entries = section.entries.load(Ordering::Relaxed);

@@ -7,18 +7,21 @@
 
 use core::arch::{asm, global_asm};
 
+use crate::handle::BIASED;
+
 // Word 0: the owner id of the thread's task, 0 while the thread is no task. Word 1: the task's address. Word 2: the
-// code of the thread's last failure in a function of Windows.
+// code of the thread's last failure in a function of Windows. Word 3: word 0 XOR BIASED.
 global_asm!(
-    ".section .tbss.hostcrst_current,\"awT\",%nobits",
+    ".section .tdata.hostcrst_current,\"awT\",%progbits",
     ".balign 16",
     ".globl hostcrst_current",
     ".hidden hostcrst_current",
     ".type hostcrst_current, %object",
     ".size hostcrst_current, 32",
     "hostcrst_current:",
-    ".zero 32",
+    ".quad 0, 0, 0, {biased}",
     ".previous",
+    biased = const BIASED,
 );
 
 /// The address of word 0 for the calling thread.
@@ -117,6 +120,30 @@ pub(crate) fn current_id() -> u64 {
     word::<0>()
 }
 
+/// The number XOR BIASED XOR the owner id of the calling thread's task, or 0 in its place.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn xor_biased_id(mut number: u64) -> u64 {
+    // SAFETY: reads the calling thread's own words, whose offset the linker supplies; no side effect.
+    unsafe {
+        asm!(
+            "mov {offset}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
+            "xor {number}, qword ptr fs:[{offset} + 24]",
+            offset = out(reg) _,
+            number = inout(reg) number,
+            options(pure, readonly, nostack),
+        );
+    }
+    number
+}
+
+/// The number XOR BIASED XOR the owner id of the calling thread's task, or 0 in its place.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn xor_biased_id(number: u64) -> u64 {
+    number ^ word::<24>()
+}
+
 /// The address of the calling thread's task, or 0.
 #[inline(always)]
 pub(crate) fn current_task() -> usize {
@@ -130,6 +157,7 @@ pub(crate) fn set_current(id: u64, task: usize) {
     unsafe {
         words.write_volatile(id);
         words.add(1).write_volatile(task as u64);
+        words.add(3).write_volatile(id ^ BIASED);
         // The reads above are `asm!` blocks that the compiler may merge; this one tells it that memory changed.
         asm!("", options(nostack, preserves_flags));
     }
@@ -164,12 +192,12 @@ mod tests {
     #[test]
     fn each_thread_has_its_own_words_and_starts_with_none() {
         std::thread::spawn(|| {
-            assert_eq!((current_id(), current_task()), (0, 0));
+            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (0, 0, BIASED));
             set_current(7, 0x1000);
-            assert_eq!((current_id(), current_task()), (7, 0x1000));
+            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (7, 0x1000, 7 ^ BIASED));
             std::thread::spawn(|| assert_eq!((current_id(), current_task()), (0, 0))).join().unwrap();
             set_current(0, 0);
-            assert_eq!((current_id(), current_task()), (0, 0));
+            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (0, 0, BIASED));
         })
         .join()
         .unwrap();

@@ -29,7 +29,10 @@ pub(crate) use model::*;
 #[cfg(not(all(loom, test)))]
 pub(crate) use {
     core::sync::atomic,
-    current::{current, current_id, current_task, in_one_register, last_error, set_current, set_last_error},
+    current::{
+        current, current_id, current_task, in_one_register, last_error, set_current, set_last_error,
+        xor_biased_id,
+    },
     linux::*,
     mutex::Mutex,
 };

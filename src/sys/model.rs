@@ -813,6 +813,10 @@ pub(crate) fn current_id() -> u64 {
     current().0
 }
 
+pub(crate) fn xor_biased_id(number: u64) -> u64 {
+    number ^ current_id() ^ crate::handle::BIASED
+}
+
 pub(crate) fn current_task() -> usize {
     current().1
 }
