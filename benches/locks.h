@@ -13,25 +13,26 @@
 
 #include <mutex>
 
+// Called as hostcrst.h has its functions called: what stands behind an interface of ours pays no more for it.
 extern "C" {
-void hostcrst_cs_initialize(CRITICAL_SECTION *);
-void hostcrst_cs_enter(CRITICAL_SECTION *);
-void hostcrst_cs_leave(CRITICAL_SECTION *);
-void hostcrst_cs_delete(CRITICAL_SECTION *);
-void *peer_pl_reentrant_create();
-void peer_pl_reentrant_destroy(void *);
-void peer_pl_reentrant_enter(void *);
-void peer_pl_reentrant_leave(void *);
-void *peer_pl_create();
-void peer_pl_destroy(void *);
-void peer_pl_enter(void *);
-void peer_pl_leave(void *);
-void *peer_std_create();
-void peer_std_destroy(void *);
-void peer_std_enter(void *);
-void peer_std_leave(void *);
-void peer_empty_enter(void *);
-void peer_empty_leave(void *);
+HOSTCRST_API void hostcrst_cs_initialize(CRITICAL_SECTION *);
+HOSTCRST_API void hostcrst_cs_enter(CRITICAL_SECTION *);
+HOSTCRST_API void hostcrst_cs_leave(CRITICAL_SECTION *);
+HOSTCRST_API void hostcrst_cs_delete(CRITICAL_SECTION *);
+HOSTCRST_API void *peer_pl_reentrant_create();
+HOSTCRST_API void peer_pl_reentrant_destroy(void *);
+HOSTCRST_API void peer_pl_reentrant_enter(void *);
+HOSTCRST_API void peer_pl_reentrant_leave(void *);
+HOSTCRST_API void *peer_pl_create();
+HOSTCRST_API void peer_pl_destroy(void *);
+HOSTCRST_API void peer_pl_enter(void *);
+HOSTCRST_API void peer_pl_leave(void *);
+HOSTCRST_API void *peer_std_create();
+HOSTCRST_API void peer_std_destroy(void *);
+HOSTCRST_API void peer_std_enter(void *);
+HOSTCRST_API void peer_std_leave(void *);
+HOSTCRST_API void peer_empty_enter(void *);
+HOSTCRST_API void peer_empty_leave(void *);
 }
 
 namespace bench {

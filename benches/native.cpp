@@ -32,6 +32,7 @@ std::vector<Row> table()
     for (Row &row : transition_rows()) {
         rows.push_back(row);
     }
+    add_plt(rows);
     return rows;
 }
 

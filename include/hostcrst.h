@@ -37,6 +37,22 @@
 #define HOSTCRST_VERSION_STRING "0.1.0"
 
 /*
+ * Stands before each function. With GCC a call goes to the function itself, not through a stub of the procedure
+ * linkage table, which binds the functions when the program is loaded. A program that wants them bound lazily defines
+ * this itself, as nothing.
+ */
+#ifndef HOSTCRST_API
+#ifdef __has_attribute
+#if __has_attribute(noplt)
+#define HOSTCRST_API __attribute__((noplt))
+#endif
+#endif
+#endif
+#ifndef HOSTCRST_API
+#define HOSTCRST_API
+#endif
+
+/*
  * The names below have Microsoft's values. A header of Windows (or of another implementation, as WinPR's
  * winpr/windows.h) may define some of them too, and may be included before this one or after it: what is
  * defined already is left alone, and what is defined here is no macro, so that a later #define is no redefinition.
@@ -391,7 +407,7 @@ extern "C" {
  *
  * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
  */
-int32_t host_runtime_start(void);
+HOSTCRST_API int32_t host_runtime_start(void);
 
 /**
  * Makes the runtime unavailable until it is started again.
@@ -409,7 +425,7 @@ int32_t host_runtime_start(void);
  *
  * Source: an extension.
  */
-int32_t host_runtime_stop(void);
+HOSTCRST_API int32_t host_runtime_stop(void);
 
 /**
  * Declares the runtime unusable for the life of the process.
@@ -425,7 +441,7 @@ int32_t host_runtime_stop(void);
  *
  * Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
  */
-int32_t host_runtime_fail(void);
+HOSTCRST_API int32_t host_runtime_fail(void);
 
 /**
  * Tells whether the runtime is available.
@@ -444,7 +460,7 @@ int32_t host_runtime_fail(void);
  * # Safety
  * `state` is NULL or valid for writing.
  */
-int32_t host_runtime_state(uint32_t *state);
+HOSTCRST_API int32_t host_runtime_state(uint32_t *state);
 
 /**
  * A sentence for any code.
@@ -458,7 +474,7 @@ int32_t host_runtime_state(uint32_t *state);
  *
  * Source: an extension.
  */
-const char *host_result_message(int32_t hr);
+HOSTCRST_API const char *host_result_message(int32_t hr);
 
 /**
  * The version of the library at run time.
@@ -469,7 +485,7 @@ const char *host_result_message(int32_t hr);
  *
  * Source: an extension.
  */
-const char *hostcrst_version(void);
+HOSTCRST_API const char *hostcrst_version(void);
 
 /* ====================================================================================================
  * Critical sections: IHostCrst and what creates one.
@@ -494,7 +510,7 @@ const char *hostcrst_version(void);
  * # Safety
  * `out` is NULL or valid for writing.
  */
-int32_t hostcrst_create(hostcrst_t *out);
+HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
 
 /**
  * Creates a critical section that a newcomer looks at so many times before it waits.
@@ -516,7 +532,7 @@ int32_t hostcrst_create(hostcrst_t *out);
  * # Safety
  * `out` is NULL or valid for writing.
  */
-int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
+HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
 
 /**
  * Enters a critical section, waiting until the calling task owns it.
@@ -549,8 +565,7 @@ int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
  *
  * Source: IHostCrst::Enter. Differs: no messages are pumped.
  */
-int32_t hostcrst_enter(hostcrst_t crst,
-                       uint32_t option);
+HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t option);
 
 /**
  * Enters a critical section, waiting no longer than a time limit.
@@ -571,9 +586,7 @@ int32_t hostcrst_enter(hostcrst_t crst,
  *
  * Source: an extension of IHostCrst::Enter in the manner of IHostAutoEvent::Wait.
  */
-int32_t hostcrst_enter_timeout(hostcrst_t crst,
-                               uint32_t option,
-                               uint32_t milliseconds);
+HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, uint32_t milliseconds);
 
 /**
  * Enters a critical section if that needs no waiting.
@@ -603,9 +616,7 @@ int32_t hostcrst_enter_timeout(hostcrst_t crst,
  * # Safety
  * `entered` is NULL or valid for writing.
  */
-int32_t hostcrst_try_enter(hostcrst_t crst,
-                           uint32_t option,
-                           int32_t *entered);
+HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_t *entered);
 
 /**
  * Leaves a critical section once.
@@ -625,7 +636,7 @@ int32_t hostcrst_try_enter(hostcrst_t crst,
  *
  * Source: IHostCrst::Leave.
  */
-int32_t hostcrst_leave(hostcrst_t crst);
+HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
 
 /**
  * Changes how often a newcomer looks at the owned section before it waits.
@@ -643,7 +654,7 @@ int32_t hostcrst_leave(hostcrst_t crst);
  *
  * Source: IHostCrst::SetSpinCount.
  */
-int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count);
+HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count);
 
 /**
  * Ends a critical section that is free, abandoned, or owned by the calling task.
@@ -663,7 +674,7 @@ int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count);
  *
  * Source: the last Release of an IHostCrst.
  */
-int32_t hostcrst_destroy(hostcrst_t crst);
+HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst);
 
 /**
  * Takes over a section whose owner's thread ended without leaving it.
@@ -685,7 +696,7 @@ int32_t hostcrst_destroy(hostcrst_t crst);
  *
  * Source: an extension, after pthread_mutex_consistent.
  */
-int32_t hostcrst_recover(hostcrst_t crst);
+HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst);
 
 /**
  * Gives a critical section a name, shown in reports.
@@ -708,7 +719,7 @@ int32_t hostcrst_recover(hostcrst_t crst);
  * # Safety
  * `utf8` is NULL or points to a zero-terminated string.
  */
-int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
+HOSTCRST_API int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
 
 /**
  * Tells what a critical section looks like at this moment.
@@ -730,7 +741,7 @@ int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
  * # Safety
  * `info` is NULL or points to a struct of the size that its field `size` says.
  */
-int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
+HOSTCRST_API int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
 
 /* ====================================================================================================
  * Transitions and tasks: IHostTaskManager and IHostTask.
@@ -754,7 +765,7 @@ int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
  *
  * Source: IHostTaskManager::LeaveRuntime.
  */
-int32_t host_leave_runtime(size_t target);
+HOSTCRST_API int32_t host_leave_runtime(size_t target);
 
 /**
  * The native function that host_leave_runtime announced has returned: closes its layer.
@@ -771,7 +782,7 @@ int32_t host_leave_runtime(size_t target);
  *
  * Source: IHostTaskManager::EnterRuntime.
  */
-int32_t host_enter_runtime(void);
+HOSTCRST_API int32_t host_enter_runtime(void);
 
 /**
  * Native code is about to call managed code: opens a layer.
@@ -788,7 +799,7 @@ int32_t host_enter_runtime(void);
  *
  * Source: IHostTaskManager::ReverseEnterRuntime.
  */
-int32_t host_reverse_enter_runtime(void);
+HOSTCRST_API int32_t host_reverse_enter_runtime(void);
 
 /**
  * The managed function that host_reverse_enter_runtime announced has returned: closes its layer.
@@ -805,7 +816,7 @@ int32_t host_reverse_enter_runtime(void);
  *
  * Source: IHostTaskManager::ReverseLeaveRuntime.
  */
-int32_t host_reverse_leave_runtime(void);
+HOSTCRST_API int32_t host_reverse_leave_runtime(void);
 
 /**
  * Tells whether the runtime must report calls to a native function.
@@ -825,7 +836,7 @@ int32_t host_reverse_leave_runtime(void);
  * # Safety
  * `needs` is NULL or valid for writing.
  */
-int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
+HOSTCRST_API int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
 
 /**
  * Sets what host_call_needs_host_hook answers.
@@ -843,7 +854,7 @@ int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
  *
  * Source: an extension; the hosting pages leave the policy to the host.
  */
-int32_t host_set_call_hook(size_t target, int32_t needs);
+HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs);
 
 /**
  * Tells which task the calling thread is.
@@ -864,7 +875,7 @@ int32_t host_set_call_hook(size_t target, int32_t needs);
  * # Safety
  * `out` is NULL or valid for writing.
  */
-int32_t host_task_current(host_task_t *out);
+HOSTCRST_API int32_t host_task_current(host_task_t *out);
 
 /**
  * Gives a task a name, shown in reports instead of its thread's.
@@ -887,8 +898,7 @@ int32_t host_task_current(host_task_t *out);
  * # Safety
  * `utf8` is NULL or points to a zero-terminated string.
  */
-int32_t host_task_set_name(host_task_t task,
-                           const char *utf8);
+HOSTCRST_API int32_t host_task_set_name(host_task_t task, const char *utf8);
 
 /**
  * Ends a task's alertable wait, now or at its next one.
@@ -908,7 +918,7 @@ int32_t host_task_set_name(host_task_t task,
  *
  * Source: IHostTask::Alert.
  */
-int32_t host_task_alert(host_task_t task);
+HOSTCRST_API int32_t host_task_alert(host_task_t task);
 
 /**
  * Tells what a task is doing at this moment.
@@ -930,7 +940,7 @@ int32_t host_task_alert(host_task_t task);
  * # Safety
  * `info` is NULL or points to a struct of the size that its field `size` says.
  */
-int32_t host_task_info(host_task_t task, host_task_info_t *info);
+HOSTCRST_API int32_t host_task_info(host_task_t task, host_task_info_t *info);
 
 /**
  * Copies a task's layers, outermost first, as they were at one moment, while the task runs.
@@ -953,7 +963,7 @@ int32_t host_task_info(host_task_t task, host_task_info_t *info);
  * # Safety
  * `layers` is NULL or valid for writing `capacity` layers; `count` is NULL or valid for writing.
  */
-int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count);
+HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count);
 
 /* ====================================================================================================
  * Deadlocks: what is done about them, and what is kept to explain them.
@@ -977,7 +987,7 @@ int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity
  *
  * Source: an extension; the hosting pages leave the choice to the host.
  */
-int32_t host_set_deadlock_policy(uint32_t policy);
+HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
 
 /**
  * Sets who is told of each deadlock.
@@ -999,8 +1009,7 @@ int32_t host_set_deadlock_policy(uint32_t policy);
  *
  * Source: an extension.
  */
-int32_t host_set_deadlock_callback(host_deadlock_callback_t callback,
-                                   void *context);
+HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callback, void *context);
 
 /**
  * Switches on or off that it is kept since when and from where each section is owned.
@@ -1021,7 +1030,7 @@ int32_t host_set_deadlock_callback(host_deadlock_callback_t callback,
  *
  * Source: an extension.
  */
-int32_t host_set_hold_tracking(int32_t on);
+HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
 
 /* ====================================================================================================
  * Reports.
@@ -1048,8 +1057,7 @@ int32_t host_set_hold_tracking(int32_t on);
  *
  * Source: an extension.
  */
-int32_t host_report(int32_t fd,
-                    uint32_t format);
+HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -76,8 +76,9 @@ fn header_declares_exactly_the_exported_functions() {
 
 /// `HOSTCRST_CONSTANT_(NAME, 4);` or `HOSTCRST_FAILURE_(NAME, 0x80004005);`
 fn constant(line: &str) -> Option<(&str, i32)> {
-    let (name, value) =
-        line.strip_prefix("HOSTCRST_")?.strip_suffix(");")?.split_once('(')?.1.split_once(", ")?;
+    let arguments =
+        line.strip_prefix("HOSTCRST_CONSTANT_(").or_else(|| line.strip_prefix("HOSTCRST_FAILURE_("))?;
+    let (name, value) = arguments.strip_suffix(");")?.split_once(", ")?;
     let value = match value.strip_prefix("0x") {
         Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).unwrap() as i32,
         None => value.parse().unwrap(),
@@ -91,11 +92,7 @@ fn windows_function(line: &str) -> Option<&str> {
     line.rsplit_once('(')?.1.strip_suffix(");")
 }
 
-/// `int32_t hostcrst_leave(hostcrst_t crst);`, of which the rest may stand on later lines.
+/// `HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);`
 fn function(line: &str) -> Option<&str> {
-    let before = line.split_once('(')?.0;
-    let name = before.rsplit([' ', '*']).next()?;
-    let declaration =
-        line.starts_with(|first: char| first.is_ascii_lowercase()) && !before.contains("define");
-    (declaration && name.starts_with("host")).then_some(name)
+    line.strip_prefix("HOSTCRST_API ")?.split_once('(')?.0.rsplit([' ', '*']).next()
 }

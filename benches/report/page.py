@@ -17,8 +17,9 @@ Written by `./dev bench --publish` from one run; do not edit. `./dev bench` prin
 
 How it is measured:
 
-- The shared library as it is shipped, called from C++ through the procedure linkage table as a program would call it.
-  Rust's locks stand behind a C interface of the same shape.
+- The shared library as it is shipped, called from C++ as its header makes GCC call it: without stubs of the procedure
+  linkage table. "hostcrst PLT" is the same library called through them, as another compiler does. Rust's locks stand
+  behind a C interface of the same shape, called without stubs too; the other locks are called as their headers have it.
 - All locks in one process, which has a second thread, in interleaved rounds: a round measures each lock once, and the
   order rotates. A ratio is the median over the rounds of the ratio within a round; "the best peer" is the one with
   the best median, "the best fair peer" the best of those whose busiest thread did at most 2.5 times as much as the
@@ -28,7 +29,7 @@ How it is measured:
   outside; bursts are 16 sections of 500 ns and a sleep of 100 us. "Weighted median": half of all time spent waiting
   was spent in waits up to this length.
 - "hostcrst CS" is the CRITICAL_SECTION of `hostcrst/win32.h`.
-- "calls" is two calls of empty functions: what no lock behind a C interface can beat. A bar below that cannot be met on
+- "calls" is two calls of empty functions, without stubs: what no lock behind a C interface can beat. A bar below that cannot be met on
   the machine; the bars' table has a column for it.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a
   single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.

@@ -190,12 +190,24 @@ enum { ERROR_TIMEOUT = 1460 };
 
 /* ---- functions ---------------------------------------------------------------------------------------- */
 
+/* As in hostcrst.h: no stub of the procedure linkage table, unless the program defines this itself. */
+#ifndef HOSTCRST_API
+#ifdef __has_attribute
+#if __has_attribute(noplt)
+#define HOSTCRST_API __attribute__((noplt))
+#endif
+#endif
+#endif
+#ifndef HOSTCRST_API
+#define HOSTCRST_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* The name for the compiler is Windows', the name for the linker is ours. */
-#define HOSTCRST_WIN32_IS_(name) __asm__(#name)
+#define HOSTCRST_WIN32_IS_(name) __asm__(#name) HOSTCRST_API
 
 #ifndef HOSTCRST_WIN32_NO_FUNCTIONS
 
@@ -248,8 +260,8 @@ VOID WINAPI WakeAllConditionVariable(PCONDITION_VARIABLE ConditionVariable)
  * The calling thread's last failure of a function above, or what hostcrst_set_last_error left: GetLastError's
  * code.
  */
-DWORD hostcrst_last_error(void);
-void hostcrst_set_last_error(DWORD dwErrCode);
+HOSTCRST_API DWORD hostcrst_last_error(void);
+HOSTCRST_API void hostcrst_set_last_error(DWORD dwErrCode);
 
 #if !defined(HOSTCRST_WIN32_NO_FUNCTIONS) && !defined(HOSTCRST_WIN32_NO_LAST_ERROR)
 #ifndef WINPR_ERROR_H
