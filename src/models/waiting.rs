@@ -55,7 +55,7 @@ fn control_leave_without_release() {
 fn control_entry_without_acquire() {
     let places = [
         place!("crst.rs", "let word = section.word.load(Ordering::Acquire);"),
-        place!("crst.rs", ".compare_exchange(handle, handle ^ me, Ordering::Acquire"),
+        place!("crst.rs", ".compare_exchange(handle, mine, Ordering::Acquire"),
         place!("crst.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;"),
         place!("crst.rs", "self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire"),
     ];
