@@ -149,4 +149,40 @@ static void sixteen_threads(void)
     exclude(16);
 }
 
-CHECK_MAIN(CHECK_TEST(two_threads), CHECK_TEST(four_threads), CHECK_TEST(sixteen_threads))
+/* A thread that is no task leaves all the time what another enters and leaves. */
+static void leave_in_vain(void *argument)
+{
+    shared_t *shared = (shared_t *)argument;
+    while (!__atomic_load_n(&shared->stop, __ATOMIC_RELAXED)) {
+        int32_t result = hostcrst_leave(__atomic_load_n(&shared->crst, __ATOMIC_RELAXED));
+        CHECK(result == HOST_E_NOT_OWNER || result == E_HANDLE);
+    }
+}
+
+static void who_is_no_task_leaves_nothing(void)
+{
+    /* Fewer entries than a section takes to be lent to who enters it: then nobody else would look at its count. */
+    enum { SECTIONS = 200, ENTRIES = 5000 };
+    static shared_t shared;
+    check_thread_t stranger;
+    start_runtime();
+    shared.crst = new_section();
+    check_start(&stranger, leave_in_vain, &shared);
+    for (int section = 0; section < SECTIONS; section++) {
+        for (int entry = 0; entry < ENTRIES; entry++) {
+            CHECK_EQ(hostcrst_enter(shared.crst, 0), S_OK);
+            CHECK_EQ(hostcrst_enter(shared.crst, 0), S_OK);
+            CHECK_EQ(hostcrst_leave(shared.crst), S_OK);
+            CHECK_EQ(hostcrst_leave(shared.crst), S_OK);
+        }
+        CHECK_SECTION(shared.crst, HOSTCRST_FREE, 0, 0);
+        CHECK_EQ(hostcrst_destroy(shared.crst), S_OK);
+        __atomic_store_n(&shared.crst, new_section(), __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&shared.stop, 1, __ATOMIC_RELAXED);
+    check_join(&stranger);
+    CHECK_EQ(hostcrst_destroy(shared.crst), S_OK);
+}
+
+CHECK_MAIN(CHECK_TEST(two_threads), CHECK_TEST(four_threads), CHECK_TEST(sixteen_threads),
+           CHECK_TEST(who_is_no_task_leaves_nothing))

@@ -186,10 +186,10 @@ pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
         return section.enter_biased(lent_to_me);
     }
     let mine = lent_to_me ^ BIASED;
-    let Some(task) = task::current_if_any() else { return Fast::No };
     if word != handle {
         return if word == mine && section.reenter() { Fast::Done } else { Fast::No };
     }
+    let Some(task) = task::current_if_any() else { return Fast::No };
     // Acquire pairs with the Release of the last leave.
     if section.word.compare_exchange(handle, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return Fast::No;
@@ -248,9 +248,8 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
     if word == lent_to_me {
         return section.leave_biased(lent_to_me);
     }
-    let mine = lent_to_me ^ BIASED;
-    let Some(task) = task::current_if_any() else { return Fast::No };
-    if word != mine {
+    // To a thread that is no task, a free section's word looks like its own.
+    if word != lent_to_me ^ BIASED || word == handle {
         return Fast::No;
     }
     let entries = section.entries.load(Ordering::Relaxed);
@@ -263,6 +262,7 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
     if entries != 1 || (attention != 0 && attention != waiting::ALWAYS_FENCED) {
         return Fast::No;
     }
+    let Some(task) = task::current_if_any() else { return Fast::No };
     task.count_leave();
     if attention == 0 {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see waiting, "no wake-up is lost".
