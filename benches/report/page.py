@@ -29,8 +29,10 @@ How it is measured:
   outside; bursts are 16 sections of 500 ns and a sleep of 100 us. "Weighted median": half of all time spent waiting
   was spent in waits up to this length.
 - "hostcrst CS" is the CRITICAL_SECTION of `hostcrst/win32.h`.
-- "calls" is two calls of empty functions, without stubs: what no lock behind a C interface can beat. A bar below that cannot be met on
-  the machine; the bars' table has a column for it.
+- "calls" is two calls of empty functions, without stubs: what no lock behind a C interface can beat. A bar below that
+  cannot be met on the machine; the bars' table has a column for it.
+- "linked statically" is a program with libhostcrst.a, whose calls are direct ones, as are those of the empty functions
+  in it; glibc stays a shared library.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a
   single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.
 - "Cost against scale": every row of sections and of tasks in a process that has so many of them. A report of tasks
