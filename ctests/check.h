@@ -256,6 +256,22 @@ static inline void check_join_at(check_thread_t *thread, const char *file, int l
     }
 }
 
+/* R, S, ...: see proc(5). 0 if there is no such thread. */
+static inline char check_thread_state(int process, int thread)
+{
+    char path[64];
+    char line[128] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", process, thread);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        return 0;
+    }
+    char *read = fgets(line, sizeof line, file);
+    fclose(file);
+    char *name_end = read == NULL ? NULL : strrchr(line, ')');
+    return name_end == NULL ? '\0' : name_end[2];
+}
+
 /*
  * A handshake: one thread announces steps, others wait until a step has been reached.
  *

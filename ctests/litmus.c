@@ -138,19 +138,6 @@ static void delay(chance_t *chance)
 
 static int visitor_thread;
 
-/* R, S, ...: see proc(5). */
-static char state_of_thread(int thread)
-{
-    char path[64];
-    char state = 0;
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", thread);
-    FILE *file = fopen(path, "r");
-    REQUIRE(file != NULL);
-    REQUIRE_EQ(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
-    fclose(file);
-    return state;
-}
-
 static void enter_and_leave(void)
 {
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
@@ -183,7 +170,7 @@ static int leave_and_watch(int round, chance_t *chance)
     fill_the_store_buffer(chance);
     CHECK_EQ(hostcrst_leave(crst), S_OK);
     while (!reached_soon(&over, round)) {
-        if (state_of_thread(visitor_thread) == 'S' && !reached(&over, round)) {
+        if (check_thread_state(getpid(), visitor_thread) == 'S' && !reached(&over, round)) {
             leave_anew();
             await(&over, round);
             return 1;

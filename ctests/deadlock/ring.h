@@ -134,7 +134,7 @@ typedef struct member {
 typedef struct ring {
     unsigned size;
     member_t members[RING_MOST];
-    /* Who begins to wait when all others do; RING_MOST if they race. */
+    /* Who begins to wait when all others sleep; RING_MOST if they race. */
     unsigned closer;
     int stop;
     gate_t begun;
@@ -168,6 +168,18 @@ static inline int others_wait(const ring_t *ring, unsigned but)
     return 1;
 }
 
+/* Whether those whose waits are seen have also looked for a deadlock: a task sleeps after that. */
+static inline int others_sleep(const ring_t *ring, unsigned but)
+{
+    for (unsigned at = 0; at < ring->size; at++) {
+        int thread = (int)task_info(ring->members[at].task).thread_id;
+        if (at != but && check_thread_state(getpid(), thread) != 'S') {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static inline int32_t enter_next(const member_t *self)
 {
     hostcrst_t section = next_member(self)->section;
@@ -186,7 +198,7 @@ static inline void member_round(member_t *self)
     if (ring->closer == RING_MOST) {
         rush(&ring->rushed, ring->size);
     } else if (ring->closer == self->index) {
-        AWAIT(others_wait(ring, self->index));
+        AWAIT(others_wait(ring, self->index) && others_sleep(ring, self->index));
     }
     self->result = enter_next(self);
     if (self->result == S_OK) {

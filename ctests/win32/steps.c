@@ -105,16 +105,7 @@ static void be_stepped(int through_leave)
 /* Whether the other thread sleeps, as it does in the queue of the section and nowhere else. */
 static int other_sleeps(pid_t process)
 {
-    char path[64], line[128] = "";
-    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)process, look(&stage->other_thread));
-    FILE *file = fopen(path, "r");
-    if (file != NULL) {
-        char *read = fgets(line, sizeof line, file);
-        fclose(file);
-        char *name_end = read == NULL ? NULL : strrchr(line, ')');
-        return name_end != NULL && name_end[2] == 'S';
-    }
-    return 0;
+    return check_thread_state(process, look(&stage->other_thread)) == 'S';
 }
 
 /*
