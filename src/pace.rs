@@ -4,6 +4,10 @@
 //! that is fought over now and then does best if the loser looks again at once. So each section has a pace: it doubles
 //! with each newcomer that finds the section owned soon after the last one did, and falls back when that was long ago.
 //!
+//! Each look costs the owner, which has to get the section's line back; and one that looks seldom finds a section that
+//! is nearly always owned by luck alone. So a newcomer that has had no luck for a while asks the owner to give way: that
+//! one keeps off for a moment after its next leave, during which the newcomer looks as often as it can.
+//!
 //! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
 //! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
 //! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
@@ -17,8 +21,13 @@ const FASTEST: u64 = 80;
 const SLOWEST_DOUBLINGS: u32 = 5;
 /// Newcomers that come within this time of each other slow the section's pace.
 const CROWDED: u64 = 20_000;
-/// How long a newcomer looks before it queues.
-const NEWCOMER_TIME: u64 = 22_000;
+/// How long a newcomer looks before it asks the owner to give way.
+const NEWCOMER_TIME: u64 = 18_000;
+/// The time between two looks after that, and how long it looks before it queues.
+const ASKING_STEP: u64 = 80;
+const ASKING_TIME: u64 = 10_000;
+/// How long who was asked keeps off: a look, and the section's line on its way from one processor to another.
+const GIVE_WAY_TIME: u64 = 600;
 /// The time between two looks of the contender, and how long it looks before it sleeps.
 const CONTENDER_STEP: u64 = 80;
 const CONTENDER_TIME: u64 = 45_000;
@@ -31,15 +40,15 @@ const ARRIVAL_TIME: u64 = 100_000;
 
 /// How many pauses of the processor take a microsecond; measured, as processors differ many times over.
 pub(crate) fn measure_pauses() -> u32 {
-    const PAUSES: u64 = 200;
+    const PAUSES: u32 = 200;
     let time = || {
         let start = sys::now();
-        (0..PAUSES).for_each(|_| sys::pause());
+        pause(PAUSES);
         sys::now() - start
     };
     // The shortest of a few: an interruption makes a measurement longer, nothing makes it shorter.
     let shortest = (0..5).map(|_| time()).min().unwrap_or(1).max(1);
-    (PAUSES * 1000 / shortest).clamp(1, 1000) as u32
+    (u64::from(PAUSES) * 1000 / shortest).clamp(1, 1000) as u32
 }
 
 fn pauses(nanoseconds: u64) -> u32 {
@@ -87,6 +96,11 @@ impl Looks {
         Looks { step: pauses(step), left: looks, asks_at }
     }
 
+    /// The looks of a newcomer that has asked the owner to give way.
+    pub(crate) fn after_asking() -> Self {
+        Looks::new(ASKING_STEP, ASKING_TIME, u64::MAX)
+    }
+
     /// The looks of the contender.
     pub(crate) fn contender() -> Self {
         // On one processor the owner cannot go on while this thread looks.
@@ -96,9 +110,7 @@ impl Looks {
 
     /// Pauses until the next look; false if there is none.
     pub(crate) fn pause(&mut self) -> bool {
-        for _ in 0..self.step {
-            sys::pause();
-        }
+        pause(self.step);
         self.left = self.left.saturating_sub(1);
         self.left != 0
     }
@@ -107,6 +119,15 @@ impl Looks {
     pub(crate) fn is_time_to_ask(&self) -> bool {
         self.left == self.asks_at
     }
+}
+
+/// The caller has left a section and was asked to give way.
+pub(crate) fn give_way() {
+    pause(pauses(GIVE_WAY_TIME));
+}
+
+fn pause(times: u32) {
+    (0..times).for_each(|_| sys::pause());
 }
 
 /// Whether a contender that was woken at `woken` should have arrived by now.

@@ -46,7 +46,8 @@ pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
 /// The waiting thread is inside a callback of the program: it may not wait for another section as well.
 const WAITS_NO_MORE: u32 = 1 << 30;
 
-// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN.
+// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN and
+// GIVE_WAY.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
 const ARMED: u32 = 1;
 /// The first of the queue has been woken and is awake.
@@ -61,6 +62,8 @@ const UNPROVEN: u32 = 1 << 3;
 pub(crate) const HANDOFF: u32 = 1 << 4;
 /// The contender runs.
 const ARRIVED: u32 = 1 << 5;
+/// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `pace`).
+pub(crate) const GIVE_WAY: u32 = 1 << 6;
 /// What goes with a contender.
 const OF_CONTENDER: u32 = CONTENDER | HANDOFF | ARRIVED;
 const WAITER_SHIFT: u32 = 8;
@@ -308,13 +311,18 @@ impl Section {
                 {
                     return false;
                 }
-                let mut looks = self.pace().newcomer(now);
-                while looks.pause() {
-                    if take() {
-                        return true;
+                let find_free = |mut looks: Looks| {
+                    while looks.pause() {
+                        if take() {
+                            return true;
+                        }
                     }
+                    false
+                };
+                find_free(self.pace().newcomer(now)) || {
+                    self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+                    find_free(Looks::after_asking())
                 }
-                false
             }
             SpinPolicy::Count(count) => (0..count).any(|_| {
                 sys::pause();
@@ -485,12 +493,15 @@ impl Section {
         let late = attention & (CONTENDER | ARRIVED) == CONTENDER && self.contender_is_late();
         // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
         self.word().swap(handle, Ordering::SeqCst);
-        if attention & UNPROVEN != 0 {
-            self.attention().fetch_and(!UNPROVEN, Ordering::Relaxed);
+        if attention & (UNPROVEN | GIVE_WAY) != 0 {
+            self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
         }
         self.wake_after_leave();
         if late {
             sys::yield_now();
+        }
+        if attention & GIVE_WAY != 0 {
+            pace::give_way();
         }
     }
 

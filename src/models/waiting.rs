@@ -5,7 +5,7 @@ use std::vec;
 use super::*;
 use crate::error::Error;
 use crate::sys::atomic::Ordering;
-use crate::waiting::{self, HANDOFF, WAIT_ALERTABLE};
+use crate::waiting::{self, GIVE_WAY, HANDOFF, WAIT_ALERTABLE};
 
 /// One task owns the section, does something in it and leaves it; `others` come.
 fn leave_while_others_come(barriers: Barriers, others: Vec<Body>, section: &Protected, visits: u32) -> Scene {
@@ -195,6 +195,23 @@ fn control_hand_off_without_release() {
         place!("waiting.rs", "task.wait.park.store(GRANTED, Ordering::Release);"),
     ];
     breaks_with_preemptions(2, Sight::Said("left: NotOwner"), &places, hand_off_during_visit);
+}
+
+// ---- giving way -------------------------------------------------------------------------------------------
+
+/// A newcomer asks the owner to give way at any time, and comes or does not come by it.
+fn asked_to_give_way_during_leave() -> Scene {
+    let section = Protected::new();
+    let ask_and_visit = section.then(|section: &Protected| {
+        crst::slot_of(section.crst).attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+        section.visit();
+    });
+    leave_while_others_come(Barriers::Work, vec![ask_and_visit], &section, 2)
+}
+
+#[test]
+fn a_leave_that_gives_way_wakes_who_announced_itself() {
+    holds_with_preemptions(3, asked_to_give_way_during_leave);
 }
 
 // ---- waits that end otherwise -----------------------------------------------------------------------------
