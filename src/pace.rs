@@ -19,10 +19,11 @@ use crate::sys::{self, Instant};
 /// The shortest and the longest time between two looks of a newcomer.
 const FASTEST: u64 = 80;
 const SLOWEST_DOUBLINGS: u32 = 5;
-/// Newcomers that come within this time of each other slow the section's pace.
-const CROWDED: u64 = 20_000;
 /// How long a newcomer looks before it asks the owner to give way.
 const NEWCOMER_TIME: u64 = 18_000;
+/// Newcomers that come within this time of each other slow the section's pace. Longer than a newcomer takes where it has
+/// to ask: otherwise the next one, that comes when it has got in, would look at the fastest pace again.
+const CROWDED: u64 = 2 * NEWCOMER_TIME;
 /// The time between two looks after that, and how long it looks before it queues.
 const ASKING_STEP: u64 = 80;
 const ASKING_TIME: u64 = 10_000;
