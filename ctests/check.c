@@ -104,6 +104,12 @@ static void a_program_that_ran_no_test_fails(void)
     CHECK_EQ(outcome_of(does_nothing, "another").code, 1);
 }
 
+static void a_test_may_be_left_out(void)
+{
+    CHECK_EQ(outcome_of(does_nothing, "-body").code, 1);
+    CHECK_EQ(outcome_of(does_nothing, "-another").code, 0);
+}
+
 #define TURNS 200
 static check_steps_t turns = CHECK_STEPS_INIT;
 static check_steps_t barrier = CHECK_STEPS_INIT;
@@ -173,5 +179,6 @@ static void soon_waits_for_the_other_thread(void)
 }
 
 CHECK_MAIN(CHECK_TEST(failing_checks_fail_and_show_both_sides), CHECK_TEST(a_required_check_ends_the_program),
-           CHECK_TEST(a_program_that_ran_no_test_fails), CHECK_TEST(steps_order_two_threads),
-           CHECK_TEST(a_barrier_holds_until_all_have_arrived), CHECK_TEST(soon_waits_for_the_other_thread))
+           CHECK_TEST(a_program_that_ran_no_test_fails), CHECK_TEST(a_test_may_be_left_out),
+           CHECK_TEST(steps_order_two_threads), CHECK_TEST(a_barrier_holds_until_all_have_arrived),
+           CHECK_TEST(soon_waits_for_the_other_thread))

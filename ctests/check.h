@@ -5,7 +5,7 @@
  *     static void enter_takes_a_free_section(void) { CHECK_EQ(hostcrst_enter(crst, 0), S_OK); }
  *     CHECK_MAIN(CHECK_TEST(enter_takes_a_free_section), CHECK_TEST(...))
  *
- * A program given arguments runs only the tests that they name.
+ * A program given arguments runs only the tests that they name, or all but those named after a '-'.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -164,14 +164,15 @@ static inline int check_equal_text(const char *actual, const char *expected, con
     return same;
 }
 
-static inline int check_is_named(const char *name, int argument_count, char **arguments)
+static inline int check_is_wanted(const char *name, int argument_count, char **arguments)
 {
     for (int at = 1; at < argument_count; at++) {
-        if (strcmp(arguments[at], name) == 0) {
-            return 1;
+        int left_out = arguments[at][0] == '-';
+        if (strcmp(arguments[at] + left_out, name) == 0) {
+            return !left_out;
         }
     }
-    return argument_count < 2;
+    return argument_count < 2 || arguments[1][0] == '-';
 }
 
 /* 0 when at least one test ran and all that ran passed. */
@@ -181,7 +182,7 @@ static inline int check_run(const check_test_t *tests, size_t count, int argumen
     int failed = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (size_t at = 0; at < count; at++) {
-        if (!check_is_named(tests[at].name, argument_count, arguments)) {
+        if (!check_is_wanted(tests[at].name, argument_count, arguments)) {
             continue;
         }
         int failures_before = check_failed_so_far();

@@ -70,6 +70,19 @@ require_component() { # require_component <rustfmt|clippy>
         die "$program is missing: rustup component add $1"
 }
 
+require_rust_target() { # require_rust_target <triple>: Rust's standard library for it
+    has_rust_target "$1" || add_rust_target "$1" ||
+        die "${RUSTC:-rustc} has no standard library for $1: rustup target add $1, or set RUSTC to a rustc that has it"
+}
+
+has_rust_target() {
+    [ -d "$("${RUSTC:-rustc}" --print target-libdir --target "$1")" ]
+}
+
+add_rust_target() { # not to a compiler that RUSTC names, which need not be rustup's
+    [ -z "${RUSTC:-}" ] && command -v rustup >/dev/null && rustup target add "$1" && has_rust_target "$1"
+}
+
 # libhostcrst.so and libhostcrst.a in build/cargo/release, where CMake's build also puts them.
 build_c_library() {
     CARGO_TARGET_DIR=build/cargo cargo rustc --quiet --locked --release --lib --features capi \

@@ -1,0 +1,55 @@
+# What `./dev check aarch64` runs under qemu-user has the label `emulated`: the programs that are built for aarch64 and
+# run by themselves, and the lists of what the libraries export. Left out is each test that rests on something Linux does
+# for a program and qemu-user does not, as <stem>.<test>, or as <stem> where that is most of it:
+set(not_emulated
+    # It ignores limits of the address space and of memory.
+    arena.without_memory_every_earlier_section_stays
+    arena.little_address_space_is_enough
+    bad_input.handles_beyond_a_small_arena
+    layers.without_memory_every_earlier_layer_stays
+    results.no_address_space_for_the_arenas
+    results.no_address_space_for_hold_tracking
+    results.no_memory_for_a_task
+    results.no_memory_for_sections_and_names
+    results.no_memory_for_a_task_that_recovers
+    results.the_header_documents_what_was_seen_and_no_more
+    # It refuses filters of system calls. (So do all that run as <stem>.fenced or without_membarrier.)
+    fenced_late
+    # It refuses ptrace.
+    no_cost
+    steps
+    # /proc/thread-self/maps shows its own mappings, in which the library finds no names.
+    deadlock_explained
+    report.a_task_shows_its_layers
+    report.layers_and_sections_of_each_thread_are_shown
+    win32.reports_know_sections_by_address_and_variable
+    win32_deadlock.a_deadlock_is_reported_and_waits
+    win32_deadlock.a_deadlock_aborts_where_the_environment_says_so
+    win32_deadlock.unless_it_is_not_to_be
+    win32_deadlock.an_enter_inside_the_callback_naps_until_it_can_enter
+    # The program cannot execute itself.
+    settings
+    win32.on_one_processor_nobody_spins
+    # A child of several threads that starts a thread fails an assertion of qemu's.
+    sys.a_child_goes_on_with_what_its_thread_had
+    sys.a_fork_in_the_middle_of_anything_is_fine
+    # Ten thousand threads are more than it runs in time.
+    scale
+    # Its memory is ordered as this machine's.
+    litmus)
+
+# left_out_of_<stem>: the arguments by which a program of the stem leaves these tests out, when it is emulated.
+if(CMAKE_CROSSCOMPILING_EMULATOR)
+    foreach(test IN LISTS not_emulated)
+        if(test MATCHES "^(.+)\\.(.+)$")
+            list(APPEND left_out_of_${CMAKE_MATCH_1} -${CMAKE_MATCH_2})
+        endif()
+    endforeach()
+endif()
+
+# hostcrst_emulated(<test> [<stem>]): gives the test of ctest the label, unless the stem is left out.
+function(hostcrst_emulated test)
+    if(NOT ARGN IN_LIST not_emulated)
+        set_property(TEST ${test} APPEND PROPERTY LABELS emulated)
+    endif()
+endfunction()
