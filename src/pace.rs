@@ -21,12 +21,12 @@ const FASTEST: u64 = 80;
 const SLOWEST_DOUBLINGS: u32 = 5;
 /// How long a newcomer looks before it asks the owner to give way.
 const NEWCOMER_TIME: u64 = 18_000;
+/// The time between two looks after that, and how long until it queues.
+const ASKING_STEP: u64 = 80;
+const ASKING_TIME: u64 = 10_000;
 /// Newcomers that come within this time of each other slow the section's pace. Longer than a newcomer takes where it has
 /// to ask: otherwise the next one, that comes when it has got in, would look at the fastest pace again.
 const CROWDED: u64 = 2 * NEWCOMER_TIME;
-/// The time between two looks after that, and how long it looks before it queues.
-const ASKING_STEP: u64 = 80;
-const ASKING_TIME: u64 = 10_000;
 /// How long who was asked keeps off: a look, and the section's line on its way from one processor to another.
 const GIVE_WAY_TIME: u64 = 600;
 /// The time between two looks of the contender, and how long it looks before it sleeps.
