@@ -11,6 +11,11 @@
 //! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
 //! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
 //! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
+//!
+//! Where threads share a processor, a queue rotates because each owner yields to the next, which has been woken. The last
+//! has nobody to yield to, and would keep the processor for the rest of a slice many times as long as everybody else's
+//! turn; and it is the last because it has had most: the scheduler let it run, and so queue, after all others. So the
+//! owner yields once more when the section has calmed down.
 
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -78,7 +83,7 @@ impl Pace {
             false => 0,
         };
         self.0.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
-        Looks::new(FASTEST << doublings, NEWCOMER_TIME, u64::MAX)
+        Looks::new(FASTEST << doublings, NEWCOMER_TIME)
     }
 }
 
@@ -86,27 +91,26 @@ impl Pace {
 pub(crate) struct Looks {
     step: u32,
     left: u32,
-    /// When so many are left, it is time to ask for hand-off.
-    asks_at: u32,
+    /// When so many are left, it is time to ask for hand-off; None for never.
+    asks_at: Option<u32>,
 }
 
 impl Looks {
-    fn new(step: u64, time: u64, asks_after: u64) -> Self {
-        let looks = (time / step).max(1) as u32;
-        let asks_at = looks.saturating_sub((asks_after / step).min(u64::from(u32::MAX)) as u32);
-        Looks { step: pauses(step), left: looks, asks_at }
+    fn new(step: u64, time: u64) -> Self {
+        Looks { step: pauses(step), left: (time / step).max(1) as u32, asks_at: None }
     }
 
     /// The looks of a newcomer that has asked the owner to give way.
     pub(crate) fn after_asking() -> Self {
-        Looks::new(ASKING_STEP, ASKING_TIME, u64::MAX)
+        Looks::new(ASKING_STEP, ASKING_TIME)
     }
 
     /// The looks of the contender.
     pub(crate) fn contender() -> Self {
         // On one processor the owner cannot go on while this thread looks.
         let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { CONTENDER_STEP };
-        Looks::new(CONTENDER_STEP, time, CONTENDER_ASKS)
+        let looks = Looks::new(CONTENDER_STEP, time);
+        Looks { asks_at: looks.left.checked_sub((CONTENDER_ASKS / CONTENDER_STEP) as u32), ..looks }
     }
 
     /// Pauses until the next look; false if there is none.
@@ -118,7 +122,7 @@ impl Looks {
 
     /// Whether it is time to ask for hand-off: true once.
     pub(crate) fn is_time_to_ask(&self) -> bool {
-        self.left == self.asks_at
+        self.asks_at == Some(self.left)
     }
 }
 

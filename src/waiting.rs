@@ -487,7 +487,8 @@ impl Section {
         if attention & HANDOFF != 0 && self.hand_off(handle) {
             return;
         }
-        if attention == ARMED && self.count_leave() >= COOLDOWN {
+        let calm = attention == ARMED && self.count_leave() >= COOLDOWN;
+        if calm {
             self.disarm();
         }
         let late = attention & (CONTENDER | ARRIVED) == CONTENDER && self.contender_is_late();
@@ -497,7 +498,7 @@ impl Section {
             self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
         }
         self.wake_after_leave();
-        if late {
+        if calm || late {
             sys::yield_now();
         }
         if attention & GIVE_WAY != 0 {

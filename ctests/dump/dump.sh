@@ -2,14 +2,11 @@
 # dump.sh <test> <argument>...: one function below per test. $WORK is the test's own folder, made anew; $SUBJECT is the
 # program that is looked at, $DUMP the tool, $GDB_SCRIPT the script for gdb.
 set -eu -o pipefail
+. "$(dirname "$0")/../need.sh"
 
 fail() {
     echo "dump: $*" >&2
     exit 1
-}
-
-need() { # need <command> <Debian package>
-    command -v "$1" >/dev/null || fail "$1 is missing: apt-get install $2"
 }
 
 start() { # start <how>: runs the subject, until it stands still

@@ -3,13 +3,10 @@
 # a stub of the procedure linkage table. With the shared library its calls read addresses that were bound at load
 # (GLOB_DAT), unless it defines HOSTCRST_API as nothing (JUMP_SLOT); with the static one they are direct.
 set -eu
+. "$(dirname "$0")/../need.sh"
 include=$1
 shared=$2
 static=$3
-
-need() { # need <command> <Debian package>
-    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
-}
 
 fail() {
     echo "calls.sh: $*" >&2

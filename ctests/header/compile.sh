@@ -7,26 +7,10 @@
 # one with the compiler's default warnings (for mingw-w64, which is not free of those, only the one that matters) and
 # no system header, as a redefinition inside one is never reported.
 set -eu
+. "$(dirname "$0")/../need.sh"
 compiler=$1
 place=$2
 include=$3
-
-need() { # need <command> <Debian package>
-    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
-}
-
-directory_of() { # directory_of <header> <Debian package> <directory>...: the first of the directories that has it
-    header=$1 package=$2
-    shift 2
-    for directory; do
-        if [ -f "$directory/$header" ]; then
-            echo "$directory"
-            return
-        fi
-    done
-    echo "$header is missing: apt-get install $package" >&2
-    exit 1
-}
 
 case $compiler in
 gcc) need gcc gcc && need g++ g++ && c=gcc cxx=g++ ;;
@@ -43,13 +27,16 @@ alone) text=$ours ;;
 twice) text="$ours
 $ours" ;;
 *_winpr)
-    other=$(directory_of winpr/windows.h libwinpr2-dev /usr/include/winpr3 /usr/include/winpr2)
+    other=/usr/include/winpr3
+    [ -d $other ] || other=/usr/include/winpr2
+    need_file $other/winpr/windows.h libwinpr2-dev
     theirs='#include <winpr/windows.h>
 #include <winpr/error.h>
 #include <winpr/synch.h>'
     ;;
 *_windows)
-    other=$(directory_of windows.h mingw-w64-x86-64-dev /usr/x86_64-w64-mingw32/include)
+    other=/usr/x86_64-w64-mingw32/include
+    need_file $other/windows.h mingw-w64-x86-64-dev
     theirs='#include <windows.h>
 #include <corerror.h>'
     plain="-nostdlibinc -Wno-everything -Wmacro-redefined"

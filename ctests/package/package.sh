@@ -2,15 +2,12 @@
 # package.sh <test> <argument>...: one function below per test. $WORK is the test's own folder, made anew;
 # $CMAKE, $CC and $CXX are the tools of the build that the test belongs to; $SONAME is what the shared library has.
 set -eu -o pipefail
+. "$(dirname "$0")/../need.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 
 fail() {
     echo "package: $*" >&2
     exit 1
-}
-
-need() { # need <command> <Debian package>
-    command -v "$1" >/dev/null || fail "$1 is missing: apt-get install $2"
 }
 
 quietly() { # runs a command, whose output is shown only if it fails

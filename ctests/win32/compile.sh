@@ -5,17 +5,10 @@
 # place: alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows,
 # after_windows. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of Windows.
 set -eu
+. "$(dirname "$0")/../need.sh"
 compiler=$1
 place=$2
 include=$3
-
-need() { # need <command> <Debian package>
-    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
-}
-
-need_file() { # need_file <file> <Debian package>
-    [ -f "$1" ] || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
-}
 
 ours='#include <hostcrst/win32.h>'
 theirs=
@@ -33,10 +26,9 @@ esac
 case $place in
 alone | twice) ;;
 *_winpr)
-    for winpr in /usr/include/winpr3 /usr/include/winpr2 none; do
-        [ ! -f "$winpr/winpr/synch.h" ] || break
-    done
-    need_file "$winpr/winpr/synch.h" libwinpr2-dev
+    winpr=/usr/include/winpr3
+    [ -d $winpr ] || winpr=/usr/include/winpr2
+    need_file $winpr/winpr/synch.h libwinpr2-dev
     theirs='#include <winpr/windows.h>
 #include <winpr/error.h>
 #include <winpr/synch.h>'

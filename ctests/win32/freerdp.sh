@@ -3,6 +3,7 @@
 # WinPR, with our library preloaded: the client connects, negotiates and authenticates as it does without.
 # Says how many of their enters reached us.
 set -eu -o pipefail
+. "$(dirname "$0")/../need.sh"
 preload=$1:$2
 
 fail() {
@@ -12,10 +13,6 @@ fail() {
         tail -n 30 "$file" >&2
     done
     exit 1
-}
-
-need() { # need <command> <Debian package>
-    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
 }
 
 soon() { # soon <what> <command>...: waits until the command succeeds

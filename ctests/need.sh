@@ -1,0 +1,10 @@
+# shellcheck shell=sh
+# For the test scripts: what the machine must have.
+
+need() { # need <command> <Debian package>
+    command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
+}
+
+need_file() { # need_file <file> <Debian package>
+    [ -f "$1" ] || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
+}
