@@ -1,8 +1,6 @@
 /* How a wait for an owned section begins and every way in which it ends. */
 #include "host.h"
-#include "membarrier.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -81,35 +79,6 @@ static void a_section_that_was_quiet_for_long_still_wakes_its_waiter(void)
         }
     }
     CHECK_EQ(info_of(crst).contended, 20);
-    CHECK_EQ(hostcrst_destroy(crst), S_OK);
-}
-
-/* Stands in for that of libc, for the library as well. */
-static __thread int yields;
-
-int sched_yield(void)
-{
-    yields++;
-    return (int)syscall(SYS_sched_yield);
-}
-
-/* Whoever came out of the queue last makes way as the others did, once; see waiting.rs. Without membarrier every leave is
- * a fenced one for ever, and none of them is known to be that of a calm section. */
-static void a_section_that_has_calmed_down_yields_once(void)
-{
-    waiter_t waiter;
-    start_runtime();
-    hostcrst_t crst = new_section();
-    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
-    wait_for(&waiter, crst, 0);
-    CHECK_EQ(hostcrst_leave(crst), S_OK);
-    CHECK_EQ(end_of_wait(&waiter), S_OK);
-    yields = 0;
-    for (int time = 0; time < 1000; time++) {
-        CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
-        CHECK_EQ(hostcrst_leave(crst), S_OK);
-    }
-    CHECK_EQ(yields, has_membarrier());
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
@@ -483,7 +452,6 @@ CHECK_MAIN(CHECK_TEST(the_waiter_gets_the_section_that_is_left),
            CHECK_TEST(a_waiter_does_not_get_a_section_that_is_half_left),
            CHECK_TEST(all_of_many_waiters_get_their_turn),
            CHECK_TEST(a_section_that_was_quiet_for_long_still_wakes_its_waiter),
-           CHECK_TEST(a_section_that_has_calmed_down_yields_once),
            CHECK_TEST(a_limit_passes_and_not_before_its_time),
            CHECK_TEST(a_section_left_within_the_limit_is_entered),
            CHECK_TEST(a_waiter_that_gives_up_loses_nobody_elses_turn),

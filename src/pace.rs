@@ -12,6 +12,11 @@
 //! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
 //! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
 //!
+//! Nor does the scheduler know that who looks has nothing to do: a thread that has a processor to itself may keep it for a
+//! tenth of a second while all others share what is left. So a task that has looked for long altogether rests: it queues,
+//! and sleeps for a moment before it contends. Its processor is free for another; and who looks in that moment finds
+//! somebody in the queue and follows, so that the queue rotates from then on.
+//!
 //! Where threads share a processor, a queue rotates because each owner yields to the next, which has been woken. The last
 //! has nobody to yield to, and would keep the processor for the rest of a slice many times as long as everybody else's
 //! turn; and it is the last because it has had most: the scheduler let it run, and so queue, after all others. So the
@@ -41,6 +46,9 @@ const CONTENDER_TIME: u64 = 45_000;
 const CONTENDER_ASKS: u64 = 4_000;
 /// How long a task may look before it queues, after it came out of the queue, while others wait there.
 const TURN: u64 = 200_000;
+/// How long a task may look altogether until it rests, and how long it rests.
+const LOOKING_TIME: u64 = 2_000_000;
+const REST: u64 = 50_000;
 /// A leave yields the processor if a woken contender has not arrived after this time.
 const ARRIVAL_TIME: u64 = 100_000;
 
@@ -89,7 +97,9 @@ impl Pace {
 
 /// A limited number of looks with pauses between them.
 pub(crate) struct Looks {
-    step: u32,
+    /// The pause between two, in nanoseconds.
+    step: u64,
+    done: u32,
     left: u32,
     /// When so many are left, it is time to ask for hand-off; None for never.
     asks_at: Option<u32>,
@@ -97,7 +107,7 @@ pub(crate) struct Looks {
 
 impl Looks {
     fn new(step: u64, time: u64) -> Self {
-        Looks { step: pauses(step), left: (time / step).max(1) as u32, asks_at: None }
+        Looks { step, done: 0, left: (time / step).max(1) as u32, asks_at: None }
     }
 
     /// The looks of a newcomer that has asked the owner to give way.
@@ -113,17 +123,43 @@ impl Looks {
         Looks { asks_at: looks.left.checked_sub((CONTENDER_ASKS / CONTENDER_STEP) as u32), ..looks }
     }
 
+    /// How long the looks so far took, in nanoseconds.
+    pub(crate) fn time(&self) -> u64 {
+        self.step * u64::from(self.done)
+    }
+
     /// Pauses until the next look; false if there is none.
     pub(crate) fn pause(&mut self) -> bool {
-        pause(self.step);
+        pause(pauses(self.step));
+        self.done += 1;
         self.left = self.left.saturating_sub(1);
         self.left != 0
+    }
+
+    /// Looks until `found` says so; false if it does not.
+    pub(crate) fn find(&mut self, found: impl Fn() -> bool) -> bool {
+        while self.pause() {
+            if found() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether it is time to ask for hand-off: true once.
     pub(crate) fn is_time_to_ask(&self) -> bool {
         self.asks_at == Some(self.left)
     }
+}
+
+/// Whether a task that has looked for so long is to queue and rest there.
+pub(crate) fn is_rest_due(looked: u64) -> bool {
+    looked > LOOKING_TIME
+}
+
+/// The caller has queued for a rest.
+pub(crate) fn rest() {
+    sys::nap(REST);
 }
 
 /// The caller has left a section and was asked to give way.

@@ -106,6 +106,9 @@ pub(crate) struct Wait {
     site: AtomicU64,
     /// When it was last woken to contend, or came out of the queue as the owner.
     awake_since: AtomicU64,
+    /// How long it has looked at owned sections since it last came out of a queue or was to rest, in nanoseconds. Written
+    /// by the task alone.
+    looked: AtomicU64,
 }
 
 const NO_DEADLINE: u64 = u64::MAX;
@@ -121,6 +124,19 @@ pub(crate) const LAYOUT: [(&str, usize); 4] = [
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
+    }
+
+    fn count_looking(&self, time: u64) {
+        self.looked.store(self.looked.load(Ordering::Relaxed) + time, Ordering::Relaxed);
+    }
+
+    /// Whether the task has looked for so long that it is to queue and rest there (see `pace`): true once.
+    fn is_rest_due(&self) -> bool {
+        let due = pace::is_rest_due(self.looked.load(Ordering::Relaxed));
+        if due {
+            self.looked.store(0, Ordering::Relaxed);
+        }
+        due
     }
 
     fn join(&self, previous: u32, next: u32) {
@@ -272,7 +288,8 @@ impl Section {
         if me.wait.allows_no_other() {
             return Err(Error::InvalidOperation);
         }
-        if self.spin(handle, me) {
+        let rests = me.wait.is_rest_due();
+        if !rests && self.spin(handle, me) {
             return Ok(());
         }
         if let Look::Entered = self.enqueue(handle, me, request)? {
@@ -283,12 +300,16 @@ impl Section {
             wait_graph::look_for_deadlock(me);
         }
         let mut stall = Stall::begin();
+        if rests {
+            pace::rest();
+        }
         loop {
             // Acquire pairs with the Release of whoever wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
                 PARKED => self.sleep(handle, me, deadline, &mut stall)?,
                 CONTEND => self.contend(handle, me),
                 GRANTED => {
+                    me.wait.looked.store(0, Ordering::Relaxed);
                     me.wait.awake_since.store(sys::now(), Ordering::Relaxed);
                     return Ok(());
                 }
@@ -305,29 +326,27 @@ impl Section {
             return false;
         }
         match self.spin_policy() {
-            SpinPolicy::Adaptive => {
-                let now = sys::now();
-                if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
-                {
-                    return false;
-                }
-                let find_free = |mut looks: Looks| {
-                    while looks.pause() {
-                        if take() {
-                            return true;
-                        }
-                    }
-                    false
-                };
-                find_free(self.pace().newcomer(now)) || {
-                    self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
-                    find_free(Looks::after_asking())
-                }
-            }
+            SpinPolicy::Adaptive => self.spin_adaptively(me, take),
             SpinPolicy::Count(count) => (0..count).any(|_| {
                 sys::pause();
                 take()
             }),
+        }
+    }
+
+    fn spin_adaptively(&self, me: TaskRef, take: impl Fn() -> bool) -> bool {
+        let now = sys::now();
+        if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now) {
+            return false;
+        }
+        let find_free = |mut looks: Looks| {
+            let found = looks.find(&take);
+            me.wait.count_looking(looks.time());
+            found
+        };
+        find_free(self.pace().newcomer(now)) || {
+            self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+            find_free(Looks::after_asking())
         }
     }
 
