@@ -15,6 +15,7 @@
 #endif
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -332,6 +333,29 @@ static inline void check_arrive_at(check_steps_t *steps, int count, const char *
     pthread_cond_broadcast(&steps->moved);
     pthread_mutex_unlock(&steps->mutex);
     check_await_at(steps, all_of_this_round, file, line);
+}
+
+/* How many processors the calling thread may run on. */
+static inline int check_processors(void)
+{
+    cpu_set_t allowed;
+    REQUIRE_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    return CPU_COUNT(&allowed);
+}
+
+/* From here on the calling thread runs on the nth of them only, from 0. */
+static inline void check_run_on_processor(size_t nth)
+{
+    cpu_set_t allowed;
+    cpu_set_t chosen;
+    size_t processor = 0;
+    REQUIRE_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    while (!CPU_ISSET(processor, &allowed) || nth-- != 0) {
+        processor++;
+    }
+    CPU_ZERO(&chosen);
+    CPU_SET(processor, &chosen);
+    REQUIRE_EQ(sched_setaffinity(0, sizeof chosen, &chosen), 0);
 }
 
 #endif

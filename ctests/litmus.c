@@ -8,7 +8,6 @@
 #include "host.h"
 #include "own_syscall.h"
 
-#include <sched.h>
 
 #define ROUNDS 10000
 
@@ -35,30 +34,7 @@ static int stands_in(long number, const long *arguments, long *result)
     return barrier_is_left_out;
 }
 
-/* ---- processors: each of the two threads has its own ---- */
-
-static cpu_set_t allowed_processors(void)
-{
-    cpu_set_t allowed;
-    REQUIRE_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
-    return allowed;
-}
-
-/* On the nth, from 0, of those that the calling thread may run on. */
-static void run_on_processor(size_t nth)
-{
-    cpu_set_t allowed = allowed_processors();
-    cpu_set_t chosen;
-    size_t processor = 0;
-    while (!CPU_ISSET(processor, &allowed) || nth-- != 0) {
-        processor++;
-    }
-    CPU_ZERO(&chosen);
-    CPU_SET(processor, &chosen);
-    REQUIRE_EQ(sched_setaffinity(0, sizeof chosen, &chosen), 0);
-}
-
-/* ---- two threads, round by round ---- */
+/* ---- two threads, each on a processor of its own, round by round ---- */
 
 #define MISSES 64               /* about as many as a store buffer holds */
 #define LINES ((size_t)1 << 20) /* more than a cache holds */
@@ -214,7 +190,7 @@ static void visit_every_round(void *unused)
     chance_t chance = {1};
     (void)unused;
     visitor_thread = gettid();
-    run_on_processor(1);
+    check_run_on_processor(1);
     reach(&over, 0);
     for (int round = 1;; round++) {
         await(&begun, round);
@@ -232,7 +208,7 @@ static void begin(void)
     over = -1;
     check_start(&visitor, visit_every_round, NULL);
     await(&over, 0);
-    run_on_processor(0);
+    check_run_on_processor(0);
 }
 
 static int play(int round)
@@ -332,8 +308,7 @@ int main(int argument_count, char **arguments)
         CHECK_TEST(a_lent_entry_without_the_barrier_does_not),
         CHECK_TEST(a_lent_entry_keeps_others_out),
     };
-    cpu_set_t allowed = allowed_processors();
-    if (CPU_COUNT(&allowed) < 2) {
+    if (check_processors() < 2) {
         printf("skipped: on one processor no thread sees another's stores late\n");
         return SKIPPED;
     }

@@ -116,14 +116,7 @@ static int run_again(const char *test, const char *variable, const char *value, 
     REQUIRE(child >= 0);
     if (child == 0) {
         if (on_one_processor) {
-            cpu_set_t set;
-            sched_getaffinity(0, sizeof set, &set);
-            for (size_t at = 0, kept = 0; at < CPU_SETSIZE; at++) {
-                if (CPU_ISSET(at, &set) && kept++ > 0) {
-                    CPU_CLR(at, &set);
-                }
-            }
-            sched_setaffinity(0, sizeof set, &set);
+            check_run_on_processor(0);
         }
         alarm(CHECK_PATIENCE_SECONDS);
         setenv(variable, value, 1);
@@ -196,13 +189,6 @@ static void initialize_without_spinning(CRITICAL_SECTION *section)
     REQUIRE(InitializeCriticalSectionAndSpinCount(section, 0));
 }
 
-static int processors(void)
-{
-    cpu_set_t set;
-    sched_getaffinity(0, sizeof set, &set);
-    return CPU_COUNT(&set);
-}
-
 /* ---- fields ---- */
 
 static void nothing_needs_to_be_started(void)
@@ -219,7 +205,7 @@ static void nothing_needs_to_be_started(void)
 static void initialize_sets_every_field(void)
 {
     CRITICAL_SECTION section;
-    LONG count = processors() > 1 ? 0x400 : 0;
+    LONG count = check_processors() > 1 ? 0x400 : 0;
     memset(&section, 0x5A, sizeof section);
     InitializeCriticalSection(&section);
     CHECK(section.DebugInfo == NO_DEBUG_INFO);
@@ -682,7 +668,7 @@ static void a_free_section_may_be_moved(void)
 static void spin_counts_have_24_bits(void)
 {
     CRITICAL_SECTION section;
-    DWORD spins = processors() > 1;
+    DWORD spins = check_processors() > 1;
     CHECK_EQ(InitializeCriticalSectionAndSpinCount(&section, 0x80000400), TRUE);
     CHECK_EQ(section.SpinCount, spins * 0x400);
     CHECK_EQ(SetCriticalSectionSpinCount(&section, 0xFFFFFFFF), spins * 0x400);
@@ -703,7 +689,7 @@ static void on_one_processor_nobody_spins(void)
 {
     if (getenv("WIN32_TEST_ONE_PROCESSOR") != NULL) {
         CRITICAL_SECTION section;
-        REQUIRE_EQ(processors(), 1);
+        REQUIRE_EQ(check_processors(), 1);
         CHECK_EQ(InitializeCriticalSectionAndSpinCount(&section, 4000), TRUE);
         CHECK_EQ(section.SpinCount, 0);
         CHECK_EQ(SetCriticalSectionSpinCount(&section, 4000), 0);

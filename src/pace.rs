@@ -17,10 +17,10 @@
 //! and sleeps for a moment before it contends. Its processor is free for another; and who looks in that moment finds
 //! somebody in the queue and follows, so that the queue rotates from then on.
 //!
-//! Where threads share a processor, a queue rotates because each owner yields to the next, which has been woken. The last
-//! has nobody to yield to, and would keep the processor for the rest of a slice many times as long as everybody else's
-//! turn; and it is the last because it has had most: the scheduler let it run, and so queue, after all others. So the
-//! owner yields once more when the section has calmed down.
+//! On a single processor a queue rotates because each owner yields to the next, which has been woken. The last has nobody
+//! to yield to, and would keep the processor for the rest of a slice many times as long as everybody else's turn; and it is
+//! the last because it has had most: the scheduler let it run, and so queue, after all others. So there the owner yields
+//! once more when the section has calmed down.
 
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -46,8 +46,10 @@ const CONTENDER_TIME: u64 = 45_000;
 const CONTENDER_ASKS: u64 = 4_000;
 /// How long a task may look before it queues, after it came out of the queue, while others wait there.
 const TURN: u64 = 200_000;
-/// How long a task may look altogether until it rests, and how long it rests.
-const LOOKING_TIME: u64 = 2_000_000;
+/// How long a task may look altogether until it is to rest, how much longer if it then need not queue, and how long it
+/// rests.
+pub(crate) const LOOKING_TIME: u64 = 2_000_000;
+pub(crate) const LOOKING_TIME_ONCE_MORE: u64 = 500_000;
 const REST: u64 = 50_000;
 /// A leave yields the processor if a woken contender has not arrived after this time.
 const ARRIVAL_TIME: u64 = 100_000;
@@ -150,11 +152,6 @@ impl Looks {
     pub(crate) fn is_time_to_ask(&self) -> bool {
         self.asks_at == Some(self.left)
     }
-}
-
-/// Whether a task that has looked for so long is to queue and rest there.
-pub(crate) fn is_rest_due(looked: u64) -> bool {
-    looked > LOOKING_TIME
 }
 
 /// The caller has queued for a rest.

@@ -106,8 +106,8 @@ pub(crate) struct Wait {
     site: AtomicU64,
     /// When it was last woken to contend, or came out of the queue as the owner.
     awake_since: AtomicU64,
-    /// How long it has looked at owned sections since it last came out of a queue or was to rest, in nanoseconds. Written
-    /// by the task alone.
+    /// How long it has looked at owned sections since it last came out of a queue, in nanoseconds. Written by the task
+    /// alone.
     looked: AtomicU64,
 }
 
@@ -130,11 +130,13 @@ impl Wait {
         self.looked.store(self.looked.load(Ordering::Relaxed) + time, Ordering::Relaxed);
     }
 
-    /// Whether the task has looked for so long that it is to queue and rest there (see `pace`): true once.
+    /// Whether the task has looked for so long that it is to queue and rest there (see `pace`). If it gets the section
+    /// without a rest, this is soon so again.
     fn is_rest_due(&self) -> bool {
-        let due = pace::is_rest_due(self.looked.load(Ordering::Relaxed));
+        let looked = self.looked.load(Ordering::Relaxed);
+        let due = looked > pace::LOOKING_TIME;
         if due {
-            self.looked.store(0, Ordering::Relaxed);
+            self.looked.store(looked - pace::LOOKING_TIME_ONCE_MORE, Ordering::Relaxed);
         }
         due
     }
@@ -517,7 +519,7 @@ impl Section {
             self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
         }
         self.wake_after_leave();
-        if calm || late {
+        if late || (calm && !REGISTRY.spinning_helps()) {
             sys::yield_now();
         }
         if attention & GIVE_WAY != 0 {
