@@ -8,3 +8,10 @@ need() { # need <command> <Debian package>
 need_file() { # need_file <file> <Debian package>
     [ -f "$1" ] || { echo "$1 is missing: apt-get install $2" >&2; exit 1; }
 }
+
+need_winpr() { # sets winpr to the directory of WinPR's headers
+    for winpr in /usr/include/winpr3 /usr/include/winpr2; do
+        [ ! -f "$winpr/winpr/windows.h" ] || return 0
+    done
+    need_file "$winpr/winpr/windows.h" libwinpr2-dev
+}

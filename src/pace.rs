@@ -101,15 +101,15 @@ impl Pace {
 pub(crate) struct Looks {
     /// The pause between two, in nanoseconds.
     step: u64,
+    limit: u32,
     done: u32,
-    left: u32,
-    /// When so many are left, it is time to ask for hand-off; None for never.
-    asks_at: Option<u32>,
+    /// After so many it is time to ask for hand-off; None for never.
+    asks_after: Option<u32>,
 }
 
 impl Looks {
     fn new(step: u64, time: u64) -> Self {
-        Looks { step, done: 0, left: (time / step).max(1) as u32, asks_at: None }
+        Looks { step, limit: (time / step) as u32, done: 0, asks_after: None }
     }
 
     /// The looks of a newcomer that has asked the owner to give way.
@@ -121,8 +121,8 @@ impl Looks {
     pub(crate) fn contender() -> Self {
         // On one processor the owner cannot go on while this thread looks.
         let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { CONTENDER_STEP };
-        let looks = Looks::new(CONTENDER_STEP, time);
-        Looks { asks_at: looks.left.checked_sub((CONTENDER_ASKS / CONTENDER_STEP) as u32), ..looks }
+        let asks_after = Some((CONTENDER_ASKS / CONTENDER_STEP) as u32);
+        Looks { asks_after, ..Looks::new(CONTENDER_STEP, time) }
     }
 
     /// How long the looks so far took, in nanoseconds.
@@ -134,8 +134,7 @@ impl Looks {
     pub(crate) fn pause(&mut self) -> bool {
         pause(pauses(self.step));
         self.done += 1;
-        self.left = self.left.saturating_sub(1);
-        self.left != 0
+        self.done < self.limit
     }
 
     /// Looks until `found` says so; false if it does not.
@@ -150,7 +149,7 @@ impl Looks {
 
     /// Whether it is time to ask for hand-off: true once.
     pub(crate) fn is_time_to_ask(&self) -> bool {
-        self.asks_at == Some(self.left)
+        self.asks_after == Some(self.done)
     }
 }
 

@@ -27,9 +27,8 @@ alone) text=$ours ;;
 twice) text="$ours
 $ours" ;;
 *_winpr)
-    other=/usr/include/winpr3
-    [ -d $other ] || other=/usr/include/winpr2
-    need_file $other/winpr/windows.h libwinpr2-dev
+    need_winpr
+    other=$winpr
     theirs='#include <winpr/windows.h>
 #include <winpr/error.h>
 #include <winpr/synch.h>'

@@ -26,9 +26,7 @@ esac
 case $place in
 alone | twice) ;;
 *_winpr)
-    winpr=/usr/include/winpr3
-    [ -d $winpr ] || winpr=/usr/include/winpr2
-    need_file $winpr/winpr/synch.h libwinpr2-dev
+    need_winpr
     theirs='#include <winpr/windows.h>
 #include <winpr/error.h>
 #include <winpr/synch.h>'
