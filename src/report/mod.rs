@@ -101,9 +101,8 @@ pub(crate) extern "C" fn at_exit() {
     preserving_errno(|| {
         if place == c"stderr" {
             let _ = write(sys::STDERR, Format::Text);
-        } else if let Some(descriptor) = create_report_file(place.to_bytes()) {
-            let _ = write(descriptor, Format::Text);
-            sys::close_file(descriptor);
+        } else if let Some(file) = create_report_file(place.to_bytes()) {
+            let _ = write(file.descriptor(), Format::Text);
         } else {
             settings::complain(&[b"HOSTCRST_REPORT: cannot write ", place.to_bytes()]);
         }
@@ -111,7 +110,7 @@ pub(crate) extern "C" fn at_exit() {
 }
 
 /// Creates the file at `pattern`, with `%p` replaced by the process id.
-fn create_report_file(pattern: &[u8]) -> Option<c_int> {
+fn create_report_file(pattern: &[u8]) -> Option<sys::File> {
     const PATH_BYTES: usize = 4096;
     let mut path = Text::<PATH_BYTES>::new();
     let mut rest = pattern;
@@ -128,7 +127,7 @@ fn create_report_file(pattern: &[u8]) -> Option<c_int> {
         };
     }
     path.push(&[0]).ok()?;
-    sys::create_file(CStr::from_bytes_with_nul(path.bytes()).ok()?)
+    sys::File::create(CStr::from_bytes_with_nul(path.bytes()).ok()?)
 }
 
 // ---- this process -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers, descriptors.
+//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers. Files are in `files`.
 //!
 //! Functions here may change `errno`; the shims that reach them restore it (see `preserving_errno`).
 
@@ -24,7 +24,7 @@ pub(crate) fn preserving_errno<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-fn errno() -> c_int {
+pub(super) fn errno() -> c_int {
     // SAFETY: the address of the calling thread's errno is always valid.
     unsafe { *libc::__errno_location() }
 }
@@ -272,7 +272,7 @@ pub(crate) fn on_process_exit(hook: extern "C" fn()) -> bool {
     unsafe { libc::atexit(hook) == 0 }
 }
 
-// ---- environment and descriptors --------------------------------------------------------------------------
+// ---- environment ------------------------------------------------------------------------------------------
 
 /// The value of an environment variable, or None in a set-user-ID process.
 pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
@@ -284,84 +284,6 @@ pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
     }
 }
 
-/// Whether something can be written to `descriptor`.
-pub(crate) fn is_writable(descriptor: c_int) -> bool {
-    // SAFETY: fcntl F_GETFL takes no pointer.
-    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
-    flags >= 0 && matches!(flags & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)
-}
-
-/// Writes all of `bytes`. False if the descriptor refused.
-pub(crate) fn write_all(descriptor: c_int, mut bytes: &[u8]) -> bool {
-    without_broken_pipe_signal(|| {
-        while !bytes.is_empty() {
-            // SAFETY: write(2) reads the slice.
-            let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
-            match written {
-                1.. => bytes = &bytes[written as usize..],
-                _ if errno() == libc::EINTR => {}
-                _ if errno() == libc::EAGAIN => wait_writable(descriptor),
-                _ => return false,
-            }
-        }
-        true
-    })
-}
-
-/// Runs `write`; if it fails, the SIGPIPE that a pipe without a reader sends to the calling thread is taken back.
-fn without_broken_pipe_signal(write: impl FnOnce() -> bool) -> bool {
-    // SAFETY: sigset_t and timespec are plain data, for which all zeros is valid; all calls are given such on the
-    // stack, and change nothing but the calling thread's mask, which is restored, and its pending SIGPIPE.
-    unsafe {
-        let (mut pipe, mut before, mut pending) = core::mem::zeroed::<[libc::sigset_t; 3]>().into();
-        libc::sigemptyset(&mut pipe);
-        libc::sigaddset(&mut pipe, libc::SIGPIPE);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
-        libc::sigpending(&mut pending);
-        let was_pending = libc::sigismember(&pending, libc::SIGPIPE) == 1;
-        let written = write();
-        if !written && !was_pending {
-            libc::sigtimedwait(&pipe, core::ptr::null_mut(), &core::mem::zeroed());
-        }
-        libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut());
-        written
-    }
-}
-
-fn wait_writable(descriptor: c_int) {
-    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: poll reads and writes the one pollfd.
-    unsafe { libc::poll(&mut poll, 1, -1) };
-}
-
-/// Creates or empties a file for writing.
-pub(crate) fn create_file(path: &CStr) -> Option<c_int> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
-    // SAFETY: open(2) reads the zero-terminated path.
-    let descriptor = unsafe { libc::open(path.as_ptr(), flags, 0o644 as c_int) };
-    (descriptor >= 0).then_some(descriptor)
-}
-
-/// Reads from the start of a file into `buffer`; how many bytes were there, 0 if it cannot be read.
-pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> usize {
-    // SAFETY: open(2) reads the path; read(2) writes at most the buffer's length; close(2) takes the descriptor.
-    unsafe {
-        let descriptor = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if descriptor < 0 {
-            return 0;
-        }
-        let read = libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len());
-        libc::close(descriptor);
-        read.max(0) as usize
-    }
-}
-
-/// Closes a descriptor of the library's own.
-pub(crate) fn close_file(descriptor: c_int) {
-    // SAFETY: the caller opened it and uses it no more.
-    unsafe { libc::close(descriptor) };
-}
-
 /// The length of a zero-terminated string, looked at up to `limit` bytes.
 ///
 /// # Safety
@@ -370,9 +292,6 @@ pub(crate) unsafe fn string_length(text: *const c_char, limit: usize) -> usize {
     // SAFETY: strnlen stops at the first zero or at the limit.
     unsafe { libc::strnlen(text, limit) }
 }
-
-/// The descriptor of standard error.
-pub(crate) const STDERR: c_int = libc::STDERR_FILENO;
 
 unsafe extern "C" {
     static environ: *const *const c_char;

@@ -19,6 +19,8 @@ pub(crate) mod symbols;
 mod current;
 // Of the machine, the model uses a part.
 #[cfg_attr(all(loom, test), allow(dead_code))]
+mod files;
+#[cfg_attr(all(loom, test), allow(dead_code))]
 mod linux;
 #[cfg(all(loom, test))]
 pub(crate) mod model;
@@ -33,6 +35,7 @@ pub(crate) use {
         current, current_id, current_task, in_one_register, last_error, set_current, set_last_error,
         xor_biased_id,
     },
+    files::*,
     linux::*,
     mutex::Mutex,
 };

@@ -40,9 +40,8 @@ use std::vec::Vec;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
-pub(crate) use super::linux::{
-    Instant, STDERR, close_file, create_file, is_writable, read_file, string_length, write_all,
-};
+pub(crate) use super::files::{File, STDERR, is_writable, read_file, write_all};
+pub(crate) use super::linux::{Instant, string_length};
 
 // ---- the world --------------------------------------------------------------------------------------------
 
