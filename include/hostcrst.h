@@ -515,8 +515,12 @@ HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
 /**
  * Creates a critical section that a newcomer looks at so many times before it waits.
  *
+ * Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on it
+ * waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
+ *
  * Parameters:
- * - spin_count (0 to 4294967295 looks): 0 waits at once. Taken as 0 where the process has one processor.
+ * - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
+ *   processor.
  * - out (out, not NULL): the handle; 0 on failure.
  *
  * Returns:
@@ -639,11 +643,13 @@ HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_
 HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
 
 /**
- * Changes how often a newcomer looks at the owned section before it waits.
+ * Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count, for
+ * 1 ms at most.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
- * - spin_count (0 to 4294967295 looks): 0 waits at once. Taken as 0 where the process has one processor.
+ * - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
+ *   processor.
  *
  * Returns:
  * - S_OK: in force for later entries.

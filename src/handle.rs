@@ -88,6 +88,12 @@ pub(crate) const fn owner_slot(id: u64) -> u32 {
     (id >> TASK_SLOT_SHIFT) as u32 & (MAX_TASKS - 1)
 }
 
+/// Whether what a section's word shows beside its handle is the id of a task: not free, lent, abandoned, destroyed or of
+/// another generation.
+pub(crate) const fn is_task(owner: u64) -> bool {
+    section_generation(owner) == 0 && owner & (BIASED | REVOKING) == 0 && owner_slot(owner) >= FIRST_TASK_SLOT
+}
+
 /// The generation in an owner id.
 pub(crate) const fn owner_generation(id: u64) -> u64 {
     (id >> GENERATION_SHIFT) << LOW_GENERATION_BITS | id & LOW_BITS
@@ -134,6 +140,16 @@ mod tests {
         assert_ne!(task_handle(id) & LOW_BITS, section & LOW_BITS);
         assert_eq!(task_owner_id(0), None);
         assert_eq!(task_owner_id(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_task_is_told_from_all_else_that_a_word_shows() {
+        let id = owner_id(FIRST_TASK_SLOT, 1);
+        assert!(is_task(id) && is_task(owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)));
+        let next_generation = 1 << SECTION_GENERATION_SHIFT;
+        for other in [0, ABANDONED, DESTROYED, id | BIASED, id | REVOKING, id | next_generation] {
+            assert!(!is_task(other), "{other:#x}");
+        }
     }
 
     #[test]

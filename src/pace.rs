@@ -42,6 +42,8 @@ const GIVE_WAY_TIME: u64 = 600;
 /// The time between two looks of the contender, and how long it looks before it sleeps.
 const CONTENDER_STEP: u64 = 80;
 const CONTENDER_TIME: u64 = 45_000;
+/// How long a newcomer looks at most, however many looks the program has asked for.
+const COUNTED_TIME: u64 = 1_000_000;
 /// How long the contender looks before it asks for hand-off.
 const CONTENDER_ASKS: u64 = 4_000;
 /// How long a task may look before it queues, after it came out of the queue, while others wait there.
@@ -137,19 +139,49 @@ impl Looks {
         self.done < self.limit
     }
 
-    /// Looks until `found` says so; false if it does not.
-    pub(crate) fn find(&mut self, found: impl Fn() -> bool) -> bool {
+    /// Looks until `look` has an answer.
+    pub(crate) fn find(&mut self, look: impl Fn() -> Option<bool>) -> Option<bool> {
         while self.pause() {
-            if found() {
-                return true;
+            let answer = look();
+            if answer.is_some() {
+                return answer;
             }
         }
-        false
+        None
     }
 
     /// Whether it is time to ask for hand-off: true once.
     pub(crate) fn is_time_to_ask(&self) -> bool {
         self.asks_after == Some(self.done)
+    }
+}
+
+/// As many looks as a program has asked for, one pause before each, for a limited time.
+pub(crate) struct CountedLooks {
+    count: u32,
+    end: Instant,
+}
+
+impl CountedLooks {
+    pub(crate) fn new(count: u32, deadline: Option<Instant>) -> Self {
+        let end = sys::now() + COUNTED_TIME;
+        CountedLooks { count, end: deadline.map_or(end, |deadline| deadline.min(end)) }
+    }
+
+    /// Looks until `look` has an answer.
+    pub(crate) fn find(&self, look: impl Fn() -> Option<bool>) -> Option<bool> {
+        const LOOKS_PER_CLOCK: u32 = 64;
+        for done in 0..self.count {
+            if done % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && sys::now() >= self.end {
+                return None;
+            }
+            sys::pause();
+            let answer = look();
+            if answer.is_some() {
+                return answer;
+            }
+        }
+        None
     }
 }
 

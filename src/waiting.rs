@@ -30,9 +30,9 @@ use core::mem::offset_of;
 
 use crate::crst::{Section, WAIT_OPTIONS};
 use crate::error::{Error, Result};
-use crate::handle::ABANDONED;
+use crate::handle::{self, ABANDONED};
 use crate::mirror::{self, QueueShown};
-use crate::pace::{self, Looks};
+use crate::pace::{self, CountedLooks, Looks};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
@@ -291,7 +291,7 @@ impl Section {
             return Err(Error::InvalidOperation);
         }
         let rests = me.wait.is_rest_due();
-        if !rests && self.spin(handle, me) {
+        if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
         }
         if let Look::Entered = self.enqueue(handle, me, request)? {
@@ -321,34 +321,44 @@ impl Section {
     }
 
     /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
-    /// others queue and `me` has had its turn (see `pace`).
-    fn spin(&self, handle: u64, me: TaskRef) -> bool {
-        let take = || self.is_free(handle) && self.try_take(handle, me);
+    /// others queue and `me` has had its turn (see `pace`). Whatever count the program has set, this is over after a
+    /// millisecond: a task that looks is in no queue, where limits, alerts, the runtime's end and the search for
+    /// deadlocks find it.
+    fn spin(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> bool {
         if !REGISTRY.spinning_helps() {
             return false;
         }
+        let look = || self.glance(handle, me);
         match self.spin_policy() {
-            SpinPolicy::Adaptive => self.spin_adaptively(me, take),
-            SpinPolicy::Count(count) => (0..count).any(|_| {
-                sys::pause();
-                take()
-            }),
+            SpinPolicy::Adaptive => self.spin_adaptively(me, look),
+            SpinPolicy::Count(count) => CountedLooks::new(count, deadline).find(look).unwrap_or(false),
         }
     }
 
-    fn spin_adaptively(&self, me: TaskRef, take: impl Fn() -> bool) -> bool {
+    fn spin_adaptively(&self, me: TaskRef, look: impl Fn() -> Option<bool>) -> bool {
         let now = sys::now();
         if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now) {
             return false;
         }
-        let find_free = |mut looks: Looks| {
-            let found = looks.find(&take);
+        let find = |mut looks: Looks| {
+            let found = looks.find(&look);
             me.wait.count_looking(looks.time());
             found
         };
-        find_free(self.pace().newcomer(now)) || {
+        let found = find(self.pace().newcomer(now)).or_else(|| {
             self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
-            find_free(Looks::after_asking())
+            find(Looks::after_asking())
+        });
+        found.unwrap_or(false)
+    }
+
+    /// One look of a newcomer: Some(true) if it has taken the section, Some(false) if no further look can: the section
+    /// has ended, was abandoned or lent. None while it is owned.
+    fn glance(&self, handle: u64, me: TaskRef) -> Option<bool> {
+        match self.word().load(Ordering::Relaxed) ^ handle {
+            0 => self.try_take(handle, me).then_some(true),
+            owner if handle::is_task(owner) => None,
+            _ => Some(false),
         }
     }
 

@@ -70,8 +70,12 @@ pub unsafe extern "C" fn hostcrst_create(out: *mut hostcrst_t) -> i32 {
 
 /// Creates a critical section that a newcomer looks at so many times before it waits.
 ///
+/// Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on it
+/// waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
+///
 /// Parameters:
-/// - spin_count (0 to 4294967295 looks): 0 waits at once. Taken as 0 where the process has one processor.
+/// - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
+///   processor.
 /// - out (out, not NULL): the handle; 0 on failure.
 ///
 /// Returns:
@@ -265,11 +269,13 @@ extern "C" fn leave_checked(crst: u64) -> i32 {
     hresult(crst::leave_checked(crst))
 }
 
-/// Changes how often a newcomer looks at the owned section before it waits.
+/// Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count, for
+/// 1 ms at most.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
-/// - spin_count (0 to 4294967295 looks): 0 waits at once. Taken as 0 where the process has one processor.
+/// - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
+///   processor.
 ///
 /// Returns:
 /// - S_OK: in force for later entries.
