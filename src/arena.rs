@@ -2,48 +2,58 @@
 //!
 //! A stale handle is therefore recognised by reading its slot, and an owner may look at a section's slot after it
 //! has let it go. Whoever reads a slot late finds the same kind of object, perhaps a newer one.
+//!
+//! **A slot is free because its link says so.** Which slots are free stands beside them, one link for each, where nobody
+//! gets who is given a slot: a late store to a slot's field cannot reach the list. A link says of its slot that it is in
+//! use, retired, or free, and then which free one is next. So a slot is handed out only if its own link calls it free, and
+//! taken back only if its own link calls it in use: none is handed out twice, whatever else went wrong.
 
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
 use crate::error::{Error, Result};
+use crate::region::{Region, SMALLEST_STEP};
 use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::sys::{self, Mutex};
 
-/// What an arena can hold: all zero bytes is a valid value, and there is a place for the free list.
+/// What an arena can hold: all zero bytes is a valid value.
 ///
 /// # Safety
 /// Every field is an atomic or an array of such, so zeroed memory is valid and may be shared.
-pub(crate) unsafe trait Slot: Sized {
-    /// The link of the free list, untouched while the slot is in use.
-    fn next_free(&self) -> &AtomicU32;
-}
+pub(crate) unsafe trait Slot: Sized {}
 
 /// A growing array of slots at a fixed address. Slot 0 is never handed out, so 0 can mean "none".
-///
-/// Address space is reserved once; pages are made writable as slots are first used. Reserved pages read as zeros.
 #[repr(C)]
 pub(crate) struct Arena<T> {
-    base: AtomicUsize,
+    slots: Region,
     /// Turns any number into the offset of a slot, if the slot's size is a power of two.
     offset_mask: AtomicUsize,
     /// Reserved slots, a power of two.
     capacity: AtomicU32,
-    /// Bytes of writable memory from `base` on: whole pages, so the last slot in it may lie only partly there.
-    committed: AtomicUsize,
     /// Slots ever handed out are 1 to `used - 1`.
     used: AtomicU32,
     /// Slots in use now.
     live: AtomicU32,
-    /// The first slot of the free list; under `lock`, as are the changes of the fields above.
+    /// The first slot of the free list, 0 for none; under `lock`, as are the changes of the fields above.
     free: AtomicU32,
     lock: Mutex,
-    slots: PhantomData<T>,
+    /// The link of each slot, an AtomicU32; under `lock`.
+    links: Region,
+    kind: PhantomData<T>,
 }
+
+/// A link: the slot is in use, or was never.
+const IN_USE: u32 = 0;
+/// A link: the slot is not used again.
+const RETIRED: u32 = 1 << 30;
+/// A link: the slot is free. Beside it stands the number of the next free slot, 0 for none.
+const FREE: u32 = 1 << 31;
+
+const LINK_BYTES: usize = size_of::<AtomicU32>();
 
 /// For `layout`. The same for every kind of slot.
 pub(crate) const LAYOUT: [(&str, usize); 3] = [
-    ("arena.base", offset_of!(Arena<()>, base)),
+    ("arena.base", offset_of!(Arena<()>, slots)),
     ("arena.capacity", offset_of!(Arena<()>, capacity)),
     ("arena.used", offset_of!(Arena<()>, used)),
 ];
@@ -51,48 +61,50 @@ pub(crate) const LAYOUT: [(&str, usize); 3] = [
 // SAFETY: an arena hands out shared references to slots of atomics only (see Slot).
 unsafe impl<T: Slot> Sync for Arena<T> {}
 
-/// Pages are committed in steps of at least this, doubling the arena up to steps of LARGEST_STEP.
-const SMALLEST_STEP: usize = 64 << 10;
-const LARGEST_STEP: usize = 4 << 20;
 /// An arena takes at most this part of a limited address space.
 const SHARE_OF_ADDRESS_SPACE: u64 = 8;
 
 impl<T: Slot> Arena<T> {
     pub(crate) const fn new() -> Self {
         Arena {
-            base: AtomicUsize::new(0),
+            slots: Region::new(),
             offset_mask: AtomicUsize::new(0),
             capacity: AtomicU32::new(0),
-            committed: AtomicUsize::new(0),
             used: AtomicU32::new(1),
             live: AtomicU32::new(0),
             free: AtomicU32::new(0),
             lock: Mutex::new(),
-            slots: PhantomData,
+            links: Region::new(),
+            kind: PhantomData,
         }
     }
 
     /// Reserves address space for up to `most` slots (a power of two), or as much as the process may have. Once.
     pub(crate) fn reserve(&self, most: u32) -> Result<()> {
-        if self.base.load(Ordering::Relaxed) != 0 {
+        if self.slots.base() != 0 {
             return Ok(());
         }
         let share = sys::address_space_limit() / SHARE_OF_ADDRESS_SPACE;
         let mut capacity = most;
-        while capacity as u64 * size_of::<T>() as u64 > share {
+        while capacity as u64 * (size_of::<T>() + LINK_BYTES) as u64 > share {
             capacity /= 2;
         }
         loop {
-            let bytes = capacity as usize * size_of::<T>();
-            if bytes < SMALLEST_STEP {
+            let slots = capacity as usize * size_of::<T>();
+            let links = (capacity as usize * LINK_BYTES).next_multiple_of(SMALLEST_STEP);
+            if slots < SMALLEST_STEP {
                 return Err(Error::OutOfMemory);
             }
-            if let Some(base) = sys::reserve_pages(bytes) {
+            if let Some(base) = sys::reserve_pages(slots + links) {
                 self.capacity.store(capacity, Ordering::Relaxed);
                 if size_of::<T>().is_power_of_two() {
-                    self.offset_mask.store(bytes - size_of::<T>(), Ordering::Relaxed);
+                    self.offset_mask.store(slots - size_of::<T>(), Ordering::Relaxed);
                 }
-                self.base.store(base as usize, Ordering::Release);
+                // SAFETY: both parts of the new reservation are whole pages, as a capacity is.
+                unsafe {
+                    self.links.begin(base as usize + slots, links);
+                    self.slots.begin(base as usize, slots);
+                }
                 return Ok(());
             }
             capacity /= 2;
@@ -102,7 +114,7 @@ impl<T: Slot> Arena<T> {
     /// The slot at `index` modulo the capacity: readable whatever the number is, once reserve has succeeded.
     #[inline(always)]
     pub(crate) fn at(&self, index: u32) -> &T {
-        let base = self.base.load(Ordering::Relaxed);
+        let base = self.slots.base();
         let index = index & self.capacity.load(Ordering::Relaxed).wrapping_sub(1);
         // SAFETY: the reservation holds `capacity` slots and is never unmapped; zeroed slots are valid (Slot).
         unsafe { &*(base as *const T).add(index as usize) }
@@ -114,28 +126,46 @@ impl<T: Slot> Arena<T> {
     pub(crate) fn at_offset(&self, bits: u64) -> &T {
         const { assert!(size_of::<T>().is_power_of_two()) };
         let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed);
-        let address = sys::in_one_register(self.base.load(Ordering::Relaxed) + offset);
+        let address = sys::in_one_register(self.slots.base() + offset);
         // SAFETY: the mask lets through multiples of the size below the reservation's; as in at.
         unsafe { &*(address as *const T) }
     }
 
     /// The number of a slot of this arena.
     pub(crate) fn index_of(&self, slot: &T) -> u32 {
-        ((slot as *const T as usize - self.base.load(Ordering::Relaxed)) / size_of::<T>()) as u32
+        ((slot as *const T as usize - self.slots.base()) / size_of::<T>()) as u32
     }
 
     /// Takes a slot out of the free list, or a new one.
     pub(crate) fn allocate(&self) -> Result<u32> {
         let _guard = self.lock.lock();
-        let free = self.free.load(Ordering::Relaxed);
-        let index = if free != 0 {
-            self.free.store(self.at(free).next_free().load(Ordering::Relaxed), Ordering::Relaxed);
-            free
-        } else {
-            self.extend()?
+        let index = match self.take_free() {
+            Some(index) => index,
+            None => self.extend()?,
         };
-        self.live.fetch_add(1, Ordering::Relaxed);
+        self.live.store(self.live() + 1, Ordering::Relaxed);
         Ok(index)
+    }
+
+    /// The first free slot, which is in use from here on; under `lock`. A list that leads to a slot which is not free ends
+    /// there: what came after is lost, and what is in use stays whose it is.
+    fn take_free(&self) -> Option<u32> {
+        let index = self.free.load(Ordering::Relaxed);
+        let link = self.link(index)?;
+        let next = link.load(Ordering::Relaxed) ^ FREE;
+        if next & FREE != 0 {
+            return None;
+        }
+        link.store(IN_USE, Ordering::Relaxed);
+        self.free.store(next, Ordering::Relaxed);
+        Some(index)
+    }
+
+    /// The link of a slot that was ever handed out; under `lock`.
+    fn link(&self, index: u32) -> Option<&AtomicU32> {
+        let exists = index != 0 && index < self.used.load(Ordering::Relaxed);
+        // SAFETY: extend has committed the links of all slots below `used`.
+        exists.then(|| unsafe { &*(self.links.base() as *const AtomicU32).add(index as usize) })
     }
 
     /// The next slot never used; under `lock`.
@@ -144,35 +174,28 @@ impl<T: Slot> Arena<T> {
         if index >= self.capacity() {
             return Err(Error::OutOfMemory);
         }
-        while (index as usize + 1) * size_of::<T>() > self.committed.load(Ordering::Relaxed) {
-            self.commit_more()?;
-        }
+        // The last slot in the memory that there is may lie only partly there.
+        self.slots.cover((index as usize + 1) * size_of::<T>())?;
+        self.links.cover((index as usize + 1) * LINK_BYTES)?;
         // Release pairs with the Acquire in used: who sees the number may touch the slot.
         self.used.store(index + 1, Ordering::Release);
         Ok(index)
     }
 
-    fn commit_more(&self) -> Result<()> {
-        let committed = self.committed.load(Ordering::Relaxed);
-        let reserved = self.capacity() as usize * size_of::<T>();
-        let step = committed.clamp(SMALLEST_STEP, LARGEST_STEP).min(reserved - committed);
-        let start = (self.base.load(Ordering::Relaxed) + committed) as *mut u8;
-        // SAFETY: `committed + step` is within the reservation; both are whole pages, as a capacity is.
-        if step == 0 || !unsafe { sys::commit_pages(start, step) } {
-            return Err(Error::OutOfMemory);
-        }
-        self.committed.store(committed + step, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Makes slot `index` the last of its use: it can be handed out again, unless it is to `retire` for good.
+    /// Makes slot `index` the last of its use: it can be handed out again, unless it is to `retire` for good. Of a slot that
+    /// is not in use nothing changes.
     pub(crate) fn release(&self, index: u32, retire: bool) {
         let _guard = self.lock.lock();
-        if !retire {
-            self.at(index).next_free().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+        let Some(link) = self.link(index).filter(|link| link.load(Ordering::Relaxed) == IN_USE) else {
+            return;
+        };
+        if retire {
+            link.store(RETIRED, Ordering::Relaxed);
+        } else {
+            link.store(FREE | self.free.load(Ordering::Relaxed), Ordering::Relaxed);
             self.free.store(index, Ordering::Relaxed);
         }
-        self.live.fetch_sub(1, Ordering::Relaxed);
+        self.live.store(self.live() - 1, Ordering::Relaxed);
     }
 
     /// Every slot ever handed out, in use or not.
@@ -182,7 +205,7 @@ impl<T: Slot> Arena<T> {
 
     /// The address of slot `index`, if it was ever handed out. In the memory that this arena stands in.
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
-        let base = self.base.load(Ordering::Acquire);
+        let base = self.slots.base();
         // In a copy of another process's arena any number may stand.
         (index != 0 && index < self.end()).then(|| base.wrapping_add(index as usize * size_of::<T>()))
     }
@@ -226,7 +249,7 @@ impl<T: Slot> Arena<T> {
     /// Makes the first slots writable, slot 0 among them.
     pub(crate) fn commit_first(&self) -> Result<()> {
         let _guard = self.lock.lock();
-        if self.committed.load(Ordering::Relaxed) == 0 { self.commit_more() } else { Ok(()) }
+        self.slots.cover(size_of::<T>())
     }
 
     /// The allocation lock, held across a fork so that the child finds the free list whole.
@@ -241,16 +264,12 @@ mod tests {
 
     #[repr(C)]
     struct Small {
-        next_free: AtomicU32,
         value: AtomicU32,
+        _more: AtomicU32,
     }
 
     // SAFETY: all fields are atomics.
-    unsafe impl Slot for Small {
-        fn next_free(&self) -> &AtomicU32 {
-            &self.next_free
-        }
-    }
+    unsafe impl Slot for Small {}
 
     #[test]
     fn a_full_arena_says_so_and_loses_nothing() {
@@ -271,16 +290,57 @@ mod tests {
         assert_eq!(arena.live(), (1 << 14) - 2);
     }
 
+    #[test]
+    fn a_slot_that_is_free_is_not_taken_back() {
+        let arena = Arena::<Small>::new();
+        arena.reserve(1 << 14).unwrap();
+        assert_eq!((arena.allocate(), arena.allocate(), arena.allocate()), (Ok(1), Ok(2), Ok(3)));
+        for index in [2, 2, 0, 4, u32::MAX] {
+            arena.release(index, false);
+        }
+        assert_eq!(arena.live(), 2);
+        assert_eq!((arena.allocate(), arena.allocate()), (Ok(2), Ok(4)));
+        arena.release(3, true);
+        arena.release(3, false);
+        assert_eq!(arena.allocate(), Ok(5), "3 is retired");
+        assert_eq!(arena.live(), 4);
+    }
+
+    #[test]
+    fn a_damaged_list_hands_out_nothing_that_is_in_use() {
+        for link in [IN_USE, RETIRED, FREE | 1, FREE | 2, FREE | 5, FREE | 1 << 20, u32::MAX] {
+            let arena = Arena::<Small>::new();
+            arena.reserve(1 << 14).unwrap();
+            (1..=4).for_each(|index| assert_eq!(arena.allocate(), Ok(index)));
+            [2, 3].iter().for_each(|&index| arena.release(index, false));
+            arena.link(3).unwrap().store(link, Ordering::Relaxed);
+            let mut taken = std::vec![1, 4];
+            for _ in 0..10 {
+                let index = arena.allocate().unwrap();
+                assert!(!taken.contains(&index), "{index} twice after {link:#x}");
+                taken.push(index);
+            }
+        }
+    }
+
+    #[test]
+    fn writing_all_of_a_free_slot_leads_the_list_nowhere() {
+        let arena = Arena::<Small>::new();
+        arena.reserve(1 << 14).unwrap();
+        (1..=4).for_each(|index| assert_eq!(arena.allocate(), Ok(index)));
+        [2, 3].iter().for_each(|&index| arena.release(index, false));
+        // As a thread does that found the slot in use.
+        arena.at(3).value.store(4, Ordering::Relaxed);
+        arena.at(3)._more.store(4, Ordering::Relaxed);
+        assert_eq!((arena.allocate(), arena.allocate(), arena.allocate()), (Ok(3), Ok(2), Ok(5)));
+    }
+
     /// As large as no number of pages is a multiple of.
     #[repr(C)]
     struct Odd([AtomicU32; 19]);
 
     // SAFETY: all fields are atomics.
-    unsafe impl Slot for Odd {
-        fn next_free(&self) -> &AtomicU32 {
-            &self.0[0]
-        }
-    }
+    unsafe impl Slot for Odd {}
 
     #[test]
     fn slots_may_lie_across_pages() {

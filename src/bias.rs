@@ -244,7 +244,7 @@ impl Section {
         }
         preserving_errno(|| {
             let _queue = self.queue_lock().lock();
-            let lent_before = self.lent_to().load(Ordering::Relaxed);
+            let lent_before = self.lent_to();
             let slot = handle::owner_slot(me);
             // See "whose hold is": not to another task while the last one lives.
             let hold_is_free =
@@ -254,7 +254,7 @@ impl Section {
                 && task::of_owner(me).remember_bias(handle)
             {
                 task::of_owner(me).count_leave();
-                self.lent_to().store(slot, Ordering::Relaxed);
+                self.set_lent_to(slot);
                 self.hold().store(NOT_ENTERED + 1, Ordering::Relaxed);
                 self.word().store(lent_word(handle, me), Ordering::Release);
             }

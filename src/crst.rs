@@ -30,21 +30,21 @@ pub(crate) struct Section {
     attention: AtomicU32,
     queue_lock: Mutex,
     /// The task slot that is first in the circle of waiters, 0 for none.
-    first_waiter: AtomicU32,
-    /// As set; in a free slot, the link of the free list.
+    first_waiter: AtomicU16,
+    /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
+    lent_to: AtomicU16,
+    /// As set.
     spin_count: AtomicU32,
     /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
     leaves: AtomicU16,
     flags: AtomicU16,
     pace: Pace,
-    /// Entries that had to wait; under the queue lock.
-    contended: AtomicU32,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
+    /// Entries that had to wait; under the queue lock.
+    contended: AtomicU64,
     /// One more than the entries of the task that the section is lent to, which alone writes it: see `bias`.
     hold: AtomicU32,
-    /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
-    lent_to: AtomicU32,
     /// Which task was found owning it, and how often in a row. Of a section that is never lent and whose owner has
     /// ended (see `orphaned_by`): that thread's id.
     looks: AtomicU32,
@@ -53,6 +53,8 @@ pub(crate) struct Section {
 }
 
 const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
+// Fields that name a task are as wide as the number of its slot.
+const _: () = assert!(handle::MAX_TASKS == 1 << u16::BITS);
 
 /// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 7] = [
@@ -71,11 +73,7 @@ const SPIN_COUNT_SET: u16 = 1;
 const BIAS_SPENT: u16 = 2;
 
 // SAFETY: all fields are atomics or made of such.
-unsafe impl Slot for Section {
-    fn next_free(&self) -> &AtomicU32 {
-        &self.spin_count
-    }
-}
+unsafe impl Slot for Section {}
 
 /// How long a caller is ready to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +111,7 @@ pub(crate) struct Info {
     pub(crate) recursion: u32,
     pub(crate) waiters: u32,
     pub(crate) spin_count: u32,
-    pub(crate) contended: u32,
+    pub(crate) contended: u64,
 }
 
 /// The slot that a handle names, whatever value it is. Only once the registry is ready.
@@ -420,14 +418,22 @@ impl Section {
     pub(crate) fn queue_lock(&self) -> &Mutex {
         &self.queue_lock
     }
-    pub(crate) fn first_waiter(&self) -> &AtomicU32 {
-        &self.first_waiter
+    /// The task slot that is first in the circle of waiters, 0 for none.
+    pub(crate) fn first_waiter(&self) -> u32 {
+        u32::from(self.first_waiter.load(Ordering::Relaxed))
+    }
+    pub(crate) fn set_first_waiter(&self, slot: u32) {
+        self.first_waiter.store(slot as u16, Ordering::Relaxed);
     }
     pub(crate) fn hold(&self) -> &AtomicU32 {
         &self.hold
     }
-    pub(crate) fn lent_to(&self) -> &AtomicU32 {
-        &self.lent_to
+    /// The task slot that this slot was last lent to, 0 for none.
+    pub(crate) fn lent_to(&self) -> u32 {
+        u32::from(self.lent_to.load(Ordering::Relaxed))
+    }
+    pub(crate) fn set_lent_to(&self, slot: u32) {
+        self.lent_to.store(slot as u16, Ordering::Relaxed);
     }
     pub(crate) fn looks(&self) -> &AtomicU32 {
         &self.looks
@@ -567,7 +573,7 @@ impl Section {
     }
 
     pub(crate) fn has_waiters(&self) -> bool {
-        self.first_waiter.load(Ordering::Relaxed) != 0
+        self.first_waiter() != 0
     }
 
     fn clear_name(&self) {

@@ -78,7 +78,7 @@ mod tests {
         raw.set("section.entries", &4u32.to_le_bytes());
         raw.set("section.hold", &6u32.to_le_bytes());
         raw.set("section.attention", &(6u32 << 8 | 1).to_le_bytes());
-        raw.set("section.contended", &(1u32 << 31).to_le_bytes());
+        raw.set("section.contended", &(1u64 << 40).to_le_bytes());
         raw.set("section.name", &9u32.to_le_bytes());
         let info = |raw: &Raw| {
             // SAFETY: a Section has this size and alignment and is valid for all bytes.
@@ -86,9 +86,21 @@ mod tests {
             let info = section.info(handle).unwrap();
             (info.owner, info.recursion, info.waiters, info.contended, section.name_slot())
         };
-        assert_eq!(info(&raw), (owner, 4, 6, 1 << 31, 9));
+        assert_eq!(info(&raw), (owner, 4, 6, 1 << 40, 9));
         raw.set("section.word", &(handle ^ owner ^ handle::BIASED).to_le_bytes());
-        assert_eq!(info(&raw), (owner, 5, 6, 1 << 31, 9));
+        assert_eq!(info(&raw), (owner, 5, 6, 1 << 40, 9));
+    }
+
+    #[test]
+    fn contended_entries_are_counted_beyond_32_bits() {
+        let handle = handle::section_handle(5, 3);
+        let mut raw = Raw([0; 64]);
+        raw.set("section.word", &handle.to_le_bytes());
+        raw.set("section.contended", &u64::from(u32::MAX).to_le_bytes());
+        // SAFETY: as above.
+        let section = unsafe { &*(&raw const raw).cast::<Section>() };
+        section.count_contended();
+        assert_eq!(section.info(handle).unwrap().contended, 1 << 32);
     }
 
     #[test]

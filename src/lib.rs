@@ -17,7 +17,7 @@
 //!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
 //!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
-//!         registry · layout · arena · handle     where everything stands, and what a handle proves
+//!         registry · layout · arena · region · handle     where everything stands, and what a handle proves
 //!         name · targets · text · settings · memory · mirror
 //!         │
 //!  sys/   linux or model · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
@@ -48,6 +48,7 @@ mod mirror;
 mod models;
 mod name;
 mod pace;
+mod region;
 mod registry;
 mod report;
 mod runtime;

@@ -28,7 +28,7 @@ use crate::win32;
 /// "hostcrst" in little-endian bytes.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
 /// Changes with every change of the layout of the registry or of what it holds.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// What a registry begins with, in every version of the layout.
 #[repr(C)]
@@ -73,15 +73,10 @@ pub struct Registry {
 #[repr(C)]
 pub struct NameSlot {
     pub(crate) name: Name,
-    next_free: AtomicU32,
 }
 
 // SAFETY: all fields are atomics or made of such.
-unsafe impl crate::arena::Slot for NameSlot {
-    fn next_free(&self) -> &AtomicU32 {
-        &self.next_free
-    }
-}
+unsafe impl crate::arena::Slot for NameSlot {}
 
 pub(crate) static REGISTRY: Registry = Registry {
     header: Registry::HEADER,

@@ -55,7 +55,6 @@ pub(crate) struct Task {
     returned: AtomicU32,
     thread_id: AtomicU32,
     generation: AtomicU32,
-    next_free: AtomicU32,
     anomalies: [AtomicU32; ANOMALIES],
     name: Name,
     /// Sections lent to it (see `bias`), 0 for a free place.
@@ -78,11 +77,7 @@ pub(crate) const LAYOUT: [(&str, usize); 6] = [
 ];
 
 // SAFETY: all fields are atomics or made of such.
-unsafe impl Slot for Task {
-    fn next_free(&self) -> &AtomicU32 {
-        &self.next_free
-    }
-}
+unsafe impl Slot for Task {}
 
 /// A task, live or not: its record is always readable.
 #[derive(Clone, Copy)]

@@ -542,7 +542,7 @@ impl Section {
     fn contender_is_late(&self) -> bool {
         const LEAVES_PER_LOOK: u32 = 16;
         let leaves = self.count_leave();
-        let first = self.first_waiter().load(Ordering::Relaxed);
+        let first = self.first_waiter();
         leaves.is_multiple_of(LEAVES_PER_LOOK)
             && first != 0
             && pace::is_late(REGISTRY.tasks.at(first).wait.awake_since.load(Ordering::Relaxed))
@@ -560,7 +560,7 @@ impl Section {
 
     fn wake_first(&self) {
         let queue = self.queue_lock().lock();
-        let first = self.first_waiter().load(Ordering::Relaxed);
+        let first = self.first_waiter();
         if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER != 0 {
             return;
         }
@@ -576,7 +576,7 @@ impl Section {
     /// Passes the section to the contender. False if there is none any more.
     fn hand_off(&self, handle: u64) -> bool {
         let _queue = self.queue_lock().lock();
-        let first = self.first_waiter().load(Ordering::Relaxed);
+        let first = self.first_waiter();
         if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER == 0 {
             // The contender that asked has been served or has given up.
             self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
@@ -605,7 +605,7 @@ impl Section {
     /// Ends every wait for this section; under the queue lock.
     pub(crate) fn drain(&self, reason: Error) {
         loop {
-            let first = self.first_waiter().load(Ordering::Relaxed);
+            let first = self.first_waiter();
             if first == 0 {
                 return;
             }
@@ -622,10 +622,10 @@ impl Section {
 
     fn link(&self, task: &Task) {
         let index = task.index();
-        let first = self.first_waiter().load(Ordering::Relaxed);
+        let first = self.first_waiter();
         if first == 0 {
             task.wait.join(index, index);
-            self.first_waiter().store(index, Ordering::Relaxed);
+            self.set_first_waiter(index);
             return;
         }
         let first_wait = &REGISTRY.tasks.at(first).wait;
@@ -642,8 +642,8 @@ impl Section {
         let next = task.wait.next.load(Ordering::Relaxed);
         REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
         REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
-        if self.first_waiter().load(Ordering::Relaxed) == index {
-            self.first_waiter().store(if next == index { 0 } else { next }, Ordering::Relaxed);
+        if self.first_waiter() == index {
+            self.set_first_waiter(if next == index { 0 } else { next });
         }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
@@ -772,6 +772,6 @@ impl Stall {
 /// The child of a fork has no waiters: forgets the parent's.
 pub(crate) fn forget_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
-    section.first_waiter().store(0, Ordering::Relaxed);
+    section.set_first_waiter(0);
     section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
 }

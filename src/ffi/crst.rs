@@ -400,7 +400,7 @@ impl hostcrst_info_t {
             waiters: info.waiters,
             spin_count: info.spin_count,
             reserved: 0,
-            contended: u64::from(info.contended),
+            contended: info.contended,
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct SectionPicture {
     pub(crate) owner: u64,
     pub(crate) recursion: u32,
     pub(crate) waiters: u32,
-    pub(crate) contended: u32,
+    pub(crate) contended: u64,
     pub(crate) name: Option<NameCopy>,
     /// The address of the CRITICAL_SECTION that shows it, 0 if it is the host's.
     pub(crate) mirror: u64,

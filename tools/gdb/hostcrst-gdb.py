@@ -9,11 +9,11 @@ import time
 import gdb
 
 MAGIC = b"hostcrst"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 ENTRY_NAME_BYTES = 24
 ENTRY_BYTES = 32
 
-# The meaning of what stands in the fields, in layout version 1. Where the fields stand is told by the library itself.
+# The meaning of what stands in the fields, in layout version 2. Where the fields stand is told by the library itself.
 SECTION_SHIFT = 6
 SECTION_TAG = 1
 SECTION_GENERATION_SHIFT = 40
