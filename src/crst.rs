@@ -9,7 +9,6 @@ use crate::bias;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
 use crate::name::NameCopy;
-use crate::pace::Pace;
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Mutex, preserving_errno};
@@ -38,7 +37,6 @@ pub(crate) struct Section {
     /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
     leaves: AtomicU16,
     flags: AtomicU16,
-    pace: Pace,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
     /// Entries that had to wait; under the queue lock.
@@ -144,7 +142,6 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     section.set_mirror(mirror);
     section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
-    section.pace.reset();
     section.looks.store(0, Ordering::Relaxed);
     section.flags.fetch_and(!BIAS_SPENT, Ordering::Relaxed);
     section.reset_leaves();
@@ -671,10 +668,6 @@ impl Section {
 
     pub(crate) fn reset_leaves(&self) {
         self.leaves.store(0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn pace(&self) -> &Pace {
-        &self.pace
     }
 
     /// Slot 0 holds no section, ever: makes its word one that matches no handle.

@@ -1,7 +1,7 @@
 //! How long to look before sleeping, and how to take turns: the waiting policy, in times rather than in counts.
 //!
 //! A saturated short section does best if one processor works in long batches while the others look seldom; a section
-//! that is fought over now and then does best if the loser looks again at once. So each section has a pace: it doubles
+//! that is fought over now and then does best if the loser looks again at once. So a section has a pace (`Hints`): it doubles
 //! with each newcomer that finds the section owned soon after the last one did, and falls back when that was long ago.
 //!
 //! Each look costs the owner, which has to get the section's line back; and one that looks seldom finds a section that
@@ -22,8 +22,9 @@
 //! the last because it has had most: the scheduler let it run, and so queue, after all others. So there the owner yields
 //! once more when the section has calmed down.
 
+use crate::handle;
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Instant};
 
 /// The shortest and the longest time between two looks of a newcomer.
@@ -50,8 +51,8 @@ const CONTENDER_ASKS: u64 = 4_000;
 const TURN: u64 = 200_000;
 /// How long a task may look altogether until it is to rest, how much longer if it then need not queue, and how long it
 /// rests.
-pub(crate) const LOOKING_TIME: u64 = 2_000_000;
-pub(crate) const LOOKING_TIME_ONCE_MORE: u64 = 500_000;
+pub(crate) const LOOKING_TIME: u32 = 2_000_000;
+pub(crate) const LOOKING_TIME_ONCE_MORE: u32 = 500_000;
 const REST: u64 = 50_000;
 /// A leave yields the processor if a woken contender has not arrived after this time.
 const ARRIVAL_TIME: u64 = 100_000;
@@ -73,28 +74,48 @@ fn pauses(nanoseconds: u64) -> u32 {
     (nanoseconds * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
 }
 
-/// The pace of a section: when a newcomer last found it owned (24 bits, in microseconds), and how often the time
-/// between two looks is doubled. Written by whoever comes; a lost update costs nothing but speed.
-#[repr(transparent)]
-pub(crate) struct Pace(AtomicU32);
+/// What is learnt about a contended section. Not in the section's slot: whoever looks has found it and no more, and may not
+/// write to it. So this is a table of lines, each of which belongs to the section that last took it: others whose handles
+/// select the same line take it in turn and learn anew. Written by whoever comes; a lost update costs nothing but speed.
+#[repr(C, align(64))]
+pub(crate) struct Hints {
+    /// The handle of the section they are about.
+    section: AtomicU64,
+    /// When a newcomer last found it owned (24 bits, in microseconds), and how often the time between two looks is
+    /// doubled.
+    pace: AtomicU32,
+}
 
 const DOUBLINGS_BITS: u32 = 8;
 
-impl Pace {
-    pub(crate) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+const LINES: usize = 512;
+static HINTS: [Hints; LINES] = [const { Hints::new() }; LINES];
+
+impl Hints {
+    const fn new() -> Self {
+        Hints { section: AtomicU64::new(0), pace: AtomicU32::new(0) }
+    }
+
+    /// Those about the section with this handle.
+    pub(crate) fn of(handle: u64) -> &'static Hints {
+        let hints = &HINTS[handle::section_index(handle) as usize % LINES];
+        if hints.section.load(Ordering::Relaxed) != handle {
+            hints.section.store(handle, Ordering::Relaxed);
+            hints.pace.store(0, Ordering::Relaxed);
+        }
+        hints
     }
 
     /// A newcomer has found the section owned: how it is to look.
     pub(crate) fn newcomer(&self, now: Instant) -> Looks {
         let now = (now / 1000) as u32;
-        let last = self.0.load(Ordering::Relaxed);
+        let last = self.pace.load(Ordering::Relaxed);
         let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
         let doublings = match u64::from(since) * 1000 < CROWDED {
             true => ((last & 0xff) + 1).min(SLOWEST_DOUBLINGS),
             false => 0,
         };
-        self.0.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
+        self.pace.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
         Looks::new(FASTEST << doublings, NEWCOMER_TIME)
     }
 }
@@ -128,8 +149,8 @@ impl Looks {
     }
 
     /// How long the looks so far took, in nanoseconds.
-    pub(crate) fn time(&self) -> u64 {
-        self.step * u64::from(self.done)
+    pub(crate) fn time(&self) -> u32 {
+        self.step as u32 * self.done
     }
 
     /// Pauses until the next look; false if there is none.

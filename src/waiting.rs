@@ -32,7 +32,7 @@ use crate::crst::{Section, WAIT_OPTIONS};
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::mirror::{self, QueueShown};
-use crate::pace::{self, CountedLooks, Looks};
+use crate::pace::{self, CountedLooks, Hints, Looks};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
@@ -46,8 +46,8 @@ pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
 /// The waiting thread is inside a callback of the program: it may not wait for another section as well.
 const WAITS_NO_MORE: u32 = 1 << 30;
 
-// attention: flags below, the number of waiters above. Written under the queue lock, but for HANDOFF, ARRIVED, UNPROVEN and
-// GIVE_WAY.
+// attention: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
+// alone takes UNPROVEN and GIVE_WAY away without it.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
 const ARMED: u32 = 1;
 /// The first of the queue has been woken and is awake.
@@ -60,12 +60,10 @@ pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
 pub(crate) const HANDOFF: u32 = 1 << 4;
-/// The contender runs.
-const ARRIVED: u32 = 1 << 5;
 /// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `pace`).
-pub(crate) const GIVE_WAY: u32 = 1 << 6;
+pub(crate) const GIVE_WAY: u32 = 1 << 5;
 /// What goes with a contender.
-const OF_CONTENDER: u32 = CONTENDER | HANDOFF | ARRIVED;
+const OF_CONTENDER: u32 = CONTENDER | HANDOFF;
 const WAITER_SHIFT: u32 = 8;
 const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
 
@@ -108,7 +106,9 @@ pub(crate) struct Wait {
     awake_since: AtomicU64,
     /// How long it has looked at owned sections since it last came out of a queue, in nanoseconds. Written by the task
     /// alone.
-    looked: AtomicU64,
+    looked: AtomicU32,
+    /// 1 once it runs after it was woken to contend.
+    arrived: AtomicU32,
 }
 
 const NO_DEADLINE: u64 = u64::MAX;
@@ -126,8 +126,8 @@ impl Wait {
         self.section.store(0, Ordering::Relaxed);
     }
 
-    fn count_looking(&self, time: u64) {
-        self.looked.store(self.looked.load(Ordering::Relaxed) + time, Ordering::Relaxed);
+    fn count_looking(&self, time: u32) {
+        self.looked.store(self.looked.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
     }
 
     /// Whether the task has looked for so long that it is to queue and rest there (see `pace`). If it gets the section
@@ -330,12 +330,12 @@ impl Section {
         }
         let look = || self.glance(handle, me);
         match self.spin_policy() {
-            SpinPolicy::Adaptive => self.spin_adaptively(me, look),
+            SpinPolicy::Adaptive => self.spin_adaptively(handle, me, look),
             SpinPolicy::Count(count) => CountedLooks::new(count, deadline).find(look).unwrap_or(false),
         }
     }
 
-    fn spin_adaptively(&self, me: TaskRef, look: impl Fn() -> Option<bool>) -> bool {
+    fn spin_adaptively(&self, handle: u64, me: TaskRef, look: impl Fn() -> Option<bool>) -> bool {
         let now = sys::now();
         if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now) {
             return false;
@@ -345,11 +345,28 @@ impl Section {
             me.wait.count_looking(looks.time());
             found
         };
-        let found = find(self.pace().newcomer(now)).or_else(|| {
-            self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+        let found = find(Hints::of(handle).newcomer(now)).or_else(|| {
+            self.ask_to_give_way(handle);
             find(Looks::after_asking())
         });
         found.unwrap_or(false)
+    }
+
+    /// Asks whoever leaves next to keep off for a moment. Not while somebody is at the queue: that one may be stopped there.
+    pub(crate) fn ask_to_give_way(&self, handle: u64) {
+        if let Some(_queue) = self.queue_lock().try_lock()
+            && self.owner(handle).is_some()
+        {
+            self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks the owner to pass the section on; by the contender.
+    fn ask_for_hand_off(&self, me: TaskRef) {
+        let _queue = self.queue_lock().lock();
+        if is_queued(&me) {
+            self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+        }
     }
 
     /// One look of a newcomer: Some(true) if it has taken the section, Some(false) if no further look can: the section
@@ -472,7 +489,7 @@ impl Section {
 
     /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
     fn contend(&self, handle: u64, me: TaskRef) {
-        self.attention().fetch_or(ARRIVED, Ordering::Relaxed);
+        me.wait.arrived.store(1, Ordering::Relaxed);
         let mut looks = Looks::contender();
         loop {
             if me.wait.park.load(Ordering::Relaxed) != CONTEND {
@@ -491,7 +508,7 @@ impl Section {
                 return;
             }
             if looks.is_time_to_ask() {
-                self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+                self.ask_for_hand_off(me);
             }
             if !looks.pause() {
                 break;
@@ -522,12 +539,13 @@ impl Section {
         if calm {
             self.disarm();
         }
-        let late = attention & (CONTENDER | ARRIVED) == CONTENDER && self.contender_is_late();
-        // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
-        self.word().swap(handle, Ordering::SeqCst);
+        let late = attention & CONTENDER != 0 && self.contender_is_late();
         if attention & (UNPROVEN | GIVE_WAY) != 0 {
+            // Now, as after the swap the slot may hold another section.
             self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
         }
+        // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
+        self.word().swap(handle, Ordering::SeqCst);
         self.wake_after_leave();
         if late || (calm && !REGISTRY.spinning_helps()) {
             sys::yield_now();
@@ -541,11 +559,14 @@ impl Section {
     /// of a processor. Looks at the clock now and then only. By the owner.
     fn contender_is_late(&self) -> bool {
         const LEAVES_PER_LOOK: u32 = 16;
-        let leaves = self.count_leave();
         let first = self.first_waiter();
-        leaves.is_multiple_of(LEAVES_PER_LOOK)
-            && first != 0
-            && pace::is_late(REGISTRY.tasks.at(first).wait.awake_since.load(Ordering::Relaxed))
+        if first == 0 {
+            return false;
+        }
+        let wait = &REGISTRY.tasks.at(first).wait;
+        wait.arrived.load(Ordering::Relaxed) == 0
+            && self.count_leave().is_multiple_of(LEAVES_PER_LOOK)
+            && pace::is_late(wait.awake_since.load(Ordering::Relaxed))
     }
 
     /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
@@ -568,6 +589,7 @@ impl Section {
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
         self.show_queue();
         task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+        task.wait.arrived.store(0, Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
         drop(queue);
         sys::futex_wake(&task.wait.park, 1);

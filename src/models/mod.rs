@@ -20,8 +20,9 @@ use loom::cell::UnsafeCell;
 use crate::crst::{self, Fast, Patience};
 use crate::error::Result;
 use crate::sys;
+use crate::sys::atomic::Ordering;
 use crate::sys::model::{self, Barriers, Body, Outcome, Scene};
-use crate::waiting::SpinPolicy;
+use crate::waiting::{HANDOFF, SpinPolicy};
 use crate::{runtime, task};
 
 /// Explores all that can happen.
@@ -211,6 +212,13 @@ fn leave(crst: u64) {
         Fast::Unsettled => crst::settle_leave(crst),
         Fast::No => crst::leave_checked(crst).expect("left"),
     }
+}
+
+/// Has the section's owner pass it on, as a contender does that has looked for a while.
+fn ask_for_hand_off(crst: u64) {
+    let section = crst::slot_of(crst);
+    let _queue = section.queue_lock().lock();
+    section.attention().fetch_or(HANDOFF, Ordering::Relaxed);
 }
 
 /// Does `act` as the task with these words, while the scene is set.

@@ -24,10 +24,9 @@ use super::*;
 use crate::error::Error;
 use crate::ffi::deadlock::host_deadlock_t;
 use crate::registry::REGISTRY;
-use crate::sys::atomic::Ordering;
 use crate::sys::model::Strategy;
 use crate::wait_graph::{self, WAIT_NOTINDEADLOCK};
-use crate::waiting::{HANDOFF, WAIT_ALERTABLE};
+use crate::waiting::WAIT_ALERTABLE;
 
 // ---- drawing orders ---------------------------------------------------------------------------------------
 
@@ -361,7 +360,7 @@ impl Program {
                 let section = held.swap_remove(thread_rng().gen_range(0..held.len()));
                 if thread_rng().gen_ratio(1, 8) {
                     // As a contender does that has lost for a while.
-                    crst::slot_of(self.crsts[section]).attention().fetch_or(HANDOFF, Ordering::Relaxed);
+                    ask_for_hand_off(self.crsts[section]);
                 }
                 self.leave(section);
             }

@@ -5,7 +5,7 @@ use std::vec;
 use super::*;
 use crate::error::Error;
 use crate::sys::atomic::Ordering;
-use crate::waiting::{self, GIVE_WAY, HANDOFF, WAIT_ALERTABLE};
+use crate::waiting::{self, WAIT_ALERTABLE};
 
 /// One task owns the section, does something in it and leaves it; `others` come.
 fn leave_while_others_come(barriers: Barriers, others: Vec<Body>, section: &Protected, visits: u32) -> Scene {
@@ -176,7 +176,7 @@ fn hand_off_during_visit() -> Scene {
     scene.threads[0].1 = body(move || {
         again.touch_and_leave();
         again.enter();
-        crst::slot_of(again.crst).attention().fetch_or(HANDOFF, Ordering::Relaxed);
+        ask_for_hand_off(again.crst);
         again.touch_and_leave();
     });
     scene
@@ -203,7 +203,7 @@ fn control_hand_off_without_release() {
 fn asked_to_give_way_during_leave() -> Scene {
     let section = Protected::new();
     let ask_and_visit = section.then(|section: &Protected| {
-        crst::slot_of(section.crst).attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+        crst::slot_of(section.crst).ask_to_give_way(section.crst);
         section.visit();
     });
     leave_while_others_come(Barriers::Work, vec![ask_and_visit], &section, 2)

@@ -723,6 +723,11 @@ impl Mutex {
         Guard { _held: held, _monitor: monitor, _mutex: self }
     }
 
+    /// Always waits: whether the mutex is busy decides nothing but speed.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
+        Some(self.lock())
+    }
+
     // Models do not fork.
     pub(crate) fn reset_after_fork(&self) {}
     pub(crate) fn lock_for_fork(&self) {}

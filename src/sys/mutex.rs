@@ -31,6 +31,15 @@ impl Mutex {
         Guard(self)
     }
 
+    /// Takes the mutex if nobody has it.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
+        // As in lock.
+        self.0
+            .compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed)
+            .ok()
+            .map(|_| Guard(self))
+    }
+
     #[cold]
     fn lock_contended(&self) {
         for _ in 0..LOOKS_BEFORE_SLEEP {
@@ -100,5 +109,14 @@ mod tests {
             }
         });
         assert_eq!(count.0.into_inner(), 80_000);
+    }
+
+    #[test]
+    fn a_try_takes_what_nobody_has() {
+        let mutex = Mutex::new();
+        let guard = mutex.try_lock();
+        assert!(guard.is_some() && mutex.try_lock().is_none());
+        drop(guard);
+        assert!(mutex.try_lock().is_some());
     }
 }
