@@ -9,7 +9,7 @@
 //!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
-//!         win32                              critical sections by Windows' rules
+//!         win32 · condition                  critical sections by Windows' rules; sleepers of condition variables
 //!         │
 //!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
 //!         task · layers · hooks · runtime    who; in managed or native code; available or not
@@ -36,6 +36,7 @@ pub mod ffi;
 
 mod arena;
 mod bias;
+mod condition;
 mod crst;
 mod handle;
 mod holds;

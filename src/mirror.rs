@@ -1,6 +1,6 @@
 //! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out.
 
-use crate::sys::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// A CRITICAL_SECTION: memory of the program's that shows the state of a section of ours.
 #[repr(C)]
@@ -26,15 +26,32 @@ const _: () = assert!(core::mem::offset_of!(CriticalSection, owning_thread) == 1
 const _: () = assert!(core::mem::offset_of!(CriticalSection, lock_semaphore) == 24);
 const _: () = assert!(core::mem::offset_of!(CriticalSection, spin_count) == 32);
 
-/// A CONDITION_VARIABLE: one pointer on Windows.
-#[repr(C, align(8))]
+/// A CONDITION_VARIABLE: one pointer on Windows, bytes here, so that it may stand at any address.
+#[repr(C)]
 #[derive(Debug)]
 pub struct ConditionVariable {
-    pub(crate) word: AtomicU32,
-    _reserved: AtomicU32,
+    /// Not 0 if anybody may sleep there: see `condition`.
+    pub(crate) may_sleep: AtomicU8,
+    reserved: [AtomicU8; 7],
 }
 
-const _: () = assert!(size_of::<ConditionVariable>() == 8 && align_of::<ConditionVariable>() == 8);
+const _: () = assert!(size_of::<ConditionVariable>() == 8 && align_of::<ConditionVariable>() == 1);
+
+impl ConditionVariable {
+    #[cfg(test)]
+    pub(crate) const fn new() -> Self {
+        ConditionVariable { may_sleep: AtomicU8::new(0), reserved: [const { AtomicU8::new(0) }; 7] }
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        self as *const ConditionVariable as usize
+    }
+
+    pub(crate) fn clear(&self) {
+        self.may_sleep.store(0, Ordering::Relaxed);
+        self.reserved.iter().for_each(|byte| byte.store(0, Ordering::Relaxed));
+    }
+}
 
 /// LockCount of a free section, and of an owned one, that nobody waits for.
 pub(crate) const FREE: i32 = -1;

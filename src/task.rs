@@ -4,6 +4,7 @@ use core::mem::offset_of;
 use core::ops::Deref;
 
 use crate::arena::Slot;
+use crate::condition::Sleep;
 use crate::error::{Error, Result};
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::layers::Layers;
@@ -13,7 +14,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::waiting::Wait;
-use crate::{crst, hooks, waiting};
+use crate::{condition, crst, hooks, waiting};
 
 pub(crate) use crate::layers::{Layer, LayerKind, Mode, Origin};
 
@@ -39,6 +40,8 @@ pub(crate) struct Task {
     pub(crate) layers: Layers,
     /// How it waits, if it does; written by those who end the wait too.
     pub(crate) wait: Wait,
+    /// How it sleeps on a condition variable, if it does; written by those who wake it too.
+    pub(crate) sleep: Sleep,
     /// The owner id, 0 while the slot is not in use.
     id: AtomicU64,
     /// The id of the task when an alert is pending for it: an alert meant for an earlier task has no effect.
@@ -64,7 +67,7 @@ pub(crate) struct Task {
 /// How many sections are lent to one task at a time.
 const MOST_BIASES: usize = 8;
 
-const _: () = assert!(size_of::<Task>() == 640);
+const _: () = assert!(size_of::<Task>() == 704);
 
 /// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 6] = [
@@ -418,6 +421,7 @@ fn end_current() {
 
 fn end(task: TaskRef) {
     let id = task.id();
+    condition::withdraw(&task);
     task.return_biases();
     if task.owned() != 0 {
         crst::abandon_all_of(id);
@@ -454,6 +458,7 @@ extern "C" fn after_fork_in_child() {
     allocation_locks().iter().for_each(|lock| lock.reset_after_fork());
     let me = sys::current_id();
     crst::abandon_after_fork(me);
+    condition::forget_after_fork();
     for task in all() {
         task.name.reset_after_fork();
         if task.id() == me {

@@ -447,7 +447,7 @@ impl Section {
         let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
         let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
         let until = [deadline, nap, stall.next].into_iter().flatten().min();
-        sys::futex_wait(&me.wait.park, PARKED, until);
+        let _ = sys::futex_wait(&me.wait.park, PARKED, until);
         if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
             report::write_stall(me);
         }

@@ -31,7 +31,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
-use crate::{runtime, settings};
+use crate::{condition, runtime, settings};
 
 /// What LockSemaphore has that a handle has not.
 const MARK: u64 = 2;
@@ -532,20 +532,10 @@ fn leave_what_was_here(shown: &CriticalSection) -> bool {
 }
 
 // ---- condition variables ----------------------------------------------------------------------------------
-//
-// The word: bit 0 says that somebody may sleep since the last wake of all, the bits above count wakes. A sleeper reads
-// the word while it owns the section, leaves, and sleeps only while the word is as it was: a wake after its look
-// changes the word, so it either finds it changed or is asleep already and gets the wake. A wake that finds bit 0
-// clear may do nothing: a sleeper that it had to wake set the bit under the section, which the waking thread has
-// owned since, to change what the sleeper waits for. (Only after exactly 2^31 wakes between look and sleep would the
-// word be the same again.)
-
-const SLEEPERS: u32 = 1;
-const WAKE: u32 = 2;
 
 /// As zeroed memory.
 pub(crate) fn initialize_variable(variable: &ConditionVariable) {
-    variable.word.store(0, Ordering::Relaxed);
+    preserving_errno(|| condition::initialize(variable));
 }
 
 /// Leaves the section, sleeps until woken or for so long, enters it again.
@@ -555,17 +545,13 @@ pub(crate) fn sleep(
     milliseconds: u32,
     site: usize,
 ) -> Win32Result {
-    entered_once(shown)?;
+    let me = entered_once(shown)?;
     preserving_errno(|| {
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
-        // Under the section: see above.
-        let word = variable.word.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
+        let request = condition::Request { section: shown.handle(), deadline, site };
+        let number = condition::join(variable, me, request);
         leave(shown);
-        let mut in_time = true;
-        // Unchanged although in time: a signal handler ran.
-        while in_time && variable.word.load(Ordering::Relaxed) == word {
-            in_time = sys::futex_wait(&variable.word, word, deadline);
-        }
+        let in_time = condition::sleep(me, number, deadline);
         match enter_fast(shown) {
             Fast::Done => {}
             Fast::Entered(how_far) => _ = show_entry(shown, how_far),
@@ -575,29 +561,28 @@ pub(crate) fn sleep(
     })
 }
 
-fn entered_once(shown: &CriticalSection) -> Win32Result {
-    let id = sys::current_id();
+/// The calling thread's task, if it has entered the section, and that once.
+fn entered_once(shown: &CriticalSection) -> core::result::Result<TaskRef, u32> {
     let handle = shown.handle();
-    let mine = id != 0 && crst::slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id;
-    if mine && crst::slot_of(handle).entries().load(Ordering::Relaxed) == 1 {
-        return Ok(());
+    let owner = task::current_with_id()
+        .filter(|(id, _)| crst::slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id);
+    match owner {
+        Some((_, me)) if crst::slot_of(handle).entries().load(Ordering::Relaxed) == 1 => return Ok(me),
+        _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce),
     }
-    REGISTRY.win32.count(Misuse::SleepNotEnteredOnce);
-    Err(if mine { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })
+    Err(if owner.is_some() { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })
 }
 
 /// Wakes one sleeper, if there is one.
 pub(crate) fn wake_one(variable: &ConditionVariable) {
-    if variable.word.load(Ordering::Relaxed) & SLEEPERS != 0 {
-        variable.word.fetch_add(WAKE, Ordering::Relaxed);
-        preserving_errno(|| sys::futex_wake(&variable.word, 1));
+    if variable.may_sleep.load(Ordering::Relaxed) != 0 {
+        preserving_errno(|| condition::wake(variable, 1));
     }
 }
 
 /// Wakes all sleepers.
 pub(crate) fn wake_all(variable: &ConditionVariable) {
-    let woken = |word: u32| (word & SLEEPERS != 0).then(|| (word & !SLEEPERS).wrapping_add(WAKE));
-    if variable.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, woken).is_ok() {
-        preserving_errno(|| sys::futex_wake(&variable.word, i32::MAX));
+    if variable.may_sleep.load(Ordering::Relaxed) != 0 {
+        preserving_errno(|| condition::wake(variable, u32::MAX));
     }
 }

@@ -4,6 +4,7 @@ use core::fmt::{self, Display, Write};
 
 use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
+use crate::condition::SleepCopy;
 use crate::crst::State;
 use crate::handle;
 use crate::layers::{LayerKind, Mode};
@@ -164,6 +165,18 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.string(key, |out| surroundings.write_address(out, address).map(|_| ()))
     }
 
+    fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
+        self.out.key("sleeping")?;
+        self.out.open('{')?;
+        let surroundings = &mut *self.namer.surroundings;
+        self.out.string("condition_variable", |out| surroundings.write_variable(out, sleep.variable))?;
+        self.out.hex("left", sleep.section)?;
+        self.age("for_ns", sleep.since)?;
+        self.address("at", sleep.site)?;
+        self.out.number("limited", sleep.limited)?;
+        self.out.close('}')
+    }
+
     fn task(&mut self, task: &TaskPicture) -> fmt::Result {
         let name = self.namer.task(task);
         self.out.open('{')?;
@@ -188,6 +201,9 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.number("limited", wait.limited)?;
             self.out.number("option", wait.option)?;
             self.out.close('}')?;
+        }
+        if let Some(sleep) = task.sleep {
+            self.sleep(sleep)?;
         }
         self.out.number("depth", task.depth)?;
         self.out.key("layers")?;

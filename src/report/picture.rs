@@ -1,5 +1,6 @@
 //! What stands in a registry, piece by piece, each piece as it was at one moment: the source of every report.
 
+use crate::condition::SleepCopy;
 use crate::crst::{Section, State};
 use crate::handle::{self, ABANDONED};
 use crate::holds::Hold;
@@ -36,6 +37,8 @@ pub struct TaskPicture {
     pub(crate) name: NameCopy,
     pub(crate) owned: u32,
     pub(crate) wait: Option<WaitCopy>,
+    /// How it sleeps on a condition variable of Windows' kind, if it does.
+    pub(crate) sleep: Option<SleepCopy>,
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
@@ -196,6 +199,7 @@ impl<'a, M: Memory> Picture<'a, M> {
                 self.look_at_section(handle, |section| section.is_lent_and_entered(handle, id)) == Some(true)
             }),
             wait: task.wait.copy(),
+            sleep: task.sleep.copy(),
             anomalies: task.anomalies(),
             depth,
             newest,

@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 
 use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
+use crate::condition::SleepCopy;
 use crate::crst::State;
 use crate::handle;
 use crate::layers::{LayerKind, Mode};
@@ -40,7 +41,12 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     report.task_name_and_thread(id)?;
     let mut waiter = id;
     for link in 0..=STALL_CHAIN {
-        let Some(wait) = picture.task(waiter).and_then(|task| task.wait) else { break };
+        let Some(task) = picture.task(waiter) else { break };
+        if let Some(sleep) = task.sleep {
+            report.out.write_str(", which is asleep on CONDITION_VARIABLE ")?;
+            report.namer.surroundings.write_variable(report.out, sleep.variable)?;
+        }
+        let Some(wait) = task.wait else { break };
         report.out.write_str(if link == 0 { " has waited" } else { ", which itself has waited" })?;
         if let Some(age) = report.namer.age(wait.since) {
             write!(report.out, " {}", Seconds(age))?;
@@ -48,6 +54,9 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         report.out.write_str(" to enter ")?;
         let Some(section) = picture.section(wait.section) else { break };
         report.section_name(&section)?;
+        if let Some(thread) = section.orphaned_by {
+            write!(report.out, ", which stays locked: its owner tid={thread} has ended")?;
+        }
         if section.owner == 0 {
             break;
         }
@@ -181,9 +190,18 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 write!(self.out, " {}", Seconds(age))?;
             }
         }
+        if let Some(sleep) = task.sleep {
+            self.out.write_str(", asleep")?;
+            if let Some(age) = self.namer.age(sleep.since) {
+                write!(self.out, " {}", Seconds(age))?;
+            }
+        }
         self.out.write_str("]\n")?;
         if let Some(wait) = task.wait {
             self.wait(wait)?;
+        }
+        if let Some(sleep) = task.sleep {
+            self.sleep(sleep)?;
         }
         owners.of(self.namer.picture, task).try_for_each(|section| self.owned_section(&section))?;
         self.layers(task)?;
@@ -229,6 +247,21 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 self.out.write_str("\n      which is free now")?
             }
             _ => {}
+        }
+        self.out.write_str("\n")
+    }
+
+    fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
+        self.out.write_str("   asleep on CONDITION_VARIABLE ")?;
+        self.namer.surroundings.write_variable(self.out, sleep.variable)?;
+        self.site(sleep.site)?;
+        if sleep.limited {
+            self.out.write_str(" (with a time limit)")?;
+        }
+        self.out.write_str("\n      after leaving ")?;
+        match self.namer.picture.section(sleep.section) {
+            Some(section) => self.section_name(&section)?,
+            None => write!(self.out, "0x{:x}", sleep.section)?,
         }
         self.out.write_str("\n")
     }

@@ -5,6 +5,8 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+use super::files::{STDERR, write_if_taken};
+
 /// An instant of the monotonic clock in nanoseconds.
 pub(crate) type Instant = u64;
 
@@ -31,16 +33,32 @@ pub(super) fn errno() -> c_int {
 
 // ---- waiting ----------------------------------------------------------------------------------------------
 
-/// Sleeps while `*word == expected`, until woken or until `deadline`: false only if that passed. May return true
-/// without cause: callers loop.
+/// How a sleep on a word ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Slept {
+    /// The word may have changed: callers look again, and sleep again if it has not.
+    LookAgain,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+/// How long a thread sleeps before it looks again where it cannot rely on being woken, in nanoseconds.
+const UNWOKEN_NAP: u64 = NANOS_PER_MILLISECOND;
+
+/// What futex(2) was refused with, 0 if it never was: from then on no sleeper relies on being woken.
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+
+/// Sleeps while `*word == expected`, until woken or until `deadline`. The deadline is absolute, so looking again does
+/// not stretch it.
 ///
-/// EAGAIN (the word had changed), EINTR (a signal handler ran) and ETIMEDOUT all mean "look again"; the deadline is
-/// absolute, so looking again does not stretch it.
-pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
-    let timespec = deadline.map(|at| libc::timespec {
-        tv_sec: (at / NANOS_PER_SECOND) as libc::time_t,
-        tv_nsec: (at % NANOS_PER_SECOND) as _,
-    });
+/// Every way in which futex(2) fails has its meaning here. A refusal never becomes a spin, nor an ignored deadline: it
+/// is a nap, after which callers look again.
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
+    if REFUSED.load(Ordering::Relaxed) != 0 {
+        return nap_until(word, expected, deadline);
+    }
+    let timespec = deadline.map(timespec);
     let timespec = timespec.as_ref().map_or(core::ptr::null(), |spec| spec as *const libc::timespec);
     // SAFETY: futex(2) FUTEX_WAIT_BITSET reads the word and the timespec, both alive for the call; the time is
     // absolute and monotonic with this operation.
@@ -55,15 +73,74 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
             libc::FUTEX_BITSET_MATCH_ANY,
         )
     };
-    result == 0 || errno() != libc::ETIMEDOUT
+    if result == 0 {
+        return Slept::LookAgain;
+    }
+    match errno() {
+        // The word had changed; a signal handler ran.
+        libc::EAGAIN | libc::EINTR => Slept::LookAgain,
+        libc::ETIMEDOUT => Slept::TimedOut,
+        // ENOSYS, EPERM, EACCES or what else a filter of system calls answers. EINVAL and EFAULT, of a word that is not
+        // aligned or no memory, are those of a filter too: the words are the library's own.
+        refusal => {
+            note_refusal(refusal);
+            nap_until(word, expected, deadline)
+        }
+    }
 }
 
 /// Wakes up to `count` threads that sleep on `word`.
 pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
     // SAFETY: futex(2) FUTEX_WAKE uses the address as a key only.
-    unsafe {
+    let result = unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
+    if result < 0 {
+        note_refusal(errno());
+    }
+}
+
+/// From here on nobody relies on being woken. Says so, once.
+#[cold]
+fn note_refusal(error: c_int) {
+    if REFUSED.swap(error as u32, Ordering::Relaxed) == 0 {
+        write_if_taken(
+            STDERR,
+            b"hostcrst: the system call futex is refused: who waits looks every millisecond\n",
+        );
+    }
+}
+
+/// As futex_wait, where that is refused. Sleeps for a moment at most.
+#[cold]
+fn nap_until(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
+    if word.load(Ordering::Relaxed) != expected {
+        return Slept::LookAgain;
+    }
+    let now = now();
+    if deadline.is_some_and(|deadline| now >= deadline) {
+        return Slept::TimedOut;
+    }
+    let end = timespec(deadline.unwrap_or(u64::MAX).min(now + UNWOKEN_NAP));
+    // SAFETY: clock_nanosleep(2) reads the timespec. Not libc's function, which is a cancellation point.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clock_nanosleep,
+            libc::CLOCK_MONOTONIC,
+            libc::TIMER_ABSTIME,
+            &raw const end,
+            core::ptr::null_mut::<libc::timespec>(),
+        )
+    };
+    if result < 0 && errno() != libc::EINTR {
+        // That is refused as well: the processor goes to others, if there are any.
+        yield_now();
+    }
+    Slept::LookAgain
+}
+
+fn timespec(at: Instant) -> libc::timespec {
+    libc::timespec { tv_sec: (at / NANOS_PER_SECOND) as libc::time_t, tv_nsec: (at % NANOS_PER_SECOND) as _ }
 }
 
 /// How often the library's own mutex is looked at before a thread sleeps: it is held for tens of instructions.
@@ -85,9 +162,7 @@ pub(crate) fn yield_now() {
 pub(crate) fn nap(nanoseconds: u64) {
     let end = now() + nanoseconds;
     let word = AtomicU32::new(0);
-    while now() < end {
-        futex_wait(&word, 0, Some(end));
-    }
+    while futex_wait(&word, 0, Some(end)) == Slept::LookAgain {}
 }
 
 /// The monotonic clock.

@@ -41,7 +41,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
 pub(crate) use super::files::{File, STDERR, is_writable, read_file, write_all};
-pub(crate) use super::linux::{Instant, string_length};
+pub(crate) use super::linux::{Instant, Slept, string_length};
 
 // ---- the world --------------------------------------------------------------------------------------------
 
@@ -639,11 +639,11 @@ fn monitor(address: usize) -> Rc<dyn Monitor> {
 
 /// A wait with a limit ends by it: at any moment, as the thread may be stopped after that, and under shuttle later too. If
 /// it waits again it lets others run first, or it could wait for ever.
-pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
+pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
     if let Some(deadline) = deadline {
         while threads::draws_another_moment() {
             if word.load(atomic::Ordering::Relaxed) != expected {
-                return true;
+                return Slept::LookAgain;
             }
             threads::yield_now();
         }
@@ -655,11 +655,11 @@ pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Opti
         if again {
             threads::yield_now();
         }
-        return false;
+        return Slept::TimedOut;
     }
     monitor(core::ptr::from_ref(word) as usize)
         .sleep_if(&|| word.load(atomic::Ordering::Relaxed) == expected);
-    true
+    Slept::LookAgain
 }
 
 pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {

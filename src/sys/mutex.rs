@@ -52,7 +52,7 @@ impl Mutex {
         }
         // From here the word is taken as CONTENDED even if nobody else sleeps: one wake too many at worst.
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
-            futex_wait(&self.0, CONTENDED, None);
+            let _ = futex_wait(&self.0, CONTENDED, None);
         }
     }
 
