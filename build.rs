@@ -44,7 +44,18 @@ fn cbindgen_header() -> String {
         SECTIONS.iter().fold(cbindgen::Builder::new().with_config(config), |b, file| b.with_src(file));
     let mut header = Vec::new();
     builder.generate().expect("src/ffi can be read by cbindgen").write(&mut header);
-    String::from_utf8(header).expect("the header is UTF-8")
+    forbid_exceptions(&String::from_utf8(header).expect("the header is UTF-8"))
+}
+
+/// Callbacks must return, which C++ can say of a type from C++17 on.
+fn forbid_exceptions(header: &str) -> String {
+    let lines = header.lines().map(|line| match line.strip_suffix(';') {
+        Some(callback) if line.starts_with("typedef void (*") => {
+            format!("{callback} HOSTCRST_NOEXCEPT_;\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 fn version_macros() -> String {

@@ -52,6 +52,13 @@
 #define HOSTCRST_API
 #endif
 
+/* Of a callback: it must return, and from C++17 on only a noexcept function is one. */
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define HOSTCRST_NOEXCEPT_ noexcept
+#else
+#define HOSTCRST_NOEXCEPT_
+#endif
+
 /*
  * The names below have Microsoft's values. A header of Windows (or of another implementation, as WinPR's
  * winpr/windows.h) may define some of them too, and may be included before this one or after it: what is
@@ -378,9 +385,9 @@ typedef struct {
 } host_deadlock_t;
 
 /**
- * Is told of a deadlock: see host_set_deadlock_callback.
+ * Is told of a deadlock: see host_set_deadlock_callback. It must return; from C++17 on it is a noexcept function.
  */
-typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context);
+typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context) HOSTCRST_NOEXCEPT_;
 
 #ifdef __cplusplus
 extern "C" {
@@ -999,9 +1006,14 @@ HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
  * Sets who is told of each deadlock.
  *
  * The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
- * broken or not. The thread still counts as waiting: the callback may call the library, host_report for one, but must
- * neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there. (An
- * EnterCriticalSection, which cannot fail, says so on stderr and tries every millisecond.)
+ * broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was not
+ * the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
+ * closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to the
+ * same callback, inside itself.
+ *
+ * The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where its
+ * thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and waits for
+ * nothing. errno is then as the callback left it.
  *
  * Parameters:
  * - callback (NULL for none): replaces the one before.

@@ -422,6 +422,8 @@ fn end_current() {
 fn end(task: TaskRef) {
     let id = task.id();
     condition::withdraw(&task);
+    // By whatever way its thread left it.
+    waiting::forget_wait(&task);
     task.return_biases();
     if task.owned() != 0 {
         crst::abandon_all_of(id);
@@ -457,6 +459,7 @@ extern "C" fn after_fork_in_parent() {
 extern "C" fn after_fork_in_child() {
     allocation_locks().iter().for_each(|lock| lock.reset_after_fork());
     let me = sys::current_id();
+    all().for_each(|task| waiting::forget_wait_after_fork(&task));
     crst::abandon_after_fork(me);
     condition::forget_after_fork();
     for task in all() {

@@ -20,7 +20,12 @@
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
 //! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
 //! else has ended the chosen wait first, the cycle is open and nothing is said of it. Where no wait is broken the
-//! cycle stands, and the second finds its own wait marked: told. The wait that closes a cycle never is, so each is told.
+//! cycle stands, and the second finds all of its waits marked: told. A wait is born without the mark, and the wait that
+//! closes a cycle is a new one, so each is told.
+//!
+//! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's callback, and
+//! waits anew after it. That opens a cycle which stands and closes it again: so the new wait takes the mark over, unless
+//! the task has other sections than before.
 
 use core::ffi::c_void;
 
@@ -336,12 +341,16 @@ struct Link {
 
 /// A cycle that stood.
 struct Cycle {
+    /// How many tasks it has.
+    length: u32,
     /// The wait that closed it.
     closer: Link,
     /// The first one from there on that may be broken. None if none may.
     breakable: Option<Link>,
     /// Whether one of its waits cannot fail at all.
     has_infallible: bool,
+    /// Whether each of its waits was part of a cycle told of.
+    was_told: bool,
 }
 
 /// Where the present owner entered the section, 0 if that is not tracked.
@@ -353,7 +362,7 @@ fn entered_at(section: u64) -> u64 {
 /// Goes around once more and writes down in `deadlock` what is there; the second round of the proof above. None if
 /// there is no cycle of the waits that were noted.
 fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
-    let (mut first, mut breakable, mut has_infallible) = (None, None, false);
+    let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
     let mut task = closer;
     for place in 0..length {
         // After the first round, and after the owner that led here.
@@ -375,9 +384,11 @@ fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle
         first = first.or(Some(link));
         breakable = breakable.or(may_be_broken.then_some(link));
         has_infallible |= cannot_fail;
+        was_told &= task.wait.was_told();
         task = next;
     }
-    (task.id() == closer.id()).then_some(Cycle { closer: first?, breakable, has_infallible })
+    let closes = task.id() == closer.id();
+    closes.then_some(Cycle { length, closer: first?, breakable, has_infallible, was_told })
 }
 
 /// Marks each wait of a cycle that stands as told; under the lock.
@@ -390,66 +401,110 @@ fn tell_waits(start: TaskRef, length: u32) {
     }
 }
 
-/// `me` has just announced a wait: if that closed a cycle, does what the policy says.
-#[cold]
-pub(crate) fn look_for_deadlock(me: TaskRef) {
-    if cycle_length(me).is_none() {
-        return;
+/// What the program's callback is to be told.
+pub(crate) struct Notice {
+    deadlock: host_deadlock_t,
+    callback: Callback,
+    context: *mut c_void,
+}
+
+impl Notice {
+    /// Calls the program. It may never come back: by an exception, `longjmp`, or the end of the thread.
+    pub(crate) fn tell(self) {
+        (self.callback)(&raw const self.deadlock, self.context);
     }
+}
+
+/// `me` has just announced a wait: if that closed a cycle, does what the policy says. What the program is to be told of
+/// it, once `me` is out of the queue.
+#[cold]
+pub(crate) fn look_for_deadlock(me: TaskRef) -> Option<Notice> {
+    cycle_length(me)?;
+    let policy = policy();
     let deadlocks = &REGISTRY.deadlocks;
     let guard = deadlocks.lock.lock();
-    let Some(length) = cycle_length(me) else { return };
+    let cycle = search(me)?;
+    let victim = break_or_tell(&cycle, policy)?;
+    let notice = deadlocks.notice(&cycle, victim);
+    drop(guard);
+    report(&cycle, victim, policy);
+    notice
+}
+
+/// The cycle that the wait of `me` is part of, if there is one; under the lock. It is written down at the place of the
+/// next deadlock, for `publish`.
+fn search(me: TaskRef) -> Option<Cycle> {
+    let length = cycle_length(me)?;
     note_waits(me, length);
-    let number = deadlocks.found.load(Ordering::Relaxed);
-    let place = deadlocks.place_of(number);
+    let place = REGISTRY.deadlocks.next_place();
     place.begin_to_write();
-    let found = look_again(place, me, length);
-    let policy = policy();
-    let publish = |victim: u32| {
-        place.length.store(length, Ordering::Relaxed);
-        place.victim.store(victim, Ordering::Relaxed);
+    look_again(place, me, length)
+}
+
+/// Breaks the wait that the policy wants broken: that one, or None for none. None at all if the cycle is open by now
+/// or was told of. Under the lock.
+fn break_or_tell(cycle: &Cycle, policy: Policy) -> Option<Option<Link>> {
+    let publish = |victim| REGISTRY.deadlocks.publish(cycle, victim);
+    match cycle.breakable.filter(|_| policy == Policy::Error) {
+        Some(victim) => {
+            // Published before the victim can know of it.
+            let broken = waiting::end_noted_wait(&victim.task, Error::Deadlock, || publish(Some(victim)));
+            broken.then_some(Some(victim))
+        }
+        None if cycle.was_told => None,
+        None => {
+            tell_waits(cycle.closer.task, cycle.length);
+            publish(None);
+            Some(None)
+        }
+    }
+}
+
+/// Writes the report that the policy asks for.
+fn report(cycle: &Cycle, victim: Option<Link>, policy: Policy) {
+    if policy == Policy::Error && (victim.is_some() || !cycle.has_infallible) {
+        return;
+    }
+    // There may be no stderr to write to; the deadlock is remembered all the same.
+    let _ = report::write(sys::STDERR, Format::Text);
+    if policy == Policy::Abort {
+        sys::abort();
+    }
+}
+
+impl Deadlocks {
+    fn next_place(&self) -> &Deadlock {
+        self.place_of(self.found.load(Ordering::Relaxed))
+    }
+
+    /// Counts what was written at the next place.
+    fn publish(&self, cycle: &Cycle, victim: Option<Link>) {
+        let number = self.found.load(Ordering::Relaxed);
+        let place = self.place_of(number);
+        place.length.store(cycle.length, Ordering::Relaxed);
+        place.victim.store(victim.map_or(cycle.length, |victim| victim.place), Ordering::Relaxed);
         place.number.store(number, Ordering::Relaxed);
         place.found_at.store(sys::now(), Ordering::Relaxed);
         place.end_writing();
-        deadlocks.broken.fetch_add(u64::from(victim < length), Ordering::Relaxed);
+        self.broken.fetch_add(u64::from(victim.is_some()), Ordering::Relaxed);
         // Release pairs with the Acquire in found: who counts it can read it.
-        deadlocks.found.store(number + 1, Ordering::Release);
-    };
-    let Some(cycle) = found else { return };
-    let victim = cycle.breakable.filter(|_| policy == Policy::Error);
-    match victim {
-        None if me.wait.was_told() => return,
-        None => {
-            tell_waits(me, length);
-            publish(length);
-        }
-        Some(Link { task, place, .. }) => {
-            // Published before the victim can know of it.
-            if !waiting::end_noted_wait(&task, Error::Deadlock, || publish(place)) {
-                return;
-            }
-        }
+        self.found.store(number + 1, Ordering::Release);
     }
-    let callback = deadlocks.callback.load(Ordering::Relaxed);
-    let context = deadlocks.context.load(Ordering::Relaxed);
-    drop(guard);
 
-    if policy != Policy::Error || victim.is_none() && cycle.has_infallible {
-        // There may be no stderr to write to; the deadlock is remembered all the same.
-        let _ = report::write(sys::STDERR, Format::Text);
-        if policy == Policy::Abort {
-            sys::abort();
+    /// What the callback is to be told, if there is one; under the lock.
+    fn notice(&self, cycle: &Cycle, victim: Option<Link>) -> Option<Notice> {
+        let callback = self.callback.load(Ordering::Relaxed);
+        if callback.is_null() {
+            return None;
         }
-    }
-    if !callback.is_null() {
-        let notice = host_deadlock_t {
+        let deadlock = host_deadlock_t {
             size: size_of::<host_deadlock_t>() as u32,
-            tasks: length,
+            tasks: cycle.length,
             victim: victim.map_or(0, |victim| handle::task_handle(victim.id)),
             section: victim.unwrap_or(cycle.closer).section,
         };
         // SAFETY: set_callback stored a Callback.
         let callback = unsafe { core::mem::transmute::<*mut c_void, Callback>(callback) };
-        me.wait.without_another(|| callback(&raw const notice, context));
+        Some(Notice { deadlock, callback, context: self.context.load(Ordering::Relaxed) })
     }
 }

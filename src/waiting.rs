@@ -43,8 +43,6 @@ use crate::{report, settings, wait_graph};
 pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
 /// The wait does not end with the runtime: the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
-/// The waiting thread is inside a callback of the program: it may not wait for another section as well.
-const WAITS_NO_MORE: u32 = 1 << 30;
 
 // attention: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
 // alone takes UNPROVEN and GIVE_WAY away without it.
@@ -98,7 +96,7 @@ pub(crate) struct Wait {
     sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
     noted: AtomicU64,
-    /// The number of the wait that was part of a cycle told of; under that lock too.
+    /// The number of the last wait that was part of a cycle told of.
     told: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     site: AtomicU64,
@@ -184,7 +182,12 @@ impl Wait {
 
     /// Marks the wait that was noted as one of a cycle that was told of; under the lock of the search for deadlocks.
     pub(crate) fn set_told(&self) {
-        self.told.store(self.noted.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.set_told_number(self.noted.load(Ordering::Relaxed));
+    }
+
+    /// Numbers only rise: the mark of a wait that is over by now does not undo that of a later one.
+    fn set_told_number(&self, number: u64) {
+        self.told.fetch_max(number, Ordering::Relaxed);
     }
 
     /// Whether the wait that was noted is marked so; under the same lock.
@@ -222,18 +225,6 @@ impl Wait {
             }
         }
     }
-
-    /// Whether the task is inside without_another.
-    pub(crate) fn allows_no_other(&self) -> bool {
-        self.option() & WAITS_NO_MORE != 0
-    }
-
-    /// Runs `callback` on the waiting task's own thread, during which it may not wait for another section.
-    pub(crate) fn without_another(&self, callback: impl FnOnce()) {
-        self.option.store(self.option() | WAITS_NO_MORE, Ordering::Relaxed);
-        callback();
-        self.option.store(self.option() & !WAITS_NO_MORE, Ordering::Relaxed);
-    }
 }
 
 /// A wait as it was at one moment.
@@ -267,6 +258,14 @@ pub(crate) struct Request {
     pub(crate) site: usize,
 }
 
+/// What a wait begins with. A wait that was interrupted so that the program could be told of a deadlock begins again.
+#[derive(Clone, Copy)]
+struct Beginning {
+    since: Instant,
+    /// It is one of a cycle that was told of.
+    told: bool,
+}
+
 /// What a look at the lock word under the queue lock found.
 enum Look {
     Entered,
@@ -287,19 +286,16 @@ pub(crate) fn waiters(attention: u32) -> u32 {
 impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
-        if me.wait.allows_no_other() {
+        if me.wait.section() != 0 {
+            // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
         let rests = me.wait.is_rest_due();
         if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
         }
-        if let Look::Entered = self.enqueue(handle, me, request)? {
+        if let Look::Entered = self.announce(handle, me, request)? {
             return Ok(());
-        }
-        let deadline = request.deadline;
-        if deadline.is_none() {
-            wait_graph::look_for_deadlock(me);
         }
         let mut stall = Stall::begin();
         if rests {
@@ -308,16 +304,65 @@ impl Section {
         loop {
             // Acquire pairs with the Release of whoever wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
-                PARKED => self.sleep(handle, me, deadline, &mut stall)?,
+                PARKED => self.sleep(handle, me, request.deadline, &mut stall)?,
                 CONTEND => self.contend(handle, me),
                 GRANTED => {
                     me.wait.looked.store(0, Ordering::Relaxed);
                     me.wait.awake_since.store(sys::now(), Ordering::Relaxed);
                     return Ok(());
                 }
-                code => return Err(Error::from_hresult(code as i32).unwrap_or(Error::Fail)),
+                code => return Err(failure(code)),
             }
         }
+    }
+
+    /// Puts `me` into the queue, unless a last look makes that needless, and looks whether that closed a cycle. If the
+    /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
+    /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
+    fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
+        let mut beginning = Beginning { since: sys::now(), told: false };
+        loop {
+            let look = self.enqueue(handle, me, request, beginning)?;
+            if matches!(look, Look::Entered) || request.deadline.is_some() {
+                return Ok(look);
+            }
+            let Some(notice) = wait_graph::look_for_deadlock(me) else { return Ok(look) };
+            let ended = self.step_out(handle, me);
+            let owned = me.owned();
+            notice.tell();
+            if let Some(reason) = ended {
+                return Err(reason);
+            }
+            // If the callback has entered or left something, what the wait may be part of is another cycle.
+            beginning.told = me.owned() == owned;
+        }
+    }
+
+    /// Takes `me` out of the queue; why its wait has failed, if it has. A section that it was given it gives back.
+    fn step_out(&self, handle: u64, me: TaskRef) -> Option<Error> {
+        let queue = self.queue_lock().lock();
+        // Acquire pairs with the Release of whoever wrote the outcome.
+        match me.wait.park.load(Ordering::Acquire) {
+            PARKED | CONTEND => {
+                self.unlink(&me);
+                drop(queue);
+                self.wake_first_if_free(handle);
+                None
+            }
+            GRANTED => {
+                drop(queue);
+                self.give_back(handle);
+                None
+            }
+            code => Some(failure(code)),
+        }
+    }
+
+    /// Lets a section go that the caller was given by its queue and is not to have.
+    fn give_back(&self, handle: u64) {
+        // SeqCst: as in leave_contended.
+        self.word().swap(handle, Ordering::SeqCst);
+        self.wake_after_leave();
     }
 
     /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
@@ -380,7 +425,7 @@ impl Section {
     }
 
     /// Announces `me` and puts it at the end of the queue, unless a last look makes that needless.
-    fn enqueue(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
+    fn enqueue(&self, handle: u64, me: TaskRef, request: Request, beginning: Beginning) -> Result<Look> {
         let Request { option, deadline, .. } = request;
         let _queue = self.queue_lock().lock();
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
@@ -390,11 +435,14 @@ impl Section {
         fence(Ordering::Release);
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
-        me.wait.since.store(sys::now(), Ordering::Relaxed);
+        me.wait.since.store(beginning.since, Ordering::Relaxed);
         me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
         me.wait.site.store(request.site as u64, Ordering::Relaxed);
         // SeqCst: who finds the section set finds this number, or a later one.
-        me.wait.sequence.fetch_add(1, Ordering::SeqCst);
+        let before = me.wait.sequence.fetch_add(1, Ordering::SeqCst);
+        if beginning.told {
+            me.wait.set_told_number(before + 1);
+        }
         self.link(&me);
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
@@ -503,8 +551,7 @@ impl Section {
                 }
                 // Its wait was ended in between: gives back what it was not to have.
                 drop(queue);
-                self.word().swap(handle, Ordering::SeqCst);
-                self.wake_after_leave();
+                self.give_back(handle);
                 return;
             }
             if looks.is_time_to_ask() {
@@ -693,6 +740,11 @@ impl Section {
     }
 }
 
+/// The failure that a park word holds.
+fn failure(park: u32) -> Error {
+    Error::from_hresult(park as i32).unwrap_or(Error::Fail)
+}
+
 /// Whether the task is in the queue whose lock the caller holds.
 fn is_queued(task: &Task) -> bool {
     matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
@@ -701,6 +753,11 @@ fn is_queued(task: &Task) -> bool {
 /// Ends the task's wait, if it waits, and if the wait depends on the runtime.
 pub(crate) fn end_wait(task: &Task, reason: Error) {
     end_wait_if(task, reason, |task| task.wait.option.load(Ordering::Relaxed) & WAIT_WITHOUT_RUNTIME == 0);
+}
+
+/// The task's thread is gone: so is its wait.
+pub(crate) fn forget_wait(task: &Task) {
+    end_wait_if(task, Error::Abandoned, |_| true);
 }
 
 /// Ends the task's alertable wait, if it is in one, and uses up the alert.
@@ -796,4 +853,12 @@ pub(crate) fn forget_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
     section.set_first_waiter(0);
     section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
+}
+
+/// As forget_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
+pub(crate) fn forget_wait_after_fork(task: &Task) {
+    if task.wait.section() != 0 {
+        task.wait.section.store(0, Ordering::Relaxed);
+        task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
+    }
 }

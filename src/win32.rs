@@ -430,7 +430,7 @@ fn enter_section(
                 return Some(patient);
             }
             _ if !patient => return Some(false),
-            _ if me.wait.allows_no_other() => IN_CALLBACK.nap(),
+            _ if me.wait.section() != 0 => IN_HANDLER.nap(),
             _ => {
                 set_mirror(section, handle, shown)?;
                 section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
@@ -460,8 +460,8 @@ struct Need {
 }
 
 static NO_MEMORY: Need = Need::new(b"out of memory: EnterCriticalSection waits until there is some");
-static IN_CALLBACK: Need = Need::new(
-    b"EnterCriticalSection inside a deadlock callback has to wait: no report shows that, and a deadlock is not found",
+static IN_HANDLER: Need = Need::new(
+    b"EnterCriticalSection in a signal handler that interrupted a wait has to wait: no report shows that",
 );
 
 impl Need {

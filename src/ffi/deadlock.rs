@@ -31,7 +31,7 @@ pub struct host_deadlock_t {
     pub section: u64,
 }
 
-/// Is told of a deadlock: see host_set_deadlock_callback.
+/// Is told of a deadlock: see host_set_deadlock_callback. It must return; from C++17 on it is a noexcept function.
 pub type host_deadlock_callback_t =
     Option<extern "C" fn(deadlock: *const host_deadlock_t, context: *mut c_void)>;
 
@@ -63,9 +63,14 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 /// Sets who is told of each deadlock.
 ///
 /// The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
-/// broken or not. The thread still counts as waiting: the callback may call the library, host_report for one, but must
-/// neither enter nor leave sections. An enter that would have to wait gets HOST_E_INVALIDOPERATION there. (An
-/// EnterCriticalSection, which cannot fail, says so on stderr and tries every millisecond.)
+/// broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was not
+/// the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
+/// closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to the
+/// same callback, inside itself.
+///
+/// The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where its
+/// thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and waits for
+/// nothing. errno is then as the callback left it.
 ///
 /// Parameters:
 /// - callback (NULL for none): replaces the one before.

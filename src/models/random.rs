@@ -471,6 +471,6 @@ fn a_cycle_that_stands_is_told_of_once() {
 
 #[test]
 fn control_cycle_that_is_not_marked_as_told() {
-    let place = place!("waiting.rs", "self.told.store(");
+    let place = place!("waiting.rs", "self.set_told_number(self.noted.load(");
     breaks_at_random(&["a cycle is told of twice"], place, cycle_that_stands);
 }

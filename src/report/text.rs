@@ -127,7 +127,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         })?;
         self.section_table()?;
         self.win32_misuses()?;
-        self.broken_deadlocks()?;
+        self.past_deadlocks()?;
         self.standing_deadlocks()?;
         self.verdict(totals.deadlocks)
     }
@@ -473,22 +473,23 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("\n")
     }
 
-    /// The deadlocks of which a wait was broken, as they were then.
-    fn broken_deadlocks(&mut self) -> fmt::Result {
+    /// The deadlocks that stand no more, as they were when they were found.
+    fn past_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;
-        picture.deadlocks().try_for_each(|deadlock| match deadlock.victim {
-            Some(victim) => self.broken_deadlock(&deadlock, victim as usize),
-            None => Ok(()),
+        picture.deadlocks().try_for_each(|deadlock| {
+            let stands = deadlock.members().iter().any(|member| picture.is_in(self.deadlocked, member.task));
+            if deadlock.victim.is_none() && stands { Ok(()) } else { self.past_deadlock(&deadlock) }
         })
     }
 
-    fn broken_deadlock(&mut self, deadlock: &DeadlockCopy, victim: usize) -> fmt::Result {
+    fn past_deadlock(&mut self, deadlock: &DeadlockCopy) -> fmt::Result {
         let (length, members) = (deadlock.length, deadlock.members());
-        write!(self.out, "A deadlock of {length} task{} was broken", plural(length))?;
+        let what = if deadlock.victim.is_some() { "broken" } else { "found" };
+        write!(self.out, "A deadlock of {length} task{} was {what}", plural(length))?;
         if let Some(age) = self.namer.age(deadlock.found_at) {
             write!(self.out, " {} ago", Seconds(age))?;
         }
-        self.out.write_str(":\n")?;
+        self.out.write_str(if deadlock.victim.is_some() { ":\n" } else { ", no wait was broken:\n" })?;
         for (place, member) in members.iter().enumerate() {
             self.member(
                 member,
@@ -508,7 +509,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             };
             self.order(&side(other, closer), &side(closer, other))?;
         }
-        if let Some(member) = members.get(victim) {
+        let victim = deadlock.victim.map(|victim| victim as usize);
+        if let Some((victim, member)) = victim.and_then(|victim| Some((victim, members.get(victim)?))) {
             let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
             let name = Printable(member.task_name.bytes());
             write!(self.out, "Victim: \"{name}\" got HOST_E_DEADLOCK; it still owns ")?;

@@ -1,0 +1,270 @@
+/*
+ * Threads that leave the library by another way than a return: out of a deadlock callback, out of a wait. Whatever the
+ * way, nothing of theirs stays in a queue, what they own is theirs or abandoned, and nobody who comes later notices.
+ */
+#include "host.h"
+
+#include <setjmp.h>
+#include <signal.h>
+
+/* ---- out of a callback ---- */
+
+enum way { BY_RETURN, BY_LONGJMP, BY_EXIT, BY_CANCELLATION, WAYS };
+
+static hostcrst_t first, second;
+static check_steps_t steps;
+static enum way way;
+static int told;
+static jmp_buf outside;
+
+static void go(const host_deadlock_t *deadlock, void *context)
+{
+    (void)context;
+    CHECK_NE(deadlock->victim, 0);
+    told++;
+    switch (way) {
+    case BY_LONGJMP:
+        longjmp(outside, 1);
+    case BY_EXIT:
+        pthread_exit(NULL);
+    case BY_CANCELLATION:
+        pthread_cancel(pthread_self());
+        pthread_testcancel();
+        CHECK(!"cancelled");
+        break;
+    default:
+        break;
+    }
+}
+
+/* Closes the cycle, in which the other wait is broken. */
+static void be_told(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
+    check_reach(&steps, 1);
+    check_await(&steps, 2);
+    if (setjmp(outside) == 0) {
+        CHECK_EQ(hostcrst_enter(second, WAIT_NOTINDEADLOCK), S_OK);
+        CHECK_EQ(way, BY_RETURN);
+        CHECK_EQ(hostcrst_leave(second), S_OK);
+    } else {
+        CHECK_EQ(way, BY_LONGJMP);
+        CHECK_EQ(hostcrst_leave(second), HOST_E_NOT_OWNER);
+    }
+    CHECK_EQ(task_info_of(this_task()).waiting_for, 0);
+    CHECK_EQ(task_info_of(this_task()).owned, 1);
+    CHECK_SECTION(first, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+}
+
+static void be_refused(void)
+{
+    CHECK_EQ(hostcrst_enter(first, 0), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+}
+
+/* Nobody queues for it or has it, and whoever takes over the slot of a task can wait like any other. */
+static void check_whole(hostcrst_t crst)
+{
+    enum { LATER = 4 };
+    waiter_t waiters[LATER];
+    REQUIRE_SOON(info_of(crst).state == HOSTCRST_FREE);
+    CHECK_EQ(info_of(crst).waiters, 0);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    for (int at = 0; at < LATER; at++) {
+        wait_for(&waiters[at], crst, 0);
+    }
+    CHECK_EQ(info_of(crst).waiters, LATER);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    for (int at = 0; at < LATER; at++) {
+        CHECK_EQ(end_of_wait(&waiters[at]), S_OK);
+    }
+    CHECK_EQ(info_of(crst).waiters, 0);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
+static void wait_in_the_cycle(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(hostcrst_enter(second, 0), S_OK);
+    be_refused();
+}
+
+static void nothing_is_left_of_a_wait_that_its_callback_leaves(void)
+{
+    start_runtime();
+    REQUIRE_EQ(host_set_deadlock_callback(go, NULL), S_OK);
+    for (way = BY_RETURN; way < WAYS; way++) {
+        static const check_steps_t none = CHECK_STEPS_INIT;
+        check_thread_t closer, other;
+        first = new_section();
+        second = new_section();
+        steps = none;
+        told = 0;
+        check_start(&closer, be_told, NULL);
+        check_await(&steps, 1);
+        check_start(&other, wait_in_the_cycle, NULL);
+        REQUIRE_SOON(info_of(first).waiters == 1);
+        check_reach(&steps, 2);
+        check_join(&closer);
+        check_join(&other);
+        CHECK_EQ(told, 1);
+        if (way == BY_EXIT || way == BY_CANCELLATION) {
+            CHECK_EQ(hostcrst_recover(first), S_OK);
+            CHECK_EQ(hostcrst_leave(first), S_OK);
+        }
+        check_whole(first);
+        check_whole(second);
+    }
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+}
+
+/* ---- a callback that uses the library ---- */
+
+static hostcrst_t third;
+static int depth;
+
+/* Leaves what the other one waits for, waits for a third section, and takes back what it left. */
+static void step_aside(const host_deadlock_t *deadlock, void *third_owner)
+{
+    CHECK_EQ(deadlock->victim, 0);
+    CHECK_EQ(deadlock->section, second);
+    told++;
+    CHECK_EQ(++depth, 1);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    CHECK_EQ(hostcrst_enter_timeout(third, 0, 1), HOST_E_TIMEOUT);
+    let_go((holder_t *)third_owner);
+    CHECK_EQ(hostcrst_enter(third, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(third), S_OK);
+    CHECK_EQ(hostcrst_enter(first, 0), S_OK);
+    depth--;
+}
+
+static void wait_for_first(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(hostcrst_enter(second, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(first, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+}
+
+static void a_callback_may_open_the_cycle_and_wait_for_others(void)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    check_thread_t other;
+    holder_t third_owner;
+    start_runtime();
+    first = new_section();
+    second = new_section();
+    third = new_section();
+    steps = none;
+    told = 0;
+    hold(&third_owner, third);
+    REQUIRE_EQ(host_set_deadlock_callback(step_aside, &third_owner), S_OK);
+    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
+    check_start(&other, wait_for_first, NULL);
+    REQUIRE_SOON(info_of(first).waiters == 1);
+    CHECK_EQ(hostcrst_enter(second, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(told, 1);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    check_join(&other);
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    check_whole(first);
+    check_whole(second);
+    check_whole(third);
+}
+
+/* ---- out of a wait ---- */
+
+static sigjmp_buf before_the_wait;
+
+static void end_this_thread(int signal)
+{
+    (void)signal;
+    pthread_exit(NULL);
+}
+
+static void jump_back(int signal)
+{
+    (void)signal;
+    siglongjmp(before_the_wait, 1);
+}
+
+static void on_signal(int signal, void (*act)(int))
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = act;
+    REQUIRE_EQ(sigaction(signal, &action, NULL), 0);
+}
+
+/* Two wait for a section; `leave` makes the first one leave its wait. Then the second one is served. */
+static void check_the_next_is_served(hostcrst_t crst, check_thread_t *leaver, host_task_t *task)
+{
+    waiter_t next;
+    REQUIRE_SOON(__atomic_load_n(task, __ATOMIC_ACQUIRE) != 0 && is_waiting(*task, crst));
+    wait_for(&next, crst, 0);
+    CHECK_EQ(info_of(crst).waiters, 2);
+    REQUIRE_EQ(pthread_kill(leaver->id, SIGUSR1), 0);
+    check_join(leaver);
+    CHECK_EQ(info_of(crst).waiters, 1);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&next), S_OK);
+    check_whole(crst);
+}
+
+static hostcrst_t busy;
+static host_task_t leaver_task;
+
+static void wait_until_killed(void *unused)
+{
+    (void)unused;
+    __atomic_store_n(&leaver_task, this_task(), __ATOMIC_RELEASE);
+    CHECK_NE(hostcrst_enter(busy, 0), S_OK);
+}
+
+static void the_end_of_a_thread_ends_its_wait(void)
+{
+    check_thread_t leaver;
+    start_runtime();
+    on_signal(SIGUSR1, end_this_thread);
+    busy = new_section();
+    leaver_task = 0;
+    REQUIRE_EQ(hostcrst_enter(busy, 0), S_OK);
+    check_start(&leaver, wait_until_killed, NULL);
+    check_the_next_is_served(busy, &leaver, &leaver_task);
+}
+
+static void jump_out_of_a_wait(void *unused)
+{
+    hostcrst_t other = new_section();
+    (void)unused;
+    __atomic_store_n(&leaver_task, this_task(), __ATOMIC_RELEASE);
+    if (sigsetjmp(before_the_wait, 1) == 0) {
+        CHECK_NE(hostcrst_enter(busy, 0), S_OK);
+    }
+    /* What need not wait can be entered; as it stands in a queue, it can stand in no other. */
+    CHECK_EQ(hostcrst_enter(other, 0), S_OK);
+    CHECK_EQ(hostcrst_enter_timeout(busy, 0, 1), HOST_E_INVALIDOPERATION);
+    CHECK_EQ(hostcrst_destroy(other), S_OK);
+}
+
+static void a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended(void)
+{
+    check_thread_t leaver;
+    start_runtime();
+    on_signal(SIGUSR1, jump_back);
+    busy = new_section();
+    leaver_task = 0;
+    REQUIRE_EQ(hostcrst_enter(busy, 0), S_OK);
+    check_start(&leaver, jump_out_of_a_wait, NULL);
+    check_the_next_is_served(busy, &leaver, &leaver_task);
+}
+
+CHECK_MAIN(CHECK_TEST(nothing_is_left_of_a_wait_that_its_callback_leaves),
+           CHECK_TEST(a_callback_may_open_the_cycle_and_wait_for_others),
+           CHECK_TEST(the_end_of_a_thread_ends_its_wait),
+           CHECK_TEST(a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended))
