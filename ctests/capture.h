@@ -3,6 +3,7 @@
 #define CAPTURE_H
 
 #include "host.h"
+#include "own_stderr.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -121,8 +122,8 @@ static inline run_t run_again(const char *test, const char *first, const char *s
 static inline run_t child_of(void (*body)(void), const char *policy)
 {
     run_t run;
-    int said = nameless_file();
     fflush(stdout);
+    own_stderr_empty();
     run.process = fork();
     REQUIRE(run.process >= 0);
     if (run.process == 0) {
@@ -130,7 +131,6 @@ static inline run_t child_of(void (*body)(void), const char *policy)
         setrlimit(RLIMIT_CORE, &no_core);
         check_failures = 0;
         alarm(2 * CHECK_PATIENCE_SECONDS);
-        dup2(said, STDERR_FILENO);
         if (policy != NULL) {
             setenv("HOSTCRST_ON_DEADLOCK", policy, 1);
         }
@@ -138,7 +138,9 @@ static inline run_t child_of(void (*body)(void), const char *policy)
         fflush(stdout);
         _exit(check_failed_so_far() != 0);
     }
-    return end_of(run, said);
+    run = end_of(run, dup(STDERR_FILENO));
+    own_stderr_empty();
+    return run;
 }
 
 #endif

@@ -1,7 +1,27 @@
 /* What writing does to the program: no signal, no thread ended in the middle, no descriptor kept, nothing left over. */
 #include "capture.h"
+#include "own_syscall.h"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <termios.h>
+
+/* System calls that are refused from now on, as an older kernel or another user's files would; 0 for none. */
+static long refused[2];
+static int refused_with[2];
+
+static int stands_in(long number, const long *arguments, long *result)
+{
+    (void)arguments;
+    for (int at = 0; at < 2; at++) {
+        if (refused[at] != 0 && number == refused[at]) {
+            errno = refused_with[at];
+            *result = -1;
+            return 1;
+        }
+    }
+    return 0;
+}
 
 /* ---- signals of the library's making ---- */
 
@@ -122,15 +142,27 @@ static void write_a_report(void *argument)
     self->result = host_report(self->descriptor, HOST_REPORT_TEXT);
 }
 
+/* Writes until there is no room, and none comes up by itself: a terminal moves what it has. */
+static void fill(int descriptor)
+{
+    char junk[4096];
+    memset(junk, 'x', sizeof junk);
+    REQUIRE_EQ(fcntl(descriptor, F_SETFL, O_NONBLOCK), 0);
+    for (int refusals = 0; refusals < 20; refusals++) {
+        while (write(descriptor, junk, sizeof junk) > 0 || write(descriptor, junk, 1) > 0) {
+            refusals = 0;
+        }
+        REQUIRE_EQ(errno, EAGAIN);
+        check_pause();
+    }
+    REQUIRE_EQ(fcntl(descriptor, F_SETFL, 0), 0);
+}
+
 /* A pipe in which there is no room. */
 static void full_pipe(int ends[2])
 {
-    static const char junk[4096];
-    REQUIRE_EQ(pipe2(ends, O_NONBLOCK), 0);
-    while (write(ends[1], junk, sizeof junk) > 0) {
-    }
-    REQUIRE_EQ(errno, EAGAIN);
-    REQUIRE_EQ(fcntl(ends[1], F_SETFL, 0), 0);
+    REQUIRE_EQ(pipe(ends), 0);
+    fill(ends[1]);
 }
 
 /* All that is in a pipe, until its writers have closed it. */
@@ -256,8 +288,342 @@ static void an_older_file_is_replaced(void)
     CHECK_EQ(unlink(path), 0);
 }
 
-CHECK_MAIN(CHECK_TEST(no_signal_of_the_librarys_ends_the_process),
-           CHECK_TEST(a_signal_that_the_program_has_pending_stays),
-           CHECK_TEST(a_signal_handler_does_not_cut_a_report),
-           CHECK_TEST(a_cancelled_thread_does_not_end_in_a_report), CHECK_TEST(no_descriptor_stays_open),
-           CHECK_TEST(use_the_library), CHECK_TEST(an_older_file_is_replaced))
+/* ---- a stderr that takes no more ---- */
+
+/* The other end of what the program below has as stderr. */
+#define OTHER_END "OTHER_END"
+
+static int dropped_messages(void)
+{
+    char *report = text_report();
+    const char *line = strstr(report, "Messages dropped or cut, as nobody took them: ");
+    int count = line == NULL ? 0 : atoi(strchr(line, ':') + 1);
+    free(report);
+    return count;
+}
+
+/* Reads from the other end until what came holds `part`; to be freed. */
+static char *read_until(const char *part)
+{
+    enum { MOST = 1 << 20 };
+    int end = (int)check_number_from(OTHER_END, 0);
+    char *text = (char *)zeroed(MOST, 1);
+    size_t length = 0;
+    while (strstr(text, part) == NULL) {
+        ssize_t count = read(end, text + length, MOST - 1 - length);
+        REQUIRE(count > 0);
+        length += (size_t)count;
+    }
+    return text;
+}
+
+/*
+ * Runs as a program of its own, with HOSTCRST_STALL and a stderr that is full: three tasks wait, want to say so, and
+ * get the section when it is left. When there is room again, it is said how much was dropped.
+ */
+static void wait_with_a_full_stderr(void)
+{
+    waiter_t waiters[3];
+    start_runtime();
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    for (int at = 0; at < 3; at++) {
+        wait_for(&waiters[at], crst, 0);
+    }
+    REQUIRE_SOON(dropped_messages() >= 3);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    for (int at = 0; at < 3; at++) {
+        CHECK_EQ(end_of_wait(&waiters[at]), S_OK);
+    }
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    wait_for(&waiters[0], crst, 0);
+    char *said = read_until(" has waited ");
+    CHECK_CONTAINS(said, "hostcrst: messages dropped or cut before this one: ");
+    free(said);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&waiters[0]), S_OK);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
+/* On a kernel that knows nothing of pwritev2. */
+static void wait_on_an_older_kernel(void)
+{
+    refused[0] = SYS_pwritev2;
+    refused_with[0] = ENOSYS;
+    wait_with_a_full_stderr();
+}
+
+/* With a pipe of another user's, which cannot be opened once more. */
+static void wait_with_a_pipe_of_another_user(void)
+{
+    refused[1] = SYS_openat;
+    refused_with[1] = EACCES;
+    refused[0] = SYS_pwritev2;
+    refused_with[0] = EOPNOTSUPP;
+    wait_with_a_full_stderr();
+}
+
+static void pipe_ends(int ends[2])
+{
+    REQUIRE_EQ(pipe(ends), 0);
+}
+
+static void socket_ends(int ends[2])
+{
+    REQUIRE_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+}
+
+static void terminal_ends(int ends[2])
+{
+    struct termios raw;
+    ends[0] = posix_openpt(O_RDWR | O_NOCTTY);
+    REQUIRE(ends[0] >= 0);
+    REQUIRE_EQ(grantpt(ends[0]), 0);
+    REQUIRE_EQ(unlockpt(ends[0]), 0);
+    ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY);
+    REQUIRE(ends[1] >= 0);
+    REQUIRE_EQ(tcgetattr(ends[1], &raw), 0);
+    cfmakeraw(&raw);
+    REQUIRE_EQ(tcsetattr(ends[1], TCSANOW, &raw), 0);
+}
+
+static void run_with_a_full_stderr(const char *test, void (*make_ends)(int ends[2]))
+{
+    int ends[2];
+    int status = 0;
+    make_ends(ends);
+    fill(ends[1]);
+    fflush(stdout);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        REQUIRE_EQ(setenv(OTHER_END, line_of("%d", ends[0]).text, 1), 0);
+        REQUIRE_EQ(setenv("HOSTCRST_STALL", "20ms", 1), 0);
+        dup2(ends[1], STDERR_FILENO);
+        execl("/proc/self/exe", "again", test, (char *)NULL);
+        _exit(127);
+    }
+    REQUIRE_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void a_full_pipe_holds_up_nobody(void)
+{
+    run_with_a_full_stderr("wait_with_a_full_stderr", pipe_ends);
+}
+
+static void a_full_pipe_holds_up_nobody_on_an_older_kernel(void)
+{
+    run_with_a_full_stderr("wait_on_an_older_kernel", pipe_ends);
+}
+
+static void a_full_pipe_of_another_user_holds_up_nobody(void)
+{
+    run_with_a_full_stderr("wait_with_a_pipe_of_another_user", pipe_ends);
+}
+
+static void a_full_socket_holds_up_nobody(void)
+{
+    run_with_a_full_stderr("wait_with_a_full_stderr", socket_ends);
+}
+
+static void a_terminal_that_stands_still_holds_up_nobody(void)
+{
+    run_with_a_full_stderr("wait_with_a_full_stderr", terminal_ends);
+}
+
+/* ---- stderr is what it was ---- */
+
+typedef struct pair {
+    hostcrst_t first;
+    hostcrst_t second;
+    check_steps_t *both;
+    int32_t result;
+} pair_t;
+
+static void enter_both(void *argument)
+{
+    pair_t *self = (pair_t *)argument;
+    CHECK_EQ(hostcrst_enter(self->first, 0), S_OK);
+    check_arrive(self->both, 2);
+    self->result = hostcrst_enter(self->second, WAIT_ALERTABLE);
+    CHECK_EQ(hostcrst_leave(self->first), S_OK);
+    if (self->result == S_OK) {
+        CHECK_EQ(hostcrst_leave(self->second), S_OK);
+    }
+}
+
+/* A deadlock that is told of and stands until it has been: then an alert ends it. */
+static void stand_in_a_deadlock(void)
+{
+    check_steps_t both = CHECK_STEPS_INIT;
+    check_thread_t threads[2];
+    start_runtime();
+    REQUIRE_EQ(host_set_deadlock_policy(HOST_DEADLOCK_REPORT), S_OK);
+    hostcrst_t one = new_section();
+    hostcrst_t other = new_section();
+    pair_t pairs[2] = {{one, other, &both, 7}, {other, one, &both, 7}};
+    for (int at = 0; at < 2; at++) {
+        check_start(&threads[at], enter_both, &pairs[at]);
+    }
+    char *report;
+    do {
+        check_pause();
+        report = report_in(HOST_REPORT_JSON);
+    } while (strstr(report, "\"deadlocks_found\":1") == NULL && (free(report), 1));
+    free(report);
+    host_task_t owner = info_of(one).owner;
+    CHECK_EQ(host_task_alert(owner), S_OK);
+    for (int at = 0; at < 2; at++) {
+        check_join(&threads[at]);
+    }
+    CHECK(pairs[0].result == HOST_E_INTERRUPTED || pairs[1].result == HOST_E_INTERRUPTED);
+}
+
+static void a_file_that_gets_number_2_later_is_left_alone(void)
+{
+    own_stderr_empty();
+    in_child(stand_in_a_deadlock);
+    char *said = content_of(STDERR_FILENO);
+    CHECK_CONTAINS(said, "Found a deadlock:\n");
+    free(said);
+    char path[] = "/tmp/hostcrst-XXXXXX";
+    int keep = mkstemp(path);
+    int true_stderr = dup(STDERR_FILENO);
+    REQUIRE(keep >= 0 && true_stderr >= 0);
+    close(STDERR_FILENO);
+    int data = open(path, O_RDWR);
+    CHECK_EQ(data, STDERR_FILENO);
+    CHECK_EQ(write(data, "DATA", 4), 4);
+    int before = dropped_messages();
+    stand_in_a_deadlock();
+    REQUIRE_SOON(dropped_messages() == before + 1);
+    CHECK_EQ(dup2(true_stderr, STDERR_FILENO), STDERR_FILENO);
+    struct stat status;
+    REQUIRE_EQ(fstat(keep, &status), 0);
+    CHECK_EQ(status.st_size, 4);
+    close(keep);
+    close(true_stderr);
+    CHECK_EQ(unlink(path), 0);
+}
+
+/* ---- other places ---- */
+
+/* What a file has; to be freed. */
+static char *content_at(const char *path)
+{
+    int file = open(path, O_RDONLY);
+    REQUIRE(file >= 0);
+    char *text = content_of(file);
+    close(file);
+    return text;
+}
+
+static void wait_and_stand(void)
+{
+    waiter_t waiter;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    wait_for(&waiter, crst, 0);
+    REQUIRE_SOON(task_info_of(waiter.task).waiting_for == crst && access(getenv("AWAITED"), F_OK) == 0);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&waiter), S_OK);
+    stand_in_a_deadlock();
+}
+
+/* Each kind of message has a file of its own, in which `%d` is the process and `%s` the kind. */
+static void check_files(const char *place, const char *files)
+{
+    char path[256];
+    pid_t process = fork();
+    REQUIRE(process >= 0);
+    if (process == 0) {
+        snprintf(path, sizeof path, files, (int)getpid(), "stall");
+        REQUIRE_EQ(setenv("AWAITED", path, 1), 0);
+        REQUIRE_EQ(setenv("HOSTCRST_STALL", "20ms", 1), 0);
+        REQUIRE_EQ(setenv("HOSTCRST_REPORT", place, 1), 0);
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        execl("/proc/self/exe", "again", "wait_and_stand", (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    own_stderr_empty();
+    REQUIRE_EQ(waitpid(process, &status, 0), process);
+    CHECK_EQ(status, 0);
+    char *said = content_of(STDERR_FILENO);
+    CHECK_STR_EQ(said, "");
+    free(said);
+    const char *const kinds[] = {"stall", "deadlock", "exit"};
+    const char *const parts[] = {" has waited 0.0", "Found a deadlock:\n", "report  pid "};
+    for (int at = 0; at < 3; at++) {
+        snprintf(path, sizeof path, files, (int)process, kinds[at]);
+        said = content_at(path);
+        CHECK_CONTAINS(said, parts[at]);
+        free(said);
+        CHECK_EQ(unlink(path), 0);
+    }
+}
+
+static void each_kind_of_message_may_have_its_file(void)
+{
+    char folder[] = "/tmp/hostcrst-XXXXXX";
+    REQUIRE(mkdtemp(folder) != NULL);
+    check_files(folder, line_of("%s/hostcrst.%%d.%%s", folder).text);
+    check_files(line_of("%s/", folder).text, line_of("%s/hostcrst.%%d.%%s", folder).text);
+    check_files(line_of("%s/%%p-%%k.txt", folder).text, line_of("%s/%%d-%%s.txt", folder).text);
+    CHECK_EQ(rmdir(folder), 0);
+}
+
+static void a_fifo_that_nobody_reads_does_not_hang_the_exit(void)
+{
+    char folder[] = "/tmp/hostcrst-XXXXXX";
+    REQUIRE(mkdtemp(folder) != NULL);
+    line_t fifo = line_of("%s/fifo", folder);
+    REQUIRE_EQ(mkfifo(fifo.text, 0600), 0);
+    run_t run = run_again("use_the_library", line_of("HOSTCRST_REPORT=%s", fifo.text).text, NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_CONTAINS(run.said, line_of("hostcrst: HOSTCRST_REPORT: cannot write %s\n", fifo.text).text);
+    free(run.said);
+    /* Nor does one whose reader does not read. */
+    int reader = open(fifo.text, O_RDONLY | O_NONBLOCK);
+    int writer = open(fifo.text, O_WRONLY);
+    REQUIRE(reader >= 0 && writer >= 0);
+    fill(writer);
+    run = run_again("use_the_library", line_of("HOSTCRST_REPORT=%s", fifo.text).text, NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+    close(reader);
+    close(writer);
+    CHECK_EQ(unlink(fifo.text), 0);
+    CHECK_EQ(rmdir(folder), 0);
+}
+
+int main(int argument_count, char **arguments)
+{
+    /* What tests run as programs of their own. */
+    static const check_test_t programs[] = {
+        CHECK_TEST(use_the_library), CHECK_TEST(wait_with_a_full_stderr), CHECK_TEST(wait_on_an_older_kernel),
+        CHECK_TEST(wait_with_a_pipe_of_another_user), CHECK_TEST(wait_and_stand)};
+    static const check_test_t tests[] = {
+        CHECK_TEST(no_signal_of_the_librarys_ends_the_process),
+        CHECK_TEST(a_signal_that_the_program_has_pending_stays),
+        CHECK_TEST(a_signal_handler_does_not_cut_a_report),
+        CHECK_TEST(a_cancelled_thread_does_not_end_in_a_report),
+        CHECK_TEST(no_descriptor_stays_open),
+        CHECK_TEST(an_older_file_is_replaced),
+        CHECK_TEST(a_full_pipe_holds_up_nobody),
+        CHECK_TEST(a_full_pipe_holds_up_nobody_on_an_older_kernel),
+        CHECK_TEST(a_full_pipe_of_another_user_holds_up_nobody),
+        CHECK_TEST(a_full_socket_holds_up_nobody),
+        CHECK_TEST(a_terminal_that_stands_still_holds_up_nobody),
+        CHECK_TEST(a_file_that_gets_number_2_later_is_left_alone),
+        CHECK_TEST(each_kind_of_message_may_have_its_file),
+        CHECK_TEST(a_fifo_that_nobody_reads_does_not_hang_the_exit)};
+    if (strcmp(arguments[0], "again") == 0) {
+        return check_run(programs, sizeof programs / sizeof programs[0], argument_count, arguments);
+    }
+    return check_run(tests, sizeof tests / sizeof tests[0], argument_count, arguments);
+}

@@ -17,10 +17,11 @@
 //!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
 //!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
+//!         messages                           what is said unasked: to stderr or a file, holding up nobody
 //!         registry · layout · arena · region · handle     where everything stands, and what a handle proves
 //!         name · targets · text · settings · memory · mirror
 //!         │
-//!  sys/   linux or model · call_site · mutex · symbols     futex, clock, thread identity, barriers, pages
+//!  sys/   linux or model · files · call_site · mutex · symbols     futex, clock, threads, barriers, pages, descriptors
 //! ```
 //!
 //! `error` is a leaf that every module may use. `models` is what loom and shuttle run over `sys::model`.
@@ -44,6 +45,7 @@ mod hooks;
 mod layers;
 mod layout;
 mod memory;
+mod messages;
 mod mirror;
 #[cfg(all(loom, test))]
 mod models;

@@ -15,6 +15,7 @@ use crate::handle;
 use crate::holds::Holds;
 use crate::layers::ChunkPool;
 use crate::layout;
+use crate::messages::Messages;
 use crate::name::Name;
 use crate::pace;
 use crate::runtime::Runtime;
@@ -58,6 +59,7 @@ pub struct Registry {
     pub(crate) holds: Holds,
     pub(crate) deadlocks: Deadlocks,
     pub(crate) win32: win32::Counts,
+    pub(crate) messages: Messages,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -91,6 +93,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     holds: Holds::new(),
     deadlocks: Deadlocks::new(),
     win32: win32::Counts::new(),
+    messages: Messages::new(),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),

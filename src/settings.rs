@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use crate::messages::{self, Kind};
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::text::Text;
@@ -9,7 +10,8 @@ use crate::text::Text;
 /// Every variable there is.
 const KNOWN: [&CStr; 5] = [REPORT, ON_DEADLOCK, HOLDS, STALL, BIAS];
 
-/// Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id.
+/// Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k` the
+/// kind of message; with `%k`, or where the path is a folder, for other messages too.
 pub(crate) const REPORT: &CStr = c"HOSTCRST_REPORT";
 /// What is done when a deadlock is found: `error`, `report` or `abort`.
 pub(crate) const ON_DEADLOCK: &CStr = c"HOSTCRST_ON_DEADLOCK";
@@ -28,6 +30,7 @@ pub(crate) fn read_once() -> bool {
     if READ.swap(1, Ordering::Relaxed) != 0 {
         return false;
     }
+    messages::remember_stderr();
     sys::each_environment_name(|name| {
         if name.starts_with(PREFIX) && !KNOWN.iter().any(|known| known.to_bytes() == name) {
             complain(&[b"unknown environment variable ", name, b" ignored"]);
@@ -60,7 +63,7 @@ pub(crate) fn complain(parts: &[&[u8]]) {
     line.push_what_fits(b"hostcrst: ");
     parts.iter().for_each(|part| line.push_what_fits(part));
     line.end_line();
-    sys::write_all(sys::STDERR, line.bytes());
+    messages::say(Kind::Complaint, line.bytes());
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ use crate::ffi::deadlock::host_deadlock_t;
 use crate::handle;
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
+use crate::report;
 use crate::report::picture::Picture;
-use crate::report::{self, Format};
 use crate::settings;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Mutex};
@@ -465,8 +465,7 @@ fn report(cycle: &Cycle, victim: Option<Link>, policy: Policy) {
     if policy == Policy::Error && (victim.is_some() || !cycle.has_infallible) {
         return;
     }
-    // There may be no stderr to write to; the deadlock is remembered all the same.
-    let _ = report::write(sys::STDERR, Format::Text);
+    report::write_deadlock(cycle.closer.task);
     if policy == Policy::Abort {
         sys::abort();
     }

@@ -225,6 +225,13 @@ impl Wait {
             }
         }
     }
+
+    /// Sleeps for a moment in the queue, on the task's own thread; false if it has been woken, or its wait ended.
+    pub(crate) fn doze(&self) -> bool {
+        const MOMENT: u64 = 1_000_000;
+        let _ = sys::futex_wait(&self.park, PARKED, Some(sys::now() + MOMENT));
+        self.park.load(Ordering::Relaxed) == PARKED
+    }
 }
 
 /// A wait as it was at one moment.

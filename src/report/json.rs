@@ -136,6 +136,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         let mut misuses = picture.registry().win32.all();
         misuses.try_for_each(|(count, name, _)| self.out.number(name, count))?;
         self.out.close('}')?;
+        self.out.number("messages_dropped", picture.registry().messages.dropped())?;
         self.out.number("deadlocks_found", picture.deadlocks_found())?;
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
         self.out.key("deadlocks")?;

@@ -15,8 +15,8 @@ use core::fmt::{self, Write};
 use crate::error::{Error, Result};
 use crate::layers::{Layer, LayerKind, Origin};
 use crate::memory::Memory;
+use crate::messages::{self, Kind, Message};
 use crate::name::NameCopy;
-use crate::settings;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::{Resolver, Symbol};
 use crate::sys::{self, preserving_errno};
@@ -68,91 +68,94 @@ pub fn render<M: Memory, S: Surroundings>(
     Ok(picture.standing(&deadlocked).next().is_some())
 }
 
-/// Writes a report on this process to a descriptor.
+/// Writes a report on this process to a descriptor, however long that takes.
 pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
     preserving_errno(|| {
         if !sys::is_writable(descriptor) {
             return Err(Error::InvalidArgument);
         }
-        let mut out = Output::new(descriptor);
-        let mut surroundings = ThisProcess { resolver: Resolver::new() };
-        render(&Picture::here(), &mut surroundings, format, &mut out)
-            .and_then(|_| out.flush())
-            .map_err(|_| Error::InvalidArgument)
+        write_to(Sink::Descriptor(descriptor), format).map_err(|_| Error::InvalidArgument)
     })
+}
+
+fn write_to(sink: Sink<'_>, format: Format) -> fmt::Result {
+    let mut out = Output { sink, buffer: Text::new() };
+    let mut surroundings = ThisProcess { resolver: Resolver::new() };
+    render(&Picture::here(), &mut surroundings, format, &mut out)?;
+    out.flush()
+}
+
+/// Says with a report that a deadlock stands, on the thread of a task that waits in it. A reader may keep it waiting for a
+/// second, while the task would be asleep anyway: when that is woken, the rest of the report is dropped.
+pub(crate) fn write_deadlock(me: TaskRef) {
+    const PATIENCE: u64 = 1_000_000_000;
+    let until = sys::now().saturating_add(PATIENCE);
+    let mut patience = || sys::now() < until && me.wait.doze();
+    // What cannot be written is counted, and the deadlock is remembered all the same.
+    let _ = write_to(Sink::Message(Message::begin(Kind::Deadlock, &mut patience)), Format::Text);
 }
 
 // ---- at exit ----------------------------------------------------------------------------------------------
 
 /// Arranges for the report at exit that the environment asks for.
 pub(crate) fn read_settings() {
-    if sys::environment(settings::REPORT).is_some() {
+    if messages::read_settings() {
+        WANTED.store(1, Ordering::Relaxed);
         sys::on_process_exit(at_exit);
     }
 }
 
-/// Writes the report that HOSTCRST_REPORT asks for, once in a process.
+/// 1 while a report at exit is wanted and has not been written.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+
+/// Writes the report that HOSTCRST_REPORT asks for, once in a process. A reader may keep the process for a few seconds.
 pub(crate) extern "C" fn at_exit() {
-    static WRITTEN: AtomicU32 = AtomicU32::new(0);
-    let Some(place) = sys::environment(settings::REPORT) else { return };
-    if WRITTEN.swap(1, Ordering::Relaxed) != 0 {
+    const PATIENCE: u64 = 5_000_000_000;
+    const NAP: u64 = 1_000_000;
+    if WANTED.swap(0, Ordering::Relaxed) == 0 {
         return;
     }
     preserving_errno(|| {
-        if place == c"stderr" {
-            let _ = write(sys::STDERR, Format::Text);
-        } else if let Some(file) = create_report_file(place.to_bytes()) {
-            let _ = write(file.descriptor(), Format::Text);
-        } else {
-            settings::complain(&[b"HOSTCRST_REPORT: cannot write ", place.to_bytes()]);
-        }
-    });
-}
-
-/// Creates the file at `pattern`, with `%p` replaced by the process id.
-fn create_report_file(pattern: &[u8]) -> Option<sys::File> {
-    const PATH_BYTES: usize = 4096;
-    let mut path = Text::<PATH_BYTES>::new();
-    let mut rest = pattern;
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = match tail.strip_prefix(b"p") {
-            Some(after) if byte == b'%' => {
-                write!(path, "{}", sys::process_id()).ok()?;
-                after
-            }
-            _ => {
-                path.push(&[byte]).ok()?;
-                tail
-            }
+        let until = sys::now().saturating_add(PATIENCE);
+        let mut patience = || {
+            sys::nap(NAP);
+            sys::now() < until
         };
-    }
-    path.push(&[0]).ok()?;
-    sys::File::create(CStr::from_bytes_with_nul(path.bytes()).ok()?)
+        let _ = write_to(Sink::Message(Message::begin(Kind::Exit, &mut patience)), Format::Text);
+    });
 }
 
 // ---- this process -----------------------------------------------------------------------------------------
 
-/// A descriptor behind a buffer. Fails for good when the descriptor does.
-struct Output {
-    descriptor: c_int,
+/// Where a report goes.
+enum Sink<'a> {
+    /// A descriptor that is waited for.
+    Descriptor(c_int),
+    Message(Message<'a>),
+}
+
+/// A sink behind a buffer. Fails for good when the sink does.
+struct Output<'a> {
+    sink: Sink<'a>,
     buffer: Text<OUTPUT_BYTES>,
 }
 
+/// As much as a pipe takes whole, or not at all.
 const OUTPUT_BYTES: usize = 4096;
 
-impl Output {
-    fn new(descriptor: c_int) -> Self {
-        Output { descriptor, buffer: Text::new() }
-    }
-
+impl Output<'_> {
     fn flush(&mut self) -> fmt::Result {
-        let written = sys::write_all(self.descriptor, self.buffer.bytes());
+        let bytes = self.buffer.bytes();
+        let written = match &mut self.sink {
+            Sink::Descriptor(descriptor) => sys::write_all(*descriptor, bytes),
+            Sink::Message(message) => message.write(bytes),
+        };
         self.buffer.clear();
         if written { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
-impl Write for Output {
+impl Write for Output<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for part in text.as_bytes().chunks(OUTPUT_BYTES) {
             if self.buffer.push(part).is_err() {
@@ -231,14 +234,14 @@ pub(crate) fn task_name(task: TaskRef) -> NameCopy {
     if name.is_empty() { thread_name(task.thread_id()) } else { name }
 }
 
-/// Says on stderr that a task waits, for whom, and for whom that one waits in turn: one line, one write.
+/// Says that a task waits, for whom, and for whom that one waits in turn: one line, one write.
 pub(crate) fn write_stall(task: TaskRef) {
     let mut line = Text::<1024>::new();
     let mut surroundings = ThisProcess { resolver: Resolver::new() };
     // A line that does not fit is cut.
     let _ = text::write_stall(&Picture::here(), &mut surroundings, task.id(), &mut line);
     line.end_line();
-    sys::write_all(sys::STDERR, line.bytes());
+    messages::say(Kind::Stall, line.bytes());
 }
 
 // ---- what the renderings share ----------------------------------------------------------------------------

@@ -155,6 +155,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             plural(tasks),
             plural(sections),
         )?;
+        let dropped = registry.messages.dropped();
+        if dropped != 0 {
+            writeln!(self.out, "Messages dropped or cut, as nobody took them: {dropped}.")?;
+        }
         self.verdict(totals.deadlocks)
     }
 

@@ -4,8 +4,10 @@
 //! that was cancelled would end inside the library, in a queue or with a lock of it. The raw ones only return.
 
 use core::ffi::{CStr, c_int, c_long};
+use core::fmt::Write;
 
 use super::linux::errno;
+use crate::text::Text;
 
 /// The descriptor of standard error.
 pub(crate) const STDERR: c_int = libc::STDERR_FILENO;
@@ -41,9 +43,14 @@ impl File {
         File::open(path, libc::O_RDONLY | libc::O_NONBLOCK)
     }
 
-    /// Creates a file, or empties it, for writing.
+    /// Creates a file, or empties it, for writing. A FIFO that nobody reads is not waited for.
     pub(crate) fn create(path: &CStr) -> Option<File> {
-        File::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)
+        File::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)
+    }
+
+    /// As create, but what the file has stays, and what is written comes after it.
+    pub(crate) fn append(path: &CStr) -> Option<File> {
+        File::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK)
     }
 
     pub(crate) fn descriptor(&self) -> c_int {
@@ -71,6 +78,11 @@ impl Drop for File {
 /// Reads from the start of a file into `buffer`; how many bytes were there, 0 if it cannot be read.
 pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> usize {
     File::read_only(path).and_then(|file| file.read_at(0, buffer)).unwrap_or(0)
+}
+
+/// Whether a folder is at the path.
+pub(crate) fn is_folder(path: &CStr) -> bool {
+    File::open(path, libc::O_PATH | libc::O_DIRECTORY).is_some()
 }
 
 // ---- writing ----------------------------------------------------------------------------------------------
@@ -121,6 +133,133 @@ pub(crate) fn write_if_taken(descriptor: c_int, line: &[u8]) {
     }
 }
 
+// ---- writing at once, or not at all -----------------------------------------------------------------------
+
+/// Which file a descriptor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// How something is written to a descriptor of the program's without waiting for a reader. Its O_NONBLOCK is left as it
+/// is: it belongs to everyone who has the same file open, in other processes too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A file on a disk takes what it is given, short of a file system that does not answer. So does a file that was
+    /// opened with O_NONBLOCK.
+    Plain,
+    Pipe,
+    /// A terminal, or another device.
+    Device,
+    Socket,
+    /// Of other kinds it is not known how.
+    None,
+}
+
+/// Which file a descriptor stands for, and how to write to it.
+pub(crate) fn identify(descriptor: c_int) -> Option<(FileId, Way)> {
+    // SAFETY: a stat is plain data, for which all zeros is valid.
+    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: fstat(2) writes the struct, which is the kernel's own on 64-bit systems.
+    retried(|| unsafe { libc::syscall(libc::SYS_fstat, descriptor, &raw mut status) })?;
+    let way = match status.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFBLK => Way::Plain,
+        libc::S_IFIFO => Way::Pipe,
+        libc::S_IFCHR => Way::Device,
+        libc::S_IFSOCK => Way::Socket,
+        _ => Way::None,
+    };
+    Some((FileId { device: status.st_dev as u64, inode: status.st_ino as u64 }, way))
+}
+
+/// Writes as much of `bytes` as there is room for now. None if there is none (see `has_no_room`), or nothing can be
+/// written without waiting.
+pub(crate) fn write_at_once(descriptor: c_int, way: Way, bytes: &[u8]) -> Option<usize> {
+    match way {
+        Way::Plain => write(descriptor, bytes),
+        Way::Socket => send(descriptor, bytes),
+        Way::Pipe | Way::Device => match write_no_wait(descriptor, bytes) {
+            None if !matches!(errno(), libc::EOPNOTSUPP | libc::ENOSYS) => None,
+            // Kernels before 6.4 do not know this of pipes, and none does of terminals.
+            None => match File::open_once_more(descriptor) {
+                Some(file) => write(file.descriptor(), bytes),
+                None if way == Way::Pipe => splice(descriptor, bytes),
+                None => None,
+            },
+            written => written,
+        },
+        Way::None => None,
+    }
+}
+
+/// Whether the last write failed only for lack of room.
+pub(crate) fn has_no_room() -> bool {
+    errno() == libc::EAGAIN
+}
+
+fn send(socket: c_int, bytes: &[u8]) -> Option<usize> {
+    let (address, length) = (core::ptr::null::<libc::sockaddr>(), 0);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: sendto(2) reads the slice; there is no address.
+    retried(|| unsafe {
+        libc::syscall(libc::SYS_sendto, socket, bytes.as_ptr(), bytes.len(), flags, address, length)
+    })
+}
+
+fn write_no_wait(descriptor: c_int, bytes: &[u8]) -> Option<usize> {
+    const AT_ITS_POSITION: c_long = -1;
+    let vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: pwritev2(2) reads the one vector, and the slice that it names. The position is passed in two halves.
+    retried(|| unsafe {
+        libc::syscall(
+            libc::SYS_pwritev2,
+            descriptor,
+            &raw const vector,
+            1,
+            AT_ITS_POSITION,
+            AT_ITS_POSITION,
+            libc::RWF_NOWAIT,
+        )
+    })
+}
+
+impl File {
+    /// Opens what a descriptor stands for once more, so that writing to it never waits. Takes the process's list of
+    /// descriptors, and the right to open the file.
+    fn open_once_more(descriptor: c_int) -> Option<File> {
+        let mut path = Text::<40>::new();
+        write!(path, "/proc/self/fd/{descriptor}\0").ok()?;
+        File::open(CStr::from_bytes_with_nul(path.bytes()).ok()?, libc::O_WRONLY | libc::O_NONBLOCK)
+    }
+}
+
+/// Writes to a pipe that cannot be opened once more, for which another user's process has made it: what is in one pipe
+/// can be moved to another without waiting.
+fn splice(pipe: c_int, bytes: &[u8]) -> Option<usize> {
+    let mut ends: [c_int; 2] = [0; 2];
+    // SAFETY: pipe2(2) writes the two descriptors.
+    retried(|| unsafe {
+        libc::syscall(libc::SYS_pipe2, ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK)
+    })?;
+    let (from, to) = (File(ends[0]), File(ends[1]));
+    let bytes = bytes.get(..libc::PIPE_BUF).unwrap_or(bytes);
+    let length = write(to.descriptor(), bytes)?;
+    let no_offset = core::ptr::null_mut::<libc::loff_t>();
+    // SAFETY: splice(2) is given no offsets, as pipes have none.
+    retried(|| unsafe {
+        libc::syscall(
+            libc::SYS_splice,
+            from.descriptor(),
+            no_offset,
+            pipe,
+            no_offset,
+            length,
+            libc::SPLICE_F_NONBLOCK,
+        )
+    })
+}
+
 // ---- signals ----------------------------------------------------------------------------------------------
 
 /// A set of signals, as the kernel has it.
@@ -132,10 +271,11 @@ const fn set_of(signal: c_int) -> Signals {
 
 /// Runs `write`. What it fails with may come with a signal that ends the process: SIGPIPE from a pipe without a reader,
 /// SIGXFSZ at the limit for the size of a file. Both go to the calling thread, which blocks them and takes them back.
-/// One that the program has pending itself stays.
-fn without_signals(write: impl FnOnce() -> bool) -> bool {
-    const BOTH: Signals = set_of(libc::SIGPIPE) | set_of(libc::SIGXFSZ);
-    let before = change_mask(libc::SIG_BLOCK, BOTH);
+/// One that the program has pending itself stays. SIGTTOU, which stops a process in the background that writes to its
+/// terminal, is not sent to a thread that blocks it.
+pub(crate) fn without_signals(write: impl FnOnce() -> bool) -> bool {
+    const ALL: Signals = set_of(libc::SIGPIPE) | set_of(libc::SIGXFSZ) | set_of(libc::SIGTTOU);
+    let before = change_mask(libc::SIG_BLOCK, ALL);
     let pending = pending_signals();
     let written = write();
     let signal = match errno() {

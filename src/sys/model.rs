@@ -40,7 +40,10 @@ use std::vec::Vec;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
-pub(crate) use super::files::{File, STDERR, is_writable, read_file, write_all};
+pub(crate) use super::files::{
+    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, without_signals,
+    write_all, write_at_once,
+};
 pub(crate) use super::linux::{Instant, Slept, string_length};
 
 // ---- the world --------------------------------------------------------------------------------------------

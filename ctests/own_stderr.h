@@ -1,0 +1,58 @@
+/*
+ * A program that includes this has had a file as its stderr since it was loaded: the library writes to no other. What
+ * children of it say there is looked at; whatever is left goes to the true stderr when the program exits.
+ */
+#ifndef OWN_STDERR_H
+#define OWN_STDERR_H
+
+#include "check.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* Names the descriptor of the true stderr, once the program has begun anew. */
+#define OWN_STDERR_VARIABLE "CHECK_TRUE_STDERR"
+
+static void own_stderr_show_rest(void)
+{
+    char piece[4096];
+    ssize_t count;
+    int true_stderr = (int)check_number_from(OWN_STDERR_VARIABLE, 0);
+    for (off_t at = 0; (count = pread(STDERR_FILENO, piece, sizeof piece, at)) > 0; at += count) {
+        if (write(true_stderr, piece, (size_t)count) != count) {
+            return;
+        }
+    }
+}
+
+__attribute__((constructor)) static void own_stderr_begin_anew(int argument_count, char **arguments)
+{
+    char number[16];
+    (void)argument_count;
+    if (getenv(OWN_STDERR_VARIABLE) != NULL) {
+        return;
+    }
+    int file = memfd_create("stderr", MFD_CLOEXEC);
+    int true_stderr = fcntl(STDERR_FILENO, F_DUPFD, 100);
+    REQUIRE(file >= 0 && true_stderr >= 0);
+    snprintf(number, sizeof number, "%d", true_stderr);
+    REQUIRE_EQ(setenv(OWN_STDERR_VARIABLE, number, 1), 0);
+    REQUIRE_EQ(dup2(file, STDERR_FILENO), STDERR_FILENO);
+    execv("/proc/self/exe", arguments);
+    check_that(0, __FILE__, __LINE__, "the program begins anew");
+    check_give_up();
+}
+
+/* Forgets what was said until now. */
+static inline void own_stderr_empty(void)
+{
+    static int is_arranged;
+    if (!is_arranged) {
+        is_arranged = 1;
+        REQUIRE_EQ(atexit(own_stderr_show_rest), 0);
+    }
+    REQUIRE_EQ(ftruncate(STDERR_FILENO, 0), 0);
+    REQUIRE_EQ(lseek(STDERR_FILENO, 0, SEEK_SET), 0);
+}
+
+#endif

@@ -1,0 +1,302 @@
+//! What the library says unasked: complaints, lines about long waits, reports of deadlocks. It holds up nobody.
+//!
+//! **Nobody waits for a reader.** Most of it is said by a task that others depend on: it is in a queue, or was just woken.
+//! So nothing here sleeps until a descriptor takes more (see `files::write_at_once`). What finds no room is dropped
+//! and counted; the next message that gets through says how many, and so does every report. One that was taken in part
+//! counts as well, and the next begins on a line of its own. Only who is asleep in its queue anyway, and sees its own
+//! wake, may wait a little for room: see `Patience`.
+//!
+//! **Stderr is what it was.** A program that closes descriptor 2 gets that number for the next file it opens, its data.
+//! So the file behind it is remembered when the library is loaded, and nothing is written to another one.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use crate::registry::REGISTRY;
+use crate::settings;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sys::{self, File, FileId, Way};
+use crate::text::Text;
+
+/// Zeroed memory: nothing is known of stderr, and nothing was dropped.
+#[repr(C)]
+pub(crate) struct Messages {
+    /// The file that stderr was; of device 0 if there was none.
+    device: AtomicU64,
+    inode: AtomicU64,
+    /// 1 once that is known.
+    is_known: AtomicU32,
+    /// 1 if the last message was taken in part.
+    is_torn: AtomicU32,
+    /// Dropped or torn since the process began, and since that was last said.
+    dropped: AtomicU64,
+    untold: AtomicU64,
+}
+
+/// What a message is about: the `%k` of a pattern for files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Exit,
+    Deadlock,
+    Stall,
+    Complaint,
+}
+
+impl Kind {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Kind::Exit => b"exit",
+            Kind::Deadlock => b"deadlock",
+            Kind::Stall => b"stall",
+            Kind::Complaint => b"complaint",
+        }
+    }
+}
+
+/// Asked when there is no room: waits for a moment and says whether to try again.
+pub(crate) type Patience<'a> = &'a mut dyn FnMut() -> bool;
+
+impl Messages {
+    pub(crate) const fn new() -> Self {
+        Messages {
+            device: AtomicU64::new(0),
+            inode: AtomicU64::new(0),
+            is_known: AtomicU32::new(0),
+            is_torn: AtomicU32::new(0),
+            dropped: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+        }
+    }
+
+    /// How many messages were dropped, or taken in part, since the process began.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.untold.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The file that stderr was when the library was loaded.
+    fn stderr(&self) -> FileId {
+        FileId { device: self.device.load(Ordering::Relaxed), inode: self.inode.load(Ordering::Relaxed) }
+    }
+}
+
+/// Remembers which file stderr is, the first time.
+pub(crate) extern "C" fn remember_stderr() {
+    let messages = &REGISTRY.messages;
+    if messages.is_known.swap(1, Ordering::Relaxed) == 0
+        && let Some((file, _)) = sys::identify(sys::STDERR)
+    {
+        messages.device.store(file.device, Ordering::Relaxed);
+        messages.inode.store(file.inode, Ordering::Relaxed);
+    }
+}
+
+/// Runs when the library is loaded, before the program can have closed anything.
+#[cfg(all(feature = "capi", not(test)))]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = remember_stderr;
+
+// ---- where to ---------------------------------------------------------------------------------------------
+
+/// HOSTCRST_REPORT as it was when the runtime was first started, zero-terminated: a pattern for paths. NULL if it is not
+/// set, or "stderr".
+static PATTERN: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+/// The longest pattern, and the longest path, with its zero.
+const PATH_BYTES: usize = 4096;
+/// What stands for the kind of a message in a pattern.
+const KIND: &[u8] = b"%k";
+/// The pattern for files in a folder.
+const IN_FOLDER: &[u8] = b"/hostcrst.%p.%k";
+
+/// Reads HOSTCRST_REPORT: whether there is to be a report when the process exits.
+pub(crate) fn read_settings() -> bool {
+    let mut wanted = false;
+    settings::read(settings::REPORT, |value| {
+        wanted = value == b"stderr" || set_pattern(value);
+        wanted
+    });
+    wanted
+}
+
+fn set_pattern(value: &[u8]) -> bool {
+    let mut pattern = Text::<PATH_BYTES>::new();
+    let is_whole = !value.is_empty() && pattern.push(value).is_ok() && pattern.push(&[0]).is_ok();
+    let Some(path) = CStr::from_bytes_with_nul(pattern.bytes()).ok().filter(|_| is_whole) else {
+        return false;
+    };
+    if sys::is_folder(path) {
+        pattern.clear();
+        let folder = value.strip_suffix(b"/").unwrap_or(value);
+        if [folder, IN_FOLDER, &[0]].iter().any(|part| pattern.push(part).is_err()) {
+            return false;
+        }
+    }
+    let Some(place) = sys::allocate_pages(PATH_BYTES) else { return false };
+    // SAFETY: the new pages are as long as the longest pattern, and nobody else knows them yet.
+    unsafe { place.copy_from_nonoverlapping(pattern.bytes().as_ptr(), pattern.bytes().len()) };
+    // Release pairs with the Acquire in pattern.
+    PATTERN.store(place, Ordering::Release);
+    true
+}
+
+fn pattern() -> Option<&'static [u8]> {
+    let pattern = PATTERN.load(Ordering::Acquire);
+    // SAFETY: set_pattern stored a zero-terminated text, which is never changed or unmapped.
+    (!pattern.is_null()).then(|| unsafe { CStr::from_ptr(pattern.cast()) }.to_bytes())
+}
+
+/// The path of the file for messages of a kind, zero-terminated. None if they go to stderr.
+fn path_for(kind: Kind) -> Option<Text<PATH_BYTES>> {
+    let mut rest = pattern()?;
+    let has_kind = rest.windows(KIND.len()).any(|part| part == KIND);
+    if !has_kind && kind != Kind::Exit || kind == Kind::Complaint {
+        return None;
+    }
+    let mut path = Text::new();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = match (byte, tail.first()) {
+            (b'%', Some(b'p')) => {
+                write!(path, "{}", sys::process_id()).ok()?;
+                tail.get(1..)?
+            }
+            (b'%', Some(b'k')) => {
+                path.push(kind.name()).ok()?;
+                tail.get(1..)?
+            }
+            _ => {
+                path.push(&[byte]).ok()?;
+                tail
+            }
+        };
+    }
+    path.push(&[0]).ok()?;
+    Some(path)
+}
+
+/// Where one message goes.
+enum Place {
+    Stderr(Way),
+    File(File),
+    Nowhere,
+}
+
+impl Place {
+    fn of(kind: Kind) -> Place {
+        let Some(path) = path_for(kind) else { return Place::stderr() };
+        // What happens in the life of a process is added, the report at its end replaces an older one.
+        let file = CStr::from_bytes_with_nul(path.bytes()).ok().and_then(|path| match kind {
+            Kind::Exit => File::create(path),
+            _ => File::append(path),
+        });
+        match file {
+            Some(file) => Place::File(file),
+            None => {
+                complain_once(path.bytes());
+                if kind == Kind::Exit { Place::Nowhere } else { Place::stderr() }
+            }
+        }
+    }
+
+    fn stderr() -> Place {
+        match sys::identify(sys::STDERR) {
+            Some((file, way)) if file == REGISTRY.messages.stderr() => Place::Stderr(way),
+            _ => Place::Nowhere,
+        }
+    }
+
+    fn write_at_once(&self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Place::Stderr(way) => sys::write_at_once(sys::STDERR, *way, bytes),
+            Place::File(file) => sys::write_at_once(file.descriptor(), Way::Plain, bytes),
+            Place::Nowhere => None,
+        }
+    }
+}
+
+/// Says that a file cannot be written: once, as it may be tried again and again.
+fn complain_once(path: &[u8]) {
+    static SAID: AtomicU32 = AtomicU32::new(0);
+    if SAID.swap(1, Ordering::Relaxed) == 0 {
+        settings::complain(&[b"HOSTCRST_REPORT: cannot write ", path.strip_suffix(&[0]).unwrap_or(path)]);
+    }
+}
+
+// ---- a message --------------------------------------------------------------------------------------------
+
+/// A message on its way, piece by piece.
+pub(crate) struct Message<'a> {
+    place: Place,
+    patience: Patience<'a>,
+    /// How much of it was taken.
+    taken: usize,
+    /// Not all of it was: the rest is of no use.
+    is_lost: bool,
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn begin(kind: Kind, patience: Patience<'a>) -> Self {
+        let mut message = Message { place: Place::of(kind), patience, taken: 0, is_lost: false };
+        message.tell_of_dropped();
+        message
+    }
+
+    /// Begins with what became of the messages before, if that is worth saying.
+    fn tell_of_dropped(&mut self) {
+        let messages = &REGISTRY.messages;
+        let untold = messages.untold.swap(0, Ordering::Relaxed);
+        if untold == 0 {
+            return;
+        }
+        let is_torn = messages.is_torn.swap(0, Ordering::Relaxed);
+        let mut line = Text::<128>::new();
+        let end = if is_torn != 0 { " [cut]\n" } else { "" };
+        let _ = writeln!(line, "{end}hostcrst: messages dropped or cut before this one: {untold}");
+        if !self.write(line.bytes()) {
+            messages.untold.fetch_add(untold, Ordering::Relaxed);
+            messages.is_torn.fetch_or(is_torn, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes all of `bytes`; false if that, or something before it, was not to be done.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> bool {
+        if self.is_lost {
+            return false;
+        }
+        let all = sys::without_signals(|| {
+            while !bytes.is_empty() {
+                match self.place.write_at_once(bytes) {
+                    Some(written) => {
+                        self.taken += written;
+                        bytes = bytes.get(written..).unwrap_or(&[]);
+                    }
+                    None if sys::has_no_room() && (self.patience)() => {}
+                    None => return false,
+                }
+            }
+            true
+        });
+        self.is_lost = !all;
+        all
+    }
+}
+
+impl Drop for Message<'_> {
+    fn drop(&mut self) {
+        if self.is_lost {
+            REGISTRY.messages.count_dropped();
+            if self.taken != 0 {
+                REGISTRY.messages.is_torn.store(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Says one line, at once or not at all.
+pub(crate) fn say(kind: Kind, line: &[u8]) {
+    Message::begin(kind, &mut || false).write(line);
+}
