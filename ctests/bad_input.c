@@ -6,6 +6,7 @@
 #include "host.h"
 
 #include <fcntl.h>
+#include <hostcrst/win32.h>
 
 /* ---- the world that must not change ---- */
 
@@ -17,10 +18,13 @@ static host_task_t tasks[TASKS];
 static hostcrst_t destroyed;
 static host_task_t ended;
 static holder_t holder;
+/* Free, mine, and never initialised: its memory is zero. */
+static CRITICAL_SECTION criticals[3];
 
 typedef struct world {
     hostcrst_info_t sections[SECTIONS];
     host_task_info_t tasks[TASKS];
+    unsigned char criticals[sizeof criticals];
     uint32_t runtime;
 } world_t;
 
@@ -34,6 +38,7 @@ static world_t look(void)
     for (int at = 0; at < TASKS; at++) {
         world.tasks[at] = task_info_of(tasks[at]);
     }
+    memcpy(world.criticals, criticals, sizeof criticals);
     CHECK_EQ(host_runtime_state(&world.runtime), S_OK);
     return world;
 }
@@ -59,6 +64,9 @@ static void make_the_world(void)
     hold_times(&holder, sections[THEIRS], 2);
     CHECK_EQ(hostcrst_enter(sections[MINE], 0), S_OK);
     CHECK_EQ(hostcrst_enter(sections[MINE], 0), S_OK);
+    InitializeCriticalSection(&criticals[0]);
+    InitializeCriticalSection(&criticals[1]);
+    EnterCriticalSection(&criticals[1]);
     tasks[MY_TASK] = this_task();
     tasks[THEIR_TASK] = holder.task;
     CHECK_EQ(host_leave_runtime(0x1234), S_OK);
@@ -70,7 +78,7 @@ static void world_is_as_it_was_made(void)
     CHECK_SECTION(sections[MINE], HOSTCRST_OWNED, tasks[MY_TASK], 2);
     CHECK_SECTION(sections[THEIRS], HOSTCRST_OWNED, tasks[THEIR_TASK], 2);
     CHECK_SECTION(sections[ABANDONED], HOSTCRST_ABANDONED, 0, 0);
-    CHECK_EQ(task_info_of(tasks[MY_TASK]).owned, 1);
+    CHECK_EQ(task_info_of(tasks[MY_TASK]).owned, 2);
     CHECK_EQ(task_info_of(tasks[MY_TASK]).depth, 1);
     CHECK_EQ(task_info_of(tasks[THEIR_TASK]).owned, 1);
 }
@@ -271,6 +279,57 @@ static void handles_with_bits_flipped(void)
     flip_bits_of(destroyed);
     flip_bits_of(ended);
     check_unchanged(&before, "bits flipped");
+}
+
+static uint64_t lock_semaphore(const CRITICAL_SECTION *section)
+{
+    uint64_t number;
+    memcpy(&number, &section->LockSemaphore, sizeof number);
+    return number;
+}
+
+/* The number in a CRITICAL_SECTION names a section too, but none of this interface's. */
+static void numbers_of_critical_sections(void)
+{
+    world_t before = look();
+    for (size_t at = 0; at < COUNT_OF(criticals); at++) {
+        uint64_t number = lock_semaphore(&criticals[at]);
+        refuse_unchanged(number);
+        flip_bits_of(number);
+        for (uint64_t low = 0; low < 1 << 12; low++) {
+            refuse_everywhere(number ^ low);
+            refuse_everywhere(number ^ tasks[MY_TASK] ^ low);
+        }
+    }
+    check_unchanged(&before, "numbers of critical sections");
+}
+
+/* Nor the other way round: the functions of Windows make a section of their own. */
+static void enter_with_number(uint64_t number)
+{
+    CRITICAL_SECTION section;
+    InitializeCriticalSection(&section);
+    DeleteCriticalSection(&section);
+    memcpy(&section.LockSemaphore, &number, sizeof number);
+    LeaveCriticalSection(&section);
+    CHECK(TryEnterCriticalSection(&section));
+    CHECK_NE(lock_semaphore(&section), number);
+    LeaveCriticalSection(&section);
+    DeleteCriticalSection(&section);
+}
+
+static void handles_for_numbers_of_critical_sections(void)
+{
+    world_t before = look();
+    for (int at = 0; at < SECTIONS; at++) {
+        for (uint64_t flip = 0; flip < 256; flip++) {
+            uint64_t number = sections[at] ^ flip;
+            if (number != lock_semaphore(&criticals[0]) && number != lock_semaphore(&criticals[1])) {
+                enter_with_number(number);
+            }
+        }
+    }
+    check_unchanged(&before, "handles for numbers of critical sections");
 }
 
 /* A thread that is no task has 0 where others have their id. */
@@ -515,6 +574,7 @@ static void the_world_is_as_it_was_made(void)
     let_go(&holder);
     CHECK_EQ(hostcrst_leave(sections[MINE]), S_OK);
     CHECK_EQ(hostcrst_leave(sections[MINE]), S_OK);
+    LeaveCriticalSection(&criticals[1]);
     for (int at = 0; at < SECTIONS; at++) {
         CHECK_EQ(hostcrst_destroy(sections[at]), S_OK);
     }
@@ -527,7 +587,8 @@ static void the_world_is_as_it_was_made(void)
 
 CHECK_MAIN(CHECK_TEST(handles_beyond_a_small_arena), CHECK_TEST(handles_before_there_is_a_section),
            CHECK_TEST(make_the_world), CHECK_TEST(values_that_are_no_handle), CHECK_TEST(handles_of_what_is_gone),
-           CHECK_TEST(handles_of_the_other_kind), CHECK_TEST(handles_with_bits_flipped),
+           CHECK_TEST(handles_of_the_other_kind), CHECK_TEST(handles_with_bits_flipped), CHECK_TEST(numbers_of_critical_sections),
+           CHECK_TEST(handles_for_numbers_of_critical_sections),
            CHECK_TEST(handles_from_a_thread_without_a_task),
            CHECK_TEST(handles_mixed_of_a_section_and_a_task), CHECK_TEST(random_handles),
            CHECK_TEST(option_bits_that_do_not_exist), CHECK_TEST(known_option_bits_are_accepted),

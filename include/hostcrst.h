@@ -338,7 +338,8 @@ typedef struct {
      */
     uint64_t depth;
     /**
-     * The section the task waits for (a hostcrst_t), or 0.
+     * The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function
+     * takes that number.
      */
     uint64_t waiting_for;
 } host_task_info_t;
@@ -380,6 +381,7 @@ typedef struct {
     uint64_t victim;
     /**
      * The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the cycle.
+     * Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
      */
     uint64_t section;
 } host_deadlock_t;

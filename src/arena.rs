@@ -120,14 +120,16 @@ impl<T: Slot> Arena<T> {
         unsafe { &*(base as *const T).add(index as usize) }
     }
 
-    /// The slot at the offset in `bits`, which may hold anything above and below: readable whatever they are, once
-    /// reserve has succeeded. Only for slots whose size is a power of two.
+    /// The slot at the offset in `bits` XOR `FLIP`. The bits may hold anything above and below the offset: the slot is
+    /// readable whatever they are, once reserve has succeeded. Only for slots whose size is a power of two.
     #[inline(always)]
-    pub(crate) fn at_offset(&self, bits: u64) -> &T {
+    pub(crate) fn at_offset<const FLIP: usize>(&self, bits: u64) -> &T {
         const { assert!(size_of::<T>().is_power_of_two()) };
-        let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed);
+        const { assert!(FLIP.is_multiple_of(size_of::<T>()) && FLIP < SMALLEST_STEP) };
+        // Flipped at last: so the bits are left as they are, in the register that the caller needs them in.
+        let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed) ^ FLIP;
         let address = sys::in_one_register(self.slots.base() + offset);
-        // SAFETY: the mask lets through multiples of the size below the reservation's; as in at.
+        // SAFETY: the mask lets through multiples of the size below a power of two, which FLIP is less than; as in at.
         unsafe { &*(address as *const T) }
     }
 
@@ -241,15 +243,14 @@ impl<T: Slot> Arena<T> {
         self.capacity.load(Ordering::Relaxed)
     }
 
-    /// Leaves the slots below `index` out for ever. Before the first allocation.
-    pub(crate) fn skip_to(&self, index: u32) {
-        self.used.fetch_max(index, Ordering::Relaxed);
-    }
-
-    /// Makes the first slots writable, slot 0 among them.
-    pub(crate) fn commit_first(&self) -> Result<()> {
+    /// Leaves the slots below `index` out for ever: they may be looked at and are never handed out. Before the first
+    /// allocation.
+    pub(crate) fn skip_to(&self, index: u32) -> Result<()> {
         let _guard = self.lock.lock();
-        self.slots.cover(size_of::<T>())
+        while self.used.load(Ordering::Relaxed) < index {
+            self.extend()?;
+        }
+        Ok(())
     }
 
     /// The allocation lock, held across a fork so that the child finds the free list whole.

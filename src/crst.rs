@@ -55,7 +55,7 @@ const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
 const _: () = assert!(handle::MAX_TASKS == 1 << u16::BITS);
 
 /// For `layout`.
-pub(crate) const LAYOUT: [(&str, usize); 7] = [
+pub(crate) const LAYOUT: [(&str, usize); 8] = [
     ("section.bytes", size_of::<Section>()),
     ("section.word", offset_of!(Section, word)),
     ("section.entries", offset_of!(Section, entries)),
@@ -63,6 +63,7 @@ pub(crate) const LAYOUT: [(&str, usize); 7] = [
     ("section.contended", offset_of!(Section, contended)),
     ("section.name", offset_of!(Section, name)),
     ("section.hold", offset_of!(Section, hold)),
+    ("section.mirror", offset_of!(Section, mirror)),
 ];
 
 /// flags: the spin count is the program's, not the library's.
@@ -112,20 +113,48 @@ pub(crate) struct Info {
     pub(crate) contended: u64,
 }
 
-/// The slot that a handle names, whatever value it is. Only once the registry is ready.
+/// The slot that a handle of the host's names, whatever value it is. Only once the registry is ready.
 #[inline(always)]
 pub(crate) fn slot_of(handle: u64) -> &'static Section {
-    REGISTRY.sections.at_offset(handle)
+    REGISTRY.sections.at_offset::<0>(handle)
+}
+
+/// The slot that a handle of Windows' names, whatever value it is. Only once the registry is ready.
+#[inline(always)]
+pub(crate) fn win32_slot_of(handle: u64) -> &'static Section {
+    REGISTRY.sections.at_offset::<{ handle::WIN32_SLOT }>(handle)
+}
+
+/// The slot that a handle of either kind names, whatever value it is. Only once the registry is ready.
+pub(crate) fn any_slot_of(handle: u64) -> &'static Section {
+    REGISTRY.sections.at(handle::section_index(handle))
+}
+
+/// The section of the host's with this handle.
+pub(crate) fn find(handle: u64) -> Result<&'static Section> {
+    if handle::is_win32(handle) { Err(Error::Handle) } else { find_any(handle) }
+}
+
+/// The section of Windows' with this handle.
+pub(crate) fn find_win32(handle: u64) -> Result<&'static Section> {
+    if handle::is_win32(handle) { find_any(handle) } else { Err(Error::Handle) }
 }
 
 /// The section with this handle.
-pub(crate) fn find(handle: u64) -> Result<&'static Section> {
+fn find_any(handle: u64) -> Result<&'static Section> {
     if !REGISTRY.is_ready() {
         return Err(Error::Handle);
     }
-    let section = slot_of(handle);
-    let is_its_slot = REGISTRY.sections.index_of(section) == handle::section_index(handle);
-    if is_its_slot && section.owner(handle).is_some() { Ok(section) } else { Err(Error::Handle) }
+    let (index, generation) = (handle::section_index(handle), handle::section_generation(handle));
+    let of_host = handle::section_handle(REGISTRY.copy(), index, generation);
+    let is_well_formed = handle == of_host || handle == of_host ^ handle::WIN32;
+    let section = any_slot_of(handle);
+    let is_its_slot = REGISTRY.sections.index_of(section) == index;
+    if is_well_formed && is_its_slot && section.owner(handle).is_some() {
+        Ok(section)
+    } else {
+        Err(Error::Handle)
+    }
 }
 
 /// Makes a new section, free and without a name. Returns its handle.
@@ -148,10 +177,18 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     section.entries.store(1, Ordering::Relaxed);
     // A slot never used is in generation 0; no handle is.
     let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
-    let handle = handle::section_handle(index, generation);
+    let handle = handle_in(REGISTRY.copy(), index, generation, mirror);
     // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
     section.word.store(handle, Ordering::Release);
     Ok(handle)
+}
+
+/// The handle of the section in a slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0.
+fn handle_in(copy: u32, index: u32, generation: u64, mirror: usize) -> u64 {
+    match mirror {
+        0 => handle::section_handle(copy, index, generation),
+        _ => handle::win32_handle(copy, index, generation),
+    }
 }
 
 /// How far a fast path got. What is left is for its caller to do as its last act, so that the compiler makes that call
@@ -273,10 +310,7 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
 /// The caller has just left while a waiter announced itself.
 #[cold]
 pub(crate) fn wake_after_leave(handle: u64) {
-    // The leave was a plain store, which this puts before the look at the waiters: what was seen is that the section is
-    // ARMED, and after that only fences order the two sides.
-    fence(Ordering::SeqCst);
-    preserving_errno(|| slot_of(handle).wake_after_leave());
+    slot_of(handle).wake_after_plain_leave();
 }
 
 /// The bias went while the caller left.
@@ -326,9 +360,9 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
     })
 }
 
-/// Ends a section that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
+/// Ends a section of Windows' that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
 pub(crate) fn retire(handle: u64) -> Result<()> {
-    let section = find(handle)?;
+    let section = find_win32(handle)?;
     {
         let _queue = section.queue_lock.lock();
         if section.has_waiters() {
@@ -340,9 +374,9 @@ pub(crate) fn retire(handle: u64) -> Result<()> {
     Ok(())
 }
 
-/// Ends a section that is the caller's; its waiters get Handle.
+/// Ends a section of Windows' that is the caller's; its waiters get Handle.
 pub(crate) fn retire_with_waiters(handle: u64) -> Result<()> {
-    let section = find(handle)?;
+    let section = find_win32(handle)?;
     {
         let _queue = section.queue_lock.lock();
         section.make_stale(handle, sys::current_id())?;
@@ -451,23 +485,28 @@ impl Section {
     /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
     /// such section.
     pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
-        let generation = handle::section_generation(handle);
         // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
-        let canonical =
-            generation != 0 && handle::section_handle(handle::section_index(handle), generation) == handle;
+        let was_given = handle::section_generation(handle) != 0;
         // Acquire pairs with the Release of who revoked a bias: an owner that finds itself here sees its entries.
         let mut owner = self.word.load(Ordering::Acquire) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
         if same_generation && bias::is_biased(owner) {
+            // What is in the slot may be of the other kind by now: see handle.
+            if handle::is_win32(handle) || owner & BIASED != 0 && owner & REVOKING != 0 {
+                return None;
+            }
             // Lent: owned only while it is entered.
             owner = if self.lent_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
         }
-        (canonical && same_generation && owner != DESTROYED).then_some(owner)
+        (was_given && same_generation && owner != DESTROYED).then_some(owner)
     }
 
-    /// The handle of the section that is, or was last, in this slot, number `index`; of generation 0 if none ever was.
-    pub(crate) fn handle(&self, index: u32) -> u64 {
-        handle::section_handle(index, handle::section_generation(self.word.load(Ordering::Relaxed)))
+    /// The handle of the section that is, or was last, in this slot, number `index` in this copy of the library; of
+    /// generation 0 if none ever was.
+    pub(crate) fn handle(&self, copy: u32, index: u32) -> u64 {
+        // Acquire pairs with the Release in make: the mirror is of the section that the word is of, or of a newer one.
+        let generation = handle::section_generation(self.word.load(Ordering::Acquire));
+        handle_in(copy, index, generation, self.mirror())
     }
 
     /// Whether the section with this handle is free.
@@ -489,8 +528,17 @@ impl Section {
         self.word.store(handle, Ordering::Release);
         sys::light_barrier();
         if self.attention.load(Ordering::Relaxed) != 0 {
-            wake_after_leave(handle);
+            self.wake_after_plain_leave();
         }
+    }
+
+    /// The owner has just left by a plain store while a waiter announced itself.
+    #[cold]
+    fn wake_after_plain_leave(&self) {
+        // Puts that store before the look at the waiters: what was seen is that the section is ARMED, and after that only
+        // fences order the two sides.
+        fence(Ordering::SeqCst);
+        preserving_errno(|| self.wake_after_leave());
     }
 
     /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
@@ -548,7 +596,7 @@ impl Section {
         let index = handle::section_index(handle);
         // After the last generation the slot keeps a word of that generation and is not handed out again.
         let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
-        let stale = handle::section_handle(index, next) ^ DESTROYED;
+        let stale = handle::section_handle(REGISTRY.copy(), index, next) ^ DESTROYED;
         self.revoke_locked(handle);
         loop {
             let word = self.word.load(Ordering::Relaxed);
@@ -670,9 +718,9 @@ impl Section {
         self.leaves.store(0, Ordering::Relaxed);
     }
 
-    /// Slot 0 holds no section, ever: makes its word one that matches no handle.
-    pub(crate) fn take_slot_zero(&self) {
-        self.word.store(handle::section_handle(0, 1) ^ DESTROYED, Ordering::Relaxed);
+    /// Slot `index` holds no section, ever: makes its word one that matches no handle.
+    pub(crate) fn take(&self, index: u32) {
+        self.word.store(handle::section_handle(REGISTRY.copy(), index, 1) ^ DESTROYED, Ordering::Relaxed);
     }
 
     /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned.
@@ -696,7 +744,7 @@ impl Section {
 /// Every section with its handle.
 pub(crate) fn all() -> impl Iterator<Item = (u64, &'static Section)> {
     let sections = REGISTRY.sections.iter();
-    sections.map(|section| (section.handle(REGISTRY.sections.index_of(section)), section))
+    sections.map(|section| (section.handle(REGISTRY.copy(), REGISTRY.sections.index_of(section)), section))
 }
 
 /// The task with this id has ended: what it owned is abandoned.

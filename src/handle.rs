@@ -1,10 +1,11 @@
 //! Handles, owner ids, and the one word that is both a section's lock and its proof of identity.
 //!
 //! ```text
-//!                 63 ........ 40 | 39 ........ 24 | 23 ........ 8 | 7 | 6 | 5 ........ 0
-//! section handle    generation   |       0        |    offset of slot     |   tag 1        offset: bits 6-29
+//!                 63 ........ 40 | 39 ........ 24 | 23 ........ 8 | 7 | 6 | 5 .. 2 | 1 0
+//! section handle    generation   |       0        |    offset of slot     |  copy  |  1     offset: bits 6-29
+//! Windows' handle   generation   |       0        |   the same   |flipped |  copy  |  3
 //! owner id               0       | generation (16)| slot (16)     | 0   0 | generation (6)
-//! task handle      generation (6)| …      the same bits 8-39      | 0   0 |   tag 2
+//! task handle      generation (6)| …      the same bits 8-39      | 0   0 |  copy  |  2
 //!
 //! lock word = section handle XOR owner id                    a free section: owner id 0, so word == handle
 //! ```
@@ -12,20 +13,32 @@
 //! So one compare of the word with the handle asks four things at once: is the slot that of a section, of this
 //! generation, is the handle well formed, is the section free. One compare with `handle ^ me` asks: is it mine.
 //!
-//! **Why every 64-bit value is a legal argument.** A value `h` selects the slot at its bits 6-29, modulo the arena's
-//! capacity (at least four times that of the tasks, whose slots start two bits higher), which is always readable
-//! memory. Let the word there be `g ^ o`, where `g` is the slot's own handle and `o` the owner id.
+//! A section that a CRITICAL_SECTION shows has a Windows' handle, which its field LockSemaphore holds: the handle that a
+//! section of the host's would have there XOR WIN32. Each of the two interfaces finds no section by a handle of
+//! the other. `copy` is the number of this copy of the library among those in the process, so nor does a copy find one by
+//! another's handle.
+//!
+//! **Why every 64-bit value is a legal argument.** A value `h` selects the slot at its bits 6-29, modulo a power of two that
+//! is at least four times the number of task slots, which start two bits higher; that is always readable memory. The
+//! functions of Windows first flip bits 6 and 7. Let the word there be `g ^ o`, where `g` is the slot's own handle and
+//! `o` the owner id, which is without BIASED and REVOKING (bits 6 and 7, 0 in every id) or, in a section of the host's,
+//! has one of the two beside it. First, let `g` be of the kind that is asked for, so `g` selects the slot that `h` does.
 //! - Entering compares with `h`. If `h == g ^ o`, then `h` and `g` select the same slot only if `o` is 0 in bits
 //!   6-29; the task slot in there is never 0 for an owner. So `o == 0` and `h == g`: the true handle of a free one.
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
-//!   A word with BIASED or REVOKING (bits 6 and 7, 0 in every id) selects another slot than one without.
+//!   A word with BIASED or REVOKING selects another slot than one without.
 //! - A thread that is no task asks with `me == 0` whether a section is lent to it, `h == g ^ o ^ BIASED`. Then `o ^ BIASED`
 //!   is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
-//! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, which is taken from the start, as
-//!   DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but a slot never used
-//!   has 0 entries, and 0 for `hold`, where a live one has at least 1.
-//! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same two
+//!
+//! Now let `g` be of the other kind: where `h` selects this slot, `g` has bits 6 and 7 flipped. Each of these compares
+//! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a lent one. No
+//! such `o` is ever in a word. So whatever stands in a CRITICAL_SECTION never enters a section of the host's, and the
+//! other way round.
+//! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, or slot 3 for Windows; both are
+//!   taken from the start, as DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but a
+//!   slot never used has 0 entries, and 0 for `hold`, where a live one has at least 1.
+//! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
 const TASK_SLOT_SHIFT: u32 = 8;
@@ -37,11 +50,14 @@ const LOW_BITS: u64 = (1 << LOW_GENERATION_BITS) - 1;
 const SECTION_GENERATION_SHIFT: u32 = 40;
 const SECTION_TAG: u64 = 1;
 const TASK_TAG: u64 = 2;
+const COPY_SHIFT: u32 = 2;
 
 /// The bytes of a section's slot; its offset in the arena is part of its handle.
 pub(crate) const SECTION_BYTES: usize = 64;
 /// How many section slots a handle can name.
 pub(crate) const MAX_SECTIONS: u32 = 1 << 24;
+/// The first slot that a section may have: see "a slot never used".
+pub(crate) const FIRST_SECTION_SLOT: u32 = 4;
 /// How many task slots an owner id can name.
 pub(crate) const MAX_TASKS: u32 = 1 << TASK_SLOT_BITS;
 /// The last generation of a section's slot; the slot is retired after it, so no handle is ever given twice.
@@ -61,13 +77,34 @@ pub(crate) const REVOKING: u64 = 1 << 7;
 /// The first slot that a task may have.
 pub(crate) const FIRST_TASK_SLOT: u32 = 3;
 
-/// The handle of the section in slot `index`.
-pub(crate) const fn section_handle(index: u32, generation: u64) -> u64 {
-    generation << SECTION_GENERATION_SHIFT | (index as u64 * SECTION_BYTES as u64) | SECTION_TAG
+/// What a Windows' handle has that the handle of a section of the host's in that slot has not, and the other way round: in
+/// the tag, and in the bits that select the slot.
+pub(crate) const WIN32: u64 = 2 | BIASED | REVOKING;
+
+/// The part of it in the offset.
+pub(crate) const WIN32_SLOT: usize = (WIN32 & !LOW_BITS) as usize;
+
+/// The handle of the host's section in slot `index`, in this copy of the library.
+pub(crate) const fn section_handle(copy: u32, index: u32, generation: u64) -> u64 {
+    generation << SECTION_GENERATION_SHIFT
+        | (index as u64 * SECTION_BYTES as u64)
+        | (copy as u64) << COPY_SHIFT
+        | SECTION_TAG
 }
 
-/// The slot that `handle` names, whatever value it is.
+/// The handle of Windows' section in slot `index`.
+pub(crate) const fn win32_handle(copy: u32, index: u32, generation: u64) -> u64 {
+    section_handle(copy, index, generation) ^ WIN32
+}
+
+/// Whether a section's handle is of Windows' kind.
+pub(crate) const fn is_win32(handle: u64) -> bool {
+    handle & (WIN32 & LOW_BITS) != 0
+}
+
+/// The slot that a handle of a section names, whatever value it is.
 pub(crate) const fn section_index(handle: u64) -> u32 {
+    let handle = if is_win32(handle) { handle ^ WIN32 } else { handle };
     (handle / SECTION_BYTES as u64) as u32 & (MAX_SECTIONS - 1)
 }
 
@@ -100,69 +137,114 @@ pub(crate) const fn owner_generation(id: u64) -> u64 {
 }
 
 /// The handle that callers know a task by.
-pub(crate) const fn task_handle(id: u64) -> u64 {
-    (id & LOW_BITS) << SECTION_GENERATION_SHIFT | id & !LOW_BITS | TASK_TAG
+pub(crate) const fn task_handle(copy: u32, id: u64) -> u64 {
+    (id & LOW_BITS) << SECTION_GENERATION_SHIFT | id & !LOW_BITS | (copy as u64) << COPY_SHIFT | TASK_TAG
 }
 
-/// The handle of the task with this id, 0 for none.
-pub(crate) const fn task_handle_or_zero(id: u64) -> u64 {
-    if id == 0 { 0 } else { task_handle(id) }
-}
-
-/// The owner id in a task's handle; None for every value that is no task's handle.
-pub(crate) const fn task_owner_id(handle: u64) -> Option<u64> {
+/// The owner id in a task's handle; None for every value that is no task's handle in this copy of the library.
+pub(crate) const fn task_owner_id(copy: u32, handle: u64) -> Option<u64> {
     let upper = handle & !LOW_BITS & ((1 << SECTION_GENERATION_SHIFT) - 1);
     let id = upper | handle >> SECTION_GENERATION_SHIFT & LOW_BITS;
-    if task_handle(id) == handle && id & (BIASED | REVOKING) == 0 { Some(id) } else { None }
+    if task_handle(copy, id) == handle && id & (BIASED | REVOKING) == 0 { Some(id) } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MAX_COPIES: u32 = 16;
+    const IDS: [u64; 4] =
+        [ABANDONED, DESTROYED, owner_id(FIRST_TASK_SLOT, 1), owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)];
+
     #[test]
     fn fields_come_back_and_do_not_overlap() {
-        let handle = section_handle(MAX_SECTIONS - 1, LAST_SECTION_GENERATION);
         let id = owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION);
-        assert_eq!(section_index(handle), MAX_SECTIONS - 1);
-        assert_eq!(section_generation(handle ^ id), LAST_SECTION_GENERATION);
+        for copy in [0, 1, MAX_COPIES - 1] {
+            let last = (copy, MAX_SECTIONS - 1, LAST_SECTION_GENERATION);
+            for handle in [section_handle(last.0, last.1, last.2), win32_handle(last.0, last.1, last.2)] {
+                assert_eq!(section_index(handle), MAX_SECTIONS - 1);
+                assert_eq!(section_generation(handle ^ id), LAST_SECTION_GENERATION);
+            }
+            assert_eq!(task_owner_id(copy, task_handle(copy, id)), Some(id));
+            assert_eq!(task_owner_id(copy ^ 1, task_handle(copy, id)), None);
+        }
         assert_eq!(owner_slot(id), MAX_TASKS - 1);
         assert_eq!(owner_generation(id), LAST_TASK_GENERATION);
-        assert_eq!(task_owner_id(task_handle(id)), Some(id));
     }
 
     #[test]
     fn kinds_of_handles_are_never_mistaken_for_each_other() {
         let id = owner_id(FIRST_TASK_SLOT, 1);
-        let section = section_handle(5, 1);
-        assert_eq!(task_owner_id(section), None);
-        assert_eq!(task_owner_id(section ^ id), None);
-        assert_ne!(task_handle(id) & LOW_BITS, section & LOW_BITS);
-        assert_eq!(task_owner_id(0), None);
-        assert_eq!(task_owner_id(u64::MAX), None);
-    }
-
-    #[test]
-    fn a_task_is_told_from_all_else_that_a_word_shows() {
-        let id = owner_id(FIRST_TASK_SLOT, 1);
-        assert!(is_task(id) && is_task(owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)));
-        let next_generation = 1 << SECTION_GENERATION_SHIFT;
-        for other in [0, ABANDONED, DESTROYED, id | BIASED, id | REVOKING, id | next_generation] {
-            assert!(!is_task(other), "{other:#x}");
+        for copy in 0..MAX_COPIES {
+            let (host, win32, task) =
+                (section_handle(copy, 5, 1), win32_handle(copy, 5, 1), task_handle(copy, id));
+            assert!(!is_win32(host) && is_win32(win32));
+            for section in [host, win32] {
+                assert_eq!((section_index(section), section_generation(section)), (5, 1));
+                assert_eq!(task_owner_id(copy, section), None);
+                assert_eq!(task_owner_id(copy, section ^ id), None);
+                assert_ne!(task & LOW_BITS, section & LOW_BITS);
+            }
+            for other in (0..MAX_COPIES).filter(|&other| other != copy) {
+                assert_ne!(section_handle(other, 5, 1), host);
+                assert_eq!(task_owner_id(other, task), None);
+            }
         }
+        assert_eq!(task_owner_id(0, 0), None);
+        assert_eq!(task_owner_id(0, u64::MAX), None);
     }
 
     #[test]
     fn an_owner_always_changes_the_slot_bits_of_a_word() {
-        for id in [
-            BIASED,
-            REVOKING,
-            ABANDONED,
-            DESTROYED,
-            owner_id(FIRST_TASK_SLOT, 0),
-            owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION),
-        ] {
-            assert_ne!(section_index(id), 0);
+        for id in IDS.into_iter().chain([BIASED, REVOKING]) {
+            assert_ne!(id >> SLOT_SHIFT & u64::from(MAX_SECTIONS - 1), 0);
+        }
+    }
+
+    const SLOT_SHIFT: u32 = SECTION_BYTES.trailing_zeros();
+
+    /// The slot at which a function of this kind looks, whatever the value is, where there are so many.
+    fn selected(value: u64, win32: bool, slots: u64) -> u64 {
+        (value ^ if win32 { WIN32 } else { 0 }) >> SLOT_SHIFT & (slots - 1)
+    }
+
+    /// The proof above, tried out: for every word that can stand in a slot, which values match it where they look.
+    #[test]
+    fn only_a_true_handle_matches_a_word() {
+        let slots = 4 * u64::from(MAX_TASKS);
+        let me = owner_id(FIRST_TASK_SLOT + 7, 65);
+        let owners = IDS.into_iter().chain([0, me, owner_id(FIRST_TASK_SLOT + 7, 64)]);
+        for (owner, index) in owners.flat_map(|owner| (4..12).map(move |index| (owner, index))) {
+            for (win32, flags) in [(true, 0), (false, 0), (false, BIASED), (false, REVOKING)] {
+                let own = section_handle(3, index, 77) ^ if win32 { WIN32 } else { 0 };
+                if owner == 0 && flags != 0 {
+                    continue;
+                }
+                let word = own ^ owner ^ flags;
+                let matches = |by: u64, asked: bool| {
+                    let value = word ^ by;
+                    selected(value, asked, slots) == u64::from(index) && !(asked == win32 && value == own)
+                };
+                // Free; entered again or left; lent to the caller, and to a thread that is no task.
+                for by in [0, me, me ^ BIASED, BIASED] {
+                    let same_slot_as_me = owner_slot(owner) == owner_slot(me) && owner != me;
+                    let asks_if_lent = by & BIASED != 0;
+                    for asked in [true, false] {
+                        if same_slot_as_me || asked && asks_if_lent {
+                            // Two live tasks share no slot. Nothing of Windows' is lent.
+                            continue;
+                        }
+                        assert!(!matches(by, asked), "{word:#x} by {by:#x}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zero_looks_where_no_section_is() {
+        for win32 in [true, false] {
+            assert!(selected(0, win32, u64::from(MAX_SECTIONS)) < u64::from(FIRST_SECTION_SLOT));
         }
     }
 }

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_section_made_by_the_table_is_read_as_meant() {
         const { assert!(size_of::<Section>() == 64) };
-        let handle = handle::section_handle(5, 3);
+        let handle = handle::section_handle(0, 5, 3);
         let owner = handle::owner_id(7, 2);
         let mut raw = Raw([0; 64]);
         raw.set("section.word", &(handle ^ owner).to_le_bytes());
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn contended_entries_are_counted_beyond_32_bits() {
-        let handle = handle::section_handle(5, 3);
+        let handle = handle::section_handle(0, 5, 3);
         let mut raw = Raw([0; 64]);
         raw.set("section.word", &handle.to_le_bytes());
         raw.set("section.contended", &u64::from(u32::MAX).to_le_bytes());

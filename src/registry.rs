@@ -60,6 +60,8 @@ pub struct Registry {
     pub(crate) deadlocks: Deadlocks,
     pub(crate) win32: win32::Counts,
     pub(crate) messages: Messages,
+    /// Which of the copies of the library in this process this is.
+    copy: AtomicU32,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -94,6 +96,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     deadlocks: Deadlocks::new(),
     win32: win32::Counts::new(),
     messages: Messages::new(),
+    copy: AtomicU32::new(0),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
@@ -111,12 +114,13 @@ pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
 pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
 
 /// For `layout`. The table itself begins behind the header.
-pub(crate) const LAYOUT: [(&str, usize); 7] = [
+pub(crate) const LAYOUT: [(&str, usize); 8] = [
     ("registry.runtime", offset_of!(Registry, runtime)),
     ("registry.sections", offset_of!(Registry, sections)),
     ("registry.tasks", offset_of!(Registry, tasks)),
     ("registry.names", offset_of!(Registry, names)),
     ("registry.deadlocks", offset_of!(Registry, deadlocks)),
+    ("registry.copy", offset_of!(Registry, copy)),
     ("named.bytes", size_of::<NameSlot>()),
     ("named.name", offset_of!(NameSlot, name)),
 ];
@@ -129,6 +133,11 @@ impl Registry {
     /// Whether the registry says that its fields stand where this build expects them.
     pub fn has_layout_of_this_build(&self) -> bool {
         self.header == Self::HEADER && self.layout == layout::TABLE
+    }
+
+    /// Which of the copies of the library in this process this is: their handles differ by it.
+    pub(crate) fn copy(&self) -> u32 {
+        self.copy.load(Ordering::Relaxed)
     }
 
     /// Whether waiters must not rely on the heavy barrier.
@@ -175,9 +184,11 @@ impl Registry {
         self.tasks.reserve(handle::MAX_TASKS.min(self.sections.capacity() / 4))?;
         self.names.reserve(handle::MAX_SECTIONS)?;
         self.targets.reserve();
-        self.sections.commit_first()?;
-        self.sections.at(0).take_slot_zero();
-        self.tasks.skip_to(handle::FIRST_TASK_SLOT);
+        self.sections.skip_to(handle::FIRST_SECTION_SLOT)?;
+        for index in 0..handle::FIRST_SECTION_SLOT {
+            self.sections.at(index).take(index);
+        }
+        self.tasks.skip_to(handle::FIRST_TASK_SLOT)?;
         if !task::install_hooks() {
             return Err(Error::OutOfMemory);
         }

@@ -130,9 +130,14 @@ pub(crate) fn of_owner(id: u64) -> TaskRef {
     TaskRef(REGISTRY.tasks.at(handle::owner_slot(id)))
 }
 
+/// The handle of the task with this owner id, 0 for none.
+pub(crate) fn handle_of(id: u64) -> u64 {
+    if id == 0 { 0 } else { handle::task_handle(REGISTRY.copy(), id) }
+}
+
 /// The live task with this handle.
 pub(crate) fn of_handle(handle: u64) -> Result<TaskRef> {
-    let id = handle::task_owner_id(handle).ok_or(Error::Handle)?;
+    let id = handle::task_owner_id(REGISTRY.copy(), handle).ok_or(Error::Handle)?;
     if !REGISTRY.is_ready() || id == 0 {
         return Err(Error::Handle);
     }

@@ -32,7 +32,6 @@ use core::ffi::c_void;
 use crate::crst;
 use crate::error::Error;
 use crate::ffi::deadlock::host_deadlock_t;
-use crate::handle;
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
 use crate::report;
@@ -256,7 +255,7 @@ impl Member {
         self.site.store(task.wait.site(), Ordering::Relaxed);
         self.thread_id.store(task.thread_id(), Ordering::Relaxed);
         self.task_name.set(report::task_name(task).bytes());
-        let name = crst::slot_of(section).name();
+        let name = crst::any_slot_of(section).name();
         self.section_name.set(name.as_ref().map_or(&[], |name| name.bytes()));
     }
 
@@ -499,7 +498,7 @@ impl Deadlocks {
         let deadlock = host_deadlock_t {
             size: size_of::<host_deadlock_t>() as u32,
             tasks: cycle.length,
-            victim: victim.map_or(0, |victim| handle::task_handle(victim.id)),
+            victim: victim.map_or(0, |victim| task::handle_of(victim.id)),
             section: victim.unwrap_or(cycle.closer).section,
         };
         // SAFETY: set_callback stored a Callback.

@@ -793,7 +793,7 @@ fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
         if handle == 0 {
             return;
         }
-        let section = crate::crst::slot_of(handle);
+        let section = crate::crst::any_slot_of(handle);
         let queue = section.queue_lock().lock();
         // Only under this lock does it become this handle, or stop being it.
         if task.wait.section() == handle {

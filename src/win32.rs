@@ -1,7 +1,7 @@
 //! Critical sections and condition variables by Windows' rules, in memory of the program's.
 //!
-//! A CRITICAL_SECTION names one section of the core: its field LockSemaphore holds that section's handle, XOR MARK so
-//! that it is no handle of the host's. A section is made when the CRITICAL_SECTION is initialised, or at its first use
+//! A CRITICAL_SECTION names one section of the core: its field LockSemaphore holds that section's handle, which is of a
+//! kind of its own (see `handle`): no handle of the host's. A section is made when the CRITICAL_SECTION is initialised, or at its first use
 //! where it never was: zeroed memory works. Who owns it, who waits and what a report shows is the core's business. The
 //! other fields are a picture of it, drawn for whoever reads them; nothing is decided by them.
 //!
@@ -33,8 +33,6 @@ use crate::task::{self, TaskRef};
 use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
 use crate::{condition, runtime, settings};
 
-/// What LockSemaphore has that a handle has not.
-const MARK: u64 = 2;
 /// LockSemaphore of a deleted section: no handle.
 const DELETED: u64 = 4;
 /// DebugInfo of a section that keeps no debug information.
@@ -170,7 +168,7 @@ pub(crate) fn initialize(shown: &CriticalSection, spin: Spin) -> Win32Result {
     preserving_errno(|| {
         let handle = prepare().and_then(|()| crst::make(spin.possible().policy(), shown.address()));
         let handle = handle.map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
-        shown.begin(spin.possible(), handle ^ MARK);
+        shown.begin(spin.possible(), handle);
         Ok(())
     })
 }
@@ -186,7 +184,7 @@ pub(crate) fn initialize_in_any_case(shown: &CriticalSection) {
 pub(crate) fn delete(shown: &CriticalSection) {
     let semaphore = shown.lock_semaphore.load(Ordering::Acquire);
     if semaphore != 0 {
-        let deleted = preserving_errno(|| crst::retire(semaphore ^ MARK));
+        let deleted = preserving_errno(|| crst::retire(semaphore));
         if let Err(error) = deleted {
             let in_use = error == crate::error::Error::NotOwner;
             REGISTRY.win32.count(if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete });
@@ -209,7 +207,7 @@ pub(crate) fn set_spin_count(shown: &CriticalSection, count: u32) -> u32 {
         let _ = prepare();
         let spin = Spin::of_count(count).possible();
         let before = shown.spin_count.swap(spin.field(), Ordering::Relaxed);
-        if let Ok(section) = crst::find(shown.handle()) {
+        if let Ok(section) = crst::find_win32(shown.handle()) {
             section.set_spin_policy(spin.policy());
         }
         before as u32 & SPIN_COUNT_BITS
@@ -231,7 +229,7 @@ impl CriticalSection {
     #[inline(always)]
     fn handle(&self) -> u64 {
         // Acquire pairs with the Release of whoever attached the section.
-        self.lock_semaphore.load(Ordering::Acquire) ^ MARK
+        self.lock_semaphore.load(Ordering::Acquire)
     }
 
     /// Fields as after an initialisation. Reads none of them: they may never have been written.
@@ -250,20 +248,16 @@ impl CriticalSection {
         prepare()?;
         loop {
             let semaphore = self.lock_semaphore.load(Ordering::Acquire);
-            if crst::find(semaphore ^ MARK).is_ok() {
-                return Ok(semaphore ^ MARK);
+            if crst::find_win32(semaphore).is_ok() {
+                return Ok(semaphore);
             }
             let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
             let handle = crst::make(spin.policy(), self.address())?;
             // Zeroed memory; 0 is no LockCount that a section ever shows.
             let _ = self.lock_count.compare_exchange(0, FREE, Ordering::Relaxed, Ordering::Relaxed);
             // Release: who finds the handle finds the section.
-            let attached = self.lock_semaphore.compare_exchange(
-                semaphore,
-                handle ^ MARK,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let attached =
+                self.lock_semaphore.compare_exchange(semaphore, handle, Ordering::AcqRel, Ordering::Relaxed);
             if attached.is_ok() {
                 if semaphore != 0 {
                     REGISTRY.win32.count(Misuse::UseAfterDelete);
@@ -354,7 +348,7 @@ pub(crate) fn enter_fast(shown: &CriticalSection) -> Fast {
         return Fast::No;
     }
     let handle = shown.handle();
-    let section = crst::slot_of(handle);
+    let section = crst::win32_slot_of(handle);
     let word = section.word().load(Ordering::Relaxed);
     if word != handle {
         if word != handle ^ id || !section.reenter() {
@@ -380,7 +374,7 @@ pub(crate) fn enter_fast(shown: &CriticalSection) -> Fast {
 #[cold]
 pub(crate) fn show_entry(shown: &CriticalSection, how_far: Shown) -> i32 {
     if let Some(me) = task::current_if_any() {
-        shown.show_state_at_last(crst::slot_of(shown.handle()), LOCKED, how_far);
+        shown.show_state_at_last(crst::win32_slot_of(shown.handle()), LOCKED, how_far);
         shown.show_entries(1, me);
     }
     1
@@ -416,7 +410,7 @@ fn enter_section(
     patient: bool,
     site: usize,
 ) -> Option<bool> {
-    let section = crst::find(handle).ok()?;
+    let section = crst::find_win32(handle).ok()?;
     loop {
         match section.owner(handle)? {
             0 if section.try_take(handle, me) => break,
@@ -484,7 +478,7 @@ impl Need {
 pub(crate) fn leave(shown: &CriticalSection) {
     let Some((id, me)) = task::current_with_id() else { return leave_refused(shown) };
     let handle = shown.handle();
-    let section = crst::slot_of(handle);
+    let section = crst::win32_slot_of(handle);
     if section.word().load(Ordering::Relaxed) != handle ^ id {
         return leave_refused(shown);
     }
@@ -510,7 +504,7 @@ pub(crate) fn leave(shown: &CriticalSection) {
 #[cold]
 fn leave_contended(shown: &CriticalSection, how_far: Shown) {
     let handle = shown.handle();
-    let section = crst::slot_of(handle);
+    let section = crst::win32_slot_of(handle);
     shown.show_state_at_last(section, FREE, how_far);
     preserving_errno(|| section.leave_contended(handle));
 }
@@ -565,9 +559,9 @@ pub(crate) fn sleep(
 fn entered_once(shown: &CriticalSection) -> core::result::Result<TaskRef, u32> {
     let handle = shown.handle();
     let owner = task::current_with_id()
-        .filter(|(id, _)| crst::slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id);
+        .filter(|(id, _)| crst::win32_slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id);
     match owner {
-        Some((_, me)) if crst::slot_of(handle).entries().load(Ordering::Relaxed) == 1 => return Ok(me),
+        Some((_, me)) if crst::win32_slot_of(handle).entries().load(Ordering::Relaxed) == 1 => return Ok(me),
         _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce),
     }
     Err(if owner.is_some() { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })

@@ -6,8 +6,8 @@ use core::hint::black_box;
 use super::{deliver, deliver_sized, hresult, name_argument};
 use crate::crst::{self, Fast, Patience};
 use crate::error::S_OK;
-use crate::handle;
 use crate::sys::with_call_site;
+use crate::task;
 use crate::waiting::SpinPolicy;
 
 /// A critical section: an opaque handle. 0 is never one. A handle that was destroyed is never valid again.
@@ -395,7 +395,7 @@ impl hostcrst_info_t {
         hostcrst_info_t {
             size,
             state: info.state as u32,
-            owner: handle::task_handle_or_zero(info.owner),
+            owner: task::handle_of(info.owner),
             recursion: info.recursion,
             waiters: info.waiters,
             spin_count: info.spin_count,

@@ -28,6 +28,7 @@ pub struct host_deadlock_t {
     /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
     pub victim: u64,
     /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the cycle.
+    /// Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
     pub section: u64,
 }
 

@@ -4,7 +4,6 @@ use core::ffi::c_char;
 
 use super::{deliver, deliver_sized, hresult, name_argument};
 use crate::error::{Error, S_OK};
-use crate::handle;
 use crate::hooks;
 use crate::layers::{LayerKind, Origin};
 use crate::registry::REGISTRY;
@@ -40,7 +39,8 @@ pub struct host_task_info_t {
     pub owned: u32,
     /// How many layers are open.
     pub depth: u64,
-    /// The section the task waits for (a hostcrst_t), or 0.
+    /// The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function
+    /// takes that number.
     pub waiting_for: u64,
 }
 
@@ -222,7 +222,7 @@ pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
 pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
     let make = || {
         REGISTRY.runtime.require_usable()?;
-        task::current().map(|task| handle::task_handle(task.id()))
+        task::current().map(|task| task::handle_of(task.id()))
     };
     // SAFETY: the caller keeps `out` valid, see above.
     unsafe { deliver(out, make) }

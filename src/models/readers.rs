@@ -137,7 +137,7 @@ fn layers_while_one_is_replaced() -> Scene {
     let read = body(move || {
         let mut layers = [None; 2];
         let show = |index: usize, layer: Layer| layers[index] = Some((layer.origin, layer.target));
-        let depth = task::layers(crate::handle::task_handle(owner.0), 2, show).expect("it lives");
+        let depth = task::layers(task::handle_of(owner.0), 2, show).expect("it lives");
         let outer = Some((Origin::Address, 1));
         let inner = [Some((Origin::Address, 2)), Some((Origin::ClrFunction, 3))];
         assert!(layers[0] == outer && (depth == 1 || inner.contains(&layers[1])), "torn layers");

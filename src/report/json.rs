@@ -6,7 +6,6 @@ use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::condition::SleepCopy;
 use crate::crst::State;
-use crate::handle;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
 use crate::runtime;
@@ -181,7 +180,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     fn task(&mut self, task: &TaskPicture) -> fmt::Result {
         let name = self.namer.task(task);
         self.out.open('{')?;
-        self.out.hex("task", handle::task_handle(task.id))?;
+        self.out.hex("task", self.namer.picture.task_handle(task.id))?;
         self.out.number("tid", task.thread_id)?;
         self.out.text("name", name.bytes())?;
         self.out.text(
@@ -257,7 +256,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             },
         )?;
         if section.owner != 0 {
-            self.out.hex("owner", handle::task_handle(section.owner))?;
+            self.out.hex("owner", self.namer.picture.task_handle(section.owner))?;
         }
         self.out.number("recursion", section.recursion)?;
         self.out.number("waiters", section.waiters)?;
@@ -275,7 +274,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.open('[')?;
         for id in picture.cycle(start) {
             self.out.open('{')?;
-            self.out.hex("task", handle::task_handle(id))?;
+            self.out.hex("task", self.namer.picture.task_handle(id))?;
             if let Some(wait) = picture.task(id).and_then(|task| task.wait) {
                 self.out.hex("section", wait.section)?;
             }
@@ -295,7 +294,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.open('[')?;
         for member in deadlock.members() {
             self.out.open('{')?;
-            self.out.hex("task", handle::task_handle(member.task))?;
+            self.out.hex("task", self.namer.picture.task_handle(member.task))?;
             self.out.number("tid", member.thread_id)?;
             self.out.text("name", member.task_name.bytes())?;
             self.out.hex("section", member.section)?;

@@ -216,11 +216,20 @@ impl<'a, M: Memory> Picture<'a, M> {
             // SAFETY: the arena of sections says that a Section stands there.
             unsafe {
                 picture.memory.look(address, |section: &Section| {
-                    picture.draw_section(section, index, section.handle(index))
+                    picture.draw_section(section, index, picture.section_handle(section, index))
                 })
             }
         });
         drawn.flatten()
+    }
+
+    fn section_handle(&self, section: &Section, index: u32) -> u64 {
+        section.handle(self.registry.copy(), index)
+    }
+
+    /// The handle of the task with this id.
+    pub(crate) fn task_handle(&self, id: u64) -> u64 {
+        handle::task_handle(self.registry.copy(), id)
     }
 
     /// The section with this handle.
@@ -382,7 +391,9 @@ impl<'a, M: Memory> Picture<'a, M> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
         let owners = slots.map_while(move |(index, address)| {
-            let look = |section: &Section| section.owner(section.handle(index)).map(|owner| (owner, index));
+            let look = |section: &Section| {
+                section.owner(self.section_handle(section, index)).map(|owner| (owner, index))
+            };
             // SAFETY: the arena of sections says that a Section stands there.
             unsafe { picture.memory.look(address, look) }
         });
@@ -394,8 +405,9 @@ impl<'a, M: Memory> Picture<'a, M> {
         let address = self.registry.sections.address(index)?;
         // SAFETY: the arena of sections says that a Section stands there.
         unsafe {
-            self.memory
-                .look(address, |section: &Section| self.draw_section(section, index, section.handle(index)))
+            self.memory.look(address, |section: &Section| {
+                self.draw_section(section, index, self.section_handle(section, index))
+            })
         }
         .flatten()
     }

@@ -182,7 +182,11 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("\n")?;
         self.task_name(task)?;
         let thread = task.thread_id;
-        write!(self.out, " tid={thread} (0x{thread:x}) task=0x{:x} [", handle::task_handle(task.id))?;
+        write!(
+            self.out,
+            " tid={thread} (0x{thread:x}) task=0x{:x} [",
+            self.namer.picture.task_handle(task.id)
+        )?;
         self.out.write_str(match task.mode {
             Mode::Unknown => "no transitions yet",
             Mode::Managed => "managed",

@@ -16,6 +16,9 @@ ENTRY_BYTES = 32
 # The meaning of what stands in the fields, in layout version 2. Where the fields stand is told by the library itself.
 SECTION_SHIFT = 6
 SECTION_TAG = 1
+COPY_SHIFT = 2
+# What the handle of a section that a CRITICAL_SECTION shows has beside that.
+WIN32 = 2 | 3 << 6
 SECTION_GENERATION_SHIFT = 40
 LOW_BITS = 63
 LENT = 3 << 6
@@ -70,7 +73,9 @@ class Section:
         offsets = registry.offsets
         word = number(data, offsets["section.word"], 8)
         generation = word >> SECTION_GENERATION_SHIFT
-        self.handle = generation << SECTION_GENERATION_SHIFT | index << SECTION_SHIFT | SECTION_TAG
+        self.handle = generation << SECTION_GENERATION_SHIFT | index << SECTION_SHIFT | registry.copy | SECTION_TAG
+        if number(data, offsets["section.mirror"], 8):
+            self.handle ^= WIN32
         self.owner = word ^ self.handle
         self.entries = number(data, offsets["section.entries"], 4)
         if self.owner & LENT:
@@ -104,6 +109,7 @@ class Registry:
         self.offsets = dict(self.entries(address + 16, (size - 16) // ENTRY_BYTES))
         runtime = address + self.offsets["registry.runtime"]
         self.runtime = read_number(runtime, 8)
+        self.copy = read_number(address + self.offsets["registry.copy"], 4) << COPY_SHIFT
 
     @staticmethod
     def entries(address, most):
@@ -226,6 +232,7 @@ def find_registry():
 class Report:
     def __init__(self, registry):
         self.runtime = RUNTIME_STATES[registry.runtime & 3]
+        self.copy = registry.copy
         self.tasks = registry.tasks()
         self.sections = registry.sections()
         self.now = now()
@@ -271,7 +278,7 @@ class Report:
         return self.tasks.get(section.owner, "a task that has ended")
 
     def write_task(self, task):
-        handle = (task.id & LOW_BITS) << SECTION_GENERATION_SHIFT | task.id & ~LOW_BITS | TASK_TAG
+        handle = (task.id & LOW_BITS) << SECTION_GENERATION_SHIFT | task.id & ~LOW_BITS | self.copy | TASK_TAG
         print("\n%s task=0x%x [%s]" % (task, handle, MODES[task.mode if task.mode < 3 else 0]))
         if task.section:
             self.write_wait(task)
