@@ -73,6 +73,7 @@ pub mod inspect {
     pub use crate::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::report::picture::Picture;
     pub use crate::report::{Format, Surroundings, render};
+    pub use crate::text::Printable;
 }
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.

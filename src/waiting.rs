@@ -841,7 +841,7 @@ struct Stall {
 impl Stall {
     fn begin() -> Self {
         let time = STALL_TIME.load(Ordering::Relaxed);
-        Stall { next: (time != 0).then(|| sys::now() + time), time }
+        Stall { next: (time != 0).then(|| sys::now().saturating_add(time)), time }
     }
 
     /// Whether it is time; sets the next one if so.

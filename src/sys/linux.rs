@@ -160,7 +160,7 @@ pub(crate) fn yield_now() {
 
 /// Sleeps at least so long, in nanoseconds.
 pub(crate) fn nap(nanoseconds: u64) {
-    let end = now() + nanoseconds;
+    let end = now().saturating_add(nanoseconds);
     let word = AtomicU32::new(0);
     while futex_wait(&word, 0, Some(end)) == Slept::LookAgain {}
 }
@@ -175,7 +175,7 @@ pub(crate) fn now() -> Instant {
 
 /// The instant `milliseconds` from now.
 pub(crate) fn deadline_after(milliseconds: u32) -> Instant {
-    now() + u64::from(milliseconds) * NANOS_PER_MILLISECOND
+    now().saturating_add(u64::from(milliseconds) * NANOS_PER_MILLISECOND)
 }
 
 // ---- processors and barriers ------------------------------------------------------------------------------
