@@ -331,16 +331,6 @@ unsafe extern "C" fn thread_exiting(round: *mut c_void) {
     unsafe { core::mem::transmute::<*mut c_void, fn()>(hook)() }
 }
 
-/// Registers functions around fork(2): `prepare` and `parent` in the parent, `child` in the child.
-pub(crate) fn on_fork(
-    prepare: unsafe extern "C" fn(),
-    parent: unsafe extern "C" fn(),
-    child: unsafe extern "C" fn(),
-) -> bool {
-    // SAFETY: the functions are this library's, never unloaded.
-    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
-}
-
 /// Runs `hook` when the process exits normally. False if memory for that ran out.
 pub(crate) fn on_process_exit(hook: extern "C" fn()) -> bool {
     // SAFETY: the function is this library's, never unloaded.
