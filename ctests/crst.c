@@ -233,6 +233,44 @@ static void others_may_set_the_spin_count_of_an_owned_section(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+static hostcrst_t last_made;
+static int all_made;
+
+static void set_spin_counts(void *unused)
+{
+    (void)unused;
+    while (!__atomic_load_n(&all_made, __ATOMIC_RELAXED)) {
+        int32_t result = hostcrst_set_spin_count(__atomic_load_n(&last_made, __ATOMIC_RELAXED), 4000);
+        CHECK(result == S_OK || result == E_HANDLE);
+    }
+}
+
+static void a_spin_count_is_that_of_the_section_named(void)
+{
+    enum { ROUNDS = 100000, LOOKS = 20 };
+    int failed_before = check_failed_so_far();
+    check_thread_t setters[3];
+    start_runtime();
+    all_made = 0;
+    for (int at = 0; at < 3; at++) {
+        check_start(&setters[at], set_spin_counts, NULL);
+    }
+    for (int round = 0; round < ROUNDS && check_failed_so_far() == failed_before; round++) {
+        hostcrst_t named = new_section();
+        __atomic_store_n(&last_made, named, __ATOMIC_RELAXED);
+        CHECK_EQ(hostcrst_destroy(named), S_OK);
+        hostcrst_t next = new_section(); /* in the same slot */
+        for (int look = 0; look < LOOKS; look++) {
+            CHECK_EQ(info_of(next).spin_count, 0);
+        }
+        CHECK_EQ(hostcrst_destroy(next), S_OK);
+    }
+    __atomic_store_n(&all_made, 1, __ATOMIC_RELAXED);
+    for (int at = 0; at < 3; at++) {
+        check_join(&setters[at]);
+    }
+}
+
 static void an_abandoned_section_is_recovered_once(void)
 {
     start_runtime();
@@ -346,6 +384,7 @@ CHECK_MAIN(CHECK_TEST(a_new_section_is_free), CHECK_TEST(entering_makes_the_call
            CHECK_TEST(a_handle_never_comes_back), CHECK_TEST(what_a_slot_remembers_goes_with_the_section),
            CHECK_TEST(spin_counts_are_told_back),
            CHECK_TEST(others_may_set_the_spin_count_of_an_owned_section),
+           CHECK_TEST(a_spin_count_is_that_of_the_section_named),
            CHECK_TEST(an_abandoned_section_is_recovered_once),
            CHECK_TEST(recursion_does_not_outlive_its_owner), CHECK_TEST(of_several_that_recover_one_succeeds),
            CHECK_TEST(of_several_that_destroy_one_succeeds))

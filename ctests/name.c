@@ -79,6 +79,29 @@ static void an_empty_name_is_none(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+static void be_named(void *name)
+{
+    CHECK_EQ(pthread_setname_np(pthread_self(), "nameless"), 0);
+    if (name != NULL) {
+        CHECK_EQ(host_task_set_name(this_task(), (const char *)name), S_OK);
+        check_shown("\n\"of the first\" tid=");
+    } else {
+        (void)this_task();
+        check_shown("\n\"nameless\" tid=");
+    }
+}
+
+static void the_next_task_in_the_slot_has_its_own_name(void)
+{
+    static char name[] = "of the first";
+    check_thread_t thread;
+    start_runtime();
+    check_start(&thread, be_named, name);
+    check_join(&thread);
+    check_start(&thread, be_named, NULL);
+    check_join(&thread);
+}
+
 /* The name lies at the very end of what may be read. */
 static void a_name_is_not_read_beyond_its_end(void)
 {
@@ -163,4 +186,5 @@ CHECK_MAIN(CHECK_TEST(names_are_shown_as_they_were_given), CHECK_TEST(nothing_in
            CHECK_TEST(long_names_are_cut_between_characters), CHECK_TEST(an_empty_name_is_none),
            CHECK_TEST(a_name_is_not_read_beyond_its_end),
            CHECK_TEST(the_next_section_in_the_slot_has_no_name),
+           CHECK_TEST(the_next_task_in_the_slot_has_its_own_name),
            CHECK_TEST(a_name_is_never_shown_half_changed))

@@ -158,9 +158,8 @@ impl<T: Slot> Arena<T> {
         if next & FREE != 0 {
             return None;
         }
-        // In this order: between the two the list is whole (see `sys::mutex`, forks), and misses one slot.
-        self.free.store(next, Ordering::Relaxed);
         link.store(IN_USE, Ordering::Relaxed);
+        self.free.store(next, Ordering::Relaxed);
         Some(index)
     }
 
@@ -254,7 +253,7 @@ impl<T: Slot> Arena<T> {
         Ok(())
     }
 
-    /// The allocation lock.
+    /// The allocation lock, held across a fork so that the child finds the free list whole.
     pub(crate) fn lock(&self) -> &Mutex {
         &self.lock
     }

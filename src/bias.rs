@@ -215,7 +215,14 @@ impl Section {
         self.word().load(Ordering::Relaxed) == lent_word(handle, id)
     }
 
-    /// Whether it is, and the task is in it.
+    /// Whether it is, or is being taken from that task at this moment. If not, what who took it has counted is seen.
+    fn is_or_was_just_lent_to(&self, handle: u64, id: u64) -> bool {
+        // Acquire pairs with the Release in unbias: the task counts the section as its own if it was in it.
+        let owner = self.word().load(Ordering::Acquire) ^ handle;
+        is_biased(owner) && owner & !(BIASED | REVOKING) == id
+    }
+
+    /// Whether it is lent to the task, and the task is in it.
     pub(crate) fn is_lent_and_entered(&self, handle: u64, id: u64) -> bool {
         self.is_lent_to(handle, id) && self.lent_entries() != 0
     }
@@ -287,10 +294,12 @@ const LOOKS_MASK: u32 = (1 << LOOKS_BITS) - 1;
 
 impl Task {
     /// Notes that the section is lent to this task, so that it can be given back at the end. False if it has too many.
+    /// A section that is being taken away keeps its place: until that is done nobody can say whether the task owns it, and
+    /// at its end the task must wait for the answer.
     fn remember_bias(&self, handle: u64) -> bool {
         let place = self.biases().iter().find(|place| {
             let other = place.load(Ordering::Relaxed);
-            other == 0 || !crst::slot_of(other).is_lent_to(other, self.id())
+            other == 0 || !crst::slot_of(other).is_or_was_just_lent_to(other, self.id())
         });
         if let Some(place) = place {
             place.store(handle, Ordering::Relaxed);

@@ -167,7 +167,7 @@ pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
 pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let index = REGISTRY.sections.allocate()?;
     let section = REGISTRY.sections.at(index);
-    section.set_spin_policy(spin);
+    section.write_spin_policy(spin);
     section.set_mirror(mirror);
     section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
@@ -398,10 +398,14 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
     preserving_errno(|| {
         let me = task::current()?;
         let abandoned = handle ^ ABANDONED;
+        // Not before those who waited for the last owner are told: they would seem to wait for the new one, and a
+        // search would find a deadlock that there is not.
+        let queue = section.queue_lock.lock();
         section
             .word
             .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
             .map_err(|_| Error::InvalidOperation)?;
+        drop(queue);
         me.count_entry();
         section.note_owner(me.id(), site);
         Ok(())
@@ -411,8 +415,8 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
 /// How often a newcomer is to look before it waits.
 pub(crate) fn set_spin_count(handle: u64, count: u32) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
-    find(handle)?.set_spin_policy(SpinPolicy::Count(count));
-    Ok(())
+    let section = find(handle)?;
+    preserving_errno(|| section.set_spin_policy(handle, SpinPolicy::Count(count)))
 }
 
 /// Gives the section a name for reports.
@@ -661,7 +665,17 @@ impl Section {
         })
     }
 
-    pub(crate) fn set_spin_policy(&self, spin: SpinPolicy) {
+    /// How newcomers to the section with this handle, which names this slot, are to look.
+    pub(crate) fn set_spin_policy(&self, handle: u64, spin: SpinPolicy) -> Result<()> {
+        let _queue = self.queue_lock.lock();
+        // Under this lock the section cannot end: what is written is written to the one with this handle.
+        self.owner(handle).ok_or(Error::Handle)?;
+        self.write_spin_policy(spin);
+        Ok(())
+    }
+
+    /// Under the queue lock, or before the section has a handle.
+    fn write_spin_policy(&self, spin: SpinPolicy) {
         let (count, set) = match spin {
             SpinPolicy::Adaptive => (0, false),
             // As on Windows: spinning on one processor only delays the owner.
@@ -729,6 +743,10 @@ impl Section {
             return;
         }
         let _queue = self.queue_lock.lock();
+        // Of two that come for the sections of one task the second finds this done.
+        if self.owner(handle) != Some(id) {
+            return;
+        }
         if self.mirror() != 0 {
             // As on Windows: locked for ever, and who waits goes on waiting.
             self.looks.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
@@ -755,12 +773,13 @@ pub(crate) fn abandon_all_of(id: u64) {
 /// In the child of a fork: nobody waits, and every owner but `me` is gone.
 pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in all() {
-        waiting::forget_queue_after_fork(section);
+        waiting::forget_after_fork(section);
         section.unbias_after_fork(handle);
-        if let Some(owner) = section.owner(handle)
-            && ![0, ABANDONED, me].contains(&owner)
-        {
-            section.abandon(handle, owner);
+        match section.info(handle) {
+            Some(info) if info.state == State::Owned && info.owner != me => {
+                section.abandon(handle, info.owner)
+            }
+            _ => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::registry::REGISTRY;
 use crate::settings;
 use crate::sys;
-use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// What is known of the present ownership of one section. Written by the owner.
 #[repr(C)]
@@ -15,7 +15,8 @@ pub(crate) struct Hold {
     owner: AtomicU64,
     /// The era of tracking it was written in: one that was not switched off since.
     era: AtomicU32,
-    _reserved: AtomicU32,
+    /// Odd while the owner writes.
+    sequence: AtomicU32,
 }
 
 /// One Hold for each section slot, in pages taken when tracking is first switched on.
@@ -44,11 +45,34 @@ impl Holds {
         on.then(|| self.table.load(Ordering::Relaxed).wrapping_add(index as usize * size_of::<Hold>()))
     }
 
-    /// Since when and from where, if `hold` is of this owner and of this era of tracking.
+    /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also
+    /// while the owner writes: it has only just entered.
     pub(crate) fn read(&self, hold: &Hold, owner: u64) -> Option<(u64, u64)> {
-        let known = hold.owner.load(Ordering::Acquire) == owner
+        let before = hold.sequence.load(Ordering::Acquire);
+        let known = hold.owner.load(Ordering::Relaxed) == owner
             && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
-        known.then(|| (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed)))
+        let entry = (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed));
+        // Pairs with the Release fence in write: who reads something of the next entry finds the number changed.
+        fence(Ordering::Acquire);
+        let same = before & 1 == 0 && hold.sequence.load(Ordering::Relaxed) == before;
+        (known && same).then_some(entry)
+    }
+}
+
+impl Hold {
+    /// By the owner.
+    fn write(&self, owner: u64, site: usize, era: u32) {
+        // Odd already if a thread that vanished in a fork was at it.
+        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
+        self.sequence.store(sequence, Ordering::Relaxed);
+        // Pairs with the Acquire fence in read.
+        fence(Ordering::Release);
+        self.owner.store(owner, Ordering::Relaxed);
+        self.since.store(sys::now(), Ordering::Relaxed);
+        self.site.store(site as u64, Ordering::Relaxed);
+        self.era.store(era, Ordering::Relaxed);
+        // Release pairs with the Acquire in read: who sees this number sees all of the entry.
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
     }
 }
 
@@ -70,25 +94,12 @@ pub(crate) fn set_tracking(on: bool) -> Result<()> {
     Ok(())
 }
 
-/// In the child of a fork: another thread may have been switching tracking on or off.
-pub(crate) fn settle_after_fork() {
-    let on = REGISTRY.holds.is_on();
-    if on != REGISTRY.runtime.is_tracking() {
-        REGISTRY.runtime.set_tracking(on);
-    }
-}
-
 /// The task `owner` has just become the owner of the section in slot `index`.
 pub(crate) fn record(index: u32, owner: u64, site: usize) {
     let Some(address) = REGISTRY.holds.address(index) else { return };
     // SAFETY: the table has a Hold for each slot, zeroed pages are valid ones, and they are never unmapped.
     let hold = unsafe { &*(address as *const Hold) };
-    hold.owner.store(0, Ordering::Relaxed);
-    hold.since.store(sys::now(), Ordering::Relaxed);
-    hold.site.store(site as u64, Ordering::Relaxed);
-    hold.era.store(REGISTRY.holds.era.load(Ordering::Relaxed), Ordering::Relaxed);
-    // Release pairs with the Acquire in read: who sees this owner sees its fields.
-    hold.owner.store(owner, Ordering::Release);
+    hold.write(owner, site, REGISTRY.holds.era.load(Ordering::Relaxed));
 }
 
 /// Reads HOSTCRST_HOLDS.

@@ -211,7 +211,7 @@ impl ChunkPool {
         self.free.store(first, Ordering::Relaxed);
     }
 
-    /// The pool's lock.
+    /// The pool's lock, held across a fork.
     pub(crate) fn lock(&self) -> &Mutex {
         &self.lock
     }
@@ -426,13 +426,12 @@ impl Layers {
     /// The position, if the layers are of the run that the runtime's word `runtime` belongs to; otherwise one with no
     /// layers.
     pub(crate) fn position(&self, runtime: u64) -> u64 {
+        // First the run: prepare, which goes to the next one, writes the position before it. Acquire pairs with the
+        // Release there: who finds the stack of this run finds its layers of this run, too.
+        let is_of_this_run = Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime);
         // Acquire pairs with the Release in push_at and prepare.
         let position = self.position.load(Ordering::Acquire);
-        if Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime) {
-            position
-        } else {
-            position >> SEQUENCE_SHIFT << SEQUENCE_SHIFT
-        }
+        if is_of_this_run { position } else { position >> SEQUENCE_SHIFT << SEQUENCE_SHIFT }
     }
 
     /// How many layers are open.

@@ -14,7 +14,7 @@ const TRIES: usize = 10_000;
 
 /// A sequence lock over 56 bytes of text. Zeroed memory is the empty name.
 ///
-/// The sequence is odd while a writer is at work. Writers take turns by the compare-exchange to odd; readers never
+/// The sequence is odd while a writer is at work. Writers take turns by a lock of whoever has the name; readers never
 /// write. The text is kept in atomics, so a reader that loses the race reads stale words, not undefined ones, and
 /// finds the sequence changed.
 #[repr(C)]
@@ -68,19 +68,12 @@ impl Name {
         }
     }
 
-    /// Replaces the name by `utf8`, cut to what fits.
+    /// Replaces the name by `utf8`, cut to what fits. One thread at a time: the caller holds the lock of what has the name.
     pub(crate) fn set(&self, utf8: &[u8]) {
         let new = NameCopy::new(utf8);
-        let mut sequence = self.sequence.load(Ordering::Relaxed);
-        loop {
-            let even = sequence & !1;
-            // Acquire: the text stores below stay below. They are seen only with this odd value (fence below).
-            match self.sequence.compare_exchange_weak(even, even | 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => break sequence = even,
-                Err(now) => sequence = now,
-            }
-            crate::sys::pause();
-        }
+        // Odd already if a thread that vanished in a fork was at it: until now the name was empty.
+        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
+        self.sequence.store(sequence, Ordering::Relaxed);
         // Pairs with the Acquire fence in get: who reads one of the new words reads the odd sequence after it.
         fence(Ordering::Release);
         self.length.store(new.length as u32, Ordering::Relaxed);
@@ -90,7 +83,7 @@ impl Name {
             word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
         }
         // Pairs with the Acquire load in get: who reads the new sequence reads all of the text.
-        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
     }
 
     /// A copy of the name as it was at one moment; empty if a writer has been at it all the time one may wait for that.
@@ -118,14 +111,6 @@ impl Name {
             crate::sys::pause();
         }
         NameCopy::new(&[])
-    }
-
-    /// Ends an update that another thread had begun when it vanished in a fork.
-    pub(crate) fn reset_after_fork(&self) {
-        if self.sequence.load(Ordering::Relaxed) & 1 == 1 {
-            self.length.store(0, Ordering::Relaxed);
-            self.sequence.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -156,18 +141,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_nobody_finishes_is_empty_until_the_next() {
+        let name = Name::new();
+        name.set(b"first");
+        name.sequence.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(name.get().bytes(), b"");
+        name.set(b"second");
+        assert_eq!(name.get().bytes(), b"second");
+    }
+
+    #[test]
     fn readers_never_see_a_mixture() {
         let name = Name::new();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for letter in [b'x', b'y'] {
-                let (name, stop) = (&name, &stop);
-                scope.spawn(move || {
-                    for length in (1..NAME_BYTES).cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
-                        name.set(&[letter; NAME_BYTES][..length]);
-                    }
-                });
-            }
+            scope.spawn(|| {
+                let names = (1..NAME_BYTES).cycle().zip([b'x', b'y'].into_iter().cycle());
+                for (length, letter) in names.take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    name.set(&[letter; NAME_BYTES][..length]);
+                }
+            });
             for _ in 0..100_000 {
                 let copy = name.get();
                 assert!(copy.bytes().windows(2).all(|pair| pair[0] == pair[1]));

@@ -31,6 +31,10 @@ const STATE_MASK: u64 = 3;
 const TRACKING: u64 = 4;
 const EPOCH_SHIFT: u32 = 8;
 
+const fn run_of(word: u64) -> u64 {
+    word >> EPOCH_SHIFT
+}
+
 impl Runtime {
     pub(crate) const fn new() -> Self {
         Runtime { word: AtomicU64::new(State::NotLoaded as u64) }
@@ -45,7 +49,9 @@ impl Runtime {
     /// Whether entries are allowed and nothing about them is unusual: the one question of the fast paths.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.word() as u8 == State::Running as u8
+        // Acquire pairs with the SeqCst in start: a thread that was handed a handle in any way whatever, and is no task
+        // yet, finds the arenas where the handle leads.
+        self.word.load(Ordering::Acquire) as u8 == State::Running as u8
     }
 
     /// Whether entries and transitions are allowed.
@@ -77,9 +83,20 @@ impl Runtime {
         }
     }
 
+    /// Which run of the runtime this is, counted by its starts.
+    pub(crate) fn run(&self) -> u64 {
+        run_of(self.word())
+    }
+
+    /// Whether entries and transitions are allowed, in this run.
+    pub(crate) fn is_in_run(&self, run: u64) -> bool {
+        let word = self.word();
+        word & STATE_MASK == State::Running as u64 && run_of(word) == run
+    }
+
     /// Whether two words belong to the same run of the runtime, whatever its state.
     pub(crate) fn same_epoch(one: u64, other: u64) -> bool {
-        one >> EPOCH_SHIFT == other >> EPOCH_SHIFT
+        run_of(one) == run_of(other)
     }
 
     /// Fails unless entries and transitions are allowed.
@@ -119,7 +136,7 @@ pub(crate) fn start() -> Result<bool> {
             State::Failed => return Err(Error::NotAvailable),
             State::NotLoaded | State::Stopped => {}
         }
-        let next = ((now >> EPOCH_SHIFT) + 1) << EPOCH_SHIFT | now & TRACKING | State::Running as u64;
+        let next = (run_of(now) + 1) << EPOCH_SHIFT | now & TRACKING | State::Running as u64;
         match word.compare_exchange(now, next, Ordering::SeqCst, Ordering::Relaxed) {
             Ok(_) => return Ok(true),
             Err(changed) => now = changed,
@@ -144,7 +161,8 @@ pub(crate) fn stop() -> Result<bool> {
             Err(changed) => now = changed,
         }
     }
-    task::end_all_waits(Error::NotAvailable);
+    // The runtime may be started again before this is done: what waits then, waits in the next run.
+    task::end_waits_of_run(run_of(now), Error::NotAvailable);
     Ok(true)
 }
 
@@ -153,6 +171,6 @@ pub(crate) fn fail() -> Result<()> {
     REGISTRY.prepare()?;
     let failed = |word| Some(word & !STATE_MASK | State::Failed as u64);
     let _ = REGISTRY.runtime.word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, failed);
-    task::end_all_waits(Error::NotAvailable);
+    task::end_waits_of_run(u64::MAX, Error::NotAvailable);
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::waiting::Wait;
-use crate::{condition, crst, waiting};
+use crate::{condition, crst, hooks, waiting};
 
 pub(crate) use crate::layers::{Layer, LayerKind, Mode, Origin};
 
@@ -33,6 +33,9 @@ pub(crate) enum Anomaly {
 }
 
 pub(crate) const ANOMALIES: usize = 4;
+
+/// Held while the name of a task is written, whichever task's.
+static NAMING: sys::Mutex = sys::Mutex::new();
 
 /// A task's record. The first lines are written by its own thread all the time, the rest seldom.
 #[repr(C, align(64))]
@@ -65,7 +68,7 @@ pub(crate) struct Task {
 }
 
 /// How many sections are lent to one task at a time.
-const MOST_BIASES: usize = 8;
+pub(crate) const MOST_BIASES: usize = 8;
 
 const _: () = assert!(size_of::<Task>() == 704);
 
@@ -137,12 +140,29 @@ pub(crate) fn handle_of(id: u64) -> u64 {
 
 /// The live task with this handle.
 pub(crate) fn of_handle(handle: u64) -> Result<TaskRef> {
+    named(handle).map(|(_, task)| task)
+}
+
+/// The live task with this handle, and its id: by the time that something is done with it, the slot may be another's.
+fn named(handle: u64) -> Result<(u64, TaskRef)> {
     let id = handle::task_owner_id(REGISTRY.copy(), handle).ok_or(Error::Handle)?;
     if !REGISTRY.is_ready() || id == 0 {
         return Err(Error::Handle);
     }
     let task = of_owner(id);
-    if task.id() == id { Ok(task) } else { Err(Error::Handle) }
+    if task.id() == id { Ok((id, task)) } else { Err(Error::Handle) }
+}
+
+/// Gives the task with this handle a name.
+pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
+    let (id, task) = named(handle)?;
+    task.set_name(id, utf8)
+}
+
+/// Ends the alertable wait of the task with this handle, or its next one.
+pub(crate) fn alert(handle: u64) -> Result<()> {
+    let (id, task) = named(handle)?;
+    task.alert(id)
 }
 
 /// What `host_task_info` tells.
@@ -188,9 +208,11 @@ pub(crate) fn all() -> impl Iterator<Item = TaskRef> {
     REGISTRY.tasks.iter().filter(|task| task.id() != 0).map(TaskRef)
 }
 
-/// The live task of a managed thread.
-pub(crate) fn find_clr_thread(thread: u64) -> Option<TaskRef> {
-    all().find(|task| task.clr_thread() == thread)
+/// The live task of a managed thread, with the id that it has if it is still that one.
+pub(crate) fn find_clr_thread(thread: u64) -> Option<(u64, TaskRef)> {
+    // First the id: if it is found again later, the slot was that task's all the time.
+    let tasks = REGISTRY.tasks.iter().map(|task| (task.id(), TaskRef(task)));
+    tasks.filter(|(id, _)| *id != 0).find(|(_, task)| task.clr_thread() == thread)
 }
 
 #[cold]
@@ -215,7 +237,6 @@ impl TaskRef {
         self.generation.store(generation, Ordering::Relaxed);
         self.layers.prepare();
         self.wait.prepare();
-        self.alert.store(0, Ordering::Relaxed);
         self.clr_thread.store(0, Ordering::Relaxed);
         self.last_return.store(0, Ordering::Relaxed);
         self.entries.store(0, Ordering::Relaxed);
@@ -225,14 +246,27 @@ impl TaskRef {
         for anomaly in &self.anomalies {
             anomaly.store(0, Ordering::Relaxed);
         }
-        self.name.set(&[]);
+        {
+            // See set_name: who means an earlier task of this slot was there before, or finds that it has ended.
+            let _naming = NAMING.lock();
+            self.name.set(&[]);
+        }
         // Release pairs with the Acquire in id: who sees the task alive sees its fields set.
         self.id.store(handle::owner_id(index, u64::from(generation)), Ordering::Release);
     }
 
-    /// Gives the task a name, cut to what fits; an empty one brings the thread's own back.
-    pub(crate) fn set_name(self, utf8: &[u8]) {
-        self.name.set(utf8);
+    /// Gives the task with this id a name, cut to what fits; an empty one brings the thread's own back. Fails with Handle
+    /// if it has ended.
+    pub(crate) fn set_name(self, id: u64, utf8: &[u8]) -> Result<()> {
+        preserving_errno(|| {
+            let _naming = NAMING.lock();
+            // The next task of the slot takes this lock before it has an id: it takes this name away, or is seen here.
+            if self.id() != id {
+                return Err(Error::Handle);
+            }
+            self.name.set(utf8);
+            Ok(())
+        })
     }
 
     /// Drops the innermost layers until `depth` are left. Own thread only.
@@ -279,14 +313,11 @@ impl TaskRef {
         of_handle(handle).map(|_| ())
     }
 
-    /// Ends the task's alertable wait, or its next one.
-    pub(crate) fn alert(self) -> Result<()> {
-        let id = self.id();
-        if id == 0 {
-            return Err(Error::Handle);
-        }
+    /// Ends the alertable wait of the task with this id, or its next one.
+    pub(crate) fn alert(self, id: u64) -> Result<()> {
         loop {
-            let pending = self.alert.load(Ordering::Relaxed);
+            // Acquire: who finds an alert for a later task of the slot finds that this one has ended.
+            let pending = self.alert.load(Ordering::Acquire);
             if self.id() != id {
                 return Err(Error::Handle);
             }
@@ -395,23 +426,29 @@ impl Task {
         self.clr_thread.store(thread, Ordering::Relaxed);
     }
 
+    /// The task is no longer that of the managed thread, if it is: by now the slot may be another's.
+    pub(crate) fn forget_clr_thread(&self, thread: u64) {
+        let _ = self.clr_thread.compare_exchange(thread, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     pub(crate) fn clr_thread(&self) -> u64 {
         self.clr_thread.load(Ordering::Relaxed)
     }
 }
 
-/// Ends every wait that depends on the runtime.
-pub(crate) fn end_all_waits(reason: Error) {
-    preserving_errno(|| all().for_each(|task| waiting::end_wait(&task, reason)));
+/// Ends every wait that depends on the runtime and began in this run of it or an earlier one.
+pub(crate) fn end_waits_of_run(run: u64, reason: Error) {
+    preserving_errno(|| all().for_each(|task| waiting::end_wait_of_run(&task, run, reason)));
 }
 
-/// Registers what must happen at the end of a thread.
+/// Registers what must happen at the end of a thread and around a fork.
 pub(crate) fn install_hooks() -> bool {
     static INSTALLED: AtomicU32 = AtomicU32::new(0);
     if INSTALLED.load(Ordering::Relaxed) != 0 {
         return true;
     }
-    let installed = sys::on_thread_exit(end_current);
+    let installed = sys::on_thread_exit(end_current)
+        && sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
     INSTALLED.store(u32::from(installed), Ordering::Relaxed);
     installed
 }
@@ -439,14 +476,38 @@ fn end(task: TaskRef) {
     REGISTRY.tasks.release(task.index(), retire);
 }
 
-/// In the child of a fork: the task with this id is the only one, on another thread of the system's.
-pub(crate) fn end_others_after_fork(me: u64) {
-    REGISTRY.tasks.iter().for_each(|task| task.name.reset_after_fork());
+/// Every lock that a forked child needs whole, in the order in which they nest.
+fn allocation_locks() -> [&'static sys::Mutex; 7] {
+    [
+        &NAMING,
+        REGISTRY.deadlocks.lock(),
+        hooks::lock(),
+        REGISTRY.sections.lock(),
+        REGISTRY.tasks.lock(),
+        REGISTRY.names.lock(),
+        REGISTRY.chunks.lock(),
+    ]
+}
+
+extern "C" fn before_fork() {
+    allocation_locks().iter().for_each(|lock| lock.lock_for_fork());
+}
+
+extern "C" fn after_fork_in_parent() {
+    allocation_locks().iter().rev().for_each(|lock| lock.unlock_after_fork());
+}
+
+/// Only the forking thread lives on in the child: every other task has ended there, holding what it held.
+extern "C" fn after_fork_in_child() {
+    allocation_locks().iter().for_each(|lock| lock.reset_after_fork());
+    let me = sys::current_id();
+    all().for_each(|task| waiting::forget_wait_after_fork(&task));
+    crst::abandon_after_fork(me);
+    condition::forget_after_fork();
     for task in all() {
         if task.id() == me {
             task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         } else {
-            // What it owned is abandoned already.
             task.leaves.store(task.counted(), Ordering::Relaxed);
             end(task);
         }

@@ -180,22 +180,9 @@ impl Deadlocks {
         &self.remembered[(number % PLACES as u64) as usize]
     }
 
-    /// The lock of the search.
+    /// The lock, held across a fork.
     pub(crate) fn lock(&self) -> &Mutex {
         &self.lock
-    }
-
-    /// In the child of a fork: another thread may have been writing one down. A place that is half written is written anew
-    /// by the next search.
-    pub(crate) fn reset_after_fork(&self) {
-        for member in self.remembered.iter().flat_map(|deadlock| &deadlock.members) {
-            member.task_name.reset_after_fork();
-            member.section_name.reset_after_fork();
-        }
-        let found = self.found();
-        if self.broken() > found {
-            self.broken.store(found, Ordering::Relaxed);
-        }
     }
 }
 

@@ -47,15 +47,15 @@ pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
 // attention: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
 // alone takes UNPROVEN and GIVE_WAY away without it.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
-const ARMED: u32 = 1;
+pub(crate) const ARMED: u32 = 1;
 /// The first of the queue has been woken and is awake.
 const CONTENDER: u32 = 1 << 1;
 /// The heavy barrier is not to be had: ARMED for ever.
-const FENCED: u32 = 1 << 2;
+pub(crate) const FENCED: u32 = 1 << 2;
 /// The attention of a section that was made after the heavy barrier was refused, and for which nobody waits.
 pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
-const UNPROVEN: u32 = 1 << 3;
+pub(crate) const UNPROVEN: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to it.
 pub(crate) const HANDOFF: u32 = 1 << 4;
 /// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `pace`).
@@ -86,6 +86,8 @@ pub(crate) struct Wait {
     next: AtomicU32,
     previous: AtomicU32,
     option: AtomicU32,
+    /// The run of the runtime that it began in.
+    run: AtomicU64,
     /// The section's handle while in its queue, otherwise 0.
     section: AtomicU64,
     /// When the wait began.
@@ -220,7 +222,8 @@ impl Wait {
             };
             // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
             fence(Ordering::Acquire);
-            if self.sequence.load(Ordering::SeqCst) == sequence && self.section() == section {
+            // First the section: if the next wait is for the same one, its number is found with it.
+            if self.section() == section && self.sequence.load(Ordering::SeqCst) == sequence {
                 return Some(copy);
             }
         }
@@ -269,6 +272,8 @@ pub(crate) struct Request {
 #[derive(Clone, Copy)]
 struct Beginning {
     since: Instant,
+    /// The run of the runtime then.
+    run: u64,
     /// It is one of a cycle that was told of.
     told: bool,
 }
@@ -327,7 +332,7 @@ impl Section {
     /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
     /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
     fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
-        let mut beginning = Beginning { since: sys::now(), told: false };
+        let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
         loop {
             let look = self.enqueue(handle, me, request, beginning)?;
             if matches!(look, Look::Entered) || request.deadline.is_some() {
@@ -442,6 +447,7 @@ impl Section {
         fence(Ordering::Release);
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
+        me.wait.run.store(beginning.run, Ordering::Relaxed);
         me.wait.since.store(beginning.since, Ordering::Relaxed);
         me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
         me.wait.site.store(request.site as u64, Ordering::Relaxed);
@@ -459,7 +465,9 @@ impl Section {
 
         let look = match self.look(handle, me) {
             Look::Busy if option & WAIT_ALERTABLE != 0 && me.take_alert() => Look::Gone(Error::Interrupted),
-            Look::Busy if option & WAIT_WITHOUT_RUNTIME == 0 && !REGISTRY.runtime.is_running() => {
+            Look::Busy
+                if option & WAIT_WITHOUT_RUNTIME == 0 && !REGISTRY.runtime.is_in_run(beginning.run) =>
+            {
                 Look::Gone(Error::NotAvailable)
             }
             look => look,
@@ -594,8 +602,9 @@ impl Section {
             self.disarm();
         }
         let late = attention & CONTENDER != 0 && self.contender_is_late();
+        // Before the section goes: after that the slot may be another's, whose waiters rely on their UNPROVEN. Nothing is
+        // lost by being early: until the swap nobody but this owner can leave, and it does so by the fenced way.
         if attention & (UNPROVEN | GIVE_WAY) != 0 {
-            // Now, as after the swap the slot may hold another section.
             self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
         }
         // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
@@ -713,10 +722,6 @@ impl Section {
 
     /// Takes `task` out of the queue; under the queue lock.
     fn unlink(&self, task: &Task) {
-        if task.wait.section.load(Ordering::Relaxed) == 0 {
-            // The child of a fork, made by a signal handler while this very thread was here: its queue is gone.
-            return;
-        }
         let index = task.index();
         let previous = task.wait.previous.load(Ordering::Relaxed);
         let next = task.wait.next.load(Ordering::Relaxed);
@@ -761,9 +766,12 @@ fn is_queued(task: &Task) -> bool {
     matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
 }
 
-/// Ends the task's wait, if it waits, and if the wait depends on the runtime.
-pub(crate) fn end_wait(task: &Task, reason: Error) {
-    end_wait_if(task, reason, |task| task.wait.option.load(Ordering::Relaxed) & WAIT_WITHOUT_RUNTIME == 0);
+/// Ends the task's wait, if it waits, and if the wait depends on the runtime and began in this run of it or an earlier
+/// one.
+pub(crate) fn end_wait_of_run(task: &Task, run: u64, reason: Error) {
+    end_wait_if(task, reason, |Task { wait, .. }| {
+        wait.option() & WAIT_WITHOUT_RUNTIME == 0 && wait.run.load(Ordering::Relaxed) <= run
+    });
 }
 
 /// The task's thread is gone: so is its wait.
@@ -845,7 +853,7 @@ struct Stall {
 impl Stall {
     fn begin() -> Self {
         let time = STALL_TIME.load(Ordering::Relaxed);
-        Stall { next: (time != 0).then(|| sys::now().saturating_add(time)), time }
+        Stall { next: (time != 0).then(|| sys::now() + time), time }
     }
 
     /// Whether it is time; sets the next one if so.
@@ -860,18 +868,13 @@ impl Stall {
 }
 
 /// The child of a fork has no waiters: forgets the parent's.
-pub(crate) fn forget_queue_after_fork(section: &Section) {
+pub(crate) fn forget_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
-    if section.has_waiters() {
-        section.set_first_waiter(0);
-    }
-    let attention = section.attention().load(Ordering::Relaxed);
-    if attention & !(ARMED | FENCED) != 0 {
-        section.attention().store(attention & (ARMED | FENCED), Ordering::Relaxed);
-    }
+    section.set_first_waiter(0);
+    section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
 }
 
-/// As forget_queue_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
+/// As forget_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
 pub(crate) fn forget_wait_after_fork(task: &Task) {
     if task.wait.section() != 0 {
         task.wait.section.store(0, Ordering::Relaxed);

@@ -207,8 +207,10 @@ pub(crate) fn set_spin_count(shown: &CriticalSection, count: u32) -> u32 {
         let _ = prepare();
         let spin = Spin::of_count(count).possible();
         let before = shown.spin_count.swap(spin.field(), Ordering::Relaxed);
-        if let Ok(section) = crst::find_win32(shown.handle()) {
-            section.set_spin_policy(spin.policy());
+        // Of memory that names no section the field is read when one is made.
+        let handle = shown.handle();
+        if let Ok(section) = crst::find_win32(handle) {
+            let _ = section.set_spin_policy(handle, spin.policy());
         }
         before as u32 & SPIN_COUNT_BITS
     })

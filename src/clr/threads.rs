@@ -84,12 +84,13 @@ fn tie(task: TaskRef, thread: u64) {
     // Pairs with the fence in `named`: either this thread sees the name waiting, or the one naming it sees
     // the task.
     fence(Ordering::SeqCst);
-    deliver(thread, task);
+    deliver(thread, (task.id(), task));
 }
 
-fn deliver(thread: u64, task: TaskRef) {
+fn deliver(thread: u64, (id, task): (u64, TaskRef)) {
     if let Some(name) = WAITING.take(thread) {
-        task.set_name(name.bytes());
+        // Of a task that has ended meanwhile nobody asks the name.
+        let _ = task.set_name(id, name.bytes());
     }
 }
 
@@ -115,8 +116,8 @@ pub(crate) fn named(thread: u64, name: &[u16]) {
 /// A managed thread is no more, and its ThreadID may be used again.
 pub(crate) fn destroyed(thread: u64) {
     WAITING.take(thread);
-    if let Some(task) = task::find_clr_thread(thread) {
-        task.set_clr_thread(0);
+    if let Some((_, task)) = task::find_clr_thread(thread) {
+        task.forget_clr_thread(thread);
     }
 }
 

@@ -241,7 +241,7 @@ pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
 /// - E_POINTER: utf8 is NULL.
 /// - E_HANDLE: task is no live task.
 ///
-/// Threads: any; does not block. Not for signal handlers.
+/// Threads: any; may wait briefly for another call that names a task. Not for signal handlers.
 ///
 /// Source: an extension.
 ///
@@ -253,7 +253,7 @@ pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_ch
     let name = unsafe { name_argument(utf8) };
     hresult(name.and_then(|name| {
         REGISTRY.runtime.require_usable()?;
-        task::of_handle(task).map(|task| task.set_name(name))
+        task::set_name(task, name)
     }))
 }
 
@@ -277,7 +277,7 @@ pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_ch
 pub extern "C" fn host_task_alert(task: host_task_t) -> i32 {
     hresult(preserving_errno(|| {
         REGISTRY.runtime.require_usable()?;
-        task::of_handle(task)?.alert()
+        task::alert(task)
     }))
 }
 

@@ -2,7 +2,9 @@
 
 use std::vec;
 
+use super::random::breaks_at_random;
 use super::*;
+use crate::error::Error;
 use crate::registry::REGISTRY;
 use crate::sys::atomic::Ordering;
 
@@ -145,4 +147,136 @@ fn grant_during_visit() -> Scene {
 #[test]
 fn a_bias_is_granted_while_another_comes() {
     holds_with_preemptions(3, grant_during_visit);
+}
+
+// ---- several sections a task ------------------------------------------------------------------------------
+
+fn new_section() -> u64 {
+    runtime::start().expect("memory for the arenas");
+    crst::create(SpinPolicy::Adaptive).expect("a place for a section")
+}
+
+fn try_to_visit(crst: u64) {
+    if enter(crst, 0, Patience::None).expect("it lives") {
+        leave(crst);
+    }
+}
+
+/// A task that is in a section which is lent to it is lent a second one and ends, while the first is taken away.
+fn end_during_revocation() -> Scene {
+    let (first, second) = (new_section(), new_section());
+    let task = new_task();
+    REGISTRY.bias.lend_at_once();
+    act_as(task, || assert_eq!(enter(first, 0, Patience::Unbounded), Ok(true)));
+    let end = body(move || {
+        try_to_visit(second);
+        model::end_thread();
+    });
+    let take_away = body(move || match enter(first, 0, Patience::None) {
+        Ok(entered) => assert!(!entered, "two owners"),
+        Err(error) => assert_eq!(error, Error::Abandoned),
+    });
+    scene(vec![(task, end), (new_task(), take_away)], move || {
+        assert_eq!(
+            crst::info(first).expect("it lives").state,
+            crst::State::Abandoned,
+            "of a task that is gone"
+        );
+        assert_eq!(crst::info(second).expect("it lives").state, crst::State::Free);
+    })
+}
+
+#[test]
+fn what_is_being_taken_away_is_not_forgotten() {
+    holds_with_preemptions(3, end_during_revocation);
+}
+
+#[test]
+fn control_place_of_what_is_being_taken_away() {
+    let place = place!("bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    breaks_at_random(&["of a task that is gone"], place, end_during_revocation);
+}
+
+#[test]
+fn control_place_of_what_was_just_taken_away() {
+    let place = place!("bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    breaks_with_preemptions(3, Sight::Said("of a task that is gone"), &[place], end_during_revocation);
+}
+
+/// A task that a section is lent to is on its way into it, while another destroys it, makes a new one in its slot, and
+/// enters and leaves that.
+fn replacement_during_entry() -> Scene {
+    let crst = new_section();
+    let task = new_task();
+    REGISTRY.bias.lend_at_once();
+    act_as(task, || try_to_visit(crst));
+    let come_late = body(move || match enter(crst, 0, Patience::None) {
+        Ok(entered) => assert!(entered, "nobody else enters it"),
+        Err(error) => assert_eq!(error, Error::Handle),
+    });
+    let slot = crst::slot_of(crst);
+    let replace = body(move || {
+        if crst::destroy(crst).is_ok() {
+            let next = new_section();
+            assert!(core::ptr::eq(crst::slot_of(next), slot), "the same slot");
+            try_to_visit(next);
+        }
+    });
+    scene(vec![(task, come_late), (new_task(), replace)], move || {
+        let handle = slot.handle(REGISTRY.copy(), crate::handle::section_index(crst));
+        let state = crst::info(handle).expect("it lives").state;
+        assert_eq!(state == crst::State::Owned, handle == crst, "owned by nobody");
+    })
+}
+
+#[test]
+fn a_slot_is_not_lent_before_the_last_one_has_ended() {
+    holds_with_preemptions(3, replacement_during_entry);
+}
+
+// ---- what is lent and what is not -------------------------------------------------------------------------
+
+fn is_lent(crst: u64) -> bool {
+    crate::bias::is_biased(crst::slot_of(crst).word().load(Ordering::Relaxed) ^ crst)
+}
+
+/// What one task does, and what it finds.
+fn one_task(act: fn()) -> Scene {
+    runtime::start().expect("memory for the arenas");
+    REGISTRY.bias.lend_at_once();
+    scene(vec![(new_task(), body(act))], || {})
+}
+
+#[test]
+fn what_was_taken_away_is_not_lent_again() {
+    holds(|| {
+        one_task(|| {
+            let crst = new_section();
+            try_to_visit(crst);
+            assert!(is_lent(crst));
+            crst::slot_of(crst).revoke(crst);
+            try_to_visit(crst);
+            assert!(!is_lent(crst), "lent again");
+            crst::destroy(crst).expect("free");
+            let next = new_section();
+            assert!(core::ptr::eq(crst::slot_of(next), crst::slot_of(crst)), "the same slot");
+            try_to_visit(next);
+            assert!(is_lent(next), "another section, which was taken from nobody");
+        })
+    });
+}
+
+#[test]
+fn as_many_are_lent_to_a_task_as_it_can_give_back() {
+    const MOST: usize = crate::task::MOST_BIASES;
+    holds(|| {
+        one_task(|| {
+            let crsts: [u64; MOST + 1] = core::array::from_fn(|_| new_section());
+            crsts.iter().for_each(|&crst| try_to_visit(crst));
+            assert_eq!(crsts.map(is_lent), core::array::from_fn(|index| index < MOST));
+            crst::slot_of(crsts[2]).revoke(crsts[2]);
+            try_to_visit(crsts[MOST]);
+            assert!(is_lent(crsts[MOST]), "in the place of the one taken away");
+        })
+    });
 }

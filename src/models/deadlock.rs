@@ -2,6 +2,9 @@
 
 use core::ffi::c_void;
 
+use std::vec;
+
+use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
 use crate::ffi::deadlock::host_deadlock_t;
@@ -49,7 +52,56 @@ fn ring_that_insists() -> Scene {
 }
 
 extern "C" fn alert_oneself(_: *const host_deadlock_t, _: *mut c_void) {
-    task::current_if_any().expect("a task").alert().expect("alerted");
+    task::alert(task::handle_of(sys::current_id())).expect("it lives");
+}
+
+/// A task ends in a section for which another waits, which is in a second one. A third recovers the first and enters the
+/// second. (Without a waiter the first is left.)
+fn recovery_during_abandonment() -> Scene {
+    let [first, second] = [new_section(), new_section()];
+    let [ends, waits, recovers] = [new_task(), new_task(), new_task()];
+    act_as(ends, || assert_eq!(enter(first, 0, Patience::Unbounded), Ok(true)));
+    act_as(waits, || assert_eq!(enter(second, 0, Patience::Unbounded), Ok(true)));
+    let wait = body(move || {
+        match enter(first, 0, Patience::Unbounded) {
+            Ok(_) => leave(first),
+            Err(error) => assert_eq!(error, Error::Abandoned),
+        }
+        leave(second);
+    });
+    let recover = body(move || {
+        if crst::recover(first, 0).is_ok() {
+            assert_eq!(enter(second, 0, Patience::Unbounded), Ok(true), "a deadlock that there is not");
+            leave(second);
+            leave(first);
+        }
+    });
+    let end = body(move || {
+        if task::of_owner(waits.0).wait.section() == first {
+            model::end_thread();
+        } else {
+            leave(first);
+        }
+    });
+    scene(vec![(ends, end), (waits, wait), (recovers, recover)], || {
+        assert_eq!(REGISTRY.deadlocks.found(), 0, "a deadlock that there is not");
+    })
+}
+
+fn new_section() -> u64 {
+    runtime::start().expect("memory for the arenas");
+    crst::create(SpinPolicy::Adaptive).expect("a place for a section")
+}
+
+#[test]
+fn who_recovers_a_section_waits_for_nobody_who_waited_for_it() {
+    holds_with_preemptions(2, recovery_during_abandonment);
+}
+
+#[test]
+fn control_recovery_without_the_queue_lock() {
+    let place = place!("crst.rs", "let queue = section.queue_lock.lock();");
+    breaks_at_random(&["a deadlock that there is not"], place, recovery_during_abandonment);
 }
 
 #[test]

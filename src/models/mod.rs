@@ -9,6 +9,7 @@ mod deadlock;
 mod mutex;
 mod random;
 mod readers;
+mod successors;
 mod waiting;
 
 use std::boxed::Box;

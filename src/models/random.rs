@@ -89,7 +89,7 @@ fn new_seed() -> u64 {
 
 /// With what stands at `place` left out, one of the orders from the fixed seeds must break the scene: one of these is
 /// said then. Not where a failure is run again, as all seeds are one then.
-fn breaks_at_random(said: &[&str], place: Place, scene: fn() -> Scene) {
+pub(super) fn breaks_at_random(said: &[&str], place: Place, scene: fn() -> Scene) {
     if number_in(SEED).is_some() {
         return;
     }
@@ -327,7 +327,7 @@ impl Program {
 
     fn alert(&self, task: usize) {
         self.oracle().alerts[task] += 1;
-        task::of_owner(self.tasks[task].0).alert().expect("it lives");
+        task::alert(task::handle_of(self.tasks[task].0)).expect("it lives");
     }
 
     /// All that `task` has is still as it was.

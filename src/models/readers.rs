@@ -6,7 +6,9 @@ use super::*;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::name::Name;
+use crate::report::picture::Picture;
 use crate::task::{Layer, LayerKind, Origin};
+use crate::waiting::WAIT_ALERTABLE;
 
 /// One task changes something while another reads it.
 fn read_during(change: ((u64, usize), Body), read: Body) -> Scene {
@@ -56,7 +58,7 @@ fn control_name_without_the_writer_s_fence() {
 
 #[test]
 fn control_name_that_is_not_released() {
-    let place = place!("name.rs", "self.sequence.store(sequence.wrapping_add(2), Ordering::Release);");
+    let place = place!("name.rs", "self.sequence.store(sequence.wrapping_add(1), Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
 }
 
@@ -118,6 +120,74 @@ fn control_noted_wait_without_its_fence() {
     breaks_with_preemptions(2, Sight::Said("of another wait"), &[place], wait_that_was_noted);
 }
 
+/// Both waits are for one section.
+fn wait_for_the_same_while_it_is_copied() -> Scene {
+    let section = Protected::new();
+    act_as(new_task(), || section.enter());
+    let (crst, waiter) = (section.crst, new_task());
+    let wait = body(move || {
+        for (option, site) in [(0, 1), (WAIT_ALERTABLE, 2)] {
+            let waited = crst::enter_checked(crst, option, Patience::Milliseconds(1), site);
+            assert_eq!(waited, Err(Error::Timeout));
+        }
+    });
+    let read = body(move || {
+        if let Some(copy) = task::of_owner(waiter.0).wait.copy() {
+            assert_eq!(copy.option == 0, copy.site == 1, "a torn wait");
+        }
+    });
+    read_during((waiter, wait), read)
+}
+
+#[test]
+fn a_copy_is_of_one_wait_for_the_same_section() {
+    holds_with_preemptions(2, wait_for_the_same_while_it_is_copied);
+}
+
+// ---- holds ------------------------------------------------------------------------------------------------
+
+/// A task enters a section twice, from two places, while another looks since when and from where it is owned.
+fn hold_while_it_is_written() -> Scene {
+    let section = Protected::new();
+    crate::holds::set_tracking(true).expect("memory for the table");
+    let (crst, owner) = (section.crst, new_task());
+    let own = body(move || {
+        for site in [1, 2] {
+            assert_eq!(crst::enter_checked(crst, 0, Patience::Unbounded, site), Ok(true));
+            leave(crst);
+            // The clock goes on.
+            sys::nap(1);
+        }
+    });
+    let read = body(move || {
+        let start = sys::now();
+        let section = Picture::here().section(crst).expect("it lives");
+        if let Some((since, site)) = section.hold {
+            assert_eq!(since == start, site == 1, "since one entry, from the place of another");
+        }
+    });
+    read_during((owner, own), read)
+}
+
+#[test]
+fn a_hold_is_of_one_entry() {
+    holds_with_preemptions(2, hold_while_it_is_written);
+}
+
+#[test]
+fn control_hold_without_the_reader_s_fence() {
+    let place = place!("holds.rs", "fence(Ordering::Acquire);");
+    let said = Sight::Said("since one entry, from the place of another");
+    breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
+}
+
+#[test]
+fn control_hold_without_the_writer_s_fence() {
+    let place = place!("holds.rs", "fence(Ordering::Release);");
+    let said = Sight::Said("since one entry, from the place of another");
+    breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
+}
+
 // ---- layers -----------------------------------------------------------------------------------------------
 
 /// A task closes its inner layer and opens another in its place.
@@ -175,4 +245,32 @@ fn control_layers_without_the_stamp_s_acquire() {
 fn control_layers_without_the_stamp_s_release() {
     let place = place!("layers.rs", "self.stamp.store(stamp, Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
+}
+
+/// A task that has layers of the last run makes its first transition in this one.
+fn layers_of_the_last_run() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let owner = new_task();
+    let task = task::of_owner(owner.0);
+    act_as(owner, || task.layers.push(LayerKind::Leave, Origin::Address, 1).expect("opened"));
+    runtime::stop().expect("it runs");
+    runtime::start().expect("it was stopped");
+    let push = body(move || task.layers.push(LayerKind::Leave, Origin::Address, 2).expect("opened"));
+    let read = body(move || {
+        let mut target = 0;
+        let depth = task::layers(task::handle_of(owner.0), 1, |_, layer| target = layer.target);
+        assert!(depth == Ok(0) || (depth, target) == (Ok(1), 2), "layers of the last run");
+    });
+    read_during((owner, push), read)
+}
+
+#[test]
+fn layers_are_of_this_run() {
+    holds_with_preemptions(2, layers_of_the_last_run);
+}
+
+#[test]
+fn control_layers_without_the_run_s_acquire() {
+    let place = place!("layers.rs", "let is_of_this_run = ");
+    breaks_with_preemptions(2, Sight::Said("layers of the last run"), &[place], layers_of_the_last_run);
 }

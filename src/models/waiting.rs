@@ -2,6 +2,7 @@
 
 use std::vec;
 
+use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
 use crate::sys::atomic::Ordering;
@@ -308,7 +309,7 @@ fn alert_during_wait() -> Scene {
     let wait = section.then(|section| {
         assert_eq!(section.enter_with(WAIT_ALERTABLE, Patience::Unbounded), Err(Error::Interrupted));
     });
-    let alert = body(move || task::of_owner(waiter.0).alert().expect("it lives"));
+    let alert = body(move || task::alert(task::handle_of(waiter.0)).expect("it lives"));
     scene(vec![(owner, alert), (waiter, wait)], move || {
         assert_eq!(crst::info(section.crst).expect("it lives").waiters, 0);
     })
@@ -348,4 +349,53 @@ fn a_stop_ends_every_wait() {
 fn control_waiter_that_misses_a_stop() {
     let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
     breaks(Sight::LostWakeUp, &[place], stop_during_wait);
+}
+
+/// The runtime stops and is started again by another task, which then waits for a section that stays owned.
+fn wait_after_restart() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let crst = crst::create(SpinPolicy::Adaptive).expect("a place for a section");
+    act_as(new_task(), || assert_eq!(enter(crst, 0, Patience::Unbounded), Ok(true)));
+    let stop = body(|| assert_eq!(runtime::stop(), Ok(true)));
+    let restart = body(move || {
+        if runtime::start() == Ok(true) {
+            let waited = enter(crst, 0, Patience::Milliseconds(1));
+            assert_eq!(waited, Err(Error::Timeout), "of the next run");
+        }
+    });
+    scene(vec![(new_task(), stop), (new_task(), restart)], || {})
+}
+
+#[test]
+fn a_stop_ends_no_wait_of_the_next_run() {
+    holds_with_preemptions(3, wait_after_restart);
+}
+
+#[test]
+fn control_wait_that_does_not_say_its_run() {
+    let place = place!("waiting.rs", "wait.run.load(Ordering::Relaxed) <= run");
+    breaks_at_random(&["of the next run"], place, wait_after_restart);
+}
+
+/// The contender of an alertable wait is alerted as it takes the section that its owner leaves.
+fn alert_of_the_contender() -> Scene {
+    let section = Protected::new();
+    let owner = new_task();
+    act_as(owner, || section.enter());
+    let waiter = new_task();
+    let wait = section.then(|section| match section.enter_with(WAIT_ALERTABLE, Patience::Unbounded) {
+        Ok(()) => section.touch_and_leave(),
+        Err(error) => assert_eq!(error, Error::Interrupted),
+    });
+    let alert = body(move || task::alert(task::handle_of(waiter.0)).expect("it lives"));
+    let leave = section.then(Protected::touch_and_leave);
+    scene(vec![(owner, leave), (waiter, wait), (new_task(), alert)], move || {
+        let info = crst::info(section.crst).expect("it lives");
+        assert_eq!((info.state, info.waiters), (crst::State::Free, 0), "left and without waiters");
+    })
+}
+
+#[test]
+fn a_contender_whose_wait_was_ended_gives_back_what_it_took() {
+    holds_with_preemptions(2, alert_of_the_contender);
 }

@@ -9,7 +9,6 @@ use crate::crst::State;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
 use crate::runtime;
-use crate::text::is_deceptive;
 use crate::wait_graph::DeadlockCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
@@ -88,7 +87,7 @@ impl Json<'_> {
     }
 }
 
-/// Escapes what a JSON string may not contain, and what a reader of the raw text would be deceived by.
+/// Escapes what a JSON string may not contain.
 struct Escaped<'a>(&'a mut dyn Write);
 
 impl Write for Escaped<'_> {
@@ -98,11 +97,7 @@ impl Write for Escaped<'_> {
                 self.0.write_char('\\')?;
                 self.0.write_char(character)
             }
-            _ if is_deceptive(character) => {
-                let mut units = [0; 2];
-                let units = character.encode_utf16(&mut units);
-                units.iter().try_for_each(|unit| write!(self.0, "\\u{unit:04x}"))
-            }
+            '\0'..='\u{1f}' => write!(self.0, "\\u{:04x}", character as u32),
             _ => self.0.write_char(character),
         })
     }

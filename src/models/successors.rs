@@ -1,0 +1,144 @@
+//! A slot's next object: what was meant for the one before does not reach it.
+
+use std::vec;
+
+use super::random::breaks_at_random;
+use super::*;
+use crate::error::Error;
+use crate::handle;
+use crate::registry::REGISTRY;
+use crate::sys::atomic::Ordering;
+use crate::waiting::{ARMED, FENCED, UNPROVEN};
+
+fn new_section() -> u64 {
+    runtime::start().expect("memory for the arenas");
+    create()
+}
+
+fn create() -> u64 {
+    crst::create(SpinPolicy::Adaptive).expect("a place for a section")
+}
+
+// ---- sections ---------------------------------------------------------------------------------------------
+
+/// A spin count is set while the section is destroyed and another one is made in its slot.
+fn spin_count_during_replacement() -> Scene {
+    let crst = new_section();
+    let set = body(move || {
+        let set = crst::set_spin_count(crst, 7);
+        assert!(matches!(set, Ok(()) | Err(Error::Handle)), "{set:?}");
+    });
+    let replace = body(move || {
+        crst::destroy(crst).expect("free");
+        assert!(core::ptr::eq(crst::slot_of(create()), crst::slot_of(crst)), "the same slot");
+    });
+    scene(vec![(new_task(), set), (new_task(), replace)], move || {
+        let policy = crst::slot_of(crst).spin_policy();
+        assert_eq!(policy, SpinPolicy::Adaptive, "the spin count of the section before");
+    })
+}
+
+#[test]
+fn a_spin_count_is_that_of_the_section_named() {
+    holds_with_preemptions(3, spin_count_during_replacement);
+}
+
+#[test]
+fn control_spin_count_without_the_queue_lock() {
+    let place = place!("crst.rs", "let _queue = self.queue_lock.lock();");
+    breaks_at_random(&["the spin count of the section before"], place, spin_count_during_replacement);
+}
+
+/// What a section comes to be whose first waiter is refused the heavy barrier.
+const LATE_FENCED: u32 = ARMED | FENCED | UNPROVEN;
+
+/// A leave by the fenced way, of a section that another task destroys as soon as it is free; the next section in its slot
+/// comes to be fenced late, too.
+fn leave_during_replacement() -> Scene {
+    let crst = new_section();
+    let owner = new_task();
+    act_as(owner, || assert_eq!(enter(crst, 0, Patience::Unbounded), Ok(true)));
+    let slot = crst::slot_of(crst);
+    slot.attention().fetch_or(LATE_FENCED, Ordering::Relaxed);
+    let replace = body(move || {
+        if crst::destroy(crst).is_ok() {
+            create();
+            slot.attention().fetch_or(LATE_FENCED, Ordering::Relaxed);
+        }
+    });
+    scene(vec![(owner, body(move || leave(crst))), (new_task(), replace)], move || {
+        let is_next = !slot.is_free(crst);
+        let attention = slot.attention().load(Ordering::Relaxed);
+        assert!(!is_next || attention & LATE_FENCED == LATE_FENCED, "waiters that nobody wakes");
+    })
+}
+
+#[test]
+fn a_leave_clears_nothing_of_the_next_section() {
+    holds_with_preemptions(3, leave_during_replacement);
+}
+
+// ---- tasks ------------------------------------------------------------------------------------------------
+
+/// A task is named while its thread ends, and another takes its place.
+fn name_during_the_end_of_the_task() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let ends = new_task();
+    let set = body(move || {
+        let set = task::set_name(task::handle_of(ends.0), b"the first");
+        assert!(matches!(set, Ok(()) | Err(Error::Handle)), "{set:?}");
+    });
+    let begin_anew = body(move || {
+        model::end_thread();
+        assert_eq!(handle::owner_slot(task::current().expect("a task").id()), handle::owner_slot(ends.0));
+    });
+    scene(vec![(new_task(), set), (ends, begin_anew)], move || {
+        let slot = REGISTRY.tasks.at(handle::owner_slot(ends.0));
+        assert!(slot.name().is_empty(), "the name of the task before");
+    })
+}
+
+#[test]
+fn a_name_is_that_of_the_task_named() {
+    holds_with_preemptions(3, name_during_the_end_of_the_task);
+}
+
+#[test]
+fn control_name_of_a_task_without_the_lock() {
+    let place = place!("task.rs", "let _naming = NAMING.lock();", 1);
+    breaks_at_random(&["the name of the task before"], place, name_during_the_end_of_the_task);
+}
+
+/// A task is alerted while its thread ends and another takes its place, which is alerted as well.
+fn alert_during_the_end_of_the_task() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let ends = new_task();
+    let alert = body(move || {
+        let alerted = task::alert(task::handle_of(ends.0));
+        assert!(matches!(alerted, Ok(()) | Err(Error::Handle)), "{alerted:?}");
+    });
+    let begin_anew = body(move || {
+        model::end_thread();
+        let me = task::current().expect("a task");
+        assert!(!me.take_alert(), "the alert of the task before");
+        me.alert(me.id()).expect("it lives");
+        assert!(me.take_alert(), "its own alert is lost");
+    });
+    scene(vec![(new_task(), alert), (ends, begin_anew)], || {})
+}
+
+#[test]
+fn an_alert_is_for_the_task_named() {
+    holds_with_preemptions(3, alert_during_the_end_of_the_task);
+}
+
+#[test]
+fn control_alert_that_does_not_see_the_end_of_the_task() {
+    let place = place!("task.rs", "let pending = self.alert.load(Ordering::Acquire);");
+    breaks_with_preemptions(
+        3,
+        Sight::Said("its own alert is lost"),
+        &[place],
+        alert_during_the_end_of_the_task,
+    );
+}
