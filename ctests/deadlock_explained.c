@@ -215,6 +215,33 @@ static void a_deadlock_that_stalls(void)
     ring_stop(ring);
 }
 
+static void wait_outside(void *argument)
+{
+    be_called("outside");
+    CHECK_EQ(hostcrst_enter(*(hostcrst_t *)argument, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(hostcrst_leave(*(hostcrst_t *)argument), S_OK);
+}
+
+/* A third task waits for a section of the deadlock, and is no part of it. */
+static void a_deadlock_with_a_waiter_outside(void)
+{
+    check_thread_t outside;
+    struct timespec time = {0, 700 * 1000 * 1000};
+    ring_t *ring = ring_start(2);
+    for (unsigned at = 0; at < 2; at++) {
+        ring->members[at].option = WAIT_NOTINDEADLOCK | WAIT_ALERTABLE;
+    }
+    ring->closer = 0;
+    ring_begin(ring);
+    AWAIT(times_told(ring) == 1);
+    check_start(&outside, wait_outside, &ring->members[0].section);
+    nanosleep(&time, NULL);
+    CHECK_EQ(host_task_alert(ring->members[0].task), S_OK);
+    ring_end(ring);
+    check_join(&outside);
+    ring_stop(ring);
+}
+
 /* ---- the child and what it wrote to stderr ---- */
 
 typedef struct outcome {
@@ -365,7 +392,7 @@ static void the_order_that_led_here_has_places(void)
         later = check_finds(later, "waits for \"@\" at deadlock_explained_@!enter_mine_then+0x@\n");
     }
     check_finds(later, "   *** DEADLOCK ***\n"
-                       "Victim: \"@\" got HOST_E_DEADLOCK; it still owns \"@\" and is to leave it.\n");
+                       "Victim: \"@\" tid=# got HOST_E_DEADLOCK; it still owns \"@\" and is to leave it.\n");
     check_finds(outcome.text, "\"entered_at\":\"deadlock_explained_@!enter_mine_then+0x@\"");
 }
 
@@ -402,6 +429,14 @@ static void a_stall_in_a_deadlock_says_so(void)
     check_finds(outcome.text, "hostcrst: \"member 1\" tid=# has waited");
 }
 
+static void a_stall_outside_of_a_deadlock_names_it_once(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, a_deadlock_with_a_waiter_outside, "HOSTCRST_STALL", "200ms");
+    check_finds(outcome.text, "hostcrst: \"outside\" tid=# has waited #.#s to enter 0x@ \"section 0\", owned by "
+                              "\"member 0\" tid=#: it waits for a section of a deadlock of 2 tasks\n");
+}
+
 static void short_waits_and_other_settings_are_silent(void)
 {
     static outcome_t outcome;
@@ -416,4 +451,5 @@ static void short_waits_and_other_settings_are_silent(void)
 CHECK_MAIN(CHECK_TEST(waits_are_explained_always), CHECK_TEST(holds_are_explained_on_request),
            CHECK_TEST(only_what_is_known_is_said), CHECK_TEST(the_order_that_led_here_has_places),
            CHECK_TEST(stalls_are_said_after_doubling_times), CHECK_TEST(a_stall_in_a_deadlock_says_so),
+           CHECK_TEST(a_stall_outside_of_a_deadlock_names_it_once),
            CHECK_TEST(short_waits_and_other_settings_are_silent))

@@ -15,6 +15,7 @@ set(not_emulated
     results.the_header_documents_what_was_seen_and_no_more
     # It refuses filters of system calls. (So do all that run as <stem>.fenced or without_membarrier.)
     fenced_late
+    faults
     # It refuses ptrace.
     no_cost
     steps
@@ -35,6 +36,8 @@ set(not_emulated
     sys.a_fork_in_the_middle_of_anything_is_fine
     # Ten thousand threads are more than it runs in time.
     scale
+    # The processor's trap flag is not there.
+    pairs
     # Its memory is ordered as this machine's.
     litmus)
 

@@ -148,6 +148,28 @@ static void every_format_names_the_section_and_its_owner(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+/* A name can neither move the cursor, nor turn a line around, nor hide in it. */
+static void names_deceive_nobody(void)
+{
+    start_runtime();
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_set_name(crst, "e\xe2\x80\xael\xe2\x80\x8bo\xc2\x9bh"), S_OK);
+    CHECK_EQ(host_task_set_name(this_task(), "\033[2J\xe2\x81\xa6me"), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+        char *report = report_in(format);
+        int is_json = format == HOST_REPORT_JSON;
+        CHECK_CONTAINS(report, is_json ? "e\\u202el\\u200bo\\u009bh" : "e?l?o?h");
+        CHECK_CONTAINS(report, is_json ? "\\u001b[2J\\u2066me" : "?[2J?me");
+        CHECK_LACKS(report, "\xe2");
+        CHECK_LACKS(report, "\xc2");
+        CHECK_LACKS(report, "\033");
+        free(report);
+    }
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    CHECK_EQ(host_task_set_name(this_task(), ""), S_OK);
+}
+
 /* ---- where to ---- */
 
 static void a_descriptor_that_takes_nothing_is_refused(void)
@@ -322,7 +344,7 @@ CHECK_MAIN(CHECK_TEST(an_unused_library_has_a_report_too), CHECK_TEST(a_task_sho
            CHECK_TEST(deep_layers_are_counted), CHECK_TEST(sections_show_who_owns_and_who_waits),
            CHECK_TEST(the_state_of_the_runtime_is_said),
            CHECK_TEST(every_format_names_the_section_and_its_owner),
-           CHECK_TEST(a_descriptor_that_takes_nothing_is_refused),
+           CHECK_TEST(names_deceive_nobody), CHECK_TEST(a_descriptor_that_takes_nothing_is_refused),
            CHECK_TEST(a_pipe_without_a_reader_is_refused),
            CHECK_TEST(a_pipe_that_is_full_now_and_then_gets_all_of_it),
            CHECK_TEST(a_report_from_outside_while_every_task_waits),

@@ -173,8 +173,8 @@ static void open_again(ring_t *ring)
 static void check_order(const char *text)
 {
     const char *lines[] = {
-        "Order that led here:\n   member 1                            member 0\n"
-        "   ----                                ----\n   enters \"section 1\"",
+        "Order that led here:\n   member 1 tid=", " member 0 tid=",
+        "\n   ----                                ----\n   enters \"section 1\"",
         "\n                                       enters \"section 0\"",
         "\n   waits for \"section 0\" at ",
         "\n                                       waits for \"section 1\" at ",
@@ -228,8 +228,8 @@ static void deadlocks_that_were_broken(void)
     check_has(text, "A deadlock of 2 tasks was broken 0.");
     check_has(text, "   \"member 0\" tid=");
     check_order(text);
-    check_has(text, "Victim: \"member 0\" got HOST_E_DEADLOCK; "
-                    "it still owns \"section 0\" and is to leave it.\n");
+    check_has(text, "Victim: \"member 0\" tid=");
+    check_has(text, " got HOST_E_DEADLOCK; it still owns \"section 0\" and is to leave it.\n");
     check_has(text, "1 deadlock broken so far.\n");
     free(text);
     write_all_formats("broken");
@@ -253,8 +253,8 @@ static void deadlocks_that_were_broken(void)
     text = write_report("broken_twenty", &formats[0]);
     check_has(text, "A deadlock of 20 tasks was broken");
     check_has(text, "   ... and 4 more tasks\n");
-    check_has(text, "Victim: \"member 7\" got HOST_E_DEADLOCK; "
-                    "it still owns what it had entered and is to leave it.\n");
+    check_has(text, "Victim: \"member 7\" tid=");
+    check_has(text, " got HOST_E_DEADLOCK; it still owns what it had entered and is to leave it.\n");
     free(text);
     write_all_formats("broken_twenty");
     ring_stop(many);

@@ -85,6 +85,49 @@ static void an_unknown_value_is_said_once(void)
     free(run.said);
 }
 
+/* Escape sequences, and what turns the direction of text, in names and values that anybody may have set. */
+static void nothing_in_the_environment_reaches_a_terminal_as_it_is(void)
+{
+    run_t run = run_again("use_the_library", "HOSTCRST_\033[31m\xe2\x80\xae=1", "HOSTCRST_BIAS=\033]0;title\007",
+                          "HOSTCRST_HOLDS=\xc2\x9b\xe2\x81\xa6\xff");
+    CHECK_EQ(run.status, 0);
+    CHECK_EQ(times_in(run.said, "\n"), 3);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_?[31m? ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_BIAS: unknown value '?]0;title?' ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_HOLDS: unknown value '\?\?\?' ignored\n"), 1);
+    free(run.said);
+}
+
+static void wait_for_a_moment(void)
+{
+    waiter_t waiter;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    wait_for(&waiter, crst, 0);
+    /* By then it would have said something. */
+    int thread = (int)task_info_of(waiter.task).thread_id;
+    for (int time = 0; time < 20; time++) {
+        REQUIRE_SOON(check_thread_state(getpid(), thread) == 'S');
+        check_pause();
+    }
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&waiter), S_OK);
+}
+
+/* Later than the clock can say. */
+static void the_longest_stall_time_is_never(void)
+{
+    run_t run = run_again("wait_for_a_moment", "HOSTCRST_STALL=18446744073s", NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_STR_EQ(run.said, "");
+    free(run.said);
+    run = run_again("wait_for_a_moment", "HOSTCRST_STALL=18446744074s", NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_STR_EQ(run.said, "hostcrst: HOSTCRST_STALL: unknown value '18446744074s' ignored\n");
+    free(run.said);
+}
+
 /* A name or value longer than any buffer. */
 static void a_very_long_value_is_said_in_one_line(void)
 {
@@ -100,7 +143,9 @@ static void a_very_long_value_is_said_in_one_line(void)
     free(variable);
 }
 
-CHECK_MAIN(CHECK_TEST(use_the_library), CHECK_TEST(nothing_is_said_unasked),
+CHECK_MAIN(CHECK_TEST(use_the_library), CHECK_TEST(wait_for_a_moment), CHECK_TEST(the_longest_stall_time_is_never),
+           CHECK_TEST(nothing_in_the_environment_reaches_a_terminal_as_it_is),
+           CHECK_TEST(nothing_is_said_unasked),
            CHECK_TEST(a_report_at_exit_goes_to_stderr),
            CHECK_TEST(a_report_at_exit_goes_to_a_file_named_after_the_process),
            CHECK_TEST(a_path_that_cannot_be_written_is_said_once), CHECK_TEST(an_unknown_name_is_said_once),

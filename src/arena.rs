@@ -158,8 +158,9 @@ impl<T: Slot> Arena<T> {
         if next & FREE != 0 {
             return None;
         }
-        link.store(IN_USE, Ordering::Relaxed);
+        // In this order: between the two the list is whole (see `sys::mutex`, forks), and misses one slot.
         self.free.store(next, Ordering::Relaxed);
+        link.store(IN_USE, Ordering::Relaxed);
         Some(index)
     }
 
@@ -253,7 +254,7 @@ impl<T: Slot> Arena<T> {
         Ok(())
     }
 
-    /// The allocation lock, held across a fork so that the child finds the free list whole.
+    /// The allocation lock.
     pub(crate) fn lock(&self) -> &Mutex {
         &self.lock
     }

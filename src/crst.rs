@@ -773,13 +773,12 @@ pub(crate) fn abandon_all_of(id: u64) {
 /// In the child of a fork: nobody waits, and every owner but `me` is gone.
 pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in all() {
-        waiting::forget_after_fork(section);
+        waiting::forget_queue_after_fork(section);
         section.unbias_after_fork(handle);
-        match section.info(handle) {
-            Some(info) if info.state == State::Owned && info.owner != me => {
-                section.abandon(handle, info.owner)
-            }
-            _ => {}
+        if let Some(owner) = section.owner(handle)
+            && ![0, ABANDONED, me].contains(&owner)
+        {
+            section.abandon(handle, owner);
         }
     }
 }

@@ -94,6 +94,14 @@ pub(crate) fn set_tracking(on: bool) -> Result<()> {
     Ok(())
 }
 
+/// In the child of a fork: another thread may have been switching tracking on or off.
+pub(crate) fn settle_after_fork() {
+    let on = REGISTRY.holds.is_on();
+    if on != REGISTRY.runtime.is_tracking() {
+        REGISTRY.runtime.set_tracking(on);
+    }
+}
+
 /// The task `owner` has just become the owner of the section in slot `index`.
 pub(crate) fn record(index: u32, owner: u64, site: usize) {
     let Some(address) = REGISTRY.holds.address(index) else { return };

@@ -117,7 +117,7 @@ pub(crate) fn set_hook(target: u64, needed: bool) -> Result<()> {
     })
 }
 
-/// The policy's lock, held across a fork.
+/// The policy's lock.
 pub(crate) fn lock() -> &'static Mutex {
     &TABLE.lock
 }

@@ -211,7 +211,7 @@ impl ChunkPool {
         self.free.store(first, Ordering::Relaxed);
     }
 
-    /// The pool's lock, held across a fork.
+    /// The pool's lock.
     pub(crate) fn lock(&self) -> &Mutex {
         &self.lock
     }

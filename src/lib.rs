@@ -13,6 +13,7 @@
 //!         │
 //!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
 //!         task · layers · hooks · runtime    who; in managed or native code; available or not
+//!         fork                               what a child process makes of all this
 //!         │
 //!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
 //!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
@@ -21,7 +22,7 @@
 //!         registry · layout · arena · region · handle     where everything stands, and what a handle proves
 //!         name · targets · text · settings · memory · mirror
 //!         │
-//!  sys/   linux or model · files · call_site · mutex · symbols     futex, clock, threads, barriers, pages, descriptors
+//!  sys/   linux or model · files · forks · call_site · mutex · symbols     futex, clock, threads, barriers, pages, descriptors
 //! ```
 //!
 //! `error` is a leaf that every module may use. `models` is what loom and shuttle run over `sys::model`.
@@ -39,6 +40,7 @@ mod arena;
 mod bias;
 mod condition;
 mod crst;
+mod fork;
 mod handle;
 mod holds;
 mod hooks;
@@ -73,6 +75,7 @@ pub mod inspect {
     pub use crate::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::report::picture::Picture;
     pub use crate::report::{Format, Surroundings, render};
+    pub use crate::text::Printable;
 }
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.

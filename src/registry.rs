@@ -11,6 +11,7 @@ use crate::arena::Arena;
 use crate::bias;
 use crate::crst::Section;
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::handle;
 use crate::holds::Holds;
 use crate::layers::ChunkPool;
@@ -165,14 +166,25 @@ impl Registry {
     /// Whether the arenas exist. Handles can name nothing before.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
+        // The child of a fork is put in order before it looks at anything.
+        sys::settle_fork();
         // Acquire pairs with the Release in prepare: what it set up is seen.
         self.ready.load(Ordering::Acquire) != 0
+    }
+
+    /// The lock of prepare.
+    pub(crate) fn prepare_lock(&self) -> &Mutex {
+        &self.prepare_lock
     }
 
     /// Reserves the arenas, once. Fails with OutOfMemory and may be tried again.
     pub(crate) fn prepare(&self) -> Result<()> {
         if self.is_ready() {
             return Ok(());
+        }
+        // Before the lock: a child of a fork could find that taken for ever.
+        if !sys::on_fork(fork::repair_child) {
+            return Err(Error::OutOfMemory);
         }
         let _guard = self.prepare_lock.lock();
         if self.is_ready() {

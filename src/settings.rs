@@ -1,11 +1,12 @@
 //! The environment variables of the library, read once when the runtime is first started.
 
 use core::ffi::CStr;
+use core::fmt::Write;
 
 use crate::messages::{self, Kind};
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::text::Text;
+use crate::text::{Printable, Text};
 
 /// Every variable there is.
 const KNOWN: [&CStr; 5] = [REPORT, ON_DEADLOCK, HOLDS, STALL, BIAS];
@@ -57,11 +58,12 @@ pub(crate) fn parse_duration(text: &[u8]) -> Option<u64> {
     core::str::from_utf8(number).ok()?.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// Says on stderr what is wrong with the environment, in one write.
+/// Says on stderr what is wrong with the environment, in one write. Parts of it are anybody's bytes.
 pub(crate) fn complain(parts: &[&[u8]]) {
     let mut line = Text::<512>::new();
-    line.push_what_fits(b"hostcrst: ");
-    parts.iter().for_each(|part| line.push_what_fits(part));
+    // A line that does not fit is cut.
+    let _ = line.write_str("hostcrst: ");
+    let _ = parts.iter().try_for_each(|part| write!(line, "{}", Printable(part)));
     line.end_line();
     messages::say(Kind::Complaint, line.bytes());
 }

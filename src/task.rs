@@ -14,7 +14,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::waiting::Wait;
-use crate::{condition, crst, hooks, waiting};
+use crate::{condition, crst, waiting};
 
 pub(crate) use crate::layers::{Layer, LayerKind, Mode, Origin};
 
@@ -36,6 +36,11 @@ pub(crate) const ANOMALIES: usize = 4;
 
 /// Held while the name of a task is written, whichever task's.
 static NAMING: sys::Mutex = sys::Mutex::new();
+
+/// The lock of the names of tasks.
+pub(crate) fn naming_lock() -> &'static sys::Mutex {
+    &NAMING
+}
 
 /// A task's record. The first lines are written by its own thread all the time, the rest seldom.
 #[repr(C, align(64))]
@@ -441,14 +446,13 @@ pub(crate) fn end_waits_of_run(run: u64, reason: Error) {
     preserving_errno(|| all().for_each(|task| waiting::end_wait_of_run(&task, run, reason)));
 }
 
-/// Registers what must happen at the end of a thread and around a fork.
+/// Registers what must happen at the end of a thread.
 pub(crate) fn install_hooks() -> bool {
     static INSTALLED: AtomicU32 = AtomicU32::new(0);
     if INSTALLED.load(Ordering::Relaxed) != 0 {
         return true;
     }
-    let installed = sys::on_thread_exit(end_current)
-        && sys::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    let installed = sys::on_thread_exit(end_current);
     INSTALLED.store(u32::from(installed), Ordering::Relaxed);
     installed
 }
@@ -476,38 +480,13 @@ fn end(task: TaskRef) {
     REGISTRY.tasks.release(task.index(), retire);
 }
 
-/// Every lock that a forked child needs whole, in the order in which they nest.
-fn allocation_locks() -> [&'static sys::Mutex; 7] {
-    [
-        &NAMING,
-        REGISTRY.deadlocks.lock(),
-        hooks::lock(),
-        REGISTRY.sections.lock(),
-        REGISTRY.tasks.lock(),
-        REGISTRY.names.lock(),
-        REGISTRY.chunks.lock(),
-    ]
-}
-
-extern "C" fn before_fork() {
-    allocation_locks().iter().for_each(|lock| lock.lock_for_fork());
-}
-
-extern "C" fn after_fork_in_parent() {
-    allocation_locks().iter().rev().for_each(|lock| lock.unlock_after_fork());
-}
-
-/// Only the forking thread lives on in the child: every other task has ended there, holding what it held.
-extern "C" fn after_fork_in_child() {
-    allocation_locks().iter().for_each(|lock| lock.reset_after_fork());
-    let me = sys::current_id();
-    all().for_each(|task| waiting::forget_wait_after_fork(&task));
-    crst::abandon_after_fork(me);
-    condition::forget_after_fork();
+/// In the child of a fork: the task with this id is the only one, on another thread of the system's.
+pub(crate) fn end_others_after_fork(me: u64) {
     for task in all() {
         if task.id() == me {
             task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         } else {
+            // What it owned is abandoned already.
             task.leaves.store(task.counted(), Ordering::Relaxed);
             end(task);
         }

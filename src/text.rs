@@ -2,6 +2,8 @@
 
 use core::fmt::{self, Write};
 
+use crate::name::cut;
+
 /// A text under construction, of at most so many bytes.
 pub(crate) struct Text<const BYTES: usize> {
     length: usize,
@@ -35,12 +37,11 @@ impl<const BYTES: usize> Text<BYTES> {
         let _ = self.push(fitting);
     }
 
-    /// Makes the last byte a line feed, instead of another one if there is no room.
+    /// Adds a line feed, instead of the last character if there is no room.
     pub(crate) fn end_line(&mut self) {
-        if self.push(b"\n").is_err()
-            && let Some(last) = self.bytes.last_mut()
-        {
-            *last = b'\n';
+        if self.push(b"\n").is_err() {
+            self.length = cut(self.bytes(), BYTES - 1).len();
+            let _ = self.push(b"\n");
         }
     }
 }
@@ -51,14 +52,24 @@ impl<const BYTES: usize> Write for Text<BYTES> {
     }
 }
 
+/// Whether a character could garble a line, or make it look like another one: control characters, C1 ones included, and
+/// what Unicode has to turn the direction of text, to break lines, or to be invisible.
+pub(crate) fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// Bytes that someone called UTF-8, with whatever could garble a line replaced.
-pub(crate) struct Printable<'a>(pub(crate) &'a [u8]);
+pub struct Printable<'a>(pub &'a [u8]);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                out.write_char(if character.is_control() || character == '"' { '?' } else { character })?;
+                out.write_char(if is_deceptive(character) || character == '"' { '?' } else { character })?;
             }
             if !chunk.invalid().is_empty() {
                 out.write_char('?')?;
@@ -92,11 +103,17 @@ mod tests {
         assert_eq!(text.bytes(), b"abcd");
         text.end_line();
         assert_eq!(text.bytes(), b"abc\n");
+        text.clear();
+        text.push("aaé".as_bytes()).unwrap();
+        text.end_line();
+        assert_eq!(text.bytes(), b"aa\n");
     }
 
     #[test]
     fn nothing_garbles_a_line() {
         assert_eq!(Printable(b"a\n\"\xff\xc3\xa9").to_string(), "a???é");
+        let tricks = "\u{1b}\u{7f}\u{9b}\u{202e}\u{2066}\u{200b}\u{200f}\u{2028}\u{feff}\u{e0041}";
+        assert_eq!(Printable(tricks.as_bytes()).to_string(), "??????????");
         assert_eq!(Seconds(61_002_999_999).to_string(), "61.002s");
     }
 }

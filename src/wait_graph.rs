@@ -180,9 +180,18 @@ impl Deadlocks {
         &self.remembered[(number % PLACES as u64) as usize]
     }
 
-    /// The lock, held across a fork.
+    /// The lock of the search.
     pub(crate) fn lock(&self) -> &Mutex {
         &self.lock
+    }
+
+    /// In the child of a fork: another thread may have been writing one down. A place that is half written, its names too,
+    /// is written anew by the next search.
+    pub(crate) fn reset_after_fork(&self) {
+        let found = self.found();
+        if self.broken() > found {
+            self.broken.store(found, Ordering::Relaxed);
+        }
     }
 }
 

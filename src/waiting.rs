@@ -722,6 +722,10 @@ impl Section {
 
     /// Takes `task` out of the queue; under the queue lock.
     fn unlink(&self, task: &Task) {
+        if task.wait.section.load(Ordering::Relaxed) == 0 {
+            // The child of a fork, made by a signal handler while this very thread was here: its queue is gone.
+            return;
+        }
         let index = task.index();
         let previous = task.wait.previous.load(Ordering::Relaxed);
         let next = task.wait.next.load(Ordering::Relaxed);
@@ -853,7 +857,7 @@ struct Stall {
 impl Stall {
     fn begin() -> Self {
         let time = STALL_TIME.load(Ordering::Relaxed);
-        Stall { next: (time != 0).then(|| sys::now() + time), time }
+        Stall { next: (time != 0).then(|| sys::now().saturating_add(time)), time }
     }
 
     /// Whether it is time; sets the next one if so.
@@ -868,13 +872,18 @@ impl Stall {
 }
 
 /// The child of a fork has no waiters: forgets the parent's.
-pub(crate) fn forget_after_fork(section: &Section) {
+pub(crate) fn forget_queue_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
-    section.set_first_waiter(0);
-    section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
+    if section.has_waiters() {
+        section.set_first_waiter(0);
+    }
+    let attention = section.attention().load(Ordering::Relaxed);
+    if attention & !(ARMED | FENCED) != 0 {
+        section.attention().store(attention & (ARMED | FENCED), Ordering::Relaxed);
+    }
 }
 
-/// As forget_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
+/// As forget_queue_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
 pub(crate) fn forget_wait_after_fork(task: &Task) {
     if task.wait.section() != 0 {
         task.wait.section.store(0, Ordering::Relaxed);

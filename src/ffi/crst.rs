@@ -112,8 +112,8 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
 /// - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
-/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait inside a deadlock
-///   callback.
+/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal handler
+///   that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
@@ -121,8 +121,9 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// On failure nothing changed.
 ///
 /// Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
-/// handler that runs during the wait changes nothing. Not for signal handlers. In the child of a fork, sections owned
-/// by other threads of the parent are abandoned.
+/// handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED. Not
+/// for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections owned by
+/// other threads of the parent are abandoned.
 ///
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]

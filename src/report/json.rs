@@ -9,6 +9,7 @@ use crate::crst::State;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
 use crate::runtime;
+use crate::text::is_deceptive;
 use crate::wait_graph::DeadlockCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
@@ -87,7 +88,7 @@ impl Json<'_> {
     }
 }
 
-/// Escapes what a JSON string may not contain.
+/// Escapes what a JSON string may not contain, and what a reader of the raw text would be deceived by.
 struct Escaped<'a>(&'a mut dyn Write);
 
 impl Write for Escaped<'_> {
@@ -97,7 +98,11 @@ impl Write for Escaped<'_> {
                 self.0.write_char('\\')?;
                 self.0.write_char(character)
             }
-            '\0'..='\u{1f}' => write!(self.0, "\\u{:04x}", character as u32),
+            _ if is_deceptive(character) => {
+                let mut units = [0; 2];
+                let units = character.encode_utf16(&mut units);
+                units.iter().try_for_each(|unit| write!(self.0, "\\u{unit:04x}"))
+            }
             _ => self.0.write_char(character),
         })
     }

@@ -70,6 +70,7 @@ pub fn render<M: Memory, S: Surroundings>(
 
 /// Writes a report on this process to a descriptor, however long that takes.
 pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
+    sys::settle_fork();
     preserving_errno(|| {
         if !sys::is_writable(descriptor) {
             return Err(Error::InvalidArgument);

@@ -28,7 +28,8 @@ pub(super) fn write<M: Memory, S: Surroundings>(
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
 const STALL_CHAIN: usize = 4;
 
-/// One line on a task that waits: who owns what it waits for, and what that one waits for in turn.
+/// One line on a task that waits: who owns what it waits for, and what that one waits for in turn. It ends where the
+/// chain does, or where it comes to a deadlock, and says so.
 pub(super) fn write_stall<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     surroundings: &mut S,
@@ -39,6 +40,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     let mut report = TextReport { deadlocked: &deadlocked, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
     report.task_name_and_thread(id)?;
+    let cycle = picture.cycle_length(id);
     let mut waiter = id;
     for link in 0..=STALL_CHAIN {
         let Some(task) = picture.task(waiter) else { break };
@@ -67,8 +69,17 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         if waiter == id {
             return report.out.write_str(": a deadlock");
         }
+        // Of a deadlock that the first task is no part of, its own members say more.
+        if cycle.is_none()
+            && let Some(length) = picture.cycle_length(waiter)
+        {
+            return write!(report.out, ": it waits for a section of a deadlock of {length} tasks");
+        }
     }
-    Ok(())
+    match cycle {
+        Some(length) => write!(report.out, ", and so on: a deadlock of {length} tasks"),
+        None => Ok(()),
+    }
 }
 
 struct TextReport<'a, 'o, M, S> {
@@ -443,6 +454,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             let owned = picture.section(owns.section);
             Side {
                 name: namer.task(task),
+                thread_id: task.thread_id,
                 owned: owns.section,
                 owned_name: owned.and_then(|section| section.name).unwrap_or(NameCopy::new(&[])),
                 entered_at: owned.and_then(|section| section.hold).map_or(0, |(_, site)| site),
@@ -460,12 +472,14 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     /// The two columns that explain a deadlock of two tasks, time going down: who entered what, and then wanted what.
     fn order(&mut self, first: &Side, last: &Side) -> fmt::Result {
-        let mut heading = Text::<NAME_BYTES>::new();
-        write!(heading, "{}", Printable(first.name.bytes()))?;
+        let mut heading = Text::<{ NAME_BYTES + 16 }>::new();
+        first.write_heading(&mut heading)?;
         let heading = core::str::from_utf8(heading.bytes()).unwrap_or("?");
         let width = COLUMN.max(heading.chars().count() + 2);
         self.out.write_str("Order that led here:\n")?;
-        writeln!(self.out, "   {heading:width$}{}", Printable(last.name.bytes()))?;
+        write!(self.out, "   {heading:width$}")?;
+        last.write_heading(self.out)?;
+        self.out.write_str("\n")?;
         writeln!(self.out, "   {:width$}----", "----")?;
         self.step("   enters ", 0, first.owned, &first.owned_name, first.entered_at)?;
         self.step("   enters ", width, last.owned, &last.owned_name, last.entered_at)?;
@@ -510,6 +524,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if let [closer, other] = members {
             let side = |of: &MemberCopy, before: &MemberCopy| Side {
                 name: of.task_name,
+                thread_id: of.thread_id,
                 owned: before.section,
                 owned_name: before.section_name,
                 entered_at: of.entered_at,
@@ -520,8 +535,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let victim = deadlock.victim.map(|victim| victim as usize);
         if let Some((victim, member)) = victim.and_then(|victim| Some((victim, members.get(victim)?))) {
             let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
-            let name = Printable(member.task_name.bytes());
-            write!(self.out, "Victim: \"{name}\" got HOST_E_DEADLOCK; it still owns ")?;
+            let (name, thread) = (Printable(member.task_name.bytes()), member.thread_id);
+            write!(self.out, "Victim: \"{name}\" tid={thread} got HOST_E_DEADLOCK; it still owns ")?;
             match before {
                 Some(before) => self.short_name(before.section, &before.section_name)?,
                 None => self.out.write_str("what it had entered")?,
@@ -540,7 +555,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
         self.site(member.site)?;
         match owner {
-            Some(owner) => writeln!(self.out, ", owned by \"{}\"", Printable(owner.task_name.bytes())),
+            Some(owner) => {
+                let (name, thread) = (Printable(owner.task_name.bytes()), owner.thread_id);
+                writeln!(self.out, ", owned by \"{name}\" tid={thread}")
+            }
             None => self.out.write_str("\n"),
         }
     }
@@ -549,10 +567,21 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 /// One task of a deadlock of two: it entered `owned`, and waited for what the other one had entered.
 struct Side {
     name: NameCopy,
+    thread_id: u32,
     owned: u64,
     owned_name: NameCopy,
     entered_at: u64,
     waited_at: u64,
+}
+
+impl Side {
+    /// Threads may share a name, or have none that is known.
+    fn write_heading(&self, out: &mut dyn Write) -> fmt::Result {
+        if !self.name.is_empty() {
+            write!(out, "{} ", Printable(self.name.bytes()))?;
+        }
+        write!(out, "tid={}", self.thread_id)
+    }
 }
 
 /// Where the right column begins.

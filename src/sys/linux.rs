@@ -160,7 +160,7 @@ pub(crate) fn yield_now() {
 
 /// Sleeps at least so long, in nanoseconds.
 pub(crate) fn nap(nanoseconds: u64) {
-    let end = now() + nanoseconds;
+    let end = now().saturating_add(nanoseconds);
     let word = AtomicU32::new(0);
     while futex_wait(&word, 0, Some(end)) == Slept::LookAgain {}
 }
@@ -175,7 +175,7 @@ pub(crate) fn now() -> Instant {
 
 /// The instant `milliseconds` from now.
 pub(crate) fn deadline_after(milliseconds: u32) -> Instant {
-    now() + u64::from(milliseconds) * NANOS_PER_MILLISECOND
+    now().saturating_add(u64::from(milliseconds) * NANOS_PER_MILLISECOND)
 }
 
 // ---- processors and barriers ------------------------------------------------------------------------------
@@ -329,16 +329,6 @@ unsafe extern "C" fn thread_exiting(round: *mut c_void) {
     let hook = EXIT_HOOK.load(Ordering::Relaxed);
     // SAFETY: on_thread_exit stored a `fn()` before it published the key that led here.
     unsafe { core::mem::transmute::<*mut c_void, fn()>(hook)() }
-}
-
-/// Registers functions around fork(2): `prepare` and `parent` in the parent, `child` in the child.
-pub(crate) fn on_fork(
-    prepare: unsafe extern "C" fn(),
-    parent: unsafe extern "C" fn(),
-    child: unsafe extern "C" fn(),
-) -> bool {
-    // SAFETY: the functions are this library's, never unloaded.
-    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
 }
 
 /// Runs `hook` when the process exits normally. False if memory for that ran out.

@@ -20,6 +20,8 @@ mod current;
 // Of the machine, the model uses a part.
 #[cfg_attr(all(loom, test), allow(dead_code))]
 mod files;
+#[cfg(not(all(loom, test)))]
+mod forks;
 #[cfg_attr(all(loom, test), allow(dead_code))]
 mod linux;
 #[cfg(all(loom, test))]
@@ -36,6 +38,7 @@ pub(crate) use {
         xor_biased_id,
     },
     files::*,
+    forks::{on_fork, settle_fork},
     linux::*,
     mutex::Mutex,
 };

@@ -733,8 +733,6 @@ impl Mutex {
 
     // Models do not fork.
     pub(crate) fn reset_after_fork(&self) {}
-    pub(crate) fn lock_for_fork(&self) {}
-    pub(crate) fn unlock_after_fork(&self) {}
 }
 
 // ---- processors, barriers, pages --------------------------------------------------------------------------
@@ -865,13 +863,11 @@ pub(crate) fn expect_thread_exit() -> bool {
     true
 }
 
-pub(crate) fn on_fork(
-    _prepare: unsafe extern "C" fn(),
-    _parent: unsafe extern "C" fn(),
-    _child: unsafe extern "C" fn(),
-) -> bool {
+pub(crate) fn on_fork(_repair: fn()) -> bool {
     true
 }
+
+pub(crate) fn settle_fork() {}
 
 pub(crate) fn on_process_exit(_hook: extern "C" fn()) -> bool {
     true

@@ -2,9 +2,13 @@
 //!
 //! Three states of one futex word, zero is unlocked, so it works in zeroed memory. Never held while user code
 //! runs or while a caller waits for a section.
+//!
+//! **Forks.** Nothing is locked around a fork, so that it may happen in any handler of the program's, in any order. A thread
+//! that holds a mutex then is gone in the child, in the middle of what it did there. So every mutex is unlocked in the child
+//! (see `fork`), and what it protects is kept such that every single store leaves it usable, at the cost of a slot at most.
 
 use super::atomic::{AtomicU32, Ordering};
-use super::{LOOKS_BEFORE_SLEEP, futex_wait, futex_wake, pause};
+use super::{LOOKS_BEFORE_SLEEP, futex_wait, futex_wake, pause, settle_fork};
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
@@ -50,6 +54,8 @@ impl Mutex {
                 return;
             }
         }
+        // The holder may be a thread that is gone.
+        settle_fork();
         // From here the word is taken as CONTENDED even if nobody else sleeps: one wake too many at worst.
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
             let _ = futex_wait(&self.0, CONTENDED, None);
@@ -63,18 +69,12 @@ impl Mutex {
         }
     }
 
-    /// Forgets every holder and sleeper. Only in the child of a fork, where neither exists any more.
+    /// Forgets every holder and sleeper. Only in the child of a fork, where neither exists any more. Writes nothing to a
+    /// mutex that nobody held: most lie in pages that the child shares with its parent.
     pub(crate) fn reset_after_fork(&self) {
-        self.0.store(UNLOCKED, Ordering::Relaxed);
-    }
-
-    /// Takes the mutex without a guard, across a fork; unlock_after_fork gives it back.
-    pub(crate) fn lock_for_fork(&self) {
-        core::mem::forget(self.lock());
-    }
-
-    pub(crate) fn unlock_after_fork(&self) {
-        self.unlock();
+        if self.0.load(Ordering::Relaxed) != UNLOCKED {
+            self.0.store(UNLOCKED, Ordering::Relaxed);
+        }
     }
 }
 

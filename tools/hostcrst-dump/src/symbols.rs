@@ -1,5 +1,6 @@
 //! What stands at an address: `library!symbol+offset`; of code the source line too, where debug information tells.
 
+use hostcrst::inspect::Printable;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -289,7 +290,5 @@ impl Write for Limited {
 
 /// Without what could garble a line or end a quoted text.
 fn write_printable(out: &mut dyn Write, text: &str) -> fmt::Result {
-    text.chars().try_for_each(|character| {
-        out.write_char(if character.is_control() || character == '"' { '?' } else { character })
-    })
+    write!(out, "{}", Printable(text.as_bytes()))
 }

@@ -1,0 +1,541 @@
+/*
+ * Forks at every moment: while other threads are anywhere inside the library, while the forking thread waits or is told of
+ * a deadlock, among handlers of the program's own, and with a million sections. The program stands in for libc's
+ * syscall(), so that a thread can be held where the library calls the system.
+ */
+#include "host.h"
+#include "own_syscall.h"
+
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+
+/* ---- a thread that is held inside the library ---- */
+
+static long held_call;
+static long held_first_argument;
+static int is_held;
+static int may_go_on;
+
+/* Holds the first thread that makes the call, until let_it_go. */
+static void hold_at(long number, long first_argument)
+{
+    __atomic_store_n(&is_held, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&may_go_on, 0, __ATOMIC_RELAXED);
+    held_first_argument = first_argument;
+    __atomic_store_n(&held_call, number, __ATOMIC_RELEASE);
+}
+
+static void await_held(void)
+{
+    REQUIRE_SOON(__atomic_load_n(&is_held, __ATOMIC_ACQUIRE));
+}
+
+static void let_it_go(void)
+{
+    __atomic_store_n(&may_go_on, 1, __ATOMIC_RELEASE);
+}
+
+static int stands_in(long number, const long *arguments, long *result)
+{
+    long expected = number;
+    (void)result;
+    if (number == __atomic_load_n(&held_call, __ATOMIC_ACQUIRE) && number != 0 &&
+        (held_first_argument < 0 || arguments[0] == held_first_argument) &&
+        __atomic_compare_exchange_n(&held_call, &expected, 0, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&is_held, 1, __ATOMIC_RELEASE);
+        while (!__atomic_load_n(&may_go_on, __ATOMIC_ACQUIRE)) {
+            check_pause();
+        }
+    }
+    return 0;
+}
+
+/* All of the library works. */
+static void use_everything(void)
+{
+    holder_t holder;
+    waiter_t waiter;
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_set_name(crst, "in the child"), S_OK);
+    CHECK_EQ(host_task_set_name(this_task(), "in the child"), S_OK);
+    CHECK_EQ(host_set_call_hook(123456, 0), S_OK);
+    hold(&holder, crst);
+    wait_for(&waiter, crst, 0);
+    CHECK_EQ(info_of(crst).waiters, 1);
+    let_go(&holder);
+    CHECK_EQ(end_of_wait(&waiter), S_OK);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    CHECK_EQ(host_report(open("/dev/null", O_WRONLY), HOST_REPORT_TEXT), S_OK);
+}
+
+/* ---- during the first call ---- */
+
+static void make_the_first_call(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(host_runtime_start(), S_OK);
+}
+
+static void start_in_the_child(void)
+{
+    CHECK_EQ(host_runtime_start(), S_OK);
+    use_everything();
+}
+
+static void fork_in_the_first_call(void)
+{
+    check_thread_t thread;
+    hold_at(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    check_start(&thread, make_the_first_call, NULL);
+    await_held();
+    in_child(start_in_the_child);
+    let_it_go();
+    check_join(&thread);
+    use_everything();
+}
+
+static void a_child_makes_its_own_first_call(void)
+{
+    in_child(fork_in_the_first_call);
+}
+
+/* ---- in a wait ---- */
+
+static hostcrst_t busy;
+static uint32_t limit;
+static volatile pid_t forked;
+static int32_t ended_with;
+static host_task_t forking_task;
+
+static void fork_here(int signal)
+{
+    (void)signal;
+    forked = fork();
+    if (forked == 0) {
+        __atomic_store_n(&check_failures, 0, __ATOMIC_RELAXED);
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+    }
+}
+
+static void check_child(pid_t child)
+{
+    int status = -1;
+    REQUIRE(child > 0);
+    REQUIRE_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+}
+
+static void enter_and_fork(void *unused)
+{
+    (void)unused;
+    forked = -1;
+    __atomic_store_n(&forking_task, this_task(), __ATOMIC_RELEASE);
+    ended_with = hostcrst_enter_timeout(busy, 0, limit);
+    if (forked == 0) {
+        CHECK_EQ(ended_with, HOST_E_ABANDONED);
+        CHECK_EQ(info_of(busy).waiters, 0);
+        CHECK_SECTION(busy, HOSTCRST_ABANDONED, 0, 0);
+        CHECK_EQ(task_info_of(this_task()).waiting_for, 0);
+        CHECK_EQ(task_info_of(this_task()).thread_id, getpid());
+        CHECK_EQ(hostcrst_recover(busy), S_OK);
+        CHECK_EQ(hostcrst_leave(busy), S_OK);
+        use_everything();
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+    if (ended_with == S_OK) {
+        CHECK_EQ(hostcrst_leave(busy), S_OK);
+    }
+}
+
+static void the_childs_own_wait_is_over(void)
+{
+    static const uint32_t limits[] = {HOSTCRST_INFINITE, 1000000};
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = fork_here;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    start_runtime();
+    busy = new_section();
+    for (int at = 0; at < 2; at++) {
+        check_thread_t thread;
+        limit = limits[at];
+        forking_task = 0;
+        CHECK_EQ(hostcrst_enter(busy, 0), S_OK);
+        check_start(&thread, enter_and_fork, NULL);
+        REQUIRE_SOON(__atomic_load_n(&forking_task, __ATOMIC_ACQUIRE) != 0 && is_waiting(forking_task, busy));
+        REQUIRE_EQ(pthread_kill(thread.id, SIGUSR1), 0);
+        REQUIRE_SOON(forked > 0);
+        check_child(forked);
+        CHECK_EQ(info_of(busy).waiters, 1);
+        CHECK_EQ(hostcrst_leave(busy), S_OK);
+        check_join(&thread);
+        CHECK_EQ(ended_with, S_OK);
+    }
+    CHECK_EQ(hostcrst_destroy(busy), S_OK);
+}
+
+/* ---- in a callback ---- */
+
+static hostcrst_t mine, theirs;
+static check_steps_t steps = CHECK_STEPS_INIT;
+
+static void fork_when_told(const host_deadlock_t *deadlock, void *unused)
+{
+    (void)deadlock;
+    (void)unused;
+    fork_here(0);
+}
+
+static void wait_in_the_cycle(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(hostcrst_enter(theirs, 0), S_OK);
+    check_reach(&steps, 1);
+    CHECK_EQ(hostcrst_enter(mine, 0), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_leave(theirs), S_OK);
+}
+
+static void a_child_made_in_a_callback_goes_on(void)
+{
+    check_thread_t thread;
+    start_runtime();
+    mine = new_section();
+    theirs = new_section();
+    REQUIRE_EQ(host_set_deadlock_callback(fork_when_told, NULL), S_OK);
+    CHECK_EQ(hostcrst_enter(mine, 0), S_OK);
+    check_start(&thread, wait_in_the_cycle, NULL);
+    check_await(&steps, 1);
+    REQUIRE_SOON(info_of(mine).waiters == 1);
+    int32_t result = hostcrst_enter(theirs, WAIT_NOTINDEADLOCK);
+    if (forked == 0) {
+        CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+        /* Its owner may have left it before the fork. */
+        CHECK(result == HOST_E_ABANDONED || result == S_OK);
+        CHECK_EQ(info_of(theirs).waiters, 0);
+        CHECK_SECTION(mine, HOSTCRST_OWNED, this_task(), 1);
+        CHECK_EQ(info_of(mine).waiters, 0);
+        CHECK_EQ(hostcrst_leave(mine), S_OK);
+        use_everything();
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+    CHECK_EQ(result, S_OK);
+    check_child(forked);
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    CHECK_EQ(hostcrst_leave(theirs), S_OK);
+    CHECK_EQ(hostcrst_leave(mine), S_OK);
+    check_join(&thread);
+    CHECK_EQ(hostcrst_destroy(mine), S_OK);
+    CHECK_EQ(hostcrst_destroy(theirs), S_OK);
+}
+
+/* ---- while a deadlock is looked into ---- */
+
+static void deadlock_of_two(void)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    check_thread_t thread;
+    mine = new_section();
+    theirs = new_section();
+    steps = none;
+    CHECK_EQ(hostcrst_enter(mine, 0), S_OK);
+    check_start(&thread, wait_in_the_cycle, NULL);
+    check_await(&steps, 1);
+    REQUIRE_SOON(info_of(mine).waiters == 1);
+    CHECK_EQ(hostcrst_enter(theirs, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(hostcrst_leave(theirs), S_OK);
+    CHECK_EQ(hostcrst_leave(mine), S_OK);
+    check_join(&thread);
+    CHECK_EQ(hostcrst_destroy(mine), S_OK);
+    CHECK_EQ(hostcrst_destroy(theirs), S_OK);
+}
+
+static void find_one(void *unused)
+{
+    (void)unused;
+    deadlock_of_two();
+}
+
+static void a_child_finds_deadlocks_though_a_search_was_going_on(void)
+{
+    check_thread_t thread;
+    start_runtime();
+    /* The search asks for the names of threads. */
+    hold_at(SYS_openat, AT_FDCWD);
+    check_start(&thread, find_one, NULL);
+    await_held();
+    in_child(deadlock_of_two);
+    let_it_go();
+    check_join(&thread);
+    in_child(deadlock_of_two);
+}
+
+/* ---- while a section is lent, or taken back ---- */
+
+static void enter_many_times(void *crst)
+{
+    for (int time = 0; time < 3; time++) {
+        CHECK_EQ(hostcrst_enter(*(hostcrst_t *)crst, 0), S_OK);
+        CHECK_EQ(hostcrst_leave(*(hostcrst_t *)crst), S_OK);
+    }
+}
+
+static void borrow_and_stay(void *crst)
+{
+    enter_many_times(crst);
+    check_reach(&steps, 1);
+    check_await(&steps, 2);
+}
+
+static void take_it(void *crst)
+{
+    CHECK_EQ(hostcrst_enter(*(hostcrst_t *)crst, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(*(hostcrst_t *)crst), S_OK);
+}
+
+static hostcrst_t lent;
+
+static void find_it_free(void)
+{
+    CHECK_SECTION(lent, HOSTCRST_FREE, 0, 0);
+    CHECK_EQ(hostcrst_enter_timeout(lent, 0, 1000), S_OK);
+    CHECK_SECTION(lent, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(hostcrst_leave(lent), S_OK);
+    use_everything();
+}
+
+static void fork_while_it_is_lent(void)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    check_thread_t borrower, taker;
+    REQUIRE_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
+    start_runtime();
+    lent = new_section();
+    steps = none;
+    check_start(&borrower, borrow_and_stay, &lent);
+    check_await(&steps, 1);
+    in_child(find_it_free);
+
+    /* Whoever takes it back waits for its barrier. */
+    hold_at(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    check_start(&taker, take_it, &lent);
+    await_held();
+    in_child(find_it_free);
+    let_it_go();
+    check_join(&taker);
+    check_reach(&steps, 2);
+    check_join(&borrower);
+    find_it_free();
+}
+
+static void a_section_lent_to_a_thread_of_the_parent_is_free(void)
+{
+    in_child(fork_while_it_is_lent);
+}
+
+/* ---- while a name is set ---- */
+
+enum { NAMED_THINGS = 2 };
+static int stop_naming;
+static host_task_t naming_task;
+
+static void name_all_the_time(void *crst)
+{
+    __atomic_store_n(&naming_task, this_task(), __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&stop_naming, __ATOMIC_RELAXED)) {
+        CHECK_EQ(hostcrst_set_name(*(hostcrst_t *)crst, "a name that takes as long to write as a name can take"), S_OK);
+        CHECK_EQ(host_task_set_name(naming_task, "a name that takes as long to write as a name can take"), S_OK);
+    }
+}
+
+static hostcrst_t named;
+
+static void set_every_name(void)
+{
+    CHECK_EQ(hostcrst_set_name(named, "short"), S_OK);
+    /* One of these takes the slot of the parent's thread. */
+    for (int at = 0; at < 3; at++) {
+        holder_t holder;
+        hold(&holder, named);
+        CHECK_EQ(host_task_set_name(holder.task, "short"), S_OK);
+        let_go(&holder);
+    }
+}
+
+static void a_name_that_was_being_set_can_be_set(void)
+{
+    enum { FORKS = 40 };
+    check_thread_t thread;
+    start_runtime();
+    named = new_section();
+    naming_task = 0;
+    check_start(&thread, name_all_the_time, &named);
+    REQUIRE_SOON(__atomic_load_n(&naming_task, __ATOMIC_ACQUIRE) != 0);
+    for (int time = 0; time < FORKS; time++) {
+        in_child(set_every_name);
+    }
+    __atomic_store_n(&stop_naming, 1, __ATOMIC_RELAXED);
+    check_join(&thread);
+    CHECK_EQ(hostcrst_destroy(named), S_OK);
+}
+
+/* ---- handlers of the program's own ---- */
+
+static hostcrst_t of_the_program;
+static pthread_mutex_t its_mutex = PTHREAD_MUTEX_INITIALIZER;
+static int stop_working;
+
+static void use_a_section(void)
+{
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_set_name(crst, "in a handler"), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
+static void enter_the_section(void)
+{
+    CHECK_EQ(hostcrst_enter(of_the_program, 0), S_OK);
+    use_a_section();
+}
+
+static void leave_the_section(void)
+{
+    use_a_section();
+    CHECK_EQ(hostcrst_leave(of_the_program), S_OK);
+}
+
+static void lock_and_enter(void)
+{
+    REQUIRE_EQ(pthread_mutex_lock(&its_mutex), 0);
+    enter_the_section();
+}
+
+static void leave_and_unlock(void)
+{
+    leave_the_section();
+    REQUIRE_EQ(pthread_mutex_unlock(&its_mutex), 0);
+}
+
+/* Needs every lock that the library has for itself, while it has what the handlers wait for. */
+static void work(void *unused)
+{
+    (void)unused;
+    while (!__atomic_load_n(&stop_working, __ATOMIC_RELAXED)) {
+        CHECK_EQ(hostcrst_enter(of_the_program, 0), S_OK);
+        use_a_section();
+        CHECK_EQ(hostcrst_leave(of_the_program), S_OK);
+        REQUIRE_EQ(pthread_mutex_lock(&its_mutex), 0);
+        use_a_section();
+        REQUIRE_EQ(pthread_mutex_unlock(&its_mutex), 0);
+    }
+}
+
+static void fork_among_handlers(void)
+{
+    enum { WORKERS = 2, FORKS = 60 };
+    check_thread_t threads[WORKERS];
+    /* Before those of the library, if it has any, and after them. */
+    REQUIRE_EQ(pthread_atfork(lock_and_enter, leave_and_unlock, leave_and_unlock), 0);
+    start_runtime();
+    REQUIRE_EQ(pthread_atfork(enter_the_section, leave_the_section, leave_the_section), 0);
+    of_the_program = new_section();
+    for (int at = 0; at < WORKERS; at++) {
+        check_start(&threads[at], work, NULL);
+    }
+    for (int time = 0; time < FORKS; time++) {
+        in_child(use_everything);
+    }
+    __atomic_store_n(&stop_working, 1, __ATOMIC_RELAXED);
+    for (int at = 0; at < WORKERS; at++) {
+        check_join(&threads[at]);
+    }
+}
+
+static void handlers_of_the_program_may_use_sections(void)
+{
+    in_child(fork_among_handlers);
+}
+
+/* ---- without handlers at all ---- */
+
+/* As _Fork does it. */
+static void a_child_is_put_in_order_by_its_first_call(void)
+{
+    holder_t holder;
+    start_runtime();
+    busy = new_section();
+    hold(&holder, busy);
+    fflush(stdout);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+        _exit(hostcrst_enter(busy, 0) != HOST_E_ABANDONED);
+    }
+    check_child(child);
+    let_go(&holder);
+    CHECK_EQ(hostcrst_destroy(busy), S_OK);
+}
+
+/* ---- what it costs ---- */
+
+static long kilobytes_written;
+
+/* Of memory that this process had from its parent and has written to. */
+static long written_so_far(void)
+{
+    static const char field[] = "Private_Dirty:";
+    char line[256];
+    long kilobytes = -1;
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    REQUIRE(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, field, sizeof field - 1) == 0) {
+            kilobytes = atol(line + sizeof field - 1);
+        }
+    }
+    fclose(file);
+    REQUIRE(kilobytes >= 0);
+    return kilobytes;
+}
+
+static void count_what_was_written(void)
+{
+    *(volatile long *)kilobytes_written = written_so_far();
+}
+
+static long written_by_a_child(void)
+{
+    long *shared = (long *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE((void *)shared != MAP_FAILED);
+    kilobytes_written = (long)shared;
+    in_child(count_what_was_written);
+    return *shared;
+}
+
+static void compare_what_is_written(void)
+{
+    enum { SECTIONS = 1000000, MARGIN_KILOBYTES = 512 };
+    long without = written_by_a_child();
+    start_runtime();
+    for (int at = 0; at < SECTIONS; at++) {
+        new_section();
+    }
+    long with = written_by_a_child();
+    printf("a child writes %ld KB, with a million sections %ld KB\n", without, with);
+    CHECK(with <= without + MARGIN_KILOBYTES);
+}
+
+static void a_child_writes_to_what_differs_only(void)
+{
+    in_child(compare_what_is_written);
+}
+
+CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_lent_to_a_thread_of_the_parent_is_free),
+           CHECK_TEST(handlers_of_the_program_may_use_sections), CHECK_TEST(a_child_writes_to_what_differs_only),
+           CHECK_TEST(the_childs_own_wait_is_over), CHECK_TEST(a_child_made_in_a_callback_goes_on),
+           CHECK_TEST(a_child_finds_deadlocks_though_a_search_was_going_on),
+           CHECK_TEST(a_name_that_was_being_set_can_be_set),
+           CHECK_TEST(a_child_is_put_in_order_by_its_first_call))

@@ -1,0 +1,42 @@
+//! What the child of a fork finds: the forking thread's task with all that it had. Every other task has ended there.
+//!
+//! Those others were stopped anywhere, a lock of the library's in hand or not (see `sys::mutex`). A wait of the forking thread
+//! itself, which a signal handler interrupted in order to fork, is over in the child: whoever could end it is gone.
+//!
+//! Whatever is as it should be is only read: the child of a program with a million sections shares their pages with its
+//! parent.
+
+use crate::registry::REGISTRY;
+use crate::sys::{self, Mutex};
+use crate::{condition, crst, holds, hooks, task, waiting};
+
+/// Every lock but those of sections and of condition variables, which are unlocked where they stand, and that of the
+/// managed threads' names, as no CLR goes on in a child.
+fn locks() -> [&'static Mutex; 8] {
+    [
+        REGISTRY.prepare_lock(),
+        REGISTRY.deadlocks.lock(),
+        task::naming_lock(),
+        hooks::lock(),
+        REGISTRY.sections.lock(),
+        REGISTRY.tasks.lock(),
+        REGISTRY.names.lock(),
+        REGISTRY.chunks.lock(),
+    ]
+}
+
+/// Puts things in order in the child; by its only thread, before anything else of the library.
+pub(crate) fn repair_child() {
+    locks().iter().for_each(|lock| lock.reset_after_fork());
+    if !REGISTRY.is_ready() {
+        // Another thread was making the first call. The child makes its own.
+        return;
+    }
+    let me = sys::current_id();
+    REGISTRY.tasks.iter().for_each(waiting::forget_wait_after_fork);
+    crst::abandon_after_fork(me);
+    condition::forget_after_fork();
+    REGISTRY.deadlocks.reset_after_fork();
+    holds::settle_after_fork();
+    task::end_others_after_fork(me);
+}

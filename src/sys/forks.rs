@@ -1,0 +1,78 @@
+//! Whether this process is the child of a fork in which nothing was put in order yet.
+//!
+//! A fork leaves the child with one thread and with memory as all threads of the parent happened to use it. What is to be done
+//! about that is done in the child, once, before anything else of the library: by the handler that fork(2) calls there, or
+//! earlier, if the program has handlers of its own that come first, by the first call that looks here. A page that
+//! the system clears in a child says so. Where a system does not do that (before Linux 4.14), it is the handler alone.
+
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use super::linux::{allocate_pages, preserving_errno, process_id};
+
+/// The id of the process that was put in order last: a page of its own, which is cleared in the child of a fork.
+static ORDERLY: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+/// What puts a child in order: a `fn()`.
+static REPAIR: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+const PAGE_BYTES: usize = 4096;
+
+/// Has `repair`, always the same one, run in every child of a fork from here on. False if the system has no memory for that.
+pub(crate) fn on_fork(repair: fn()) -> bool {
+    if !ORDERLY.load(Ordering::Relaxed).is_null() {
+        return true;
+    }
+    let Some(page) = allocate_pages(PAGE_BYTES) else { return false };
+    // SAFETY: the page is this function's; the advice changes nothing in this process.
+    unsafe { libc::madvise(page.cast(), PAGE_BYTES, libc::MADV_WIPEONFORK) };
+    let orderly = page.cast::<AtomicU32>();
+    // SAFETY: zeroed pages are valid atomics, and this one is never unmapped once it is published.
+    unsafe { &*orderly }.store(process_id(), Ordering::Relaxed);
+    REPAIR.store(repair as *mut c_void, Ordering::Relaxed);
+    // Release pairs with the Acquire in settle_fork: who sees the page sees what stands in it, and the function.
+    if ORDERLY.compare_exchange(ptr::null_mut(), orderly, Ordering::Release, Ordering::Relaxed).is_err() {
+        // Another thread was first.
+        // SAFETY: nobody else has seen this page.
+        unsafe { libc::munmap(page.cast(), PAGE_BYTES) };
+        return true;
+    }
+    // SAFETY: the function is this library's, never unloaded.
+    let installed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) == 0 };
+    if !installed {
+        ORDERLY.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    installed
+}
+
+/// In the child of a fork, puts things in order first.
+#[inline]
+pub(crate) fn settle_fork() {
+    // SAFETY: null, or a page of on_fork's.
+    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() }
+        && orderly.load(Ordering::Relaxed) == 0
+    {
+        repair(orderly);
+    }
+}
+
+extern "C" fn in_child() {
+    // SAFETY: as in settle_fork.
+    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() }
+        && orderly.load(Ordering::Relaxed) != process_id()
+    {
+        repair(orderly);
+    }
+}
+
+/// Only the thread that forked is here.
+#[cold]
+fn repair(orderly: &AtomicU32) {
+    preserving_errno(|| {
+        // Before the repair, which looks here too.
+        orderly.store(process_id(), Ordering::Relaxed);
+        let repair = REPAIR.load(Ordering::Relaxed);
+        // SAFETY: on_fork stored a `fn()` before it published the page.
+        unsafe { core::mem::transmute::<*mut c_void, fn()>(repair)() }
+    });
+}
