@@ -225,13 +225,8 @@ impl<T: Slot> Arena<T> {
     }
 
     /// The number above those of all slots ever handed out.
-    fn end(&self) -> u32 {
+    pub(crate) fn end(&self) -> u32 {
         self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))
-    }
-
-    /// Slots ever handed out are below this number.
-    pub(crate) fn used(&self) -> u32 {
-        self.used.load(Ordering::Acquire)
     }
 
     /// Slots in use now.

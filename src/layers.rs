@@ -457,7 +457,8 @@ impl Layers {
     /// Shows `take` the layers from number `skip` on, up to `most`, as they all were at one moment of the run that
     /// `runtime` belongs to, and returns depth and mode of that moment. `take` may be called again from the first after
     /// an attempt that failed. None if all attempts did. `position_now` looks at the position anew: `self` may be a
-    /// copy, of which one attempt is made.
+    /// copy, of which one attempt is made; where the copy has all of the layers, they need only be of one moment with its
+    /// position.
     pub(crate) fn snapshot<M: Memory>(
         &self,
         memory: &M,
@@ -477,9 +478,14 @@ impl Layers {
                 take(index, layer);
                 index += 1;
             });
-            // Orders the copies before the second look at the position.
-            fence(Ordering::Acquire);
-            let window = sequence_of(position_now()?).wrapping_sub(sequence_of(before));
+            let window = if !M::LIVE && depth <= FIRST_LAYERS {
+                // No layer of the copy was pushed after its position.
+                u32::MAX / 2
+            } else {
+                // Orders the copies before the second look at the position.
+                fence(Ordering::Acquire);
+                sequence_of(position_now()?).wrapping_sub(sequence_of(before))
+            };
             if newest_age > window {
                 return Some((depth, mode_of(before)));
             }

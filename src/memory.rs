@@ -10,6 +10,27 @@ pub trait Memory {
     /// # Safety
     /// In the memory looked at, a `T` stands at `address`. A `T` is made of atomics and valid for all bytes.
     unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R>;
+
+    /// As look, at the object as it is now: `look` may show what was copied when another object was looked at.
+    ///
+    /// # Safety
+    /// As look.
+    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+        // SAFETY: the caller says what look asks for.
+        unsafe { self.look(address, look) }
+    }
+}
+
+/// Another memory, of which each object is shown as it is now.
+pub(crate) struct Anew<'a, M>(pub(crate) &'a M);
+
+impl<M: Memory> Memory for Anew<'_, M> {
+    const LIVE: bool = M::LIVE;
+
+    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+        // SAFETY: the caller says what look_anew asks for.
+        unsafe { self.0.look_anew(address, look) }
+    }
 }
 
 /// The memory of this process.

@@ -3,23 +3,23 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
+use super::picture::{Index, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::memory::Memory;
 use crate::text::{Printable, Seconds};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
-    deadlocked: &Deadlocked,
+    index: &Index<'_>,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    DotReport { deadlocked, namer: Namer { picture, surroundings }, out }.write()
+    DotReport { index, namer: Namer { picture, surroundings }, out }.write()
 }
 
 struct DotReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
-    deadlocked: &'a Deadlocked,
+    index: &'a Index<'a>,
     out: &'o mut dyn Write,
 }
 
@@ -80,11 +80,8 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         if section.owner == 0 {
             return Ok(());
         }
-        let picture = self.namer.picture;
-        let waited_for = picture.is_in(self.deadlocked, section.owner)
-            && picture.cycle(section.owner).any(|id| {
-                picture.task(id).and_then(|task| task.wait).is_some_and(|wait| wait.section == handle)
-            });
+        let before = self.namer.picture.before_in_cycle(self.index, section.owner);
+        let waited_for = before.and_then(|task| task.wait).is_some_and(|wait| wait.section == handle);
         let color = if waited_for { ",color=red" } else { "" };
         writeln!(self.out, "  s{handle} -> t{} [label=\"owned by\"{color}];", section.owner)
     }
@@ -95,7 +92,7 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         if let Some(age) = self.namer.age(wait.since) {
             write!(self.out, " {}", Seconds(age))?;
         }
-        let in_cycle = self.namer.picture.is_in(self.deadlocked, task.id);
+        let in_cycle = self.namer.picture.is_in_cycle(self.index, task.id);
         self.out.write_str(if in_cycle { "\",color=red];\n" } else { "\"];\n" })
     }
 }

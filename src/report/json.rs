@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
+use super::picture::{Index, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::condition::SleepCopy;
 use crate::crst::State;
@@ -14,16 +14,16 @@ use crate::wait_graph::DeadlockCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
-    deadlocked: &Deadlocked,
+    index: &Index<'_>,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    JsonReport { deadlocked, namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
+    JsonReport { index, namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
 }
 
 struct JsonReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
-    deadlocked: &'a Deadlocked,
+    index: &'a Index<'a>,
     out: Json<'o>,
 }
 
@@ -114,6 +114,9 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.open('{')?;
         self.out.text("version", env!("CARGO_PKG_VERSION").as_bytes())?;
         self.out.number("pid", self.namer.surroundings.process_id())?;
+        if let Some(outer) = self.namer.surroundings.outer_process_id() {
+            self.out.number("outer_pid", outer)?;
+        }
         self.out.text(
             "runtime",
             match picture.registry().runtime.state() {
@@ -145,7 +148,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
         self.out.key("deadlocks")?;
         self.out.open('[')?;
-        picture.standing(self.deadlocked).try_for_each(|start| self.standing(start))?;
+        picture.standing(self.index).try_for_each(|start| self.standing(start))?;
         self.out.close(']')?;
         self.out.key("past_deadlocks")?;
         self.out.open('[')?;

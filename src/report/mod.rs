@@ -1,7 +1,7 @@
 //! What a reader is shown: every task with its layers, what it owns and waits for, every section of interest, every
 //! deadlock. One source (`picture`), several renderings.
 //!
-//! Nothing is allocated and no lock is taken that a stuck program may hold. Each task and section is shown as it was
+//! The program's allocator is not called, and no lock is taken that a stuck program may hold. Each task and section is shown as it was
 //! at one moment; the moments of two of them may differ while the program runs on.
 
 pub mod dot;
@@ -22,7 +22,7 @@ use crate::sys::symbols::{Resolver, Symbol};
 use crate::sys::{self, preserving_errno};
 use crate::task::TaskRef;
 use crate::text::{Printable, Text};
-use picture::{Picture, TaskPicture};
+use picture::{Index, Picture, TaskPicture};
 
 /// The formats of `host_report`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,16 @@ pub enum Format {
 
 /// What a report needs to know beyond the registry.
 pub trait Surroundings {
-    /// The process shown.
+    /// Room for numbers.
+    type Room: AsMut<[u32]>;
+    /// Room for so many numbers, all of them 0; None if there is none, and the report takes longer.
+    fn room(&self, count: usize) -> Option<Self::Room>;
+    /// The process shown, by the id that it knows itself by.
     fn process_id(&self) -> u32;
+    /// Its id outside of its namespace, if it is looked at from there and has another one.
+    fn outer_process_id(&self) -> Option<u32> {
+        None
+    }
     /// The present instant of its monotonic clock in nanoseconds; None if that is not known.
     fn now(&self) -> Option<u64>;
     /// The name that the operating system has for a thread; empty if it is not known.
@@ -59,13 +67,20 @@ pub fn render<M: Memory, S: Surroundings>(
     format: Format,
     out: &mut dyn Write,
 ) -> core::result::Result<bool, fmt::Error> {
-    let deadlocked = picture.deadlocked();
+    let mut room = surroundings.room(Index::size(picture));
+    let mut index = match &mut room {
+        Some(room) => Index::new(picture, room.as_mut()),
+        None => Index::none(),
+    };
     match format {
-        Format::Text => text::write(picture, &deadlocked, surroundings, out)?,
-        Format::Json => json::write(picture, &deadlocked, surroundings, out)?,
-        Format::Dot => dot::write(picture, &deadlocked, surroundings, out)?,
+        Format::Text => {
+            index.list_owned(picture);
+            text::write(picture, &index, surroundings, out)?
+        }
+        Format::Json => json::write(picture, &index, surroundings, out)?,
+        Format::Dot => dot::write(picture, &index, surroundings, out)?,
     }
-    Ok(picture.standing(&deadlocked).next().is_some())
+    Ok(picture.standing(&index).next().is_some())
 }
 
 /// Writes a report on this process to a descriptor, however long that takes.
@@ -174,6 +189,12 @@ struct ThisProcess {
 }
 
 impl Surroundings for ThisProcess {
+    type Room = Pages;
+
+    fn room(&self, count: usize) -> Option<Pages> {
+        Pages::new(count)
+    }
+
     fn process_id(&self) -> u32 {
         sys::process_id()
     }
@@ -204,6 +225,34 @@ impl Surroundings for ThisProcess {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Numbers in pages of the system's, not of the program's allocator.
+struct Pages {
+    start: *mut u32,
+    count: usize,
+}
+
+impl Pages {
+    fn new(count: usize) -> Option<Self> {
+        let bytes = count * size_of::<u32>();
+        let start = if bytes == 0 { None } else { sys::borrow_pages(bytes) };
+        start.map(|start| Pages { start: start.cast(), count })
+    }
+}
+
+impl AsMut<[u32]> for Pages {
+    fn as_mut(&mut self) -> &mut [u32] {
+        // SAFETY: new pages, which are zeroed, of at least this size, and nobody else's.
+        unsafe { core::slice::from_raw_parts_mut(self.start, self.count) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the pages that new got; the numbers in them are borrowed from this.
+        unsafe { sys::return_pages(self.start.cast(), self.count * size_of::<u32>()) };
     }
 }
 

@@ -5,7 +5,7 @@ use crate::crst::{Section, State};
 use crate::handle::{self, ABANDONED};
 use crate::holds::Hold;
 use crate::layers::{Layer, LayerKind, Mode, Origin};
-use crate::memory::{Here, Memory};
+use crate::memory::{Anew, Here, Memory};
 use crate::name::NameCopy;
 use crate::registry::{NameSlot, REGISTRY, Registry};
 use crate::targets::TEXT_BYTES;
@@ -152,9 +152,16 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
     fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
         let mut latest = None;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            let draw = |task: &Task| self.draw_task(address, task);
             // SAFETY: the arena of tasks says that a Task stands there.
-            let drawn = unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task)) }?;
+            let drawn = unsafe {
+                if attempt == 0 {
+                    self.memory.look(address, draw)
+                } else {
+                    self.memory.look_anew(address, draw)
+                }
+            }?;
             let Some((picture, all_layers_caught)) = drawn else { return Some(None) };
             latest = Some(picture);
             if all_layers_caught {
@@ -173,7 +180,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let runtime = self.registry.runtime.word();
         // SAFETY: as in task_at.
         let position_now =
-            || unsafe { self.memory.look(address, |task: &Task| task.layers.position(runtime)) };
+            || unsafe { self.memory.look_anew(address, |task: &Task| task.layers.position(runtime)) };
         let mut newest = [Layer { kind: LayerKind::Leave, origin: Origin::Address, target: 0 }; LAYERS_SHOWN];
         let mut newest_layers = || {
             let (guess, _) = task.layers.depth_and_mode(runtime);
@@ -328,57 +335,57 @@ impl<'a, M: Memory> Picture<'a, M> {
         waiting.flatten()
     }
 
-    /// Which tasks are in a cycle of waits at this moment.
-    pub(crate) fn deadlocked(&self) -> Deadlocked {
-        if self.registry.tasks.used() as usize > MARKS {
-            return Deadlocked(None);
-        }
-        let (mut passed, mut deadlocked) = (Marks::new(), Marks::new());
-        for start in self.waiting() {
-            let mut path = Marks::new();
-            let mut next = Some(start);
-            while let Some(id) = next.filter(|&id| !passed.has(id)) {
-                if path.has(id) {
-                    self.cycle(id).for_each(|member| deadlocked.set(member));
-                    break;
-                }
-                path.set(id);
-                next = self.blocked_by(id);
-            }
-            passed.add(&path);
-        }
-        Deadlocked(Some(deadlocked))
+    /// The lowest id of each cycle of waits that stands.
+    pub(crate) fn standing(&self, index: &Index<'_>) -> impl Iterator<Item = u64> {
+        let picture = Picture { ..*self };
+        self.waiting().filter(move |&id| match &index.0 {
+            Some(tables) => tables.is_lowest_of_cycle(id),
+            None => picture.stands(id),
+        })
     }
 
-    /// Whether the task with this id was in a cycle of waits then.
-    pub(crate) fn is_in(&self, deadlocked: &Deadlocked, id: u64) -> bool {
-        match &deadlocked.0 {
-            Some(marks) => marks.has(id),
+    /// Whether the task with this id is in a cycle of waits.
+    pub(crate) fn is_in_cycle(&self, index: &Index<'_>, id: u64) -> bool {
+        match &index.0 {
+            Some(tables) => tables.is_in_cycle(id),
             None => self.cycle_length(id).is_some(),
         }
     }
 
-    /// Each of these cycles that still stands, by the lowest id in it.
-    pub(crate) fn standing(&self, deadlocked: &Deadlocked) -> impl Iterator<Item = u64> {
-        let picture = Picture { ..*self };
-        self.waiting().filter(move |&id| {
-            if !picture.is_in(deadlocked, id) {
-                return false;
+    /// The task before the one with this id in its cycle of waits: that waits for it. None if that is in no cycle.
+    pub(crate) fn before_in_cycle(&self, index: &Index<'_>, id: u64) -> Option<TaskPicture> {
+        match &index.0 {
+            Some(tables) => {
+                let address = self.registry.tasks.address(tables.before_in_cycle(id)?)?;
+                self.task_at(address).flatten()
             }
-            let mut members = picture.cycle(id).peekable();
-            members.peek().is_some()
-                && members.all(|member| member >= id)
-                && picture.waits_of_cycle(id) == picture.waits_of_cycle(id)
-        })
+            None => self.cycle(id).last().and_then(|before| self.task(before)),
+        }
     }
 
-    /// A number made from each wait of the cycle. The same in two rounds: every task was in its wait all the time in
-    /// between, so the edges, which were looked at one after the other, stood together (see `wait_graph`).
-    fn waits_of_cycle(&self, start: u64) -> u64 {
-        self.cycle(start).fold(0, |sum: u64, id| {
-            let wait = self.look_at_task(id, |task| task.wait.number()).flatten().unwrap_or(0);
-            (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
-        })
+    /// Whether a cycle stands in which this id is the lowest.
+    fn stands(&self, lowest: u64) -> bool {
+        // The same in two rounds: every task was in its wait all the time in between, so the edges, which were looked at
+        // one after the other, stood together (see `wait_graph`).
+        let now = Picture { memory: &Anew(self.memory), registry: self.registry };
+        let round = now.waits_of_cycle(lowest);
+        round.is_some() && round == now.waits_of_cycle(lowest)
+    }
+
+    /// A number made from each wait of the cycle in which this id is the lowest, if there is one.
+    fn waits_of_cycle(&self, lowest: u64) -> Option<u64> {
+        let (mut sum, mut id) = (0, lowest);
+        for _ in 0..self.registry.tasks.live() {
+            let next = self.blocked_by(id).filter(|&next| next >= lowest)?;
+            // After the edge that was read of it.
+            let wait = self.look_at_task(id, |task| task.wait.number()).flatten()?;
+            sum = (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+            id = next;
+            if id == lowest {
+                return Some(sum);
+            }
+        }
+        None
     }
 
     /// The thread of the task with this id, if it lives.
@@ -400,6 +407,23 @@ impl<'a, M: Memory> Picture<'a, M> {
         owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
     }
 
+    /// The sections that the task owns.
+    pub(crate) fn owned_by(
+        &self,
+        index: &Index<'_>,
+        task: &TaskPicture,
+    ) -> impl Iterator<Item = SectionPicture> {
+        let (picture, id) = (Picture { ..*self }, task.id);
+        let listed = index.0.as_ref().map(|tables| tables.owned(id));
+        let searched = listed.is_none() && task.owned != 0;
+        let searched = self.owners().take_while(move |_| searched).filter(move |&(owner, _)| owner == id);
+        let numbers = listed.into_iter().flatten().chain(searched.map(|(_, section)| section));
+        // A section may have got another owner since.
+        numbers
+            .filter_map(move |number| picture.section_at(number))
+            .filter(move |section| section.owner == id)
+    }
+
     /// The section that has this number now.
     pub(crate) fn section_at(&self, index: u32) -> Option<SectionPicture> {
         let address = self.registry.sections.address(index)?;
@@ -413,44 +437,146 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 }
 
-/// Which tasks are in a cycle of waits; None if there are too many tasks to say, so that each must be asked.
-pub(crate) struct Deadlocked(Option<Marks>);
+/// What is to be known of all tasks and sections before the first is shown, gathered in one walk over each. Without room
+/// for it each is searched for when it is asked for, which takes long where there are many.
+pub(crate) struct Index<'r>(Option<Tables<'r>>);
 
-impl Deadlocked {
+struct Tables<'r> {
+    /// By the slots of tasks: the first and the last section that it owns, 0 for none.
+    first: &'r mut [u32],
+    last: &'r mut [u32],
+    /// By the slots of tasks: what the walk along the waits has found, as below.
+    waits: &'r mut [u32],
+    /// By the numbers of sections: the next one with the same owner. They rise.
+    next: &'r mut [u32],
+}
+
+/// In `waits`, beside the slot of the task before it: it is in a cycle, and it has the lowest id there. Otherwise that of a
+/// task which was passed has the number of the start from which it was.
+const IN_CYCLE: u32 = 1 << 31;
+const LOWEST: u32 = 1 << 30;
+const _: () = assert!(handle::MAX_TASKS < LOWEST);
+
+impl<'r> Index<'r> {
+    /// For how many numbers there must be room.
+    pub(crate) fn size<M: Memory>(picture: &Picture<'_, M>) -> usize {
+        // In a copy of another process's registry any numbers may stand.
+        3 * Self::tasks(picture) + picture.registry.sections.end().min(handle::MAX_SECTIONS) as usize
+    }
+
+    fn tasks<M: Memory>(picture: &Picture<'_, M>) -> usize {
+        picture.registry.tasks.end().min(handle::MAX_TASKS) as usize
+    }
+
+    /// Without any room.
     pub(crate) fn none() -> Self {
-        Deadlocked(Some(Marks::new()))
+        Index(None)
+    }
+
+    /// Finds the cycles of waits. All numbers of the room are 0.
+    pub(crate) fn new<M: Memory>(picture: &Picture<'_, M>, room: &'r mut [u32]) -> Self {
+        let slots = Self::tasks(picture);
+        let mut rest = room;
+        let mut tables = [const { None }; 3];
+        for table in &mut tables {
+            let Some((head, tail)) = core::mem::take(&mut rest).split_at_mut_checked(slots) else {
+                return Index(None);
+            };
+            (*table, rest) = (Some(head), tail);
+        }
+        let [Some(first), Some(last), Some(waits)] = tables else { return Index(None) };
+        let mut tables = Tables { first, last, waits, next: rest };
+        tables.follow_waits(picture);
+        Index(Some(tables))
+    }
+
+    /// Lists the sections that each task owns.
+    pub(crate) fn list_owned<M: Memory>(&mut self, picture: &Picture<'_, M>) {
+        if let Some(tables) = &mut self.0 {
+            picture.owners().for_each(|(owner, section)| tables.add_owned(owner, section));
+        }
     }
 }
 
-/// Task slots with marks: with more of them, what is quick by marks is done slowly.
-const MARKS: usize = 4096;
-
-/// A set of tasks, by their slots.
-struct Marks([u64; MARKS / 64]);
-
-impl Marks {
-    fn new() -> Self {
-        Marks([0; MARKS / 64])
-    }
-
-    fn place(id: u64) -> (usize, u64) {
-        let slot = handle::owner_slot(id) as usize;
-        (slot / 64, 1 << (slot % 64))
-    }
-
-    fn has(&self, id: u64) -> bool {
-        let (word, bit) = Self::place(id);
-        self.0.get(word).is_some_and(|marks| marks & bit != 0)
-    }
-
-    fn set(&mut self, id: u64) {
-        let (word, bit) = Self::place(id);
-        if let Some(marks) = self.0.get_mut(word) {
-            *marks |= bit;
+impl Tables<'_> {
+    /// Goes from each task that waits along the chain until a task that was passed: each is passed once.
+    fn follow_waits<M: Memory>(&mut self, picture: &Picture<'_, M>) {
+        for (number, start) in (1..LOWEST).zip(picture.waiting()) {
+            let mut next = Some(start);
+            while let Some(id) = next {
+                let Some(mark) = self.waits.get_mut(handle::owner_slot(id) as usize) else { break };
+                match *mark {
+                    0 => *mark = number,
+                    passed => {
+                        if passed == number {
+                            self.mark_cycle(picture, id);
+                        }
+                        break;
+                    }
+                }
+                next = picture.blocked_by(id);
+            }
         }
     }
 
-    fn add(&mut self, others: &Marks) {
-        self.0.iter_mut().zip(others.0).for_each(|(marks, more)| *marks |= more);
+    fn mark_cycle<M: Memory>(&mut self, picture: &Picture<'_, M>, id: u64) {
+        let mut before = None;
+        let mut lowest = id;
+        for member in picture.cycle(id) {
+            self.mark(member, before);
+            (before, lowest) = (Some(member), lowest.min(member));
+        }
+        if before.is_some() {
+            self.mark(id, before);
+            if picture.stands(lowest)
+                && let Some(mark) = self.waits.get_mut(handle::owner_slot(lowest) as usize)
+            {
+                *mark |= LOWEST;
+            }
+        }
+    }
+
+    fn mark(&mut self, member: u64, before: Option<u64>) {
+        if let Some(mark) = self.waits.get_mut(handle::owner_slot(member) as usize) {
+            *mark = IN_CYCLE | before.map_or(0, handle::owner_slot);
+        }
+    }
+
+    fn waits_of(&self, id: u64) -> u32 {
+        self.waits.get(handle::owner_slot(id) as usize).map_or(0, |&mark| mark)
+    }
+
+    fn is_in_cycle(&self, id: u64) -> bool {
+        self.waits_of(id) & IN_CYCLE != 0
+    }
+
+    fn is_lowest_of_cycle(&self, id: u64) -> bool {
+        self.waits_of(id) & (IN_CYCLE | LOWEST) == IN_CYCLE | LOWEST
+    }
+
+    /// The slot of the task before this one in its cycle.
+    fn before_in_cycle(&self, id: u64) -> Option<u32> {
+        self.is_in_cycle(id).then(|| self.waits_of(id) & !(IN_CYCLE | LOWEST))
+    }
+
+    fn add_owned(&mut self, owner: u64, section: u32) {
+        let slot = handle::owner_slot(owner) as usize;
+        let (Some(first), Some(last)) = (self.first.get_mut(slot), self.last.get_mut(slot)) else { return };
+        // One that began to exist since there was room made for all is not listed.
+        if section as usize >= self.next.len() {
+            return;
+        }
+        match self.next.get_mut(*last as usize) {
+            Some(next) if *last != 0 => *next = section,
+            _ => *first = section,
+        }
+        *last = section;
+    }
+
+    /// The numbers of the sections that the task with this id owned.
+    fn owned(&self, id: u64) -> impl Iterator<Item = u32> {
+        let first = self.first.get(handle::owner_slot(id) as usize).copied();
+        let next = |section: &u32| self.next.get(*section as usize).copied();
+        core::iter::successors(first, next).take_while(|&section| section != 0)
     }
 }

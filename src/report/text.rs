@@ -2,11 +2,10 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Deadlocked, Picture, SectionPicture, TaskPicture};
+use super::picture::{Index, Picture, SectionPicture, TaskPicture};
 use super::{Namer, Surroundings};
 use crate::condition::SleepCopy;
 use crate::crst::State;
-use crate::handle;
 use crate::layers::{LayerKind, Mode};
 use crate::memory::Memory;
 use crate::name::{NAME_BYTES, NameCopy};
@@ -18,11 +17,11 @@ use crate::waiting::WaitCopy;
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
-    deadlocked: &Deadlocked,
+    index: &Index<'_>,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    TextReport { deadlocked, namer: Namer { picture, surroundings }, out }.write()
+    TextReport { index, namer: Namer { picture, surroundings }, out }.write()
 }
 
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
@@ -36,8 +35,8 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     id: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    let deadlocked = Deadlocked::none();
-    let mut report = TextReport { deadlocked: &deadlocked, namer: Namer { picture, surroundings }, out };
+    let index = Index::none();
+    let mut report = TextReport { index: &index, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
     report.task_name_and_thread(id)?;
     let cycle = picture.cycle_length(id);
@@ -84,7 +83,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
 
 struct TextReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
-    deadlocked: &'a Deadlocked,
+    index: &'a Index<'a>,
     out: &'o mut dyn Write,
 }
 
@@ -103,7 +102,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn count<M: Memory>(picture: &Picture<'_, M>, deadlocked: &Deadlocked) -> Self {
+    fn count<M: Memory>(picture: &Picture<'_, M>, index: &Index<'_>) -> Self {
         let mut totals = Totals::default();
         for task in picture.tasks() {
             totals.tasks += 1;
@@ -118,7 +117,7 @@ impl Totals {
             totals.owned += u32::from(section.state == State::Owned);
             totals.abandoned += u32::from(section.state == State::Abandoned);
         }
-        totals.deadlocks = picture.standing(deadlocked).count() as u32;
+        totals.deadlocks = picture.standing(index).count() as u32;
         totals
     }
 }
@@ -129,13 +128,9 @@ fn plural(count: u32) -> &'static str {
 
 impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn write(&mut self) -> fmt::Result {
-        let totals = Totals::count(self.namer.picture, self.deadlocked);
+        let totals = Totals::count(self.namer.picture, self.index);
         self.heading(&totals)?;
-        let mut owners = Owners::new();
-        self.namer.picture.tasks().try_for_each(|task| {
-            owners.collect_for(self.namer.picture, task.id);
-            self.task(&task, &owners)
-        })?;
+        self.namer.picture.tasks().try_for_each(|task| self.task(&task))?;
         self.section_table()?;
         self.win32_misuses()?;
         self.past_deadlocks()?;
@@ -157,6 +152,12 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 runtime::State::Failed => "failed",
             }
         )?;
+        if let Some(outer) = self.namer.surroundings.outer_process_id() {
+            writeln!(
+                self.out,
+                "All ids are those in the process's own namespace; outside of it this is process {outer}."
+            )?;
+        }
         let Totals { tasks, managed, unmanaged, waiting, anomalies, sections, owned, abandoned, .. } =
             *totals;
         writeln!(
@@ -189,7 +190,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     // ---- tasks ----------------------------------------------------------------------------------------
 
-    fn task(&mut self, task: &TaskPicture, owners: &Owners) -> fmt::Result {
+    fn task(&mut self, task: &TaskPicture) -> fmt::Result {
         self.out.write_str("\n")?;
         self.task_name(task)?;
         let thread = task.thread_id;
@@ -222,7 +223,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if let Some(sleep) = task.sleep {
             self.sleep(sleep)?;
         }
-        owners.of(self.namer.picture, task).try_for_each(|section| self.owned_section(&section))?;
+        let owned = self.namer.picture.owned_by(self.index, task);
+        owned.into_iter().try_for_each(|section| self.owned_section(&section))?;
         self.layers(task)?;
         self.anomalies(task)
     }
@@ -427,7 +429,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     fn standing_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;
-        for start in picture.standing(self.deadlocked) {
+        for start in picture.standing(self.index) {
             self.out.write_str("Found a deadlock:\n=================\n")?;
             for id in picture.cycle(start) {
                 let Some(task) = picture.task(id) else { continue };
@@ -499,7 +501,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn past_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;
         picture.deadlocks().try_for_each(|deadlock| {
-            let stands = deadlock.members().iter().any(|member| picture.is_in(self.deadlocked, member.task));
+            let stands = deadlock.members().iter().any(|member| picture.is_in_cycle(self.index, member.task));
             if deadlock.victim.is_none() && stands { Ok(()) } else { self.past_deadlock(&deadlock) }
         })
     }
@@ -586,75 +588,3 @@ impl Side {
 
 /// Where the right column begins.
 const COLUMN: usize = 36;
-
-/// Which sections the tasks own, collected for as many tasks at a time as there is room for: there may be far more
-/// sections than owned ones, and one pass over them for each task would take long.
-struct Owners {
-    /// The slot of the owner and the number of the section.
-    owned: [(u32, u32); OWNED],
-    count: usize,
-    /// The owners it was collected for are those in slots from the first to below the second.
-    from: u32,
-    until: u32,
-    /// There is one owner, and not all that it owns has found room.
-    overflow: bool,
-}
-
-const OWNED: usize = 1024;
-
-impl Owners {
-    fn new() -> Self {
-        Owners { owned: [(0, 0); OWNED], count: 0, from: 0, until: 0, overflow: false }
-    }
-
-    /// Makes sure that what the task with this id owns is there. The tasks come in the order of their slots.
-    fn collect_for<M: Memory>(&mut self, picture: &Picture<'_, M>, id: u64) {
-        let slot = handle::owner_slot(id);
-        if self.from <= slot && slot < self.until {
-            return;
-        }
-        (self.from, self.until, self.count, self.overflow) = (slot, u32::MAX, 0, false);
-        for (owner, section) in picture.owners() {
-            let owner = handle::owner_slot(owner);
-            while self.count == OWNED && !self.overflow && (slot..self.until).contains(&owner) {
-                self.make_room();
-            }
-            if (slot..self.until).contains(&owner)
-                && let Some(place) = self.owned.get_mut(self.count)
-            {
-                *place = (owner, section);
-                self.count += 1;
-            }
-        }
-    }
-
-    /// Leaves the upper half of the owners out.
-    fn make_room(&mut self) {
-        let last = self.owned.iter().map(|&(owner, _)| owner).max().unwrap_or(self.from);
-        self.overflow = last == self.from;
-        self.until = self.from + (last - self.from).div_ceil(2).max(1);
-        let mut kept = 0;
-        for at in 0..self.count {
-            if self.owned[at].0 < self.until {
-                self.owned[kept] = self.owned[at];
-                kept += 1;
-            }
-        }
-        self.count = kept;
-    }
-
-    /// The sections that the task owns.
-    fn of<'a, M: Memory>(
-        &'a self,
-        picture: &'a Picture<'a, M>,
-        task: &TaskPicture,
-    ) -> impl Iterator<Item = SectionPicture> + 'a {
-        let (id, slot) = (task.id, handle::owner_slot(task.id));
-        let collected = self.owned.iter().take(if self.overflow { 0 } else { self.count });
-        let collected = collected.filter(move |(owner, _)| *owner == slot).map(|&(_, section)| section);
-        let searched = picture.owners().take_while(move |_| self.overflow);
-        let searched = searched.filter(move |&(owner, _)| owner == id).map(|(_, section)| section);
-        let sections = collected.chain(searched).filter_map(|section| picture.section_at(section));
-        sections.filter(move |section| section.owner == id)
-    }
-}

@@ -256,6 +256,20 @@ pub(crate) fn allocate_pages(bytes: usize) -> Option<*mut u8> {
     map(bytes, libc::PROT_READ | libc::PROT_WRITE)
 }
 
+/// Pages for a while, zeroed.
+pub(crate) fn borrow_pages(bytes: usize) -> Option<*mut u8> {
+    allocate_pages(bytes)
+}
+
+/// Gives them back.
+///
+/// # Safety
+/// `start` and `bytes` are those of a borrow_pages, and nothing refers to the pages any more.
+pub(crate) unsafe fn return_pages(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller says so.
+    preserving_errno(|| unsafe { libc::munmap(start.cast(), bytes) });
+}
+
 fn map(bytes: usize, protection: c_int) -> Option<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches no existing memory.

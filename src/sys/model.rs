@@ -808,6 +808,15 @@ pub(crate) fn address_space_limit() -> u64 {
     u64::MAX
 }
 
+/// What the model draws reports of is small.
+pub(crate) fn borrow_pages(_bytes: usize) -> Option<*mut u8> {
+    None
+}
+
+/// # Safety
+/// None is needed: there are no such pages.
+pub(crate) unsafe fn return_pages(_start: *mut u8, _bytes: usize) {}
+
 // ---- threads and the process ------------------------------------------------------------------------------
 
 pub(crate) fn current() -> (u64, usize) {

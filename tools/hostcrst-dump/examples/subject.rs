@@ -1,9 +1,9 @@
 //! A process for the tests to look at: `subject clean` waits for nothing, `subject hang` is two threads that wait for each
-//! other's section for ever. Says "ready" when it stands still.
+//! other's section for ever, `subject headless` is those without a main thread, `subject own=N` is a task that owns N
+//! sections, `subject chain=N` is N tasks that wait in a row. Says "ready" when it stands still.
 
 use std::ffi::CStr;
 use std::sync::Barrier;
-use std::time::Duration;
 
 use hostcrst::ffi::{crst, deadlock, runtime, task};
 
@@ -34,34 +34,80 @@ fn run(name: &CStr, barrier: &Barrier, own: u64, other: u64) {
     std::process::exit(crst::hostcrst_enter(other, 0));
 }
 
+/// Two threads that wait for each other's section for ever.
+fn hang(accounts: u64, journal: u64) {
+    // HOST_DEADLOCK_REPORT: the threads stay as they are.
+    assert_eq!(deadlock::host_set_deadlock_policy(1), 0);
+    let barrier: &Barrier = Box::leak(Box::new(Barrier::new(2)));
+    std::thread::spawn(move || run(c"alice", barrier, accounts, journal));
+    std::thread::spawn(move || run(c"bob", barrier, journal, accounts));
+    wait_for_waiters(accounts);
+    wait_for_waiters(journal);
+}
+
+/// A task that owns so many sections, none of which has a name.
+fn own(count: usize) {
+    for _ in 0..count {
+        let mut handle = 0;
+        // SAFETY: a valid pointer.
+        assert_eq!(unsafe { crst::hostcrst_create(&raw mut handle) }, 0);
+        assert_eq!(crst::hostcrst_enter(handle, 0), 0);
+    }
+}
+
+/// So many tasks, each of which owns a section and waits for the next one's.
+fn chain(count: usize) {
+    let sections: Vec<u64> = (0..=count).map(|_| create(c"link")).collect();
+    assert_eq!(crst::hostcrst_enter(sections[count], 0), 0);
+    let (say, hear) = std::sync::mpsc::channel();
+    let threads: Vec<_> = (0..count)
+        .map(|index| {
+            let (own, next, say) = (sections[index], sections[index + 1], say.clone());
+            let enter_both = move || {
+                assert_eq!(crst::hostcrst_enter(own, 0), 0);
+                say.send(()).unwrap();
+                std::thread::park();
+                std::process::exit(crst::hostcrst_enter(next, 0));
+            };
+            std::thread::Builder::new().stack_size(256 << 10).spawn(enter_both).unwrap()
+        })
+        .collect();
+    threads.iter().for_each(|_| hear.recv().unwrap());
+    for (thread, &section) in threads.iter().zip(&sections[1..]) {
+        thread.thread().unpark();
+        wait_for_waiters(section);
+    }
+}
+
 fn main() {
-    let hangs = std::env::args().nth(1).as_deref() == Some("hang");
+    let how = std::env::args().nth(1).unwrap();
+    let (how, count) = how.split_once('=').unwrap_or((&how, "0"));
+    let count = count.parse().unwrap();
     assert!(runtime::host_runtime_start() >= 0);
     let (accounts, journal) = (create(c"accounts"), create(c"journal"));
-    if hangs {
-        // HOST_DEADLOCK_REPORT: the threads stay as they are.
-        assert_eq!(deadlock::host_set_deadlock_policy(1), 0);
-        let barrier: &Barrier = Box::leak(Box::new(Barrier::new(2)));
-        std::thread::spawn(move || run(c"alice", barrier, accounts, journal));
-        std::thread::spawn(move || run(c"bob", barrier, journal, accounts));
-    } else {
-        assert_eq!(crst::hostcrst_enter(accounts, 0), 0);
-    }
-    while hangs && !both_wait([accounts, journal]) {
-        std::thread::sleep(Duration::from_millis(1));
+    match how {
+        "hang" | "headless" => hang(accounts, journal),
+        "own" => own(count),
+        "chain" => chain(count),
+        "clean" => assert_eq!(crst::hostcrst_enter(accounts, 0), 0),
+        _ => panic!("{how}"),
     }
     println!("ready");
+    if how == "headless" {
+        // SAFETY: ends this thread alone, which has nothing to clean up.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
     loop {
         std::thread::park();
     }
 }
 
-fn both_wait(sections: [u64; 2]) -> bool {
-    sections.iter().all(|&section| {
-        // SAFETY: zeros are a valid hostcrst_info_t.
-        let mut info: crst::hostcrst_info_t = unsafe { std::mem::zeroed() };
-        info.size = size_of::<crst::hostcrst_info_t>() as u32;
-        // SAFETY: a valid pointer.
-        unsafe { crst::hostcrst_info(section, &raw mut info) == 0 && info.waiters == 1 }
-    })
+fn wait_for_waiters(section: u64) {
+    // SAFETY: zeros are a valid hostcrst_info_t.
+    let mut info: crst::hostcrst_info_t = unsafe { std::mem::zeroed() };
+    info.size = size_of::<crst::hostcrst_info_t>() as u32;
+    // SAFETY: a valid pointer.
+    while unsafe { crst::hostcrst_info(section, &raw mut info) } != 0 || info.waiters == 0 {
+        std::thread::yield_now();
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,15 @@ struct Segment {
     is_writable: bool,
 }
 
+/// How compressed files begin, and what unpacks them.
+const COMPRESSED: [(&[u8], &str); 5] = [
+    (b"\x28\xb5\x2f\xfd", "zstd -dc"),
+    (b"\x1f\x8b", "gzip -dc"),
+    (b"\xfd7zXZ\0", "xz -dc"),
+    (b"\x04\x22\x4d\x18", "lz4 -dc"),
+    (b"BZh", "bzip2 -dc"),
+];
+
 /// More notes than a process of many thousand threads and mappings has.
 const MOST_NOTE_BYTES: u64 = 256 << 20;
 
@@ -88,6 +98,12 @@ impl<B: Bytes> Core<B> {
     pub fn parse(path: &Path, bytes: B) -> Result<Self, Failure> {
         let failure =
             |reason: &str| Failure::Core { path: path.display().to_string(), reason: reason.to_owned() };
+        if let Some(command) = unpacking_command(&bytes) {
+            let path = path.display();
+            return Err(failure(&format!(
+                "it is compressed; unpack it first, with `{command} {path} >core`"
+            )));
+        }
         let headers = program_headers(&bytes).map_err(failure)?;
         let mut core = Core {
             path: path.to_owned(),
@@ -174,6 +190,13 @@ impl<B: Bytes> Core<B> {
         let after = self.segments.partition_point(|segment| segment.start <= address);
         self.segments.get(after.checked_sub(1)?).filter(|segment| address < segment.end)
     }
+}
+
+fn unpacking_command(bytes: &impl Bytes) -> Option<&'static str> {
+    let mut head = [0; 8];
+    let there = bytes.copy(0, &mut head);
+    let is_so = |(magic, _): &&(&[u8], &str)| head[..there].starts_with(magic);
+    COMPRESSED.iter().find(is_so).map(|&(_, command)| command)
 }
 
 fn program_headers(bytes: &impl Bytes) -> Result<Vec<ProgramHeader64<LittleEndian>>, &'static str> {
@@ -266,6 +289,27 @@ impl<B: Bytes> Target for Core<B> {
 
     fn mappings(&self) -> &[Mapping] {
         &self.mappings
+    }
+
+    /// The writable memory that it has of what came from files; of all, where it does not say what that is.
+    fn data(&self) -> Vec<Range<u64>> {
+        let mut mappings = self.mappings.iter().peekable();
+        let mut mapped_until = if self.mappings.is_empty() { u64::MAX } else { 0 };
+        let of_file = |segment: &&Segment| {
+            while let Some(mapping) = mappings.next_if(|mapping| mapping.start < segment.end) {
+                mapped_until = mapped_until.max(mapping.end);
+            }
+            segment.is_writable && segment.start < mapped_until
+        };
+        self.segments.iter().filter(of_file).map(|segment| segment.start..segment.end).collect()
+    }
+
+    /// It has none at all, or it names the library as a file whose memory it does not have.
+    fn lacks_data(&self) -> bool {
+        let names_library = |mapping: &Mapping| {
+            mapping.path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"libhostcrst"))
+        };
+        self.data().is_empty() || self.mappings.iter().any(names_library)
     }
 
     fn open(&self, mapping: &Mapping) -> Option<File> {

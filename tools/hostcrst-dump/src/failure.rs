@@ -8,6 +8,15 @@ pub enum Failure {
     #[error("there is no process {0}: it may have ended; `ps -e` lists those that run")]
     NoSuchProcess(u32),
     #[error(
+        "process {0} has ended, and its parent has not asked for its exit code yet: there is nothing left to look at"
+    )]
+    HasEnded(u32),
+    #[error(
+        "the memory of process {id} cannot be read ({reason}): where a sandbox does not let it, run this tool outside of the \
+         sandbox, or take a core (gcore {id}) and give it that"
+    )]
+    Unreadable { id: u32, reason: String },
+    #[error(
         "the memory of process {0} may not be read: run this tool as the same user or as root. If it is the same user, \
          the system allows it to root only (kernel.yama.ptrace_scope is not 0, or the process made itself undumpable); \
          in a container, give it the capability SYS_PTRACE"
@@ -23,6 +32,12 @@ pub enum Failure {
          {known_size} bytes: use the hostcrst-dump that was built together with that library"
     )]
     UnknownLayout { subject: String, version: u32, size: u32, known: u32, known_size: u32 },
+    #[error(
+        "{subject} lacks the memory that the library would be found in, so nothing can be said of it: take a core with \
+         anonymous private memory (echo 0x33 >/proc/PID/coredump_filter, then `gcore PID`; of a .NET process `createdump \
+         --full PID`, or DOTNET_DbgMiniDumpType=4)"
+    )]
+    LacksMemory { subject: String },
     #[error("{path} cannot be used: {reason}")]
     Core { path: String, reason: String },
     #[error(
@@ -30,8 +45,11 @@ pub enum Failure {
          hold anonymous private memory (bit 0 of /proc/PID/coredump_filter); otherwise the memory is damaged"
     )]
     Incomplete(String),
-    #[error("{0} is damaged: a report on it is not finished within {1} seconds")]
-    Endless(String, u64),
+    #[error(
+        "the report on {subject} was not finished within {seconds} seconds: it is very large (--timeout allows more), or it \
+         is damaged"
+    )]
+    Unfinished { subject: String, seconds: f64 },
     #[error("the report could not be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -46,11 +64,14 @@ impl Failure {
         match self {
             Failure::Output(_) => 1,
             Failure::Usage(_) => 3,
-            Failure::NoSuchProcess(_) => 4,
-            Failure::NoPermission(_) => 5,
+            Failure::NoSuchProcess(_) | Failure::HasEnded(_) => 4,
+            Failure::NoPermission(_) | Failure::Unreadable { .. } => 5,
             Failure::NotLoaded(_) => 6,
             Failure::UnknownLayout { .. } => 7,
-            Failure::Core { .. } | Failure::Incomplete(_) | Failure::Endless(..) => 8,
+            Failure::LacksMemory { .. }
+            | Failure::Core { .. }
+            | Failure::Incomplete(_)
+            | Failure::Unfinished { .. } => 8,
         }
     }
 }

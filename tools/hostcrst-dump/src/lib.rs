@@ -6,6 +6,7 @@ pub mod process;
 pub mod report;
 pub mod symbols;
 pub mod target;
+pub mod time_limit;
 
 mod registries;
 mod remote;

@@ -14,6 +14,7 @@ use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::{Report, report};
 use hostcrst_dump::target::Target;
+use hostcrst_dump::time_limit::TimeLimit;
 
 /// Shows who holds and who waits for which hostcrst section in a running, hung or dumped process.
 ///
@@ -33,6 +34,9 @@ struct Arguments {
     /// Writes a new report every so many seconds, until interrupted or until the process has ended
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     watch: Option<Duration>,
+    /// What one report may take in all
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "60")]
+    timeout: Duration,
 }
 
 const EXIT_CODES: &str = "\
@@ -42,13 +46,11 @@ Exit codes:
   2  a deadlock stands
   3  wrong arguments
   4  no such process
-  5  no permission to read the process
+  5  the process may not be read
   6  the library is not loaded in it
   7  the library has a layout that this tool does not know
-  8  the core file, or the memory of the process, cannot be read or is damaged";
-
-/// What one report may take before it counts as endless.
-const PATIENCE: Duration = Duration::from_secs(60);
+  8  the core file, or the memory of the process, cannot be read or is damaged, or
+     the report was not finished in time (see --timeout)";
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -87,7 +89,8 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 
 /// Writes one report. Whether a deadlock stands.
 fn once(arguments: &Arguments) -> Result<bool, Failure> {
-    let Report { text, deadlock } = report(&*open(&arguments.subject)?, format(arguments), PATIENCE)?;
+    let time_limit = TimeLimit::of(arguments.timeout);
+    let Report { text, deadlock } = report(&*open(&arguments.subject)?, format(arguments), time_limit)?;
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;

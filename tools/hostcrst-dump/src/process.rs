@@ -1,56 +1,145 @@
-//! A process of this machine: read with process_vm_readv, which neither stops it nor runs anything in it.
+//! A process of this machine: read with process_vm_readv, or through /proc where that is refused. Neither stops it nor runs
+//! anything in it.
 
 use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::target::{Mapping, Target, open_regular};
 
 pub struct Process {
+    /// Its id, as this tool sees it and as it sees itself.
     id: u32,
+    own_id: u32,
+    /// A thread of it that has not ended: the first one may have, and then shows neither memory nor files.
+    thread: u32,
+    memory: ProcessMemory,
     mappings: Vec<Mapping>,
+    has_clock_of_this_process: bool,
 }
 
 impl Process {
     pub fn attach(id: u32) -> Result<Self, Failure> {
-        let maps = fs::read(format!("/proc/{id}/maps")).map_err(|error| refusal(id, &error))?;
-        let lines = maps.split(|&byte| byte == b'\n');
-        let process = Process { id, mappings: lines.filter_map(parse_mapping).collect() };
-        // The list may be public where the memory is not. Of a process that has ended it is empty.
-        match process.mappings.first() {
-            Some(first) => process.try_read(first.start, &mut [0]).map_err(|error| refusal(id, &error))?,
-            None => return Err(Failure::NotLoaded(process.description())),
+        let status = fs::read_to_string(format!("/proc/{id}/status")).map_err(|error| refusal(id, &error))?;
+        // The id may be that of any of its threads.
+        let id = status_field(&status, "Tgid:").and_then(|id| id.parse().ok()).unwrap_or(id);
+        let (thread, maps) = find_memory(id)?;
+        let mappings: Vec<_> = maps.split(|&byte| byte == b'\n').filter_map(parse_mapping).collect();
+        let Some(first) = mappings.first() else {
+            return Err(Failure::NotLoaded(format!("process {id}")));
         };
-        Ok(process)
+        // The list may be public where the memory is not.
+        let memory = ProcessMemory::open(id, thread, first.start)?;
+        let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/time")).ok();
+        Ok(Process {
+            id,
+            own_id: status_field(&status, "NStgid:").and_then(own_id).unwrap_or(id),
+            thread,
+            memory,
+            mappings,
+            has_clock_of_this_process: namespace("self") == namespace(&thread.to_string()),
+        })
     }
+}
 
-    fn try_read(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
-        // SAFETY: `local` is the buffer; the system checks `remote`, which is not of this process.
-        let count = unsafe {
-            libc::process_vm_readv(self.id as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+/// A thread of the process that has not ended, and the list of what is mapped.
+fn find_memory(id: u32) -> Result<(u32, Vec<u8>), Failure> {
+    let maps = fs::read(format!("/proc/{id}/maps")).map_err(|error| refusal(id, &error))?;
+    if !maps.is_empty() {
+        return Ok((id, maps));
     }
+    let threads = fs::read_dir(format!("/proc/{id}/task")).map_err(|error| refusal(id, &error))?;
+    let threads = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    // Of a thread that has ended the list is empty.
+    let of_thread = |thread| Some((thread, fs::read(format!("/proc/{thread}/maps")).ok()?));
+    let found = threads.filter_map(of_thread).find(|(_, maps)| !maps.is_empty());
+    found.ok_or_else(|| match fs::read_to_string(format!("/proc/{id}/status")) {
+        Ok(status) if !status_field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X'])) => {
+            Failure::NotLoaded(format!("process {id}, which has no memory of its own,"))
+        }
+        _ => Failure::HasEnded(id),
+    })
+}
+
+fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_ascii)
+}
+
+/// The id in the innermost namespace, which is the last of those that `/proc` lists.
+fn own_id(ids: &str) -> Option<u32> {
+    ids.split_ascii_whitespace().last()?.parse().ok()
 }
 
 fn refusal(id: u32, error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => Failure::NoPermission(id),
-        // Where /proc hides the processes of others, only this tells that there is one.
-        // SAFETY: signal 0 is sent to nobody.
-        _ if error.kind() == ErrorKind::NotFound && unsafe { libc::kill(id as libc::pid_t, 0) } != 0 => {
-            match io::Error::last_os_error().raw_os_error() {
-                Some(libc::EPERM) => Failure::NoPermission(id),
-                _ => Failure::NoSuchProcess(id),
+        Some(libc::ENOENT | libc::ESRCH) => match signal_nobody(id) {
+            Some(libc::ESRCH) => Failure::NoSuchProcess(id),
+            // Where /proc hides the processes of others, only this tells that there is one.
+            Some(libc::EPERM) => Failure::NoPermission(id),
+            _ => Failure::Unreadable { id, reason: format!("/proc does not show it: {error}") },
+        },
+        _ => Failure::Unreadable { id, reason: error.to_string() },
+    }
+}
+
+/// Asks whether there is such a process; why not.
+fn signal_nobody(id: u32) -> Option<i32> {
+    // SAFETY: signal 0 is sent to nobody.
+    let sent = unsafe { libc::kill(id as libc::pid_t, 0) };
+    if sent == 0 { None } else { io::Error::last_os_error().raw_os_error() }
+}
+
+/// How memory is read.
+struct ProcessMemory {
+    thread: u32,
+    /// /proc/PID/mem, where process_vm_readv is refused.
+    file: Option<File>,
+}
+
+impl ProcessMemory {
+    /// Finds out how: the memory at `address` is there.
+    fn open(id: u32, thread: u32, address: u64) -> Result<Self, Failure> {
+        let mut memory = ProcessMemory { thread, file: None };
+        let refused = match memory.read(address, &mut [0]) {
+            Err(error) if error.raw_os_error() != Some(libc::EFAULT) => error,
+            _ => return Ok(memory),
+        };
+        // A sandbox or its kernel may not have the call, or not allow it, and yet allow what it does.
+        let by_file = File::open(format!("/proc/{thread}/mem"));
+        let by_file = by_file.and_then(|file| file.read_at(&mut [0], address).map(|_| file));
+        match by_file {
+            Ok(file) => memory.file = Some(file),
+            Err(error)
+                if matches!(refused.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ESRCH)) =>
+            {
+                return Err(refusal(id, &error));
+            }
+            Err(error) => {
+                let reason = format!("process_vm_readv: {refused}; /proc/{thread}/mem: {error}");
+                return Err(Failure::Unreadable { id, reason });
             }
         }
-        _ => Failure::NoSuchProcess(id),
+        Ok(memory)
+    }
+
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(file) = &self.file {
+            return file.read_at(buffer, address);
+        }
+        let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
+        // SAFETY: `local` is the buffer; the system checks `remote`, which is not of this process.
+        let count = unsafe {
+            libc::process_vm_readv(self.thread as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0)
+        };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 }
 
@@ -70,7 +159,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
         end: u64::from_str_radix(end, 16).ok()?,
         file_offset: u64::from_str_radix(offset, 16).ok()?,
         is_writable: permissions.as_bytes().get(1) == Some(&b'w'),
-        path: PathBuf::from(std::ffi::OsStr::from_bytes(rest)),
+        path: PathBuf::from(OsStr::from_bytes(rest)),
         inode: inode.parse().ok()?,
     })
     .filter(|mapping| mapping.inode != 0)
@@ -82,7 +171,11 @@ impl Target for Process {
     }
 
     fn process_id(&self) -> u32 {
-        self.id
+        self.own_id
+    }
+
+    fn outer_process_id(&self) -> Option<u32> {
+        Some(self.id).filter(|&id| id != self.own_id)
     }
 
     fn is_live(&self) -> bool {
@@ -90,7 +183,7 @@ impl Target for Process {
     }
 
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        self.try_read(address, buffer).unwrap_or(0)
+        self.memory.read(address, buffer).unwrap_or(0)
     }
 
     fn mappings(&self) -> &[Mapping] {
@@ -100,16 +193,15 @@ impl Target for Process {
     fn open(&self, mapping: &Mapping) -> Option<File> {
         // The very file, even if it was deleted or lies in another mount namespace, for those who may; otherwise by name.
         let Mapping { start, end, .. } = mapping;
-        open_regular(Path::new(&format!("/proc/{}/map_files/{start:x}-{end:x}", self.id))).or_else(|| {
-            let root = PathBuf::from(format!("/proc/{}/root", self.id));
-            let file = open_regular(&root.join(mapping.path.strip_prefix("/").ok()?))?;
+        open_regular(Path::new(&format!("/proc/{}/map_files/{start:x}-{end:x}", self.thread))).or_else(|| {
+            let root = open_folder(Path::new(&format!("/proc/{}/root", self.thread)))?;
+            let file = open_below(&root, &mapping.path)?;
             (file.metadata().ok()?.ino() == mapping.inode).then_some(file)
         })
     }
 
     fn now(&self) -> Option<u64> {
-        let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/time")).ok();
-        if namespace("self") != namespace(&self.id.to_string()) {
+        if !self.has_clock_of_this_process {
             return None;
         }
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -122,11 +214,81 @@ impl Target for Process {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.id)) else { return HashMap::new() };
         let name = |thread: fs::DirEntry| {
             let name = fs::read(thread.path().join("comm")).ok()?;
-            // The library knows a thread by its id in the process's own namespace: the last one here.
+            // The library knows a thread by its id in the process's own namespace.
             let status = fs::read_to_string(thread.path().join("status")).ok()?;
-            let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-            Some((ids.split_whitespace().last()?.parse().ok()?, name.trim_ascii_end().to_vec()))
+            let id = own_id(status_field(&status, "NSpid:")?)?;
+            Some((id, name.trim_ascii_end().to_vec()))
         };
         threads.flatten().filter_map(name).collect()
     }
+}
+
+// ---- another process's files ------------------------------------------------------------------------------
+
+fn open_folder(path: &Path) -> Option<OwnedFd> {
+    open_at(libc::AT_FDCWD, path, libc::O_PATH | libc::O_DIRECTORY)
+}
+
+/// Opens the regular file that `path` names for whoever has `root` as its root: a link in it, absolute or upwards, does not
+/// lead out of there. The folders below may be changed by that process, to whatever it likes.
+pub fn open_below(root: &OwnedFd, path: &Path) -> Option<File> {
+    let file = match resolve_in_root(root, path) {
+        Ok(file) => file,
+        // A kernel before 5.6, or a sandbox that does not know the call.
+        Err(libc::ENOSYS | libc::EPERM) => open_without_links(root, path)?,
+        Err(_) => return None,
+    };
+    // Opened anew through its descriptor, which is known by now to be no device and no pipe.
+    let file = File::from(file);
+    file.metadata().ok()?.is_file().then_some(())?;
+    open_regular(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))
+}
+
+fn resolve_in_root(root: &OwnedFd, path: &Path) -> Result<OwnedFd, i32> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::ENOENT)?;
+    // SAFETY: zeros are a valid open_how.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: the path and the struct are valid, and the size is that of the struct.
+    let file = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    if file < 0 {
+        return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::ENOENT));
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(file as RawFd) })
+}
+
+/// Goes down folder by folder, and refuses every link.
+pub fn open_without_links(root: &OwnedFd, path: &Path) -> Option<OwnedFd> {
+    let mut here = root.try_clone().ok()?;
+    for component in path.components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => {
+                here = open_at(here.as_raw_fd(), Path::new(name), libc::O_PATH | libc::O_NOFOLLOW)?;
+                if File::from(here.try_clone().ok()?).metadata().ok()?.is_symlink() {
+                    return None;
+                }
+            }
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(here)
+}
+
+fn open_at(folder: RawFd, path: &Path, flags: i32) -> Option<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the path is valid.
+    let file = unsafe { libc::openat(folder, path.as_ptr(), flags | libc::O_CLOEXEC) };
+    // SAFETY: a new descriptor that nobody else has.
+    (file >= 0).then(|| unsafe { OwnedFd::from_raw_fd(file) })
 }

@@ -5,12 +5,11 @@
 //! knowledge of its loader: it finds the registry of a stripped program and of one whose files were replaced since. The
 //! symbol `hostcrst_registry_v1` is for debuggers, which have the symbols at hand.
 
-use std::time::{Duration, Instant};
-
 use hostcrst::inspect::{Header, MAGIC, Registry};
 
 use crate::failure::Failure;
 use crate::target::{Target, read_bytes};
+use crate::time_limit::TimeLimit;
 
 /// How a registry is aligned, whatever its layout.
 const ALIGNMENT: usize = 64;
@@ -19,24 +18,23 @@ const STEP: usize = 1 << 20;
 const MOST: usize = 16;
 
 /// All of this process's memory that a registry refers to is elsewhere: this is a copy of the registry alone.
-pub fn find(target: &dyn Target, patience: Duration) -> Result<Vec<Box<Registry>>, Failure> {
-    let give_up_at = Instant::now() + patience;
+pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<Vec<Box<Registry>>, Failure> {
     let mut buffer = vec![0; STEP];
     let mut headers = Vec::new();
-    // The mappings come in the order of their addresses; in a damaged core they may overlap, or have no end.
+    // They come in the order of their addresses; in a damaged core they may overlap, or have no end.
     let mut searched = 0;
-    for mapping in target.mappings().iter().filter(|mapping| mapping.is_writable) {
-        searched = mapping.start.max(searched);
-        while searched < mapping.end && headers.len() < MOST {
-            let size = usize::try_from(mapping.end - searched).unwrap_or(STEP).min(STEP);
+    for data in target.data() {
+        searched = data.start.max(searched);
+        while searched < data.end && headers.len() < MOST {
+            let size = usize::try_from(data.end - searched).unwrap_or(STEP).min(STEP);
             let there = target.read(searched, &mut buffer[..size]);
             headers.extend(headers_in(&buffer[..there], searched));
             searched += size as u64;
             if there < size {
                 break;
             }
-            if Instant::now() > give_up_at {
-                return Err(Failure::Endless(target.description(), patience.as_secs()));
+            if time_limit.is_over() {
+                return Err(time_limit.failure(target.description()));
             }
         }
     }
@@ -57,6 +55,7 @@ pub fn find(target: &dyn Target, patience: Duration) -> Result<Vec<Box<Registry>
             known: Registry::HEADER.layout_version,
             known_size: Registry::HEADER.size,
         }),
+        (true, None) if target.lacks_data() => Err(Failure::LacksMemory { subject: target.description() }),
         (true, None) => Err(Failure::NotLoaded(target.description())),
     }
 }

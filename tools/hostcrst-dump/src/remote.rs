@@ -3,49 +3,51 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
-use std::time::{Duration, Instant};
 
 use hostcrst::inspect::Memory;
 
 use crate::target::Target;
+use crate::time_limit::TimeLimit;
 
 /// Copies of objects, each as it was at one moment as far as that can be had from outside.
 pub struct Remote<'a> {
     target: &'a dyn Target,
-    give_up_at: Instant,
+    time_limit: TimeLimit,
     looks: Cell<u32>,
     gave_up: Cell<bool>,
-    /// By the size of the objects: tables are gone through in order.
-    tables: RefCell<HashMap<usize, Table>>,
+    /// Memory that was copied in large pieces, by its address divided by their size.
+    blocks: RefCell<HashMap<u64, Block>>,
 }
 
-/// A table that is being gone through, copied twice and ahead.
-#[derive(Default)]
-struct Table {
-    /// Where the object after the last one looked at stands.
-    next: u64,
+/// A piece of memory as it was read: one call of the system for hundreds of objects.
+struct Block {
     start: u64,
-    once: Vec<u8>,
-    twice: Vec<u8>,
+    bytes: Vec<u8>,
+    /// By lines: it was not the same when it was read again.
+    changed: [bool; BLOCK / LINE],
 }
 
+const BLOCK: usize = 64 << 10;
+const LINE: usize = 64;
+const PAGE: u64 = 4096;
+/// No more memory than 128 MB is kept: a million sections, and the tasks.
+const MOST_BLOCKS: usize = 2048;
+/// Larger objects are not taken from pieces: layers must be read after the position that says they are there.
+const LARGEST_IN_BLOCK: usize = 1024;
 /// An object that was just copied in one way is not copied in the same way again and again for more than this. Its parts
 /// are atomics that the renderers read with care, so the last copy is good enough.
 const TRIES: usize = 8;
-/// Tables of larger objects are not read ahead: layers must be read after the position that says they are there.
-const LARGEST_IN_TABLE: usize = 512;
-const AHEAD: usize = 64 << 10;
 const LOOKS_BETWEEN_TIMES: u32 = 256;
 
 impl<'a> Remote<'a> {
-    /// After `patience` nothing can be read any more, so whoever goes through it comes to an end.
-    pub fn new(target: &'a dyn Target, patience: Duration) -> Self {
+    /// When the time is over nothing can be read any more, so whoever goes through it comes to an end.
+    pub fn new(target: &'a dyn Target, time_limit: TimeLimit) -> Self {
         Remote {
             target,
-            give_up_at: Instant::now() + patience,
+            time_limit,
             looks: Cell::new(0),
             gave_up: Cell::new(false),
-            tables: RefCell::new(HashMap::new()),
+            blocks: RefCell::new(HashMap::new()),
         }
     }
 
@@ -54,17 +56,16 @@ impl<'a> Remote<'a> {
     }
 
     fn has_time(&self) -> bool {
-        self.looks.set(self.looks.get().wrapping_add(1));
-        if self.looks.get().is_multiple_of(LOOKS_BETWEEN_TIMES) && Instant::now() > self.give_up_at {
+        let looks = self.looks.get();
+        self.looks.set(looks.wrapping_add(1));
+        if looks.is_multiple_of(LOOKS_BETWEEN_TIMES) && self.time_limit.is_over() {
             self.gave_up.set(true);
         }
         !self.gave_up.get()
     }
 
-    fn copy(&self, address: u64, object: &mut [u8], spare: &mut [u8]) -> bool {
-        if object.len() <= LARGEST_IN_TABLE && self.copy_from_table(address, object) {
-            return true;
-        }
+    /// Copies the object as it is now.
+    fn copy_anew(&self, address: u64, object: &mut [u8], spare: &mut [u8]) -> bool {
         if self.target.read(address, object) != object.len() {
             return false;
         }
@@ -80,46 +81,59 @@ impl<'a> Remote<'a> {
         true
     }
 
-    /// False if the object is not the one after the last one, or was not the same in both copies.
-    fn copy_from_table(&self, address: u64, object: &mut [u8]) -> bool {
-        let mut tables = self.tables.borrow_mut();
-        let table = tables.entry(object.len()).or_default();
-        let is_next = address == table.next;
-        table.next = address.wrapping_add(object.len() as u64);
-        if !is_next {
-            table.once.clear();
+    /// Copies the object as it was when memory around it was read; false if it lies in two pieces, or was changing then.
+    fn copy_from_block(&self, address: u64, object: &mut [u8]) -> bool {
+        if object.len() > LARGEST_IN_BLOCK {
             return false;
         }
-        table.copy(address, object) || {
-            table.fill(self.target, address);
-            table.copy(address, object)
+        let number = address / BLOCK as u64;
+        let mut blocks = self.blocks.borrow_mut();
+        if blocks.len() >= MOST_BLOCKS && !blocks.contains_key(&number) {
+            blocks.clear();
         }
+        let block = blocks.entry(number).or_insert_with(|| Block::read(self.target, number * BLOCK as u64));
+        if !block.holds(address) {
+            // The piece begins with memory that cannot be read, or has such in it.
+            *block = Block::read(self.target, address / PAGE * PAGE);
+        }
+        block.copy(address, object)
     }
 }
 
-impl Table {
+impl Block {
+    /// Reads up to the end of the piece or of what can be read.
+    fn read(target: &dyn Target, start: u64) -> Self {
+        let size = BLOCK - (start % BLOCK as u64) as usize;
+        let mut block = Block { start, bytes: vec![0; size], changed: [false; BLOCK / LINE] };
+        let there = target.read(start, &mut block.bytes);
+        block.bytes.truncate(there);
+        if target.is_live() {
+            let mut again = vec![0; block.bytes.len()];
+            let there = target.read(start, &mut again);
+            block.bytes.truncate(there);
+            let lines = block.bytes.chunks(LINE).zip(again.chunks(LINE));
+            for (changed, (line, again)) in block.changed.iter_mut().zip(lines) {
+                *changed = line != again;
+            }
+        }
+        block
+    }
+
+    fn holds(&self, address: u64) -> bool {
+        address.checked_sub(self.start).is_some_and(|offset| offset < self.bytes.len() as u64)
+    }
+
     fn copy(&self, address: u64, object: &mut [u8]) -> bool {
         let Some(offset) = address.checked_sub(self.start).and_then(|offset| usize::try_from(offset).ok())
         else {
             return false;
         };
-        let end = offset.saturating_add(object.len());
-        match (self.once.get(offset..end), self.twice.get(offset..end)) {
-            (Some(once), Some(twice)) if once == twice => {
-                object.copy_from_slice(once);
-                true
-            }
-            _ => false,
+        let Some(bytes) = self.bytes.get(offset..offset.saturating_add(object.len())) else { return false };
+        if self.changed[offset / LINE..(offset + object.len()).div_ceil(LINE)].contains(&true) {
+            return false;
         }
-    }
-
-    fn fill(&mut self, target: &dyn Target, address: u64) {
-        self.start = address;
-        for bytes in [&mut self.once, &mut self.twice] {
-            bytes.resize(AHEAD, 0);
-            let there = target.read(address, bytes);
-            bytes.truncate(there);
-        }
+        object.copy_from_slice(bytes);
+        true
     }
 }
 
@@ -128,9 +142,23 @@ impl Memory for Remote<'_> {
 
     unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
         let mut object = MaybeUninit::<T>::zeroed();
+        let bytes = bytes_of(&mut object);
+        if !self.has_time() {
+            return None;
+        }
+        if !self.copy_from_block(address as u64, bytes) {
+            // SAFETY: the caller says what look_anew asks for.
+            return unsafe { self.look_anew(address, look) };
+        }
+        // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
+        Some(look(unsafe { object.assume_init_ref() }))
+    }
+
+    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+        let mut object = MaybeUninit::<T>::zeroed();
         let mut spare = MaybeUninit::<T>::zeroed();
         let copied =
-            self.has_time() && self.copy(address as u64, bytes_of(&mut object), bytes_of(&mut spare));
+            self.has_time() && self.copy_anew(address as u64, bytes_of(&mut object), bytes_of(&mut spare));
         // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
         copied.then(|| look(unsafe { object.assume_init_ref() }))
     }

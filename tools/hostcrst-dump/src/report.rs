@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
-use std::time::Duration;
 
 use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render};
 
@@ -11,6 +10,7 @@ use crate::registries;
 use crate::remote::Remote;
 use crate::symbols::Symbols;
 use crate::target::Target;
+use crate::time_limit::TimeLimit;
 
 /// A report as far as it could be made.
 pub struct Report {
@@ -19,20 +19,19 @@ pub struct Report {
     pub deadlock: Result<bool, Failure>,
 }
 
-/// One report for each registry in the target, one after the other. `patience` is what each
-/// part of the work may take.
-pub fn report(target: &dyn Target, format: Format, patience: Duration) -> Result<Report, Failure> {
+/// One report for each registry in the target, one after the other.
+pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
     let mut surroundings =
         Outside { target, symbols: Symbols::new(target), thread_names: target.thread_names() };
     let mut report = Report { text: String::new(), deadlock: Ok(false) };
-    for registry in registries::find(target, patience)? {
-        let memory = Remote::new(target, patience);
+    for registry in registries::find(target, time_limit)? {
+        let memory = Remote::new(target, time_limit);
         let picture = Picture::new(&memory, &registry);
         let is_complete = picture.is_complete();
         // Writing to a String does not fail.
         let deadlock = render(&picture, &mut surroundings, format, &mut report.text).unwrap_or(false);
         if memory.gave_up() {
-            report.deadlock = Err(Failure::Endless(target.description(), patience.as_secs()));
+            report.deadlock = Err(time_limit.failure(target.description()));
         } else if !is_complete {
             report.deadlock = Err(Failure::Incomplete(target.description()));
         } else if let Ok(found) = &mut report.deadlock {
@@ -49,8 +48,18 @@ struct Outside<'a> {
 }
 
 impl Surroundings for Outside<'_> {
+    type Room = Vec<u32>;
+
+    fn room(&self, count: usize) -> Option<Vec<u32>> {
+        Some(vec![0; count])
+    }
+
     fn process_id(&self) -> u32 {
         self.target.process_id()
+    }
+
+    fn outer_process_id(&self) -> Option<u32> {
+        self.target.outer_process_id()
     }
 
     fn now(&self) -> Option<u64> {

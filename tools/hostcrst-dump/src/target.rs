@@ -2,19 +2,34 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Memory with what the system knows about it. Nothing that comes from it can be trusted.
 pub trait Target {
     /// How messages call it.
     fn description(&self) -> String;
+    /// Its id, and the ids of threads, are those that it knows itself by.
     fn process_id(&self) -> u32;
+    /// Its id where this tool runs, if that is another one.
+    fn outer_process_id(&self) -> Option<u32> {
+        None
+    }
     /// Whether the memory may change between two reads.
     fn is_live(&self) -> bool;
     /// Copies as much as there is from `address` on, up to the first byte that cannot be read. Returns how much.
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize;
     /// The parts of memory that came from files, in the order of their addresses.
     fn mappings(&self) -> &[Mapping];
+    /// Where the data of programs and libraries stands: writable memory that came from files.
+    fn data(&self) -> Vec<Range<u64>> {
+        let writable = self.mappings().iter().filter(|mapping| mapping.is_writable);
+        writable.map(|mapping| mapping.start..mapping.end).collect()
+    }
+    /// Whether such memory is missing in which a registry may stand.
+    fn lacks_data(&self) -> bool {
+        false
+    }
     /// Opens the file of a mapping, if it is still the one that was mapped.
     fn open(&self, mapping: &Mapping) -> Option<File>;
     /// The present instant of its monotonic clock in nanoseconds, if that is known.

@@ -16,6 +16,7 @@ use hostcrst_dump::failure::Failure;
 use hostcrst_dump::report::report;
 use hostcrst_dump::symbols::Symbols;
 use hostcrst_dump::target::{Mapping, Target};
+use hostcrst_dump::time_limit::TimeLimit;
 
 use common::Subject;
 
@@ -84,7 +85,7 @@ impl Target for WithoutFiles<'_> {
 
 /// Whether a deadlock stands in the core; a failure if that cannot be told.
 fn verdict(bytes: &[u8], format: Format) -> Result<bool, Failure> {
-    report(&WithoutFiles(parse(bytes)?), format, PATIENCE)?.deadlock
+    report(&WithoutFiles(parse(bytes)?), format, TimeLimit::of(PATIENCE))?.deadlock
 }
 
 fn positions(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {

@@ -80,6 +80,164 @@ fn its_core_tells_the_same() {
 }
 
 #[test]
+fn a_process_whose_main_thread_has_ended_is_explained() {
+    let subject = Subject::start("headless");
+    let id = subject.id();
+    let maps = format!("/proc/{id}/maps");
+    while !std::fs::read(&maps).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    let text = report(2, &[&id.to_string()]);
+    assert_contains(&text, DEADLOCK);
+    assert_contains(&text, &[&format!("pid {id} ")]);
+    // Any of its threads names it.
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap().flatten();
+    let other = threads
+        .map(|thread| thread.file_name().into_string().unwrap())
+        .find(|thread| *thread != id.to_string());
+    assert_contains(&report(2, &[&other.unwrap()]), &[&format!("pid {id} ")]);
+}
+
+/// A system call; of one that reads a file, at offsets beyond 4 GB: those of memory, and not of the loader's.
+type Call = (i64, Option<OffsetBeyond4Gb>);
+struct OffsetBeyond4Gb;
+
+/// Runs the tool where these system calls fail with `error`.
+fn dump_refused(calls: &[Call], error: i32, arguments: &[&str]) -> Output {
+    let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = |at| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at);
+    let if_equal = |k, jt, jf| instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, jt, jf, k);
+    let answer = |k| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, k);
+    let refused = libc::SECCOMP_RET_ERRNO | error as u32;
+    let mut filter = Vec::new();
+    for (number, offset) in calls {
+        filter.push(load(0));
+        if offset.is_some() {
+            // The upper half of the fourth argument.
+            filter.extend([
+                if_equal(*number as u32, 0, 3),
+                load(16 + 3 * 8 + 4),
+                if_equal(0, 1, 0),
+                answer(refused),
+            ]);
+        } else {
+            filter.extend([if_equal(*number as u32, 0, 1), answer(refused)]);
+        }
+    }
+    filter.push(answer(libc::SECCOMP_RET_ALLOW));
+    let refuse = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+        // SAFETY: the program is valid for the call.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+        };
+        if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    let mut command = Command::new(TOOL);
+    command.args(arguments);
+    // SAFETY: prctl may be called between fork and exec.
+    unsafe { command.pre_exec(refuse) };
+    command.output().unwrap()
+}
+
+#[test]
+fn a_sandbox_that_refuses_the_call_for_memory_does_not_matter() {
+    let subject = Subject::start("hang");
+    let id = subject.id().to_string();
+    for error in [libc::ENOSYS, libc::EPERM] {
+        let output =
+            dump_refused(&[(libc::SYS_process_vm_readv, None), (libc::SYS_openat2, None)], error, &[&id]);
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_contains(&String::from_utf8(output.stdout).unwrap(), DEADLOCK);
+    }
+}
+
+#[test]
+fn where_memory_cannot_be_read_at_all_it_says_why() {
+    let subject = Subject::start("clean");
+    let calls = [(libc::SYS_process_vm_readv, None), (libc::SYS_pread64, Some(OffsetBeyond4Gb))];
+    let output = dump_refused(&calls, libc::ENOSYS, &[&subject.id().to_string()]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{errors}");
+    assert_contains(&errors, &["process_vm_readv: Function not implemented", "take a core (gcore"]);
+}
+
+#[test]
+fn a_process_in_a_namespace_of_its_own_is_shown_as_it_sees_itself() {
+    let (_unshare, outer) = common::start_in_namespace("hang");
+    let text = report(2, &[&outer.to_string()]);
+    assert_contains(&text, DEADLOCK);
+    assert_contains(&text, &["pid 1 ", &format!("outside of it this is process {outer}.")]);
+    for line in text.lines().filter(|line| line.starts_with('"')) {
+        let id = line.split("tid=").nth(1).unwrap().split([' ', ':']).next().unwrap();
+        assert!(id.parse::<u32>().unwrap() < 10, "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&report(2, &["--json", &outer.to_string()])).unwrap();
+    assert_eq!((&json["pid"], &json["outer_pid"]), (&1.into(), &outer.into()));
+    // A thread without a name of its own is found by the id that it has inside.
+    let (_unshare, outer) = common::start_in_namespace("clean");
+    assert_contains(&report(0, &[&outer.to_string()]), &["\"subject\" tid=1 "]);
+}
+
+#[test]
+fn paths_of_a_process_are_looked_up_below_its_root() {
+    use hostcrst_dump::process::{open_below, open_without_links};
+    use std::io::Read;
+    let outside = tempfile::tempdir().unwrap();
+    let root = outside.path().join("root");
+    for (path, text) in [("library", "outside"), ("root/library", "inside"), ("root/usr/library", "below")] {
+        std::fs::create_dir_all(outside.path().join(path).parent().unwrap()).unwrap();
+        std::fs::write(outside.path().join(path), text).unwrap();
+    }
+    for (link, target) in [("up", "../../library"), ("absolute", "/library"), ("usr/folder", "/usr")] {
+        std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+    }
+    std::os::unix::fs::symlink(outside.path().join("library"), root.join("out")).unwrap();
+    let folder: std::os::fd::OwnedFd = std::fs::File::open(&root).unwrap().into();
+    let read = |path: &str| {
+        let mut text = String::new();
+        open_below(&folder, Path::new(path))
+            .map(|mut file| file.read_to_string(&mut text).map(|_| text).unwrap())
+    };
+    assert_eq!(read("/library").unwrap(), "inside");
+    assert_eq!(read("/up").unwrap(), "inside");
+    assert_eq!(read("/absolute").unwrap(), "inside");
+    assert_eq!(read("/usr/folder/folder/library").unwrap(), "below");
+    assert_eq!(read("/out"), None);
+    assert_eq!(read("/usr"), None);
+    let plain = |path| open_without_links(&folder, Path::new(path)).is_some();
+    assert!(plain("/library") && plain("/usr/library"));
+    assert!(!plain("/up") && !plain("/usr/folder/library") && !plain("/usr/../library"));
+}
+
+#[test]
+fn a_core_without_private_memory_is_told_from_one_without_the_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let subject = Subject::start("hang");
+    std::fs::write(format!("/proc/{}/coredump_filter", subject.id()), "0x10").unwrap();
+    let core = subject.take_core(folder.path());
+    refusal(8, &[core.to_str().unwrap()], "echo 0x33 >/proc/PID/coredump_filter");
+    let other = common::take_core_of_another(folder.path());
+    refusal(6, &[other.to_str().unwrap()], "has not loaded hostcrst");
+}
+
+#[test]
+fn a_compressed_core_is_not_taken_for_a_damaged_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = folder.path().join("core");
+    std::fs::copy(TOOL, &core).unwrap();
+    for command in ["gzip -dc", "xz -dc", "zstd -dc", "lz4 -dc"] {
+        let packer = command.split(' ').next().unwrap();
+        let packed = Command::new(packer).arg("-c").arg(&core).output().expect(packer);
+        assert!(packed.status.success());
+        let path = folder.path().join(packer);
+        std::fs::write(&path, packed.stdout).unwrap();
+        refusal(8, &[path.to_str().unwrap()], &format!("`{command} {} >core`", path.display()));
+    }
+}
+
+#[test]
 fn programs_and_graphviz_can_read_it() {
     let subject = Subject::start("hang");
     let id = subject.id().to_string();
@@ -110,6 +268,11 @@ fn what_is_no_process_with_the_library_is_said_so() {
     let id = other.id().to_string();
     refusal(6, &[&id], "has not loaded hostcrst");
     other.kill().unwrap();
+    // It is killed, and stays in the list of processes until it is waited for.
+    while !std::fs::read_to_string(format!("/proc/{id}/status")).unwrap().contains("State:\tZ") {
+        std::thread::yield_now();
+    }
+    refusal(4, &[&id], "has ended");
     other.wait().unwrap();
     refusal(4, &[&id], "there is no process");
 }
@@ -121,7 +284,27 @@ fn wrong_arguments_are_not_mistaken_for_a_deadlock() {
     refusal(3, &["99999999999"], "too large");
     refusal(3, &["--watch", "0", "1"], "not above 0");
     refusal(3, &["--watch", "1", "core"], "a core does not change");
+    refusal(3, &["--timeout", "0", "1"], "not above 0");
     assert_contains(&report(0, &["--help"]), &["Exit codes:", "2  a deadlock stands"]);
+}
+
+#[test]
+fn a_report_that_is_not_finished_in_time_is_given_up() {
+    let subject = Subject::start("clean");
+    refusal(
+        8,
+        &["--timeout", "0.000000001", &subject.id().to_string()],
+        "was not finished within 0.000000001 seconds",
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error() {
+    let subject = Subject::start("clean");
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let output = Command::new(TOOL).arg(subject.id().to_string()).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_contains(&String::from_utf8(output.stderr).unwrap(), &["could not be written"]);
 }
 
 #[test]
