@@ -44,11 +44,11 @@ const DEADLOCK: &[&str] = &[
     "2 tasks (2 managed, 0 unmanaged; 2 waiting), 2 sections (2 owned",
     "\"alice\" tid=",
     "\"bob\" tid=",
-    "owns 0x10000000041 \"accounts\" recursion=1",
-    "owns 0x10000000081 \"journal\" recursion=1",
+    "\"accounts\" recursion=1",
+    "\"journal\" recursion=1",
     // Inside hostcrst_enter itself where the library is not optimised.
-    "waiting to enter 0x10000000081 \"journal\" at subject!",
-    "waiting to enter 0x10000000041 \"accounts\" at subject!",
+    " \"journal\" at subject!",
+    " \"accounts\" at subject!",
     // Deep stacks, of which the newest part lies in chunks.
     "[799] managed",
     "[798] native   subject!subject::create+0x0 (subject.rs:",
@@ -256,10 +256,7 @@ fn programs_and_graphviz_can_read_it() {
 fn a_clean_process_is_clean() {
     let subject = Subject::start("clean");
     let text = report(0, &[&subject.id().to_string()]);
-    assert_contains(
-        &text,
-        &["No deadlock.", "owns 0x10000000041 \"accounts\" recursion=1", "\"subject\" tid="],
-    );
+    assert_contains(&text, &["No deadlock.", "\"accounts\" recursion=1", "\"subject\" tid="]);
 }
 
 #[test]
