@@ -391,6 +391,7 @@ static void random_handles(void)
         refuse_everywhere(sections[random % SECTIONS] ^ next_random(&chance) << 40);
         refuse_everywhere(sections[random % SECTIONS] ^ (next_random(&chance) & 0xFFFFFF) << 6);
         refuse_everywhere(tasks[random % TASKS] ^ next_random(&chance) << 32);
+        refuse_everywhere(tasks[random % TASKS] ^ (next_random(&chance) & 0xFFFF) << 8);
     }
     check_unchanged(&before, "random handles");
 }

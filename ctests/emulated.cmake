@@ -13,6 +13,7 @@ set(not_emulated
     results.no_memory_for_sections_and_names
     results.no_memory_for_a_task_that_recovers
     results.the_header_documents_what_was_seen_and_no_more
+    region.what_is_reserved_cannot_be_read
     # It refuses filters of system calls. (So do all that run as <stem>.fenced or without_membarrier.)
     fenced_late
     faults

@@ -23,10 +23,16 @@ use crate::sys::{self, Mutex};
 pub(crate) unsafe trait Slot: Sized {}
 
 /// A growing array of slots at a fixed address. Slot 0 is never handed out, so 0 can mean "none".
+///
+/// Only slots below `used` are sure to be memory, and one that can be looked at before it is looked up can do without that:
+/// see `at_offset`. A number of a slot comes to a thread from one that was given the slot, or from a caller. With
+/// the first it comes by way of an atomic or a lock, and `used` with it: who is given a slot issues a Release fence before
+/// it passes the number on, and who looks acquires. With a caller it may have come in any way; the functions that
+/// take handles begin with an Acquire fence. A number that is not below `used` is none.
 #[repr(C)]
 pub(crate) struct Arena<T> {
     slots: Region,
-    /// Turns any number into the offset of a slot, if the slot's size is a power of two.
+    /// Turns any number into the offset of a slot that can be read. See show.
     offset_mask: AtomicUsize,
     /// Reserved slots, a power of two.
     capacity: AtomicU32,
@@ -97,9 +103,6 @@ impl<T: Slot> Arena<T> {
             }
             if let Some(base) = sys::reserve_pages(slots + links) {
                 self.capacity.store(capacity, Ordering::Relaxed);
-                if size_of::<T>().is_power_of_two() {
-                    self.offset_mask.store(slots - size_of::<T>(), Ordering::Relaxed);
-                }
                 // SAFETY: both parts of the new reservation are whole pages, as a capacity is.
                 unsafe {
                     self.links.begin(base as usize + slots, links);
@@ -111,17 +114,31 @@ impl<T: Slot> Arena<T> {
         }
     }
 
-    /// The slot at `index` modulo the capacity: readable whatever the number is, once reserve has succeeded.
-    #[inline(always)]
-    pub(crate) fn at(&self, index: u32) -> &T {
-        let base = self.slots.base();
-        let index = index & self.capacity.load(Ordering::Relaxed).wrapping_sub(1);
-        // SAFETY: the reservation holds `capacity` slots and is never unmapped; zeroed slots are valid (Slot).
-        unsafe { &*(base as *const T).add(index as usize) }
+    /// Makes the first `slots` readable, in use or not: a power of two. From here on at_offset looks among those.
+    pub(crate) fn show(&self, slots: u32) -> Result<()> {
+        let bytes = slots as usize * size_of::<T>();
+        self.slots.show(bytes)?;
+        self.offset_mask.store(bytes - size_of::<T>(), Ordering::Relaxed);
+        Ok(())
     }
 
-    /// The slot at the offset in `bits` XOR `FLIP`. The bits may hold anything above and below the offset: the slot is
-    /// readable whatever they are, once reserve has succeeded. Only for slots whose size is a power of two.
+    /// How many slots at_offset looks among.
+    fn shown(&self) -> u32 {
+        (self.offset_mask.load(Ordering::Relaxed) / size_of::<T>()) as u32 + 1
+    }
+
+    /// The slot at `index`, or slot 0 if there is no such slot. Once the registry is ready.
+    pub(crate) fn at(&self, index: u32) -> &T {
+        let index = if index < self.used() { index } else { 0 };
+        // SAFETY: slots below `used` are memory, never unmapped, and slot 0 is if any is; zeroed slots are valid (Slot).
+        unsafe { &*(self.slots.base() as *const T).add(index as usize) }
+    }
+
+    /// The slot at the offset in `bits` XOR `FLIP`, or another one: readable whatever the bits are, which may hold anything
+    /// above and below the offset. Only for slots whose size is a power of two, once some are shown.
+    ///
+    /// A thread may see a mask of long ago, as it may be stopped between its looks for any time. It then finds another slot
+    /// than the one meant, and has to take it for what it is; at finds the right one.
     #[inline(always)]
     pub(crate) fn at_offset<const FLIP: usize>(&self, bits: u64) -> &T {
         const { assert!(size_of::<T>().is_power_of_two()) };
@@ -129,7 +146,8 @@ impl<T: Slot> Arena<T> {
         // Flipped at last: so the bits are left as they are, in the register that the caller needs them in.
         let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed) ^ FLIP;
         let address = sys::in_one_register(self.slots.base() + offset);
-        // SAFETY: the mask lets through multiples of the size below a power of two, which FLIP is less than; as in at.
+        // SAFETY: the mask lets through multiples of the size below a power of two, which FLIP is less than: show has made
+        // as many bytes readable before it stored the mask. As in at.
         unsafe { &*(address as *const T) }
     }
 
@@ -176,6 +194,9 @@ impl<T: Slot> Arena<T> {
         let index = self.used.load(Ordering::Relaxed);
         if index >= self.capacity() {
             return Err(Error::OutOfMemory);
+        }
+        if self.offset_mask.load(Ordering::Relaxed) != 0 && index >= self.shown() {
+            self.show(self.shown() * 2)?;
         }
         // The last slot in the memory that there is may lie only partly there.
         self.slots.cover((index as usize + 1) * size_of::<T>())?;
@@ -227,6 +248,12 @@ impl<T: Slot> Arena<T> {
     /// The number above those of all slots ever handed out.
     pub(crate) fn end(&self) -> u32 {
         self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))
+    }
+
+    /// Slots ever handed out are below this number.
+    pub(crate) fn used(&self) -> u32 {
+        // Acquire pairs with the Release in extend.
+        self.used.load(Ordering::Acquire)
     }
 
     /// Slots in use now.
@@ -352,10 +379,29 @@ mod tests {
     }
 
     #[test]
-    fn slots_never_used_read_as_zeros() {
+    fn any_number_finds_something_readable() {
         let arena = Arena::<Small>::new();
-        arena.reserve(1 << 14).unwrap();
-        assert_eq!(arena.at((1 << 14) - 1).value.load(Ordering::Relaxed), 0);
-        assert_eq!(arena.at(u32::MAX).value.load(Ordering::Relaxed), 0);
+        arena.reserve(1 << 20).unwrap();
+        arena.show(1 << 13).unwrap();
+        arena.skip_to(3).unwrap();
+        arena.at(2).value.store(7, Ordering::Relaxed);
+        for index in [0, 3, 1 << 13, 1 << 19, (1 << 20) - 1, 1 << 20, u32::MAX] {
+            assert_eq!(arena.index_of(arena.at(index)), 0);
+            assert_eq!(arena.at_offset::<16>(u64::from(index) * 8 ^ 16).value.load(Ordering::Relaxed), 0);
+        }
+        assert_eq!(arena.at(2).value.load(Ordering::Relaxed), 7);
+        assert_eq!(arena.at_offset::<0>(2 * 8 + 5 | 1 << 40).value.load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn what_is_shown_doubles_and_is_never_less_than_what_is_used() {
+        let arena = Arena::<Small>::new();
+        arena.reserve(1 << 16).unwrap();
+        arena.show(1 << 13).unwrap();
+        while let Ok(index) = arena.allocate() {
+            arena.at(index).value.store(index, Ordering::Relaxed);
+            assert_eq!(arena.at_offset::<0>(u64::from(index) * 8).value.load(Ordering::Relaxed), index);
+        }
+        assert_eq!((arena.used(), arena.shown()), (1 << 16, 1 << 16));
     }
 }

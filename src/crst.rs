@@ -8,6 +8,7 @@ use crate::arena::Slot;
 use crate::bias;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
+use crate::holds;
 use crate::name::NameCopy;
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
@@ -145,6 +146,8 @@ fn find_any(handle: u64) -> Result<&'static Section> {
     if !REGISTRY.is_ready() {
         return Err(Error::Handle);
     }
+    // Pairs with the Release fence in make: who was given this handle in whatever way finds its slot.
+    fence(Ordering::Acquire);
     let (index, generation) = (handle::section_index(handle), handle::section_generation(handle));
     let of_host = handle::section_handle(REGISTRY.copy(), index, generation);
     let is_well_formed = handle == of_host || handle == of_host ^ handle::WIN32;
@@ -166,6 +169,10 @@ pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
 /// Makes a section, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Only once the registry is ready.
 pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let index = REGISTRY.sections.allocate()?;
+    if let Err(error) = holds::cover(index) {
+        REGISTRY.sections.release(index, false);
+        return Err(error);
+    }
     let section = REGISTRY.sections.at(index);
     section.write_spin_policy(spin);
     section.set_mirror(mirror);
@@ -180,6 +187,8 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let handle = handle_in(REGISTRY.copy(), index, generation, mirror);
     // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
     section.word.store(handle, Ordering::Release);
+    // Pairs with the Acquire fence in find_any: see arena.
+    fence(Ordering::Release);
     Ok(handle)
 }
 

@@ -20,7 +20,8 @@
 //!
 //! **Why every 64-bit value is a legal argument.** A value `h` selects the slot at its bits 6-29, modulo a power of two that
 //! is at least four times the number of task slots, which start two bits higher; that is always readable memory. The
-//! functions of Windows first flip bits 6 and 7. Let the word there be `g ^ o`, where `g` is the slot's own handle and
+//! functions of Windows first flip bits 6 and 7. (The power of two grows with the sections. What follows holds for each,
+//! so for one that was read long ago too: that may find another slot than the one meant, which then does not match.) Let the word there be `g ^ o`, where `g` is the slot's own handle and
 //! `o` the owner id, which is without BIASED and REVOKING (bits 6 and 7, 0 in every id) or, in a section of the host's,
 //! has one of the two beside it. First, let `g` be of the kind that is asked for, so `g` selects the slot that `h` does.
 //! - Entering compares with `h`. If `h == g ^ o`, then `h` and `g` select the same slot only if `o` is 0 in bits

@@ -2,10 +2,11 @@
 
 use crate::crst::Section;
 use crate::error::{Error, Result};
+use crate::region::{Region, SMALLEST_STEP};
 use crate::registry::REGISTRY;
 use crate::settings;
 use crate::sys;
-use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// What is known of the present ownership of one section. Written by the owner.
 #[repr(C)]
@@ -19,10 +20,10 @@ pub(crate) struct Hold {
     sequence: AtomicU32,
 }
 
-/// One Hold for each section slot, in pages taken when tracking is first switched on.
+/// One Hold for each section slot that was ever handed out, from when tracking is first switched on.
 #[repr(C)]
 pub(crate) struct Holds {
-    table: AtomicUsize,
+    table: Region,
     /// Odd while tracking is on.
     era: AtomicU32,
     _reserved: AtomicU32,
@@ -30,7 +31,7 @@ pub(crate) struct Holds {
 
 impl Holds {
     pub(crate) const fn new() -> Self {
-        Holds { table: AtomicUsize::new(0), era: AtomicU32::new(0), _reserved: AtomicU32::new(0) }
+        Holds { table: Region::new(), era: AtomicU32::new(0), _reserved: AtomicU32::new(0) }
     }
 
     /// Whether tracking is on.
@@ -38,11 +39,12 @@ impl Holds {
         self.era.load(Ordering::Relaxed) & 1 == 1
     }
 
-    /// Where the Hold of section slot `index` stands; None while tracking is off.
+    /// Where the Hold of section slot `index` stands, if it has one; None while tracking is off.
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         // Acquire pairs with the Release in set_tracking: the table is there.
         let on = self.era.load(Ordering::Acquire) & 1 == 1;
-        on.then(|| self.table.load(Ordering::Relaxed).wrapping_add(index as usize * size_of::<Hold>()))
+        let (start, end) = (index as usize * size_of::<Hold>(), (index as usize + 1) * size_of::<Hold>());
+        (on && self.table.covers(end)).then(|| self.table.base().wrapping_add(start))
     }
 
     /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also
@@ -84,10 +86,15 @@ pub(crate) fn set_tracking(on: bool) -> Result<()> {
     if on == holds.is_on() {
         return Ok(());
     }
-    if holds.table.load(Ordering::Relaxed) == 0 {
+    if holds.table.base() == 0 {
         let bytes = REGISTRY.sections.capacity() as usize * size_of::<Hold>();
-        let table = sys::allocate_pages(bytes).ok_or(Error::OutOfMemory)?;
-        holds.table.store(table as usize, Ordering::Relaxed);
+        let bytes = bytes.next_multiple_of(SMALLEST_STEP);
+        let base = sys::reserve_pages(bytes).ok_or(Error::OutOfMemory)?;
+        // SAFETY: a new reservation, of whole pages.
+        unsafe { holds.table.begin(base as usize, bytes) };
+    }
+    if on {
+        holds.table.cover(REGISTRY.sections.used() as usize * size_of::<Hold>())?;
     }
     holds.era.fetch_add(1, Ordering::Release);
     REGISTRY.runtime.set_tracking(on);
@@ -100,6 +107,18 @@ pub(crate) fn settle_after_fork() {
     if on != REGISTRY.runtime.is_tracking() {
         REGISTRY.runtime.set_tracking(on);
     }
+}
+
+/// Section slot `index` has just been handed out: makes its Hold, while tracking is on. That it is on here, or that slot was
+/// known to set_tracking, is settled by the lock of the sections, which both take.
+pub(crate) fn cover(index: u32) -> Result<()> {
+    let holds = &REGISTRY.holds;
+    let end = (index as usize + 1) * size_of::<Hold>();
+    if !holds.is_on() || holds.table.covers(end) {
+        return Ok(());
+    }
+    let _guard = REGISTRY.sections.lock().lock();
+    holds.table.cover(end)
 }
 
 /// The task `owner` has just become the owner of the section in slot `index`.

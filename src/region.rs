@@ -1,4 +1,5 @@
-//! A stretch of address space of which a growing first part is memory.
+//! A stretch of address space of which a growing first part is memory. The rest cannot be read: so no core holds it, and
+//! no tool that copies what a process can read.
 
 use crate::error::{Error, Result};
 use crate::sys;
@@ -16,11 +17,18 @@ pub(crate) struct Region {
     reserved: AtomicUsize,
     /// Bytes of writable memory from `base` on, whole pages. Zeros until they are written.
     committed: AtomicUsize,
+    /// Bytes from `base` on that can be read, whole pages, if those are more.
+    shown: AtomicUsize,
 }
 
 impl Region {
     pub(crate) const fn new() -> Self {
-        Region { base: AtomicUsize::new(0), reserved: AtomicUsize::new(0), committed: AtomicUsize::new(0) }
+        Region {
+            base: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
+            committed: AtomicUsize::new(0),
+            shown: AtomicUsize::new(0),
+        }
     }
 
     /// Begins at `base`.
@@ -38,10 +46,31 @@ impl Region {
         self.base.load(Ordering::Relaxed)
     }
 
+    /// Whether the first `bytes` are memory.
+    pub(crate) fn covers(&self, bytes: usize) -> bool {
+        bytes <= self.committed.load(Ordering::Relaxed)
+    }
+
+    /// Makes the first `bytes` readable, whole pages: as zeros, where they are not memory.
+    pub(crate) fn show(&self, bytes: usize) -> Result<()> {
+        let readable = self.committed.load(Ordering::Relaxed).max(self.shown.load(Ordering::Relaxed));
+        if bytes > readable {
+            let start = (self.base() + readable) as *mut u8;
+            // SAFETY: the range is within the reservation if its end is, and lies behind what is committed.
+            let shown = bytes <= self.reserved.load(Ordering::Relaxed)
+                && unsafe { sys::show_pages(start, bytes - readable) };
+            if !shown {
+                return Err(Error::OutOfMemory);
+            }
+            self.shown.store(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Makes the first `bytes` memory.
     #[inline(always)]
     pub(crate) fn cover(&self, bytes: usize) -> Result<()> {
-        if bytes <= self.committed.load(Ordering::Relaxed) { Ok(()) } else { self.grow(bytes) }
+        if self.covers(bytes) { Ok(()) } else { self.grow(bytes) }
     }
 
     #[cold]

@@ -11,7 +11,7 @@ use crate::layers::Layers;
 use crate::memory::{Here, Memory};
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, preserving_errno};
 use crate::waiting::Wait;
 use crate::{condition, crst, waiting};
@@ -154,6 +154,8 @@ fn named(handle: u64) -> Result<(u64, TaskRef)> {
     if !REGISTRY.is_ready() || id == 0 {
         return Err(Error::Handle);
     }
+    // Pairs with the Release fence in register: who was given this handle in whatever way finds its slot.
+    fence(Ordering::Acquire);
     let task = of_owner(id);
     if task.id() == id { Ok((id, task)) } else { Err(Error::Handle) }
 }
@@ -231,6 +233,8 @@ fn register() -> Result<TaskRef> {
             return Err(Error::OutOfMemory);
         }
         task.begin(index);
+        // Pairs with the Acquire of whoever finds the task's id in a word, or is given its handle: see arena.
+        fence(Ordering::Release);
         sys::set_current(task.id(), task.0 as *const Task as usize);
         Ok(task)
     })

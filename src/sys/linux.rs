@@ -221,22 +221,30 @@ pub(crate) fn light_barrier() {
 
 // ---- pages ------------------------------------------------------------------------------------------------
 
-/// Reserves `bytes` of address space that reads as zeros and cannot be written until committed. Never unmapped.
+/// Reserves `bytes` of address space: no memory yet, nothing that could be read. Never unmapped.
 pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
-    let start = map(bytes, libc::PROT_READ)?;
+    let start = map(bytes, libc::PROT_NONE)?;
     // SAFETY: the range is the new mapping.
     unsafe { advise_on_cores(start, bytes, libc::MADV_DONTDUMP) };
     Some(start)
 }
 
-/// Says whether cores hold these pages: gigabytes of reserved ones would make them hard to keep. Where the system does not
-/// know this, they do.
+/// Says whether cores hold these pages. Where the system does not know this, they hold those that can be read.
 ///
 /// # Safety
 /// The range lies inside one mapping of the library.
 unsafe fn advise_on_cores(start: *mut u8, bytes: usize, advice: c_int) {
     // SAFETY: the caller names a range of its own mapping; the advice changes no memory.
     preserving_errno(|| unsafe { libc::madvise(start.cast(), bytes, advice) });
+}
+
+/// Makes reserved pages readable: as zeros, and cores leave them out. False if the system refuses that.
+///
+/// # Safety
+/// The range lies inside one earlier reservation, and no part of it was committed.
+pub(crate) unsafe fn show_pages(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller names a range of its own mapping.
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ) == 0 }
 }
 
 /// Makes reserved pages writable. False if the system has no memory to promise.
