@@ -7,7 +7,7 @@
 
 /* By the calling thread. */
 static __thread int yields;
-static __thread int sleeps;
+static __thread int limited_sleeps;
 
 /* Stands in for that of libc, for the library as well. */
 int sched_yield(void)
@@ -16,10 +16,12 @@ int sched_yield(void)
     return (int)syscall(SYS_sched_yield);
 }
 
+/* Here only rests and waits with a time limit sleep for a limited time. */
 static int stands_in(long number, const long *arguments, long *result)
 {
     (void)result;
-    sleeps += number == SYS_futex && (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+    int sleep = number == SYS_futex && (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+    limited_sleeps += sleep && arguments[3] != 0;
     return 0;
 }
 
@@ -51,25 +53,87 @@ static void on_one_processor_a_section_that_has_calmed_down_yields_once(void)
     in_child(wait_and_calm_down);
 }
 
-/* Each wait here sleeps once, until its time is up; each rest sleeps once more. On one processor nobody looks. */
+enum { SECTIONS = 100, LOOKED_AT = 3 };
+static hostcrst_t sections[SECTIONS];
+
+/* Each wait sleeps once, until its time is up; each rest sleeps once more. */
+static void wait_for_all(void *argument)
+{
+    int *rests = (int *)argument;
+    for (int wait = 0; wait < SECTIONS * LOOKED_AT; wait++) {
+        CHECK_EQ(hostcrst_enter_timeout(sections[wait % SECTIONS], 0, 1), HOST_E_TIMEOUT);
+    }
+    *rests = limited_sleeps - SECTIONS * LOOKED_AT;
+}
+
+/* Nothing is known yet of a new section: so it is looked at. On one processor nobody looks. */
 static void who_looks_for_long_rests_now_and_then(void)
 {
-    enum { WAITS = 200 };
+    check_thread_t thread;
+    int rests = 0;
+    start_runtime();
+    for (int at = 0; at < SECTIONS; at++) {
+        sections[at] = new_section();
+        CHECK_EQ(hostcrst_enter(sections[at], 0), S_OK);
+    }
+    check_start(&thread, wait_for_all, &rests);
+    check_join(&thread);
+    CHECK(check_processors() > 1 ? rests > 0 : rests == 0);
+    CHECK(rests < SECTIONS * LOOKED_AT / 10);
+    for (int at = 0; at < SECTIONS; at++) {
+        CHECK_EQ(hostcrst_destroy(sections[at]), S_OK);
+    }
+}
+
+/*
+ * Where looking does not pay nobody looks, but for a try now and then. Each wait here sleeps once, until its time is up. If
+ * each looked as long as the first ones, some of them would have to rest and so sleep once more.
+ */
+static void who_would_look_in_vain_does_not_look(void)
+{
+    enum { WAITS = 400 };
     holder_t holder;
-    int several_processors = check_processors() > 1;
     start_runtime();
     hostcrst_t crst = new_section();
     hold(&holder, crst);
-    sleeps = 0;
+    limited_sleeps = 0;
     for (int wait = 0; wait < WAITS; wait++) {
         CHECK_EQ(hostcrst_enter_timeout(crst, 0, 1), HOST_E_TIMEOUT);
     }
-    int rests = sleeps - WAITS;
-    CHECK(several_processors ? rests > 0 : rests == 0);
-    CHECK(rests < WAITS / 10);
+    CHECK_EQ(limited_sleeps, WAITS);
     let_go(&holder);
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+/*
+ * The owner enters again whenever it has left, so that a waiter that was woken comes too late, and stays until that one has
+ * gone to sleep again. Now and then the waiter is lucky, as the scheduler lets it go first: so this is done again and again.
+ */
+static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
+{
+    enum { TIMES = 50, MOST_LOSSES = 20 };
+    start_runtime();
+    for (int time = 0; time < TIMES; time++) {
+        waiter_t waiter;
+        hostcrst_t crst = new_section();
+        CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+        wait_for(&waiter, crst, 0);
+        int thread = (int)task_info_of(waiter.task).thread_id;
+        int losses = 0;
+        while (!wait_is_over(&waiter) && losses <= MOST_LOSSES) {
+            REQUIRE_SOON(check_thread_state(getpid(), thread) != 'R');
+            losses += is_waiting(waiter.task, crst);
+            CHECK_EQ(hostcrst_leave(crst), S_OK);
+            CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+        }
+        CHECK(losses <= MOST_LOSSES);
+        CHECK_EQ(hostcrst_leave(crst), S_OK);
+        CHECK_EQ(end_of_wait(&waiter), S_OK);
+        CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    }
+}
+
 CHECK_MAIN(CHECK_TEST(on_one_processor_a_section_that_has_calmed_down_yields_once),
-           CHECK_TEST(who_looks_for_long_rests_now_and_then))
+           CHECK_TEST(who_looks_for_long_rests_now_and_then),
+           CHECK_TEST(who_would_look_in_vain_does_not_look),
+           CHECK_TEST(a_waiter_that_loses_again_and_again_is_given_the_section))

@@ -670,7 +670,7 @@ impl Section {
             recursion,
             waiters: waiting::waiters(self.attention.load(Ordering::Relaxed)),
             spin_count: self.spin_count.load(Ordering::Relaxed),
-            contended: self.contended.load(Ordering::Relaxed),
+            contended: self.contended(),
         })
     }
 
@@ -707,8 +707,12 @@ impl Section {
         }
     }
 
+    pub(crate) fn contended(&self) -> u64 {
+        self.contended.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn count_contended(&self) {
-        self.contended.store(self.contended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.contended.store(self.contended() + 1, Ordering::Relaxed);
     }
 
     pub(crate) fn entries(&self) -> &AtomicU32 {

@@ -8,6 +8,13 @@
 //! is nearly always owned by luck alone. So a newcomer that has had no luck for a while asks the owner to give way: that
 //! one keeps off for a moment after its next leave, during which the newcomer looks as often as it can.
 //!
+//! All of that is for owners that run and leave soon. Who looks at a section whose owner sleeps in it takes the processor from
+//! others, the very one perhaps that the owner needs to go on. So nobody looks for an owner that is known to be blocked; and
+//! no longer than a section's credit lasts, which grows with each look that ended well and shrinks by what is looked in
+//! vain. Where it is used up, one of many that have to wait looks for a short time, to see whether that pays again. So what is
+//! looked in vain at a section is, all in all, no more than a constant, a constant for each success and a little for each
+//! that had to wait. An owner that leaves and enters again and again costs no credit while it is looked at: it will leave soon.
+//!
 //! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
 //! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
 //! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
@@ -26,27 +33,38 @@ use crate::handle;
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Instant};
+use crate::task;
 
 /// The shortest and the longest time between two looks of a newcomer.
-const FASTEST: u64 = 80;
+const FASTEST: u32 = 80;
 const SLOWEST_DOUBLINGS: u32 = 5;
 /// How long a newcomer looks before it asks the owner to give way.
-const NEWCOMER_TIME: u64 = 18_000;
+const NEWCOMER_TIME: u32 = 18_000;
 /// The time between two looks after that, and how long until it queues.
-const ASKING_STEP: u64 = 80;
-const ASKING_TIME: u64 = 10_000;
+const ASKING_STEP: u32 = 80;
+const ASKING_TIME: u32 = 10_000;
 /// Newcomers that come within this time of each other slow the section's pace. Longer than a newcomer takes where it has
 /// to ask: otherwise the next one, that comes when it has got in, would look at the fastest pace again.
-const CROWDED: u64 = 2 * NEWCOMER_TIME;
+const CROWDED: u64 = 2 * NEWCOMER_TIME as u64;
 /// How long who was asked keeps off: a look, and the section's line on its way from one processor to another.
-const GIVE_WAY_TIME: u64 = 600;
+const GIVE_WAY_TIME: u32 = 600;
 /// The time between two looks of the contender, and how long it looks before it sleeps.
-const CONTENDER_STEP: u64 = 80;
-const CONTENDER_TIME: u64 = 45_000;
+const CONTENDER_STEP: u32 = 80;
+const CONTENDER_TIME: u32 = 45_000;
 /// How long a newcomer looks at most, however many looks the program has asked for.
 const COUNTED_TIME: u64 = 1_000_000;
+/// The most that a section has in credit, which is also what it begins with; what a success adds, which is about what it costs
+/// to sleep and be woken. With less than the least, one of so many that had to wait looks for that long.
+const MOST_CREDIT: u32 = 60_000;
+const SUCCESS: u32 = 10_000;
+const LEAST_CREDIT: u32 = 2_000;
+const WAITS_PER_TRY: u64 = 32;
+/// When it is first looked whether an owner that seems to stay is still in the section for the first time; again after
+/// doubling times; and when next, once it has been seen to come and go. Each look takes a line of the owner's task away from it.
+const FIRST_CHECK: u32 = 1_000;
+const CHECK_OF_THE_BUSY: u32 = 8_000;
 /// How long the contender looks before it asks for hand-off.
-const CONTENDER_ASKS: u64 = 4_000;
+const CONTENDER_ASKS: u32 = 4_000;
 /// How long a task may look before it queues, after it came out of the queue, while others wait there.
 const TURN: u64 = 200_000;
 /// How long a task may look altogether until it is to rest, how much longer if it then need not queue, and how long it
@@ -70,8 +88,8 @@ pub(crate) fn measure_pauses() -> u32 {
     (u64::from(PAUSES) * 1000 / shortest).clamp(1, 1000) as u32
 }
 
-fn pauses(nanoseconds: u64) -> u32 {
-    (nanoseconds * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
+fn pauses(nanoseconds: u32) -> u32 {
+    (u64::from(nanoseconds) * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
 }
 
 /// What is learnt about a contended section. Not in the section's slot: whoever looks has found it and no more, and may not
@@ -84,6 +102,8 @@ pub(crate) struct Hints {
     /// When a newcomer last found it owned (24 bits, in microseconds), and how often the time between two looks is
     /// doubled.
     pace: AtomicU32,
+    /// How long may be looked at it in vain, in nanoseconds.
+    credit: AtomicU32,
 }
 
 const DOUBLINGS_BITS: u32 = 8;
@@ -93,7 +113,7 @@ static HINTS: [Hints; LINES] = [const { Hints::new() }; LINES];
 
 impl Hints {
     const fn new() -> Self {
-        Hints { section: AtomicU64::new(0), pace: AtomicU32::new(0) }
+        Hints { section: AtomicU64::new(0), pace: AtomicU32::new(0), credit: AtomicU32::new(0) }
     }
 
     /// Those about the section with this handle.
@@ -102,12 +122,23 @@ impl Hints {
         if hints.section.load(Ordering::Relaxed) != handle {
             hints.section.store(handle, Ordering::Relaxed);
             hints.pace.store(0, Ordering::Relaxed);
+            hints.credit.store(MOST_CREDIT, Ordering::Relaxed);
         }
         hints
     }
 
-    /// A newcomer has found the section owned: how it is to look.
-    pub(crate) fn newcomer(&self, now: Instant) -> Looks {
+    /// For how long somebody is to look who finds the section owned, which `waits` had to wait for so far; 0 for not at
+    /// all.
+    pub(crate) fn patience(&self, waits: u64) -> u32 {
+        match self.credit.load(Ordering::Relaxed) {
+            0..LEAST_CREDIT if waits.is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,
+            0..LEAST_CREDIT => 0,
+            credit => credit,
+        }
+    }
+
+    /// The looks of a newcomer with this patience.
+    pub(crate) fn newcomer(&self, patience: u32, now: Instant) -> Looks {
         let now = (now / 1000) as u32;
         let last = self.pace.load(Ordering::Relaxed);
         let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
@@ -116,93 +147,163 @@ impl Hints {
             false => 0,
         };
         self.pace.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
-        Looks::new(FASTEST << doublings, NEWCOMER_TIME)
+        Looks::new(patience, FASTEST << doublings, NEWCOMER_TIME)
+    }
+
+    /// These looks are over.
+    pub(crate) fn learn(&self, looks: &Looks, success: bool) {
+        if looks.time == 0 {
+            return;
+        }
+        let credit = self.credit.load(Ordering::Relaxed);
+        let left = match success {
+            true => (credit + SUCCESS).saturating_sub(looks.stayed).min(MOST_CREDIT),
+            false => credit.saturating_sub(looks.time),
+        };
+        if left != credit {
+            self.credit.store(left, Ordering::Relaxed);
+        }
     }
 }
 
-/// A limited number of looks with pauses between them.
+/// What one look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The section was free, and is the looker's now.
+    Mine,
+    /// It was free, and another took it.
+    Left,
+    /// The owner's id.
+    Owned(u64),
+    /// No further look can find it free: it has ended, was abandoned or lent.
+    Lost,
+}
+
+/// A limited number of looks with pauses between them, which end sooner where the owner stays.
 pub(crate) struct Looks {
-    /// The pause between two, in nanoseconds.
-    step: u64,
-    limit: u32,
-    done: u32,
-    /// After so many it is time to ask for hand-off; None for never.
-    asks_after: Option<u32>,
+    /// The pause between two, and the same in nanoseconds.
+    pauses: u32,
+    step: u32,
+    left: u32,
+    end: Option<Instant>,
+    /// How long all so far took.
+    time: u32,
+    /// How long an owner may stay.
+    patience: u32,
+    /// The owner that was seen last, and for how long now; when it is to be looked whether that is one stay, and how
+    /// often it had left sections when that was done.
+    owner: u64,
+    stayed: u32,
+    next_check: u32,
+    leaves: Option<u32>,
 }
 
 impl Looks {
-    fn new(step: u64, time: u64) -> Self {
-        Looks { step, limit: (time / step) as u32, done: 0, asks_after: None }
+    fn new(patience: u32, step: u32, time: u32) -> Self {
+        // A short look is not to be over after one or two.
+        let step = step.min((patience / 16).max(FASTEST));
+        Looks {
+            pauses: pauses(step),
+            step,
+            left: if patience == 0 { 0 } else { time / step },
+            end: None,
+            time: 0,
+            patience,
+            owner: 0,
+            stayed: 0,
+            next_check: FIRST_CHECK,
+            leaves: None,
+        }
     }
 
-    /// The looks of a newcomer that has asked the owner to give way.
-    pub(crate) fn after_asking() -> Self {
-        Looks::new(ASKING_STEP, ASKING_TIME)
+    /// Of a newcomer, where the program has said how many: one pause before each, for a limited time.
+    pub(crate) fn counted(patience: u32, count: u32, deadline: Option<Instant>) -> Self {
+        let end = sys::now() + COUNTED_TIME;
+        let end = deadline.map_or(end, |deadline| deadline.min(end));
+        let step = (1000 / REGISTRY.pauses_per_microsecond()).max(1);
+        Looks { pauses: 1, step, left: count, end: Some(end), ..Looks::new(patience, FASTEST, 0) }
     }
 
-    /// The looks of the contender.
-    pub(crate) fn contender() -> Self {
-        // On one processor the owner cannot go on while this thread looks.
-        let time = if REGISTRY.spinning_helps() { CONTENDER_TIME } else { CONTENDER_STEP };
-        let asks_after = Some((CONTENDER_ASKS / CONTENDER_STEP) as u32);
-        Looks { asks_after, ..Looks::new(CONTENDER_STEP, time) }
+    /// Of the contender, after its first.
+    pub(crate) fn contender(patience: u32) -> Self {
+        Looks::new(patience, CONTENDER_STEP, CONTENDER_TIME)
+    }
+
+    /// More looks of a newcomer, which has asked the owner to give way.
+    pub(crate) fn go_on_after_asking(&mut self) {
+        let Looks { pauses, step, left, .. } = Looks::new(self.patience, ASKING_STEP, ASKING_TIME);
+        (self.pauses, self.step, self.left) = (pauses, step, left);
     }
 
     /// How long the looks so far took, in nanoseconds.
     pub(crate) fn time(&self) -> u32 {
-        self.step as u32 * self.done
+        self.time
     }
 
-    /// Pauses until the next look; false if there is none.
-    pub(crate) fn pause(&mut self) -> bool {
-        pause(pauses(self.step));
-        self.done += 1;
-        self.done < self.limit
+    /// Whether all looks were done, and the owner did not stay.
+    pub(crate) fn are_used_up(&self) -> bool {
+        self.time != 0 && self.left == 0
     }
 
-    /// Looks until `look` has an answer.
-    pub(crate) fn find(&mut self, look: impl Fn() -> Option<bool>) -> Option<bool> {
-        while self.pause() {
-            let answer = look();
-            if answer.is_some() {
-                return answer;
+    /// Pauses until the next look; false if there is to be none after what was seen in the last one.
+    pub(crate) fn again(&mut self, seen: Seen) -> bool {
+        if self.left == 0 || !self.is_worth_while(seen) || self.is_time_up() {
+            return false;
+        }
+        self.left -= 1;
+        pause(self.pauses);
+        self.time += self.step;
+        self.stayed += self.step;
+        true
+    }
+
+    fn is_time_up(&self) -> bool {
+        const LOOKS_PER_CLOCK: u32 = 64;
+        self.left.is_multiple_of(LOOKS_PER_CLOCK) && self.end.is_some_and(|end| sys::now() >= end)
+    }
+
+    /// Whether the owner may leave soon.
+    fn is_worth_while(&mut self, seen: Seen) -> bool {
+        let owner = match seen {
+            Seen::Mine | Seen::Lost => return false,
+            Seen::Left => {
+                self.stayed = 0;
+                return true;
+            }
+            Seen::Owned(owner) => owner,
+        };
+        if owner != self.owner {
+            (self.owner, self.stayed, self.leaves) = (owner, 0, None);
+            return !task::of_owner(owner).is_blocked();
+        }
+        if self.stayed < self.next_check.min(self.patience) {
+            return true;
+        }
+        let task = task::of_owner(owner);
+        let leaves = task.leaves();
+        if self.leaves.is_some_and(|before| before != leaves) {
+            self.stayed = 0;
+            self.next_check = CHECK_OF_THE_BUSY;
+        } else {
+            self.next_check *= 2;
+        }
+        self.leaves = Some(leaves);
+        self.stayed < self.patience && !task.is_blocked()
+    }
+
+    /// Looks until `look` has found the section free, or it is not worth while.
+    pub(crate) fn find(&mut self, look: impl Fn() -> Seen) -> bool {
+        loop {
+            let seen = look();
+            if !self.again(seen) {
+                return seen == Seen::Mine;
             }
         }
-        None
     }
 
     /// Whether it is time to ask for hand-off: true once.
     pub(crate) fn is_time_to_ask(&self) -> bool {
-        self.asks_after == Some(self.done)
-    }
-}
-
-/// As many looks as a program has asked for, one pause before each, for a limited time.
-pub(crate) struct CountedLooks {
-    count: u32,
-    end: Instant,
-}
-
-impl CountedLooks {
-    pub(crate) fn new(count: u32, deadline: Option<Instant>) -> Self {
-        let end = sys::now() + COUNTED_TIME;
-        CountedLooks { count, end: deadline.map_or(end, |deadline| deadline.min(end)) }
-    }
-
-    /// Looks until `look` has an answer.
-    pub(crate) fn find(&self, look: impl Fn() -> Option<bool>) -> Option<bool> {
-        const LOOKS_PER_CLOCK: u32 = 64;
-        for done in 0..self.count {
-            if done % LOOKS_PER_CLOCK == LOOKS_PER_CLOCK - 1 && sys::now() >= self.end {
-                return None;
-            }
-            sys::pause();
-            let answer = look();
-            if answer.is_some() {
-                return answer;
-            }
-        }
-        None
+        self.time / CONTENDER_ASKS == 1 && (self.time - self.step) / CONTENDER_ASKS == 0
     }
 }
 
@@ -220,6 +321,9 @@ fn pause(times: u32) {
     (0..times).for_each(|_| sys::pause());
 }
 
+/// How often the contender loses a section to newcomers until it is passed to it, asleep or not.
+pub(crate) const MOST_LOSSES: u32 = 16;
+
 /// Whether a contender that was woken at `woken` should have arrived by now.
 pub(crate) fn is_late(woken: Instant) -> bool {
     sys::now().saturating_sub(woken) > ARRIVAL_TIME
@@ -228,4 +332,103 @@ pub(crate) fn is_late(woken: Instant) -> bool {
 /// Whether a task that is awake since `since` is to let those who wait go before it.
 pub(crate) fn is_turn_over(since: Instant, now: Instant) -> bool {
     now.saturating_sub(since) > TURN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crst::{self, Patience};
+    use crate::runtime;
+    use crate::waiting::SpinPolicy;
+    use std::sync::mpsc::channel;
+
+    const fn some_handle(index: u32, generation: u64) -> u64 {
+        handle::section_handle(0, index, generation)
+    }
+
+    fn looks_of(time: u32, stayed: u32) -> Looks {
+        Looks { time, stayed, ..Looks::new(MOST_CREDIT, FASTEST, NEWCOMER_TIME) }
+    }
+
+    #[test]
+    fn who_looks_in_vain_uses_up_the_credit_and_a_try_that_succeeds_brings_it_back() {
+        let hints = Hints::of(some_handle(1, 1));
+        assert_eq!(hints.patience(1), MOST_CREDIT);
+        (0..3).for_each(|_| hints.learn(&looks_of(28_000, 28_000), false));
+        let tries = (0..10 * WAITS_PER_TRY).filter(|&waits| hints.patience(waits) != 0).count();
+        assert_eq!(tries, 10);
+        hints.learn(&looks_of(LEAST_CREDIT, LEAST_CREDIT), false);
+        assert_eq!(hints.patience(1), 0);
+        hints.learn(&looks_of(500, 500), true);
+        assert_eq!(hints.patience(1), SUCCESS - 500);
+        (0..100).for_each(|_| hints.learn(&looks_of(500, 500), true));
+        assert_eq!(hints.patience(1), MOST_CREDIT);
+    }
+
+    #[test]
+    fn a_success_that_takes_longer_than_sleeping_does_not_pay() {
+        let hints = Hints::of(some_handle(2, 1));
+        let before = hints.patience(1);
+        hints.learn(&looks_of(25_000, 25_000), true);
+        assert_eq!(hints.patience(1), before + SUCCESS - 25_000);
+        // The owner had come and gone for most of the time.
+        hints.learn(&looks_of(25_000, 1_000), true);
+        assert_eq!(hints.patience(1), (before + 2 * SUCCESS - 26_000).min(MOST_CREDIT));
+    }
+
+    #[test]
+    fn another_section_learns_anew() {
+        let (one, other) = (some_handle(3, 1), some_handle(3, 2));
+        Hints::of(one).learn(&looks_of(28_000, 28_000), false);
+        assert_eq!(Hints::of(one).patience(1), MOST_CREDIT - 28_000);
+        assert_eq!(Hints::of(other).patience(1), MOST_CREDIT);
+    }
+
+    #[test]
+    fn an_owner_that_stays_is_looked_at_as_long_as_the_credit_lasts() {
+        runtime::start().expect("memory");
+        let me = crate::task::current().expect("a place");
+        let looked_for = |comes_and_goes: bool| {
+            let mut looks = Looks::new(4_000, FASTEST, NEWCOMER_TIME);
+            while looks.again(Seen::Owned(me.id())) {
+                if comes_and_goes {
+                    me.count_entry();
+                    me.count_leave();
+                }
+            }
+            looks.time()
+        };
+        assert_eq!(looked_for(false), 4_000);
+        assert!(looked_for(true) > NEWCOMER_TIME - FASTEST);
+    }
+
+    #[test]
+    fn nobody_looks_for_an_owner_that_waits_for_another_section() {
+        runtime::start().expect("memory");
+        let enter = |crst| crst::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
+        let leave = |crst| crst::leave_checked(crst).expect("left");
+        let [first, second] = [(); 2].map(|()| crst::create(SpinPolicy::Count(0)).expect("a place"));
+        let (tell, told) = channel();
+        let (go, gone) = channel::<()>();
+        enter(second);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                enter(first);
+                tell.send(sys::current_id()).expect("heard");
+                gone.recv().expect("told");
+                enter(second);
+                [first, second].into_iter().for_each(leave);
+            });
+            let owner = told.recv().expect("told");
+            let looks_again = || Looks::contender(MOST_CREDIT).again(Seen::Owned(owner));
+            assert!(looks_again());
+            go.send(()).expect("heard");
+            while !task::of_owner(owner).is_blocked() {
+                std::thread::yield_now();
+            }
+            assert!(!looks_again());
+            leave(second);
+        });
+        [first, second].into_iter().for_each(|crst| crst::destroy(crst).expect("free"));
+    }
 }

@@ -390,6 +390,16 @@ impl Task {
         self.leaves.store(self.leaves.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
+    /// How often the task has left a section. An owner that seems to stay in one has not if this has changed.
+    pub(crate) fn leaves(&self) -> u32 {
+        self.leaves.load(Ordering::Relaxed)
+    }
+
+    /// Whether the task is known to sleep: it waits for a section, or on a condition variable.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.wait.section() != 0 || self.sleep.is_asleep()
+    }
+
     /// Counts a section that was lent to the task and is now its own like any other. Any thread.
     pub(crate) fn count_returned(&self) {
         self.returned.fetch_add(1, Ordering::Relaxed);

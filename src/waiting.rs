@@ -23,7 +23,9 @@
 //! **One contender.** Of the queue only the first is ever awake: it contends with newcomers for the free section
 //! (barging), and a leave wakes nobody while CONTENDER is set. When the contender goes back to sleep it clears the
 //! bit and then looks at the word: the same pattern with the swap of the leave. So that it cannot lose for ever it asks
-//! for hand-off after a while; the owner then passes the section on, only to a contender that is awake.
+//! for hand-off after it has looked for a while, and the owner then passes the section on, which costs nothing as long as it
+//! is awake. Where looking does not pay (see `pace`) it soon sleeps again; but after so many times that it was woken
+//! and lost it asks for hand-off all the same, and is passed the section in its sleep.
 
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -32,7 +34,7 @@ use crate::crst::{Section, WAIT_OPTIONS};
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::mirror::{self, QueueShown};
-use crate::pace::{self, CountedLooks, Hints, Looks};
+use crate::pace::{self, Hints, Looks, Seen};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant};
@@ -56,7 +58,7 @@ pub(crate) const FENCED: u32 = 1 << 2;
 pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
 pub(crate) const UNPROVEN: u32 = 1 << 3;
-/// The contender has lost often enough: the owner is to pass the section to it.
+/// The contender has lost often enough: the owner is to pass the section to the first waiter.
 pub(crate) const HANDOFF: u32 = 1 << 4;
 /// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `pace`).
 pub(crate) const GIVE_WAY: u32 = 1 << 5;
@@ -109,6 +111,8 @@ pub(crate) struct Wait {
     looked: AtomicU32,
     /// 1 once it runs after it was woken to contend.
     arrived: AtomicU32,
+    /// How often it was woken to contend in this wait and went to sleep again.
+    losses: AtomicU32,
 }
 
 const NO_DEADLINE: u64 = u64::MAX;
@@ -139,6 +143,13 @@ impl Wait {
             self.looked.store(looked - pace::LOOKING_TIME_ONCE_MORE, Ordering::Relaxed);
         }
         due
+    }
+
+    /// The contender goes to sleep again. Whether it has done so too often.
+    fn lose(&self) -> bool {
+        let losses = self.losses.load(Ordering::Relaxed) + 1;
+        self.losses.store(losses, Ordering::Relaxed);
+        losses >= pace::MOST_LOSSES
     }
 
     fn join(&self, previous: u32, next: u32) {
@@ -320,7 +331,6 @@ impl Section {
                 CONTEND => self.contend(handle, me),
                 GRANTED => {
                     me.wait.looked.store(0, Ordering::Relaxed);
-                    me.wait.awake_since.store(sys::now(), Ordering::Relaxed);
                     return Ok(());
                 }
                 code => return Err(failure(code)),
@@ -385,28 +395,38 @@ impl Section {
         if !REGISTRY.spinning_helps() {
             return false;
         }
-        let look = || self.glance(handle, me);
-        match self.spin_policy() {
-            SpinPolicy::Adaptive => self.spin_adaptively(handle, me, look),
-            SpinPolicy::Count(count) => CountedLooks::new(count, deadline).find(look).unwrap_or(false),
-        }
-    }
-
-    fn spin_adaptively(&self, handle: u64, me: TaskRef, look: impl Fn() -> Option<bool>) -> bool {
-        let now = sys::now();
-        if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now) {
+        let hints = Hints::of(handle);
+        let patience = hints.patience(self.contended());
+        if patience == 0 {
             return false;
         }
-        let find = |mut looks: Looks| {
-            let found = looks.find(&look);
-            me.wait.count_looking(looks.time());
-            found
+        let look = || self.glance(handle, me);
+        let (looks, found) = match self.spin_policy() {
+            SpinPolicy::Adaptive => {
+                let now = sys::now();
+                if self.has_waiters() && pace::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
+                {
+                    return false;
+                }
+                let mut looks = hints.newcomer(patience, now);
+                let mut found = looks.find(look);
+                if !found && looks.are_used_up() {
+                    self.ask_to_give_way(handle);
+                    looks.go_on_after_asking();
+                    found = looks.find(look);
+                }
+                me.wait.count_looking(looks.time());
+                (looks, found)
+            }
+            SpinPolicy::Count(0) => return false,
+            SpinPolicy::Count(count) => {
+                let mut looks = Looks::counted(patience, count, deadline);
+                let found = looks.find(look);
+                (looks, found)
+            }
         };
-        let found = find(Hints::of(handle).newcomer(now)).or_else(|| {
-            self.ask_to_give_way(handle);
-            find(Looks::after_asking())
-        });
-        found.unwrap_or(false)
+        hints.learn(&looks, found);
+        found
     }
 
     /// Asks whoever leaves next to keep off for a moment. Not while somebody is at the queue: that one may be stopped there.
@@ -426,13 +446,13 @@ impl Section {
         }
     }
 
-    /// One look of a newcomer: Some(true) if it has taken the section, Some(false) if no further look can: the section
-    /// has ended, was abandoned or lent. None while it is owned.
-    fn glance(&self, handle: u64, me: TaskRef) -> Option<bool> {
+    /// One look at the word, which takes the section if it is free.
+    fn glance(&self, handle: u64, me: TaskRef) -> Seen {
         match self.word().load(Ordering::Relaxed) ^ handle {
-            0 => self.try_take(handle, me).then_some(true),
-            owner if handle::is_task(owner) => None,
-            _ => Some(false),
+            0 if self.try_take(handle, me) => Seen::Mine,
+            0 => Seen::Left,
+            owner if handle::is_task(owner) => Seen::Owned(owner),
+            _ => Seen::Lost,
         }
     }
 
@@ -451,6 +471,7 @@ impl Section {
         me.wait.since.store(beginning.since, Ordering::Relaxed);
         me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
         me.wait.site.store(request.site as u64, Ordering::Relaxed);
+        me.wait.losses.store(0, Ordering::Relaxed);
         // SeqCst: who finds the section set finds this number, or a later one.
         let before = me.wait.sequence.fetch_add(1, Ordering::SeqCst);
         if beginning.told {
@@ -553,12 +574,22 @@ impl Section {
     /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
     fn contend(&self, handle: u64, me: TaskRef) {
         me.wait.arrived.store(1, Ordering::Relaxed);
-        let mut looks = Looks::contender();
-        loop {
-            if me.wait.park.load(Ordering::Relaxed) != CONTEND {
-                return;
+        // On one processor the owner cannot go on while this thread looks.
+        let hints = REGISTRY.spinning_helps().then(|| Hints::of(handle));
+        let mut looks = Looks::contender(hints.map_or(0, |hints| hints.patience(self.contended())));
+        let learn = |looks: &Looks, success: bool| {
+            if let Some(hints) = hints {
+                hints.learn(looks, success);
             }
-            if self.is_free(handle) && self.try_take(handle, me) {
+        };
+        loop {
+            match me.wait.park.load(Ordering::Relaxed) {
+                CONTEND => {}
+                outcome => return learn(&looks, outcome == GRANTED),
+            }
+            let seen = self.glance(handle, me);
+            if seen == Seen::Mine {
+                learn(&looks, true);
                 let queue = self.queue_lock().lock();
                 if is_queued(&me) {
                     self.come_out_as_owner(me);
@@ -572,10 +603,11 @@ impl Section {
             if looks.is_time_to_ask() {
                 self.ask_for_hand_off(me);
             }
-            if !looks.pause() {
+            if !looks.again(seen) {
                 break;
             }
         }
+        learn(&looks, false);
         let _queue = self.queue_lock().lock();
         if me.wait.park.load(Ordering::Relaxed) != CONTEND {
             return;
@@ -583,6 +615,9 @@ impl Section {
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
         self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
+        if me.wait.lose() {
+            self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+        }
         self.show_queue();
         fence(Ordering::SeqCst);
         if let Look::Entered = self.look(handle, me) {
@@ -658,20 +693,27 @@ impl Section {
         sys::futex_wake(&task.wait.park, 1);
     }
 
-    /// Passes the section to the contender. False if there is none any more.
+    /// Passes the section to the first waiter. False if there is none any more.
     fn hand_off(&self, handle: u64) -> bool {
-        let _queue = self.queue_lock().lock();
+        let queue = self.queue_lock().lock();
+        // Who asked may have been served or have given up.
+        self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
         let first = self.first_waiter();
-        if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER == 0 {
-            // The contender that asked has been served or has given up.
-            self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
+        if first == 0 {
             return false;
         }
         let task = REGISTRY.tasks.at(first);
+        let sleeps = task.wait.park.load(Ordering::Relaxed) == PARKED;
+        if sleeps {
+            task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+        }
         self.unlink(task);
         self.word().store(handle ^ task.id(), Ordering::Release);
-        // A contender does not sleep, so it needs no wake.
         task.wait.park.store(GRANTED, Ordering::Release);
+        drop(queue);
+        if sleeps {
+            sys::futex_wake(&task.wait.park, 1);
+        }
         true
     }
 

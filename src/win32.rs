@@ -247,12 +247,12 @@ impl CriticalSection {
     /// The section this names, made now if it names none.
     #[cold]
     fn attach(&self) -> Result<u64> {
-        prepare()?;
         loop {
             let semaphore = self.lock_semaphore.load(Ordering::Acquire);
             if crst::find_win32(semaphore).is_ok() {
                 return Ok(semaphore);
             }
+            prepare()?;
             let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
             let handle = crst::make(spin.policy(), self.address())?;
             // Zeroed memory; 0 is no LockCount that a section ever shows.
