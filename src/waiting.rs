@@ -37,7 +37,7 @@ use crate::mirror::{self, QueueShown};
 use crate::pace::{self, Hints, Looks, Seen};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sys::{self, Instant};
+use crate::sys::{self, Instant, Slept};
 use crate::task::{Task, TaskRef};
 use crate::{report, settings, wait_graph};
 
@@ -531,7 +531,7 @@ impl Section {
         let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
         let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
         let until = [deadline, nap, stall.next].into_iter().flatten().min();
-        let _ = sys::futex_wait(&me.wait.park, PARKED, until);
+        sleep_on(&me.wait.park, PARKED, until);
         if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
             report::write_stall(me);
         }
@@ -805,6 +805,16 @@ impl Section {
 /// The failure that a park word holds.
 fn failure(park: u32) -> Error {
     Error::from_hresult(park as i32).unwrap_or(Error::Fail)
+}
+
+/// Sleeps on a word of a task's; false if `deadline` has passed. Where sleepers cannot be woken, says so once.
+pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
+    static WAS_SAID: AtomicU32 = AtomicU32::new(0);
+    let slept = sys::futex_wait(word, expected, deadline);
+    if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
+        settings::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
+    }
+    slept != Slept::TimedOut
 }
 
 /// Whether the task is in the queue whose lock the caller holds.
