@@ -28,11 +28,15 @@ set(not_emulated
     win32_deadlock.a_deadlock_is_reported_and_waits
     win32_deadlock.a_deadlock_aborts_where_the_environment_says_so
     win32_deadlock.unless_it_is_not_to_be
-    win32_deadlock.an_enter_inside_the_callback_naps_until_it_can_enter
+    win32_deadlock.an_enter_inside_the_callback_waits_like_any_other
     # The program cannot execute itself.
     settings
     win32.on_one_processor_nobody_spins
     # A child of several threads that starts a thread fails an assertion of qemu's.
+    fork
+    gone.the_first_thread_may_be_gone_too
+    gone.their_places_are_used_again
+    gone.a_section_lent_to_a_thread_that_is_gone_is_abandoned
     sys.a_child_goes_on_with_what_its_thread_had
     sys.a_fork_in_the_middle_of_anything_is_fine
     # Ten thousand threads are more than it runs in time.

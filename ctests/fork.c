@@ -337,16 +337,23 @@ static void a_section_lent_to_a_thread_of_the_parent_is_free(void)
 
 /* ---- while a name is set ---- */
 
-enum { NAMED_THINGS = 2 };
+static const char long_name[] = "a name that takes as long to write as a name can take";
 static int stop_naming;
 static host_task_t naming_task;
 
-static void name_all_the_time(void *crst)
+static void name_a_section(void *crst)
 {
+    while (!__atomic_load_n(&stop_naming, __ATOMIC_RELAXED)) {
+        CHECK_EQ(hostcrst_set_name(*(hostcrst_t *)crst, long_name), S_OK);
+    }
+}
+
+static void name_a_task(void *unused)
+{
+    (void)unused;
     __atomic_store_n(&naming_task, this_task(), __ATOMIC_RELEASE);
     while (!__atomic_load_n(&stop_naming, __ATOMIC_RELAXED)) {
-        CHECK_EQ(hostcrst_set_name(*(hostcrst_t *)crst, "a name that takes as long to write as a name can take"), S_OK);
-        CHECK_EQ(host_task_set_name(naming_task, "a name that takes as long to write as a name can take"), S_OK);
+        CHECK_EQ(host_task_set_name(naming_task, long_name), S_OK);
     }
 }
 
@@ -366,18 +373,19 @@ static void set_every_name(void)
 
 static void a_name_that_was_being_set_can_be_set(void)
 {
-    enum { FORKS = 40 };
-    check_thread_t thread;
+    enum { FORKS = 60 };
+    check_thread_t of_section, of_task;
     start_runtime();
     named = new_section();
-    naming_task = 0;
-    check_start(&thread, name_all_the_time, &named);
+    check_start(&of_section, name_a_section, &named);
+    check_start(&of_task, name_a_task, NULL);
     REQUIRE_SOON(__atomic_load_n(&naming_task, __ATOMIC_ACQUIRE) != 0);
     for (int time = 0; time < FORKS; time++) {
         in_child(set_every_name);
     }
     __atomic_store_n(&stop_naming, 1, __ATOMIC_RELAXED);
-    check_join(&thread);
+    check_join(&of_section);
+    check_join(&of_task);
     CHECK_EQ(hostcrst_destroy(named), S_OK);
 }
 
@@ -479,6 +487,55 @@ static void a_child_is_put_in_order_by_its_first_call(void)
     CHECK_EQ(hostcrst_destroy(busy), S_OK);
 }
 
+static hostcrst_t looked_at;
+
+static void wait_for_it(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(hostcrst_enter(looked_at, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(looked_at), S_OK);
+}
+
+/*
+ * The library looks at one entry of 1024, and at the sixteenth such look it takes the lock of the section's queue, without
+ * looking at anything else before that. Here a thread of the parent has that lock.
+ */
+static void enter_under_a_lock_that_nobody_has(void *unused)
+{
+    enum { ENTRIES_TO_THE_LOOK = 16 * 1024 };
+    check_thread_t waiter;
+    (void)unused;
+    looked_at = new_section();
+    for (int entry = 1; entry < ENTRIES_TO_THE_LOOK; entry++) {
+        if (entry > 1) {
+            CHECK_EQ(hostcrst_leave(looked_at), S_OK);
+        }
+        CHECK_EQ(hostcrst_enter(looked_at, 0), S_OK);
+    }
+    hold_at(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    check_start(&waiter, wait_for_it, NULL);
+    await_held();
+    CHECK_EQ(hostcrst_leave(looked_at), S_OK);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+        _exit(hostcrst_enter(looked_at, 0) != S_OK || hostcrst_leave(looked_at) != S_OK);
+    }
+    check_child(child);
+    let_it_go();
+    check_join(&waiter);
+}
+
+static void a_lock_of_a_thread_of_the_parent_is_free(void)
+{
+    /* A new thread: the entries of each are counted by themselves. */
+    check_thread_t thread;
+    start_runtime();
+    check_start(&thread, enter_under_a_lock_that_nobody_has, NULL);
+    check_join(&thread);
+    CHECK_EQ(hostcrst_destroy(looked_at), S_OK);
+}
+
 /* ---- what it costs ---- */
 
 static long kilobytes_written;
@@ -538,4 +595,5 @@ CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_le
            CHECK_TEST(the_childs_own_wait_is_over), CHECK_TEST(a_child_made_in_a_callback_goes_on),
            CHECK_TEST(a_child_finds_deadlocks_though_a_search_was_going_on),
            CHECK_TEST(a_name_that_was_being_set_can_be_set),
-           CHECK_TEST(a_child_is_put_in_order_by_its_first_call))
+           CHECK_TEST(a_child_is_put_in_order_by_its_first_call),
+           CHECK_TEST(a_lock_of_a_thread_of_the_parent_is_free))

@@ -23,9 +23,8 @@
 use crate::mirror::ConditionVariable;
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sys::{self, Instant, Mutex};
+use crate::sys::{self, Instant, Mutex, Slept};
 use crate::task::{self, Task, TaskRef};
-use crate::waiting;
 
 /// How a task sleeps. Written under the lock of the bucket that it stands in.
 #[repr(C)]
@@ -166,7 +165,7 @@ pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool
     let word = &me.sleep.word;
     // Acquire pairs with the Release in end.
     while word.load(Ordering::Acquire) == number {
-        if !waiting::sleep_on(word, number, deadline) {
+        if sys::futex_wait(word, number, deadline) == Slept::TimedOut {
             return !withdraw(&me);
         }
     }

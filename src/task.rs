@@ -11,7 +11,7 @@ use crate::layers::Layers;
 use crate::memory::{Here, Memory};
 use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, preserving_errno};
 use crate::waiting::Wait;
 use crate::{condition, crst, waiting};
@@ -226,7 +226,11 @@ pub(crate) fn find_clr_thread(thread: u64) -> Option<(u64, TaskRef)> {
 fn register() -> Result<TaskRef> {
     preserving_errno(|| {
         REGISTRY.prepare()?;
-        let index = REGISTRY.tasks.allocate()?;
+        reap_earlier_thread();
+        let index = REGISTRY.tasks.allocate().or_else(|_| {
+            all().for_each(|task| reap_if_gone(task.id()));
+            REGISTRY.tasks.allocate()
+        })?;
         let task = TaskRef(REGISTRY.tasks.at(index));
         if !sys::expect_thread_exit() {
             REGISTRY.tasks.release(index, false);
@@ -235,6 +239,7 @@ fn register() -> Result<TaskRef> {
         task.begin(index);
         // Pairs with the Acquire of whoever finds the task's id in a word, or is given its handle: see arena.
         fence(Ordering::Release);
+        remember_thread(index);
         sys::set_current(task.id(), task.0 as *const Task as usize);
         Ok(task)
     })
@@ -475,16 +480,17 @@ pub(crate) fn install_hooks() -> bool {
 fn end_current() {
     let Some(task) = current_if_any() else { return };
     sys::set_current(0, 0);
-    end(task);
+    end(task, false);
 }
 
-fn end(task: TaskRef) {
+/// Ends a task whose thread does nothing of that kind any more, by whatever way it went. `silently`: nobody knows where it
+/// stopped.
+fn end(task: TaskRef, silently: bool) {
     let id = task.id();
     condition::withdraw(&task);
-    // By whatever way its thread left it.
     waiting::forget_wait(&task);
     task.return_biases();
-    if task.owned() != 0 {
+    if silently || task.owned() != 0 || waiting::has_unused_grant(&task) {
         crst::abandon_all_of(id);
     }
     // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
@@ -492,6 +498,61 @@ fn end(task: TaskRef) {
     task.layers.prepare();
     let retire = handle::owner_generation(id) == LAST_TASK_GENERATION;
     REGISTRY.tasks.release(task.index(), retire);
+}
+
+// ---- threads that are gone --------------------------------------------------------------------------------
+//
+// A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last round, or
+// that ends by the bare system call, does not. Its task is ended by others: by who waits for what it owns, by a later
+// thread that the system gives the same id, and when there is no place for another task.
+
+/// Held by who ends the task of a thread that is gone, so that one does. The thread itself can be no other: it is seen
+/// as gone only after its last destructor.
+static REAPING: sys::Mutex = sys::Mutex::new();
+
+/// For `fork`.
+pub(crate) fn reaping_lock() -> &'static sys::Mutex {
+    &REAPING
+}
+
+/// Ends the task with this owner id if its thread is gone.
+pub(crate) fn reap_if_gone(id: u64) {
+    let task = of_owner(id);
+    if id != 0 && task.id() == id && sys::is_thread_gone(task.thread_id()) {
+        reap(id);
+    }
+}
+
+/// The thread of the task with this owner id is gone.
+fn reap(id: u64) {
+    let _guard = REAPING.lock();
+    let task = of_owner(id);
+    // Another may have ended it first.
+    if task.id() == id {
+        end(task, true);
+    }
+}
+
+/// The slots of tasks by a part of their threads' ids: where a task of the same thread id may be found.
+static SLOTS_BY_THREAD: [AtomicU16; 1 << 12] = [const { AtomicU16::new(0) }; 1 << 12];
+
+fn slot_by_thread(thread: u32) -> &'static AtomicU16 {
+    &SLOTS_BY_THREAD[thread as usize % SLOTS_BY_THREAD.len()]
+}
+
+/// A task of another thread that had the id of the calling one is of a thread that is gone.
+fn reap_earlier_thread() {
+    let thread = sys::thread_id();
+    let slot = slot_by_thread(thread).load(Ordering::Relaxed);
+    let earlier = TaskRef(REGISTRY.tasks.at(u32::from(slot)));
+    let id = earlier.id();
+    if id != 0 && earlier.thread_id() == thread {
+        reap(id);
+    }
+}
+
+fn remember_thread(index: u32) {
+    slot_by_thread(sys::thread_id()).store(index as u16, Ordering::Relaxed);
 }
 
 /// In the child of a fork: the task with this id is the only one, on another thread of the system's.
@@ -502,7 +563,7 @@ pub(crate) fn end_others_after_fork(me: u64) {
         } else {
             // What it owned is abandoned already.
             task.leaves.store(task.counted(), Ordering::Relaxed);
-            end(task);
+            end(task, false);
         }
     }
 }

@@ -38,7 +38,7 @@ use crate::pace::{self, Hints, Looks, Seen};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
-use crate::task::{Task, TaskRef};
+use crate::task::{self, Task, TaskRef};
 use crate::{report, settings, wait_graph};
 
 /// Bits of a request's options that the queue looks at.
@@ -74,6 +74,8 @@ const PARKED: u32 = 0;
 const CONTEND: u32 = 1;
 /// Out of the queue and the owner.
 const GRANTED: u32 = 2;
+/// GRANTED, and the task knows.
+const OVER: u32 = 3;
 
 /// How long waiters of an UNPROVEN section sleep before they look again.
 const UNPROVEN_NAP: u64 = 1_000_000;
@@ -128,6 +130,7 @@ pub(crate) const LAYOUT: [(&str, usize); 4] = [
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
+        self.park.store(OVER, Ordering::Relaxed);
     }
 
     fn count_looking(&self, time: u32) {
@@ -321,15 +324,17 @@ impl Section {
             return Ok(());
         }
         let mut stall = Stall::begin();
+        let mut owner = LookForOwner::of_wait_since(me.wait.since.load(Ordering::Relaxed));
         if rests {
             pace::rest();
         }
         loop {
             // Acquire pairs with the Release of whoever wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
-                PARKED => self.sleep(handle, me, request.deadline, &mut stall)?,
+                PARKED => self.sleep(handle, me, request.deadline, &mut stall, &mut owner)?,
                 CONTEND => self.contend(handle, me),
                 GRANTED => {
+                    me.wait.park.store(OVER, Ordering::Relaxed);
                     me.wait.looked.store(0, Ordering::Relaxed);
                     return Ok(());
                 }
@@ -373,6 +378,7 @@ impl Section {
             }
             GRANTED => {
                 drop(queue);
+                me.wait.park.store(OVER, Ordering::Relaxed);
                 self.give_back(handle);
                 None
             }
@@ -527,13 +533,23 @@ impl Section {
         }
     }
 
-    fn sleep(&self, handle: u64, me: TaskRef, deadline: Option<Instant>, stall: &mut Stall) -> Result<()> {
+    fn sleep(
+        &self,
+        handle: u64,
+        me: TaskRef,
+        deadline: Option<Instant>,
+        stall: &mut Stall,
+        owner: &mut LookForOwner,
+    ) -> Result<()> {
         let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
         let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
-        let until = [deadline, nap, stall.next].into_iter().flatten().min();
-        sleep_on(&me.wait.park, PARKED, until);
+        let until = [deadline, nap, stall.next, owner.next].into_iter().flatten().min();
+        let timed_out = sys::futex_wait(&me.wait.park, PARKED, until) == Slept::TimedOut;
         if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
             report::write_stall(me);
+        }
+        if timed_out && owner.is_due() {
+            self.reap_who_is_gone(handle);
         }
         if deadline.is_some_and(|deadline| sys::now() >= deadline) {
             return self.withdraw(me);
@@ -542,6 +558,13 @@ impl Section {
             self.look_unasked(handle, me);
         }
         Ok(())
+    }
+
+    /// Ends the tasks that everyone here waits for, if their threads are gone: the owner, and the first of the queue,
+    /// which a leave may have woken.
+    fn reap_who_is_gone(&self, handle: u64) {
+        task::reap_if_gone(self.owner(handle).unwrap_or(0));
+        task::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id());
     }
 
     /// Ends the wait of `me` for lack of time, unless something else has ended it already.
@@ -807,16 +830,6 @@ fn failure(park: u32) -> Error {
     Error::from_hresult(park as i32).unwrap_or(Error::Fail)
 }
 
-/// Sleeps on a word of a task's; false if `deadline` has passed. Where sleepers cannot be woken, says so once.
-pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
-    static WAS_SAID: AtomicU32 = AtomicU32::new(0);
-    let slept = sys::futex_wait(word, expected, deadline);
-    if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
-        settings::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
-    }
-    slept != Slept::TimedOut
-}
-
 /// Whether the task is in the queue whose lock the caller holds.
 fn is_queued(task: &Task) -> bool {
     matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
@@ -833,6 +846,11 @@ pub(crate) fn end_wait_of_run(task: &Task, run: u64, reason: Error) {
 /// The task's thread is gone: so is its wait.
 pub(crate) fn forget_wait(task: &Task) {
     end_wait_if(task, Error::Abandoned, |_| true);
+}
+
+/// Whether the task was given a section by its queue and has not come to know of that. By its own thread, at its end.
+pub(crate) fn has_unused_grant(task: &Task) -> bool {
+    task.wait.park.load(Ordering::Relaxed) == GRANTED
 }
 
 /// Ends the task's alertable wait, if it is in one, and uses up the alert.
@@ -918,6 +936,32 @@ impl Stall {
         if due {
             self.time = self.time.saturating_mul(2);
             self.next = Some(sys::now().saturating_add(self.time));
+        }
+        due
+    }
+}
+
+/// When a waiting task is to look whether the owner's thread is gone: see `task`, "threads that are gone".
+struct LookForOwner {
+    next: Option<Instant>,
+    time: u64,
+}
+
+/// The second look, after a first one that came early; each later one after twice the time.
+const SECOND_LOOK_FOR_OWNER: u64 = 1_000_000_000;
+
+impl LookForOwner {
+    fn of_wait_since(since: Instant) -> Self {
+        LookForOwner { next: sys::FIRST_LOOK_FOR_OWNER.map(|time| since + time), time: SECOND_LOOK_FOR_OWNER }
+    }
+
+    /// Whether it is time; sets the next one if so.
+    fn is_due(&mut self) -> bool {
+        let now = sys::now();
+        let due = self.next.is_some_and(|next| now >= next);
+        if due {
+            self.next = Some(now.saturating_add(self.time));
+            self.time = self.time.saturating_mul(2);
         }
         due
     }

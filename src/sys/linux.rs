@@ -5,6 +5,8 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
+use super::files::{STDERR, write_if_taken};
+
 /// An instant of the monotonic clock in nanoseconds.
 pub(crate) type Instant = u64;
 
@@ -39,14 +41,12 @@ pub(crate) enum Slept {
     LookAgain,
     /// The deadline has passed.
     TimedOut,
-    /// The kernel refuses futexes: nobody will be woken. The caller has slept for a moment, and looks again.
-    Refused,
 }
 
 /// How long a thread sleeps before it looks again where it cannot rely on being woken, in nanoseconds.
 const UNWOKEN_NAP: u64 = NANOS_PER_MILLISECOND;
 
-/// 1 once futex(2) was refused: from then on no sleeper relies on being woken.
+/// What futex(2) was refused with, 0 if it never was: from then on no sleeper relies on being woken.
 static REFUSED: AtomicU32 = AtomicU32::new(0);
 
 /// Sleeps while `*word == expected`, until woken or until `deadline`. The deadline is absolute, so looking again does
@@ -82,8 +82,8 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
         libc::ETIMEDOUT => Slept::TimedOut,
         // ENOSYS, EPERM, EACCES or what else a filter of system calls answers. EINVAL and EFAULT, of a word that is not
         // aligned or no memory, are those of a filter too: the words are the library's own.
-        _ => {
-            REFUSED.store(1, Ordering::Relaxed);
+        refusal => {
+            note_refusal(refusal);
             nap_until(word, expected, deadline)
         }
     }
@@ -96,7 +96,18 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
     if result < 0 {
-        REFUSED.store(1, Ordering::Relaxed);
+        note_refusal(errno());
+    }
+}
+
+/// From here on nobody relies on being woken. Says so, once.
+#[cold]
+fn note_refusal(error: c_int) {
+    if REFUSED.swap(error as u32, Ordering::Relaxed) == 0 {
+        write_if_taken(
+            STDERR,
+            b"hostcrst: the system call futex is refused: who waits looks every millisecond\n",
+        );
     }
 }
 
@@ -125,7 +136,7 @@ fn nap_until(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slep
         // That is refused as well: the processor goes to others, if there are any.
         yield_now();
     }
-    Slept::Refused
+    Slept::LookAgain
 }
 
 fn timespec(at: Instant) -> libc::timespec {
@@ -151,7 +162,7 @@ pub(crate) fn yield_now() {
 pub(crate) fn nap(nanoseconds: u64) {
     let end = now().saturating_add(nanoseconds);
     let word = AtomicU32::new(0);
-    while futex_wait(&word, 0, Some(end)) != Slept::TimedOut {}
+    while futex_wait(&word, 0, Some(end)) == Slept::LookAgain {}
 }
 
 /// The monotonic clock.
@@ -294,6 +305,31 @@ pub(crate) fn process_id() -> u32 {
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: gettid takes nothing and cannot fail.
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
+/// When a waiter first looks whether the owner's thread is gone, in nanoseconds after it fell asleep: most waits are over
+/// by then.
+pub(crate) const FIRST_LOOK_FOR_OWNER: Option<u64> = Some(10_000_000);
+
+/// Whether this process has no thread with this id. One that ends has it until after its last destructor.
+pub(crate) fn is_thread_gone(thread: u32) -> bool {
+    let process = process_id();
+    // SAFETY: tgkill takes integers; signal 0 is sent to nobody.
+    let found = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) } == 0;
+    if found {
+        // A first thread that has ended is kept by the system until the last one ends.
+        return thread == process && is_first_thread_a_zombie();
+    }
+    errno() == libc::ESRCH
+}
+
+fn is_first_thread_a_zombie() -> bool {
+    let mut line = [0; 256];
+    let read = super::read_file(c"/proc/self/stat", &mut line);
+    // PID (NAME) STATE: the name may hold anything.
+    let line = line.get(..read).unwrap_or(&[]);
+    let name_end = line.iter().rposition(|&byte| byte == b')');
+    name_end.is_some_and(|end| line.get(end + 2) == Some(&b'Z'))
 }
 
 /// The key whose destructor runs thread_exiting; u32::MAX until on_thread_exit created it.

@@ -865,6 +865,13 @@ pub(crate) fn process_id() -> u32 {
     1
 }
 
+// In models every thread ends by its own end.
+pub(crate) const FIRST_LOOK_FOR_OWNER: Option<u64> = None;
+
+pub(crate) fn is_thread_gone(_thread: u32) -> bool {
+    false
+}
+
 pub(crate) fn preserving_errno<T>(body: impl FnOnce() -> T) -> T {
     body()
 }

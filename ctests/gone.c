@@ -1,0 +1,294 @@
+/*
+ * Threads that are gone without having ended their task: by the bare system call, or because they called the library for the
+ * first time in the last round of their destructors. What they own is abandoned, where they waited others are served,
+ * their places are used again. That a thread is gone is asked of the system, never concluded from time. The program stands
+ * in for libc's syscall(), so that a thread can have the id of an earlier one.
+ */
+#include "host.h"
+#include "own_syscall.h"
+
+#include <limits.h>
+#include <signal.h>
+
+static __thread long pretended_thread;
+
+static int stands_in(long number, const long *arguments, long *result)
+{
+    (void)arguments;
+    if (number != SYS_gettid || pretended_thread == 0) {
+        return 0;
+    }
+    *result = pretended_thread;
+    return 1;
+}
+
+/* ---- threads that vanish ---- */
+
+typedef struct vanisher {
+    check_thread_t thread;
+    check_steps_t steps;
+    hostcrst_t crst;
+    int times;
+    host_task_t task;
+    pid_t id;
+} vanisher_t;
+
+static void own_and_vanish(void *argument)
+{
+    vanisher_t *self = (vanisher_t *)argument;
+    self->task = this_task();
+    self->id = (pid_t)syscall(SYS_gettid);
+    for (int time = 0; time < self->times; time++) {
+        CHECK_EQ(hostcrst_enter(self->crst, 0), S_OK);
+        if (time + 1 < self->times) {
+            CHECK_EQ(hostcrst_leave(self->crst), S_OK);
+        }
+    }
+    check_reach(&self->steps, 1);
+    check_await(&self->steps, 2);
+    syscall(SYS_exit, 0);
+}
+
+/* Enters the section so often, has left it but once, and vanishes when told. */
+static void begin_to_own(vanisher_t *self, hostcrst_t crst, int times)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    self->steps = none;
+    self->crst = crst;
+    self->times = times;
+    check_start(&self->thread, own_and_vanish, self);
+    check_await(&self->steps, 1);
+}
+
+static int has_thread(pid_t thread)
+{
+    return syscall(SYS_tgkill, getpid(), thread, 0) == 0;
+}
+
+static void vanish(vanisher_t *self)
+{
+    check_reach(&self->steps, 2);
+    check_join(&self->thread);
+    REQUIRE_SOON(!has_thread(self->id));
+}
+
+static void take_over(hostcrst_t crst)
+{
+    CHECK_SECTION(crst, HOSTCRST_ABANDONED, 0, 0);
+    CHECK_EQ(hostcrst_recover(crst), S_OK);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
+static void check_ended(host_task_t task)
+{
+    host_task_info_t info = {sizeof info, 0, 0, 0, 0, 0};
+    CHECK_EQ(host_task_info(task, &info), E_HANDLE);
+}
+
+static void who_comes_later_is_told(void)
+{
+    vanisher_t owner;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    begin_to_own(&owner, crst, 1);
+    vanish(&owner);
+    CHECK_EQ(hostcrst_enter(crst, 0), HOST_E_ABANDONED);
+    check_ended(owner.task);
+    take_over(crst);
+}
+
+static void who_waits_already_is_told(void)
+{
+    vanisher_t owner;
+    waiter_t waiters[3];
+    start_runtime();
+    hostcrst_t crst = new_section();
+    begin_to_own(&owner, crst, 1);
+    for (int at = 0; at < 3; at++) {
+        wait_for(&waiters[at], crst, 0);
+    }
+    vanish(&owner);
+    for (int at = 0; at < 3; at++) {
+        CHECK_EQ(end_of_wait(&waiters[at]), HOST_E_ABANDONED);
+    }
+    check_ended(owner.task);
+    take_over(crst);
+}
+
+static void own_what_is_lent(void)
+{
+    vanisher_t owner;
+    REQUIRE_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
+    start_runtime();
+    hostcrst_t crst = new_section();
+    hostcrst_t other = new_section();
+    begin_to_own(&owner, crst, 3);
+    vanish(&owner);
+    CHECK_EQ(hostcrst_enter(crst, 0), HOST_E_ABANDONED);
+    take_over(crst);
+    CHECK_EQ(hostcrst_destroy(other), S_OK);
+}
+
+static void a_section_lent_to_a_thread_that_is_gone_is_abandoned(void)
+{
+    in_child(own_what_is_lent);
+}
+
+/* ---- in the last round of destructors ---- */
+
+static pthread_key_t key;
+static hostcrst_t of_destructor;
+
+static void call_in_the_last_round(void *round)
+{
+    size_t now = (size_t)round;
+    if (now < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        REQUIRE_EQ(pthread_setspecific(key, (void *)(now + 1)), 0);
+    } else if (of_destructor != 0) {
+        CHECK_EQ(hostcrst_enter(of_destructor, 0), S_OK);
+    } else {
+        this_task();
+    }
+}
+
+static void end_late(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(pthread_setspecific(key, (void *)1), 0);
+}
+
+static void a_task_born_in_the_last_round_ends(void)
+{
+    check_thread_t thread;
+    start_runtime();
+    REQUIRE_EQ(pthread_key_create(&key, call_in_the_last_round), 0);
+    of_destructor = new_section();
+    check_start(&thread, end_late, NULL);
+    check_join(&thread);
+    CHECK_EQ(hostcrst_enter(of_destructor, 0), HOST_E_ABANDONED);
+    take_over(of_destructor);
+    of_destructor = 0;
+    REQUIRE_EQ(pthread_key_delete(key), 0);
+}
+
+static void *end_late_main(void *unused)
+{
+    end_late(unused);
+    return NULL;
+}
+
+/* So little address space that there is room for a few thousand tasks. */
+static void be_born_and_forgotten(void)
+{
+    enum { TASKS = 20000 };
+    struct rlimit limit = {128 << 20, 128 << 20};
+    pthread_attr_t small;
+    host_task_t task = 0;
+    REQUIRE_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+    start_runtime();
+    REQUIRE_EQ(pthread_key_create(&key, call_in_the_last_round), 0);
+    REQUIRE_EQ(pthread_attr_init(&small), 0);
+    REQUIRE_EQ(pthread_attr_setstacksize(&small, 64 << 10), 0);
+    of_destructor = 0;
+    for (int at = 0; at < TASKS && check_failed_so_far() == 0; at++) {
+        pthread_t thread;
+        REQUIRE_EQ(pthread_create(&thread, &small, end_late_main, NULL), 0);
+        REQUIRE_EQ(pthread_join(thread, NULL), 0);
+    }
+    CHECK_EQ(host_task_current(&task), S_OK);
+}
+
+static void their_places_are_used_again(void)
+{
+    in_child(be_born_and_forgotten);
+}
+
+/* ---- a later thread with the same id ---- */
+
+static void have_the_id(void *argument)
+{
+    vanisher_t *earlier = (vanisher_t *)argument;
+    pretended_thread = earlier->id;
+    CHECK_NE(this_task(), earlier->task);
+    check_ended(earlier->task);
+    CHECK_SECTION(earlier->crst, HOSTCRST_ABANDONED, 0, 0);
+}
+
+static void a_later_thread_of_the_same_id_ends_the_earlier_task(void)
+{
+    vanisher_t owner;
+    check_thread_t later;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    begin_to_own(&owner, crst, 1);
+    vanish(&owner);
+    check_start(&later, have_the_id, &owner);
+    check_join(&later);
+    take_over(crst);
+}
+
+/* ---- a thread that vanishes while it waits ---- */
+
+static void exit_at_once(int signal)
+{
+    (void)signal;
+    syscall(SYS_exit, 0);
+}
+
+static void who_waits_behind_a_thread_that_is_gone_is_served(void)
+{
+    struct sigaction action;
+    waiter_t first, second;
+    start_runtime();
+    memset(&action, 0, sizeof action);
+    action.sa_handler = exit_at_once;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    wait_for(&first, crst, 0);
+    wait_for(&second, crst, 0);
+    pid_t id = (pid_t)task_info_of(first.task).thread_id;
+    REQUIRE_EQ(pthread_kill(first.thread.id, SIGUSR1), 0);
+    check_join(&first.thread);
+    REQUIRE_SOON(!has_thread(id));
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&second), S_OK);
+    check_ended(first.task);
+    CHECK_EQ(info_of(crst).waiters, 0);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
+/* ---- the first thread ---- */
+
+static hostcrst_t of_the_first_thread;
+
+static void live_longer(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(hostcrst_enter(of_the_first_thread, 0), HOST_E_ABANDONED);
+    take_over(of_the_first_thread);
+    fflush(stdout);
+    _exit(check_failed_so_far() != 0);
+}
+
+static void vanish_as_the_first_thread(void)
+{
+    check_thread_t other;
+    start_runtime();
+    of_the_first_thread = new_section();
+    CHECK_EQ(hostcrst_enter(of_the_first_thread, 0), S_OK);
+    check_start(&other, live_longer, NULL);
+    syscall(SYS_exit, 0);
+}
+
+static void the_first_thread_may_be_gone_too(void)
+{
+    in_child(vanish_as_the_first_thread);
+}
+
+CHECK_MAIN(CHECK_TEST(a_section_lent_to_a_thread_that_is_gone_is_abandoned),
+           CHECK_TEST(their_places_are_used_again), CHECK_TEST(the_first_thread_may_be_gone_too),
+           CHECK_TEST(who_comes_later_is_told), CHECK_TEST(who_waits_already_is_told),
+           CHECK_TEST(a_task_born_in_the_last_round_ends),
+           CHECK_TEST(a_later_thread_of_the_same_id_ends_the_earlier_task),
+           CHECK_TEST(who_waits_behind_a_thread_that_is_gone_is_served))
