@@ -256,6 +256,11 @@ impl<T: Slot> Arena<T> {
         self.used.load(Ordering::Acquire)
     }
 
+    /// Whether no slot can be had before one is given back.
+    pub(crate) fn is_full(&self) -> bool {
+        self.used() >= self.capacity() && self.free.load(Ordering::Relaxed) == 0
+    }
+
     /// Slots in use now.
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)

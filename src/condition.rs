@@ -23,8 +23,9 @@
 use crate::mirror::ConditionVariable;
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sys::{self, Instant, Mutex, Slept};
+use crate::sys::{self, Instant, Mutex};
 use crate::task::{self, Task, TaskRef};
+use crate::waiting;
 
 /// How a task sleeps. Written under the lock of the bucket that it stands in.
 #[repr(C)]
@@ -165,7 +166,7 @@ pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool
     let word = &me.sleep.word;
     // Acquire pairs with the Release in end.
     while word.load(Ordering::Acquire) == number {
-        if sys::futex_wait(word, number, deadline) == Slept::TimedOut {
+        if !waiting::sleep_on(word, number, deadline) {
             return !withdraw(&me);
         }
     }

@@ -4,6 +4,7 @@
 
 use core::mem::offset_of;
 
+use crate::addresses::Found;
 use crate::arena::Slot;
 use crate::bias;
 use crate::error::{Error, Result};
@@ -176,6 +177,10 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let section = REGISTRY.sections.at(index);
     section.write_spin_policy(spin);
     section.set_mirror(mirror);
+    let overwritten = match mirror {
+        0 => None,
+        _ => Some(REGISTRY.addresses.add(index).inspect_err(|_| REGISTRY.sections.release(index, false))?),
+    };
     section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
     section.looks.store(0, Ordering::Relaxed);
@@ -189,6 +194,8 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     section.word.store(handle, Ordering::Release);
     // Pairs with the Acquire fence in find_any: see arena.
     fence(Ordering::Release);
+    // Those that nobody can name any more, unless somebody owns them or waits for them.
+    overwritten.iter().flat_map(Found::handles).for_each(|&other| _ = retire_as(other, 0));
     Ok(handle)
 }
 
@@ -371,13 +378,18 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
 
 /// Ends a section of Windows' that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
 pub(crate) fn retire(handle: u64) -> Result<()> {
+    retire_as(handle, sys::current_id())
+}
+
+/// As retire by the task with this id; by 0 if the section must not be owned.
+fn retire_as(handle: u64, id: u64) -> Result<()> {
     let section = find_win32(handle)?;
     {
         let _queue = section.queue_lock.lock();
         if section.has_waiters() {
             return Err(Error::NotOwner);
         }
-        section.make_stale(handle, sys::current_id())?;
+        section.make_stale(handle, id)?;
     }
     release_slot(handle);
     Ok(())
@@ -396,8 +408,11 @@ pub(crate) fn retire_with_waiters(handle: u64) -> Result<()> {
 }
 
 fn release_slot(handle: u64) {
-    let generation = handle::section_generation(handle);
-    REGISTRY.sections.release(handle::section_index(handle), generation == LAST_SECTION_GENERATION);
+    let (index, generation) = (handle::section_index(handle), handle::section_generation(handle));
+    if handle::is_win32(handle) {
+        REGISTRY.addresses.remove(index);
+    }
+    REGISTRY.sections.release(index, generation == LAST_SECTION_GENERATION);
 }
 
 /// Makes the caller the owner, once, of a section whose owner ended without leaving it.
@@ -750,25 +765,27 @@ impl Section {
         self.word.store(handle::section_handle(REGISTRY.copy(), index, 1) ^ DESTROYED, Ordering::Relaxed);
     }
 
-    /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned.
-    fn abandon(&self, handle: u64, id: u64) {
+    /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned. Whether it is one of
+    /// Windows' that stays locked.
+    fn abandon(&self, handle: u64, id: u64) -> bool {
         if self.owner(handle) != Some(id) {
-            return;
+            return false;
         }
         let _queue = self.queue_lock.lock();
         // Of two that come for the sections of one task the second finds this done.
         if self.owner(handle) != Some(id) {
-            return;
+            return false;
         }
         if self.mirror() != 0 {
             // As on Windows: locked for ever, and who waits goes on waiting.
             self.looks.store(task::of_owner(id).thread_id(), Ordering::Relaxed);
             self.word.store(handle ^ ABANDONED, Ordering::Release);
-            return;
+            return true;
         }
         self.entries.store(1, Ordering::Relaxed);
         self.word.store(handle ^ ABANDONED, Ordering::Release);
         self.drain(Error::Abandoned);
+        false
     }
 }
 
@@ -780,7 +797,11 @@ pub(crate) fn all() -> impl Iterator<Item = (u64, &'static Section)> {
 
 /// The task with this id has ended: what it owned is abandoned.
 pub(crate) fn abandon_all_of(id: u64) {
-    all().for_each(|(handle, section)| section.abandon(handle, id));
+    for (handle, section) in all() {
+        if section.abandon(handle, id) {
+            REGISTRY.win32.count_ended_owner(task::of_owner(id).thread_id(), section.mirror());
+        }
+    }
 }
 
 /// In the child of a fork: nobody waits, and every owner but `me` is gone.

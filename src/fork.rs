@@ -8,17 +8,19 @@
 
 use crate::registry::REGISTRY;
 use crate::sys::{self, Mutex};
-use crate::{condition, crst, holds, hooks, task, waiting};
+use crate::{condition, crst, holds, hooks, task, waiting, win32};
 
 /// Every lock but those of sections and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
-fn locks() -> [&'static Mutex; 9] {
+fn locks() -> [&'static Mutex; 11] {
     [
         REGISTRY.prepare_lock(),
         REGISTRY.deadlocks.lock(),
         task::naming_lock(),
         task::reaping_lock(),
         hooks::lock(),
+        win32::lock(),
+        REGISTRY.addresses.lock(),
         REGISTRY.sections.lock(),
         REGISTRY.tasks.lock(),
         REGISTRY.names.lock(),

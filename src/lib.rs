@@ -19,7 +19,7 @@
 //!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
 //!         │
 //!         messages                           what is said unasked: to stderr or a file, holding up nobody
-//!         registry · layout · arena · region · handle     where everything stands, and what a handle proves
+//!         registry · layout · arena · region · handle · addresses     where everything stands, and what a handle proves
 //!         name · targets · text · settings · memory · mirror
 //!         │
 //!  sys/   linux or model · files · forks · call_site · mutex · symbols     futex, clock, threads, barriers, pages, descriptors
@@ -36,6 +36,7 @@ pub mod clr;
 pub mod error;
 pub mod ffi;
 
+mod addresses;
 mod arena;
 mod bias;
 mod condition;

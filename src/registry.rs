@@ -7,6 +7,7 @@ use core::mem::offset_of;
 
 use crossbeam_utils::CachePadded;
 
+use crate::addresses::Addresses;
 use crate::arena::Arena;
 use crate::bias;
 use crate::crst::Section;
@@ -63,6 +64,7 @@ pub struct Registry {
     pub(crate) messages: Messages,
     /// Which of the copies of the library in this process this is.
     copy: AtomicU32,
+    pub(crate) addresses: Addresses,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -98,6 +100,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     win32: win32::Counts::new(),
     messages: Messages::new(),
     copy: AtomicU32::new(0),
+    addresses: Addresses::new(),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
@@ -197,6 +200,7 @@ impl Registry {
         self.names.reserve(handle::MAX_SECTIONS)?;
         // Readable from the start, for the same proof: a look at fewer could be under way when a later task begins.
         self.sections.show(self.tasks.capacity() * 4)?;
+        self.addresses.reserve(self.sections.capacity())?;
         self.targets.reserve();
         self.sections.skip_to(handle::FIRST_SECTION_SLOT)?;
         for index in 0..handle::FIRST_SECTION_SLOT {

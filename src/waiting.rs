@@ -544,11 +544,11 @@ impl Section {
         let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
         let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
         let until = [deadline, nap, stall.next, owner.next].into_iter().flatten().min();
-        let timed_out = sys::futex_wait(&me.wait.park, PARKED, until) == Slept::TimedOut;
+        let in_time = sleep_on(&me.wait.park, PARKED, until);
         if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
             report::write_stall(me);
         }
-        if timed_out && owner.is_due() {
+        if !in_time && owner.is_due() {
             self.reap_who_is_gone(handle);
         }
         if deadline.is_some_and(|deadline| sys::now() >= deadline) {
@@ -828,6 +828,16 @@ impl Section {
 /// The failure that a park word holds.
 fn failure(park: u32) -> Error {
     Error::from_hresult(park as i32).unwrap_or(Error::Fail)
+}
+
+/// Sleeps on a word of a task's; false if `deadline` has passed. Where sleepers cannot be woken, says so once.
+pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
+    static WAS_SAID: AtomicU32 = AtomicU32::new(0);
+    let slept = sys::futex_wait(word, expected, deadline);
+    if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
+        settings::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
+    }
+    slept != Slept::TimedOut
 }
 
 /// Whether the task is in the queue whose lock the caller holds.

@@ -23,15 +23,19 @@
 //! not after. What is drawn after that is the queue, only while somebody is in it, and that is somebody inside an
 //! Enter with this very CRITICAL_SECTION, which every waiter makes the section's mirror.
 
+use core::fmt::Write;
+
 use crate::crst::{self, Section};
 use crate::error::Result;
+use crate::handle::{self, ABANDONED};
 use crate::mirror::{ConditionVariable, CriticalSection, FREE, FREE_BIT, LOCKED};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::{self, preserving_errno};
+use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
+use crate::text::Text;
 use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
-use crate::{condition, runtime, settings};
+use crate::{condition, report, runtime, settings};
 
 /// LockSemaphore of a deleted section: no handle.
 const DELETED: u64 = 4;
@@ -67,20 +71,67 @@ pub(crate) enum Misuse {
     InitializeInUse = 3,
     SleepNotEnteredOnce = 4,
     TooManyEntries = 5,
+    OwnerEnded = 6,
+    EnterAfterOwnerEnded = 7,
+    Copied = 8,
 }
 
-/// Each with its name for programs and for people.
-const MISUSES: [(Misuse, &str, &str); 6] = [
-    (Misuse::LeaveByOther, "leave_by_other", "leaves by a thread that was not the owner"),
-    (Misuse::DeleteInUse, "delete_in_use", "deletions refused: owned by another thread or waited for"),
-    (Misuse::UseAfterDelete, "use_after_delete", "uses after deletion"),
-    (Misuse::InitializeInUse, "initialize_in_use", "initialisations of a section in use"),
+/// How each is called by programs and by people, and what is said of it at the first time.
+const MISUSES: [(Misuse, &str, &str, &str); 9] = [
+    (
+        Misuse::LeaveByOther,
+        "leave_by_other",
+        "leaves by a thread that was not the owner",
+        "left by a thread that does not own it: that changes nothing",
+    ),
+    (
+        Misuse::DeleteInUse,
+        "delete_in_use",
+        "deletions refused: owned by another thread or waited for",
+        "not deleted, as another thread owns it or waits for it: it goes on working",
+    ),
+    (
+        Misuse::UseAfterDelete,
+        "use_after_delete",
+        "uses after deletion",
+        "used after it was deleted: it works as zeroed memory does",
+    ),
+    (
+        Misuse::InitializeInUse,
+        "initialize_in_use",
+        "initialisations of a section in use",
+        "was initialised anew while this thread owned it, which has left the old one now",
+    ),
     (
         Misuse::SleepNotEnteredOnce,
         "sleep_not_entered_once",
         "sleeps on a condition variable without having entered exactly once",
+        "not entered exactly once by a thread that was to sleep on a condition variable: it does not sleep",
     ),
-    (Misuse::TooManyEntries, "too_many_entries", "entries that could not be counted"),
+    (
+        Misuse::TooManyEntries,
+        "too_many_entries",
+        "entries that could not be counted",
+        "entered more often than can be counted",
+    ),
+    (
+        Misuse::OwnerEnded,
+        "owner_ended",
+        "threads that ended without having left a section",
+        "not left by its owner, which has ended: it stays locked for ever",
+    ),
+    (
+        Misuse::EnterAfterOwnerEnded,
+        "enter_after_owner_ended",
+        "waits for a section whose owner had ended",
+        "to be entered, but its owner has ended: this thread waits for ever",
+    ),
+    (
+        Misuse::Copied,
+        "copied",
+        "waits for the copy of a section that is entered by another copy",
+        "a copy of another one, byte by byte: entering either enters both",
+    ),
 ];
 
 /// How often each was done.
@@ -92,14 +143,29 @@ impl Counts {
         Counts([const { AtomicU32::new(0) }; MISUSES.len()])
     }
 
-    fn count(&self, misuse: Misuse) {
-        self.0[misuse as usize].fetch_add(1, Ordering::Relaxed);
+    /// Counts what the calling thread did with the CRITICAL_SECTION at `address`; at the first time says so on stderr.
+    /// `site` is where it called from, 0 if unknown.
+    #[cold]
+    fn count(&self, misuse: Misuse, address: usize, site: usize) {
+        self.count_of(sys::thread_id(), misuse, address, site);
+    }
+
+    fn count_of(&self, thread_id: u32, misuse: Misuse, address: usize, site: usize) {
+        if self.0[misuse as usize].fetch_add(1, Ordering::Relaxed) == 0 {
+            let (.., sentence) = MISUSES[misuse as usize];
+            preserving_errno(|| report::write_misuse(address, sentence, thread_id, site));
+        }
+    }
+
+    /// Counts a section that stays locked, at `address`, as its owner has ended.
+    pub(crate) fn count_ended_owner(&self, thread_id: u32, address: usize) {
+        self.count_of(thread_id, Misuse::OwnerEnded, address, 0);
     }
 
     /// How often each was done, with its names for programs and for people.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &'static str, &'static str)> {
         let count = |misuse: Misuse| self.0[misuse as usize].load(Ordering::Relaxed);
-        MISUSES.iter().map(move |(misuse, name, text)| (count(*misuse), *name, *text))
+        MISUSES.iter().map(move |(misuse, name, text, _)| (count(*misuse), *name, *text))
     }
 }
 
@@ -166,7 +232,7 @@ impl Spin {
 /// Begins anew, whatever the memory held. On failure nothing is changed.
 pub(crate) fn initialize(shown: &CriticalSection, spin: Spin) -> Win32Result {
     preserving_errno(|| {
-        let handle = prepare().and_then(|()| crst::make(spin.possible().policy(), shown.address()));
+        let handle = prepare().and_then(|()| shown.make(spin.possible()));
         let handle = handle.map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
         shown.begin(spin.possible(), handle);
         Ok(())
@@ -180,14 +246,15 @@ pub(crate) fn initialize_in_any_case(shown: &CriticalSection) {
     }
 }
 
-/// Ends a section that nobody else uses; refused and counted otherwise.
-pub(crate) fn delete(shown: &CriticalSection) {
+/// Ends a section that nobody else uses; refused and counted otherwise. `site` is where the caller called from.
+pub(crate) fn delete(shown: &CriticalSection, site: usize) {
     let semaphore = shown.lock_semaphore.load(Ordering::Acquire);
     if semaphore != 0 {
         let deleted = preserving_errno(|| crst::retire(semaphore));
         if let Err(error) = deleted {
             let in_use = error == crate::error::Error::NotOwner;
-            REGISTRY.win32.count(if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete });
+            let misuse = if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete };
+            REGISTRY.win32.count(misuse, shown.address(), site);
             if in_use {
                 return;
             }
@@ -214,6 +281,29 @@ pub(crate) fn set_spin_count(shown: &CriticalSection, count: u32) -> u32 {
         }
         before as u32 & SPIN_COUNT_BITS
     })
+}
+
+/// The section, unless it is not aligned.
+pub(crate) fn aligned(section: *mut CriticalSection) -> core::result::Result<*mut CriticalSection, u32> {
+    if section.is_aligned() { Ok(section) } else { Err(ERROR_INVALID_PARAMETER) }
+}
+
+/// A lock across two cache lines is slow on some processors and a fault on others, and Enter cannot fail.
+#[cold]
+#[inline(never)]
+pub(crate) fn end_misaligned(address: usize) -> ! {
+    let mut line = Text::<64>::new();
+    let _ = write!(line, "CRITICAL_SECTION 0x{address:x}");
+    settings::complain(&[line.bytes(), b" is not aligned to 8 bytes. The process ends"]);
+    sys::abort()
+}
+
+/// Held while a CRITICAL_SECTION that names no section is given one.
+static ATTACHING: Mutex = Mutex::new();
+
+/// That lock.
+pub(crate) fn lock() -> &'static Mutex {
+    &ATTACHING
 }
 
 fn prepare() -> Result<()> {
@@ -244,31 +334,50 @@ impl CriticalSection {
         self.lock_semaphore.store(semaphore, Ordering::Release);
     }
 
-    /// The section this names, made now if it names none.
-    #[cold]
-    fn attach(&self) -> Result<u64> {
-        loop {
-            let semaphore = self.lock_semaphore.load(Ordering::Acquire);
-            if crst::find_win32(semaphore).is_ok() {
-                return Ok(semaphore);
-            }
-            prepare()?;
-            let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
-            let handle = crst::make(spin.policy(), self.address())?;
-            // Zeroed memory; 0 is no LockCount that a section ever shows.
-            let _ = self.lock_count.compare_exchange(0, FREE, Ordering::Relaxed, Ordering::Relaxed);
-            // Release: who finds the handle finds the section.
-            let attached =
-                self.lock_semaphore.compare_exchange(semaphore, handle, Ordering::AcqRel, Ordering::Relaxed);
-            if attached.is_ok() {
-                if semaphore != 0 {
-                    REGISTRY.win32.count(Misuse::UseAfterDelete);
-                }
-                return Ok(handle);
-            }
-            // Another thread was first. Nobody has seen this one.
-            let _ = crst::retire(handle);
+    /// A section that this shows.
+    fn make(&self, spin: Spin) -> Result<u64> {
+        let handle = crst::make(spin.policy(), self.address())?;
+        if REGISTRY.addresses.count() >= MANY {
+            VERY_MANY.say();
         }
+        Ok(handle)
+    }
+
+    /// The section this names, made now if it names none. `site` is where the caller called from.
+    #[cold]
+    fn attach(&self, site: usize) -> Result<u64> {
+        if let Some(handle) = self.named() {
+            return Ok(handle);
+        }
+        prepare()?;
+        let (handle, semaphore) = self.attach_anew()?;
+        // Of no section of ours, or of one that is no more.
+        if semaphore != 0 {
+            REGISTRY.win32.count(Misuse::UseAfterDelete, self.address(), site);
+        }
+        Ok(handle)
+    }
+
+    /// The section this names, if it names one.
+    fn named(&self) -> Option<u64> {
+        Some(self.handle()).filter(|&handle| crst::find_win32(handle).is_ok())
+    }
+
+    /// As attach, with what LockSemaphore held in place of a section; 0 if it names one by now.
+    fn attach_anew(&self) -> Result<(u64, u64)> {
+        // One thread at a time: another that made one for the same memory would take this one for a relic of it.
+        let _attaching = ATTACHING.lock();
+        if let Some(handle) = self.named() {
+            return Ok((handle, 0));
+        }
+        let semaphore = self.lock_semaphore.load(Ordering::Relaxed);
+        let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
+        let handle = self.make(spin)?;
+        // Zeroed memory; 0 is no LockCount that a section ever shows.
+        let _ = self.lock_count.compare_exchange(0, FREE, Ordering::Relaxed, Ordering::Relaxed);
+        // Release: who finds the handle finds the section.
+        self.lock_semaphore.store(handle, Ordering::Release);
+        Ok((handle, semaphore))
     }
 
     // ---- the picture --------------------------------------------------------------------------------------
@@ -388,14 +497,15 @@ pub(crate) fn show_entry(shown: &CriticalSection, how_far: Shown) -> i32 {
 pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) -> bool {
     preserving_errno(|| {
         loop {
-            let prepared = shown.attach().and_then(|handle| Ok((handle, task::current()?)));
+            let prepared = shown.attach(site).and_then(|handle| Ok((handle, task::current()?)));
             let entered = match prepared {
                 Ok((handle, me)) => enter_section(shown, handle, me, patient, site),
-                Err(_) if patient => {
+                Err(_) if !patient => Some(false),
+                Err(_) => {
+                    end_without_place(shown);
                     NO_MEMORY.nap();
                     None
                 }
-                Err(_) => Some(false),
             };
             if let Some(entered) = entered {
                 return entered;
@@ -422,13 +532,18 @@ fn enter_section(
                     shown.show_entries(section.entries().load(Ordering::Relaxed), me);
                     return Some(true);
                 }
-                REGISTRY.win32.count(Misuse::TooManyEntries);
+                REGISTRY.win32.count(Misuse::TooManyEntries, shown.address(), site);
                 return Some(patient);
             }
             _ if !patient => return Some(false),
             _ if me.wait.section() != 0 => IN_HANDLER.nap(),
             _ => {
-                set_mirror(section, handle, shown)?;
+                if set_mirror(section, handle, shown)? && is_entered_elsewhere(section, handle, shown) {
+                    REGISTRY.win32.count(Misuse::Copied, shown.address(), site);
+                }
+                if section.owner(handle)? == ABANDONED {
+                    REGISTRY.win32.count(Misuse::EnterAfterOwnerEnded, shown.address(), site);
+                }
                 section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
                 break;
             }
@@ -441,57 +556,100 @@ fn enter_section(
     Some(true)
 }
 
-/// The program may have moved the memory since the section was made.
-fn set_mirror(section: &Section, handle: u64, shown: &CriticalSection) -> Option<()> {
+/// The program may have moved the memory since the section was made. Whether it has.
+fn set_mirror(section: &Section, handle: u64, shown: &CriticalSection) -> Option<bool> {
     let _queue = section.queue_lock().lock();
     section.owner(handle)?;
-    section.set_mirror(shown.address());
-    Some(())
+    let moved = section.mirror() != shown.address();
+    if moved {
+        REGISTRY.addresses.change(handle::section_index(handle), shown.address());
+    }
+    Some(moved)
 }
 
-/// Why an Enter that can neither fail nor wait in the queue tries again and again.
-struct Need {
+/// Whether the owner of the section is not shown here, although it has had time to be: then it has entered by another copy
+/// of this memory.
+fn is_entered_elsewhere(section: &Section, handle: u64, shown: &CriticalSection) -> bool {
+    const TIME: u64 = 1_000_000;
+    let owner = || section.owner(handle).filter(|&owner| owner != 0 && owner != ABANDONED);
+    let Some(before) = owner() else { return false };
+    let is_shown =
+        || shown.owning_thread.load(Ordering::Relaxed) == task::of_owner(before).thread_id() as usize;
+    if is_shown() {
+        return false;
+    }
+    // It may be between entering and showing that.
+    sys::nap(TIME);
+    owner() == Some(before) && !is_shown()
+}
+
+/// Where every place for a section is taken there is no use in waiting for one: a program has that many by not deleting
+/// them.
+fn end_without_place(shown: &CriticalSection) {
+    if shown.named().is_none() && REGISTRY.is_ready() && REGISTRY.sections.is_full() {
+        let mut line = Text::<128>::new();
+        let sections = REGISTRY.sections.live();
+        let _ = write!(line, "no place for CRITICAL_SECTION {:p}: all {sections} are in use. ", shown);
+        settings::complain(&[line.bytes(), b"Were they deleted? The process ends"]);
+        sys::abort();
+    }
+}
+
+/// What is said on stderr once in a process.
+struct Sentence {
     text: &'static [u8],
     was_said: AtomicU32,
 }
 
-static NO_MEMORY: Need = Need::new(b"out of memory: EnterCriticalSection waits until there is some");
-static IN_HANDLER: Need = Need::new(
+/// Why an Enter that can neither fail nor wait in the queue tries again and again.
+static NO_MEMORY: Sentence = Sentence::new(b"out of memory: EnterCriticalSection waits until there is some");
+static IN_HANDLER: Sentence = Sentence::new(
     b"EnterCriticalSection in a signal handler that interrupted a wait has to wait: no report shows that",
 );
+/// So many are rather forgotten than needed.
+const MANY: u32 = 1_000_000;
+static VERY_MANY: Sentence = Sentence::new(
+    b"a million CRITICAL_SECTIONs are in use: are they deleted? Where all places are taken, the process ends",
+);
 
-impl Need {
+impl Sentence {
     const fn new(text: &'static [u8]) -> Self {
-        Need { text, was_said: AtomicU32::new(0) }
+        Sentence { text, was_said: AtomicU32::new(0) }
     }
 
-    /// Says so, once in a process, and sleeps for a moment.
     #[cold]
-    fn nap(&self) {
-        if self.was_said.swap(1, Ordering::Relaxed) == 0 {
+    fn say(&self) {
+        if self.was_said.load(Ordering::Relaxed) == 0 && self.was_said.swap(1, Ordering::Relaxed) == 0 {
             settings::complain(&[self.text]);
         }
+    }
+
+    /// Says so and sleeps for a moment.
+    #[cold]
+    fn nap(&self) {
+        self.say();
         sys::nap(NAP);
     }
 }
 
-/// Leaves once; the last leave lets the section go. By anyone but the owner: counted, and nothing else.
+/// Leaves once; the last leave lets the section go. False if the caller is not the owner: leave_refused.
 #[inline(always)]
-pub(crate) fn leave(shown: &CriticalSection) {
-    let Some((id, me)) = task::current_with_id() else { return leave_refused(shown) };
+pub(crate) fn leave(shown: &CriticalSection) -> bool {
+    let Some((id, me)) = task::current_with_id() else { return false };
     let handle = shown.handle();
     let section = crst::win32_slot_of(handle);
     if section.word().load(Ordering::Relaxed) != handle ^ id {
-        return leave_refused(shown);
+        return false;
     }
     let entries = section.entries().load(Ordering::Relaxed);
     if entries != 1 {
         // A slot never used has 0: see handle, "every 64-bit value".
         if entries == 0 {
-            return leave_refused(shown);
+            return false;
         }
         section.entries().store(entries - 1, Ordering::Relaxed);
-        return shown.show_entries(entries - 1, me);
+        shown.show_entries(entries - 1, me);
+        return true;
     }
     me.count_leave();
     shown.recursion_count.store(0, Ordering::Relaxed);
@@ -500,6 +658,7 @@ pub(crate) fn leave(shown: &CriticalSection) {
         Shown::Done => section.let_go(handle),
         how_far => leave_contended(shown, how_far),
     }
+    true
 }
 
 /// The caller's last leave of a section that somebody waits for, or did lately.
@@ -511,20 +670,21 @@ fn leave_contended(shown: &CriticalSection, how_far: Shown) {
     preserving_errno(|| section.leave_contended(handle));
 }
 
+/// A leave by a thread that is not the owner: counted. `site` is where it called from.
 #[cold]
-fn leave_refused(shown: &CriticalSection) {
+pub(crate) fn leave_refused(shown: &CriticalSection, site: usize) {
     let ended = preserving_errno(|| leave_what_was_here(shown));
-    REGISTRY.win32.count(if ended { Misuse::InitializeInUse } else { Misuse::LeaveByOther });
+    let misuse = if ended { Misuse::InitializeInUse } else { Misuse::LeaveByOther };
+    REGISTRY.win32.count(misuse, shown.address(), site);
 }
 
 /// The program may have initialised the memory anew while the caller owned the section it named. Ends that one: those
 /// who wait for it look at the memory again, and find the new one.
 fn leave_what_was_here(shown: &CriticalSection) -> bool {
     let Some(me) = task::current_if_any().filter(|me| me.owned() != 0) else { return false };
-    let was_here = |(handle, section): &(u64, &Section)| {
-        section.mirror() == shown.address() && section.owner(*handle) == Some(me.id())
-    };
-    crst::all().find(was_here).is_some_and(|(handle, _)| crst::retire_with_waiters(handle).is_ok())
+    let was_mine = |handle, section: &Section| section.owner(handle) == Some(me.id());
+    let found = REGISTRY.addresses.find(shown.address(), was_mine);
+    found.is_some_and(|handle| crst::retire_with_waiters(handle).is_ok())
 }
 
 // ---- condition variables ----------------------------------------------------------------------------------
@@ -541,7 +701,7 @@ pub(crate) fn sleep(
     milliseconds: u32,
     site: usize,
 ) -> Win32Result {
-    let me = entered_once(shown)?;
+    let me = entered_once(shown, site)?;
     preserving_errno(|| {
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
         let request = condition::Request { section: shown.handle(), deadline, site };
@@ -558,13 +718,13 @@ pub(crate) fn sleep(
 }
 
 /// The calling thread's task, if it has entered the section, and that once.
-fn entered_once(shown: &CriticalSection) -> core::result::Result<TaskRef, u32> {
+fn entered_once(shown: &CriticalSection, site: usize) -> core::result::Result<TaskRef, u32> {
     let handle = shown.handle();
     let owner = task::current_with_id()
         .filter(|(id, _)| crst::win32_slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id);
     match owner {
         Some((_, me)) if crst::win32_slot_of(handle).entries().load(Ordering::Relaxed) == 1 => return Ok(me),
-        _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce),
+        _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce, shown.address(), site),
     }
     Err(if owner.is_some() { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })
 }

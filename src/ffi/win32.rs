@@ -22,6 +22,19 @@ fn succeed(result: core::result::Result<(), u32>) -> i32 {
     }
 }
 
+/// The CRITICAL_SECTION at this address. Where none can stand the process ends.
+///
+/// # Safety
+/// See "every function here".
+#[inline(always)]
+unsafe fn at<'a>(section: *mut CriticalSection) -> &'a CriticalSection {
+    if !section.is_aligned() {
+        win32::end_misaligned(section as usize);
+    }
+    // SAFETY: it is aligned, and the caller says the rest.
+    unsafe { &*section }
+}
+
 /// InitializeCriticalSection.
 ///
 /// # Safety
@@ -29,7 +42,7 @@ fn succeed(result: core::result::Result<(), u32>) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_initialize(section: *mut CriticalSection) {
     // SAFETY: see "every function here".
-    win32::initialize_in_any_case(unsafe { &*section });
+    win32::initialize_in_any_case(unsafe { at(section) });
 }
 
 /// InitializeCriticalSectionAndSpinCount.
@@ -41,8 +54,10 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_and_spin_count(
     section: *mut CriticalSection,
     spin_count: u32,
 ) -> i32 {
-    // SAFETY: see "every function here".
-    succeed(win32::initialize(unsafe { &*section }, Spin::of_count(spin_count)))
+    succeed(win32::aligned(section).and_then(|section| {
+        // SAFETY: it is aligned; otherwise see "every function here".
+        win32::initialize(unsafe { &*section }, Spin::of_count(spin_count))
+    }))
 }
 
 /// InitializeCriticalSectionEx.
@@ -56,8 +71,11 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
     flags: u32,
 ) -> i32 {
     let spin = Spin::of_count_and_flags(spin_count, flags);
-    // SAFETY: see "every function here".
-    succeed(spin.and_then(|spin| win32::initialize(unsafe { &*section }, spin)))
+    succeed(spin.and_then(|spin| {
+        let section = win32::aligned(section)?;
+        // SAFETY: it is aligned; otherwise see "every function here".
+        win32::initialize(unsafe { &*section }, spin)
+    }))
 }
 
 /// EnterCriticalSection.
@@ -67,7 +85,7 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
     // SAFETY: see "every function here".
-    let shown = unsafe { &*section };
+    let shown = unsafe { at(section) };
     match win32::enter_fast(shown) {
         Fast::Done => {}
         Fast::Entered(how_far) => _ = win32::show_entry(shown, how_far),
@@ -79,7 +97,7 @@ with_call_site!(enter_from(section: *mut CriticalSection) => enter_at, "rsi", "x
 
 extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_cs_enter, which was given this pointer.
-    i32::from(win32::enter_slowly(unsafe { &*section }, true, site))
+    i32::from(win32::enter_slowly(unsafe { at(section) }, true, site))
 }
 
 /// TryEnterCriticalSection.
@@ -89,7 +107,7 @@ extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) -> i32 {
     // SAFETY: see "every function here".
-    let shown = unsafe { &*section };
+    let shown = unsafe { at(section) };
     match win32::enter_fast(shown) {
         Fast::Done => TRUE,
         Fast::Entered(how_far) => win32::show_entry(shown, how_far),
@@ -101,7 +119,7 @@ with_call_site!(try_enter_from(section: *mut CriticalSection) => try_enter_at, "
 
 extern "C" fn try_enter_at(section: *mut CriticalSection, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_cs_try_enter, which was given this pointer.
-    i32::from(win32::enter_slowly(unsafe { &*section }, false, site))
+    i32::from(win32::enter_slowly(unsafe { at(section) }, false, site))
 }
 
 /// LeaveCriticalSection.
@@ -111,7 +129,17 @@ extern "C" fn try_enter_at(section: *mut CriticalSection, site: usize) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_leave(section: *mut CriticalSection) {
     // SAFETY: see "every function here".
-    win32::leave(unsafe { &*section });
+    if !win32::leave(unsafe { at(section) }) {
+        leave_refused_from(section);
+    }
+}
+
+with_call_site!(leave_refused_from(section: *mut CriticalSection) => leave_refused_at, "rsi", "x1");
+
+extern "C" fn leave_refused_at(section: *mut CriticalSection, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_cs_leave, which was given this pointer.
+    win32::leave_refused(unsafe { at(section) }, site);
+    FALSE
 }
 
 /// DeleteCriticalSection.
@@ -120,8 +148,15 @@ pub unsafe extern "C" fn hostcrst_cs_leave(section: *mut CriticalSection) {
 /// `section` points to a CRITICAL_SECTION.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_delete(section: *mut CriticalSection) {
-    // SAFETY: see "every function here".
-    win32::delete(unsafe { &*section });
+    delete_from(section);
+}
+
+with_call_site!(delete_from(section: *mut CriticalSection) => delete_at, "rsi", "x1");
+
+extern "C" fn delete_at(section: *mut CriticalSection, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_cs_delete, which was given this pointer.
+    win32::delete(unsafe { at(section) }, site);
+    TRUE
 }
 
 /// SetCriticalSectionSpinCount.
@@ -131,7 +166,7 @@ pub unsafe extern "C" fn hostcrst_cs_delete(section: *mut CriticalSection) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_set_spin_count(section: *mut CriticalSection, spin_count: u32) -> u32 {
     // SAFETY: see "every function here".
-    win32::set_spin_count(unsafe { &*section }, spin_count)
+    win32::set_spin_count(unsafe { at(section) }, spin_count)
 }
 
 /// InitializeConditionVariable.
@@ -169,7 +204,7 @@ extern "C" fn sleep_at(
     site: usize,
 ) -> i32 {
     // SAFETY: only reached from hostcrst_cv_sleep, which was given these pointers.
-    let (variable, section) = unsafe { (&*variable, &*section) };
+    let (variable, section) = unsafe { (&*variable, at(section)) };
     succeed(win32::sleep(variable, section, milliseconds, site))
 }
 

@@ -294,6 +294,17 @@ pub(crate) fn write_stall(task: TaskRef) {
     messages::say(Kind::Stall, line.bytes());
 }
 
+/// Says on stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is where it
+/// called from, 0 if unknown.
+pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usize) {
+    let mut line = Text::<1024>::new();
+    let mut surroundings = ThisProcess { resolver: Resolver::new() };
+    // A line that does not fit is cut.
+    let _ = text::write_misuse(&mut surroundings, address as u64, what, thread_id, site as u64, &mut line);
+    line.end_line();
+    messages::say(Kind::Complaint, line.bytes());
+}
+
 // ---- what the renderings share ----------------------------------------------------------------------------
 
 /// A picture with its surroundings: how things in it are called.

@@ -81,6 +81,26 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     }
 }
 
+/// One line on what a thread has done with the CRITICAL_SECTION at `address`.
+pub(super) fn write_misuse<S: Surroundings>(
+    surroundings: &mut S,
+    address: u64,
+    what: &str,
+    thread_id: u32,
+    site: u64,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    out.write_str("hostcrst: CRITICAL_SECTION ")?;
+    surroundings.write_variable(out, address)?;
+    let thread = surroundings.thread_name(thread_id);
+    write!(out, ": {what} (\"{}\" tid={thread_id}", Printable(thread.bytes()))?;
+    if site != 0 {
+        out.write_str(" at ")?;
+        surroundings.write_address(out, site)?;
+    }
+    out.write_str("; from now on only counted)")
+}
+
 struct TextReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
     index: &'a Index<'a>,

@@ -114,23 +114,11 @@ fn write(descriptor: c_int, bytes: &[u8]) -> Option<usize> {
 }
 
 fn wait_writable(descriptor: c_int) {
-    is_taken(descriptor, core::ptr::null());
-}
-
-/// Whether `descriptor` takes a write within `time`; NULL for no limit.
-fn is_taken(descriptor: c_int, time: *const libc::timespec) -> bool {
     let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
+    let no_limit = core::ptr::null::<libc::timespec>();
     let same_mask = core::ptr::null::<Signals>();
-    // SAFETY: ppoll(2) reads and writes the one pollfd, and reads the time.
-    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut poll, 1, time, same_mask, size_of::<Signals>()) };
-    poll.revents & libc::POLLOUT != 0
-}
-
-/// Writes a line, unless nobody takes it just now: for callers that others wait for.
-pub(crate) fn write_if_taken(descriptor: c_int, line: &[u8]) {
-    if is_taken(descriptor, &libc::timespec { tv_sec: 0, tv_nsec: 0 }) {
-        write_all(descriptor, line);
-    }
+    // SAFETY: ppoll(2) reads and writes the one pollfd.
+    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut poll, 1, no_limit, same_mask, size_of::<Signals>()) };
 }
 
 // ---- writing at once, or not at all -----------------------------------------------------------------------

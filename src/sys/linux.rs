@@ -5,8 +5,6 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use super::files::{STDERR, write_if_taken};
-
 /// An instant of the monotonic clock in nanoseconds.
 pub(crate) type Instant = u64;
 
@@ -41,12 +39,14 @@ pub(crate) enum Slept {
     LookAgain,
     /// The deadline has passed.
     TimedOut,
+    /// The kernel refuses futexes: nobody will be woken. The caller has slept for a moment, and looks again.
+    Refused,
 }
 
 /// How long a thread sleeps before it looks again where it cannot rely on being woken, in nanoseconds.
 const UNWOKEN_NAP: u64 = NANOS_PER_MILLISECOND;
 
-/// What futex(2) was refused with, 0 if it never was: from then on no sleeper relies on being woken.
+/// 1 once futex(2) was refused: from then on no sleeper relies on being woken.
 static REFUSED: AtomicU32 = AtomicU32::new(0);
 
 /// Sleeps while `*word == expected`, until woken or until `deadline`. The deadline is absolute, so looking again does
@@ -82,8 +82,8 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
         libc::ETIMEDOUT => Slept::TimedOut,
         // ENOSYS, EPERM, EACCES or what else a filter of system calls answers. EINVAL and EFAULT, of a word that is not
         // aligned or no memory, are those of a filter too: the words are the library's own.
-        refusal => {
-            note_refusal(refusal);
+        _ => {
+            REFUSED.store(1, Ordering::Relaxed);
             nap_until(word, expected, deadline)
         }
     }
@@ -96,18 +96,7 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
     if result < 0 {
-        note_refusal(errno());
-    }
-}
-
-/// From here on nobody relies on being woken. Says so, once.
-#[cold]
-fn note_refusal(error: c_int) {
-    if REFUSED.swap(error as u32, Ordering::Relaxed) == 0 {
-        write_if_taken(
-            STDERR,
-            b"hostcrst: the system call futex is refused: who waits looks every millisecond\n",
-        );
+        REFUSED.store(1, Ordering::Relaxed);
     }
 }
 
@@ -136,7 +125,7 @@ fn nap_until(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slep
         // That is refused as well: the processor goes to others, if there are any.
         yield_now();
     }
-    Slept::LookAgain
+    Slept::Refused
 }
 
 fn timespec(at: Instant) -> libc::timespec {
@@ -162,7 +151,7 @@ pub(crate) fn yield_now() {
 pub(crate) fn nap(nanoseconds: u64) {
     let end = now().saturating_add(nanoseconds);
     let word = AtomicU32::new(0);
-    while futex_wait(&word, 0, Some(end)) == Slept::LookAgain {}
+    while futex_wait(&word, 0, Some(end)) != Slept::TimedOut {}
 }
 
 /// The monotonic clock.
