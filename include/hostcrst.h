@@ -410,13 +410,15 @@ extern "C" {
  * - S_OK: available from here on. After a stop, every task begins with no layers.
  * - S_FALSE: it was available already.
  * - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
- * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved. May be tried again.
+ * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the library are
+ *   in use in this process. May be tried again.
  *
  * Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
  *
  * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
  */
-HOSTCRST_API int32_t host_runtime_start(void);
+HOSTCRST_API
+int32_t host_runtime_start(void);
 
 /**
  * Makes the runtime unavailable until it is started again.

@@ -42,6 +42,8 @@
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
+use crate::copies;
+
 const TASK_SLOT_SHIFT: u32 = 8;
 const TASK_SLOT_BITS: u32 = 16;
 /// The upper part of a task's generation in an owner id; the lower part is in the lowest bits.
@@ -57,6 +59,8 @@ const COPY_SHIFT: u32 = 2;
 pub(crate) const SECTION_BYTES: usize = 64;
 /// How many section slots a handle can name.
 pub(crate) const MAX_SECTIONS: u32 = 1 << 24;
+const _: () = assert!(copies::MOST << COPY_SHIFT == 1 << LOW_GENERATION_BITS);
+
 /// The first slot that a section may have: see "a slot never used".
 pub(crate) const FIRST_SECTION_SLOT: u32 = 4;
 /// How many task slots an owner id can name.
@@ -101,6 +105,13 @@ pub(crate) const fn win32_handle(copy: u32, index: u32, generation: u64) -> u64 
 /// Whether a section's handle is of Windows' kind.
 pub(crate) const fn is_win32(handle: u64) -> bool {
     handle & (WIN32 & LOW_BITS) != 0
+}
+
+/// The copy of the library whose section a Windows' handle names; None for every value that is no Windows' handle.
+pub(crate) const fn win32_copy(handle: u64) -> Option<u32> {
+    let copy = (handle & LOW_BITS) as u32 >> COPY_SHIFT;
+    let (index, generation) = (section_index(handle), section_generation(handle));
+    if generation != 0 && win32_handle(copy, index, generation) == handle { Some(copy) } else { None }
 }
 
 /// The slot that a handle of a section names, whatever value it is.
@@ -152,8 +163,8 @@ pub(crate) const fn task_owner_id(copy: u32, handle: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copies::MOST as MAX_COPIES;
 
-    const MAX_COPIES: u32 = 16;
     const IDS: [u64; 4] =
         [ABANDONED, DESTROYED, owner_id(FIRST_TASK_SLOT, 1), owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)];
 
@@ -186,6 +197,7 @@ mod tests {
                 assert_eq!(task_owner_id(copy, section ^ id), None);
                 assert_ne!(task & LOW_BITS, section & LOW_BITS);
             }
+            assert_eq!((win32_copy(win32), win32_copy(host), win32_copy(task)), (Some(copy), None, None));
             for other in (0..MAX_COPIES).filter(|&other| other != copy) {
                 assert_ne!(section_handle(other, 5, 1), host);
                 assert_eq!(task_owner_id(other, task), None);

@@ -40,6 +40,7 @@ mod addresses;
 mod arena;
 mod bias;
 mod condition;
+mod copies;
 mod crst;
 mod fork;
 mod handle;

@@ -10,6 +10,7 @@ use crossbeam_utils::CachePadded;
 use crate::addresses::Addresses;
 use crate::arena::Arena;
 use crate::bias;
+use crate::copies;
 use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::fork;
@@ -65,6 +66,8 @@ pub struct Registry {
     /// Which of the copies of the library in this process this is.
     copy: AtomicU32,
     pub(crate) addresses: Addresses,
+    /// What the other copies see of this one: see `copies`.
+    claim: AtomicU32,
     /// 1 once `prepare` has succeeded.
     ready: AtomicU32,
     /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
@@ -101,6 +104,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     messages: Messages::new(),
     copy: AtomicU32::new(0),
     addresses: Addresses::new(),
+    claim: AtomicU32::new(0),
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
@@ -137,6 +141,14 @@ impl Registry {
     /// Whether the registry says that its fields stand where this build expects them.
     pub fn has_layout_of_this_build(&self) -> bool {
         self.header == Self::HEADER && self.layout == layout::TABLE
+    }
+
+    /// Where the claim stands in the registry.
+    pub(crate) const CLAIM: usize = offset_of!(Registry, claim);
+
+    /// Whether the process has, or had, another copy of the library in use.
+    pub(crate) fn has_other_copies(&self) -> bool {
+        copies::has_others(self.claim.load(Ordering::Relaxed))
     }
 
     /// Which of the copies of the library in this process this is: their handles differ by it.
@@ -193,6 +205,7 @@ impl Registry {
         if self.is_ready() {
             return Ok(());
         }
+        self.copy.store(copies::claim(&self.claim)?, Ordering::Relaxed);
         self.sections.reserve(handle::MAX_SECTIONS)?;
         // A quarter of the section slots at most: the proof in handle.rs needs every task slot to lie in the part of
         // a handle that selects the section's slot.

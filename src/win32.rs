@@ -26,7 +26,7 @@
 use core::fmt::Write;
 
 use crate::crst::{self, Section};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::mirror::{ConditionVariable, CriticalSection, FREE, FREE_BIT, LOCKED};
 use crate::registry::REGISTRY;
@@ -35,7 +35,7 @@ use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::text::Text;
 use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
-use crate::{condition, report, runtime, settings};
+use crate::{condition, copies, report, runtime, settings};
 
 /// LockSemaphore of a deleted section: no handle.
 const DELETED: u64 = 4;
@@ -252,7 +252,7 @@ pub(crate) fn delete(shown: &CriticalSection, site: usize) {
     if semaphore != 0 {
         let deleted = preserving_errno(|| crst::retire(semaphore));
         if let Err(error) = deleted {
-            let in_use = error == crate::error::Error::NotOwner;
+            let in_use = error == Error::NotOwner || is_anothers(semaphore);
             let misuse = if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete };
             REGISTRY.win32.count(misuse, shown.address(), site);
             if in_use {
@@ -296,6 +296,11 @@ pub(crate) fn end_misaligned(address: usize) -> ! {
     let _ = write!(line, "CRITICAL_SECTION 0x{address:x}");
     settings::complain(&[line.bytes(), b" is not aligned to 8 bytes. The process ends"]);
     sys::abort()
+}
+
+/// Whether a LockSemaphore names a section of another copy of the library.
+fn is_anothers(semaphore: u64) -> bool {
+    handle::win32_copy(semaphore).is_some_and(copies::is_anothers)
 }
 
 /// Held while a CRITICAL_SECTION that names no section is given one.
@@ -363,7 +368,8 @@ impl CriticalSection {
         Some(self.handle()).filter(|&handle| crst::find_win32(handle).is_ok())
     }
 
-    /// As attach, with what LockSemaphore held in place of a section; 0 if it names one by now.
+    /// As attach, with what LockSemaphore held in place of a section; 0 if it names one by now. Fails with InvalidOperation if
+    /// it names one of another copy of the library: who has entered that one may be inside.
     fn attach_anew(&self) -> Result<(u64, u64)> {
         // One thread at a time: another that made one for the same memory would take this one for a relic of it.
         let _attaching = ATTACHING.lock();
@@ -371,6 +377,9 @@ impl CriticalSection {
             return Ok((handle, 0));
         }
         let semaphore = self.lock_semaphore.load(Ordering::Relaxed);
+        if is_anothers(semaphore) {
+            return Err(Error::InvalidOperation);
+        }
         let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
         let handle = self.make(spin)?;
         // Zeroed memory; 0 is no LockCount that a section ever shows.
@@ -501,6 +510,10 @@ pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) 
             let entered = match prepared {
                 Ok((handle, me)) => enter_section(shown, handle, me, patient, site),
                 Err(_) if !patient => Some(false),
+                Err(Error::InvalidOperation) => {
+                    OF_ANOTHER_COPY.nap();
+                    None
+                }
                 Err(_) => {
                     end_without_place(shown);
                     NO_MEMORY.nap();
@@ -603,6 +616,10 @@ struct Sentence {
 
 /// Why an Enter that can neither fail nor wait in the queue tries again and again.
 static NO_MEMORY: Sentence = Sentence::new(b"out of memory: EnterCriticalSection waits until there is some");
+static OF_ANOTHER_COPY: Sentence = Sentence::new(
+    b"a CRITICAL_SECTION is used by two copies of the library in this process: EnterCriticalSection waits, in the one that \
+      did not make it, until it is initialised anew; have all parts of the program use one libhostcrst.so",
+);
 static IN_HANDLER: Sentence = Sentence::new(
     b"EnterCriticalSection in a signal handler that interrupted a wait has to wait: no report shows that",
 );

@@ -126,6 +126,9 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
                 runtime::State::Failed => b"failed",
             },
         )?;
+        if picture.registry().has_other_copies() {
+            self.out.number("other_copies", true)?;
+        }
         self.out.key("tasks")?;
         self.out.open('[')?;
         picture.tasks().try_for_each(|task| self.task(&task))?;

@@ -187,6 +187,11 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             plural(tasks),
             plural(sections),
         )?;
+        if registry.has_other_copies() {
+            let what =
+                "Another copy of the library is in this process: what waits there is in its own report only.";
+            writeln!(self.out, "{what}")?;
+        }
         let dropped = registry.messages.dropped();
         if dropped != 0 {
             writeln!(self.out, "Messages dropped or cut, as nobody took them: {dropped}.")?;

@@ -1,0 +1,223 @@
+//! The other copies of the library in the process: a program and each of its plugins may have one linked into it.
+//!
+//! Each copy has an ELF note, in the object that it is part of, which says where its claim stands: a word by which copies
+//! know each other (see `copies`). The loader's list of objects is the only thing that all copies share, whatever they were
+//! linked with and whichever symbols they show.
+//!
+//! **What cannot be unloaded.** At the end of a thread, and in a forked child, libc calls functions of this library, for as long
+//! as the process lives. So the object that it is part of stays loaded: it asks the loader for that as it is loaded, in a
+//! constructor. Later would be too late for a lock: a thread inside dlopen holds the loader's, and may wait for any other.
+
+use core::arch::global_asm;
+use core::ffi::{c_char, c_int, c_void};
+
+use crate::registry::{REGISTRY, Registry};
+use crate::sys::atomic::AtomicU32;
+
+const NOTE_NAME: &[u8; 9] = b"hostcrst\0";
+/// The note's type: it says how far from the note's content the claim stands.
+const NOTE_TYPE: u32 = 1;
+const NOTE_BYTES: usize = size_of::<isize>();
+
+global_asm!(
+    ".section .note.hostcrst,\"a\",%note",
+    ".balign 4",
+    ".long {name_bytes}",
+    ".long {bytes}",
+    ".long {kind}",
+    ".asciz \"hostcrst\"",
+    ".balign 4",
+    ".quad {registry} + {claim} - .",
+    ".previous",
+    name_bytes = const NOTE_NAME.len(),
+    bytes = const NOTE_BYTES,
+    kind = const NOTE_TYPE,
+    registry = sym REGISTRY,
+    claim = const Registry::CLAIM,
+);
+
+// The address of dlsym, or 0 where the program has none: one that is linked statically, where nothing is unloaded. (Such
+// a program would be warned of a reference to dlopen.)
+global_asm!(
+    ".section .data.rel.ro.hostcrst_dlsym,\"aw\",%progbits",
+    ".balign 8",
+    ".globl hostcrst_dlsym",
+    ".hidden hostcrst_dlsym",
+    ".type hostcrst_dlsym, %object",
+    ".size hostcrst_dlsym, 8",
+    "hostcrst_dlsym:",
+    ".quad dlsym",
+    ".weak dlsym",
+    ".previous",
+);
+
+unsafe extern "C" {
+    #[link_name = "hostcrst_dlsym"]
+    static DLSYM: Option<unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void>;
+}
+
+type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+
+/// An object that the loader has loaded, during a callback of each_object.
+struct Object<'a>(&'a libc::dl_phdr_info);
+
+impl Object<'_> {
+    /// Its segments of this type: where each begins and how many bytes it has.
+    fn segments(&self, kind: u32) -> impl Iterator<Item = (usize, &libc::Elf64_Phdr)> {
+        let count = if self.0.dlpi_phdr.is_null() { 0 } else { self.0.dlpi_phnum };
+        let first =
+            core::ptr::NonNull::new(self.0.dlpi_phdr.cast_mut()).unwrap_or(core::ptr::NonNull::dangling());
+        // SAFETY: the loader gives as many program headers as it says; they stay as long as the object is loaded.
+        let headers = unsafe { core::slice::from_raw_parts(first.as_ptr(), count.into()) };
+        let base = self.0.dlpi_addr as usize;
+        headers
+            .iter()
+            .filter(move |header| header.p_type == kind)
+            .map(move |header| (base.wrapping_add(header.p_vaddr as usize), header))
+    }
+
+    fn contains(&self, address: usize) -> bool {
+        self.segments(libc::PT_LOAD)
+            .any(|(start, header)| address.wrapping_sub(start) < header.p_memsz as usize)
+    }
+
+    /// The claims of the copies that it has in it.
+    fn claims(&self) -> impl Iterator<Item = usize> {
+        self.segments(libc::PT_NOTE).flat_map(|(start, header)| {
+            // SAFETY: a loaded object's segment of notes is readable memory.
+            let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) };
+            claims_in(bytes, if header.p_align == 8 { 8 } else { 4 })
+        })
+    }
+}
+
+/// The addresses that notes of this library's give.
+fn claims_in(mut notes: &[u8], align: usize) -> impl Iterator<Item = usize> {
+    let word = |note: &[u8], at: usize| Some(u32::from_ne_bytes(*note.get(at..)?.first_chunk()?));
+    core::iter::from_fn(move || {
+        loop {
+            let note = notes;
+            let (name, length, kind) = (word(note, 0)? as usize, word(note, 4)? as usize, word(note, 8)?);
+            let start = (12 + name).next_multiple_of(align);
+            notes = note.get((start + length).next_multiple_of(align)..).unwrap_or(&[]);
+            if (kind, length) == (NOTE_TYPE, NOTE_BYTES)
+                && note.get(12..12 + name) == Some(NOTE_NAME)
+                && let Some(content) = note.get(start..)
+                && let Some(distance) = content.first_chunk()
+            {
+                return Some(content.as_ptr().addr().wrapping_add_signed(isize::from_ne_bytes(*distance)));
+            }
+        }
+    })
+}
+
+/// Shows `look` every object that is loaded, the program itself first. Until it returns none of them is unloaded.
+fn each_object(mut look: impl FnMut(Object<'_>)) {
+    unsafe extern "C" fn shown<F: FnMut(Object<'_>)>(
+        info: *mut libc::dl_phdr_info,
+        _size: usize,
+        look: *mut c_void,
+    ) -> c_int {
+        // SAFETY: the loader gives a valid info, and the pointer that it was given below.
+        let (info, look) = unsafe { (&*info, &mut *look.cast::<F>()) };
+        look(Object(info));
+        0
+    }
+    fn call<F: FnMut(Object<'_>)>(look: &mut F) {
+        // SAFETY: `shown` is for an F, and is called during this call only.
+        unsafe { libc::dl_iterate_phdr(Some(shown::<F>), (look as *mut F).cast()) };
+    }
+    call(&mut look);
+}
+
+/// Shows `look` the claim of every other copy of the library that is loaded.
+pub(crate) fn each_other_claim(look: &mut dyn FnMut(&AtomicU32)) {
+    let own = &raw const REGISTRY as usize + Registry::CLAIM;
+    each_object(|object| {
+        for claim in object.claims().filter(|&claim| claim != own) {
+            // SAFETY: a copy of this library says that its claim stands there, in its data; it is loaded.
+            look(unsafe { &*(claim as *const AtomicU32) });
+        }
+    });
+}
+
+/// Has the object stay loaded that this library is part of.
+extern "C" fn stay_loaded() {
+    let mut name = core::ptr::null();
+    let mut is_program = true;
+    each_object(|object| {
+        if !is_program && object.contains(&raw const REGISTRY as usize) {
+            name = object.0.dlpi_name;
+        }
+        is_program = false;
+    });
+    if !name.is_null() {
+        super::preserving_errno(|| pin(name));
+    }
+}
+
+/// Has the loaded object of this name stay so.
+fn pin(name: *const c_char) {
+    let mode = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+    // SAFETY: the assembly above makes the word, 0 or the address of dlsym; what dlsym finds has the type of dlopen, or is
+    // NULL, which is None; the loader keeps the name for as long as the object is loaded, which is this one.
+    unsafe {
+        let Some(dlsym) = DLSYM else { return };
+        let dlopen = dlsym(libc::RTLD_DEFAULT, c"dlopen".as_ptr());
+        if let Some(dlopen) = core::mem::transmute::<*mut c_void, Option<Dlopen>>(dlopen) {
+            dlopen(name, mode);
+        }
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static STAY_LOADED: extern "C" fn() = stay_loaded;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn note(name: &[u8], kind: u32, content: &[u8]) -> Vec<u8> {
+        let mut note = Vec::new();
+        for number in [name.len() as u32, content.len() as u32, kind] {
+            note.extend(number.to_ne_bytes());
+        }
+        for part in [name, content] {
+            note.extend(part);
+            note.resize(note.len().next_multiple_of(4), 0);
+        }
+        note
+    }
+
+    #[test]
+    fn notes_of_others_and_damaged_ones_give_no_claim() {
+        let ours = note(NOTE_NAME, NOTE_TYPE, &16isize.to_ne_bytes());
+        let mut notes = note(b"GNU\0", 1, &[7; 20]);
+        notes.extend(note(NOTE_NAME, NOTE_TYPE + 1, &[0; 8]));
+        let before = notes.len();
+        notes.extend(&ours);
+        notes.extend(note(b"", 3, b""));
+        notes.extend(&ours);
+        let found: Vec<_> = claims_in(&notes, 4).collect();
+        let start = notes.as_ptr() as usize + 24 + 16;
+        assert_eq!(found, [start + before, start + before + ours.len() + 12]);
+        for length in 0..before + ours.len() {
+            assert_eq!(claims_in(&notes[..length], 4).count(), 0, "{length}");
+        }
+        for byte in 0..12 {
+            let mut damaged = ours.clone();
+            damaged[byte] = 0xff;
+            assert_eq!(claims_in(&damaged, 4).count(), 0, "{byte}");
+        }
+    }
+
+    #[test]
+    fn this_program_has_one_copy() {
+        let mut claims = Vec::new();
+        each_object(|object| claims.extend(object.claims()));
+        assert_eq!(claims, [&raw const REGISTRY as usize + Registry::CLAIM]);
+        each_other_claim(&mut |_| panic!("there is no other"));
+    }
+}
