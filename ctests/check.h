@@ -236,11 +236,19 @@ static inline void *check_thread_main(void *thread)
     return NULL;
 }
 
+/* With CHECK_STACK=n in the environment its stack has n bytes. */
 static inline void check_start(check_thread_t *thread, void (*body)(void *), void *argument)
 {
+    pthread_attr_t attributes;
+    unsigned long long stack = check_number_from("CHECK_STACK", 0);
     thread->body = body;
     thread->argument = argument;
-    REQUIRE_EQ(pthread_create(&thread->id, NULL, check_thread_main, thread), 0);
+    REQUIRE_EQ(pthread_attr_init(&attributes), 0);
+    if (stack != 0) {
+        REQUIRE_EQ(pthread_attr_setstacksize(&attributes, (size_t)stack), 0);
+    }
+    REQUIRE_EQ(pthread_create(&thread->id, &attributes, check_thread_main, thread), 0);
+    pthread_attr_destroy(&attributes);
 }
 
 /* Ends the program if the thread does not end: a hang then names the place that waited. */

@@ -43,6 +43,8 @@ set(not_emulated
     scale
     # The processor's trap flag is not there.
     pairs
+    # Its threads and forks take ten times as long.
+    random_threads
     # Its memory is ordered as this machine's.
     litmus)
 
