@@ -816,3 +816,32 @@ pub(crate) fn abandon_after_fork(me: u64) {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_slot_is_retired_after_its_last_generation() {
+        crate::runtime::start().unwrap();
+        let first = create(SpinPolicy::Adaptive).unwrap();
+        let index = handle::section_index(first);
+        // As if there had been so many sections in the slot.
+        let late = handle::section_handle(REGISTRY.copy(), index, LAST_SECTION_GENERATION - 3);
+        slot_of(first).word.store(late, Ordering::Relaxed);
+        let mut handles = std::vec![late];
+        for _ in 0..10 {
+            destroy(handles[handles.len() - 1]).unwrap();
+            handles.push(create(SpinPolicy::Adaptive).unwrap());
+        }
+        let in_slot: Vec<_> =
+            handles.iter().copied().filter(|&handle| handle::section_index(handle) == index).collect();
+        let generations: Vec<_> = in_slot.iter().map(|&handle| handle::section_generation(handle)).collect();
+        assert_eq!(generations, [3, 2, 1, 0].map(|left| LAST_SECTION_GENERATION - left));
+        assert!(in_slot.iter().all(|&handle| find(handle).is_err()));
+        handles.sort();
+        handles.dedup();
+        assert_eq!(handles.len(), 11);
+    }
+}

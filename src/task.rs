@@ -567,3 +567,42 @@ pub(crate) fn end_others_after_fork(me: u64) {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// The task of a thread that ends: its slot, its handle, its name when it began.
+    fn task_of_a_thread(act: impl FnOnce(TaskRef) + Send + 'static) -> (u32, u64, NameCopy) {
+        let thread = std::thread::spawn(|| {
+            let task = current().unwrap();
+            let seen = (task.index(), handle_of(task.id()), task.name());
+            act(task);
+            seen
+        });
+        thread.join().unwrap()
+    }
+
+    #[test]
+    fn a_slot_is_retired_after_its_last_generation_and_keeps_no_name() {
+        crate::runtime::start().unwrap();
+        let (slot, first, _) = task_of_a_thread(|task| {
+            task.name.set(b"of the first");
+            // As if there had been so many tasks in the slot.
+            task.generation.store(LAST_TASK_GENERATION as u32 - 3, Ordering::Relaxed);
+        });
+        let later: Vec<_> = (0..10).map(|_| task_of_a_thread(|_| {})).collect();
+        let in_slot = later.iter().filter(|task| task.0 == slot);
+        let generation =
+            |handle| handle::owner_generation(handle::task_owner_id(REGISTRY.copy(), handle).unwrap());
+        let generations: Vec<_> = in_slot.map(|task| generation(task.1)).collect();
+        assert_eq!(generations, [2, 1, 0].map(|left| LAST_TASK_GENERATION - left));
+        assert!(later.iter().all(|task| task.2.is_empty()));
+        let mut handles: Vec<_> = later.iter().map(|task| task.1).chain([first]).collect();
+        assert!(handles.iter().all(|&handle| of_handle(handle).is_err()));
+        handles.sort();
+        handles.dedup();
+        assert_eq!(handles.len(), 11);
+    }
+}
