@@ -43,6 +43,16 @@ struct Bursts {
     }
 };
 
+// Blocks inside, as code does that reads a file or asks a server under a lock.
+struct Blocking {
+    static void inside(uint64_t &shared)
+    {
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+        shared++;
+    }
+    static void outside(uint64_t &own, unsigned) { own = multiply_adds(own, 2 * steps_of_500_ns()); }
+};
+
 template <class Lock> struct Arena {
     Lined<Lock> own;
     alignas(128) uint64_t shared = 1;
@@ -99,19 +109,33 @@ template <class Lock, class Work, bool timed> double run_workers(std::vector<Wor
     return ns;
 }
 
+// What entries cost, from the time that all of them took and what the process used of its processors.
+inline std::vector<Metric> cost_of(double entries, double ns, ProcessorTime before)
+{
+    ProcessorTime after = processor_time();
+    double millions = entries / 1e6;
+    return {
+        {"throughput", entries / ns * 1e3}, // millions a second
+        {"CPU for a million", (after.all() - before.all()) / millions},
+        {"of it in user mode", (after.user - before.user) / millions},
+    };
+}
+
 // Reading the clock twice an entry would slow a short section: throughput and waits are measured one
 // after the other.
 template <class Lock, class Work, int threads> std::vector<Metric> contended()
 {
     steps_of_500_ns();
     std::vector<Worker> untimed(threads), timed(threads);
+    ProcessorTime before = processor_time();
     double ns = run_workers<Lock, Work, false>(untimed);
-    run_workers<Lock, Work, true>(timed);
-
     double entries = 0;
     for (const Worker &worker : untimed) {
         entries += static_cast<double>(worker.entries);
     }
+    std::vector<Metric> metrics = cost_of(entries, ns, before);
+
+    run_workers<Lock, Work, true>(timed);
     auto fewer = [](const Worker &a, const Worker &b) { return a.entries < b.entries; };
     auto ends = std::minmax_element(untimed.begin(), untimed.end(), fewer);
     double least = static_cast<double>(std::max<uint64_t>(ends.first->entries, 1));
@@ -121,14 +145,14 @@ template <class Lock, class Work, int threads> std::vector<Metric> contended()
         waits.add(worker.waits);
     }
     double tick = ns_per_tick();
-    return {
-        {"throughput", entries / ns * 1e3}, // millions a second
+    metrics.insert(metrics.end(), {
         {"fairness", static_cast<double>(ends.second->entries) / least},
         {"p99", waits.quantile(0.99) * tick},
         {"p99.9", waits.quantile(0.999) * tick},
         {"longest", static_cast<double>(waits.longest()) * tick},
         {"weighted median", waits.weighted_median() * tick},
-    };
+    });
+    return metrics;
 }
 
 } // namespace bench

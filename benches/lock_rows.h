@@ -3,6 +3,7 @@
 #define BENCH_LOCK_ROWS_H
 
 #include "contended.h"
+#include "hand_shake.h"
 #include "uncontended.h"
 
 namespace bench {
@@ -33,6 +34,8 @@ template <class Lock> std::vector<LockRow> lock_rows()
         {"500 ns, 4 threads", few, wait, contended<Lock, LongSection, 4>},
         {"500 ns, 16 threads", few, wait, contended<Lock, LongSection, 16>},
         {"bursts, 16 threads", few, wait, contended<Lock, Bursts, 16>},
+        {"blocks inside, 4 threads", few, wait, contended<Lock, Blocking, 4>},
+        {"hand-shake inside, 8 threads", few, wait, hand_shake<Lock, 8>},
     };
 }
 

@@ -7,6 +7,11 @@
 #include <cstdint>
 #include <thread>
 
+#ifdef _WIN32
+#include <windows.h>
+#else
+#include <sys/resource.h>
+#endif
 #ifdef __x86_64__
 #include <x86intrin.h>
 #endif
@@ -45,6 +50,27 @@ template <class Body> double ns_of(Body body)
     uint64_t begin = ticks();
     body();
     return static_cast<double>(ticks() - begin) * ns_per_tick();
+}
+
+// What the process has used of its processors' time, in ns: in the program itself, and in the system for it.
+struct ProcessorTime {
+    double user, system;
+    double all() const { return user + system; }
+};
+
+inline ProcessorTime processor_time()
+{
+#ifdef _WIN32
+    FILETIME begin, end, system, user;
+    GetProcessTimes(GetCurrentProcess(), &begin, &end, &system, &user);
+    auto ns = [](FILETIME time) { return ((uint64_t{time.dwHighDateTime} << 32) | time.dwLowDateTime) * 100.0; };
+    return {ns(user), ns(system)};
+#else
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    auto ns = [](timeval time) { return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_usec) * 1e3; };
+    return {ns(usage.ru_utime), ns(usage.ru_stime)};
+#endif
 }
 
 // The compiler must take the value as used and changed.

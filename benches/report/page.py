@@ -26,7 +26,10 @@ How it is measured:
   laziest.
 - One thread: the fastest of four batches in a round. Contended: throughput in one run of the threads, waits (the clock
   is read before and after each enter) in another. A short section is 8 dependent additions with 40 multiply-adds
-  outside; bursts are 16 sections of 500 ns and a sleep of 100 us. "Weighted median": half of all time spent waiting
+  outside; bursts are 16 sections of 500 ns and a sleep of 100 us; "blocks inside" sleeps for 20 us in the section. In
+  "hand-shake inside" items go through a queue whose condition variables are made of a lock and two semaphores, one of
+  which is waited for with the lock owned; an entry is an item. "CPU" is what the process used, the program's part of it
+  in user mode. "Weighted median": half of all time spent waiting
   was spent in waits up to this length.
 - "hostcrst CS" is the CRITICAL_SECTION of `hostcrst/win32.h`.
 - "calls" is two calls of empty functions, without stubs: what no lock behind a C interface can beat. A bar below that

@@ -18,6 +18,7 @@ SHORT_NAMES = {
     "hostcrst CRITICAL_SECTION": "hostcrst CS",
 }
 WAITS = ("fairness", "p99.9", "longest", "weighted median")
+COSTS = ("CPU for a million", "of it in user mode")
 
 
 def short_name(subject):
@@ -36,7 +37,7 @@ def number(value):
 def with_unit(value, metric):
     """A value as a reader wants it."""
     if metric == "throughput":
-        return number(value) + " M/s"
+        return number(value) + " M/s" if value >= 0.1 else number(value * 1e3) + " k/s"
     if metric == "bytes":
         return number(value) + " B"
     if metric == "fairness":
@@ -78,14 +79,17 @@ def ratio_lines(samples, rows, base):
     return table(heads, lines)
 
 
-def wait_lines(samples, rows):
+def value_lines(samples, rows, wanted, head):
+    """One line for each of the `wanted` that was measured in a row: the value of every lock."""
     lines = []
     for row in rows:
-        for metric in WAITS:
+        for metric in wanted:
+            if metric not in samples.metrics(row):
+                continue
             values = [samples.median(row, metric, name) for name in union_of_subjects(samples, rows)]
             cells = ["." if value is None else with_unit(value, metric) for value in values]
             lines.append(["%s: %s" % (row, metric)] + cells)
-    heads = ["waits"] + [short_name(name) for name in union_of_subjects(samples, rows)]
+    heads = [head] + [short_name(name) for name in union_of_subjects(samples, rows)]
     return table(heads, lines)
 
 
@@ -196,7 +200,9 @@ def sections(samples):
         yield "Contended: entries a second, and ratios to glibc's recursive mutex (more is better)", \
             list(ratio_lines(samples, contended, GLIBC))
         yield "Contended: the busiest thread's share to the laziest's, and how long entries waited (less is better)", \
-            list(wait_lines(samples, contended))
+            list(value_lines(samples, contended, WAITS, "waits"))
+        yield "Contended: time of processors for a million entries (less is better)", \
+            list(value_lines(samples, contended, COSTS, "CPU"))
     if scaled:
         yield "Cost against scale", list(scale_lines(samples))
     memory = list(memory_lines(samples))
