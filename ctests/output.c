@@ -557,7 +557,7 @@ static void check_files(const char *place, const char *files)
     CHECK_STR_EQ(said, "");
     free(said);
     const char *const kinds[] = {"stall", "deadlock", "exit"};
-    const char *const parts[] = {" has waited 0.0", "Found a deadlock:\n", "report  pid "};
+    const char *const parts[] = {" has waited ", "Found a deadlock:\n", "report  pid "};
     for (int at = 0; at < 3; at++) {
         snprintf(path, sizeof path, files, (int)process, kinds[at]);
         said = content_at(path);

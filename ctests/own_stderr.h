@@ -13,11 +13,17 @@
 /* Names the descriptor of the true stderr, once the program has begun anew. */
 #define OWN_STDERR_VARIABLE "CHECK_TRUE_STDERR"
 
+/* The process that shows the rest: no child of it. */
+static pid_t own_stderr_shower;
+
 static void own_stderr_show_rest(void)
 {
     char piece[4096];
     ssize_t count;
     int true_stderr = (int)check_number_from(OWN_STDERR_VARIABLE, 0);
+    if (getpid() != own_stderr_shower) {
+        return;
+    }
     for (off_t at = 0; (count = pread(STDERR_FILENO, piece, sizeof piece, at)) > 0; at += count) {
         if (write(true_stderr, piece, (size_t)count) != count) {
             return;
@@ -46,9 +52,8 @@ __attribute__((constructor)) static void own_stderr_begin_anew(int argument_coun
 /* Forgets what was said until now. */
 static inline void own_stderr_empty(void)
 {
-    static int is_arranged;
-    if (!is_arranged) {
-        is_arranged = 1;
+    if (own_stderr_shower == 0) {
+        own_stderr_shower = getpid();
         REQUIRE_EQ(atexit(own_stderr_show_rest), 0);
     }
     REQUIRE_EQ(ftruncate(STDERR_FILENO, 0), 0);

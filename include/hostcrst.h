@@ -1076,14 +1076,18 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  * Returns:
  * - S_OK: written.
  * - E_INVALIDARG: fd cannot be written, or format is not known.
+ * - E_OUTOFMEMORY: three other reports on request are being written, as to pipes that nobody reads, and none of them
+ *   ended within a second.
  *
- * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, allocates nothing. Is no
- * cancellation point; interrupted by a signal handler, it goes on. A pipe without a reader and a limit on the size of
- * files are failures, without SIGPIPE and SIGXFSZ. Not for signal handlers.
+ * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the program's
+ * allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it goes on. A pipe
+ * without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not for signal handlers.
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
+HOSTCRST_API
+int32_t host_report(int32_t fd,
+                    uint32_t format);
 
 #ifdef __cplusplus
 }  // extern "C"

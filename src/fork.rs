@@ -8,7 +8,7 @@
 
 use crate::registry::REGISTRY;
 use crate::sys::{self, Mutex};
-use crate::{condition, crst, holds, hooks, task, waiting, win32};
+use crate::{condition, crst, holds, hooks, report, task, waiting, win32};
 
 /// Every lock but those of sections and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
@@ -31,6 +31,7 @@ fn locks() -> [&'static Mutex; 11] {
 /// Puts things in order in the child; by its only thread, before anything else of the library.
 pub(crate) fn repair_child() {
     locks().iter().for_each(|lock| lock.reset_after_fork());
+    report::free_after_fork();
     if !REGISTRY.is_ready() {
         // Another thread was making the first call. The child makes its own.
         return;

@@ -39,7 +39,6 @@ pub(crate) enum Kind {
     Exit,
     Deadlock,
     Stall,
-    Complaint,
 }
 
 impl Kind {
@@ -48,7 +47,6 @@ impl Kind {
             Kind::Exit => b"exit",
             Kind::Deadlock => b"deadlock",
             Kind::Stall => b"stall",
-            Kind::Complaint => b"complaint",
         }
     }
 }
@@ -105,9 +103,9 @@ static AT_LOAD: extern "C" fn() = remember_stderr;
 
 /// HOSTCRST_REPORT as it was when the runtime was first started, zero-terminated: a pattern for paths. NULL if it is not
 /// set, or "stderr".
-static PATTERN: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static PATTERN: AtomicPtr<Text<PATH_BYTES>> = AtomicPtr::new(core::ptr::null_mut());
 /// The longest pattern, and the longest path, with its zero.
-const PATH_BYTES: usize = 4096;
+pub(crate) const PATH_BYTES: usize = 4096;
 /// What stands for the kind of a message in a pattern.
 const KIND: &[u8] = b"%k";
 /// The pattern for files in a folder.
@@ -124,21 +122,20 @@ pub(crate) fn read_settings() -> bool {
 }
 
 fn set_pattern(value: &[u8]) -> bool {
-    let mut pattern = Text::<PATH_BYTES>::new();
-    let is_whole = !value.is_empty() && pattern.push(value).is_ok() && pattern.push(&[0]).is_ok();
-    let Some(path) = CStr::from_bytes_with_nul(pattern.bytes()).ok().filter(|_| is_whole) else {
+    let Some(pages) = sys::allocate_pages(size_of::<Text<PATH_BYTES>>()) else { return false };
+    let place = pages.cast::<Text<PATH_BYTES>>();
+    // SAFETY: the new pages have room for a Text, zeros are an empty one, and nobody else knows them yet.
+    let pattern = unsafe { &mut *place };
+    if value.is_empty() || [value, &[0]].iter().any(|part| pattern.push(part).is_err()) {
         return false;
-    };
-    if sys::is_folder(path) {
+    }
+    if CStr::from_bytes_with_nul(pattern.bytes()).is_ok_and(sys::is_folder) {
         pattern.clear();
         let folder = value.strip_suffix(b"/").unwrap_or(value);
         if [folder, IN_FOLDER, &[0]].iter().any(|part| pattern.push(part).is_err()) {
             return false;
         }
     }
-    let Some(place) = sys::allocate_pages(PATH_BYTES) else { return false };
-    // SAFETY: the new pages are as long as the longest pattern, and nobody else knows them yet.
-    unsafe { place.copy_from_nonoverlapping(pattern.bytes().as_ptr(), pattern.bytes().len()) };
     // Release pairs with the Acquire in pattern.
     PATTERN.store(place, Ordering::Release);
     true
@@ -146,27 +143,27 @@ fn set_pattern(value: &[u8]) -> bool {
 
 fn pattern() -> Option<&'static [u8]> {
     let pattern = PATTERN.load(Ordering::Acquire);
-    // SAFETY: set_pattern stored a zero-terminated text, which is never changed or unmapped.
-    (!pattern.is_null()).then(|| unsafe { CStr::from_ptr(pattern.cast()) }.to_bytes())
+    // SAFETY: set_pattern stored a text that is never changed again or unmapped.
+    let text = (!pattern.is_null()).then(|| unsafe { &*pattern })?;
+    text.bytes().strip_suffix(&[0])
 }
 
-/// The path of the file for messages of a kind, zero-terminated. None if they go to stderr.
-fn path_for(kind: Kind) -> Option<Text<PATH_BYTES>> {
+/// Writes the path of the file for messages of a kind, zero-terminated. None if they go to stderr.
+fn write_path(kind: Kind, path: &mut Text<PATH_BYTES>) -> Option<&CStr> {
     let mut rest = pattern()?;
-    let has_kind = rest.windows(KIND.len()).any(|part| part == KIND);
-    if !has_kind && kind != Kind::Exit || kind == Kind::Complaint {
+    if kind != Kind::Exit && !rest.windows(KIND.len()).any(|part| part == KIND) {
         return None;
     }
-    let mut path = Text::new();
+    path.clear();
     while let Some((&byte, tail)) = rest.split_first() {
-        rest = match (byte, tail.first()) {
-            (b'%', Some(b'p')) => {
+        rest = match (byte, tail.split_first()) {
+            (b'%', Some((b'p', after))) => {
                 write!(path, "{}", sys::process_id()).ok()?;
-                tail.get(1..)?
+                after
             }
-            (b'%', Some(b'k')) => {
+            (b'%', Some((b'k', after))) => {
                 path.push(kind.name()).ok()?;
-                tail.get(1..)?
+                after
             }
             _ => {
                 path.push(&[byte]).ok()?;
@@ -175,7 +172,7 @@ fn path_for(kind: Kind) -> Option<Text<PATH_BYTES>> {
         };
     }
     path.push(&[0]).ok()?;
-    Some(path)
+    CStr::from_bytes_with_nul(path.bytes()).ok()
 }
 
 /// Where one message goes.
@@ -186,17 +183,14 @@ enum Place {
 }
 
 impl Place {
-    fn of(kind: Kind) -> Place {
-        let Some(path) = path_for(kind) else { return Place::stderr() };
+    fn of(kind: Kind, path: &mut Text<PATH_BYTES>) -> Place {
+        let Some(path) = write_path(kind, path) else { return Place::stderr() };
         // What happens in the life of a process is added, the report at its end replaces an older one.
-        let file = CStr::from_bytes_with_nul(path.bytes()).ok().and_then(|path| match kind {
-            Kind::Exit => File::create(path),
-            _ => File::append(path),
-        });
+        let file = if kind == Kind::Exit { File::create(path) } else { File::append(path) };
         match file {
             Some(file) => Place::File(file),
             None => {
-                complain_once(path.bytes());
+                complain_once(path.to_bytes());
                 if kind == Kind::Exit { Place::Nowhere } else { Place::stderr() }
             }
         }
@@ -222,7 +216,7 @@ impl Place {
 fn complain_once(path: &[u8]) {
     static SAID: AtomicU32 = AtomicU32::new(0);
     if SAID.swap(1, Ordering::Relaxed) == 0 {
-        settings::complain(&[b"HOSTCRST_REPORT: cannot write ", path.strip_suffix(&[0]).unwrap_or(path)]);
+        settings::complain(&[b"HOSTCRST_REPORT: cannot write ", path]);
     }
 }
 
@@ -239,8 +233,13 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn begin(kind: Kind, patience: Patience<'a>) -> Self {
-        let mut message = Message { place: Place::of(kind), patience, taken: 0, is_lost: false };
+    /// `path` is a place for the path of a file.
+    pub(crate) fn begin(kind: Kind, path: &mut Text<PATH_BYTES>, patience: Patience<'a>) -> Self {
+        Message::begin_at(Place::of(kind, path), patience)
+    }
+
+    fn begin_at(place: Place, patience: Patience<'a>) -> Self {
+        let mut message = Message { place, patience, taken: 0, is_lost: false };
         message.tell_of_dropped();
         message
     }
@@ -296,7 +295,12 @@ impl Drop for Message<'_> {
     }
 }
 
-/// Says one line, at once or not at all.
-pub(crate) fn say(kind: Kind, line: &[u8]) {
-    Message::begin(kind, &mut || false).write(line);
+/// Says one line about the environment on stderr, at once or not at all.
+pub(crate) fn complain(line: &[u8]) {
+    Message::begin_at(Place::stderr(), &mut || false).write(line);
+}
+
+/// Counts a message that could not even be begun.
+pub(crate) fn drop_one() {
+    REGISTRY.messages.count_dropped();
 }

@@ -40,6 +40,9 @@ pub struct NameCopy {
 }
 
 impl NameCopy {
+    /// No name.
+    pub(crate) const EMPTY: NameCopy = NameCopy { length: 0, text: [0; NAME_BYTES] };
+
     /// A copy of `utf8`, cut to what fits.
     pub fn new(utf8: &[u8]) -> Self {
         let utf8 = cut(utf8, NAME_BYTES);

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use crate::messages::{self, Kind};
+use crate::messages;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::text::{Printable, Text};
@@ -65,7 +65,7 @@ pub(crate) fn complain(parts: &[&[u8]]) {
     let _ = line.write_str("hostcrst: ");
     let _ = parts.iter().try_for_each(|part| write!(line, "{}", Printable(part)));
     line.end_line();
-    messages::say(Kind::Complaint, line.bytes());
+    messages::complain(line.bytes());
 }
 
 #[cfg(test)]

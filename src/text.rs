@@ -11,7 +11,7 @@ pub(crate) struct Text<const BYTES: usize> {
 }
 
 impl<const BYTES: usize> Text<BYTES> {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Text { length: 0, bytes: [0; BYTES] }
     }
 

@@ -169,11 +169,11 @@ impl Deadlocks {
         self.broken.load(Ordering::Acquire)
     }
 
-    /// Deadlock number `number`, counted from 0, if it is still remembered.
-    pub(crate) fn remembered(&self, number: u64) -> Option<DeadlockCopy> {
+    /// Copies deadlock number `number`, counted from 0, if it is still remembered.
+    pub(crate) fn copy_remembered(&self, number: u64, into: &mut DeadlockCopy) -> bool {
         let found = self.found();
         let recent = number < found && found - number <= REMEMBERED as u64;
-        if recent { self.place_of(number).copy(number) } else { None }
+        recent && self.place_of(number).copy(number, into)
     }
 
     fn place_of(&self, number: u64) -> &Deadlock {
@@ -218,25 +218,36 @@ impl Deadlock {
         self.sequence.store(self.sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
-    /// What stands here, if that is all of deadlock `number`.
-    fn copy(&self, number: u64) -> Option<DeadlockCopy> {
+    /// Copies what stands here; true if that is all of deadlock `number`.
+    fn copy(&self, number: u64, into: &mut DeadlockCopy) -> bool {
         let before = self.sequence.load(Ordering::Acquire);
         let length = self.length.load(Ordering::Relaxed);
         let victim = self.victim.load(Ordering::Relaxed);
-        let copy = DeadlockCopy {
-            length,
-            victim: (victim < length).then_some(victim),
-            found_at: self.found_at.load(Ordering::Relaxed),
-            members: core::array::from_fn(|place| self.members[place].copy()),
-        };
+        into.length = length;
+        into.victim = (victim < length).then_some(victim);
+        into.found_at = self.found_at.load(Ordering::Relaxed);
+        into.members.iter_mut().zip(&self.members).for_each(|(copy, member)| *copy = member.copy());
         let same_number = self.number.load(Ordering::Relaxed) == number;
         fence(Ordering::Acquire);
-        let same = before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before;
-        (same && same_number).then_some(copy)
+        before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before && same_number
     }
 }
 
 impl DeadlockCopy {
+    /// A place for a copy.
+    pub(crate) const fn new() -> Self {
+        const NOBODY: MemberCopy = MemberCopy {
+            task: 0,
+            section: 0,
+            site: 0,
+            entered_at: 0,
+            thread_id: 0,
+            task_name: NameCopy::EMPTY,
+            section_name: NameCopy::EMPTY,
+        };
+        DeadlockCopy { length: 0, victim: None, found_at: 0, members: [NOBODY; MEMBERS] }
+    }
+
     /// The members that are remembered.
     pub(crate) fn members(&self) -> &[MemberCopy] {
         &self.members[..(self.length as usize).min(MEMBERS)]

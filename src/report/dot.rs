@@ -3,18 +3,19 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Index, Picture, SectionPicture, TaskPicture};
-use super::{Namer, Surroundings};
+use super::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use super::{Namer, Scratch, Surroundings};
 use crate::memory::Memory;
 use crate::text::{Printable, Seconds};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     index: &Index<'_>,
+    scratch: &mut Scratch,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    DotReport { index, namer: Namer { picture, surroundings }, out }.write()
+    DotReport { index, namer: Namer { picture, surroundings }, out }.write(&mut scratch.layers)
 }
 
 struct DotReport<'a, 'o, M, S> {
@@ -43,10 +44,13 @@ impl Write for Unescaped<'_> {
 }
 
 impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
-    fn write(&mut self) -> fmt::Result {
+    fn write(&mut self, layers: &mut ShownLayers) -> fmt::Result {
         let picture = self.namer.picture;
         self.out.write_str("digraph hostcrst {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n")?;
-        picture.tasks().try_for_each(|task| self.task(&task))?;
+        picture.tasks().try_for_each(|task| match picture.task_with_layers(task.id, layers) {
+            Some(task) => self.task(&task, layers),
+            None => Ok(()),
+        })?;
         picture
             .sections()
             .filter(|section| section.owner != 0 || section.waiters != 0)
@@ -55,10 +59,10 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         self.out.write_str("}\n")
     }
 
-    fn task(&mut self, task: &TaskPicture) -> fmt::Result {
+    fn task(&mut self, task: &TaskPicture, layers: &ShownLayers) -> fmt::Result {
         let name = self.namer.task(task);
         write!(self.out, "  t{} [label=\"{}\\n{}", task.id, Label(name.bytes()), task.thread_id)?;
-        if let Some(newest) = task.layers().last() {
+        if let Some(newest) = layers.of(task).last() {
             self.out.write_str("\\n")?;
             self.namer.write_target(*newest, &mut Unescaped(self.out))?;
         }

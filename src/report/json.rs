@@ -2,8 +2,8 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::picture::{Index, Picture, SectionPicture, TaskPicture};
-use super::{Namer, Surroundings};
+use super::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use super::{Namer, Scratch, Surroundings};
 use crate::condition::SleepCopy;
 use crate::crst::State;
 use crate::layers::{LayerKind, Mode};
@@ -15,10 +15,12 @@ use crate::wait_graph::DeadlockCopy;
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     index: &Index<'_>,
+    scratch: &mut Scratch,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    JsonReport { index, namer: Namer { picture, surroundings }, out: Json { out, first: true } }.write()
+    let out = Json { out, first: true };
+    JsonReport { index, namer: Namer { picture, surroundings }, out }.write(scratch)
 }
 
 struct JsonReport<'a, 'o, M, S> {
@@ -109,7 +111,8 @@ impl Write for Escaped<'_> {
 }
 
 impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
-    fn write(&mut self) -> fmt::Result {
+    fn write(&mut self, scratch: &mut Scratch) -> fmt::Result {
+        let Scratch { layers, deadlock } = scratch;
         let picture = self.namer.picture;
         self.out.open('{')?;
         self.out.text("version", env!("CARGO_PKG_VERSION").as_bytes())?;
@@ -131,7 +134,10 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.out.key("tasks")?;
         self.out.open('[')?;
-        picture.tasks().try_for_each(|task| self.task(&task))?;
+        picture.tasks().try_for_each(|task| match picture.task_with_layers(task.id, layers) {
+            Some(task) => self.task(&task, layers),
+            None => Ok(()),
+        })?;
         self.out.close(']')?;
         self.out.key("sections")?;
         self.out.open('[')?;
@@ -155,7 +161,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close(']')?;
         self.out.key("past_deadlocks")?;
         self.out.open('[')?;
-        picture.deadlocks().try_for_each(|deadlock| self.past(&deadlock))?;
+        picture.deadlocks(deadlock, |deadlock| self.past(deadlock))?;
         self.out.close(']')?;
         self.out.close('}')?;
         self.out.out.write_char('\n')
@@ -188,7 +194,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close('}')
     }
 
-    fn task(&mut self, task: &TaskPicture) -> fmt::Result {
+    fn task(&mut self, task: &TaskPicture, layers: &ShownLayers) -> fmt::Result {
         let name = self.namer.task(task);
         self.out.open('{')?;
         self.out.hex("task", self.namer.picture.task_handle(task.id))?;
@@ -219,7 +225,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("depth", task.depth)?;
         self.out.key("layers")?;
         self.out.open('[')?;
-        for (index, layer) in task.layers().iter().enumerate().rev() {
+        for (index, layer) in layers.of(task).iter().enumerate().rev() {
             self.out.open('{')?;
             self.out.number("index", task.older_layers() + index)?;
             self.out.text(

@@ -1,9 +1,11 @@
 //! What a reader is shown: every task with its layers, what it owns and waits for, every section of interest, every
 //! deadlock. One source (`picture`), several renderings.
 //!
-//! The program's allocator is not called, and no lock is taken that a stuck program may hold. Each task and section is shown as it was
-//! at one moment; the moments of two of them may differ while the program runs on.
+//! The program's allocator is not called, no lock is taken that a stuck program may hold, and little of the caller's stack
+//! is used (see `desk`). Each task and section is shown as it was at one moment; the moments of two of them may differ
+//! while the program runs on.
 
+mod desk;
 pub mod dot;
 pub mod json;
 pub mod picture;
@@ -15,14 +17,17 @@ use core::fmt::{self, Write};
 use crate::error::{Error, Result};
 use crate::layers::{Layer, LayerKind, Origin};
 use crate::memory::Memory;
-use crate::messages::{self, Kind, Message};
+use crate::messages::{self, Kind, Message, Patience};
 use crate::name::NameCopy;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::{Resolver, Symbol};
 use crate::sys::{self, preserving_errno};
 use crate::task::TaskRef;
 use crate::text::{Printable, Text};
-use picture::{Index, Picture, TaskPicture};
+use crate::wait_graph::DeadlockCopy;
+use desk::Desk;
+pub(crate) use desk::free_after_fork;
+use picture::{Index, Picture, ShownLayers, TaskPicture};
 
 /// The formats of `host_report`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +65,30 @@ pub trait Surroundings {
     }
 }
 
+/// What the renderings need of memory, beside the index.
+struct Scratch {
+    layers: ShownLayers,
+    deadlock: DeadlockCopy,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Scratch { layers: ShownLayers::new(), deadlock: DeadlockCopy::new() }
+    }
+}
+
 /// Writes a picture in one of the formats. Whether a deadlock stands in it.
 pub fn render<M: Memory, S: Surroundings>(
+    picture: &Picture<'_, M>,
+    surroundings: &mut S,
+    format: Format,
+    out: &mut dyn Write,
+) -> core::result::Result<bool, fmt::Error> {
+    render_in(&mut Scratch::new(), picture, surroundings, format, out)
+}
+
+fn render_in<M: Memory, S: Surroundings>(
+    scratch: &mut Scratch,
     picture: &Picture<'_, M>,
     surroundings: &mut S,
     format: Format,
@@ -75,10 +102,10 @@ pub fn render<M: Memory, S: Surroundings>(
     match format {
         Format::Text => {
             index.list_owned(picture);
-            text::write(picture, &index, surroundings, out)?
+            text::write(picture, &index, scratch, surroundings, out)?
         }
-        Format::Json => json::write(picture, &index, surroundings, out)?,
-        Format::Dot => dot::write(picture, &index, surroundings, out)?,
+        Format::Json => json::write(picture, &index, scratch, surroundings, out)?,
+        Format::Dot => dot::write(picture, &index, scratch, surroundings, out)?,
     }
     Ok(picture.standing(&index).next().is_some())
 }
@@ -90,15 +117,31 @@ pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
         if !sys::is_writable(descriptor) {
             return Err(Error::InvalidArgument);
         }
-        write_to(Sink::Descriptor(descriptor), format).map_err(|_| Error::InvalidArgument)
+        let mut desk = desk::take_patiently().ok_or(Error::OutOfMemory)?;
+        let Desk { resolver, scratch, buffer, .. } = &mut *desk;
+        write_to(Sink::Descriptor(descriptor), buffer, resolver, scratch, format)
+            .map_err(|_| Error::InvalidArgument)
     })
 }
 
-fn write_to(sink: Sink<'_>, format: Format) -> fmt::Result {
-    let mut out = Output { sink, buffer: Text::new() };
-    let mut surroundings = ThisProcess { resolver: Resolver::new() };
-    render(&Picture::here(), &mut surroundings, format, &mut out)?;
+fn write_to<'a>(
+    sink: Sink<'a>,
+    buffer: &'a mut Text<OUTPUT_BYTES>,
+    resolver: &mut Resolver,
+    scratch: &mut Scratch,
+    format: Format,
+) -> fmt::Result {
+    let mut out = Output { sink, buffer };
+    render_in(scratch, &Picture::here(), &mut ThisProcess { resolver }, format, &mut out)?;
     out.flush()
+}
+
+/// Writes a report as a message. What cannot be written is counted.
+fn write_message(kind: Kind, patience: Patience<'_>) {
+    let Some(mut desk) = desk::take() else { return messages::drop_one() };
+    let Desk { resolver, scratch, buffer, path, .. } = &mut *desk;
+    let message = Message::begin(kind, path, patience);
+    let _ = write_to(Sink::Message(message), buffer, resolver, scratch, Format::Text);
 }
 
 /// Says with a report that a deadlock stands, on the thread of a task that waits in it. A reader may keep it waiting for a
@@ -106,9 +149,7 @@ fn write_to(sink: Sink<'_>, format: Format) -> fmt::Result {
 pub(crate) fn write_deadlock(me: TaskRef) {
     const PATIENCE: u64 = 1_000_000_000;
     let until = sys::now().saturating_add(PATIENCE);
-    let mut patience = || sys::now() < until && me.wait.doze();
-    // What cannot be written is counted, and the deadlock is remembered all the same.
-    let _ = write_to(Sink::Message(Message::begin(Kind::Deadlock, &mut patience)), Format::Text);
+    write_message(Kind::Deadlock, &mut || sys::now() < until && me.wait.doze());
 }
 
 // ---- at exit ----------------------------------------------------------------------------------------------
@@ -133,11 +174,10 @@ pub(crate) extern "C" fn at_exit() {
     }
     preserving_errno(|| {
         let until = sys::now().saturating_add(PATIENCE);
-        let mut patience = || {
+        write_message(Kind::Exit, &mut || {
             sys::nap(NAP);
             sys::now() < until
-        };
-        let _ = write_to(Sink::Message(Message::begin(Kind::Exit, &mut patience)), Format::Text);
+        });
     });
 }
 
@@ -153,7 +193,7 @@ enum Sink<'a> {
 /// A sink behind a buffer. Fails for good when the sink does.
 struct Output<'a> {
     sink: Sink<'a>,
-    buffer: Text<OUTPUT_BYTES>,
+    buffer: &'a mut Text<OUTPUT_BYTES>,
 }
 
 /// As much as a pipe takes whole, or not at all.
@@ -184,11 +224,11 @@ impl Write for Output<'_> {
 }
 
 /// What the operating system tells about the process that this code runs in.
-struct ThisProcess {
-    resolver: Resolver,
+struct ThisProcess<'a> {
+    resolver: &'a mut Resolver,
 }
 
-impl Surroundings for ThisProcess {
+impl Surroundings for ThisProcess<'_> {
     type Room = Pages;
 
     fn room(&self, count: usize) -> Option<Pages> {
@@ -286,23 +326,26 @@ pub(crate) fn task_name(task: TaskRef) -> NameCopy {
 
 /// Says that a task waits, for whom, and for whom that one waits in turn: one line, one write.
 pub(crate) fn write_stall(task: TaskRef) {
-    let mut line = Text::<1024>::new();
-    let mut surroundings = ThisProcess { resolver: Resolver::new() };
+    let Some(mut desk) = desk::take() else { return messages::drop_one() };
+    let Desk { resolver, path, line, .. } = &mut *desk;
+    line.clear();
     // A line that does not fit is cut.
-    let _ = text::write_stall(&Picture::here(), &mut surroundings, task.id(), &mut line);
+    let _ = text::write_stall(&Picture::here(), &mut ThisProcess { resolver }, task.id(), line);
     line.end_line();
-    messages::say(Kind::Stall, line.bytes());
+    Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
 }
 
 /// Says on stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is where it
 /// called from, 0 if unknown.
 pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usize) {
-    let mut line = Text::<1024>::new();
-    let mut surroundings = ThisProcess { resolver: Resolver::new() };
+    let Some(mut desk) = desk::take() else { return messages::drop_one() };
+    let Desk { resolver, line, .. } = &mut *desk;
+    line.clear();
+    let mut surroundings = ThisProcess { resolver };
     // A line that does not fit is cut.
-    let _ = text::write_misuse(&mut surroundings, address as u64, what, thread_id, site as u64, &mut line);
+    let _ = text::write_misuse(&mut surroundings, address as u64, what, thread_id, site as u64, line);
     line.end_line();
-    messages::say(Kind::Complaint, line.bytes());
+    messages::complain(line.bytes());
 }
 
 // ---- what the renderings share ----------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 //! What stands in a registry, piece by piece, each piece as it was at one moment: the source of every report.
 
 use crate::condition::SleepCopy;
+use core::mem::MaybeUninit;
+
 use crate::crst::{Section, State};
 use crate::handle::{self, ABANDONED};
 use crate::holds::Hold;
-use crate::layers::{Layer, LayerKind, Mode, Origin};
+use crate::layers::{Layer, Mode};
 use crate::memory::{Anew, Here, Memory};
 use crate::name::NameCopy;
 use crate::registry::{NameSlot, REGISTRY, Registry};
@@ -42,7 +44,36 @@ pub struct TaskPicture {
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
-    newest: [Layer; LAYERS_SHOWN],
+}
+
+/// The newest layers of a task. They are many: so they have a place of their own, and are drawn on demand.
+pub(crate) struct ShownLayers {
+    layers: [MaybeUninit<Layer>; LAYERS_SHOWN],
+    /// How many of the places were written to.
+    count: usize,
+}
+
+impl ShownLayers {
+    pub(crate) const fn new() -> Self {
+        ShownLayers { layers: [const { MaybeUninit::uninit() }; LAYERS_SHOWN], count: 0 }
+    }
+
+    /// Puts a layer at `index`. They come in order, perhaps several times from the first on.
+    fn put(&mut self, index: usize, layer: Layer) {
+        if index <= self.count
+            && let Some(place) = self.layers.get_mut(index)
+        {
+            place.write(layer);
+            self.count = self.count.max(index + 1);
+        }
+    }
+
+    /// Those of the task that they were drawn with, oldest of them first.
+    pub(crate) fn of(&self, task: &TaskPicture) -> &[Layer] {
+        let shown = task.depth.min(self.count);
+        // SAFETY: the first `count` places were written to, and a MaybeUninit has the layout of what it holds.
+        unsafe { core::slice::from_raw_parts(self.layers.as_ptr().cast(), shown) }
+    }
 }
 
 /// A section.
@@ -72,14 +103,9 @@ impl SectionPicture {
 }
 
 impl TaskPicture {
-    /// The newest layers, oldest of them first.
-    pub(crate) fn layers(&self) -> &[Layer] {
-        &self.newest[..self.depth.min(LAYERS_SHOWN)]
-    }
-
-    /// Layers older than those.
+    /// Layers older than the newest.
     pub(crate) fn older_layers(&self) -> usize {
-        self.depth - self.layers().len()
+        self.depth.saturating_sub(LAYERS_SHOWN)
     }
 }
 
@@ -130,11 +156,17 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.deadlocks.broken()
     }
 
-    /// The deadlocks that are remembered, oldest first.
-    pub(crate) fn deadlocks(&self) -> impl Iterator<Item = DeadlockCopy> {
+    /// Shows `visit` the deadlocks that are remembered, oldest first, each in `place`.
+    pub(crate) fn deadlocks<E>(
+        &self,
+        place: &mut DeadlockCopy,
+        mut visit: impl FnMut(&DeadlockCopy) -> core::result::Result<(), E>,
+    ) -> core::result::Result<(), E> {
         let deadlocks = &self.registry.deadlocks;
         let found = deadlocks.found();
-        (found.saturating_sub(REMEMBERED as u64)..found).filter_map(|number| deadlocks.remembered(number))
+        (found.saturating_sub(REMEMBERED as u64)..found).try_for_each(|number| {
+            if deadlocks.copy_remembered(number, place) { visit(place) } else { Ok(()) }
+        })
     }
 
     /// Every live task. Ends at the first slot that cannot be read: after it there is nothing.
@@ -149,11 +181,12 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.task_at(address)?.filter(|task| task.id == id)
     }
 
-    /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
-    fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
-        let mut latest = None;
+    /// The live task with this id, and its newest layers at the same moment.
+    #[inline(never)]
+    pub(crate) fn task_with_layers(&self, id: u64, layers: &mut ShownLayers) -> Option<TaskPicture> {
+        let address = self.registry.tasks.address(handle::owner_slot(id))?;
         for attempt in 0..ATTEMPTS {
-            let draw = |task: &Task| self.draw_task(address, task);
+            let draw = |task: &Task| self.draw_task(address, task, Some(&mut *layers));
             // SAFETY: the arena of tasks says that a Task stands there.
             let drawn = unsafe {
                 if attempt == 0 {
@@ -161,42 +194,40 @@ impl<'a, M: Memory> Picture<'a, M> {
                 } else {
                     self.memory.look_anew(address, draw)
                 }
-            }?;
-            let Some((picture, all_layers_caught)) = drawn else { return Some(None) };
-            latest = Some(picture);
-            if all_layers_caught {
-                break;
+            };
+            match drawn? {
+                Some(task) => return Some(task).filter(|task| task.id == id),
+                // It has ended, or its layers did not stand still.
+                None => self.look_at_task(id, |_| ())??,
             }
         }
-        Some(latest)
+        // Its layers never stood still: it is shown without.
+        self.task(id).map(|task| TaskPicture { depth: 0, ..task })
     }
 
-    /// The task in its slot at `address`, and whether its layers are those of one moment; without that it has none.
-    fn draw_task(&self, address: usize, task: &Task) -> Option<(TaskPicture, bool)> {
+    /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
+    #[inline(never)]
+    fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
+        // SAFETY: the arena of tasks says that a Task stands there.
+        unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task, None)) }
+    }
+
+    /// The task in its slot at `address`; None if there is none, or if its layers are wanted and did not stand still.
+    fn draw_task(
+        &self,
+        address: usize,
+        task: &Task,
+        layers: Option<&mut ShownLayers>,
+    ) -> Option<TaskPicture> {
         let id = task.id();
         if id == 0 {
             return None;
         }
         let runtime = self.registry.runtime.word();
-        // SAFETY: as in task_at.
-        let position_now =
-            || unsafe { self.memory.look_anew(address, |task: &Task| task.layers.position(runtime)) };
-        let mut newest = [Layer { kind: LayerKind::Leave, origin: Origin::Address, target: 0 }; LAYERS_SHOWN];
-        let mut newest_layers = || {
-            let (guess, _) = task.layers.depth_and_mode(runtime);
-            let skip = guess.saturating_sub(LAYERS_SHOWN);
-            let take = |index: usize, layer| {
-                if let Some(place) = newest.get_mut(index) {
-                    *place = layer;
-                }
-            };
-            let (depth, mode) =
-                task.layers.snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
-            // The depth may have changed since the layers to take were chosen.
-            (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
+        let (depth, mode) = match layers {
+            Some(layers) => self.draw_layers(address, task, runtime, layers)?,
+            None => task.layers.depth_and_mode(runtime),
         };
-        let caught = newest_layers();
-        let (depth, mode) = caught.unwrap_or((0, task.layers.depth_and_mode(runtime).1));
         let picture = TaskPicture {
             id,
             thread_id: task.thread_id(),
@@ -209,10 +240,29 @@ impl<'a, M: Memory> Picture<'a, M> {
             sleep: task.sleep.copy(),
             anomalies: task.anomalies(),
             depth,
-            newest,
         };
         // What was read of two tasks that had the slot in turn is a picture of neither.
-        (task.id() == id).then_some((picture, caught.is_some()))
+        (task.id() == id).then_some(picture)
+    }
+
+    /// The newest layers, all of one moment, with how many there are in all, and the task's mode.
+    fn draw_layers(
+        &self,
+        address: usize,
+        task: &Task,
+        runtime: u64,
+        layers: &mut ShownLayers,
+    ) -> Option<(usize, Mode)> {
+        // SAFETY: as in task_at.
+        let position_now =
+            || unsafe { self.memory.look_anew(address, |task: &Task| task.layers.position(runtime)) };
+        let (guess, _) = task.layers.depth_and_mode(runtime);
+        let skip = guess.saturating_sub(LAYERS_SHOWN);
+        let take = |index: usize, layer| layers.put(index, layer);
+        let (depth, mode) =
+            task.layers.snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
+        // The depth may have changed since the layers to take were chosen.
+        (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
     }
 
     /// Every section there is. Ends at the first slot that cannot be read.

@@ -2,8 +2,8 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Index, Picture, SectionPicture, TaskPicture};
-use super::{Namer, Surroundings};
+use super::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use super::{Namer, Scratch, Surroundings};
 use crate::condition::SleepCopy;
 use crate::crst::State;
 use crate::layers::{LayerKind, Mode};
@@ -18,10 +18,11 @@ use crate::waiting::WaitCopy;
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     index: &Index<'_>,
+    scratch: &mut Scratch,
     surroundings: &mut S,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    TextReport { index, namer: Namer { picture, surroundings }, out }.write()
+    TextReport { index, namer: Namer { picture, surroundings }, out }.write(scratch)
 }
 
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
@@ -147,13 +148,18 @@ fn plural(count: u32) -> &'static str {
 }
 
 impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
-    fn write(&mut self) -> fmt::Result {
-        let totals = Totals::count(self.namer.picture, self.index);
+    fn write(&mut self, scratch: &mut Scratch) -> fmt::Result {
+        let Scratch { layers, deadlock } = scratch;
+        let picture = self.namer.picture;
+        let totals = Totals::count(picture, self.index);
         self.heading(&totals)?;
-        self.namer.picture.tasks().try_for_each(|task| self.task(&task))?;
+        picture.tasks().try_for_each(|task| match picture.task_with_layers(task.id, layers) {
+            Some(task) => self.task(&task, layers),
+            None => Ok(()),
+        })?;
         self.section_table()?;
         self.win32_misuses()?;
-        self.past_deadlocks()?;
+        self.past_deadlocks(deadlock)?;
         self.standing_deadlocks()?;
         self.verdict(totals.deadlocks)
     }
@@ -215,7 +221,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     // ---- tasks ----------------------------------------------------------------------------------------
 
-    fn task(&mut self, task: &TaskPicture) -> fmt::Result {
+    fn task(&mut self, task: &TaskPicture, layers: &ShownLayers) -> fmt::Result {
         self.out.write_str("\n")?;
         self.task_name(task)?;
         let thread = task.thread_id;
@@ -250,7 +256,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
         let owned = self.namer.picture.owned_by(self.index, task);
         owned.into_iter().try_for_each(|section| self.owned_section(&section))?;
-        self.layers(task)?;
+        self.layers(task, layers)?;
         self.anomalies(task)
     }
 
@@ -363,8 +369,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("\n")
     }
 
-    fn layers(&mut self, task: &TaskPicture) -> fmt::Result {
-        let (layers, older) = (task.layers(), task.older_layers());
+    fn layers(&mut self, task: &TaskPicture, layers: &ShownLayers) -> fmt::Result {
+        let (layers, older) = (layers.of(task), task.older_layers());
         let Some(oldest) = layers.first() else { return Ok(()) };
         self.out.write_str("   layers, newest first:\n")?;
         for (index, layer) in layers.iter().enumerate().rev() {
@@ -523,11 +529,11 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     /// The deadlocks that stand no more, as they were when they were found.
-    fn past_deadlocks(&mut self) -> fmt::Result {
+    fn past_deadlocks(&mut self, place: &mut DeadlockCopy) -> fmt::Result {
         let picture = self.namer.picture;
-        picture.deadlocks().try_for_each(|deadlock| {
+        picture.deadlocks(place, |deadlock| {
             let stands = deadlock.members().iter().any(|member| picture.is_in_cycle(self.index, member.task));
-            if deadlock.victim.is_none() && stands { Ok(()) } else { self.past_deadlock(&deadlock) }
+            if deadlock.victim.is_none() && stands { Ok(()) } else { self.past_deadlock(deadlock) }
         })
     }
 

@@ -1,0 +1,113 @@
+//! The memory that a report takes. It stands here and not on the stack of whoever asks for one, which may be small.
+//!
+//! There are a few desks, and each report has one to itself. Whoever finds none free waits for no lock, as a report may
+//! go to a reader that never reads: a message is dropped then, and `host_report` fails after a while. One desk is kept for
+//! messages, so that reports which a program has got stuck in do not silence it.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+
+use super::{OUTPUT_BYTES, Scratch};
+use crate::messages::PATH_BYTES;
+use crate::sys;
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::symbols::Resolver;
+use crate::text::Text;
+
+/// The longest line about a task that waits.
+const LINE_BYTES: usize = 1024;
+
+/// All zeros while it is new, so it takes no room in the library's file.
+pub(super) struct Desk {
+    pub(super) resolver: Resolver,
+    pub(super) scratch: Scratch,
+    pub(super) buffer: Text<OUTPUT_BYTES>,
+    pub(super) path: Text<PATH_BYTES>,
+    pub(super) line: Text<LINE_BYTES>,
+}
+
+struct Place {
+    is_taken: AtomicU32,
+    desk: UnsafeCell<Desk>,
+}
+
+// SAFETY: only who has set is_taken touches the desk.
+unsafe impl Sync for Place {}
+
+const DESKS: usize = 4;
+/// The first of the desks that are for reports on request, too.
+const FIRST_FOR_ALL: usize = 1;
+
+static PLACES: [Place; DESKS] = [const {
+    Place {
+        is_taken: AtomicU32::new(0),
+        desk: UnsafeCell::new(Desk {
+            resolver: Resolver::new(),
+            scratch: Scratch::new(),
+            buffer: Text::new(),
+            path: Text::new(),
+            line: Text::new(),
+        }),
+    }
+}; DESKS];
+
+/// A desk, until dropped.
+pub(super) struct Guard(&'static Place);
+
+/// A desk for a message, if one is free.
+pub(super) fn take() -> Option<Guard> {
+    take_from(&PLACES)
+}
+
+/// A desk for a report on request. None if none gets free within a second.
+pub(super) fn take_patiently() -> Option<Guard> {
+    const NAPS: usize = 1000;
+    const NAP: u64 = 1_000_000;
+    let for_all = PLACES.get(FIRST_FOR_ALL..).unwrap_or(&[]);
+    (0..NAPS).find_map(|nap| {
+        if nap != 0 {
+            sys::nap(NAP);
+        }
+        take_from(for_all)
+    })
+}
+
+fn take_from(places: &'static [Place]) -> Option<Guard> {
+    let free = |place: &&Place| {
+        // Acquire pairs with the Release in drop: what the last one did at the desk is done.
+        place.is_taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    };
+    places.iter().find(free).map(Guard)
+}
+
+/// In the child of a fork: who sat at a desk is gone, and the files there are the parent's business.
+pub(crate) fn free_after_fork() {
+    for place in PLACES.iter().filter(|place| place.is_taken.load(Ordering::Relaxed) != 0) {
+        // SAFETY: the child has one thread, which is here.
+        unsafe { &mut *place.desk.get() }.resolver.abandon_files();
+        place.is_taken.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Guard {
+    type Target = Desk;
+    fn deref(&self) -> &Desk {
+        // SAFETY: is_taken is set for this guard.
+        unsafe { &*self.0.desk.get() }
+    }
+}
+
+impl DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Desk {
+        // SAFETY: as above.
+        unsafe { &mut *self.0.desk.get() }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.resolver.forget();
+        self.buffer.clear();
+        self.0.is_taken.store(0, Ordering::Release);
+    }
+}
