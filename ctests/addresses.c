@@ -131,6 +131,19 @@ static void a_section_that_is_owned_is_not_over(void)
     DeleteCriticalSection(&in_use);
 }
 
+static void nor_is_the_callers_own(void)
+{
+    static CRITICAL_SECTION section;
+    long before = misuses("initialize_in_use");
+    InitializeCriticalSection(&section);
+    EnterCriticalSection(&section);
+    InitializeCriticalSection(&section);
+    LeaveCriticalSection(&section);
+    CHECK_EQ(misuses("initialize_in_use"), before + 1);
+    CHECK_EQ(misuses("leave_by_other"), 0);
+    DeleteCriticalSection(&section);
+}
+
 static void end_as_owner(void *section)
 {
     EnterCriticalSection((CRITICAL_SECTION *)section);
@@ -275,7 +288,8 @@ static void where_all_places_are_taken_an_enter_ends_the_process(void)
 CHECK_MAIN(CHECK_TEST(initialize_again_and_again_takes_no_more_sections),
            CHECK_TEST(memory_zeroed_again_and_again_takes_no_more_sections),
            CHECK_TEST(sections_in_memory_used_again_at_other_places_are_over),
-           CHECK_TEST(a_section_that_is_owned_is_not_over), CHECK_TEST(one_whose_owner_has_ended_is_over),
+           CHECK_TEST(a_section_that_is_owned_is_not_over), CHECK_TEST(nor_is_the_callers_own),
+           CHECK_TEST(one_whose_owner_has_ended_is_over),
            CHECK_TEST(many_sections_are_told_apart), CHECK_TEST(zeroed_memory_gets_one_section_whoever_is_first),
            CHECK_TEST(a_million_is_said_once),
            CHECK_TEST(where_all_places_are_taken_an_enter_ends_the_process))

@@ -2,18 +2,13 @@
  * Windows' critical sections and condition variables: every function, every field, every rule of
  * docs/win32.md but those on deadlocks, which win32_deadlock.c has.
  */
-#include "check.h"
+#include "host.h"
 #include "lock_count.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-
-#include <hostcrst.h>
 
 #define NO_DEBUG_INFO ((PRTL_CRITICAL_SECTION_DEBUG)-1)
 
@@ -86,24 +81,6 @@ static int misuses(const char *what)
 #define INITIALISATIONS "initialisations of a section in use"
 #define SLEEPS "sleeps on a condition variable without having entered exactly once"
 
-/* Runs a body in a child process, whose checks count here. */
-static void in_a_child(void (*body)(void))
-{
-    int status = 0;
-    fflush(stdout);
-    pid_t child = fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        alarm(CHECK_PATIENCE_SECONDS);
-        check_failures = 0;
-        body();
-        fflush(stdout);
-        _exit(check_failures != 0);
-    }
-    REQUIRE_EQ(waitpid(child, &status, 0), child);
-    CHECK_EQ(status, 0);
-}
-
 /*
  * Runs this program anew with one test, one more environment variable and perhaps one processor; how it
  * ended.
@@ -128,39 +105,39 @@ static int run_again(const char *test, const char *variable, const char *value, 
 }
 
 /* A thread that enters, says so, and leaves when told. */
-typedef struct holder {
+typedef struct keeper {
     check_thread_t thread;
     CRITICAL_SECTION *section;
     check_steps_t steps; /* 1: owns it. 2: may leave. 3: has left. */
     int leaves;
-} holder_t;
+} keeper_t;
 
-static void hold(void *argument)
+static void keep(void *argument)
 {
-    holder_t *holder = (holder_t *)argument;
-    EnterCriticalSection(holder->section);
-    check_reach(&holder->steps, 1);
-    check_await(&holder->steps, 2);
-    if (holder->leaves) {
-        LeaveCriticalSection(holder->section);
+    keeper_t *keeper = (keeper_t *)argument;
+    EnterCriticalSection(keeper->section);
+    check_reach(&keeper->steps, 1);
+    check_await(&keeper->steps, 2);
+    if (keeper->leaves) {
+        LeaveCriticalSection(keeper->section);
     }
-    check_reach(&holder->steps, 3);
+    check_reach(&keeper->steps, 3);
 }
 
-static void start_holder(holder_t *holder, CRITICAL_SECTION *section)
+static void start_keeper(keeper_t *keeper, CRITICAL_SECTION *section)
 {
     static const check_steps_t none = CHECK_STEPS_INIT;
-    holder->section = section;
-    holder->steps = none;
-    holder->leaves = 1;
-    check_start(&holder->thread, hold, holder);
-    check_await(&holder->steps, 1);
+    keeper->section = section;
+    keeper->steps = none;
+    keeper->leaves = 1;
+    check_start(&keeper->thread, keep, keeper);
+    check_await(&keeper->steps, 1);
 }
 
-static void end_holder(holder_t *holder)
+static void end_keeper(keeper_t *keeper)
 {
-    check_reach(&holder->steps, 2);
-    check_join(&holder->thread);
+    check_reach(&keeper->steps, 2);
+    check_join(&keeper->thread);
 }
 
 /* Threads that enter, count themselves in, and leave. */
@@ -407,13 +384,13 @@ static void fields_are_never_impossible(void)
 static void try_enter_by_another_thread_fails_at_once(void)
 {
     CRITICAL_SECTION section;
-    holder_t holder;
+    keeper_t keeper;
     InitializeCriticalSection(&section);
-    start_holder(&holder, &section);
+    start_keeper(&keeper, &section);
     CHECK_EQ(TryEnterCriticalSection(&section), FALSE);
     CHECK_FIELDS(&section, -2, 1, owning_thread(&section));
     CHECK_NE(owning_thread(&section), my_thread());
-    end_holder(&holder);
+    end_keeper(&keeper);
     CHECK_EQ(TryEnterCriticalSection(&section), TRUE);
     LeaveCriticalSection(&section);
     DeleteCriticalSection(&section);
@@ -486,17 +463,17 @@ static void errno_and_last_error_survive_a_wait(void)
 static void leave_by_another_thread_changes_nothing(void)
 {
     CRITICAL_SECTION section;
-    holder_t holder;
+    keeper_t keeper;
     int before = misuses(LEAVES);
     initialize_without_spinning(&section);
     LeaveCriticalSection(&section);
     CHECK_FIELDS(&section, -1, 0, 0);
-    start_holder(&holder, &section);
+    start_keeper(&keeper, &section);
     long long owner = owning_thread(&section);
     LeaveCriticalSection(&section);
     CHECK_FIELDS(&section, -2, 1, owner);
     CHECK_EQ(TryEnterCriticalSection(&section), FALSE);
-    end_holder(&holder);
+    end_keeper(&keeper);
     CHECK_FIELDS(&section, -1, 0, 0);
     EnterCriticalSection(&section);
     LeaveCriticalSection(&section);
@@ -512,16 +489,16 @@ static void delete_of_a_section_in_use_is_refused(void)
 {
     CRITICAL_SECTION section;
     visitors_t visitors = {&section, 0, 0};
-    holder_t holder;
+    keeper_t keeper;
     check_thread_t thread;
     int before = misuses(DELETIONS);
     initialize_without_spinning(&section);
-    start_holder(&holder, &section);
+    start_keeper(&keeper, &section);
     long long owner = owning_thread(&section);
     DeleteCriticalSection(&section);
     CHECK_FIELDS(&section, -2, 1, owner);
     CHECK_EQ(misuses(DELETIONS), before + 1);
-    end_holder(&holder);
+    end_keeper(&keeper);
     CHECK_FIELDS(&section, -1, 0, 0);
 
     EnterCriticalSection(&section);
@@ -584,12 +561,12 @@ static void initialize_of_a_section_in_use_begins_anew(void)
 {
     CRITICAL_SECTION section;
     visitors_t visitors = {&section, 0, 0};
-    holder_t holder;
+    keeper_t keeper;
     check_thread_t thread;
     int initialised = misuses(INITIALISATIONS), left = misuses(LEAVES);
     initialize_without_spinning(&section);
     initialize_without_spinning(&section);
-    start_holder(&holder, &section);
+    start_keeper(&keeper, &section);
     check_start(&thread, visit, &visitors);
     REQUIRE_SOON(lock_count(&section) == -6);
     initialize_without_spinning(&section);
@@ -597,7 +574,7 @@ static void initialize_of_a_section_in_use_begins_anew(void)
     EnterCriticalSection(&section);
     CHECK_EQ(visitors.entered, 0);
     CHECK_FIELDS(&section, -2, 1, my_thread());
-    end_holder(&holder);
+    end_keeper(&keeper);
     REQUIRE_SOON(lock_count(&section) == -6);
     CHECK_EQ(misuses(INITIALISATIONS), initialised + 1);
     CHECK_EQ(misuses(LEAVES), left);
@@ -791,12 +768,12 @@ static void an_ended_owner_keeps_the_section(void)
 static void a_section_of_an_ended_owner_can_be_deleted(void)
 {
     CRITICAL_SECTION section;
-    holder_t holder;
+    keeper_t keeper;
     char expected[128];
     InitializeCriticalSection(&section);
-    start_holder(&holder, &section);
-    holder.leaves = 0;
-    end_holder(&holder);
+    start_keeper(&keeper, &section);
+    keeper.leaves = 0;
+    end_keeper(&keeper);
     CHECK_EQ(TryEnterCriticalSection(&section), FALSE);
     snprintf(expected, sizeof expected, "abandoned %6lld", owning_thread(&section));
     CHECK(report_has(expected));
@@ -827,17 +804,17 @@ static void use_what_was_inherited(void)
 
 static void a_forked_child_owns_what_its_thread_owned(void)
 {
-    holder_t holder;
+    keeper_t keeper;
     InitializeCriticalSection(&mine);
     InitializeCriticalSection(&anothers);
-    start_holder(&holder, &anothers);
+    start_keeper(&keeper, &anothers);
     EnterCriticalSection(&mine);
     EnterCriticalSection(&mine);
-    in_a_child(use_what_was_inherited);
+    in_child(use_what_was_inherited);
     CHECK_FIELDS(&mine, -2, 2, my_thread());
     LeaveCriticalSection(&mine);
     LeaveCriticalSection(&mine);
-    end_holder(&holder);
+    end_keeper(&keeper);
     DeleteCriticalSection(&mine);
     DeleteCriticalSection(&anothers);
 }
@@ -863,7 +840,7 @@ static void wait_through_the_runtimes_life(void)
 
 static void the_runtime_is_of_no_concern(void)
 {
-    in_a_child(wait_through_the_runtimes_life);
+    in_child(wait_through_the_runtimes_life);
 }
 
 static void try_what_the_semaphore_holds(void)
@@ -886,7 +863,7 @@ static void try_what_the_semaphore_holds(void)
 
 static void lock_semaphore_is_no_handle_of_the_hosts(void)
 {
-    in_a_child(try_what_the_semaphore_holds);
+    in_child(try_what_the_semaphore_holds);
 }
 
 /* ---- reports ---- */
@@ -915,6 +892,24 @@ static void reports_know_sections_by_address_and_variable(void)
     free(heap);
     LeaveCriticalSection(&known_by_name);
     DeleteCriticalSection(&known_by_name);
+}
+
+static void enter_while_tracked(void)
+{
+    REQUIRE_EQ(host_runtime_start(), S_OK);
+    EnterCriticalSection(&known_by_name);
+    LeaveCriticalSection(&known_by_name);
+    REQUIRE_EQ(host_set_hold_tracking(1), S_OK);
+    EnterCriticalSection(&known_by_name);
+    CHECK(report_has(" recursion=1, entered at "));
+    CHECK(report_has("!enter_while_tracked+0x"));
+    LeaveCriticalSection(&known_by_name);
+}
+
+/* Nothing of that entry is unusual but that it is tracked. */
+static void tracking_keeps_where_a_section_was_entered(void)
+{
+    in_child(enter_while_tracked);
 }
 
 /* ---- condition variables ---- */
@@ -983,13 +978,6 @@ static void one_wake_lets_one_through_and_wake_all_the_rest(void)
     DeleteCriticalSection(&sleepers.section);
 }
 
-static long long milliseconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
-}
-
 static void a_sleep_ends_in_time_and_owns_the_section_again(void)
 {
     static const DWORD times[] = {0, 1, 30};
@@ -998,10 +986,10 @@ static void a_sleep_ends_in_time_and_owns_the_section_again(void)
     for (size_t at = 0; at < sizeof times / sizeof times[0]; at++) {
         EnterCriticalSection(&section);
         SetLastError(0);
-        long long start = milliseconds_now();
+        int64_t start = nanoseconds_now();
         CHECK_EQ(SleepConditionVariableCS(&variable, &section, times[at]), FALSE);
         CHECK_EQ(GetLastError(), ERROR_TIMEOUT);
-        CHECK(milliseconds_now() - start >= (long long)times[at]);
+        CHECK(milliseconds_since(start) >= (long long)times[at]);
         CHECK_FIELDS(&section, -2, 1, my_thread());
         LeaveCriticalSection(&section);
     }
@@ -1035,13 +1023,13 @@ static void signals_do_not_disturb_a_sleep(void)
     prepare_sleepers(&sleepers);
     check_start(&thread, sleep_for_a_second, &sleepers);
     REQUIRE_SOON(locked_read(&sleepers, &sleepers.asleep) == 1);
-    long long start = milliseconds_now();
+    int64_t start = nanoseconds_now();
     while (!locked_read(&sleepers, &sleepers.through)) {
         pthread_kill(thread.id, SIGUSR1);
         check_pause();
     }
-    CHECK(milliseconds_now() - start >= 900);
-    CHECK(milliseconds_now() - start < 10000);
+    CHECK(milliseconds_since(start) >= 900);
+    CHECK(milliseconds_since(start) < 10000);
     check_join(&thread);
     DeleteCriticalSection(&sleepers.section);
 }
@@ -1050,15 +1038,15 @@ static void a_sleep_needs_the_section_entered_exactly_once(void)
 {
     CONDITION_VARIABLE variable = CONDITION_VARIABLE_INIT;
     CRITICAL_SECTION section;
-    holder_t holder;
+    keeper_t keeper;
     int before = misuses(SLEEPS);
     InitializeCriticalSection(&section);
     CHECK_EQ(SleepConditionVariableCS(&variable, &section, INFINITE), FALSE);
     CHECK_EQ(GetLastError(), ERROR_NOT_OWNER);
-    start_holder(&holder, &section);
+    start_keeper(&keeper, &section);
     CHECK_EQ(SleepConditionVariableCS(&variable, &section, INFINITE), FALSE);
     CHECK_EQ(GetLastError(), ERROR_NOT_OWNER);
-    end_holder(&holder);
+    end_keeper(&keeper);
     EnterCriticalSection(&section);
     EnterCriticalSection(&section);
     CHECK_EQ(SleepConditionVariableCS(&variable, &section, INFINITE), FALSE);
@@ -1179,6 +1167,7 @@ CHECK_MAIN(CHECK_TEST(nothing_needs_to_be_started), CHECK_TEST(initialize_sets_e
            CHECK_TEST(a_forked_child_owns_what_its_thread_owned), CHECK_TEST(the_runtime_is_of_no_concern),
            CHECK_TEST(lock_semaphore_is_no_handle_of_the_hosts),
            CHECK_TEST(reports_know_sections_by_address_and_variable),
+           CHECK_TEST(tracking_keeps_where_a_section_was_entered),
            CHECK_TEST(one_wake_lets_one_through_and_wake_all_the_rest),
            CHECK_TEST(a_sleep_ends_in_time_and_owns_the_section_again),
            CHECK_TEST(signals_do_not_disturb_a_sleep),

@@ -10,7 +10,12 @@
  * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been
  *   initialised.
  * - Enter always ends with the section entered. Leave by a thread that is not the owner, and Delete of a
- *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT).
+ *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT); the first
+ *   of each such misuse is also a line on stderr, with the section, the thread and the place.
+ * - A CRITICAL_SECTION is aligned to 8 bytes, as in every struct that is not packed: any other ends the
+ *   process, with a line that says so. A CONDITION_VARIABLE may stand anywhere.
+ * - Initialize without Delete, and memory freed and used again without it, lose nothing. A process has about
+ *   16 million sections at most; an Enter that would make one more ends it, with a line that says so.
  * - A section whose owner's thread ends stays locked.
  * - A CRITICAL_SECTION in use must not be copied. It belongs to one process.
  *
@@ -214,7 +219,10 @@ extern "C" {
 VOID WINAPI InitializeCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
     HOSTCRST_WIN32_IS_(hostcrst_cs_initialize);
 
-/* FALSE and ERROR_NOT_ENOUGH_MEMORY without memory. The upper 8 bits of the count are ignored. */
+/*
+ * FALSE and ERROR_NOT_ENOUGH_MEMORY without memory or a place for another section, and ERROR_INVALID_PARAMETER
+ * for a section that is not aligned. The upper 8 bits of the count are ignored.
+ */
 BOOL WINAPI InitializeCriticalSectionAndSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
     HOSTCRST_WIN32_IS_(hostcrst_cs_initialize_and_spin_count);
 
