@@ -546,7 +546,7 @@ fn reap_earlier_thread() {
     let slot = slot_by_thread(thread).load(Ordering::Relaxed);
     let earlier = TaskRef(REGISTRY.tasks.at(u32::from(slot)));
     let id = earlier.id();
-    if id != 0 && earlier.thread_id() == thread {
+    if sys::THREADS_MAY_VANISH && id != 0 && earlier.thread_id() == thread {
         reap(id);
     }
 }

@@ -957,12 +957,17 @@ struct LookForOwner {
     time: u64,
 }
 
-/// The second look, after a first one that came early; each later one after twice the time.
+/// The first look, so long after the wait began: most waits are over by then.
+const FIRST_LOOK_FOR_OWNER: u64 = 10_000_000;
+/// The second one, so long after the first; each later one after twice the time.
 const SECOND_LOOK_FOR_OWNER: u64 = 1_000_000_000;
 
 impl LookForOwner {
     fn of_wait_since(since: Instant) -> Self {
-        LookForOwner { next: sys::FIRST_LOOK_FOR_OWNER.map(|time| since + time), time: SECOND_LOOK_FOR_OWNER }
+        LookForOwner {
+            next: sys::THREADS_MAY_VANISH.then(|| since + FIRST_LOOK_FOR_OWNER),
+            time: SECOND_LOOK_FOR_OWNER,
+        }
     }
 
     /// Whether it is time; sets the next one if so.

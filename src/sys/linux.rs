@@ -296,9 +296,8 @@ pub(crate) fn thread_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_gettid) as u32 }
 }
 
-/// When a waiter first looks whether the owner's thread is gone, in nanoseconds after it fell asleep: most waits are over
-/// by then.
-pub(crate) const FIRST_LOOK_FOR_OWNER: Option<u64> = Some(10_000_000);
+/// Whether threads can end without their destructors.
+pub(crate) const THREADS_MAY_VANISH: bool = true;
 
 /// Whether this process has no thread with this id. One that ends has it until after its last destructor.
 pub(crate) fn is_thread_gone(thread: u32) -> bool {

@@ -867,8 +867,8 @@ pub(crate) fn process_id() -> u32 {
     1
 }
 
-// In models every thread ends by its own end.
-pub(crate) const FIRST_LOOK_FOR_OWNER: Option<u64> = None;
+/// Every thread ends by its own end, and one that sets the scene makes many tasks.
+pub(crate) const THREADS_MAY_VANISH: bool = false;
 
 pub(crate) fn is_thread_gone(_thread: u32) -> bool {
     false
