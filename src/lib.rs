@@ -75,7 +75,7 @@ pub mod inspect {
     pub use crate::memory::Memory;
     pub use crate::name::NameCopy;
     pub use crate::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
-    pub use crate::report::picture::Picture;
+    pub use crate::report::picture::{Blocked, Picture};
     pub use crate::report::{Format, Surroundings, render};
     pub use crate::text::Printable;
 }

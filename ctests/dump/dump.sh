@@ -110,6 +110,23 @@ test_stripped() {
     has '"alice" tid=' '"bob" tid=' 'Found 1 deadlock'
 }
 
+test_copies() { # test_copies <program> <plugin>
+    SUBJECT=$1
+    start "$2"
+    dump 2 "$subject"
+    has "^Copy 1 of 2 of the library, in " "^Copy 2 of 2 of the library, in " 'copies of the library.' \
+        '^Found a deadlock across them:' '^"one" tid=[0-9]*:' "waiting to enter 0x[0-9a-f]* \"the plugin's\" of copy [12]" \
+        '      which is owned by "two" tid=' "waiting to enter 0x[0-9a-f]* \"the program's\" of copy [12]" \
+        '      which is owned by "one" tid=' '^Found 1 deadlock across them.'
+    dump 2 --json "$subject"
+    has '^{"copies":2,"deadlocks":\[\[{"tid":[0-9]*,"name":"one","copy":[12],"section":"0x'
+    dump 2 --dot "$subject"
+    has 'color=red'
+    take_core
+    dump 2 "$core"
+    has '^Found 1 deadlock across them.'
+}
+
 test_watch() {
     start clean
     "$DUMP" --watch 0.1 "$subject" >"$WORK/report" &

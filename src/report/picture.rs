@@ -95,6 +95,32 @@ pub struct SectionPicture {
     pub(crate) hold: Option<(u64, u64)>,
 }
 
+/// A thread that waits without a limit for a section that another one owns.
+#[derive(Clone, Copy)]
+pub struct Blocked {
+    task: u64,
+    /// The waiting thread.
+    pub thread_id: u32,
+    /// The name that was set for its task; empty if none was.
+    pub name: NameCopy,
+    /// What it waits for.
+    pub section: u64,
+    /// The name of that; empty if it has none.
+    pub section_name: NameCopy,
+    owner: u64,
+    /// The thread that owns it.
+    pub owner_thread_id: u32,
+    wait: u64,
+}
+
+impl Blocked {
+    /// Whether that is the same wait, for the same section and owner.
+    pub fn is_same(&self, other: &Blocked) -> bool {
+        let all = |blocked: &Blocked| (blocked.task, blocked.wait, blocked.section, blocked.owner);
+        all(self) == all(other)
+    }
+}
+
 impl SectionPicture {
     /// Whether a report lists it: it is owned, abandoned, or was ever waited for.
     pub(crate) fn is_of_interest(&self) -> bool {
@@ -455,6 +481,36 @@ impl<'a, M: Memory> Picture<'a, M> {
             unsafe { picture.memory.look(address, look) }
         });
         owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
+    }
+
+    /// The threads that wait without a limit for a section which another thread of this process owns.
+    pub fn blocked(&self) -> impl Iterator<Item = Blocked> {
+        let picture = Picture { ..*self };
+        self.waiting().filter_map(move |id| picture.blocked_task(id))
+    }
+
+    /// The same as it is now, if its task waits so.
+    pub fn blocked_now(&self, blocked: &Blocked) -> Option<Blocked> {
+        Picture { memory: &Anew(self.memory), registry: self.registry }.blocked_task(blocked.task)
+    }
+
+    fn blocked_task(&self, task: u64) -> Option<Blocked> {
+        let owner = self.blocked_by(task)?;
+        let owner_thread_id = self.thread_id(owner)?;
+        // After the edge that was read of it.
+        let wait = |slot: &Task| Blocked {
+            task,
+            thread_id: slot.thread_id(),
+            name: slot.name_in::<M>(),
+            section: slot.wait.section(),
+            section_name: NameCopy::new(&[]),
+            owner,
+            owner_thread_id,
+            wait: slot.wait.number(),
+        };
+        let blocked = self.look_at_task(task, wait).flatten()?;
+        let section_name = self.section(blocked.section).and_then(|section| section.name);
+        Some(Blocked { section_name: section_name.unwrap_or(NameCopy::new(&[])), ..blocked })
     }
 
     /// The sections that the task owns.

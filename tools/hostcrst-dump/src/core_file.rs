@@ -237,7 +237,7 @@ fn program_headers(bytes: &impl Bytes) -> Result<Vec<ProgramHeader64<LittleEndia
     headers.map(|(headers, _)| headers.to_vec()).map_err(|()| no_core)
 }
 
-fn next_note<'a>(notes: &mut &'a [u8]) -> Option<(&'a [u8], elf::NoteType, &'a [u8])> {
+pub fn next_note<'a>(notes: &mut &'a [u8]) -> Option<(&'a [u8], elf::NoteType, &'a [u8])> {
     let name_size = u32_at(notes, 0)? as usize;
     let content_size = u32_at(notes, 4)? as usize;
     let kind = u32_at(notes, 8)?;

@@ -8,5 +8,8 @@ pub mod symbols;
 pub mod target;
 pub mod time_limit;
 
+mod copies;
+mod elf_file;
+mod lines;
 mod registries;
 mod remote;

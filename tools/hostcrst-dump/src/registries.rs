@@ -17,8 +17,15 @@ const STEP: usize = 1 << 20;
 /// A process may hold the library more than once, linked into several of its parts, but not often.
 const MOST: usize = 16;
 
-/// All of this process's memory that a registry refers to is elsewhere: this is a copy of the registry alone.
-pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<Vec<Box<Registry>>, Failure> {
+/// A copy of a registry alone: all memory that it refers to is elsewhere.
+pub struct Found {
+    /// Where it stands.
+    pub address: u64,
+    pub registry: Box<Registry>,
+}
+
+/// The registries of the layout that this tool knows, and what is wrong with others.
+pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, Option<Failure>), Failure> {
     let mut buffer = vec![0; STEP];
     let mut headers = Vec::new();
     // They come in the order of their addresses; in a damaged core they may overlap, or have no end.
@@ -42,19 +49,20 @@ pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<Vec<Box<Regist
     let mut unknown = None;
     for (address, header) in headers {
         match copy(target, address, header) {
-            Some(registry) => found.push(registry),
+            Some(registry) => found.push(Found { address, registry }),
             None => unknown = Some(header),
         }
     }
+    let unknown = unknown.map(|header| Failure::UnknownLayout {
+        subject: target.description(),
+        version: header.layout_version,
+        size: header.size,
+        known: Registry::HEADER.layout_version,
+        known_size: Registry::HEADER.size,
+    });
     match (found.is_empty(), unknown) {
-        (false, _) => Ok(found),
-        (true, Some(header)) => Err(Failure::UnknownLayout {
-            subject: target.description(),
-            version: header.layout_version,
-            size: header.size,
-            known: Registry::HEADER.layout_version,
-            known_size: Registry::HEADER.size,
-        }),
+        (false, unknown) => Ok((found, unknown)),
+        (true, Some(unknown)) => Err(unknown),
         (true, None) if target.lacks_data() => Err(Failure::LacksMemory { subject: target.description() }),
         (true, None) => Err(Failure::NotLoaded(target.description())),
     }
@@ -65,7 +73,12 @@ fn headers_in(bytes: &[u8], start: u64) -> impl Iterator<Item = (u64, Header)> {
     let headers = bytes.chunks(ALIGNMENT).enumerate().filter_map(move |(index, bytes)| {
         Some((start.wrapping_add((index * ALIGNMENT) as u64), parse_header(bytes)?))
     });
-    headers.filter(|(_, header)| header.magic == MAGIC)
+    headers.filter(|(_, header)| header.magic == MAGIC && is_plausible(header))
+}
+
+/// Whether it may be of some version, and is not the beginning of a text such as "hostcrst_create".
+fn is_plausible(header: &Header) -> bool {
+    header.layout_version < 1 << 16 && header.size < 1 << 24
 }
 
 fn parse_header(bytes: &[u8]) -> Option<Header> {

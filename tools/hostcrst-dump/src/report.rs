@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render};
 
+use crate::copies;
 use crate::failure::Failure;
 use crate::registries;
 use crate::remote::Remote;
@@ -19,26 +20,35 @@ pub struct Report {
     pub deadlock: Result<bool, Failure>,
 }
 
-/// One report for each registry in the target, one after the other.
+/// One report for each registry in the target, one after the other, and then what none of them can know alone.
 pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
+    let (found, unknown) = registries::find(target, time_limit)?;
     let mut surroundings =
-        Outside { target, symbols: Symbols::new(target), thread_names: target.thread_names() };
-    let mut report = Report { text: String::new(), deadlock: Ok(false) };
-    for registry in registries::find(target, time_limit)? {
-        let memory = Remote::new(target, time_limit);
-        let picture = Picture::new(&memory, &registry);
-        let is_complete = picture.is_complete();
-        // Writing to a String does not fail.
-        let deadlock = render(&picture, &mut surroundings, format, &mut report.text).unwrap_or(false);
-        if memory.gave_up() {
-            report.deadlock = Err(time_limit.failure(target.description()));
-        } else if !is_complete {
-            report.deadlock = Err(Failure::Incomplete(target.description()));
-        } else if let Ok(found) = &mut report.deadlock {
-            *found |= deadlock;
+        Outside { target, symbols: Symbols::new(target, time_limit), thread_names: target.thread_names() };
+    let memory = Remote::new(target, time_limit);
+    let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
+    let (mut text, mut deadlock, mut is_complete) = (String::new(), false, true);
+    for (number, (picture, found)) in pictures.iter().zip(&found).enumerate() {
+        if pictures.len() > 1 && format == Format::Text {
+            copies::write_heading(target, number, pictures.len(), found.address, &mut text);
         }
+        is_complete &= picture.is_complete();
+        // Writing to a String does not fail.
+        deadlock |= render(picture, &mut surroundings, format, &mut text).unwrap_or(false);
     }
-    Ok(report)
+    if pictures.len() > 1 {
+        let circles = copies::circles(&pictures);
+        deadlock |= !circles.is_empty();
+        copies::write(&circles, pictures.len(), &surroundings.thread_names, format, &mut text);
+    }
+    let deadlock = if memory.gave_up() {
+        Err(time_limit.failure(target.description()))
+    } else if !is_complete {
+        Err(Failure::Incomplete(target.description()))
+    } else {
+        unknown.map_or(Ok(deadlock), Err)
+    };
+    Ok(Report { text, deadlock })
 }
 
 struct Outside<'a> {

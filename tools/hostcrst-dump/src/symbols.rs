@@ -3,28 +3,34 @@
 use hostcrst::inspect::Printable;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use gimli::{EndianRcSlice, LittleEndian as Little, SectionId};
-use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::LittleEndian;
+use object::elf::{self, Sym64};
+use object::pod;
 
+use crate::core_file::Bytes;
+use crate::elf_file::{Budget, ElfFile, string_at};
+use crate::lines::Lines;
 use crate::target::{Mapping, Target, open_regular, read_bytes};
+use crate::time_limit::TimeLimit;
 
 /// The files that a target has mapped, each read when first needed.
 pub struct Symbols<'a> {
     target: &'a dyn Target,
+    time_limit: TimeLimit,
+    budget: Budget,
     files: HashMap<PathBuf, Option<Image>>,
+    /// What was written of addresses.
+    written: HashMap<u64, String>,
 }
 
 struct Image {
     segments: Vec<Segment>,
     functions: Names,
     variables: Names,
-    lines: Option<addr2line::Context<EndianRcSlice<Little>>>,
+    lines: Option<Lines>,
 }
 
 /// What is loaded: a part of the file, in memory followed by zeroes.
@@ -35,40 +41,66 @@ struct Segment {
     size: u64,
 }
 
-/// What has names, by address.
-struct Names(Vec<Named>);
+/// What has names, a table for each list of symbols.
+struct Names(Vec<Table>);
+
+struct Table {
+    /// By address.
+    named: Vec<Named>,
+    /// The names, each ended by a zero.
+    strings: Rc<[u8]>,
+}
 
 struct Named {
     start: u64,
     end: u64,
-    name: Vec<u8>,
+    name: u32,
 }
 
-/// Larger files are not looked into.
-const LARGEST_FILE: u64 = 1 << 30;
+/// What is read of all files together, and of one list of symbols or of names at most. Larger ones are not looked into.
+const MOST_BYTES: u64 = 512 << 20;
+const LARGEST_LIST: u64 = 128 << 20;
+/// Addresses of which is kept what was written: the same few appear again and again.
+const MOST_WRITTEN: usize = 1 << 16;
+/// Pieces in which a library is mapped at most.
+const MOST_PIECES: usize = 64;
 /// What has a name may lie inside others: this many before an address are considered.
 const NESTED: usize = 16;
 /// Longer names are cut.
 const LONGEST_NAME: usize = 512;
 
 impl<'a> Symbols<'a> {
-    pub fn new(target: &'a dyn Target) -> Self {
-        Symbols { target, files: HashMap::new() }
+    pub fn new(target: &'a dyn Target, time_limit: TimeLimit) -> Self {
+        let budget = Budget::of(MOST_BYTES);
+        Symbols { target, time_limit, budget, files: HashMap::new(), written: HashMap::new() }
     }
 
     /// Writes what stands at the address; false if that is not known, and the address itself was written.
     pub fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
-        let Some(mapping) = self.target.mappings().iter().find(|mapping| mapping.holds(address)) else {
+        let Some(mapping) = mapping_at(self.target, address) else {
             write!(out, "0x{address:x}")?;
             return Ok(false);
         };
-        write_library(out, mapping)?;
+        if !self.written.contains_key(&address) {
+            let text = self.text_of(mapping, address)?;
+            if self.written.len() == MOST_WRITTEN {
+                self.written.clear();
+            }
+            self.written.insert(address, text);
+        }
+        out.write_str(&self.written[&address])?;
+        Ok(true)
+    }
+
+    fn text_of(&mut self, mapping: &Mapping, address: u64) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        write_library(&mut text, mapping)?;
         let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
         match self.image(mapping).and_then(|image| Some((image, image.address_of(file_offset)?))) {
-            Some((image, address)) => image.write(out, address, file_offset)?,
-            None => write!(out, "+0x{file_offset:x}")?,
+            Some((image, address)) => image.write(&mut text, address, file_offset)?,
+            None => write!(text, "+0x{file_offset:x}")?,
         }
-        Ok(true)
+        Ok(text)
     }
 
     /// Writes an address, and which variable stands there if it is one of a library's.
@@ -80,7 +112,7 @@ impl<'a> Symbols<'a> {
         out.write_char(' ')?;
         write_library(out, mapping)?;
         match image.variables.at(address) {
-            Some(variable) => variable.write(out, address),
+            Some((variable, name)) => variable.write(out, name, address),
             None => write!(out, "+0x{address:x}"),
         }
     }
@@ -88,7 +120,9 @@ impl<'a> Symbols<'a> {
     /// The first and the last mapping up to the address of the library there: pieces of one file at rising offsets. The
     /// address may be behind the last one: what zeroed data needs beyond the file is anonymous.
     fn library_before(&self, address: u64) -> Option<(&'a Mapping, &'a Mapping)> {
-        let mut before = self.target.mappings().iter().rev().skip_while(|mapping| mapping.start > address);
+        let mappings = self.target.mappings();
+        let after = mappings.partition_point(|mapping| mapping.start <= address);
+        let mut before = mappings[..after].iter().rev().take(MOST_PIECES);
         let last = before.next()?;
         let mut head = last;
         for mapping in before {
@@ -101,10 +135,21 @@ impl<'a> Symbols<'a> {
     }
 
     fn image(&mut self, mapping: &Mapping) -> Option<&Image> {
-        let target = self.target;
-        let image = self.files.entry(mapping.path.clone()).or_insert_with(|| Image::open(target, mapping));
-        image.as_ref()
+        if self.time_limit.is_over() {
+            return None;
+        }
+        if !self.files.contains_key(&mapping.path) {
+            let image = Image::open(self.target, mapping, &self.budget, self.time_limit);
+            self.files.insert(mapping.path.clone(), image);
+        }
+        self.files.get(&mapping.path)?.as_ref()
     }
+}
+
+/// The mapping that the address lies in. They come in the order of their addresses, and lie apart.
+fn mapping_at(target: &dyn Target, address: u64) -> Option<&Mapping> {
+    let after = target.mappings().partition_point(|mapping| mapping.start <= address);
+    target.mappings()[..after].last().filter(|mapping| mapping.holds(address))
 }
 
 fn write_library(out: &mut dyn Write, mapping: &Mapping) -> fmt::Result {
@@ -120,37 +165,39 @@ impl Segment {
 
 impl Named {
     /// Writes the name, and how far behind its beginning the address is.
-    fn write(&self, out: &mut dyn Write, address: u64) -> fmt::Result {
+    fn write(&self, out: &mut dyn Write, name: &[u8], address: u64) -> fmt::Result {
         out.write_char('!')?;
-        write_demangled(out, &self.name)?;
+        write_demangled(out, name)?;
         write!(out, "+0x{:x}", address - self.start)
     }
 }
 
 impl Image {
-    fn open(target: &dyn Target, mapping: &Mapping) -> Option<Image> {
-        let bytes = read_file(target.open(mapping)?)?;
-        let elf = ElfFile64::<LittleEndian>::parse(&*bytes).ok()?;
-        let build_id = elf.build_id().ok().flatten();
+    fn open(target: &dyn Target, mapping: &Mapping, budget: &Budget, time_limit: TimeLimit) -> Option<Image> {
+        let elf = ElfFile::open(target.open(mapping)?, budget)?;
+        let build_id = elf.build_id(budget);
         // A file that was replaced since would give wrong names. What is in memory says which one it was.
-        if let (Some(mapped), Some(build_id)) = (mapped_build_id(target, mapping), build_id)
-            && mapped != build_id
+        if let (Some(mapped), Some(build_id)) = (mapped_build_id(target, mapping), &build_id)
+            && mapped != *build_id
         {
             return None;
         }
-        let segments = elf.segments().map(|segment| {
-            let (offset, size) = segment.file_range();
-            Segment { file_offset: offset, file_size: size, address: segment.address(), size: segment.size() }
+        let segments = elf.loaded().map(|segment| Segment {
+            file_offset: segment.p_offset.get(LittleEndian),
+            file_size: segment.p_filesz.get(LittleEndian),
+            address: segment.p_vaddr.get(LittleEndian),
+            size: segment.p_memsz.get(LittleEndian),
         });
-        let detached =
-            build_id.filter(|_| elf.section_by_name(".debug_info").is_none()).and_then(read_detached);
-        let detached = detached.as_ref().and_then(|bytes| ElfFile64::<LittleEndian>::parse(&**bytes).ok());
-        let names_of = |kind| Names::of(&elf, detached.as_ref(), kind);
+        let lines = Lines::of(&elf, budget, time_limit);
+        let detached = build_id.filter(|_| lines.is_none()).and_then(|id| open_detached(&id, budget));
+        let mut images = vec![&elf];
+        images.extend(&detached);
+        let (functions, variables) = read_names(&images, budget);
         Some(Image {
             segments: segments.collect(),
-            functions: names_of(SymbolKind::Text),
-            variables: names_of(SymbolKind::Data),
-            lines: lines_of(detached.as_ref().unwrap_or(&elf)),
+            functions,
+            variables,
+            lines: lines.or_else(|| Lines::of(detached.as_ref()?, budget, time_limit)),
         })
     }
 
@@ -171,67 +218,75 @@ impl Image {
     fn write(&self, out: &mut dyn Write, address: u64, file_offset: u64) -> fmt::Result {
         let function = self.functions.at(address);
         match function {
-            Some(function) => function.write(out, address)?,
+            Some((function, name)) => function.write(out, name, address)?,
             None => write!(out, "+0x{file_offset:x}")?,
         }
         // Inside a function it is where a call returns to: the call is before it.
-        let is_start = function.is_some_and(|function| function.start == address);
+        let is_start = function.is_some_and(|(function, _)| function.start == address);
         let probe = if is_start { address } else { address.saturating_sub(1) };
-        let location = self.lines.as_ref().and_then(|lines| lines.find_location(probe).ok().flatten());
-        let Some((Some(file), Some(line))) = location.map(|location| (location.file, location.line)) else {
+        let Some((file, line)) = self.lines.as_ref().and_then(|lines| lines.find(probe)) else {
             return Ok(());
         };
         out.write_str(" (")?;
-        write_printable(out, file.rsplit('/').next().unwrap_or(file))?;
+        write_printable(out, &file)?;
         write!(out, ":{line})")
     }
 }
 
-fn read_file(file: File) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let count = file.take(LARGEST_FILE).read_to_end(&mut bytes).ok()?;
-    (count as u64 != LARGEST_FILE).then_some(bytes)
-}
-
 /// The debug information that a distribution packages apart.
-fn read_detached(build_id: &[u8]) -> Option<Vec<u8>> {
+fn open_detached(build_id: &[u8], budget: &Budget) -> Option<ElfFile<std::fs::File>> {
     let hex: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let (folder, name) = hex.split_at_checked(2)?;
-    read_file(open_regular(Path::new(&format!("/usr/lib/debug/.build-id/{folder}/{name}.debug")))?)
+    let path = format!("/usr/lib/debug/.build-id/{folder}/{name}.debug");
+    ElfFile::open(open_regular(Path::new(&path))?, budget)
 }
 
-type Elf<'a> = ElfFile64<'a, LittleEndian>;
+/// The names of functions and those of variables in files that belong together.
+fn read_names(files: &[&ElfFile<impl Bytes>], budget: &Budget) -> (Names, Names) {
+    let (mut functions, mut variables) = (Vec::new(), Vec::new());
+    let lists = [(&b".symtab"[..], &b".strtab"[..]), (b".dynsym", b".dynstr")];
+    for (file, (list, strings)) in files.iter().flat_map(|file| lists.map(|list| (file, list))) {
+        let Some(list) = file.section(list, LARGEST_LIST, budget) else { continue };
+        let Some(strings) = file.section(strings, LARGEST_LIST, budget) else { continue };
+        let strings: Rc<[u8]> = strings.into();
+        for (kind, tables) in [(elf::STT_FUNC, &mut functions), (elf::STT_OBJECT, &mut variables)] {
+            tables.push(Table::of_kind(kind, &list, &strings));
+        }
+    }
+    (Names(functions), Names(variables))
+}
+
+impl Table {
+    fn of_kind(kind: elf::SymbolType, list: &[u8], strings: &Rc<[u8]>) -> Self {
+        let symbols =
+            pod::slice_from_bytes::<Sym64<LittleEndian>>(list, list.len() / size_of::<Sym64<LittleEndian>>());
+        let symbols = symbols.map_or(&[][..], |(symbols, _)| symbols).iter();
+        let is_defined = |symbol: &&Sym64<LittleEndian>| {
+            symbol.st_type() == kind && symbol.st_shndx.get(LittleEndian) != elf::SHN_UNDEF
+        };
+        let named = symbols.filter(is_defined).map(|symbol| {
+            let start = symbol.st_value.get(LittleEndian);
+            let end = start.saturating_add(symbol.st_size.get(LittleEndian).max(1));
+            Named { start, end, name: symbol.st_name.get(LittleEndian) }
+        });
+        let mut named: Vec<_> =
+            named.filter(|named| strings.get(named.name as usize).is_some_and(|&first| first != 0)).collect();
+        named.sort_by(|one, other| (one.start, other.end).cmp(&(other.start, one.end)));
+        Table { named, strings: strings.clone() }
+    }
+
+    fn at(&self, address: u64) -> Option<(&Named, &[u8])> {
+        let after = self.named.partition_point(|named| named.start <= address);
+        let named = self.named[..after].iter().rev().take(NESTED).find(|named| address < named.end)?;
+        Some((named, string_at(&self.strings, named.name as usize)))
+    }
+}
 
 impl Names {
-    /// Those of one kind, from a file and from what a distribution packages apart.
-    fn of(elf: &Elf<'_>, detached: Option<&Elf<'_>>, kind: SymbolKind) -> Self {
-        let symbols =
-            core::iter::once(elf).chain(detached).flat_map(|elf| elf.symbols().chain(elf.dynamic_symbols()));
-        let mut names: Vec<Named> = symbols
-            .filter(|symbol| symbol.kind() == kind && symbol.is_definition())
-            .filter_map(|symbol| {
-                let name = symbol.name_bytes().ok().filter(|name| !name.is_empty())?.to_vec();
-                let end = symbol.address().saturating_add(symbol.size().max(1));
-                Some(Named { start: symbol.address(), end, name })
-            })
-            .collect();
-        names.sort_by(|one, other| (one.start, other.end).cmp(&(other.start, one.end)));
-        Names(names)
+    /// The innermost one; of two that begin at the same address, that of the list which comes first.
+    fn at(&self, address: u64) -> Option<(&Named, &[u8])> {
+        self.0.iter().rev().filter_map(|table| table.at(address)).max_by_key(|(named, _)| named.start)
     }
-
-    fn at(&self, address: u64) -> Option<&Named> {
-        let after = self.0.partition_point(|named| named.start <= address);
-        self.0[..after].iter().rev().take(NESTED).find(|named| address < named.end)
-    }
-}
-
-fn lines_of(elf: &Elf<'_>) -> Option<addr2line::Context<EndianRcSlice<Little>>> {
-    elf.section_by_name(".debug_line")?;
-    let section = |id: SectionId| {
-        let bytes = elf.section_by_name(id.name()).and_then(|section| section.data().ok()).unwrap_or(&[]);
-        Ok::<_, ()>(EndianRcSlice::new(Rc::from(bytes), Little))
-    };
-    addr2line::Context::from_dwarf(gimli::Dwarf::load(section).ok()?).ok()
 }
 
 /// The build id in the mapped copy of the file's head, if that is in memory.
@@ -240,20 +295,8 @@ fn mapped_build_id(target: &dyn Target, mapping: &Mapping) -> Option<Vec<u8>> {
     let of_file = |other: &&Mapping| other.path == mapping.path && other.file_offset == 0;
     let head = target.mappings().iter().find(of_file)?;
     let bytes = read_bytes(target, head.start, HEAD)?;
-    use object::read::elf::{FileHeader, ProgramHeader};
-    let header = object::elf::FileHeader64::<LittleEndian>::parse(&*bytes).ok()?;
-    let segments = header.program_headers(LittleEndian, &*bytes).ok()?;
-    segments.iter().find_map(|segment| {
-        let mut notes = segment.notes(LittleEndian, &*bytes).ok()??;
-        while let Ok(Some(note)) = notes.next() {
-            if note.name() == object::elf::ELF_NOTE_GNU
-                && note.n_type(LittleEndian) == object::elf::NT_GNU_BUILD_ID
-            {
-                return Some(note.desc().to_vec());
-            }
-        }
-        None
-    })
+    let elf = ElfFile::parse(&*bytes, &Budget::of(MOST_BYTES))?;
+    elf.build_id(&Budget::of(MOST_BYTES))
 }
 
 fn write_demangled(out: &mut dyn Write, name: &[u8]) -> fmt::Result {
@@ -289,6 +332,6 @@ impl Write for Limited {
 }
 
 /// Without what could garble a line or end a quoted text.
-fn write_printable(out: &mut dyn Write, text: &str) -> fmt::Result {
+pub(crate) fn write_printable(out: &mut dyn Write, text: &str) -> fmt::Result {
     write!(out, "{}", Printable(text.as_bytes()))
 }

@@ -285,13 +285,13 @@ impl Target for OneFile {
 impl OneFile {
     fn name(&self, address: u64) -> String {
         let mut text = String::new();
-        Symbols::new(self).write_address(&mut text, address).unwrap();
+        Symbols::new(self, TimeLimit::of(TO_END)).write_address(&mut text, address).unwrap();
         text
     }
 
     fn variable(&self, address: u64) -> String {
         let mut text = String::new();
-        Symbols::new(self).write_variable(&mut text, address).unwrap();
+        Symbols::new(self, TimeLimit::of(TO_END)).write_variable(&mut text, address).unwrap();
         text
     }
 }
@@ -344,4 +344,60 @@ fn damaged_libraries_give_no_name_or_a_wrong_one() {
         undo.iter().rev().for_each(|&(at, old)| bytes[at..at + 8].copy_from_slice(&old.to_le_bytes()));
     }
     assert!(changed > 100, "{changed}");
+}
+
+/// A table of lines: one program with a header that has so many names, and then so many rows.
+fn table_of_lines(names: usize, rows: usize) -> Vec<u8> {
+    const OPCODES: &[u8] = &[1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1];
+    // One path for each name, as a text, and each text is empty.
+    let mut header = [OPCODES, &[1, 1, 8, 1, 0, 1, 1, 8]].concat();
+    // The number of names, in as many groups of seven bits as there may be.
+    header.extend((0..5).map(|group| (names >> (7 * group)) as u8 & 0x7f | if group < 4 { 0x80 } else { 0 }));
+    header.resize(header.len() + names, 0);
+    let mut program = vec![0, 9, 2];
+    program.extend(4096_u64.to_le_bytes());
+    program.resize(program.len() + rows, 13 + 14 + 6);
+    program.extend([0, 1, 1]);
+    let mut table = ((2 + 2 + 4 + header.len() + program.len()) as u32).to_le_bytes().to_vec();
+    table.extend([5, 0, 8, 0]);
+    table.extend((header.len() as u32).to_le_bytes());
+    [table, header, program].concat()
+}
+
+#[test]
+fn large_tables_of_lines_take_no_more_memory_than_small_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, lines) = (folder.path().join("subject"), folder.path().join("lines"));
+    let change = |option: &str| {
+        let mut objcopy = Command::new("objcopy");
+        let status = objcopy.arg(option).arg(common::program()).arg(&program).status();
+        assert!(status.expect("objcopy, of Debian's package binutils").success());
+        explain_within_300_megabytes(&program);
+    };
+    for (names, rows) in [(0, 100 << 20), (10 << 20, 0), (0, 4 << 20)] {
+        fs::write(&lines, table_of_lines(names, rows)).unwrap();
+        change(&format!("--update-section=.debug_line={}", lines.display()));
+    }
+    change("--compress-debug-sections=zlib");
+}
+
+fn explain_within_300_megabytes(program: &Path) {
+    use std::os::unix::process::CommandExt;
+    let subject = Subject::run(Command::new(program).arg("hang"));
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_hostcrst-dump"));
+    let limit_memory = || {
+        let limit = libc::rlimit { rlim_cur: 300 << 20, rlim_max: 300 << 20 };
+        // SAFETY: the limit is a valid one.
+        if unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) } == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: setrlimit may be called between fork and exec.
+    unsafe { tool.pre_exec(limit_memory) };
+    let output = tool.arg(subject.id().to_string()).output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(text.contains("native   subject!subject::create+0x0"), "{text}");
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 pub struct Subject(Child);
 
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     // cargo builds examples before it runs tests, beside the folder of the tests.
     std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/subject")
 }
@@ -20,7 +20,7 @@ impl Subject {
         Self::run(Command::new(program()).arg(how))
     }
 
-    fn run(command: &mut Command) -> Subject {
+    pub fn run(command: &mut Command) -> Subject {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

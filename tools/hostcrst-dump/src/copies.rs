@@ -1,0 +1,157 @@
+//! A process that has the library more than once: linked into several of its parts, each copy knows its own sections only.
+//! A thread is a task of each copy that it calls, so threads join what the copies know.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+
+use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
+
+use crate::symbols::write_printable;
+use crate::target::Target;
+
+/// Threads that wait for each other in a circle, each with the number of the copy that it waits in.
+pub type Circle = Vec<(usize, Blocked)>;
+
+/// The circles that stand and lead through several copies: those within one are in its own report.
+pub fn circles<M: Memory>(pictures: &[Picture<'_, M>]) -> Vec<Circle> {
+    let blocked = pictures.iter().enumerate();
+    let blocked = blocked.flat_map(|(copy, picture)| picture.blocked().map(move |blocked| (copy, blocked)));
+    // A thread waits for one section at most.
+    let blocked: HashMap<u32, _> =
+        blocked.map(|(copy, blocked)| (blocked.thread_id, (copy, blocked))).collect();
+    let mut threads: Vec<u32> = blocked.keys().copied().collect();
+    threads.sort_unstable();
+    let mut passed = HashSet::new();
+    let mut circles = Vec::new();
+    for thread in threads {
+        let mut path = Vec::new();
+        let mut next = Some(thread);
+        while let Some(link) =
+            next.and_then(|thread| blocked.get(&thread)).filter(|(_, link)| passed.insert(link.thread_id))
+        {
+            path.push(*link);
+            next = Some(link.1.owner_thread_id);
+        }
+        let start = path.iter().position(|(_, link)| Some(link.thread_id) == next);
+        let circle = start.map_or(Vec::new(), |start| path.split_off(start));
+        let leads_through_several = circle.iter().any(|(copy, _)| *copy != circle[0].0);
+        // The same in two rounds, as within one copy: all of its waits and owners stood together.
+        if leads_through_several && stands(pictures, &circle) && stands(pictures, &circle) {
+            circles.push(circle);
+        }
+    }
+    circles
+}
+
+fn stands<M: Memory>(pictures: &[Picture<'_, M>], circle: &[(usize, Blocked)]) -> bool {
+    circle.iter().all(|(copy, link)| pictures[*copy].blocked_now(link).is_some_and(|now| link.is_same(&now)))
+}
+
+/// Says which copy a report is on, and in which file that is.
+pub fn write_heading(target: &dyn Target, number: usize, count: usize, address: u64, text: &mut String) {
+    let mapping = target.mappings().iter().find(|mapping| mapping.holds(address));
+    let file = mapping.and_then(|mapping| mapping.path.file_name()).unwrap_or_default();
+    let separator = if number == 0 { "" } else { "\n" };
+    let _ = write!(text, "{separator}Copy {} of {count} of the library, in ", number + 1);
+    let _ = write_printable(text, &file.to_string_lossy());
+    text.push_str(":\n\n");
+}
+
+/// Writes what the reports on the copies do not say. Writing to a String does not fail.
+pub fn write(
+    circles: &[Circle],
+    count: usize,
+    names: &HashMap<u32, Vec<u8>>,
+    format: Format,
+    text: &mut String,
+) {
+    let name = |link: &Blocked| {
+        let own = Some(link.name.bytes()).filter(|name| !name.is_empty());
+        printable(own.or(names.get(&link.thread_id).map(Vec::as_slice)).unwrap_or(&[]))
+    };
+    let _ = match format {
+        Format::Text => write_text(circles, count, name, text),
+        Format::Json => write_json(circles, count, name, text),
+        Format::Dot => write_dot(circles, name, text),
+    };
+}
+
+fn write_text(
+    circles: &[Circle],
+    count: usize,
+    name: impl Fn(&Blocked) -> String,
+    text: &mut String,
+) -> std::fmt::Result {
+    writeln!(text, "\nThis process has {count} copies of the library.")?;
+    for circle in circles {
+        text.push_str("Found a deadlock across them:\n=============================\n");
+        for (index, (copy, link)) in circle.iter().enumerate() {
+            let (_, owner) = circle[(index + 1) % circle.len()];
+            writeln!(text, "\"{}\" tid={}:", name(link), link.thread_id)?;
+            write!(text, "   waiting to enter 0x{:x}", link.section)?;
+            write_section_name(&link.section_name, text)?;
+            writeln!(text, " of copy {}", copy + 1)?;
+            writeln!(text, "      which is owned by \"{}\" tid={}", name(&owner), owner.thread_id)?;
+        }
+    }
+    match circles.len() {
+        0 => writeln!(text, "No deadlock across them."),
+        1 => writeln!(text, "Found 1 deadlock across them."),
+        more => writeln!(text, "Found {more} deadlocks across them."),
+    }
+}
+
+fn write_section_name(name: &NameCopy, text: &mut String) -> std::fmt::Result {
+    if name.bytes().is_empty() { Ok(()) } else { write!(text, " \"{}\"", printable(name.bytes())) }
+}
+
+fn write_json(
+    circles: &[Circle],
+    count: usize,
+    name: impl Fn(&Blocked) -> String,
+    text: &mut String,
+) -> std::fmt::Result {
+    write!(text, "{{\"copies\":{count},\"deadlocks\":[")?;
+    for (index, circle) in circles.iter().enumerate() {
+        text.push_str(if index == 0 { "[" } else { ",[" });
+        for (index, (copy, link)) in circle.iter().enumerate() {
+            text.push_str(if index == 0 { "" } else { "," });
+            let section_name = printable(link.section_name.bytes());
+            write!(
+                text,
+                "{{\"tid\":{},\"name\":\"{}\",\"copy\":{},\"section\":\"0x{:x}\",\"section_name\":\"{}\"}}",
+                link.thread_id,
+                name(link),
+                copy + 1,
+                link.section,
+                section_name
+            )?;
+        }
+        text.push(']');
+    }
+    text.push_str("]}\n");
+    Ok(())
+}
+
+fn write_dot(circles: &[Circle], name: impl Fn(&Blocked) -> String, text: &mut String) -> std::fmt::Result {
+    text.push_str("digraph hostcrst_copies {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n");
+    for (copy, link) in circles.iter().flatten() {
+        writeln!(text, "  t{0} [label=\"{1}\\n{0}\"];", link.thread_id, name(link))?;
+        let (waiter, owner) = (link.thread_id, link.owner_thread_id);
+        writeln!(
+            text,
+            "  t{waiter} -> t{owner} [label=\"0x{:x} of copy {}\",color=red];",
+            link.section,
+            copy + 1
+        )?;
+    }
+    text.push_str("}\n");
+    Ok(())
+}
+
+/// A name that may stand between quotation marks in each of the formats.
+fn printable(name: &[u8]) -> String {
+    let mut text = String::new();
+    let _ = write_printable(&mut text, &String::from_utf8_lossy(name).replace('\\', "/"));
+    text
+}

@@ -1,0 +1,122 @@
+//! A program or library as a file, of which only what is asked for is read. Nothing in it is trusted, least of all a size.
+
+use std::cell::Cell;
+use std::fs::File;
+
+use object::LittleEndian;
+use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::pod::{self, Pod};
+
+use crate::core_file::{Bytes, next_note};
+
+/// What may yet be read of the files of a target in all.
+pub struct Budget(Cell<u64>);
+
+impl Budget {
+    pub fn of(bytes: u64) -> Self {
+        Budget(Cell::new(bytes))
+    }
+
+    fn take(&self, bytes: u64) -> Option<()> {
+        self.0.get().checked_sub(bytes).map(|left| self.0.set(left))
+    }
+}
+
+pub struct ElfFile<B> {
+    bytes: B,
+    segments: Vec<ProgramHeader64<LittleEndian>>,
+    sections: Vec<SectionHeader64<LittleEndian>>,
+    section_names: Vec<u8>,
+}
+
+/// Names of sections, notes and headers of more bytes than this are not read.
+const LARGEST_HEADER: u64 = 4 << 20;
+
+impl ElfFile<File> {
+    pub fn open(file: File, budget: &Budget) -> Option<Self> {
+        Self::parse(file, budget)
+    }
+}
+
+impl<B: Bytes> ElfFile<B> {
+    pub fn parse(bytes: B, budget: &Budget) -> Option<Self> {
+        let header = read(&bytes, 0, size_of::<FileHeader64<LittleEndian>>() as u64, budget)?;
+        let (header, _) = pod::from_bytes::<FileHeader64<LittleEndian>>(&header).ok()?;
+        let ident = &header.e_ident;
+        if ident.magic != elf::ELFMAG || ident.class != elf::ELFCLASS64 || ident.data != elf::ELFDATA2LSB {
+            return None;
+        }
+        let small = |value: object::U16<LittleEndian>| u64::from(value.get(LittleEndian));
+        let (segment_count, section_count) = (small(header.e_phnum), small(header.e_shnum));
+        let segments = read_table(&bytes, header.e_phoff.get(LittleEndian), segment_count, budget)?;
+        let sections: Vec<SectionHeader64<LittleEndian>> =
+            read_table(&bytes, header.e_shoff.get(LittleEndian), section_count, budget).unwrap_or_default();
+        let names = sections.get(usize::from(header.e_shstrndx.get(LittleEndian).0));
+        let names = names.and_then(|names| {
+            let size = names.sh_size.get(LittleEndian).min(LARGEST_HEADER);
+            read(&bytes, names.sh_offset.get(LittleEndian), size, budget)
+        });
+        Some(ElfFile { segments, sections, section_names: names.unwrap_or_default(), bytes })
+    }
+
+    /// The parts that are loaded.
+    pub fn loaded(&self) -> impl Iterator<Item = &ProgramHeader64<LittleEndian>> {
+        self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_LOAD)
+    }
+
+    pub fn build_id(&self, budget: &Budget) -> Option<Vec<u8>> {
+        let notes = self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_NOTE);
+        notes.into_iter().find_map(|segment| {
+            let size = segment.p_filesz.get(LittleEndian).min(LARGEST_HEADER);
+            build_id_in(&read(&self.bytes, segment.p_offset.get(LittleEndian), size, budget)?)
+        })
+    }
+
+    /// The content of the section with this name, if it is there, whole, not compressed and not larger than `most`.
+    pub fn section(&self, name: &[u8], most: u64, budget: &Budget) -> Option<Vec<u8>> {
+        let has_name = |section: &&SectionHeader64<LittleEndian>| {
+            let start = section.sh_name.get(LittleEndian) as usize;
+            string_at(&self.section_names, start) == name
+        };
+        let section = self.sections.iter().find(has_name)?;
+        let is_packed = section.sh_flags.get(LittleEndian).0 & elf::SHF_COMPRESSED.0 != 0;
+        let size = section.sh_size.get(LittleEndian);
+        if is_packed || section.sh_type.get(LittleEndian) == elf::SHT_NOBITS || size > most {
+            return None;
+        }
+        read(&self.bytes, section.sh_offset.get(LittleEndian), size, budget)
+    }
+}
+
+/// The build id among notes.
+fn build_id_in(mut notes: &[u8]) -> Option<Vec<u8>> {
+    while let Some((name, kind, content)) = next_note(&mut notes) {
+        if name == b"GNU" && kind == elf::NT_GNU_BUILD_ID {
+            return Some(content.to_vec());
+        }
+    }
+    None
+}
+
+/// The bytes from `start` up to a zero; longer ones than a name has are cut.
+pub fn string_at(bytes: &[u8], start: usize) -> &[u8] {
+    const LONGEST: usize = 4096;
+    let rest = bytes.get(start..).unwrap_or(&[]);
+    let rest = &rest[..rest.len().min(LONGEST)];
+    rest.split(|&byte| byte == 0).next().unwrap_or(&[])
+}
+
+fn read_table<T: Pod + Copy>(bytes: &impl Bytes, offset: u64, count: u64, budget: &Budget) -> Option<Vec<T>> {
+    let table = read(bytes, offset, count * size_of::<T>() as u64, budget)?;
+    pod::slice_from_bytes::<T>(&table, count as usize).ok().map(|(table, _)| table.to_vec())
+}
+
+/// All of `size` bytes, if the file has so many.
+fn read(bytes: &impl Bytes, offset: u64, size: u64, budget: &Budget) -> Option<Vec<u8>> {
+    if offset.checked_add(size)? > bytes.length() {
+        return None;
+    }
+    budget.take(size)?;
+    let mut content = vec![0; usize::try_from(size).ok()?];
+    (bytes.copy(offset, &mut content) == content.len()).then_some(content)
+}
