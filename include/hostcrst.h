@@ -16,6 +16,11 @@
  * Threads. Every function may be called from any thread, without set-up; a thread becomes a task at its first
  * call. No call unwinds, ends the process or changes errno.
  *
+ * Cancellation, signals, forks. No call is a cancellation point; asynchronous cancellation must not be on during one.
+ * No function is for signal handlers, unless it says so, and no call may be left by longjmp out of a handler: out of a
+ * wait, the thread stays in the queue until it ends, and can wait for nothing else. A fork may happen at any moment, in
+ * any thread; the child has the task of the thread that forked.
+ *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
