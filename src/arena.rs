@@ -127,6 +127,12 @@ impl<T: Slot> Arena<T> {
         (self.offset_mask.load(Ordering::Relaxed) / size_of::<T>()) as u32 + 1
     }
 
+    /// The slot at `index`, if it was ever handed out or left out.
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        // SAFETY: slots below `used` are memory, never unmapped; zeroed slots are valid (Slot).
+        (index < self.used()).then(|| unsafe { &*(self.slots.base() as *const T).add(index as usize) })
+    }
+
     /// The slot at `index`, or slot 0 if there is no such slot. Once the registry is ready.
     pub(crate) fn at(&self, index: u32) -> &T {
         let index = if index < self.used() { index } else { 0 };

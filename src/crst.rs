@@ -4,7 +4,6 @@
 
 use core::mem::offset_of;
 
-use crate::addresses::Found;
 use crate::arena::Slot;
 use crate::bias;
 use crate::error::{Error, Result};
@@ -38,6 +37,7 @@ pub(crate) struct Section {
     spin_count: AtomicU32,
     /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
     leaves: AtomicU16,
+    /// Under the queue lock, or before the section has a handle.
     flags: AtomicU16,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     name: AtomicU32,
@@ -134,57 +134,63 @@ pub(crate) fn any_slot_of(handle: u64) -> &'static Section {
 
 /// The section of the host's with this handle.
 pub(crate) fn find(handle: u64) -> Result<&'static Section> {
-    if handle::is_win32(handle) { Err(Error::Handle) } else { find_any(handle) }
+    find_of_kind(handle, 0)
 }
 
 /// The section of Windows' with this handle.
 pub(crate) fn find_win32(handle: u64) -> Result<&'static Section> {
-    if handle::is_win32(handle) { find_any(handle) } else { Err(Error::Handle) }
+    find_of_kind(handle, handle::WIN32)
 }
 
-/// The section with this handle.
-fn find_any(handle: u64) -> Result<&'static Section> {
+/// The section with this handle, which is one of the host's XOR `kind`.
+#[inline(always)]
+fn find_of_kind(handle: u64, kind: u64) -> Result<&'static Section> {
     if !REGISTRY.is_ready() {
         return Err(Error::Handle);
     }
     // Pairs with the Release fence in make: who was given this handle in whatever way finds its slot.
     fence(Ordering::Acquire);
-    let (index, generation) = (handle::section_index(handle), handle::section_generation(handle));
-    let of_host = handle::section_handle(REGISTRY.copy(), index, generation);
-    let is_well_formed = handle == of_host || handle == of_host ^ handle::WIN32;
-    let section = any_slot_of(handle);
-    let is_its_slot = REGISTRY.sections.index_of(section) == index;
-    if is_well_formed && is_its_slot && section.owner(handle).is_some() {
-        Ok(section)
-    } else {
-        Err(Error::Handle)
-    }
+    let index = handle::host_index(REGISTRY.copy(), handle ^ kind).ok_or(Error::Handle)?;
+    let section = REGISTRY.sections.get(index).ok_or(Error::Handle)?;
+    if section.owner(handle).is_some() { Ok(section) } else { Err(Error::Handle) }
 }
 
 /// Makes a new section, free and without a name. Returns its handle.
 pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
     REGISTRY.runtime.require_running()?;
-    preserving_errno(|| make(spin, 0))
+    preserving_errno(|| Ok(begin(take_slot()?, spin, 0)))
 }
 
-/// Makes a section, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Only once the registry is ready.
+/// Makes a section that the CRITICAL_SECTION at `mirror` shows. Only once the registry is ready.
 pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
+    let index = take_slot()?;
+    REGISTRY.sections.at(index).set_mirror(mirror);
+    let overwritten =
+        REGISTRY.addresses.add(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
+    let handle = begin(index, spin, mirror);
+    // Those that nobody can name any more, unless somebody owns them or waits for them.
+    overwritten.handles().iter().for_each(|&other| _ = retire_as(other, 0));
+    Ok(handle)
+}
+
+/// A slot for a section to begin in.
+fn take_slot() -> Result<u32> {
     let index = REGISTRY.sections.allocate()?;
-    if let Err(error) = holds::cover(index) {
-        REGISTRY.sections.release(index, false);
-        return Err(error);
+    if REGISTRY.holds.is_on() {
+        holds::cover(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
     }
+    Ok(index)
+}
+
+/// A section begins in this slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Returns its handle.
+fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
     let section = REGISTRY.sections.at(index);
+    section.flags.store(0, Ordering::Relaxed);
     section.write_spin_policy(spin);
     section.set_mirror(mirror);
-    let overwritten = match mirror {
-        0 => None,
-        _ => Some(REGISTRY.addresses.add(index).inspect_err(|_| REGISTRY.sections.release(index, false))?),
-    };
     section.attention.store(waiting::initial_attention(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
     section.looks.store(0, Ordering::Relaxed);
-    section.flags.fetch_and(!BIAS_SPENT, Ordering::Relaxed);
     section.reset_leaves();
     section.entries.store(1, Ordering::Relaxed);
     // A slot never used is in generation 0; no handle is.
@@ -192,11 +198,9 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let handle = handle_in(REGISTRY.copy(), index, generation, mirror);
     // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
     section.word.store(handle, Ordering::Release);
-    // Pairs with the Acquire fence in find_any: see arena.
+    // Pairs with the Acquire fence in find_of_kind: see arena.
     fence(Ordering::Release);
-    // Those that nobody can name any more, unless somebody owns them or waits for them.
-    overwritten.iter().flat_map(Found::handles).for_each(|&other| _ = retire_as(other, 0));
-    Ok(handle)
+    handle
 }
 
 /// The handle of the section in a slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0.
@@ -700,18 +704,15 @@ impl Section {
 
     /// Under the queue lock, or before the section has a handle.
     fn write_spin_policy(&self, spin: SpinPolicy) {
-        let (count, set) = match spin {
-            SpinPolicy::Adaptive => (0, false),
+        let (count, flag) = match spin {
+            SpinPolicy::Adaptive => (0, 0),
             // As on Windows: spinning on one processor only delays the owner.
-            SpinPolicy::Count(count) if REGISTRY.spinning_helps() => (count, true),
-            SpinPolicy::Count(_) => (0, true),
+            SpinPolicy::Count(count) if REGISTRY.spinning_helps() => (count, SPIN_COUNT_SET),
+            SpinPolicy::Count(_) => (0, SPIN_COUNT_SET),
         };
         self.spin_count.store(count, Ordering::Relaxed);
-        if set {
-            self.flags.fetch_or(SPIN_COUNT_SET, Ordering::Relaxed);
-        } else {
-            self.flags.fetch_and(!SPIN_COUNT_SET, Ordering::Relaxed);
-        }
+        let others = self.flags.load(Ordering::Relaxed) & !SPIN_COUNT_SET;
+        self.flags.store(others | flag, Ordering::Relaxed);
     }
 
     pub(crate) fn spin_policy(&self) -> SpinPolicy {

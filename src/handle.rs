@@ -120,6 +120,18 @@ pub(crate) const fn section_index(handle: u64) -> u32 {
     (handle / SECTION_BYTES as u64) as u32 & (MAX_SECTIONS - 1)
 }
 
+/// The slot that a handle of the host's names; None for every value that is no such handle in this copy of the library,
+/// but for its generation.
+pub(crate) const fn host_index(copy: u32, handle: u64) -> Option<u32> {
+    const SLOT: u64 = (MAX_SECTIONS as u64 - 1) * SECTION_BYTES as u64;
+    let rest = handle & !SLOT & ((1 << SECTION_GENERATION_SHIFT) - 1);
+    if rest == section_handle(copy, 0, 0) {
+        Some((handle & SLOT) as u32 / SECTION_BYTES as u32)
+    } else {
+        None
+    }
+}
+
 /// The generation in a section's handle or lock word: no owner id reaches up there.
 pub(crate) const fn section_generation(handle: u64) -> u64 {
     handle >> SECTION_GENERATION_SHIFT
@@ -197,6 +209,12 @@ mod tests {
                 assert_eq!(task_owner_id(copy, section ^ id), None);
                 assert_ne!(task & LOW_BITS, section & LOW_BITS);
             }
+            assert_eq!((host_index(copy, host), host_index(copy, win32 ^ WIN32)), (Some(5), Some(5)));
+            for other in (0..64).map(|bit| 1 << bit).filter(|bit| (host ^ bit) >> 6 == host >> 6) {
+                assert_eq!(host_index(copy, host ^ other), None);
+            }
+            assert!((30..40).all(|bit| host_index(copy, host ^ 1 << bit).is_none()));
+            assert_eq!((host_index(copy, win32), host_index(copy, task)), (None, None));
             assert_eq!((win32_copy(win32), win32_copy(host), win32_copy(task)), (Some(copy), None, None));
             for other in (0..MAX_COPIES).filter(|&other| other != copy) {
                 assert_ne!(section_handle(other, 5, 1), host);

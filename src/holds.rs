@@ -109,16 +109,12 @@ pub(crate) fn settle_after_fork() {
     }
 }
 
-/// Section slot `index` has just been handed out: makes its Hold, while tracking is on. That it is on here, or that slot was
+/// Section slot `index` has just been handed out while tracking is on: makes its Hold. That it is on here, or that slot was
 /// known to set_tracking, is settled by the lock of the sections, which both take.
+#[cold]
 pub(crate) fn cover(index: u32) -> Result<()> {
-    let holds = &REGISTRY.holds;
-    let end = (index as usize + 1) * size_of::<Hold>();
-    if !holds.is_on() || holds.table.covers(end) {
-        return Ok(());
-    }
     let _guard = REGISTRY.sections.lock().lock();
-    holds.table.cover(end)
+    REGISTRY.holds.table.cover((index as usize + 1) * size_of::<Hold>())
 }
 
 /// The task `owner` has just become the owner of the section in slot `index`.

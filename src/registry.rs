@@ -144,6 +144,7 @@ impl Registry {
     }
 
     /// Where the claim stands in the registry.
+    #[cfg_attr(all(loom, test), allow(dead_code))]
     pub(crate) const CLAIM: usize = offset_of!(Registry, claim);
 
     /// Whether the process has, or had, another copy of the library in use.
