@@ -10,9 +10,14 @@
 static long refused[2];
 static int refused_with[2];
 
+/* How often the list of mappings was opened. */
+static int lists_read;
+
 static int stands_in(long number, const long *arguments, long *result)
 {
-    (void)arguments;
+    if (number == SYS_openat && strstr((const char *)arguments[1], "/maps") != NULL) {
+        lists_read++;
+    }
     for (int at = 0; at < 2; at++) {
         if (refused[at] != 0 && number == refused[at]) {
             errno = refused_with[at];
@@ -163,6 +168,17 @@ static void full_pipe(int ends[2])
 {
     REQUIRE_EQ(pipe(ends), 0);
     fill(ends[1]);
+}
+
+/* Whether the thread is inside write(2). */
+static int is_writing(pid_t thread)
+{
+    char call[64] = "";
+    int file = open(line_of("/proc/self/task/%d/syscall", (int)thread).text, O_RDONLY);
+    REQUIRE(file >= 0);
+    ssize_t length = read(file, call, sizeof call - 1);
+    close(file);
+    return length > 0 && atol(call) == SYS_write && call[0] != 'r';
 }
 
 /* All that is in a pipe, until its writers have closed it. */
@@ -434,7 +450,7 @@ static void a_terminal_that_stands_still_holds_up_nobody(void)
     run_with_a_full_stderr("wait_with_a_full_stderr", terminal_ends);
 }
 
-/* ---- stderr is what it was ---- */
+/* ---- a deadlock that is told of ---- */
 
 typedef struct pair {
     hostcrst_t first;
@@ -455,25 +471,31 @@ static void enter_both(void *argument)
     }
 }
 
-/* A deadlock that is told of and stands until it has been: then an alert ends it. */
-static void stand_in_a_deadlock(void)
+static int told;
+
+static void be_told(const host_deadlock_t *deadlock, void *context)
+{
+    (void)deadlock;
+    (void)context;
+    __atomic_add_fetch(&told, 1, __ATOMIC_RELEASE);
+}
+
+/* A deadlock that is reported and then told of, and stands until then: an alert ends it. */
+__attribute__((noinline)) static void stand_in_a_deadlock(void)
 {
     check_steps_t both = CHECK_STEPS_INIT;
     check_thread_t threads[2];
     start_runtime();
     REQUIRE_EQ(host_set_deadlock_policy(HOST_DEADLOCK_REPORT), S_OK);
+    REQUIRE_EQ(host_set_deadlock_callback(be_told, NULL), S_OK);
+    told = 0;
     hostcrst_t one = new_section();
     hostcrst_t other = new_section();
     pair_t pairs[2] = {{one, other, &both, 7}, {other, one, &both, 7}};
     for (int at = 0; at < 2; at++) {
         check_start(&threads[at], enter_both, &pairs[at]);
     }
-    char *report;
-    do {
-        check_pause();
-        report = report_in(HOST_REPORT_JSON);
-    } while (strstr(report, "\"deadlocks_found\":1") == NULL && (free(report), 1));
-    free(report);
+    REQUIRE_SOON(__atomic_load_n(&told, __ATOMIC_ACQUIRE) == 1);
     host_task_t owner = info_of(one).owner;
     CHECK_EQ(host_task_alert(owner), S_OK);
     for (int at = 0; at < 2; at++) {
@@ -481,6 +503,87 @@ static void stand_in_a_deadlock(void)
     }
     CHECK(pairs[0].result == HOST_E_INTERRUPTED || pairs[1].result == HOST_E_INTERRUPTED);
 }
+
+/* ---- reports that get stuck ---- */
+
+enum { STUCK = 3 };
+
+static writer_t stuck_writers[STUCK];
+
+/* Reports on request may use up their memory; a message has its own. */
+static void report_while_others_are_stuck(void)
+{
+    int file = nameless_file();
+    CHECK_EQ(KEEPING_ERRNO(host_report(file, HOST_REPORT_TEXT)), E_OUTOFMEMORY);
+    close(file);
+    stand_in_a_deadlock();
+}
+
+/* A child has none of the threads that are stuck. */
+static void report_in_a_child_of_stuck_ones(void)
+{
+    char *report = text_report();
+    CHECK_CONTAINS(report, line_of(" pid %d ", (int)getpid()).text);
+    free(report);
+}
+
+static void reports_to_a_pipe_that_nobody_reads(void)
+{
+    int ends[2];
+    pthread_t reader;
+    start_runtime();
+    full_pipe(ends);
+    for (int at = 0; at < STUCK; at++) {
+        static const check_steps_t steps = CHECK_STEPS_INIT;
+        stuck_writers[at].steps = steps;
+        stuck_writers[at].descriptor = ends[1];
+        check_start(&stuck_writers[at].thread, write_a_report, &stuck_writers[at]);
+        check_await(&stuck_writers[at].steps, 1);
+        REQUIRE_SOON(is_writing(stuck_writers[at].id));
+    }
+    own_stderr_empty();
+    report_while_others_are_stuck();
+    char *said = content_of(STDERR_FILENO);
+    CHECK_CONTAINS(said, "Found a deadlock:\n");
+    free(said);
+    in_child(report_in_a_child_of_stuck_ones);
+    REQUIRE_EQ(pthread_create(&reader, NULL, read_to_the_end, &ends[0]), 0);
+    for (int at = 0; at < STUCK; at++) {
+        check_join(&stuck_writers[at].thread);
+        CHECK_EQ(stuck_writers[at].result, S_OK);
+    }
+    close(ends[1]);
+    REQUIRE_EQ(pthread_join(reader, NULL), 0);
+    close(ends[0]);
+}
+
+static void reports_that_are_stuck_silence_nobody(void)
+{
+    in_child(reports_to_a_pipe_that_nobody_reads);
+}
+
+/* However many addresses there are, in whatever order. */
+static void a_report_reads_the_list_of_mappings_once(void)
+{
+    start_runtime();
+    for (int depth = 0; depth < 32; depth++) {
+        size_t target = depth % 2 == 0 ? (size_t)&qsort : (size_t)&stand_in_a_deadlock + (size_t)depth;
+        CHECK_EQ(host_leave_runtime(target), S_OK);
+        CHECK_EQ(host_reverse_enter_runtime(), S_OK);
+    }
+    lists_read = 0;
+    char *report = text_report();
+    CHECK_EQ(times_in(report, "!qsort+0x0 "), 16);
+    CHECK_EQ(times_in(report, "!stand_in_a_deadlock+0x"), 16);
+    CHECK_EQ(lists_read, 1);
+    free(report);
+    for (int depth = 0; depth < 32; depth++) {
+        CHECK_EQ(host_reverse_leave_runtime(), S_OK);
+        CHECK_EQ(host_enter_runtime(), S_OK);
+    }
+}
+
+/* ---- stderr is what it was ---- */
 
 static void a_file_that_gets_number_2_later_is_left_alone(void)
 {
@@ -619,6 +722,8 @@ int main(int argument_count, char **arguments)
         CHECK_TEST(a_full_pipe_of_another_user_holds_up_nobody),
         CHECK_TEST(a_full_socket_holds_up_nobody),
         CHECK_TEST(a_terminal_that_stands_still_holds_up_nobody),
+        CHECK_TEST(reports_that_are_stuck_silence_nobody),
+        CHECK_TEST(a_report_reads_the_list_of_mappings_once),
         CHECK_TEST(a_file_that_gets_number_2_later_is_left_alone),
         CHECK_TEST(each_kind_of_message_may_have_its_file),
         CHECK_TEST(a_fifo_that_nobody_reads_does_not_hang_the_exit)};
