@@ -286,6 +286,117 @@ static void the_child_of_a_fork_owns_what_was_being_taken_away(void)
     own_what_was_being_taken_away();
 }
 
+/* ---- a callback, and who replaces it ---- */
+
+static struct replacer {
+    check_thread_t thread;
+    check_steps_t steps;
+    int call_is_over;
+} replacer;
+
+static void replace_the_callback(void *unused)
+{
+    (void)unused;
+    check_await(&replacer.steps, 1);
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    CHECK(__atomic_load_n(&replacer.call_is_over, __ATOMIC_ACQUIRE));
+}
+
+static void take_a_while(const host_deadlock_t *deadlock, void *context)
+{
+    (void)deadlock;
+    (void)context;
+    check_reach(&replacer.steps, 1);
+    for (int waited = 0; waited < LONG_ENOUGH_MILLISECONDS; waited++) {
+        check_pause();
+    }
+    __atomic_store_n(&replacer.call_is_over, 1, __ATOMIC_RELEASE);
+}
+
+static void replace_oneself(const host_deadlock_t *deadlock, void *context)
+{
+    (void)deadlock;
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    *(int *)context = 1;
+}
+
+/* The caller closes a cycle, and its wait is broken. */
+static void make_a_deadlock(void)
+{
+    static const check_steps_t steps = CHECK_STEPS_INIT;
+    abandoned = new_section();
+    wanted = new_section();
+    CHECK_EQ(hostcrst_enter(abandoned, 0), S_OK);
+    between.steps = steps;
+    check_start(&between.thread, enter_one_and_wait_for_another, NULL);
+    check_await(&between.steps, 1);
+    REQUIRE_SOON(is_waiting(between.task, abandoned));
+    CHECK_EQ(hostcrst_enter(wanted, 0), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_destroy(abandoned), S_OK);
+    check_join(&between.thread);
+    CHECK_EQ(hostcrst_destroy(wanted), S_OK);
+}
+
+static void a_callback_that_was_replaced_is_not_running(void)
+{
+    static const check_steps_t steps = CHECK_STEPS_INIT;
+    start_that_lends_at_once();
+    replacer.steps = steps;
+    CHECK_EQ(host_set_deadlock_callback(take_a_while, NULL), S_OK);
+    check_start(&replacer.thread, replace_the_callback, NULL);
+    make_a_deadlock();
+    check_join(&replacer.thread);
+}
+
+static void a_callback_may_replace_itself(void)
+{
+    int called = 0;
+    start_that_lends_at_once();
+    CHECK_EQ(host_set_deadlock_callback(replace_oneself, &called), S_OK);
+    make_a_deadlock();
+    CHECK_EQ(called, 1);
+}
+
+/* ---- two that start ---- */
+
+static struct starter {
+    check_thread_t thread;
+    int over;
+} starter;
+
+static void start_as_second(void *unused)
+{
+    (void)unused;
+    CHECK(host_runtime_start() >= 0);
+    __atomic_store_n(&starter.over, 1, __ATOMIC_RELEASE);
+}
+
+static void let_another_start(void)
+{
+    check_start(&starter.thread, start_as_second, NULL);
+    for (int waited = 0; waited < LONG_ENOUGH_MILLISECONDS; waited++) {
+        check_pause();
+    }
+    CHECK(!__atomic_load_n(&starter.over, __ATOMIC_ACQUIRE));
+}
+
+static void start_while_the_settings_are_read(void)
+{
+    CHECK_EQ(setenv("HOSTCRST_NO_SUCH_SETTING", "1", 1), 0);
+    do_inside_next(SYS_write, STDERR_FILENO, let_another_start);
+    CHECK(host_runtime_start() >= 0);
+    require_done_inside();
+    check_join(&starter.thread);
+}
+
+static void the_settings_are_in_force_before_any_start_returns(void)
+{
+    uint32_t state = 77;
+    CHECK_EQ(host_runtime_state(&state), S_OK);
+    REQUIRE_EQ(state, HOST_RUNTIME_NOT_LOADED);
+    in_child(start_while_the_settings_are_read);
+}
+
 /* ---- LockCount ---- */
 
 static CRITICAL_SECTION watched;
@@ -323,9 +434,12 @@ static void who_was_woken_is_not_counted_as_asleep(void)
     DeleteCriticalSection(&watched);
 }
 
-/* A slot is lent to no second task before the first has ended: what is lent comes before what main has been in. */
-CHECK_MAIN(CHECK_TEST(an_owner_that_ends_while_its_section_is_taken_away_is_missed),
+/* Before the first start; and, as a slot is lent to no second task before the first has ended, what is lent comes before
+ * what main has been in. */
+CHECK_MAIN(CHECK_TEST(the_settings_are_in_force_before_any_start_returns),
+           CHECK_TEST(an_owner_that_ends_while_its_section_is_taken_away_is_missed),
            CHECK_TEST(the_child_of_a_fork_owns_what_was_being_taken_away),
            CHECK_TEST(a_stop_ends_no_wait_of_the_next_run),
            CHECK_TEST(who_recovers_a_section_waits_for_nobody_who_waited_for_it),
+           CHECK_TEST(a_callback_that_was_replaced_is_not_running), CHECK_TEST(a_callback_may_replace_itself),
            CHECK_TEST(who_was_woken_is_not_counted_as_asleep))

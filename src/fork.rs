@@ -8,13 +8,14 @@
 
 use crate::registry::REGISTRY;
 use crate::sys::{self, Mutex};
-use crate::{condition, crst, holds, hooks, report, task, waiting, win32};
+use crate::{condition, crst, holds, hooks, report, settings, task, waiting, win32};
 
 /// Every lock but those of sections and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
-fn locks() -> [&'static Mutex; 11] {
+fn locks() -> [&'static Mutex; 12] {
     [
         REGISTRY.prepare_lock(),
+        settings::lock(),
         REGISTRY.deadlocks.lock(),
         task::naming_lock(),
         task::reaping_lock(),

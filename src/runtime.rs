@@ -115,13 +115,13 @@ impl Runtime {
 
 /// Reads the environment, once. Only once the registry is ready.
 pub(crate) fn read_settings() {
-    if settings::read_once() {
+    settings::read_once(|| {
         report::read_settings();
         wait_graph::read_settings();
         bias::read_settings();
         holds::read_settings();
         waiting::read_settings();
-    }
+    });
 }
 
 /// Makes the runtime available. False if it already was.

@@ -4,8 +4,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::messages;
-use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::{self, Mutex};
 use crate::text::{Printable, Text};
 
 /// Every variable there is.
@@ -25,19 +25,39 @@ pub(crate) const BIAS: &CStr = c"HOSTCRST_BIAS";
 
 const PREFIX: &[u8] = b"HOSTCRST_";
 
-/// Says once on stderr which HOSTCRST_ variables are not known. True for the first caller.
-pub(crate) fn read_once() -> bool {
-    static READ: AtomicU32 = AtomicU32::new(0);
-    if READ.swap(1, Ordering::Relaxed) != 0 {
-        return false;
+/// Held while the environment is read.
+static READING: Mutex = Mutex::new();
+/// 1 once it has been read.
+static READ: AtomicU32 = AtomicU32::new(0);
+
+/// Lets `take` read the variables, and says on stderr which HOSTCRST_ variables are not known. Once; on return that is
+/// done, whoever does it.
+pub(crate) fn read_once(take: impl FnOnce()) {
+    // Acquire pairs with the Release below: what was read is in force.
+    if READ.load(Ordering::Acquire) != 0 {
+        return;
+    }
+    let _reading = READING.lock();
+    if READ.load(Ordering::Relaxed) != 0 {
+        return;
     }
     messages::remember_stderr();
+    complain_of_unknown();
+    take();
+    READ.store(1, Ordering::Release);
+}
+
+/// The lock of who reads the environment.
+pub(crate) fn lock() -> &'static Mutex {
+    &READING
+}
+
+fn complain_of_unknown() {
     sys::each_environment_name(|name| {
         if name.starts_with(PREFIX) && !KNOWN.iter().any(|known| known.to_bytes() == name) {
             complain(&[b"unknown environment variable ", name, b" ignored"]);
         }
     });
-    true
 }
 
 /// Shows `take` the value of a variable, if it is set; complains if `take` does not know the value.

@@ -14,7 +14,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, preserving_errno};
 use crate::waiting::Wait;
-use crate::{condition, crst, waiting};
+use crate::{condition, crst, wait_graph, waiting};
 
 pub(crate) use crate::layers::{Layer, LayerKind, Mode, Origin};
 
@@ -54,6 +54,9 @@ pub(crate) struct Task {
     id: AtomicU64,
     /// The id of the task when an alert is pending for it: an alert meant for an earlier task has no effect.
     alert: AtomicU64,
+    /// The number of the setting (see `wait_graph`) that asked for the call of the program that the task is inside of; of
+    /// the outermost one. 0 for none.
+    telling: AtomicU64,
     /// The CLR's id of the managed thread, 0 if none.
     clr_thread: AtomicU64,
     /// What the CLR's callbacks remember between two of them; own thread only.
@@ -414,6 +417,27 @@ impl Task {
         &self.biases
     }
 
+    /// Notes that the task is about to call what setting number `setting` says is told of deadlocks; what it was telling
+    /// already, 0 for nothing. Own thread only.
+    pub(crate) fn begin_telling(&self, setting: u64) -> u64 {
+        let outer = self.telling.load(Ordering::Relaxed);
+        if outer == 0 {
+            self.telling.store(setting, Ordering::Relaxed);
+        }
+        outer
+    }
+
+    /// That call is over. Own thread only.
+    pub(crate) fn end_telling(&self, outer: u64) {
+        // Release pairs with the Acquire in tells_one_of: what the program did in the call is seen.
+        self.telling.store(outer, Ordering::Release);
+    }
+
+    /// Whether the task is inside a call that a setting up to number `last` asked for.
+    pub(crate) fn tells_one_of(&self, last: u64) -> bool {
+        (1..=last).contains(&self.telling.load(Ordering::Acquire))
+    }
+
     /// Takes a pending alert, if there is one.
     pub(crate) fn take_alert(&self) -> bool {
         let id = self.id();
@@ -492,6 +516,10 @@ fn end(task: TaskRef, silently: bool) {
     task.return_biases();
     if silently || task.owned() != 0 || waiting::has_unused_grant(&task) {
         crst::abandon_all_of(id);
+    }
+    if task.tells_one_of(u64::MAX) {
+        task.end_telling(0);
+        wait_graph::a_call_has_ended();
     }
     // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
     task.id.store(0, Ordering::Release);

@@ -305,13 +305,18 @@ fn policy() -> Policy {
     Policy::from_number(REGISTRY.deadlocks.policy.load(Ordering::Relaxed)).unwrap_or(Policy::Error)
 }
 
-/// Sets who is told of deadlocks.
+/// How often it was set who is told, from 1; under the lock. The number of the present setting.
+static SETTINGS: AtomicU64 = AtomicU64::new(1);
+/// Counts calls of callbacks that are over. Who waits for them sleeps on it.
+static CALLS_ENDED: AtomicU32 = AtomicU32::new(0);
+
+/// Sets who is told of deadlocks. On return nobody who was told before is being told any more, unless the caller is: two
+/// that are told at once would wait for each other.
 pub(crate) fn set_callback(callback: Option<Callback>, context: *mut c_void) {
-    let deadlocks = &REGISTRY.deadlocks;
-    let _guard = deadlocks.lock.lock();
-    deadlocks.context.store(context, Ordering::Relaxed);
-    let callback = callback.map_or(core::ptr::null_mut(), |function| function as *mut c_void);
-    deadlocks.callback.store(callback, Ordering::Relaxed);
+    let before = REGISTRY.deadlocks.set_callback(callback, context);
+    if !task::current_if_any().is_some_and(|me| me.tells_one_of(u64::MAX)) {
+        wait_for_calls(before);
+    }
 }
 
 /// Reads HOSTCRST_ON_DEADLOCK.
@@ -425,12 +430,35 @@ pub(crate) struct Notice {
     deadlock: host_deadlock_t,
     callback: Callback,
     context: *mut c_void,
+    /// Who tells it, and what that task was telling before.
+    me: TaskRef,
+    outer: u64,
 }
 
 impl Notice {
     /// Calls the program. It may never come back: by an exception, `longjmp`, or the end of the thread.
     pub(crate) fn tell(self) {
         (self.callback)(&raw const self.deadlock, self.context);
+        self.me.end_telling(self.outer);
+        a_call_has_ended();
+    }
+}
+
+/// A callback of the program's has returned, or its thread has ended in it.
+pub(crate) fn a_call_has_ended() {
+    // Release pairs with the Acquire in wait_for_calls: who finds this counted finds the task telling nothing.
+    CALLS_ENDED.fetch_add(1, Ordering::Release);
+    sys::futex_wake(&CALLS_ENDED, i32::MAX);
+}
+
+/// Waits until no task tells what a setting up to number `last` is to be told.
+fn wait_for_calls(last: u64) {
+    loop {
+        let ended = CALLS_ENDED.load(Ordering::Acquire);
+        if !task::all().any(|task| task.tells_one_of(last)) {
+            return;
+        }
+        let _ = sys::futex_wait(&CALLS_ENDED, ended, None);
     }
 }
 
@@ -444,7 +472,7 @@ pub(crate) fn look_for_deadlock(me: TaskRef) -> Option<Notice> {
     let guard = deadlocks.lock.lock();
     let cycle = search(me)?;
     let victim = break_or_tell(&cycle, policy)?;
-    let notice = deadlocks.notice(&cycle, victim);
+    let notice = deadlocks.notice(me, &cycle, victim);
     drop(guard);
     report(&cycle, victim, policy);
     notice
@@ -509,8 +537,20 @@ impl Deadlocks {
         self.found.store(number + 1, Ordering::Release);
     }
 
-    /// What the callback is to be told, if there is one; under the lock.
-    fn notice(&self, cycle: &Cycle, victim: Option<Link>) -> Option<Notice> {
+    /// Sets who is told; the number of the setting before. Whoever was to be told by that one has been noted by then, as
+    /// `notice` is under the same lock.
+    fn set_callback(&self, callback: Option<Callback>, context: *mut c_void) -> u64 {
+        let _guard = self.lock.lock();
+        self.context.store(context, Ordering::Relaxed);
+        let callback = callback.map_or(core::ptr::null_mut(), |function| function as *mut c_void);
+        self.callback.store(callback, Ordering::Relaxed);
+        let before = SETTINGS.load(Ordering::Relaxed);
+        SETTINGS.store(before + 1, Ordering::Relaxed);
+        before
+    }
+
+    /// What the callback is to be told by `me`, if there is one; under the lock.
+    fn notice(&self, me: TaskRef, cycle: &Cycle, victim: Option<Link>) -> Option<Notice> {
         let callback = self.callback.load(Ordering::Relaxed);
         if callback.is_null() {
             return None;
@@ -523,6 +563,51 @@ impl Deadlocks {
         };
         // SAFETY: set_callback stored a Callback.
         let callback = unsafe { core::mem::transmute::<*mut c_void, Callback>(callback) };
-        Some(Notice { deadlock, callback, context: self.context.load(Ordering::Relaxed) })
+        let context = self.context.load(Ordering::Relaxed);
+        let outer = me.begin_telling(SETTINGS.load(Ordering::Relaxed));
+        Some(Notice { deadlock, callback, context, me, outer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Deadlocks {
+        /// Writes down the next deadlock, of no tasks, and counts it.
+        fn write_one(&self) {
+            let number = self.found();
+            let place = self.place_of(number);
+            place.begin_to_write();
+            place.number.store(number, Ordering::Relaxed);
+            place.end_writing();
+            self.found.store(number + 1, Ordering::Release);
+        }
+
+        fn numbers_remembered(&self) -> std::vec::Vec<u64> {
+            let mut copy = DeadlockCopy::new();
+            (0..self.found()).filter(|&number| self.copy_remembered(number, &mut copy)).collect()
+        }
+    }
+
+    #[test]
+    fn the_last_ones_are_remembered_while_the_next_is_looked_into() {
+        let deadlocks = Deadlocks::new();
+        (0..REMEMBERED + 3).for_each(|_| deadlocks.write_one());
+        let last: std::vec::Vec<u64> = (3..3 + REMEMBERED as u64).collect();
+        assert_eq!(deadlocks.numbers_remembered(), last);
+        deadlocks.place_of(deadlocks.found()).begin_to_write();
+        assert_eq!(deadlocks.numbers_remembered(), last);
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_spoils_no_place() {
+        let deadlocks = Deadlocks::new();
+        deadlocks.write_one();
+        deadlocks.place_of(1).begin_to_write();
+        deadlocks.place_of(1).begin_to_write();
+        assert_eq!(deadlocks.numbers_remembered(), [0]);
+        deadlocks.write_one();
+        assert_eq!(deadlocks.numbers_remembered(), [0, 1]);
     }
 }

@@ -73,15 +73,20 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 /// thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and waits for
 /// nothing. errno is then as the callback left it.
 ///
+/// On return no thread is inside the callback of before any more, so that what it uses can be freed. Only a call from
+/// inside a callback does not wait for that: for itself it could not, and two would wait for each other. A callback that
+/// was left by an exception or longjmp counts as running until its thread ends.
+///
 /// Parameters:
 /// - callback (NULL for none): replaces the one before.
 /// - context (any value): handed to the callback.
 ///
 /// Returns:
-/// - S_OK: in force for later deadlocks.
+/// - S_OK: in force for later deadlocks; the callback of before is not running, see above.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 ///
-/// Threads: any; may wait briefly while a deadlock is looked into.
+/// Threads: any; waits for the callback of before, so not while the caller owns or holds what that may wait for. Not for
+/// signal handlers.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]

@@ -6,6 +6,7 @@ use super::*;
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::name::Name;
+use crate::registry::REGISTRY;
 use crate::report::picture::Picture;
 use crate::task::{Layer, LayerKind, Origin};
 use crate::waiting::WAIT_ALERTABLE;
@@ -273,4 +274,30 @@ fn layers_are_of_this_run() {
 fn control_layers_without_the_run_s_acquire() {
     let place = place!("layers.rs", "let is_of_this_run = ");
     breaks_with_preemptions(2, Sight::Said("layers of the last run"), &[place], layers_of_the_last_run);
+}
+
+// ---- the arenas -------------------------------------------------------------------------------------------
+
+/// One thread starts the runtime, and another, which is no task and was told of nothing, sees it running: then it finds the
+/// arenas that a handle leads to.
+fn first_look_during_start() -> Scene {
+    const NO_TASK: (u64, usize) = (0, 0);
+    let start = body(|| assert_eq!(runtime::start(), Ok(true)));
+    let look = body(|| {
+        if REGISTRY.runtime.is_plain() {
+            assert_ne!(REGISTRY.sections.capacity(), 0, "running, and no arena");
+        }
+    });
+    scene(vec![(NO_TASK, start), (NO_TASK, look)], || {})
+}
+
+#[test]
+fn who_sees_the_runtime_run_finds_the_arenas() {
+    holds_with_preemptions(2, first_look_during_start);
+}
+
+#[test]
+fn control_look_at_the_runtime_without_acquire() {
+    let place = place!("runtime.rs", "self.word.load(Ordering::Acquire) as u8");
+    breaks_with_preemptions(2, Sight::Said("running, and no arena"), &[place], first_look_during_start);
 }

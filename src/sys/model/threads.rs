@@ -87,6 +87,7 @@ pub(super) trait Monitor {
     /// Sleeps if `condition` holds inside of it.
     fn sleep_if(&self, condition: &dyn Fn() -> bool);
     fn wake_one(&self);
+    fn wake_all(&self);
 }
 
 /// A monitor is left when this is dropped.
@@ -117,6 +118,11 @@ macro_rules! monitor {
             fn wake_one(&self) {
                 let _guard = self.mutex.lock().expect("never poisoned");
                 self.sleepers.notify_one();
+            }
+
+            fn wake_all(&self) {
+                let _guard = self.mutex.lock().expect("never poisoned");
+                self.sleepers.notify_all();
             }
         }
     };
