@@ -451,6 +451,9 @@ pub(crate) fn a_call_has_ended() {
     sys::futex_wake(&CALLS_ENDED, i32::MAX);
 }
 
+/// How long a call of a callback is waited for before it is looked whether its thread is still there.
+const CALL_RECHECK_MILLISECONDS: u32 = 1000;
+
 /// Waits until no task tells what a setting up to number `last` is to be told.
 fn wait_for_calls(last: u64) {
     loop {
@@ -458,7 +461,10 @@ fn wait_for_calls(last: u64) {
         if !task::all().any(|task| task.tells_one_of(last)) {
             return;
         }
-        let _ = sys::futex_wait(&CALLS_ENDED, ended, None);
+        let recheck = sys::deadline_after(CALL_RECHECK_MILLISECONDS);
+        let _ = sys::futex_wait(&CALLS_ENDED, ended, Some(recheck));
+        // A thread may be gone without having said so: then its task is ended here.
+        task::all().filter(|task| task.tells_one_of(last)).for_each(|task| task::reap_if_gone(task.id()));
     }
 }
 

@@ -323,7 +323,8 @@ impl host_task_info_t {
 ///
 /// Parameters:
 /// - task (any value): a handle from host_task_current.
-/// - layers (out; NULL only if capacity is 0): room for capacity layers. On failure none is written.
+/// - layers (out; NULL only if capacity is 0): room for capacity layers. What stands there beyond the open layers,
+///   or after a failure, has no meaning: it may have been written.
 /// - capacity (0 to what layers has room for): how many to copy at most; the outermost ones are.
 /// - count (out, not NULL): how many layers are open, more than capacity or not; 0 on failure.
 ///
