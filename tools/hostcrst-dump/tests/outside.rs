@@ -223,6 +223,20 @@ fn a_core_without_private_memory_is_told_from_one_without_the_library() {
 }
 
 #[test]
+fn a_library_of_another_layout_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Subject::start("clean").take_core(folder.path());
+    let mut core = std::fs::read(&path).unwrap();
+    let version = hostcrst::inspect::LAYOUT_VERSION.to_le_bytes();
+    let header =
+        [b"hostcrst", &version[..], &hostcrst::inspect::Registry::HEADER.size.to_le_bytes()].concat();
+    let at = core.windows(header.len()).position(|bytes| bytes == header).unwrap();
+    core[at + 8] += 1;
+    std::fs::write(&path, core).unwrap();
+    refusal(7, &[path.to_str().unwrap()], "use the hostcrst-dump that was built together with that library");
+}
+
+#[test]
 fn a_compressed_core_is_not_taken_for_a_damaged_one() {
     let folder = tempfile::tempdir().unwrap();
     let core = folder.path().join("core");
