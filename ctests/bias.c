@@ -80,39 +80,45 @@ static void what_was_lent_comes_back_when_the_task_ends(void)
     }
 }
 
-/* Two threads and a fresh section again and again: the section is lent to one and taken away by the other, at a moment
- * that varies. Each counts inside; a count lost is a section owned twice. */
-enum { ROUNDS = 4000, ENTRIES = 60 };
+/*
+ * Two threads and a fresh section again and again: the section is lent to one, which enters and leaves it until the
+ * other has taken it away, in the midst of that. Each counts inside; a count lost is a section owned twice.
+ */
+enum { ROUNDS = 4000, ROUNDS_LEAST = 50, MILLISECONDS_MOST = 5000 };
 
 static hostcrst_t contested;
 static uint64_t inside;
-static volatile int round_of_owner;
-static volatile int round_of_other;
+static int round_of_owner;
+#define OVER (ROUNDS + 1)
+static int round_of_other;
 
-static void enter_and_count(int times)
+static void enter_and_count(uint64_t entry)
 {
-    for (int entry = 0; entry < times; entry++) {
+    CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+    uint64_t seen = inside;
+    if (entry % 3 == 0) {
         CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
-        uint64_t seen = inside;
-        if (entry % 3 == 0) {
-            CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
-            CHECK_EQ(hostcrst_leave(contested), S_OK);
-        }
-        inside = seen + 1;
         CHECK_EQ(hostcrst_leave(contested), S_OK);
     }
+    inside = seen + 1;
+    CHECK_EQ(hostcrst_leave(contested), S_OK);
 }
 
 static void come_in_between(void *unused)
 {
     (void)unused;
-    for (int round = 1; round <= ROUNDS; round++) {
-        while (__atomic_load_n(&round_of_owner, __ATOMIC_ACQUIRE) != round) {
-            check_pause();
+    for (int round = 1;; round++) {
+        int now;
+        for (unsigned looks = 1; (now = __atomic_load_n(&round_of_owner, __ATOMIC_ACQUIRE)) < round; looks++) {
+            if (looks % 1024 == 0) {
+                sched_yield();
+            }
         }
-        for (volatile int delay = 0; delay < round % 200; delay++) {
+        if (now == OVER) {
+            return;
         }
-        enter_and_count(2);
+        enter_and_count(0);
+        enter_and_count(1);
         __atomic_store_n(&round_of_other, round, __ATOMIC_RELEASE);
     }
 }
@@ -120,21 +126,30 @@ static void come_in_between(void *unused)
 static void a_section_is_never_owned_twice(void)
 {
     check_thread_t thread;
+    int64_t start = nanoseconds_now();
+    int round = 0;
     check_start(&thread, come_in_between, NULL);
-    for (int round = 1; round <= ROUNDS; round++) {
+    /* Fewer where other programs take the processors. */
+    while (round++ < ROUNDS && (round <= ROUNDS_LEAST || milliseconds_since(start) < MILLISECONDS_MOST)) {
+        struct timespec deadline = check_deadline_from_now();
+        uint64_t entries = 0;
         contested = new_section();
         inside = 0;
         CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
         CHECK_EQ(hostcrst_leave(contested), S_OK);
         __atomic_store_n(&round_of_owner, round, __ATOMIC_RELEASE);
-        enter_and_count(ENTRIES);
         while (__atomic_load_n(&round_of_other, __ATOMIC_ACQUIRE) != round) {
-            check_pause();
+            enter_and_count(entries);
+            if (++entries % 1024 == 0) {
+                REQUIRE(!check_passed(&deadline));
+                sched_yield();
+            }
         }
-        CHECK_EQ(inside, ENTRIES + 2);
+        CHECK_EQ(inside, entries + 2);
         CHECK_SECTION(contested, HOSTCRST_FREE, 0, 0);
         CHECK_EQ(hostcrst_destroy(contested), S_OK);
     }
+    __atomic_store_n(&round_of_owner, OVER, __ATOMIC_RELEASE);
     check_join(&thread);
 }
 

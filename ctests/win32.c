@@ -368,7 +368,9 @@ static void fields_are_never_impossible(void)
         owned += (locks & 1) == 0;
         waited_for += waiters > 0;
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
+        /* Where others take the processors it may take longer until both were seen. */
+    } while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec) ||
+             ((owned == 0 || waited_for == 0) && now.tv_sec < end.tv_sec + CHECK_PATIENCE_SECONDS));
     __atomic_store_n(&watched.stop, 1, __ATOMIC_RELAXED);
     for (int at = 0; at < CROWD; at++) {
         check_join(&threads[at]);
@@ -1029,7 +1031,7 @@ static void signals_do_not_disturb_a_sleep(void)
         check_pause();
     }
     CHECK(milliseconds_since(start) >= 900);
-    CHECK(milliseconds_since(start) < 10000);
+    CHECK(milliseconds_since(start) < 1000 * CHECK_PATIENCE_SECONDS);
     check_join(&thread);
     DeleteCriticalSection(&sleepers.section);
 }

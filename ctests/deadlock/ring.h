@@ -12,7 +12,23 @@
 #include <stdint.h>
 
 #define RING_MOST 50
+/* In a quiet machine; where other programs take the processors, as many as are played in DEADLOCK_SECONDS. */
 #define ROUNDS 10000
+#define ROUNDS_LEAST 20
+
+/* Whether round number `round`, of `rounds`, is to be played. */
+static inline int is_to_play(unsigned round, unsigned rounds)
+{
+    static struct timespec begun;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (round == 0) {
+        begun = now;
+    }
+    long long seconds = (long long)check_number_from("DEADLOCK_SECONDS", 4);
+    int in_time = now.tv_sec - begun.tv_sec < seconds || round < ROUNDS_LEAST;
+    return round < rounds && in_time && check_failed_so_far() == 0;
+}
 
 /* ---- handshakes that show a report when they are not met ---- */
 
