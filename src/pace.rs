@@ -403,6 +403,28 @@ mod tests {
     }
 
     #[test]
+    fn a_count_ends_with_its_time_and_the_contender_asks_once() {
+        runtime::start().expect("memory");
+        let me = crate::task::current().expect("a place");
+        let looks_again = |looks: &mut Looks| {
+            // The owner comes and goes: it is always worth while.
+            me.count_entry();
+            me.count_leave();
+            looks.again(Seen::Owned(me.id()))
+        };
+        let mut counted = Looks::counted(MOST_CREDIT, u32::MAX, None);
+        while looks_again(&mut counted) {}
+        assert_ne!(counted.left, 0);
+        let now = sys::now();
+        let mut late = Looks::counted(MOST_CREDIT, u32::MAX, Some(now));
+        while looks_again(&mut late) {}
+        assert!(u32::MAX - late.left <= 64);
+        let mut contender = Looks::contender(MOST_CREDIT);
+        let asks = core::iter::from_fn(|| looks_again(&mut contender).then(|| contender.is_time_to_ask()));
+        assert_eq!(asks.filter(|asks| *asks).count(), 1);
+    }
+
+    #[test]
     fn nobody_looks_for_an_owner_that_waits_for_another_section() {
         runtime::start().expect("memory");
         let enter = |crst| crst::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
