@@ -35,7 +35,7 @@ pub(crate) struct Section {
     lent_to: AtomicU16,
     /// As set.
     spin_count: AtomicU32,
-    /// Leaves by the fenced way since they began or were last counted to the end. Owner only.
+    /// Leaves by the fenced way since they began or a waiter was last woken. Counted by the owner.
     leaves: AtomicU16,
     /// Under the queue lock, or before the section has a handle.
     flags: AtomicU16,

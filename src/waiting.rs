@@ -677,9 +677,10 @@ impl Section {
     }
 
     /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the queue
-    /// of a processor. Looks at the clock now and then only. By the owner.
+    /// of a processor. Looks at the clock now and then only, after so many leaves since it was woken: an owner that leaves
+    /// seldom has no need to yield, and would do so to a stranger as likely as to the contender. By the owner.
     fn contender_is_late(&self) -> bool {
-        const LEAVES_PER_LOOK: u32 = 16;
+        const LEAVES_PER_LOOK: u32 = 64;
         let first = self.first_waiter();
         if first == 0 {
             return false;
@@ -708,6 +709,7 @@ impl Section {
         }
         let task = REGISTRY.tasks.at(first);
         self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        self.reset_leaves();
         self.show_queue();
         task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         task.wait.arrived.store(0, Ordering::Relaxed);
