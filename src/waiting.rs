@@ -79,8 +79,9 @@ const OVER: u32 = 3;
 
 /// How long waiters of an UNPROVEN section sleep before they look again.
 const UNPROVEN_NAP: u64 = 1_000_000;
-/// Fenced leaves without a waiter before a section goes back to the plain one: arming costs a heavy barrier.
-const COOLDOWN: u32 = 200;
+/// Fenced leaves without a waiter before a section goes back to the plain one: arming costs a heavy barrier, which is as
+/// much as about so many fences.
+const COOLDOWN: u32 = 800;
 
 /// How a task waits. A task waits for one section at most.
 #[repr(C)]
