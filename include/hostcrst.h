@@ -415,15 +415,14 @@ extern "C" {
  * - S_OK: available from here on. After a stop, every task begins with no layers.
  * - S_FALSE: it was available already.
  * - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
- * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the library are
- *   in use in this process. May be tried again.
+ * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the library
+ *   are in use in this process. May be tried again.
  *
  * Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
  *
  * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
  */
-HOSTCRST_API
-int32_t host_runtime_start(void);
+HOSTCRST_API int32_t host_runtime_start(void);
 
 /**
  * Makes the runtime unavailable until it is started again.
@@ -581,14 +580,12 @@ HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcr
  *
  * Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
  * handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED. Not
- * for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections owned by
- * other threads of the parent are abandoned.
+ * for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections owned
+ * by other threads of the parent are abandoned.
  *
  * Source: IHostCrst::Enter. Differs: no messages are pumped.
  */
-HOSTCRST_API
-int32_t hostcrst_enter(hostcrst_t crst,
-                       uint32_t option);
+HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t option);
 
 /**
  * Enters a critical section, waiting no longer than a time limit.
@@ -1077,8 +1074,7 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  *
  * Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
  * waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the last
- * eight that were found. Works while every task is blocked, and in
- * any state of the runtime.
+ * eight that were found. Works while every task is blocked, and in any state of the runtime.
  *
  * Parameters:
  * - fd (a descriptor open for writing): where it goes. Stays open.
@@ -1090,15 +1086,14 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  * - E_OUTOFMEMORY: three other reports on request are being written, as to pipes that nobody reads, and none of them
  *   ended within a second.
  *
- * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the program's
- * allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it goes on. A pipe
- * without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not for signal handlers.
+ * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the
+ * program's allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it
+ * goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not for
+ * signal handlers.
  *
  * Source: an extension.
  */
-HOSTCRST_API
-int32_t host_report(int32_t fd,
-                    uint32_t format);
+HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
 
 #ifdef __cplusplus
 }  // extern "C"
