@@ -5,6 +5,7 @@
 //! names its place by the text of the line, so that it cannot name nothing. `random` has what shuttle runs.
 
 mod bias;
+mod condition;
 mod deadlock;
 mod mutex;
 mod random;
