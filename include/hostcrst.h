@@ -343,8 +343,8 @@ typedef struct {
      */
     uint64_t depth;
     /**
-     * The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function
-     * takes that number.
+     * The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no
+     * function takes that number.
      */
     uint64_t waiting_for;
 } host_task_info_t;
@@ -385,8 +385,8 @@ typedef struct {
      */
     uint64_t victim;
     /**
-     * The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the cycle.
-     * Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
+     * The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the
+     * cycle. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
      */
     uint64_t section;
 } host_deadlock_t;
@@ -415,8 +415,8 @@ extern "C" {
  * - S_OK: available from here on. After a stop, every task begins with no layers.
  * - S_FALSE: it was available already.
  * - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
- * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the library
- *   are in use in this process. May be tried again.
+ * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the
+ *   library are in use in this process. May be tried again.
  *
  * Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
  *
@@ -530,8 +530,8 @@ HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
 /**
  * Creates a critical section that a newcomer looks at so many times before it waits.
  *
- * Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on it
- * waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
+ * Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on
+ * it waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
  *
  * Parameters:
  * - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
@@ -561,8 +561,8 @@ HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcr
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
  * - option (0 or bits of WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK): WAIT_ALERTABLE lets host_task_alert end
- *   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here and
- *   is accepted.
+ *   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here
+ *   and is accepted.
  *
  * Returns:
  * - S_OK: the calling task owns crst, once more than before.
@@ -570,8 +570,8 @@ HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcr
  * - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
  * - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
- * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal handler
- *   that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
+ * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal
+ *   handler that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
  * - E_HANDLE: crst is no live section.
  * - E_INVALIDARG: option has an unknown bit.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
@@ -579,9 +579,9 @@ HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcr
  * On failure nothing changed.
  *
  * Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
- * handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED. Not
- * for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections owned
- * by other threads of the parent are abandoned.
+ * handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED.
+ * Not for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections
+ * owned by other threads of the parent are abandoned.
  *
  * Source: IHostCrst::Enter. Differs: no messages are pumped.
  */
@@ -659,8 +659,8 @@ HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_
 HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
 
 /**
- * Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count, for
- * 1 ms at most.
+ * Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count,
+ * for 1 ms at most.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
@@ -1016,18 +1016,18 @@ HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
  * Sets who is told of each deadlock.
  *
  * The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
- * broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was not
- * the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
- * closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to the
- * same callback, inside itself.
+ * broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was
+ * not the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
+ * closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to
+ * the same callback, inside itself.
  *
- * The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where its
- * thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and waits for
- * nothing. errno is then as the callback left it.
+ * The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where
+ * its thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and
+ * waits for nothing. errno is then as the callback left it.
  *
  * On return no thread is inside the callback of before any more, so that what it uses can be freed. Only a call from
- * inside a callback does not wait for that: for itself it could not, and two would wait for each other. A callback that
- * was left by an exception or longjmp counts as running until its thread ends.
+ * inside a callback does not wait for that: for itself it could not, and two would wait for each other. A callback
+ * that was left by an exception or longjmp counts as running until its thread ends.
  *
  * Parameters:
  * - callback (NULL for none): replaces the one before.
@@ -1037,8 +1037,8 @@ HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
  * - S_OK: in force for later deadlocks; the callback of before is not running, see above.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  *
- * Threads: any; waits for the callback of before, so not while the caller owns or holds what that may wait for. Not for
- * signal handlers.
+ * Threads: any; waits for the callback of before, so not while the caller owns or holds what that may wait for. Not
+ * for signal handlers.
  *
  * Source: an extension.
  */
@@ -1047,9 +1047,9 @@ HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callbac
 /**
  * Switches on or off that it is kept since when and from where each section is owned.
  *
- * Reports then say so for every section entered from here on. Off by default, as entering a free section costs a clock
- * reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is first
- * started.
+ * Reports then say so for every section entered from here on. Off by default, as entering a free section costs a
+ * clock reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is
+ * first started.
  *
  * Parameters:
  * - on (0 = off, any other value = on).
@@ -1072,9 +1072,9 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
 /**
  * Writes a report on every task and every section of interest.
  *
- * Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
- * waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the last
- * eight that were found. Works while every task is blocked, and in any state of the runtime.
+ * Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one
+ * it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the
+ * last eight that were found. Works while every task is blocked, and in any state of the runtime.
  *
  * Parameters:
  * - fd (a descriptor open for writing): where it goes. Stays open.
@@ -1088,8 +1088,8 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  *
  * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the
  * program's allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it
- * goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not for
- * signal handlers.
+ * goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not
+ * for signal handlers.
  *
  * Source: an extension.
  */

@@ -414,6 +414,14 @@ mod tests {
             assert_eq!(count(Anomaly::RepeatedPush), 1);
             assert_eq!(count(Anomaly::UnmatchedPop), 3);
             assert_eq!(count(Anomaly::MissedPop), 0);
+
+            // The same return twice, but with a call between: two returns went unseen, none was doubled.
+            play(&[('>', open, ' '), ('<', run, ' '), ('>', open, ' '), ('<', open, '!'), ('>', 0, ' ')]);
+            play(&[('<', open, '!')]);
+            assert_eq!(
+                (layers(), count(Anomaly::MissedPop), count(Anomaly::UnmatchedPop)),
+                (std::vec![], 2, 3)
+            );
         })
         .join()
         .unwrap();

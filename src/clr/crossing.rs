@@ -184,6 +184,7 @@ mod tests {
         check("L1 L2", &[2], &[MissedPop]);
         check("L1 R2 L3 v2 e1", &[], &[MissedPop]);
         check("L1 R2 L3 e1", &[], &[MissedPop, MissedPop]);
+        check("L1 R2 L1 R3 L4 e1", &[1, 2], &[MissedPop, MissedPop]);
     }
 
     #[test]

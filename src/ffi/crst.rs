@@ -70,8 +70,8 @@ pub unsafe extern "C" fn hostcrst_create(out: *mut hostcrst_t) -> i32 {
 
 /// Creates a critical section that a newcomer looks at so many times before it waits.
 ///
-/// Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on it
-/// waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
+/// Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on
+/// it waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
 ///
 /// Parameters:
 /// - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
@@ -103,8 +103,8 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
 /// - option (0 or bits of WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK): WAIT_ALERTABLE lets host_task_alert end
-///   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here and
-///   is accepted.
+///   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here
+///   and is accepted.
 ///
 /// Returns:
 /// - S_OK: the calling task owns crst, once more than before.
@@ -112,8 +112,8 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
 /// - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
-/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal handler
-///   that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
+/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal
+///   handler that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
@@ -121,9 +121,9 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 /// On failure nothing changed.
 ///
 /// Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
-/// handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED. Not
-/// for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections owned
-/// by other threads of the parent are abandoned.
+/// handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED.
+/// Not for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections
+/// owned by other threads of the parent are abandoned.
 ///
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]
@@ -270,8 +270,8 @@ extern "C" fn leave_checked(crst: u64) -> i32 {
     hresult(crst::leave_checked(crst))
 }
 
-/// Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count, for
-/// 1 ms at most.
+/// Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count,
+/// for 1 ms at most.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.

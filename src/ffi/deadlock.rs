@@ -27,8 +27,8 @@ pub struct host_deadlock_t {
     pub tasks: u32,
     /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
     pub victim: u64,
-    /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the cycle.
-    /// Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
+    /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the
+    /// cycle. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
     pub section: u64,
 }
 
@@ -64,18 +64,18 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 /// Sets who is told of each deadlock.
 ///
 /// The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
-/// broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was not
-/// the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
-/// closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to the
-/// same callback, inside itself.
+/// broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was
+/// not the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
+/// closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to
+/// the same callback, inside itself.
 ///
-/// The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where its
-/// thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and waits for
-/// nothing. errno is then as the callback left it.
+/// The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where
+/// its thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and
+/// waits for nothing. errno is then as the callback left it.
 ///
 /// On return no thread is inside the callback of before any more, so that what it uses can be freed. Only a call from
-/// inside a callback does not wait for that: for itself it could not, and two would wait for each other. A callback that
-/// was left by an exception or longjmp counts as running until its thread ends.
+/// inside a callback does not wait for that: for itself it could not, and two would wait for each other. A callback
+/// that was left by an exception or longjmp counts as running until its thread ends.
 ///
 /// Parameters:
 /// - callback (NULL for none): replaces the one before.
@@ -85,8 +85,8 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 /// - S_OK: in force for later deadlocks; the callback of before is not running, see above.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 ///
-/// Threads: any; waits for the callback of before, so not while the caller owns or holds what that may wait for. Not for
-/// signal handlers.
+/// Threads: any; waits for the callback of before, so not while the caller owns or holds what that may wait for. Not
+/// for signal handlers.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]
@@ -103,9 +103,9 @@ pub extern "C" fn host_set_deadlock_callback(
 
 /// Switches on or off that it is kept since when and from where each section is owned.
 ///
-/// Reports then say so for every section entered from here on. Off by default, as entering a free section costs a clock
-/// reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is first
-/// started.
+/// Reports then say so for every section entered from here on. Off by default, as entering a free section costs a
+/// clock reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is
+/// first started.
 ///
 /// Parameters:
 /// - on (0 = off, any other value = on).

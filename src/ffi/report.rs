@@ -13,9 +13,9 @@ pub const HOST_REPORT_DOT: u32 = 2;
 
 /// Writes a report on every task and every section of interest.
 ///
-/// Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one it
-/// waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the last
-/// eight that were found. Works while every task is blocked, and in any state of the runtime.
+/// Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one
+/// it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the
+/// last eight that were found. Works while every task is blocked, and in any state of the runtime.
 ///
 /// Parameters:
 /// - fd (a descriptor open for writing): where it goes. Stays open.
@@ -29,8 +29,8 @@ pub const HOST_REPORT_DOT: u32 = 2;
 ///
 /// Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the
 /// program's allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it
-/// goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not for
-/// signal handlers.
+/// goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not
+/// for signal handlers.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]

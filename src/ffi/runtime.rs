@@ -35,8 +35,8 @@ fn changed(result: crate::error::Result<bool>) -> i32 {
 /// - S_OK: available from here on. After a stop, every task begins with no layers.
 /// - S_FALSE: it was available already.
 /// - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
-/// - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the library
-///   are in use in this process. May be tried again.
+/// - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the
+///   library are in use in this process. May be tried again.
 ///
 /// Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
 ///

@@ -39,8 +39,8 @@ pub struct host_task_info_t {
     pub owned: u32,
     /// How many layers are open.
     pub depth: u64,
-    /// The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function
-    /// takes that number.
+    /// The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no
+    /// function takes that number.
     pub waiting_for: u64,
 }
 
@@ -132,8 +132,8 @@ pub extern "C" fn host_reverse_leave_runtime() -> i32 {
     pop(LayerKind::ReverseEnter)
 }
 
-/// What is left to do after the fast path is its last act, so that the compiler makes that call a jump and the fast path
-/// needs no stack.
+/// What is left to do after the fast path is its last act, so that the compiler makes that call a jump and the fast
+/// path needs no stack.
 #[inline(always)]
 fn push(kind: LayerKind, target: usize) -> i32 {
     match task::current_if_any() {
