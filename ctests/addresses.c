@@ -285,7 +285,63 @@ static void where_all_places_are_taken_an_enter_ends_the_process(void)
     EnterCriticalSection(&all[0]);
 }
 
+/* ---- no memory ---- */
+
+static CRITICAL_SECTION late;
+static check_steps_t late_steps = CHECK_STEPS_INIT;
+static int is_inside;
+
+static void enter_late(void *unused)
+{
+    (void)unused;
+    check_await(&late_steps, 1);
+    EnterCriticalSection(&late);
+    __atomic_store_n(&is_inside, 1, __ATOMIC_RELEASE);
+    LeaveCriticalSection(&late);
+}
+
+/* Without taking memory. */
+static int is_said(const char *part)
+{
+    static char said[4096];
+    ssize_t length = pread(STDERR_FILENO, said, sizeof said - 1, 0);
+    REQUIRE(length >= 0);
+    said[length] = '\0';
+    return strstr(said, part) != NULL;
+}
+
+static void wait_for_memory(void)
+{
+    enum { COUNT = 100000 };
+    check_thread_t thread;
+    CRITICAL_SECTION *all = (CRITICAL_SECTION *)zeroed(COUNT, sizeof *all);
+    int made = 0;
+    check_start(&thread, enter_late, NULL);
+    refuse_memory();
+    while (made < COUNT && InitializeCriticalSectionAndSpinCount(&all[made], 0)) {
+        made++;
+    }
+    REQUIRE(made < COUNT);
+    CHECK_EQ(GetLastError(), ERROR_NOT_ENOUGH_MEMORY);
+    CHECK_EQ(TryEnterCriticalSection(&late), FALSE);
+    check_reach(&late_steps, 1);
+    REQUIRE_SOON(is_said("out of memory: EnterCriticalSection waits until there is some"));
+    CHECK_EQ(__atomic_load_n(&is_inside, __ATOMIC_ACQUIRE), 0);
+    allow_memory();
+    check_join(&thread);
+    CHECK_EQ(is_inside, 1);
+}
+
+static void without_memory_an_enter_waits_until_there_is_some(void)
+{
+    run_t run = child_of(wait_for_memory, NULL);
+    CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
+    CHECK_EQ(times_in(run.said, "out of memory"), 1);
+    free(run.said);
+}
+
 CHECK_MAIN(CHECK_TEST(initialize_again_and_again_takes_no_more_sections),
+           CHECK_TEST(without_memory_an_enter_waits_until_there_is_some),
            CHECK_TEST(memory_zeroed_again_and_again_takes_no_more_sections),
            CHECK_TEST(sections_in_memory_used_again_at_other_places_are_over),
            CHECK_TEST(a_section_that_is_owned_is_not_over), CHECK_TEST(nor_is_the_callers_own),

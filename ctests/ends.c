@@ -177,6 +177,58 @@ static void a_callback_may_open_the_cycle_and_wait_for_others(void)
     check_whole(third);
 }
 
+/* Whom the callback told of, in the order in which it began. */
+static host_task_t victims[2];
+
+/* What it does the first time closes another cycle, of which it is told inside itself. */
+static void close_another_cycle(const host_deadlock_t *deadlock, void *context)
+{
+    CHECK(context == &depth);
+    REQUIRE(told < 2);
+    victims[told++] = deadlock->victim;
+    if (++depth == 1) {
+        CHECK_EQ(hostcrst_enter(third, 0), HOST_E_DEADLOCK);
+        CHECK_EQ(told, 2);
+        CHECK_EQ(hostcrst_leave(first), S_OK);
+    }
+    depth--;
+}
+
+static void wait_for_first_with_third(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(hostcrst_enter(third, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(first, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    CHECK_EQ(hostcrst_leave(third), S_OK);
+}
+
+static void a_cycle_that_is_closed_in_the_callback_is_told_inside_it(void)
+{
+    check_thread_t others[2];
+    start_runtime();
+    first = new_section();
+    second = new_section();
+    third = new_section();
+    told = 0;
+    REQUIRE_EQ(host_set_deadlock_callback(close_another_cycle, &depth), S_OK);
+    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
+    check_start(&others[0], wait_for_first, NULL);
+    check_start(&others[1], wait_for_first_with_third, NULL);
+    REQUIRE_SOON(info_of(first).waiters == 2);
+    CHECK_EQ(hostcrst_enter(second, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(told, 2);
+    CHECK_EQ(victims[0], 0);
+    CHECK_EQ(victims[1], this_task());
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    check_join(&others[0]);
+    check_join(&others[1]);
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    check_whole(first);
+    check_whole(second);
+    check_whole(third);
+}
+
 /* ---- out of a wait ---- */
 
 static sigjmp_buf before_the_wait;
@@ -264,7 +316,46 @@ static void a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended(void)
     check_the_next_is_served(busy, &leaver, &leaver_task);
 }
 
+/* ---- in a wait ---- */
+
+static int32_t from_handler;
+
+/* The first thing that it does needs no waiting. */
+static void enter_in_the_handler(int signal)
+{
+    (void)signal;
+    CHECK_EQ(hostcrst_enter(second, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    __atomic_store_n(&from_handler, hostcrst_enter(first, 0), __ATOMIC_RELEASE);
+}
+
+static void a_handler_that_interrupts_a_wait_cannot_wait(void)
+{
+    waiter_t waiter;
+    start_runtime();
+    on_signal(SIGUSR1, enter_in_the_handler);
+    busy = new_section();
+    first = new_section();
+    second = new_section();
+    from_handler = S_OK;
+    REQUIRE_EQ(hostcrst_enter(busy, 0), S_OK);
+    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
+    wait_for(&waiter, busy, 0);
+    REQUIRE_EQ(pthread_kill(waiter.thread.id, SIGUSR1), 0);
+    REQUIRE_SOON(__atomic_load_n(&from_handler, __ATOMIC_ACQUIRE) == HOST_E_INVALIDOPERATION);
+    CHECK(is_waiting(waiter.task, busy));
+    CHECK_EQ(info_of(first).waiters, 0);
+    CHECK_EQ(hostcrst_leave(busy), S_OK);
+    CHECK_EQ(end_of_wait(&waiter), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    check_whole(busy);
+    check_whole(first);
+    check_whole(second);
+}
+
 CHECK_MAIN(CHECK_TEST(nothing_is_left_of_a_wait_that_its_callback_leaves),
            CHECK_TEST(a_callback_may_open_the_cycle_and_wait_for_others),
+           CHECK_TEST(a_cycle_that_is_closed_in_the_callback_is_told_inside_it),
+           CHECK_TEST(a_handler_that_interrupts_a_wait_cannot_wait),
            CHECK_TEST(the_end_of_a_thread_ends_its_wait),
            CHECK_TEST(a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended))

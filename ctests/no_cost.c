@@ -7,6 +7,7 @@
 
 #include <hostcrst.h>
 
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -315,6 +316,40 @@ static void no_path_costs_a_system_call_or_an_allocation(void)
     }
 }
 
+/* A report reads files and writes: but a program that is stuck in its allocator can ask for one. */
+static void report_counted(void)
+{
+    int nowhere = open("/dev/null", O_WRONLY);
+    REQUIRE(nowhere >= 0);
+    CHECK_EQ(host_runtime_start(), S_OK);
+    CHECK_EQ(hostcrst_create(&section), S_OK);
+    CHECK_EQ(hostcrst_set_name(section, "named"), S_OK);
+    CHECK_EQ(hostcrst_enter(section, 0), S_OK);
+    CHECK_EQ(host_leave_runtime((size_t)&qsort), S_OK);
+    counting = 1;
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+        CHECK_EQ(host_report(nowhere, format), S_OK);
+    }
+    counting = 0;
+    fflush(stdout);
+    _exit(check_failed_so_far() != 0);
+}
+
+static void no_report_allocates(void)
+{
+    int status = 0;
+    memset(found, 0, sizeof *found);
+    fflush(stdout);
+    pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        report_counted();
+    }
+    REQUIRE_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(found->allocations, 0);
+}
+
 static void a_system_call_and_an_allocation_are_seen(void)
 {
     CHECK_EQ(findings_of(call_the_system).system_calls, WALKS);
@@ -326,6 +361,7 @@ int main(int argument_count, char **arguments)
 {
     static const check_test_t tests[] = {
         CHECK_TEST(no_path_costs_a_system_call_or_an_allocation),
+        CHECK_TEST(no_report_allocates),
         CHECK_TEST(a_system_call_and_an_allocation_are_seen),
     };
     void *shared = mmap(NULL, sizeof *found, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

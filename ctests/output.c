@@ -504,6 +504,19 @@ __attribute__((noinline)) static void stand_in_a_deadlock(void)
     CHECK(pairs[0].result == HOST_E_INTERRUPTED || pairs[1].result == HOST_E_INTERRUPTED);
 }
 
+/* The report waits for a moment and is dropped; then the callback is told, and the deadlock can be ended. */
+static void stand_with_a_full_stderr(void)
+{
+    stand_in_a_deadlock();
+    CHECK(dropped_messages() >= 1);
+}
+
+static void a_deadlock_is_told_of_though_stderr_is_full(void)
+{
+    run_with_a_full_stderr("stand_with_a_full_stderr", pipe_ends);
+    run_with_a_full_stderr("stand_with_a_full_stderr", socket_ends);
+}
+
 /* ---- reports that get stuck ---- */
 
 enum { STUCK = 3 };
@@ -635,6 +648,7 @@ static void wait_and_stand(void)
     CHECK_EQ(hostcrst_leave(crst), S_OK);
     CHECK_EQ(end_of_wait(&waiter), S_OK);
     stand_in_a_deadlock();
+    stand_in_a_deadlock();
 }
 
 /* Each kind of message has a file of its own, in which `%d` is the process and `%s` the kind. */
@@ -665,6 +679,8 @@ static void check_files(const char *place, const char *files)
         snprintf(path, sizeof path, files, (int)process, kinds[at]);
         said = content_at(path);
         CHECK_CONTAINS(said, parts[at]);
+        /* What comes later stands behind what was there. */
+        CHECK(at != 1 || times_in(said, parts[at]) == 2);
         free(said);
         CHECK_EQ(unlink(path), 0);
     }
@@ -709,7 +725,8 @@ int main(int argument_count, char **arguments)
     /* What tests run as programs of their own. */
     static const check_test_t programs[] = {
         CHECK_TEST(use_the_library), CHECK_TEST(wait_with_a_full_stderr), CHECK_TEST(wait_on_an_older_kernel),
-        CHECK_TEST(wait_with_a_pipe_of_another_user), CHECK_TEST(wait_and_stand)};
+        CHECK_TEST(wait_with_a_pipe_of_another_user), CHECK_TEST(wait_and_stand),
+        CHECK_TEST(stand_with_a_full_stderr)};
     static const check_test_t tests[] = {
         CHECK_TEST(no_signal_of_the_librarys_ends_the_process),
         CHECK_TEST(a_signal_that_the_program_has_pending_stays),
@@ -722,6 +739,7 @@ int main(int argument_count, char **arguments)
         CHECK_TEST(a_full_pipe_of_another_user_holds_up_nobody),
         CHECK_TEST(a_full_socket_holds_up_nobody),
         CHECK_TEST(a_terminal_that_stands_still_holds_up_nobody),
+        CHECK_TEST(a_deadlock_is_told_of_though_stderr_is_full),
         CHECK_TEST(reports_that_are_stuck_silence_nobody),
         CHECK_TEST(a_report_reads_the_list_of_mappings_once),
         CHECK_TEST(a_file_that_gets_number_2_later_is_left_alone),

@@ -8,6 +8,9 @@
 /* By the calling thread. */
 static __thread int yields;
 static __thread int limited_sleeps;
+/* When the last of them was to end, at the latest, by which clock. */
+static __thread struct timespec end_of_sleep;
+static __thread int is_end_by_the_wall_clock;
 
 /* Stands in for that of libc, for the library as well. */
 int sched_yield(void)
@@ -21,8 +24,31 @@ static int stands_in(long number, const long *arguments, long *result)
 {
     (void)result;
     int sleep = number == SYS_futex && (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
-    limited_sleeps += sleep && arguments[3] != 0;
+    if (sleep && arguments[3] != 0) {
+        limited_sleeps++;
+        end_of_sleep = *(const struct timespec *)arguments[3];
+        is_end_by_the_wall_clock = (arguments[1] & FUTEX_CLOCK_REALTIME) != 0;
+    }
     return 0;
+}
+
+/* Whoever sets the clock of the machine makes no wait longer or shorter. */
+static void limits_are_counted_on_the_monotonic_clock(void)
+{
+    enum { MILLISECONDS = 20 };
+    holder_t holder;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    hold(&holder, crst);
+    limited_sleeps = 0;
+    int64_t before = nanoseconds_now();
+    CHECK_EQ(hostcrst_enter_timeout(crst, 0, MILLISECONDS), HOST_E_TIMEOUT);
+    int64_t end = (int64_t)end_of_sleep.tv_sec * 1000000000 + end_of_sleep.tv_nsec;
+    CHECK(limited_sleeps > 0);
+    CHECK(!is_end_by_the_wall_clock);
+    CHECK(end >= before + MILLISECONDS * 1000000 && end <= nanoseconds_now());
+    let_go(&holder);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
 static void wait_and_calm_down(void)
@@ -134,6 +160,7 @@ static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
 }
 
 CHECK_MAIN(CHECK_TEST(on_one_processor_a_section_that_has_calmed_down_yields_once),
+           CHECK_TEST(limits_are_counted_on_the_monotonic_clock),
            CHECK_TEST(who_looks_for_long_rests_now_and_then),
            CHECK_TEST(who_would_look_in_vain_does_not_look),
            CHECK_TEST(a_waiter_that_loses_again_and_again_is_given_the_section))

@@ -1,6 +1,9 @@
 /* The runtime's states and what each function does in them. */
 #include "host.h"
 
+#include <signal.h>
+#include <sys/time.h>
+
 static uint32_t state(void)
 {
     uint32_t now = 77;
@@ -167,6 +170,50 @@ static void each_start_is_one_threads_and_each_stop_too(void)
     start_runtime();
 }
 
+/* ---- asked in a signal handler ---- */
+
+static volatile sig_atomic_t times_asked;
+static volatile sig_atomic_t answered_wrong;
+
+static void ask(int signal)
+{
+    uint32_t now = 77;
+    (void)signal;
+    answered_wrong |= host_runtime_state(&now) != S_OK || (now != HOST_RUNTIME_RUNNING && now != HOST_RUNTIME_STOPPED);
+    answered_wrong |= host_result_message(E_FAIL) == NULL || hostcrst_version() == NULL;
+    times_asked++;
+}
+
+static void ask_every(long microseconds)
+{
+    struct itimerval timer;
+    memset(&timer, 0, sizeof timer);
+    timer.it_interval.tv_usec = timer.it_value.tv_usec = microseconds;
+    REQUIRE_EQ(setitimer(ITIMER_REAL, &timer, NULL), 0);
+}
+
+/* Whatever the library is in the middle of: a lock that they waited for would never be free. */
+static void what_may_be_asked_in_a_signal_handler_may_be_asked_at_any_moment(void)
+{
+    struct timespec deadline = check_deadline_from_now();
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ask;
+    REQUIRE_EQ(sigaction(SIGALRM, &action, NULL), 0);
+    start_runtime();
+    ask_every(100);
+    while (times_asked < 1000) {
+        hostcrst_t crst = new_section();
+        CHECK_EQ(hostcrst_set_name(crst, "interrupted"), S_OK);
+        CHECK_EQ(hostcrst_destroy(crst), S_OK);
+        CHECK_EQ(host_runtime_stop(), S_OK);
+        CHECK_EQ(host_runtime_start(), S_OK);
+        REQUIRE(!check_passed(&deadline));
+    }
+    ask_every(0);
+    CHECK(!answered_wrong);
+}
+
 static void fail_while_running(void)
 {
     uint32_t now = 7;
@@ -218,4 +265,6 @@ CHECK_MAIN(CHECK_TEST(it_begins_not_loaded), CHECK_TEST(a_failure_before_the_fir
            CHECK_TEST(a_stopped_runtime_lets_nobody_in_and_everybody_out),
            CHECK_TEST(sections_stay_owned_over_a_restart),
            CHECK_TEST(a_thread_that_ends_while_stopped_abandons_too), CHECK_TEST(an_alert_outlives_a_restart),
-           CHECK_TEST(each_start_is_one_threads_and_each_stop_too), CHECK_TEST(a_failure_is_for_good))
+           CHECK_TEST(each_start_is_one_threads_and_each_stop_too),
+           CHECK_TEST(what_may_be_asked_in_a_signal_handler_may_be_asked_at_any_moment),
+           CHECK_TEST(a_failure_is_for_good))

@@ -1,6 +1,21 @@
 /* The environment: read once, when the runtime is first started. */
 #include "capture.h"
 
+#include <sys/auxv.h>
+
+/* The answers of libc in a set-user-ID process, once the program pretends to be one. */
+static int pretends_to_be_privileged;
+
+char *secure_getenv(const char *name)
+{
+    return pretends_to_be_privileged ? NULL : getenv(name);
+}
+
+unsigned long getauxval(unsigned long type)
+{
+    return type == AT_SECURE && pretends_to_be_privileged;
+}
+
 /* What the other tests run as a program of its own. */
 static void use_the_library(void)
 {
@@ -10,6 +25,22 @@ static void use_the_library(void)
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     CHECK_EQ(host_runtime_stop(), S_OK);
     CHECK_EQ(host_runtime_start(), S_OK);
+}
+
+static void use_the_library_with_privileges(void)
+{
+    pretends_to_be_privileged = 1;
+    use_the_library();
+}
+
+/* Whoever starts such a program may have set anything. */
+static void a_set_user_id_process_reads_nothing(void)
+{
+    run_t run = run_again("use_the_library_with_privileges", "HOSTCRST_REPORT=stderr", "HOSTCRST_NO_SUCH_NAME=1",
+                          "HOSTCRST_HOLDS=maybe");
+    CHECK_EQ(run.status, 0);
+    CHECK_STR_EQ(run.said, "");
+    free(run.said);
 }
 
 static void nothing_is_said_unasked(void)
@@ -143,7 +174,8 @@ static void a_very_long_value_is_said_in_one_line(void)
     free(variable);
 }
 
-CHECK_MAIN(CHECK_TEST(use_the_library), CHECK_TEST(wait_for_a_moment), CHECK_TEST(the_longest_stall_time_is_never),
+CHECK_MAIN(CHECK_TEST(use_the_library), CHECK_TEST(use_the_library_with_privileges), CHECK_TEST(wait_for_a_moment),
+           CHECK_TEST(the_longest_stall_time_is_never), CHECK_TEST(a_set_user_id_process_reads_nothing),
            CHECK_TEST(nothing_in_the_environment_reaches_a_terminal_as_it_is),
            CHECK_TEST(nothing_is_said_unasked),
            CHECK_TEST(a_report_at_exit_goes_to_stderr),

@@ -9,12 +9,13 @@
  * Out parameters are written on every path, with 0 on failure. NULL for one is refused with E_POINTER.
  *
  * Handles. hostcrst_t and host_task_t are numbers, not addresses; 0 is never valid. A handle that is forged, of
- * the wrong kind, or whose object is gone gets E_HANDLE. Nothing that a caller passes is undefined behaviour.
+ * the wrong kind, or whose object is gone gets E_HANDLE. Nothing that a caller passes is undefined behaviour, but for
+ * pointers to memory that is not there.
  *
  * Options. An option bit that a function does not know gets E_INVALIDARG.
  *
  * Threads. Every function may be called from any thread, without set-up; a thread becomes a task at its first
- * call. No call unwinds, ends the process or changes errno.
+ * call. No call unwinds or changes errno, and none ends the process but for a deadlock under HOST_DEADLOCK_ABORT.
  *
  * Cancellation, signals, forks. No call is a cancellation point; asynchronous cancellation must not be on during one.
  * No function is for signal handlers, unless it says so, and no call may be left by longjmp out of a handler: out of a
@@ -418,7 +419,8 @@ extern "C" {
  * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the
  *   library are in use in this process. May be tried again.
  *
- * Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
+ * Threads: any; waits for a first start that another thread is making. Not for signal handlers. The child of a fork
+ * inherits the state.
  *
  * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
  */
@@ -652,7 +654,7 @@ HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, leaving works.
  * - E_HANDLE: crst is no live section.
  *
- * Threads: the owner; does not block. Not for signal handlers.
+ * Threads: the owner; may wait briefly for the section's queue. Not for signal handlers.
  *
  * Source: IHostCrst::Leave.
  */
@@ -672,7 +674,7 @@ HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_HANDLE: crst is no live section.
  *
- * Threads: any, whoever owns the section; does not block.
+ * Threads: any, whoever owns the section; may wait briefly for its queue. Not for signal handlers.
  *
  * Source: IHostCrst::SetSpinCount.
  */
@@ -714,7 +716,7 @@ HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst);
  * - E_HANDLE: crst is no live section.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
  *
- * Threads: any; does not block. Not for signal handlers.
+ * Threads: any; may wait briefly for the section's queue. Not for signal handlers.
  *
  * Source: an extension, after pthread_mutex_consistent.
  */

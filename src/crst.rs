@@ -824,6 +824,26 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
+    fn more_entries_than_can_be_counted_are_refused() {
+        use crate::error::S_OK;
+        use crate::ffi::crst::{hostcrst_enter, hostcrst_enter_timeout, hostcrst_try_enter};
+        crate::runtime::start().unwrap();
+        let crst = create(SpinPolicy::Adaptive).unwrap();
+        assert_eq!(hostcrst_enter(crst, 0), S_OK);
+        // As if it had been entered so often.
+        slot_of(crst).entries.store(u32::MAX, Ordering::Relaxed);
+        let refused = Error::InvalidOperation.hresult();
+        let mut entered = 7;
+        assert_eq!(hostcrst_enter(crst, 0), refused);
+        assert_eq!(hostcrst_enter_timeout(crst, 0, 1), refused);
+        // SAFETY: `entered` is valid for writing.
+        assert_eq!(unsafe { hostcrst_try_enter(crst, 0, &raw mut entered) }, refused);
+        assert_eq!(entered, 0);
+        assert_eq!(slot_of(crst).info(crst).unwrap().recursion, u32::MAX);
+        destroy(crst).unwrap();
+    }
+
+    #[test]
     fn a_slot_is_retired_after_its_last_generation() {
         crate::runtime::start().unwrap();
         let first = create(SpinPolicy::Adaptive).unwrap();

@@ -6,7 +6,7 @@
 //! ```text
 //!    C · C++ · a .NET process · any FFI
 //!         │        include/hostcrst.h (generated from ffi/)
-//!  ffi/   crst · task · runtime · deadlock · report    pointers, handles, HRESULTs
+//!  ffi/   crst · task · runtime · deadlock · report · win32    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
 //!         win32 · condition                  critical sections by Windows' rules; sleepers of condition variables
@@ -16,13 +16,13 @@
 //!         fork                               what a child process makes of all this
 //!         │
 //!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
-//!         report/ picture · text · json · dot    what a reader is shown, here or from a copy of another process
+//!         report/ picture · text · json · dot · desk    what a reader is shown, here or from a copy of another process
 //!         │
 //!         messages                           what is said unasked: to stderr or a file, holding up nobody
-//!         registry · layout · arena · region · handle · addresses     where everything stands, and what a handle proves
+//!         registry · layout · arena · region · handle · addresses · copies    where everything stands, what a handle proves
 //!         name · targets · text · settings · memory · mirror
 //!         │
-//!  sys/   linux or model · files · forks · call_site · mutex · symbols     futex, clock, threads, barriers, pages, descriptors
+//!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols    what the system is asked for
 //! ```
 //!
 //! `error` is a leaf that every module may use. `models` is what loom and shuttle run over `sys::model`.

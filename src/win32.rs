@@ -759,3 +759,35 @@ pub(crate) fn wake_all(variable: &ConditionVariable) {
         preserving_errno(|| condition::wake(variable, u32::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::win32::{hostcrst_cs_delete, hostcrst_cs_enter, hostcrst_cs_try_enter};
+
+    fn too_many_entries() -> u32 {
+        REGISTRY.win32.all().find(|(_, name, _)| *name == "too_many_entries").unwrap().0
+    }
+
+    #[test]
+    fn more_entries_than_can_be_counted_are_counted_as_misuse() {
+        // SAFETY: zeroed memory is a CRITICAL_SECTION.
+        let mut section: CriticalSection = unsafe { core::mem::zeroed() };
+        let shown = &raw mut section;
+        // SAFETY: the section stays in place, here and below.
+        unsafe { hostcrst_cs_enter(shown) };
+        let entries = crst::find_win32(section.handle()).unwrap().entries();
+        // As if it had been entered so often.
+        entries.store(u32::MAX, Ordering::Relaxed);
+        let before = too_many_entries();
+        // SAFETY: as above.
+        unsafe {
+            hostcrst_cs_enter(shown);
+            assert_eq!(hostcrst_cs_try_enter(shown), 0);
+        }
+        assert_eq!(entries.load(Ordering::Relaxed), u32::MAX);
+        assert_eq!(too_many_entries(), before + 2);
+        // SAFETY: as above.
+        unsafe { hostcrst_cs_delete(shown) };
+    }
+}

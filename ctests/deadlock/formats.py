@@ -13,7 +13,7 @@ import tempfile
 import unicodedata
 
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
-KEYWORDS = {"$schema", "$defs", "$ref", "title", "description", "type", "required", "properties", "enum", "items",
+KEYWORDS = {"$schema", "$defs", "$ref", "title", "description", "type", "required", "properties", "enum", "const", "items",
             "additionalProperties", "pattern", "minimum", "minItems", "maxItems"}
 UNREAD = ("many",)  # too large for Graphviz to lay out
 failures = []
@@ -21,6 +21,20 @@ failures = []
 
 def fail(where, what):
     failures.append(f"{where}: {what}")
+
+
+# ---- JSON in which no key stands twice, of which most readers would see the last one only ----
+
+def without_doubles(pairs):
+    keys = [key for key, _ in pairs]
+    doubled = {key for key in keys if keys.count(key) > 1}
+    if doubled:
+        fail("JSON", f"stands twice in one object: {doubled}")
+    return dict(pairs)
+
+
+def load(file):
+    return json.load(file, object_pairs_hook=without_doubles)
 
 
 # ---- the part of JSON Schema that the schema uses ----
@@ -34,6 +48,8 @@ def validate(value, rule, root, where):
         validate(value, root["$defs"][name], root, where)
     if "enum" in rule and value not in rule["enum"]:
         fail(where, f"{value!r} is none of {rule['enum']}")
+    if "const" in rule and value is not rule["const"]:
+        fail(where, f"{value!r} is not {rule['const']}")
     if "type" in rule:
         right = isinstance(value, TYPES[rule["type"]])
         if not right or (rule["type"] == "integer" and isinstance(value, bool)):
@@ -63,16 +79,21 @@ def check_validator():
     """The validator itself can say no."""
     rule = {"type": "object", "required": ["a"], "additionalProperties": False,
             "properties": {"a": {"type": "integer", "minimum": 1}, "b": {"enum": ["x"]},
-                           "c": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^0x"}}}}
+                           "c": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^0x"}},
+                           "d": {"const": True}}}
     bad = [[], {}, {"a": 0}, {"a": True}, {"a": 1, "z": 1}, {"a": 1, "b": "y"}, {"a": 1, "c": []}, {"a": 1, "c": ["1"]},
-           {"a": 1, "c": [1]}]
+           {"a": 1, "c": [1]}, {"a": 1, "d": 1}]
     for value in bad:
         before = len(failures)
         validate(value, rule, rule, "validator")
         if len(failures) == before:
             sys.exit(f"the validator takes {value!r}")
         del failures[before:]
-    validate({"a": 1, "b": "x", "c": ["0x1"]}, rule, rule, "validator")
+    json.loads('[{"a": 1, "a": 1}]', object_pairs_hook=without_doubles)
+    if not failures:
+        sys.exit("a key may stand twice")
+    failures.clear()
+    validate({"a": 1, "b": "x", "c": ["0x1"], "d": True}, rule, rule, "validator")
 
 
 # ---- what makes sense ----
@@ -190,13 +211,13 @@ def situations(folder, suffix):
 
 def read_json(folder, situation):
     with open(os.path.join(folder, situation + ".json"), encoding="utf-8", errors="strict") as file:
-        return json.load(file)
+        return load(file)
 
 
 def check_json(folder, schema_path, thread_name):
-    with open(schema_path, encoding="utf-8") as file:
-        schema = json.load(file)
     check_validator()
+    with open(schema_path, encoding="utf-8") as file:
+        schema = load(file)
     reports = {}
     for situation in situations(folder, ".json"):
         report = reports[situation] = read_json(folder, situation)

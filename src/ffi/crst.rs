@@ -240,7 +240,7 @@ extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usiz
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, leaving works.
 /// - E_HANDLE: crst is no live section.
 ///
-/// Threads: the owner; does not block. Not for signal handlers.
+/// Threads: the owner; may wait briefly for the section's queue. Not for signal handlers.
 ///
 /// Source: IHostCrst::Leave.
 #[unsafe(no_mangle)]
@@ -283,7 +283,7 @@ extern "C" fn leave_checked(crst: u64) -> i32 {
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 /// - E_HANDLE: crst is no live section.
 ///
-/// Threads: any, whoever owns the section; does not block.
+/// Threads: any, whoever owns the section; may wait briefly for its queue. Not for signal handlers.
 ///
 /// Source: IHostCrst::SetSpinCount.
 #[unsafe(no_mangle)]
@@ -327,7 +327,7 @@ pub extern "C" fn hostcrst_destroy(crst: hostcrst_t) -> i32 {
 /// - E_HANDLE: crst is no live section.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
 ///
-/// Threads: any; does not block. Not for signal handlers.
+/// Threads: any; may wait briefly for the section's queue. Not for signal handlers.
 ///
 /// Source: an extension, after pthread_mutex_consistent.
 #[unsafe(no_mangle)]

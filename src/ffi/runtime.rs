@@ -38,7 +38,8 @@ fn changed(result: crate::error::Result<bool>) -> i32 {
 /// - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the
 ///   library are in use in this process. May be tried again.
 ///
-/// Threads: any; does not block. Not for signal handlers. The child of a fork inherits the state.
+/// Threads: any; waits for a first start that another thread is making. Not for signal handlers. The child of a fork
+/// inherits the state.
 ///
 /// Source: an extension; the hosting interfaces assume a runtime that has been loaded.
 #[unsafe(no_mangle)]

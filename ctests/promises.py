@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""promises.py SOURCE BUILD CTEST: every row of docs/promises.md names tests, and each of them exists."""
+import os
+import re
+import subprocess
+import sys
+
+source, build, ctest = sys.argv[1:]
+
+
+def read(*path):
+    with open(os.path.join(source, *path), encoding="utf-8") as file:
+        return file.read()
+
+
+def files_below(*path):
+    for folder, _, names in os.walk(os.path.join(source, *path)):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), source)
+
+
+def tests_of_ctest():
+    listed = subprocess.run([ctest, "--test-dir", build, "-N"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^ *Test +#\d+: (\S+)$", listed, re.MULTILINE))
+
+
+def functions_of_c():
+    """`crst.c::only_the_owner_leaves` of each program that is a test."""
+    lists = "".join(read(path) for path in files_below("ctests") if path.endswith("CMakeLists.txt"))
+    stems = set(re.findall(r"hostcrst_stem\((?:\w+/)?(\w+)", lists)) | set(re.findall(r"add_test\(NAME (\w+)\.c ", lists))
+    found = set()
+    for path in files_below("ctests"):
+        stem, suffix = os.path.splitext(os.path.basename(path))
+        if suffix in (".c", ".cpp") and stem in stems:
+            found |= {f"{stem}{suffix}::{name}" for name in re.findall(r"CHECK_TEST\((\w+)\)", read(path))}
+    return found
+
+
+def functions_of_rust(path):
+    """Of one file: the names of its tests."""
+    return re.findall(r"#\[test\]\n(?:\s*#\[.*\]\n)*\s*fn (\w+)", read(path))
+
+
+def tests_of_rust():
+    found = set()
+    for path in files_below("src"):
+        module = path.removeprefix("src/").removesuffix(".rs").removesuffix("/mod").replace("/", "::")
+        for name in functions_of_rust(path):
+            found.add(f"{module}::{name}" if module.startswith("models::") else f"lib {module}::tests::{name}")
+    for folder in ("tests", os.path.join("tools", "hostcrst-dump", "tests")):
+        for path in files_below(folder):
+            if path.endswith(".rs"):
+                module = os.path.basename(path).removesuffix(".rs")
+                found |= {f"{module}::{name}" for name in functions_of_rust(path)}
+    return found
+
+
+def rows(text):
+    """What stands in the second column, of each row of each table but the first one, which explains names."""
+    for line in text[text.index("\n## "):].splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells and not set(cells[0]) <= {"-", " "} and cells[0] != "promise":
+            yield cells
+
+
+def mistakes_in(text, known):
+    for cells in rows(text):
+        names = re.findall(r"`([^`]+)`", cells[1]) if len(cells) == 2 else []
+        if not names:
+            yield f"no test for: {' | '.join(cells)}"
+        for name in names:
+            if name not in known:
+                yield f"there is no test `{name}`"
+
+
+def check_the_check(known):
+    """It says no to a test that is not there, to a row without one, and to the kinds of names mixed up."""
+    wrong = ["`crst.c::no_such_function`", "`nothing.c::only_the_owner_leaves`", "`lib handle::tests::nothing`",
+             "`models::bias::nothing`", "`outside::nothing`", "`ctest nothing.shared`", "`exports.shared`", "", "by hand"]
+    for cell in wrong:
+        if not list(mistakes_in(f"\n## A\n\n| promise | x |\n| --- | --- |\n| a | {cell} |\n", known)):
+            sys.exit(f"promises.py takes '{cell}'")
+    if list(mistakes_in("\n## A\n| a | `crst.c::only_the_owner_leaves` |\n", known)):
+        sys.exit("promises.py refuses a test that is there")
+
+
+known = {f"ctest {name}" for name in tests_of_ctest()} | functions_of_c() | tests_of_rust()
+check_the_check(known)
+text = read("docs", "promises.md")
+mistakes = list(mistakes_in(text, known))
+print("\n".join(mistakes))
+print(f"{len(list(rows(text)))} promises, {len(mistakes)} mistakes")
+sys.exit(1 if mistakes or len(list(rows(text))) < 100 else 0)
