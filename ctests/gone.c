@@ -227,6 +227,38 @@ static void a_later_thread_of_the_same_id_ends_the_earlier_task(void)
     take_over(crst);
 }
 
+/* ---- threads whose ids the system keeps back ---- */
+
+static void visit_without_an_id(void *argument)
+{
+    hostcrst_t *crst = (hostcrst_t *)argument;
+    pretended_thread = -1;
+    CHECK_EQ(hostcrst_enter_timeout(*crst, 0, 0), HOST_E_TIMEOUT);
+    CHECK_EQ(hostcrst_recover(*crst), HOST_E_INVALIDOPERATION);
+}
+
+static void own_without_an_id(void *argument)
+{
+    hostcrst_t *crst = (hostcrst_t *)argument;
+    check_thread_t other;
+    pretended_thread = -1;
+    CHECK_EQ(hostcrst_enter(*crst, 0), S_OK);
+    check_start(&other, visit_without_an_id, crst);
+    check_join(&other);
+    CHECK_SECTION(*crst, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(hostcrst_leave(*crst), S_OK);
+}
+
+static void without_ids_no_thread_is_taken_for_another(void)
+{
+    check_thread_t owner;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    check_start(&owner, own_without_an_id, &crst);
+    check_join(&owner);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
 /* ---- a thread that vanishes while it waits ---- */
 
 static void exit_at_once(int signal)
@@ -291,4 +323,5 @@ CHECK_MAIN(CHECK_TEST(a_section_lent_to_a_thread_that_is_gone_is_abandoned),
            CHECK_TEST(who_comes_later_is_told), CHECK_TEST(who_waits_already_is_told),
            CHECK_TEST(a_task_born_in_the_last_round_ends),
            CHECK_TEST(a_later_thread_of_the_same_id_ends_the_earlier_task),
+           CHECK_TEST(without_ids_no_thread_is_taken_for_another),
            CHECK_TEST(who_waits_behind_a_thread_that_is_gone_is_served))

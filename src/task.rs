@@ -568,9 +568,13 @@ fn slot_by_thread(thread: u32) -> &'static AtomicU16 {
     &SLOTS_BY_THREAD[thread as usize % SLOTS_BY_THREAD.len()]
 }
 
-/// A task of another thread that had the id of the calling one is of a thread that is gone.
+/// A task of another thread that had the id of the calling one is of a thread that is gone. Threads whose ids are not known
+/// are not the same for that.
 fn reap_earlier_thread() {
     let thread = sys::thread_id();
+    if thread == 0 {
+        return;
+    }
     let slot = slot_by_thread(thread).load(Ordering::Relaxed);
     let earlier = TaskRef(REGISTRY.tasks.at(u32::from(slot)));
     let id = earlier.id();

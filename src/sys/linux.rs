@@ -290,16 +290,18 @@ pub(crate) fn process_id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
-/// The operating system's id of the calling thread.
+/// The operating system's id of the calling thread; 0 where a filter of system calls keeps it back.
 pub(crate) fn thread_id() -> u32 {
-    // SAFETY: gettid takes nothing and cannot fail.
-    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+    // SAFETY: gettid takes nothing.
+    let id = unsafe { libc::syscall(libc::SYS_gettid) };
+    u32::try_from(id).unwrap_or(0)
 }
 
 /// Whether threads can end without their destructors.
 pub(crate) const THREADS_MAY_VANISH: bool = true;
 
 /// Whether this process has no thread with this id. One that ends has it until after its last destructor.
+/// An id that is not known, 0, is of no thread that is gone: the system takes it for a mistake.
 pub(crate) fn is_thread_gone(thread: u32) -> bool {
     let process = process_id();
     // SAFETY: tgkill takes integers; signal 0 is sent to nobody.
