@@ -208,6 +208,49 @@ static void a_section_that_was_moved_is_none(void)
     free(run.said);
 }
 
+/* ---- in a signal handler ---- */
+
+static CRITICAL_SECTION of_the_handler;
+static int entered_in_handler;
+
+static void enter_in_handler(int signal)
+{
+    (void)signal;
+    EnterCriticalSection(&of_the_handler);
+    __atomic_store_n(&entered_in_handler, 1, __ATOMIC_RELEASE);
+    LeaveCriticalSection(&of_the_handler);
+}
+
+static void wait_in_handler(void)
+{
+    check_thread_t thread;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = enter_in_handler;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    InitializeCriticalSectionAndSpinCount(&section, 0);
+    EnterCriticalSection(&section);
+    EnterCriticalSection(&of_the_handler);
+    check_start(&thread, enter_and_leave, &section);
+    REQUIRE_SOON(lock_count(&section) == -6);
+    REQUIRE_EQ(pthread_kill(thread.id, SIGUSR1), 0);
+    REQUIRE_SOON(has_said("EnterCriticalSection in a signal handler that interrupted a wait has to wait"));
+    CHECK_EQ(lock_count(&of_the_handler), -2);
+    LeaveCriticalSection(&of_the_handler);
+    REQUIRE_SOON(__atomic_load_n(&entered_in_handler, __ATOMIC_ACQUIRE));
+    CHECK_EQ(lock_count(&section), -6);
+    LeaveCriticalSection(&section);
+    check_join(&thread);
+}
+
+static void an_enter_in_a_handler_that_interrupted_a_wait_is_told(void)
+{
+    run_t run = child_of(wait_in_handler, NULL);
+    CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
+    CHECK_EQ(times_in(run.said, "\n"), 1);
+    free(run.said);
+}
+
 /* ---- a place where none can stand ---- */
 
 static CRITICAL_SECTION *misaligned(void)
@@ -252,4 +295,6 @@ static void a_section_that_is_not_aligned_is_refused(void)
 CHECK_MAIN(CHECK_TEST(a_leave_by_another_is_told), CHECK_TEST(a_refused_delete_is_told),
            CHECK_TEST(a_use_after_delete_is_told), CHECK_TEST(the_end_of_an_owner_is_told),
            CHECK_TEST(a_wait_for_an_ended_owner_is_told), CHECK_TEST(a_wait_by_another_copy_is_told),
-           CHECK_TEST(a_section_that_was_moved_is_none), CHECK_TEST(a_section_that_is_not_aligned_is_refused))
+           CHECK_TEST(a_section_that_was_moved_is_none),
+           CHECK_TEST(an_enter_in_a_handler_that_interrupted_a_wait_is_told),
+           CHECK_TEST(a_section_that_is_not_aligned_is_refused))
