@@ -1,4 +1,5 @@
-//! The environment variables of the library, read once when the runtime is first started.
+//! The environment variables of the library, read once: when the runtime is first started, or the first of Windows' sections
+//! is made.
 
 use core::ffi::CStr;
 use core::fmt::Write;

@@ -3,7 +3,7 @@
 # of it, as every standard, with warnings as errors, and looks whose functions are called.
 #
 # place: alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows,
-# after_windows. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of Windows.
+# after_windows; after_own: after types and a GetLastError of the program's, as the header's comment says. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of Windows.
 set -eu
 . "$(dirname "$0")/../need.sh"
 compiler=$1
@@ -25,6 +25,22 @@ mingw) need clang clang && c="clang --target=x86_64-w64-mingw32" cxx="clang++ --
 esac
 case $place in
 alone | twice) ;;
+after_own)
+    theirs='#include <stdint.h>
+#define VOID void
+typedef unsigned int BOOL;
+typedef uint16_t WORD;
+typedef uint32_t DWORD;
+typedef int32_t LONG;
+typedef uint32_t ULONG;
+typedef uintptr_t ULONG_PTR;
+typedef void *PVOID, *LPVOID, *HANDLE;
+static DWORD own_error;
+static inline DWORD GetLastError(void) { return own_error; }
+static inline void SetLastError(DWORD error) { own_error = error; }
+#define HOSTCRST_WIN32_NO_TYPES
+#define HOSTCRST_WIN32_NO_LAST_ERROR'
+    ;;
 *_winpr)
     need_winpr
     theirs='#include <winpr/windows.h>
