@@ -122,6 +122,15 @@ static inline int check_that(int holds, const char *file, int line, const char *
     return holds;
 }
 
+/* The path of this program. Not that of the link to it: under valgrind, it leads elsewhere. */
+static inline const char *check_program(void)
+{
+    static char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[length > 0 ? length : 0] = '\0';
+    return path;
+}
+
 /* As decimal, and as the hexadecimal number in which HRESULTs and handles are known. */
 static inline void check_show(char text[64], long long value)
 {

@@ -3,6 +3,7 @@
  * meanwhile what they may not be able to do, or must wait with.
  */
 #include "host.h"
+#include "own_stderr.h"
 #include "own_syscall.h"
 
 #include <hostcrst/win32.h>

@@ -207,7 +207,7 @@ fn write_no_wait(descriptor: c_int, bytes: &[u8]) -> Option<usize> {
             1,
             AT_ITS_POSITION,
             AT_ITS_POSITION,
-            libc::RWF_NOWAIT,
+            c_long::from(libc::RWF_NOWAIT),
         )
     })
 }
