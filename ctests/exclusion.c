@@ -1,5 +1,6 @@
 /* Many threads, one section, every way to enter: never two owners, no entry lost, nobody left behind. */
 #include "host.h"
+#include "step.h"
 
 enum { RUN_MILLISECONDS = 1000, MOST_THREADS = 16 };
 
@@ -188,5 +189,71 @@ static void who_is_no_task_leaves_nothing(void)
     CHECK_EQ(hostcrst_destroy(shared.crst), S_OK);
 }
 
+/* A thread that is no task, somewhere in a leave of a section that was free when it began. */
+typedef struct stranger {
+    check_thread_t thread;
+    stepper_t stepper;
+    hostcrst_t crst;
+    check_steps_t began;
+    int go_on;
+} stranger_t;
+
+static void stand_still(void *argument)
+{
+    stranger_t *stranger = (stranger_t *)argument;
+    check_reach(&stranger->began, 1);
+    while (!__atomic_load_n(&stranger->go_on, __ATOMIC_ACQUIRE)) {
+        sched_yield();
+    }
+}
+
+static void leave_by_steps(void *argument)
+{
+    stranger_t *stranger = (stranger_t *)argument;
+    stepper_here = &stranger->stepper;
+    step_in();
+    int32_t result = hostcrst_leave(stranger->crst);
+    step_out();
+    stepper_here = NULL;
+    CHECK_EQ(result, HOST_E_NOT_OWNER);
+    check_reach(&stranger->began, 1);
+}
+
+/* Whether it stopped, and did not come to the end before. */
+static int leave_stopped_at(hostcrst_t crst, unsigned instruction)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    stranger_t stranger;
+    memset(&stranger, 0, sizeof stranger);
+    stranger.began = none;
+    stranger.crst = crst;
+    stranger.stepper.stop_at = instruction;
+    stranger.stepper.stopped = stand_still;
+    stranger.stepper.argument = &stranger;
+    check_start(&stranger.thread, leave_by_steps, &stranger);
+    check_await(&stranger.began, 1);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    __atomic_store_n(&stranger.go_on, 1, __ATOMIC_RELEASE);
+    check_join(&stranger.thread);
+    CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 2);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    return stranger.stepper.has_stopped;
+}
+
+static void nor_wherever_it_is_stopped(void)
+{
+    unsigned instructions = 0;
+    start_runtime();
+    step_prepare();
+    hostcrst_t crst = new_section();
+    while (leave_stopped_at(crst, instructions + 1) && check_failed_so_far() == 0) {
+        instructions++;
+    }
+    CHECK_EQ(instructions > 10, CAN_STEP);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
 CHECK_MAIN(CHECK_TEST(two_threads), CHECK_TEST(four_threads), CHECK_TEST(sixteen_threads),
-           CHECK_TEST(who_is_no_task_leaves_nothing))
+           CHECK_TEST(who_is_no_task_leaves_nothing), CHECK_TEST(nor_wherever_it_is_stopped))
