@@ -398,10 +398,10 @@ mod tests {
         arena.at(2).value.store(7, Ordering::Relaxed);
         for index in [0, 3, 1 << 13, 1 << 19, (1 << 20) - 1, 1 << 20, u32::MAX] {
             assert_eq!(arena.index_of(arena.at(index)), 0);
-            assert_eq!(arena.at_offset::<16>(u64::from(index) * 8 ^ 16).value.load(Ordering::Relaxed), 0);
+            assert_eq!(arena.at_offset::<16>((u64::from(index) * 8) ^ 16).value.load(Ordering::Relaxed), 0);
         }
         assert_eq!(arena.at(2).value.load(Ordering::Relaxed), 7);
-        assert_eq!(arena.at_offset::<0>(2 * 8 + 5 | 1 << 40).value.load(Ordering::Relaxed), 7);
+        assert_eq!(arena.at_offset::<0>((2 * 8 + 5) | (1 << 40)).value.load(Ordering::Relaxed), 7);
     }
 
     #[test]
