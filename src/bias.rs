@@ -60,7 +60,7 @@ impl Policy {
         self.set(0, 1);
     }
 
-    fn set(&self, mask: u32, looks: u32) {
+    pub(crate) fn set(&self, mask: u32, looks: u32) {
         self.mask.store(mask, Ordering::Relaxed);
         self.looks.store(looks, Ordering::Relaxed);
     }

@@ -1,21 +1,16 @@
 //! Programs drawn at random, run in orders drawn at random: more tasks than loom can follow, and an oracle that judges
 //! every answer.
 //!
-//! The oracle knows nothing of the library's search. It keeps who owns what, from after the return of enter until before
-//! the call of leave, and who waits for what, from before the call of enter until after its return.
-//!
-//! **Why its verdict is sound.** The members of a cycle are all blocked, and nothing here but the refusal of one of them, or
-//! an alert, opens a cycle. Each told the oracle of what it owns and then of its wait, so the oracle sees every cycle
-//! when the last of them begins its wait, and marks those waits. A refused wait must be marked, and unless an alert ended a
-//! wait of the cycle, the cycle must still be seen by the task that was refused: then a second refusal for one cycle shows
-//! as well, for it finds the first one's wait gone. A cycle that was missed leaves threads asleep for ever, which shuttle
-//! reports.
+//! Each program has some of these: tasks that end, politely or in their sections, and others in their slots; sections that
+//! are destroyed and made anew, and spin counts that are set meanwhile; stops and starts of the runtime; a section of
+//! Windows' with a condition variable; sections lent at once, soon or never; a heavy barrier that is refused.
+
+mod oracle;
 
 use core::ffi::c_void;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::string::String;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use shuttle::rand::{Rng, thread_rng};
@@ -23,15 +18,16 @@ use shuttle::rand::{Rng, thread_rng};
 use super::*;
 use crate::error::Error;
 use crate::ffi::deadlock::host_deadlock_t;
+use crate::mirror::{self, ConditionVariable, CriticalSection};
 use crate::registry::REGISTRY;
 use crate::sys::model::Strategy;
-use crate::wait_graph::{self, WAIT_NOTINDEADLOCK};
-use crate::waiting::WAIT_ALERTABLE;
+use crate::{wait_graph, win32};
+use oracle::{Kind, Oracle, Seen};
 
 // ---- drawing orders ---------------------------------------------------------------------------------------
 
 /// How many orders are drawn from one seed.
-const ORDERS: usize = 1000;
+const ORDERS: usize = 700;
 const STRATEGIES: [Strategy; 3] = [Strategy::AnyThread, Strategy::Preemptions(3), Strategy::Preemptions(10)];
 const FIXED_SEEDS: [u64; 3] = [1, 2, 3];
 /// Shuttle takes the seed that this variable holds, whatever it is told.
@@ -43,43 +39,35 @@ fn number_in(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|number| number.parse().expect("a number"))
 }
 
-fn holds_at_random(scene: fn() -> Scene) {
+/// `shows` says whether what happened from one seed is all that is meant to.
+fn holds_at_random(scene: fn() -> Scene, shows: fn(&Seen) -> bool) {
+    let holds_from = |seed| holds_from(seed, scene, shows);
     match number_in(SEED) {
-        Some(seed) => holds_from(seed, scene),
+        Some(seed) => holds_from(seed),
         None => {
             let end = Instant::now() + Duration::from_secs(number_in(SECONDS).unwrap_or(0));
-            FIXED_SEEDS.into_iter().for_each(|seed| holds_from(seed, scene));
-            holds_from(new_seed(), scene);
+            FIXED_SEEDS.into_iter().for_each(holds_from);
+            holds_from(new_seed());
             while Instant::now() < end {
-                holds_from(new_seed(), scene);
+                holds_from(new_seed());
             }
         }
     }
 }
 
-fn holds_from(seed: u64, scene: fn() -> Scene) {
+fn holds_from(seed: u64, scene: fn() -> Scene, shows: fn(&Seen) -> bool) {
     for strategy in STRATEGIES {
         if let Outcome::Broken(how) = model::wander(strategy, seed, ORDERS, &[], scene) {
             panic!("{how}\n{strategy:?}; again: {SEED}={seed} ./dev check shuttle");
         }
     }
-    let Seen { orders, broken, stood, interrupted } = SEEN.take();
-    assert!(broken + stood != 0, "no deadlock in {orders} orders");
-    std::println!(
-        "seed {seed}: {orders} orders, {broken} deadlocks broken, {stood} stood, {interrupted} waits interrupted"
-    );
-}
-
-/// What happened in all executions since this was last asked.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    orders: u64,
-    broken: u64,
-    stood: u64,
-    interrupted: u64,
+    let seen = SEEN.take();
+    assert!(shows(&seen), "not all that is meant to happen: {seen:?}");
+    std::println!("seed {seed}: {seen:?}");
 }
 
 std::thread_local! {
+    /// In all executions since this was last asked.
     static SEEN: Cell<Seen> = Cell::default();
 }
 
@@ -104,186 +92,37 @@ pub(super) fn breaks_at_random(said: &[&str], place: Place, scene: fn() -> Scene
     panic!("seen in no order: {said:?}");
 }
 
-// ---- the oracle -------------------------------------------------------------------------------------------
-
-/// How a task waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Unbounded,
-    Alertable,
-    /// Also alertable: only an alert can end a cycle of such waits.
-    NotBreakable,
-    Limited,
-    Try,
-}
-
-impl Kind {
-    fn draw() -> Self {
-        match thread_rng().gen_range(0..16) {
-            0 => Kind::Try,
-            1 | 2 => Kind::Limited,
-            3 => Kind::Alertable,
-            4..=6 => Kind::NotBreakable,
-            _ => Kind::Unbounded,
-        }
-    }
-
-    fn option(self) -> u32 {
-        match self {
-            Kind::Alertable => WAIT_ALERTABLE,
-            Kind::NotBreakable => WAIT_ALERTABLE | WAIT_NOTINDEADLOCK,
-            Kind::Unbounded | Kind::Limited | Kind::Try => 0,
-        }
-    }
-
-    fn patience(self) -> Patience {
-        match self {
-            Kind::Try => Patience::None,
-            Kind::Limited => Patience::Milliseconds(1),
-            Kind::Unbounded | Kind::Alertable | Kind::NotBreakable => Patience::Unbounded,
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct KnownWait {
-    section: usize,
-    kind: Kind,
-    /// How many waits an alert had ended when it began.
-    interrupted_before: u64,
-    /// It was part of a cycle.
-    closed: bool,
-    /// It was part of a cycle that stands and was told of.
-    told: bool,
-}
-
-/// A section as the tasks know it.
-#[derive(Default)]
-struct KnownSection {
-    owner: Option<usize>,
-    entries: u32,
-    destroyed: bool,
-}
-
-#[derive(Default)]
-struct Oracle {
-    sections: Vec<KnownSection>,
-    waits: Vec<Option<KnownWait>>,
-    /// Alerts sent to each task that have ended no wait so far.
-    alerts: Vec<u32>,
-    refused: u64,
-    /// Cycles that stood.
-    stood: u64,
-    interrupted: u64,
-    /// What the callback, which may not unwind, found wrong.
-    wrong: Option<String>,
-}
-
-impl Oracle {
-    fn new(tasks: usize, sections: usize) -> Self {
-        Oracle {
-            sections: (0..sections).map(|_| KnownSection::default()).collect(),
-            waits: (0..tasks).map(|_| None).collect(),
-            alerts: (0..tasks).map(|_| 0).collect(),
-            ..Oracle::default()
-        }
-    }
-
-    /// The tasks of the cycle through the wait of `task`, if there is one.
-    fn cycle(&self, task: usize) -> Option<Vec<usize>> {
-        let mut tasks = Vec::new();
-        let mut here = task;
-        while tasks.len() < self.waits.len() {
-            tasks.push(here);
-            let wait = self.waits[here].filter(|wait| wait.kind.patience() == Patience::Unbounded)?;
-            here = self.sections[wait.section].owner?;
-            if here == task {
-                return Some(tasks);
-            }
-        }
-        None
-    }
-
-    /// Whether an alert may have opened a cycle of which `wait` was part.
-    fn may_be_opened(&self, wait: KnownWait) -> bool {
-        self.interrupted != wait.interrupted_before
-    }
-
-    fn wait(&mut self, task: usize) -> &mut KnownWait {
-        self.waits[task].as_mut().expect("it waits")
-    }
-
-    fn begin(&mut self, task: usize, section: usize, kind: Kind) {
-        let interrupted_before = self.interrupted;
-        self.waits[task] = Some(KnownWait { section, kind, interrupted_before, closed: false, told: false });
-        for member in self.cycle(task).into_iter().flatten() {
-            self.wait(member).closed = true;
-        }
-    }
-
-    /// Judges the answer that `task` got.
-    fn end(&mut self, task: usize, answer: Result<bool>) {
-        let wait = *self.wait(task);
-        let cycle = self.cycle(task);
-        self.waits[task] = None;
-        let section = &mut self.sections[wait.section];
-        match answer {
-            Ok(true) => {
-                assert!(section.owner.is_none_or(|owner| owner == task), "two owners");
-                assert!(!section.destroyed, "entered what was destroyed");
-                section.owner = Some(task);
-                section.entries += 1;
-            }
-            Ok(false) => assert_eq!(wait.kind, Kind::Try),
-            Err(Error::Deadlock) => {
-                assert!(matches!(wait.kind, Kind::Unbounded | Kind::Alertable), "refused {:?}", wait.kind);
-                assert!(wait.closed, "refused without a cycle");
-                assert!(cycle.is_some() || self.may_be_opened(wait), "refused after the cycle was broken");
-                self.refused += 1;
-            }
-            Err(Error::Timeout) => assert_eq!(wait.kind, Kind::Limited),
-            Err(Error::Interrupted) => {
-                assert!(wait.kind.option() & WAIT_ALERTABLE != 0 && self.alerts[task] != 0, "not alerted");
-                self.alerts[task] -= 1;
-                self.interrupted += 1;
-            }
-            Err(Error::Abandoned | Error::Handle) => assert!(section.destroyed, "not destroyed"),
-            Err(error) => panic!("{error:?}"),
-        }
-    }
-
-    /// The wait of `closer` closed a cycle, and no wait is to be broken.
-    fn stands(&mut self, closer: usize) {
-        self.stood += 1;
-        let wait = *self.wait(closer);
-        if !wait.closed {
-            self.wrong = Some("a cycle is told of that is none".into());
-        }
-        if wait.told {
-            self.wrong = Some("a cycle is told of twice".into());
-        }
-        if self.may_be_opened(wait) {
-            // By now there may be another cycle through this wait.
-            self.wait(closer).told = true;
-            return;
-        }
-        for member in self.cycle(closer).into_iter().flatten() {
-            let wait = self.wait(member);
-            wait.told = true;
-            if wait.kind != Kind::NotBreakable {
-                self.wrong = Some("a cycle stands that could be broken".into());
-            }
-        }
-    }
-}
-
 // ---- programs ---------------------------------------------------------------------------------------------
 
 /// What the tasks of a program share.
 struct Program {
-    crsts: Vec<u64>,
-    tasks: Vec<(u64, usize)>,
     oracle: Mutex<Oracle>,
+    windows: Windows,
+    mix: Mix,
+}
+
+/// What happens in a program.
+#[derive(Clone, Copy)]
+struct Mix {
+    alerts: bool,
+    ends: bool,
+    replacements: bool,
+    stops: bool,
+    windows: bool,
+}
+
+impl Mix {
+    const NOTHING: Mix =
+        Mix { alerts: false, ends: false, replacements: false, stops: false, windows: false };
+
+    fn draw() -> Self {
+        let draw = || thread_rng().gen_ratio(1, 2);
+        Mix { alerts: draw(), ends: draw(), replacements: draw(), stops: draw(), windows: draw() }
+    }
+}
+
+fn one_in(most: u32) -> bool {
+    thread_rng().gen_ratio(1, most)
 }
 
 impl Program {
@@ -293,9 +132,9 @@ impl Program {
     }
 
     fn enter(&self, task: usize, section: usize, kind: Kind) -> Result<bool> {
-        self.oracle().begin(task, section, kind);
-        let answer = enter(self.crsts[section], kind.option(), kind.patience());
-        self.oracle().end(task, answer);
+        let crst = self.oracle().begin_wait(task, section, kind);
+        let answer = enter(crst, kind.option(), kind.patience());
+        self.oracle().end_wait(task, answer);
         answer
     }
 
@@ -310,92 +149,315 @@ impl Program {
     }
 
     fn leave(&self, section: usize) {
-        {
-            let known = &mut self.oracle().sections[section];
-            known.entries -= 1;
-            if known.entries == 0 {
-                known.owner = None;
-            }
-        }
-        leave(self.crsts[section]);
-    }
-
-    fn destroy(&self, section: usize) {
-        self.oracle().sections[section] = KnownSection { destroyed: true, ..KnownSection::default() };
-        crst::destroy(self.crsts[section]).expect("the owner may");
+        let crst = self.oracle().leave(section);
+        leave(crst);
     }
 
     fn alert(&self, task: usize) {
-        self.oracle().alerts[task] += 1;
-        task::alert(task::handle_of(self.tasks[task].0)).expect("it lives");
+        let id = self.oracle().alert(task);
+        let alerted = task::alert(task::handle_of(id));
+        let has_ended = self.oracle().ids[task] != id || id == 0;
+        assert!(alerted == Ok(()) || (alerted == Err(Error::Handle) && has_ended), "{alerted:?}");
     }
 
     /// All that `task` has is still as it was.
     fn assert_has(&self, task: usize, held: &[usize]) {
         for &section in held {
-            let info = crst::info(self.crsts[section]).expect("it lives");
-            let entries = self.oracle().sections[section].entries;
-            assert_eq!((info.owner, info.recursion), (self.tasks[task].0, entries), "what it had");
+            let (crst, entries, id) = {
+                let oracle = self.oracle();
+                let known = &oracle.sections[section];
+                (known.crst, known.entries, oracle.ids[task])
+            };
+            let info = crst::info(crst).expect("it lives");
+            assert_eq!((info.owner, info.recursion), (id, entries), "what it had");
         }
     }
 
-    /// What a task does: enters a few sections, whichever they are, and leaves them; and again.
+    /// What a task does: enters a few sections, whichever they are, and leaves them or ends in them; and again.
     fn wander(&self, task: usize) {
         const ROUNDS: usize = 3;
         for _ in 0..ROUNDS {
             let mut held = Vec::new();
             for _ in 0..thread_rng().gen_range(2..=4) {
                 self.do_something_else(&mut held);
-                let section = thread_rng().gen_range(0..self.crsts.len());
+                let section = self.draw_place().1;
                 match self.enter(task, section, Kind::draw()) {
                     Ok(true) => held.push(section),
                     Err(Error::Deadlock) => {
                         self.assert_has(task, &held);
                         break;
                     }
+                    Err(Error::Abandoned) => self.recover(task, section, &mut held),
+                    Err(Error::NotAvailable) if one_in(2) => self.start(),
+                    Err(Error::Handle) => self.make_anew(),
                     _ => {}
                 }
             }
+            if self.mix.ends && one_in(4) {
+                self.end(task, &held);
+                continue;
+            }
             while !held.is_empty() {
                 let section = held.swap_remove(thread_rng().gen_range(0..held.len()));
-                if thread_rng().gen_ratio(1, 8) {
+                if one_in(8) {
                     // As a contender does that has lost for a while.
-                    ask_for_hand_off(self.crsts[section]);
+                    let crst = self.oracle().sections[section].crst;
+                    ask_for_hand_off(crst);
                 }
                 self.leave(section);
             }
+            if self.mix.windows && one_in(2) {
+                self.sleep(u32::MAX);
+            }
+        }
+        if self.mix.windows {
+            self.windows.change(|shared| shared.finished += 1);
+            win32::wake_all(self.windows.variable);
         }
     }
 
+    /// A place, and the section there.
+    fn draw_place(&self) -> (usize, usize) {
+        let oracle = self.oracle();
+        let place = thread_rng().gen_range(0..oracle.places.len());
+        (place, oracle.places[place])
+    }
+
     fn do_something_else(&self, held: &mut Vec<usize>) {
+        let Mix { alerts, replacements, stops, windows, .. } = self.mix;
         match thread_rng().gen_range(0..40) {
-            0..=2 => self.alert(thread_rng().gen_range(0..self.tasks.len())),
-            3 => {
+            0..=2 if alerts => {
+                let tasks = self.oracle().ids.len();
+                self.alert(thread_rng().gen_range(0..tasks));
+            }
+            3 | 4 if replacements => {
                 if let Some(section) = held.pop() {
                     held.retain(|&other| other != section);
-                    self.destroy(section);
+                    let crst = self.oracle().destroy(section);
+                    crst::destroy(crst).expect("the owner may");
+                    self.make_anew();
                 }
             }
+            5..=7 if replacements => self.destroy_what_is_free(held),
+            8..=10 if replacements => self.make_anew(),
+            11..=13 if replacements => {
+                let section = self.draw_place().1;
+                let crst = self.oracle().begin_setting_spin_count(section);
+                let set = crst::set_spin_count(crst, 7);
+                self.oracle().end_setting_spin_count(section, set);
+            }
+            14..=16 if stops => self.stop_and_start(),
+            17..=19 if windows => self.sleep(1),
+            20..=22 if windows => {
+                self.windows.change(|_| {});
+                win32::wake_one(self.windows.variable);
+            }
             _ => {}
+        }
+    }
+
+    fn destroy_what_is_free(&self, held: &[usize]) {
+        let section = self.draw_place().1;
+        if !held.contains(&section) {
+            let crst = self.oracle().begin_destroying(section);
+            let destroyed = crst::destroy(crst);
+            self.oracle().end_destroying(section, destroyed);
+        }
+    }
+
+    /// Makes a section in the place of one that was destroyed.
+    fn make_anew(&self) {
+        let (place, section) = self.draw_place();
+        let since = {
+            let oracle = self.oracle();
+            oracle.sections[section].destroyed.then(|| oracle.now())
+        };
+        if let Some(since) = since {
+            let made = crst::create(SpinPolicy::Adaptive);
+            self.oracle().end_making(place, since, made);
+        }
+    }
+
+    fn recover(&self, task: usize, section: usize, held: &mut Vec<usize>) {
+        let (since, crst) = {
+            let oracle = self.oracle();
+            (oracle.now(), oracle.sections[section].crst)
+        };
+        let recovered = crst::recover(crst, 0);
+        self.oracle().end_recovering(task, section, since, recovered);
+        if recovered.is_ok() {
+            held.push(section);
+        }
+    }
+
+    /// The task ends, in these sections; its thread becomes another one.
+    fn end(&self, task: usize, held: &[usize]) {
+        let waits: Vec<_> = {
+            let oracle = self.oracle();
+            let waits = oracle.ids.iter().zip(&oracle.waits);
+            let waits = waits.filter_map(|(&id, wait)| wait.map(|wait| (id, wait)));
+            let waits = waits.filter(|(_, wait)| held.contains(&wait.section));
+            waits.map(|(id, wait)| (id, wait.number, oracle.sections[wait.section].crst)).collect()
+        };
+        let is_queued = |&&(id, _, crst): &&(u64, u64, u64)| task::of_owner(id).wait.section() == crst;
+        let queued: Vec<_> = waits.iter().filter(is_queued).map(|&(_, number, _)| number).collect();
+        self.oracle().end_task(task, held, &queued);
+        model::end_thread();
+        let id = task::current().expect("a place for a task").id();
+        self.oracle().ids[task] = id;
+    }
+
+    fn stop_and_start(&self) {
+        let begun = self.oracle().begin_stopping();
+        if begun {
+            assert_eq!(runtime::stop(), Ok(true));
+            shuttle::thread::yield_now();
+            self.start();
+        }
+    }
+
+    fn start(&self) {
+        if runtime::start().expect("it can be started") {
+            self.oracle().stopped = false;
+        }
+    }
+
+    /// Sleeps until something changes or for so long; without limit only if others will change something.
+    fn sleep(&self, milliseconds: u32) {
+        let tasks = self.oracle().ids.len();
+        if self.windows.sleep(milliseconds, tasks) {
+            self.oracle().seen.slept += 1;
         }
     }
 
     fn assert_all_ended(&self) {
         let oracle = self.oracle();
         assert_eq!(oracle.wrong, None);
-        assert_eq!(REGISTRY.deadlocks.found(), oracle.refused + oracle.stood, "deadlocks found");
-        assert_eq!(REGISTRY.deadlocks.broken(), oracle.refused, "deadlocks broken");
-        let seen = SEEN.get();
-        SEEN.set(Seen {
-            orders: seen.orders + 1,
-            broken: seen.broken + oracle.refused,
-            stood: seen.stood + oracle.stood,
-            interrupted: seen.interrupted + oracle.interrupted,
-        });
-        for (&crst, known) in self.crsts.iter().zip(&oracle.sections) {
-            let state = crst::info(crst).ok().map(|info| (info.state, info.waiters));
-            assert_eq!(state, (!known.destroyed).then_some((crst::State::Free, 0)), "in the end");
+        let seen = &oracle.seen;
+        assert_eq!(REGISTRY.deadlocks.found(), seen.broken + seen.stood, "deadlocks found");
+        assert_eq!(REGISTRY.deadlocks.broken(), seen.broken, "deadlocks broken");
+        let mut all = SEEN.get();
+        all.add(*seen);
+        SEEN.set(all);
+        for known in &oracle.sections {
+            let state = crst::info(known.crst).ok().map(|info| (info.state, info.waiters));
+            let rests = if known.abandoned { crst::State::Abandoned } else { crst::State::Free };
+            assert_eq!(state, (!known.destroyed).then_some((rests, 0)), "in the end");
+            let is_adaptive = crst::slot_of(known.crst).spin_policy() == SpinPolicy::Adaptive;
+            assert!(known.destroyed || known.spin_count_set || is_adaptive, "the spin count of another");
         }
+        self.windows.assert_free();
+    }
+}
+
+/// A section of Windows', a condition variable, and what they protect. No task enters anything else in that section.
+struct Windows {
+    section: &'static CriticalSection,
+    variable: &'static ConditionVariable,
+    shared: Mutex<Shared>,
+}
+
+/// What a section of Windows' protects.
+#[derive(Default)]
+struct Shared {
+    entered: bool,
+    changes: u32,
+    /// Tasks that sleep without limit, and those that will change nothing any more.
+    asleep: usize,
+    finished: usize,
+}
+
+/// Zeroed memory, never written, as all that a model shows to the library. Always at the same address: how many steps the
+/// library takes to find what stands there depends on it, and the order that a seed stands for on that.
+fn zeroed_memory() -> usize {
+    const ADDRESS: usize = 0x10_0000_0000;
+    static MAPPED: OnceLock<usize> = OnceLock::new();
+    *MAPPED.get_or_init(|| {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: nothing stands at that address, or this fails.
+        let page = unsafe { libc::mmap(ADDRESS as *mut c_void, 4096, libc::PROT_READ, flags, -1, 0) };
+        assert_eq!(page as usize, ADDRESS, "a page at the same address each time");
+        ADDRESS
+    })
+}
+
+impl Windows {
+    fn new() -> Self {
+        let memory = zeroed_memory();
+        let variable = memory + size_of::<CriticalSection>();
+        // SAFETY: both fit into the page, which is aligned for both and stays; zeroed memory is either.
+        let (section, variable) =
+            unsafe { (&*(memory as *const CriticalSection), &*(variable as *const ConditionVariable)) };
+        Windows { section, variable, shared: Mutex::default() }
+    }
+
+    /// Not to be held where another thread may run.
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("the first panic ends the execution")
+    }
+
+    fn note_entry(&self) {
+        assert!(!core::mem::replace(&mut self.shared().entered, true), "two owners");
+    }
+
+    fn enter(&self) {
+        match win32::enter_fast(self.section) {
+            win32::Fast::Done => {}
+            win32::Fast::Entered(how_far) => _ = win32::show_entry(self.section, how_far),
+            win32::Fast::No => assert!(win32::enter_slowly(self.section, true, 0)),
+        }
+        self.note_entry();
+    }
+
+    fn leave(&self) {
+        self.shared().entered = false;
+        assert!(win32::leave(self.section), "left");
+    }
+
+    fn change(&self, other: impl Fn(&mut Shared)) {
+        self.enter();
+        self.shared().changes += 1;
+        other(&mut self.shared());
+        self.leave();
+    }
+
+    /// Whether it has slept.
+    fn sleep(&self, milliseconds: u32, tasks: usize) -> bool {
+        self.enter();
+        let for_ever = usize::from(milliseconds == u32::MAX);
+        let (before, others_change) = {
+            let shared = self.shared();
+            (shared.changes, shared.asleep + shared.finished + 1 < tasks)
+        };
+        let sleeps = for_ever == 0 || others_change;
+        if sleeps {
+            self.shared().asleep += for_ever;
+            let mut in_time = true;
+            while in_time && self.shared().changes == before {
+                self.shared().entered = false;
+                in_time = win32::sleep(self.variable, self.section, milliseconds, 0).is_ok();
+                self.note_entry();
+                assert!(in_time || for_ever == 0, "a sleep without limit");
+            }
+            self.shared().asleep -= for_ever;
+        }
+        self.leave();
+        sleeps
+    }
+
+    /// In the end nobody owns it, and it shows that.
+    fn assert_free(&self) {
+        let handle = self.section.lock_semaphore.load(Ordering::Relaxed);
+        if handle == 0 {
+            return;
+        }
+        let section = crst::find_win32(handle).expect("it lives");
+        assert!(section.is_free(handle) && !section.has_waiters(), "in the end");
+        let shown = (&self.section.lock_count, &self.section.recursion_count);
+        let shown = (shown.0.load(Ordering::Relaxed), shown.1.load(Ordering::Relaxed));
+        assert_eq!(shown, (mirror::FREE, 0), "shown in the end");
+        assert_eq!(self.section.owning_thread.load(Ordering::Relaxed), 0, "shown in the end");
+        assert_eq!(self.variable.may_sleep.load(Ordering::Relaxed), 0, "nobody sleeps");
     }
 }
 
@@ -405,38 +467,44 @@ extern "C" fn on_deadlock(deadlock: *const host_deadlock_t, program: *mut c_void
     let (deadlock, program) = unsafe { (&*deadlock, &*program.cast_const().cast::<Program>()) };
     if deadlock.victim == 0 {
         let me = sys::current_id();
-        let closer = program.tasks.iter().position(|task| task.0 == me).expect("a task of the program");
-        program.oracle().stands(closer);
+        let closer = {
+            let mut oracle = program.oracle();
+            let closer = oracle.ids.iter().position(|&id| id == me).expect("a task of the program");
+            oracle.stands(closer);
+            closer
+        };
         // Callbacks take their time.
         shuttle::thread::yield_now();
         program.alert(closer);
     }
 }
 
-/// So many tasks and sections, and what each task does.
-fn program(tasks: usize, sections: usize, act: fn(&Program, usize)) -> Scene {
+/// So many tasks and sections, what may happen, and what each task does.
+fn program(tasks: usize, sections: usize, mix: Mix, act: fn(&Program, usize)) -> Scene {
     runtime::start().expect("memory for the arenas");
+    let tasks: Vec<_> = (0..tasks).map(|_| new_task()).collect();
+    let ids = tasks.iter().map(|&(id, _)| id).collect();
     let crsts = (0..sections).map(|_| crst::create(SpinPolicy::Adaptive).expect("a place for a section"));
-    let program = Arc::new(Program {
-        crsts: crsts.collect(),
-        tasks: (0..tasks).map(|_| new_task()).collect(),
-        oracle: Mutex::new(Oracle::new(tasks, sections)),
-    });
+    let oracle = Mutex::new(Oracle::new(ids, crsts));
+    let program = Arc::new(Program { oracle, windows: Windows::new(), mix });
     wait_graph::set_callback(Some(on_deadlock), Arc::as_ptr(&program).cast_mut().cast());
-    let task = |number: usize| {
+    let threads = tasks.into_iter().enumerate().map(|(number, task)| {
         let program = program.clone();
-        (program.tasks[number], body(move || act(&program, number)))
-    };
-    let threads = (0..tasks).map(task).collect();
+        (task, body(move || act(&program, number)))
+    });
+    let threads = threads.collect();
     scene(threads, move || program.assert_all_ended())
 }
 
 fn programs_at_random() -> Scene {
-    let scene = program(thread_rng().gen_range(3..=6), thread_rng().gen_range(3..=5), Program::wander);
-    if thread_rng().gen_ratio(1, 2) {
-        REGISTRY.bias.lend_at_once();
+    let (tasks, sections) = (thread_rng().gen_range(3..=6), thread_rng().gen_range(3..=5));
+    let scene = program(tasks, sections, Mix::draw(), Program::wander);
+    match thread_rng().gen_range(0..4) {
+        0 => REGISTRY.bias.set(u32::MAX, 0),
+        1 => REGISTRY.bias.set(0, 2),
+        _ => REGISTRY.bias.lend_at_once(),
     }
-    if thread_rng().gen_ratio(1, 4) {
+    if one_in(4) {
         model::set_barriers(Barriers::RefusedButTimePasses);
     }
     scene
@@ -444,13 +512,15 @@ fn programs_at_random() -> Scene {
 
 #[test]
 fn every_deadlock_is_broken_and_nothing_else_is() {
-    holds_at_random(programs_at_random);
+    holds_at_random(programs_at_random, Seen::has_everything);
 }
 
 #[test]
 fn control_search_that_forgets_what_it_noted() {
     let place = place!("waiting.rs", "self.noted.store(self.number(), Ordering::Relaxed);");
-    breaks_at_random(&["deadlock! blocked tasks"], place, programs_at_random);
+    // Where the heavy barrier was refused, who sleeps looks again and again.
+    let said = ["deadlock! blocked tasks", "exceeded max_steps"];
+    breaks_at_random(&said, place, programs_at_random);
 }
 
 #[test]
@@ -459,14 +529,52 @@ fn control_search_without_its_lock() {
     breaks_at_random(&["refused after the cycle was broken", "deadlocks found"], place, programs_at_random);
 }
 
+#[test]
+fn control_recovery_without_the_queue_lock() {
+    let place = place!("crst.rs", "let queue = section.queue_lock.lock();");
+    breaks_at_random(&["refused without a cycle"], place, programs_at_random);
+}
+
+#[test]
+fn control_task_that_forgets_what_it_was_lent() {
+    let place = place!("bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    breaks_at_random(&["in the end", "deadlock! blocked tasks"], place, programs_at_random);
+}
+
+#[test]
+fn control_stop_that_ends_waits_of_the_next_run() {
+    let place = place!("waiting.rs", "wait.run.load(Ordering::Relaxed) <= run");
+    breaks_at_random(&["not stopped since it began"], place, programs_at_random);
+}
+
+#[test]
+fn control_spin_count_without_the_queue_lock() {
+    let place = place!("crst.rs", "let _queue = self.queue_lock.lock();");
+    breaks_at_random(&["the spin count of another"], place, programs_at_random);
+}
+
+#[test]
+fn control_sleeper_that_withdraws_without_the_lock() {
+    let place = place!("condition.rs", "let _guard = bucket.lock.lock();", 1);
+    breaks_at_random(&["deadlock! blocked tasks", "nobody sleeps"], place, programs_at_random);
+}
+
+#[test]
+fn control_windows_section_that_two_attach_at_once() {
+    let place = place!("win32.rs", "let _attaching = ATTACHING.lock();");
+    breaks_at_random(&["two owners", "left", "refused without a cycle"], place, programs_at_random);
+}
+
 /// Two tasks whose waits are not to be broken.
 fn cycle_that_stands() -> Scene {
-    program(2, 2, |program, task| program.enter_both(task, [task, 1 - task], Kind::NotBreakable))
+    program(2, 2, Mix::NOTHING, |program, task| {
+        program.enter_both(task, [task, 1 - task], Kind::NotBreakable)
+    })
 }
 
 #[test]
 fn a_cycle_that_stands_is_told_of_once() {
-    holds_at_random(cycle_that_stands);
+    holds_at_random(cycle_that_stands, |seen| seen.stood != 0);
 }
 
 #[test]
