@@ -226,6 +226,16 @@ mod tests {
     }
 
     #[test]
+    fn a_task_is_told_from_all_else_that_a_word_shows() {
+        let id = owner_id(FIRST_TASK_SLOT, 1);
+        assert!(is_task(id) && is_task(owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)));
+        let next_generation = 1 << SECTION_GENERATION_SHIFT;
+        for other in [0, ABANDONED, DESTROYED, id | BIASED, id | REVOKING, id | next_generation] {
+            assert!(!is_task(other), "{other:#x}");
+        }
+    }
+
+    #[test]
     fn an_owner_always_changes_the_slot_bits_of_a_word() {
         for id in IDS.into_iter().chain([BIASED, REVOKING]) {
             assert_ne!(id >> SLOT_SHIFT & u64::from(MAX_SECTIONS - 1), 0);

@@ -611,7 +611,6 @@ mod tests {
         let deadlocks = Deadlocks::new();
         deadlocks.write_one();
         deadlocks.place_of(1).begin_to_write();
-        deadlocks.place_of(1).begin_to_write();
         assert_eq!(deadlocks.numbers_remembered(), [0]);
         deadlocks.write_one();
         assert_eq!(deadlocks.numbers_remembered(), [0, 1]);
