@@ -407,8 +407,9 @@ impl Oracle {
         }
     }
 
-    /// `task` is about to end, in these sections. `queued` are the waits that were seen in their queues: of no other owner are
-    /// they ever.
+    /// `task` is about to end, in these sections. `queued` are the waits that were seen in their queues: they are over before
+    /// there is another owner. Not one that was part of a cycle: while its task tells of that it is in no queue, and it waits
+    /// anew after that.
     pub(super) fn end_task(&mut self, task: usize, held: &[usize], queued: &[u64]) {
         for &section in held {
             let known = &mut self.sections[section];
@@ -418,7 +419,7 @@ impl Oracle {
             }
         }
         for wait in self.waits.iter_mut().flatten() {
-            wait.ends |= queued.contains(&wait.number);
+            wait.ends |= queued.contains(&wait.number) && !wait.closed;
         }
         (self.ids[task], self.alerts[task]) = (0, 0);
         self.seen.ended += 1;
