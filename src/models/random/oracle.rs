@@ -319,7 +319,9 @@ impl Oracle {
         if !wait.closed {
             self.wrong = Some("a cycle is told of that is none".into());
         }
-        if wait.told {
+        // One wait of another cycle was told of with that one.
+        let is_told = |&member: &usize| self.waits[member].is_some_and(|wait| wait.told);
+        if self.cycle(closer).is_some_and(|members| members.iter().all(is_told)) {
             self.wrong = Some("a cycle is told of twice".into());
         }
         if self.may_be_opened(wait) {
