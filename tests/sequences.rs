@@ -10,7 +10,7 @@ mod windows;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRunner};
-use std::{env, process::Command, thread};
+use std::{env, process::Command, sync::Mutex, thread};
 
 /// What a sequence found wrong.
 type Verdict = Result<(), TestCaseError>;
@@ -27,8 +27,12 @@ fn on_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(act).join().expect("no call unwinds"))
 }
 
+/// The runtime is one for the whole process: one test at a time starts and stops it.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn host() {
+    let _turn = TURN.lock();
     TestRunner::new(config())
         .run(&host::programs(), |program| host::run(&program))
         .unwrap_or_else(|why| panic!("{why}"));
@@ -36,6 +40,7 @@ fn host() {
 
 #[test]
 fn windows() {
+    let _turn = TURN.lock();
     TestRunner::new(config())
         .run(&windows::programs(), |program| windows::run(&program))
         .unwrap_or_else(|why| panic!("{why}"));
