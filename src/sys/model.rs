@@ -236,6 +236,10 @@ pub(crate) fn wander(
 }
 
 fn begin_exploration(scheduler: Scheduler, weakened: &[(&'static str, u32)]) {
+    // Shuttle has each panic printed from its first run on. Below loom, threads end by panics which it keeps from what
+    // was installed before: so shuttle comes first.
+    static SHUTTLE: std::sync::Once = std::sync::Once::new();
+    SHUTTLE.call_once(|| shuttle::check_random(|| {}, 1));
     world(|world| {
         let pages = core::mem::take(&mut world.pages);
         *world = World { scheduler, weakened: weakened.to_vec(), pages, ..World::default() };
