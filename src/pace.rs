@@ -15,6 +15,11 @@
 //! looked in vain at a section is, all in all, no more than a constant, a constant for each success and a little for each
 //! that had to wait. An owner that leaves and enters again and again costs no credit while it is looked at: it will leave soon.
 //!
+//! Where owners block at another section, a contender that is woken mostly finds that a newcomer has taken the section and
+//! sleeps in turn: each such wake-up is wasted. So the next few leaves pass the section to the first of the queue as it
+//! sleeps. It then goes from one to the next in the order in which they came, which is what such programs need to get
+//! on: producers and consumers that meet in one section take turns, rather than fill and empty what is between them.
+//!
 //! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
 //! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
 //! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
@@ -59,6 +64,9 @@ const MOST_CREDIT: u32 = 60_000;
 const SUCCESS: u32 = 10_000;
 const LEAST_CREDIT: u32 = 2_000;
 const WAITS_PER_TRY: u64 = 32;
+/// How many leaves pass a section on after its contender lost it to an owner that is blocked. Few, as that may have been one
+/// owner of many: then newcomers take it again.
+const PASSES: u32 = 8;
 /// When it is first looked whether an owner that seems to stay is still in the section for the first time; again after
 /// doubling times; and when next, once it has been seen to come and go. Each look takes a line of the owner's task away from it.
 const FIRST_CHECK: u32 = 1_000;
@@ -104,6 +112,8 @@ pub(crate) struct Hints {
     pace: AtomicU32,
     /// How long may be looked at it in vain, in nanoseconds.
     credit: AtomicU32,
+    /// How many leaves more are to pass it on.
+    passes: AtomicU32,
 }
 
 const DOUBLINGS_BITS: u32 = 8;
@@ -113,7 +123,12 @@ static HINTS: [Hints; LINES] = [const { Hints::new() }; LINES];
 
 impl Hints {
     const fn new() -> Self {
-        Hints { section: AtomicU64::new(0), pace: AtomicU32::new(0), credit: AtomicU32::new(0) }
+        Hints {
+            section: AtomicU64::new(0),
+            pace: AtomicU32::new(0),
+            credit: AtomicU32::new(0),
+            passes: AtomicU32::new(0),
+        }
     }
 
     /// Those about the section with this handle.
@@ -123,6 +138,7 @@ impl Hints {
             hints.section.store(handle, Ordering::Relaxed);
             hints.pace.store(0, Ordering::Relaxed);
             hints.credit.store(MOST_CREDIT, Ordering::Relaxed);
+            hints.passes.store(0, Ordering::Relaxed);
         }
         hints
     }
@@ -148,6 +164,18 @@ impl Hints {
         };
         self.pace.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
         Looks::new(patience, FASTEST << doublings, NEWCOMER_TIME)
+    }
+
+    /// The contender lost the section to an owner that is blocked: the next leaves are to pass it on.
+    pub(crate) fn begin_passing(&self) {
+        self.passes.store(PASSES, Ordering::Relaxed);
+    }
+
+    /// The section is passed on. Whether the next leave is to do so too.
+    pub(crate) fn go_on_passing(&self) -> bool {
+        let left = self.passes.load(Ordering::Relaxed).saturating_sub(1);
+        self.passes.store(left, Ordering::Relaxed);
+        left != 0
     }
 
     /// These looks are over.
@@ -177,6 +205,13 @@ pub(crate) enum Seen {
     Owned(u64),
     /// No further look can find it free: it has ended, was abandoned or lent.
     Lost,
+}
+
+impl Seen {
+    /// Whether the section is owned by a task that is known to sleep.
+    pub(crate) fn is_by_blocked(self) -> bool {
+        matches!(self, Seen::Owned(owner) if task::of_owner(owner).is_blocked())
+    }
 }
 
 /// A limited number of looks with pauses between them, which end sooner where the owner stays.
@@ -425,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn a_section_lost_to_a_blocked_owner_is_passed_on_a_few_times() {
+        let hints = Hints::new();
+        assert!(!hints.go_on_passing());
+        for _ in 0..2 {
+            hints.begin_passing();
+            let passes = 1 + (0..100).filter(|_| hints.go_on_passing()).count();
+            assert_eq!(passes, PASSES as usize);
+        }
+    }
+
+    #[test]
     fn nobody_looks_for_an_owner_that_waits_for_another_section() {
         runtime::start().expect("memory");
         let enter = |crst| crst::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
@@ -444,11 +490,13 @@ mod tests {
             let owner = told.recv().expect("told");
             let looks_again = || Looks::contender(MOST_CREDIT).again(Seen::Owned(owner));
             assert!(looks_again());
+            assert!(!Seen::Owned(owner).is_by_blocked());
             go.send(()).expect("heard");
             while !task::of_owner(owner).is_blocked() {
                 std::thread::yield_now();
             }
             assert!(!looks_again());
+            assert!(Seen::Owned(owner).is_by_blocked());
             leave(second);
         });
         [first, second].into_iter().for_each(|crst| crst::destroy(crst).expect("free"));

@@ -606,12 +606,13 @@ impl Section {
                 hints.learn(looks, success);
             }
         };
+        let mut seen;
         loop {
             match me.wait.park.load(Ordering::Relaxed) {
                 CONTEND => {}
                 outcome => return learn(&looks, outcome == GRANTED),
             }
-            let seen = self.glance(handle, me);
+            seen = self.glance(handle, me);
             if seen == Seen::Mine {
                 learn(&looks, true);
                 let queue = self.queue_lock().lock();
@@ -632,6 +633,7 @@ impl Section {
             }
         }
         learn(&looks, false);
+        let lost_to_blocked = hints.filter(|_| seen.is_by_blocked());
         let _queue = self.queue_lock().lock();
         if me.wait.park.load(Ordering::Relaxed) != CONTEND {
             return;
@@ -639,7 +641,8 @@ impl Section {
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
         self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
-        if me.wait.lose() {
+        lost_to_blocked.inspect(|hints| hints.begin_passing());
+        if me.wait.lose() || lost_to_blocked.is_some() {
             self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
         }
         self.show_queue();
@@ -722,9 +725,12 @@ impl Section {
     /// Passes the section to the first waiter. False if there is none any more.
     fn hand_off(&self, handle: u64) -> bool {
         let queue = self.queue_lock().lock();
-        // Who asked may have been served or have given up.
-        self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
         let first = self.first_waiter();
+        let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).go_on_passing();
+        if first == 0 || !goes_on {
+            // Who asked may have been served or have given up.
+            self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
+        }
         if first == 0 {
             return false;
         }
