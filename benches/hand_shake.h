@@ -91,7 +91,7 @@ template <class Lock> struct Queue {
 // Half of the threads put items into a queue, the others take them out. An entry of this row is an item.
 template <class Lock, int threads> std::vector<Metric> hand_shake()
 {
-    const int items = quick ? 500 : 2000; // of each thread
+    const int items = quick ? 2000 : 10000; // of each thread: enough for the scheduler to have spread them
     std::unique_ptr<Queue<Lock>> queue(new Queue<Lock>);
     std::vector<std::thread> workers;
     ProcessorTime before = processor_time();
