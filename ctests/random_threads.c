@@ -145,12 +145,17 @@ static void mark_cycles(void)
     }
 }
 
+/* A cycle with this wait has cost its one wait. */
+static void forget_cycle(unsigned task)
+{
+    waits[task].was_in_cycle = 0;
+}
+
 static void doubt(unsigned task)
 {
+    forget_cycle(task);
     waits[task].is_doubted = 1;
     waits[task].endings_then = endings[waits[task].section];
-    /* The cycle has cost its one wait. */
-    waits[task].was_in_cycle = 0;
 }
 
 static void bad_answer(const char *why, const task_t *self, const wait_t *wait, int32_t result)
@@ -198,7 +203,8 @@ static void judge(const task_t *self, wait_t *wait, int32_t result, uint32_t mil
         if (!wait->was_in_cycle && !cycle_through(self->index, NULL)) {
             bad_answer("there is no cycle, and was none", self, wait, result);
         }
-        cycle_through(self->index, doubt);
+        /* If it was in another cycle before, it may have been refused for that one: there may never have been this one. */
+        cycle_through(self->index, wait->was_in_cycle ? forget_cycle : doubt);
         wait->is_doubted = 0;
         refused++;
         return;
