@@ -28,7 +28,6 @@
 use crate::crst::{self, Fast, Section};
 use crate::handle::{self, BIASED, REVOKING};
 use crate::registry::REGISTRY;
-use crate::settings;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::task::{self, Task};
@@ -70,19 +69,6 @@ impl Policy {
     pub(crate) fn is_look_due(&self, entries: u32) -> bool {
         entries & self.mask.load(Ordering::Relaxed) == 0
     }
-}
-
-/// Reads HOSTCRST_BIAS.
-pub(crate) fn read_settings() {
-    settings::read(settings::BIAS, |value| {
-        match value {
-            b"earned" => {}
-            b"off" => REGISTRY.bias.set(u32::MAX, 0),
-            b"always" => REGISTRY.bias.lend_at_once(),
-            _ => return false,
-        }
-        true
-    });
 }
 
 /// Whether a word XOR its handle says that the section is biased, or was until just now.

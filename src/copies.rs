@@ -9,11 +9,10 @@
 //! other keeps it. Who stands lower in memory may choose the same number again, the other one not; so they part.
 
 use crate::error::{Error, Result};
+use crate::handle::MOST_COPIES as MOST;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
 
-/// How many copies have numbers.
-pub(crate) const MOST: u32 = 16;
 /// A claim: the number, and one more.
 const NUMBER: u32 = 0xff;
 /// A claim: another copy has a number as well.
@@ -25,7 +24,7 @@ fn number_of(claim: &AtomicU32) -> Option<u32> {
 
 /// Finds a number for this copy, which is to show it in `own`. Fails with OutOfMemory if all are taken.
 pub(crate) fn claim(own: &AtomicU32) -> Result<u32> {
-    claim_among(own, sys::each_other_claim)
+    claim_among(own, |look| sys::each_other_claim(own, look))
 }
 
 fn claim_among(own: &AtomicU32, each_other: impl Fn(&mut dyn FnMut(&AtomicU32))) -> Result<u32> {
@@ -65,10 +64,10 @@ pub(crate) fn has_others(claim: u32) -> bool {
     claim & OTHERS != 0
 }
 
-/// Whether another copy has this number now.
-pub(crate) fn is_anothers(number: u32) -> bool {
+/// Whether another copy than that with this claim has this number now.
+pub(crate) fn is_anothers(own: &AtomicU32, number: u32) -> bool {
     let mut found = false;
-    sys::each_other_claim(&mut |other| found |= number_of(other) == Some(number));
+    sys::each_other_claim(own, &mut |other| found |= number_of(other) == Some(number));
     found
 }
 

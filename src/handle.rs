@@ -42,8 +42,6 @@
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
-use crate::copies;
-
 const TASK_SLOT_SHIFT: u32 = 8;
 const TASK_SLOT_BITS: u32 = 16;
 /// The upper part of a task's generation in an owner id; the lower part is in the lowest bits.
@@ -57,9 +55,11 @@ const COPY_SHIFT: u32 = 2;
 
 /// The bytes of a section's slot; its offset in the arena is part of its handle.
 pub(crate) const SECTION_BYTES: usize = 64;
+/// How many copies of the library in a process handles can tell apart.
+pub(crate) const MOST_COPIES: u32 = 16;
 /// How many section slots a handle can name.
 pub(crate) const MAX_SECTIONS: u32 = 1 << 24;
-const _: () = assert!(copies::MOST << COPY_SHIFT == 1 << LOW_GENERATION_BITS);
+const _: () = assert!(MOST_COPIES << COPY_SHIFT == 1 << LOW_GENERATION_BITS);
 
 /// The first slot that a section may have: see "a slot never used".
 pub(crate) const FIRST_SECTION_SLOT: u32 = 4;
@@ -175,7 +175,6 @@ pub(crate) const fn task_owner_id(copy: u32, handle: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copies::MOST as MAX_COPIES;
 
     const IDS: [u64; 4] =
         [ABANDONED, DESTROYED, owner_id(FIRST_TASK_SLOT, 1), owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)];
@@ -183,7 +182,7 @@ mod tests {
     #[test]
     fn fields_come_back_and_do_not_overlap() {
         let id = owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION);
-        for copy in [0, 1, MAX_COPIES - 1] {
+        for copy in [0, 1, MOST_COPIES - 1] {
             let last = (copy, MAX_SECTIONS - 1, LAST_SECTION_GENERATION);
             for handle in [section_handle(last.0, last.1, last.2), win32_handle(last.0, last.1, last.2)] {
                 assert_eq!(section_index(handle), MAX_SECTIONS - 1);
@@ -199,7 +198,7 @@ mod tests {
     #[test]
     fn kinds_of_handles_are_never_mistaken_for_each_other() {
         let id = owner_id(FIRST_TASK_SLOT, 1);
-        for copy in 0..MAX_COPIES {
+        for copy in 0..MOST_COPIES {
             let (host, win32, task) =
                 (section_handle(copy, 5, 1), win32_handle(copy, 5, 1), task_handle(copy, id));
             assert!(!is_win32(host) && is_win32(win32));
@@ -216,7 +215,7 @@ mod tests {
             assert!((30..40).all(|bit| host_index(copy, host ^ 1 << bit).is_none()));
             assert_eq!((host_index(copy, win32), host_index(copy, task)), (None, None));
             assert_eq!((win32_copy(win32), win32_copy(host), win32_copy(task)), (Some(copy), None, None));
-            for other in (0..MAX_COPIES).filter(|&other| other != copy) {
+            for other in (0..MOST_COPIES).filter(|&other| other != copy) {
                 assert_ne!(section_handle(other, 5, 1), host);
                 assert_eq!(task_owner_id(other, task), None);
             }

@@ -4,7 +4,6 @@ use crate::crst::Section;
 use crate::error::{Error, Result};
 use crate::region::{Region, SMALLEST_STEP};
 use crate::registry::REGISTRY;
-use crate::settings;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -123,20 +122,6 @@ pub(crate) fn record(index: u32, owner: u64, site: usize) {
     // SAFETY: the table has a Hold for each slot, zeroed pages are valid ones, and they are never unmapped.
     let hold = unsafe { &*(address as *const Hold) };
     hold.write(owner, site, REGISTRY.holds.era.load(Ordering::Relaxed));
-}
-
-/// Reads HOSTCRST_HOLDS.
-pub(crate) fn read_settings() {
-    settings::read(settings::HOLDS, |value| match value {
-        b"0" => true,
-        b"1" => {
-            if set_tracking(true).is_err() {
-                settings::complain(&[b"HOSTCRST_HOLDS: no address space for it"]);
-            }
-            true
-        }
-        _ => false,
-    });
 }
 
 impl Section {

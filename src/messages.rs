@@ -13,10 +13,9 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::registry::REGISTRY;
-use crate::settings;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, File, FileId, Way};
-use crate::text::Text;
+use crate::text::{Printable, Text};
 
 /// Zeroed memory: nothing is known of stderr, and nothing was dropped.
 #[repr(C)]
@@ -111,14 +110,9 @@ const KIND: &[u8] = b"%k";
 /// The pattern for files in a folder.
 const IN_FOLDER: &[u8] = b"/hostcrst.%p.%k";
 
-/// Reads HOSTCRST_REPORT: whether there is to be a report when the process exits.
-pub(crate) fn read_settings() -> bool {
-    let mut wanted = false;
-    settings::read(settings::REPORT, |value| {
-        wanted = value == b"stderr" || set_pattern(value);
-        wanted
-    });
-    wanted
+/// Where messages are to go: "stderr", or a pattern for paths. False if it is none.
+pub(crate) fn set_place(value: &[u8]) -> bool {
+    value == b"stderr" || set_pattern(value)
 }
 
 fn set_pattern(value: &[u8]) -> bool {
@@ -216,7 +210,7 @@ impl Place {
 fn complain_once(path: &[u8]) {
     static SAID: AtomicU32 = AtomicU32::new(0);
     if SAID.swap(1, Ordering::Relaxed) == 0 {
-        settings::complain(&[b"HOSTCRST_REPORT: cannot write ", path]);
+        complain(&[b"HOSTCRST_REPORT: cannot write ", path]);
     }
 }
 
@@ -295,8 +289,18 @@ impl Drop for Message<'_> {
     }
 }
 
-/// Says one line about the environment on stderr, at once or not at all.
-pub(crate) fn complain(line: &[u8]) {
+/// Says one line on stderr, in one write, at once or not at all. Parts of it are anybody's bytes.
+pub(crate) fn complain(parts: &[&[u8]]) {
+    let mut line = Text::<512>::new();
+    // A line that does not fit is cut.
+    let _ = line.write_str("hostcrst: ");
+    let _ = parts.iter().try_for_each(|part| write!(line, "{}", Printable(part)));
+    line.end_line();
+    complain_line(line.bytes());
+}
+
+/// As complain, of a line that is whole.
+pub(crate) fn complain_line(line: &[u8]) {
     Message::begin_at(Place::stderr(), &mut || false).write(line);
 }
 

@@ -4,6 +4,7 @@ use core::mem::offset_of;
 
 use crate::memory::Memory;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::text::cut;
 
 const WORDS: usize = 7;
 /// The bytes of a name at most; longer ones are cut before a character.
@@ -115,18 +116,6 @@ impl Name {
         }
         NameCopy::new(&[])
     }
-}
-
-/// The longest prefix of at most `limit` bytes that does not end inside a UTF-8 character.
-pub(crate) fn cut(utf8: &[u8], limit: usize) -> &[u8] {
-    if utf8.len() <= limit {
-        return utf8;
-    }
-    let mut end = limit;
-    while end > 0 && utf8[end] & 0b1100_0000 == 0b1000_0000 {
-        end -= 1;
-    }
-    &utf8[..end]
 }
 
 #[cfg(test)]

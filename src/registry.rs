@@ -112,6 +112,8 @@ pub(crate) static REGISTRY: Registry = Registry {
     prepare_lock: Mutex::new(),
 };
 
+sys::show_claim!(REGISTRY, offset_of!(Registry, claim));
+
 /// Where a tool outside the process finds the registry.
 #[repr(transparent)]
 pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
@@ -143,13 +145,14 @@ impl Registry {
         self.header == Self::HEADER && self.layout == layout::TABLE
     }
 
-    /// Where the claim stands in the registry.
-    #[cfg_attr(all(loom, test), allow(dead_code))]
-    pub(crate) const CLAIM: usize = offset_of!(Registry, claim);
-
     /// Whether the process has, or had, another copy of the library in use.
     pub(crate) fn has_other_copies(&self) -> bool {
         copies::has_others(self.claim.load(Ordering::Relaxed))
+    }
+
+    /// Whether another copy of the library in this process has this number.
+    pub(crate) fn is_copy(&self, number: u32) -> bool {
+        copies::is_anothers(&self.claim, number)
     }
 
     /// Which of the copies of the library in this process this is: their handles differ by it.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU64, Ordering};
-use crate::{bias, holds, report, settings, task, wait_graph, waiting};
+use crate::{settings, task};
 
 /// The states of `host_runtime_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,21 +113,10 @@ impl Runtime {
     }
 }
 
-/// Reads the environment, once. Only once the registry is ready.
-pub(crate) fn read_settings() {
-    settings::read_once(|| {
-        report::read_settings();
-        wait_graph::read_settings();
-        bias::read_settings();
-        holds::read_settings();
-        waiting::read_settings();
-    });
-}
-
 /// Makes the runtime available. False if it already was.
 pub(crate) fn start() -> Result<bool> {
     REGISTRY.prepare()?;
-    read_settings();
+    settings::read_once();
     let word = &REGISTRY.runtime.word;
     let mut now = word.load(Ordering::Relaxed);
     loop {

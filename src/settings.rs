@@ -2,27 +2,63 @@
 //! is made.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
-use crate::messages;
+use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, Mutex};
-use crate::text::{Printable, Text};
+use crate::wait_graph::{self, Policy};
+use crate::{holds, messages, report, waiting};
+
+/// Takes the value of a variable; false if it does not know that value.
+type Take = fn(&[u8]) -> bool;
 
 /// Every variable there is.
-const KNOWN: [&CStr; 5] = [REPORT, ON_DEADLOCK, HOLDS, STALL, BIAS];
+const VARIABLES: [(&CStr, Take); 5] = [
+    // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k` the
+    // kind of message; with `%k`, or where the path is a folder, for other messages too.
+    (c"HOSTCRST_REPORT", report::set_place),
+    // What is done when a deadlock is found: `error`, `report` or `abort`.
+    (c"HOSTCRST_ON_DEADLOCK", set_deadlock_policy),
+    // Which sections are biased towards the task that enters them most: `earned`, `off` or `always`.
+    (c"HOSTCRST_BIAS", set_bias_policy),
+    // `1` keeps since when and from where each section is owned.
+    (c"HOSTCRST_HOLDS", set_hold_tracking),
+    // How long a task waits before a line on stderr says so: a number with the unit `s` or `ms`.
+    (c"HOSTCRST_STALL", set_stall_time),
+];
 
-/// Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k` the
-/// kind of message; with `%k`, or where the path is a folder, for other messages too.
-pub(crate) const REPORT: &CStr = c"HOSTCRST_REPORT";
-/// What is done when a deadlock is found: `error`, `report` or `abort`.
-pub(crate) const ON_DEADLOCK: &CStr = c"HOSTCRST_ON_DEADLOCK";
-/// `1` keeps since when and from where each section is owned.
-pub(crate) const HOLDS: &CStr = c"HOSTCRST_HOLDS";
-/// How long a task waits before a line on stderr says so: a number with the unit `s` or `ms`.
-pub(crate) const STALL: &CStr = c"HOSTCRST_STALL";
-/// Whether sections are lent to the task that enters them most: `earned`, `off` or `always`.
-pub(crate) const BIAS: &CStr = c"HOSTCRST_BIAS";
+fn set_deadlock_policy(value: &[u8]) -> bool {
+    wait_graph::set_policy(match value {
+        b"error" => Policy::Error,
+        b"report" => Policy::Report,
+        b"abort" => Policy::Abort,
+        _ => return false,
+    });
+    true
+}
+
+fn set_bias_policy(value: &[u8]) -> bool {
+    match value {
+        b"earned" => {}
+        b"off" => REGISTRY.bias.set(u32::MAX, 0),
+        b"always" => REGISTRY.bias.lend_at_once(),
+        _ => return false,
+    }
+    true
+}
+
+fn set_hold_tracking(value: &[u8]) -> bool {
+    if value == b"1" && holds::set_tracking(true).is_err() {
+        messages::complain(&[b"HOSTCRST_HOLDS: no address space for it"]);
+    }
+    matches!(value, b"0" | b"1")
+}
+
+fn set_stall_time(value: &[u8]) -> bool {
+    let parsed = parse_duration(value);
+    waiting::set_stall_time(parsed.unwrap_or(0));
+    parsed.is_some()
+}
 
 const PREFIX: &[u8] = b"HOSTCRST_";
 
@@ -31,9 +67,9 @@ static READING: Mutex = Mutex::new();
 /// 1 once it has been read.
 static READ: AtomicU32 = AtomicU32::new(0);
 
-/// Lets `take` read the variables, and says on stderr which HOSTCRST_ variables are not known. Once; on return that is
-/// done, whoever does it.
-pub(crate) fn read_once(take: impl FnOnce()) {
+/// Reads the variables, and says on stderr which HOSTCRST_ variables and values are not known. Once; on return that is
+/// done, whoever does it. Only once the registry is ready.
+pub(crate) fn read_once() {
     // Acquire pairs with the Release below: what was read is in force.
     if READ.load(Ordering::Acquire) != 0 {
         return;
@@ -44,7 +80,7 @@ pub(crate) fn read_once(take: impl FnOnce()) {
     }
     messages::remember_stderr();
     complain_of_unknown();
-    take();
+    VARIABLES.iter().for_each(|&(name, take)| read(name, take));
     READ.store(1, Ordering::Release);
 }
 
@@ -55,38 +91,28 @@ pub(crate) fn lock() -> &'static Mutex {
 
 fn complain_of_unknown() {
     sys::each_environment_name(|name| {
-        if name.starts_with(PREFIX) && !KNOWN.iter().any(|known| known.to_bytes() == name) {
-            complain(&[b"unknown environment variable ", name, b" ignored"]);
+        if name.starts_with(PREFIX) && !VARIABLES.iter().any(|(known, _)| known.to_bytes() == name) {
+            messages::complain(&[b"unknown environment variable ", name, b" ignored"]);
         }
     });
 }
 
 /// Shows `take` the value of a variable, if it is set; complains if `take` does not know the value.
-pub(crate) fn read(name: &CStr, take: impl FnOnce(&[u8]) -> bool) {
+fn read(name: &CStr, take: Take) {
     if let Some(value) = sys::environment(name)
         && !take(value.to_bytes())
     {
-        complain(&[name.to_bytes(), b": unknown value '", value.to_bytes(), b"' ignored"]);
+        messages::complain(&[name.to_bytes(), b": unknown value '", value.to_bytes(), b"' ignored"]);
     }
 }
 
 /// A time with its unit, as in `5s` or `250ms`, in nanoseconds.
-pub(crate) fn parse_duration(text: &[u8]) -> Option<u64> {
+fn parse_duration(text: &[u8]) -> Option<u64> {
     let (number, unit) = match text.strip_suffix(b"ms") {
         Some(number) => (number, 1_000_000),
         None => (text.strip_suffix(b"s")?, 1_000_000_000),
     };
     core::str::from_utf8(number).ok()?.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-/// Says on stderr what is wrong with the environment, in one write. Parts of it are anybody's bytes.
-pub(crate) fn complain(parts: &[&[u8]]) {
-    let mut line = Text::<512>::new();
-    // A line that does not fit is cut.
-    let _ = line.write_str("hostcrst: ");
-    let _ = parts.iter().try_for_each(|part| write!(line, "{}", Printable(part)));
-    line.end_line();
-    messages::complain(line.bytes());
 }
 
 #[cfg(test)]

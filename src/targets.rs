@@ -2,10 +2,10 @@
 
 use crate::layers::Origin;
 use crate::memory::{Here, Memory};
-use crate::name::cut;
 use crate::sys;
 use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::text::Text;
+use crate::text::cut;
 
 /// The bytes of a target's name at most.
 pub(crate) const TEXT_BYTES: usize = 232;

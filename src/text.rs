@@ -2,8 +2,6 @@
 
 use core::fmt::{self, Write};
 
-use crate::name::cut;
-
 /// A text under construction, of at most so many bytes.
 pub(crate) struct Text<const BYTES: usize> {
     length: usize,
@@ -50,6 +48,18 @@ impl<const BYTES: usize> Write for Text<BYTES> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text.as_bytes())
     }
+}
+
+/// The longest prefix of at most `limit` bytes that does not end inside a UTF-8 character.
+pub(crate) fn cut(utf8: &[u8], limit: usize) -> &[u8] {
+    if utf8.len() <= limit {
+        return utf8;
+    }
+    let mut end = limit;
+    while end > 0 && utf8[end] & 0b1100_0000 == 0b1000_0000 {
+        end -= 1;
+    }
+    &utf8[..end]
 }
 
 /// Whether a character could garble a line, or make it look like another one: control characters, C1 ones included, and

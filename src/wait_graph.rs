@@ -36,7 +36,6 @@ use crate::name::{Name, NameCopy};
 use crate::registry::REGISTRY;
 use crate::report;
 use crate::report::picture::Picture;
-use crate::settings;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Mutex};
 use crate::task::{self, TaskRef};
@@ -317,19 +316,6 @@ pub(crate) fn set_callback(callback: Option<Callback>, context: *mut c_void) {
     if !task::current_if_any().is_some_and(|me| me.tells_one_of(u64::MAX)) {
         wait_for_calls(before);
     }
-}
-
-/// Reads HOSTCRST_ON_DEADLOCK.
-pub(crate) fn read_settings() {
-    settings::read(settings::ON_DEADLOCK, |value| {
-        set_policy(match value {
-            b"error" => Policy::Error,
-            b"report" => Policy::Report,
-            b"abort" => Policy::Abort,
-            _ => return false,
-        });
-        true
-    });
 }
 
 // ---- the walk ---------------------------------------------------------------------------------------------

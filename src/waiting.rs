@@ -39,7 +39,7 @@ use crate::registry::REGISTRY;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
 use crate::task::{self, Task, TaskRef};
-use crate::{report, settings, wait_graph};
+use crate::{messages, report, wait_graph};
 
 /// Bits of a request's options that the queue looks at.
 pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
@@ -844,7 +844,7 @@ pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant
     static WAS_SAID: AtomicU32 = AtomicU32::new(0);
     let slept = sys::futex_wait(word, expected, deadline);
     if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
-        settings::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
+        messages::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
     }
     slept != Slept::TimedOut
 }
@@ -928,13 +928,8 @@ impl Section {
 /// How long a task waits before it says so on stderr, in nanoseconds; 0 for never.
 static STALL_TIME: AtomicU64 = AtomicU64::new(0);
 
-/// Reads HOSTCRST_STALL.
-pub(crate) fn read_settings() {
-    settings::read(settings::STALL, |value| {
-        let parsed = settings::parse_duration(value);
-        STALL_TIME.store(parsed.unwrap_or(0), Ordering::Relaxed);
-        parsed.is_some()
-    });
+pub(crate) fn set_stall_time(nanoseconds: u64) {
+    STALL_TIME.store(nanoseconds, Ordering::Relaxed);
 }
 
 /// When a waiting task is to say that it waits: after the stall time, and again after doubling times.

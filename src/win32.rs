@@ -35,7 +35,7 @@ use crate::sys::{self, Mutex, preserving_errno};
 use crate::task::{self, TaskRef};
 use crate::text::Text;
 use crate::waiting::{Request, SpinPolicy, WAIT_WITHOUT_RUNTIME};
-use crate::{condition, copies, report, runtime, settings};
+use crate::{condition, messages, report, settings};
 
 /// LockSemaphore of a deleted section: no handle.
 const DELETED: u64 = 4;
@@ -294,13 +294,13 @@ pub(crate) fn aligned(section: *mut CriticalSection) -> core::result::Result<*mu
 pub(crate) fn end_misaligned(address: usize) -> ! {
     let mut line = Text::<64>::new();
     let _ = write!(line, "CRITICAL_SECTION 0x{address:x}");
-    settings::complain(&[line.bytes(), b" is not aligned to 8 bytes. The process ends"]);
+    messages::complain(&[line.bytes(), b" is not aligned to 8 bytes. The process ends"]);
     sys::abort()
 }
 
 /// Whether a LockSemaphore names a section of another copy of the library.
 fn is_anothers(semaphore: u64) -> bool {
-    handle::win32_copy(semaphore).is_some_and(copies::is_anothers)
+    handle::win32_copy(semaphore).is_some_and(|copy| REGISTRY.is_copy(copy))
 }
 
 /// Held while a CRITICAL_SECTION that names no section is given one.
@@ -313,7 +313,7 @@ pub(crate) fn lock() -> &'static Mutex {
 
 fn prepare() -> Result<()> {
     REGISTRY.prepare()?;
-    runtime::read_settings();
+    settings::read_once();
     Ok(())
 }
 
@@ -603,7 +603,7 @@ fn end_without_place(shown: &CriticalSection) {
         let mut line = Text::<128>::new();
         let sections = REGISTRY.sections.live();
         let _ = write!(line, "no place for CRITICAL_SECTION {:p}: all {sections} are in use. ", shown);
-        settings::complain(&[line.bytes(), b"Were they deleted? The process ends"]);
+        messages::complain(&[line.bytes(), b"Were they deleted? The process ends"]);
         sys::abort();
     }
 }
@@ -637,7 +637,7 @@ impl Sentence {
     #[cold]
     fn say(&self) {
         if self.was_said.load(Ordering::Relaxed) == 0 && self.was_said.swap(1, Ordering::Relaxed) == 0 {
-            settings::complain(&[self.text]);
+            messages::complain(&[self.text]);
         }
     }
 

@@ -154,12 +154,14 @@ pub(crate) fn write_deadlock(me: TaskRef) {
 
 // ---- at exit ----------------------------------------------------------------------------------------------
 
-/// Arranges for the report at exit that the environment asks for.
-pub(crate) fn read_settings() {
-    if messages::read_settings() {
+/// Arranges for a report when the process exits, at the place that HOSTCRST_REPORT gives. False if there is no such place.
+pub(crate) fn set_place(value: &[u8]) -> bool {
+    let wanted = messages::set_place(value);
+    if wanted {
         WANTED.store(1, Ordering::Relaxed);
         sys::on_process_exit(at_exit);
     }
+    wanted
 }
 
 /// 1 while a report at exit is wanted and has not been written.
@@ -345,7 +347,7 @@ pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usi
     // A line that does not fit is cut.
     let _ = text::write_misuse(&mut surroundings, address as u64, what, thread_id, site as u64, line);
     line.end_line();
-    messages::complain(line.bytes());
+    messages::complain_line(line.bytes());
 }
 
 // ---- what the renderings share ----------------------------------------------------------------------------

@@ -11,30 +11,35 @@
 use core::arch::global_asm;
 use core::ffi::{c_char, c_int, c_void};
 
-use crate::registry::{REGISTRY, Registry};
 use crate::sys::atomic::AtomicU32;
 
-const NOTE_NAME: &[u8; 9] = b"hostcrst\0";
+pub(crate) const NOTE_NAME: &[u8; 9] = b"hostcrst\0";
 /// The note's type: it says how far from the note's content the claim stands.
-const NOTE_TYPE: u32 = 1;
-const NOTE_BYTES: usize = size_of::<isize>();
+pub(crate) const NOTE_TYPE: u32 = 1;
+pub(crate) const NOTE_BYTES: usize = size_of::<isize>();
 
-global_asm!(
-    ".section .note.hostcrst,\"a\",%note",
-    ".balign 4",
-    ".long {name_bytes}",
-    ".long {bytes}",
-    ".long {kind}",
-    ".asciz \"hostcrst\"",
-    ".balign 4",
-    ".quad {registry} + {claim} - .",
-    ".previous",
-    name_bytes = const NOTE_NAME.len(),
-    bytes = const NOTE_BYTES,
-    kind = const NOTE_TYPE,
-    registry = sym REGISTRY,
-    claim = const Registry::CLAIM,
-);
+/// Makes the note of this copy: its claim stands at this offset of this static.
+macro_rules! show_claim {
+    ($holder:ident, $offset:expr) => {
+        core::arch::global_asm!(
+            ".section .note.hostcrst,\"a\",%note",
+            ".balign 4",
+            ".long {name_bytes}",
+            ".long {bytes}",
+            ".long {kind}",
+            ".asciz \"hostcrst\"",
+            ".balign 4",
+            ".quad {holder} + {offset} - .",
+            ".previous",
+            name_bytes = const $crate::sys::copies::NOTE_NAME.len(),
+            bytes = const $crate::sys::copies::NOTE_BYTES,
+            kind = const $crate::sys::copies::NOTE_TYPE,
+            holder = sym $holder,
+            offset = const $offset,
+        );
+    };
+}
+pub(crate) use show_claim;
 
 // The address of dlsym, or 0 where the program has none: one that is linked statically, where nothing is unloaded. (Such
 // a program would be warned of a reference to dlopen.)
@@ -130,11 +135,10 @@ fn each_object(mut look: impl FnMut(Object<'_>)) {
     call(&mut look);
 }
 
-/// Shows `look` the claim of every other copy of the library that is loaded.
-pub(crate) fn each_other_claim(look: &mut dyn FnMut(&AtomicU32)) {
-    let own = &raw const REGISTRY as usize + Registry::CLAIM;
+/// Shows `look` the claim of every copy of the library that is loaded, but for this copy's `own`.
+pub(crate) fn each_other_claim(own: &AtomicU32, look: &mut dyn FnMut(&AtomicU32)) {
     each_object(|object| {
-        for claim in object.claims().filter(|&claim| claim != own) {
+        for claim in object.claims().filter(|&claim| claim != own as *const AtomicU32 as usize) {
             // SAFETY: a copy of this library says that its claim stands there, in its data; it is loaded.
             look(unsafe { &*(claim as *const AtomicU32) });
         }
@@ -146,7 +150,7 @@ extern "C" fn stay_loaded() {
     let mut name = core::ptr::null();
     let mut is_program = true;
     each_object(|object| {
-        if !is_program && object.contains(&raw const REGISTRY as usize) {
+        if !is_program && object.contains(&raw const STAY_LOADED as usize) {
             name = object.0.dlpi_name;
         }
         is_program = false;
@@ -217,7 +221,9 @@ mod tests {
     fn this_program_has_one_copy() {
         let mut claims = Vec::new();
         each_object(|object| claims.extend(object.claims()));
-        assert_eq!(claims, [&raw const REGISTRY as usize + Registry::CLAIM]);
-        each_other_claim(&mut |_| panic!("there is no other"));
+        let [claim] = claims[..] else { panic!("{claims:x?}") };
+        // SAFETY: the note of this program says so.
+        let own = unsafe { &*(claim as *const AtomicU32) };
+        each_other_claim(own, &mut |_| panic!("there is no other"));
     }
 }

@@ -16,7 +16,7 @@ pub(crate) mod symbols;
 
 // Below one of the two: the machine, or loom's model of it, which the tests run on with `--cfg loom`.
 #[cfg(not(all(loom, test)))]
-mod copies;
+pub(crate) mod copies;
 #[cfg(not(all(loom, test)))]
 mod current;
 // Of the machine, the model uses a part.
@@ -34,7 +34,7 @@ pub(crate) use call_site::with_call_site;
 pub(crate) use model::*;
 #[cfg(not(all(loom, test)))]
 pub(crate) use {
-    copies::each_other_claim,
+    copies::{each_other_claim, show_claim},
     core::sync::atomic,
     current::{
         current, current_id, current_task, in_one_register, last_error, set_current, set_last_error,
