@@ -1,6 +1,6 @@
-# cargo -> hostcrst-dump, in the profile `tool` of Cargo.toml.
+# cargo -> hostcrst-dump, in the profile `tool` of its Cargo.toml.
 
-set(dump_options --locked --profile tool --package hostcrst-dump)
+set(dump_options --locked --profile tool --manifest-path tools/hostcrst-dump/Cargo.toml)
 set(hostcrst_dump_file "${HOSTCRST_CARGO_TARGET_DIR}/tool/hostcrst-dump")
 if(HOSTCRST_OFFLINE)
     list(APPEND dump_options --offline)

@@ -20,7 +20,7 @@ set(hostcrst_static_file "${hostcrst_lib_dir}/libhostcrst.a")
 # What the static library leaves for the program to link.
 set(hostcrst_static_dependencies c)
 
-set(cargo_options --locked --release --lib --features capi --crate-type cdylib,staticlib)
+set(cargo_options)
 set(cargo_out "${HOSTCRST_CARGO_TARGET_DIR}/release")
 if(HOSTCRST_OFFLINE)
     list(APPEND cargo_options --offline)
@@ -32,8 +32,9 @@ endif()
 
 # cargo decides what is out of date, so it runs on each build; what did not change is not touched.
 add_custom_target(hostcrst_cargo ALL
-    COMMAND "${CMAKE_COMMAND}" -E env "CARGO_TARGET_DIR=${HOSTCRST_CARGO_TARGET_DIR}"
-        "${HOSTCRST_CARGO}" rustc ${cargo_options}
+    COMMAND "${CMAKE_COMMAND}" -E env
+        "CARGO_TARGET_DIR=${HOSTCRST_CARGO_TARGET_DIR}" "CARGO=${HOSTCRST_CARGO}"
+        "${PROJECT_SOURCE_DIR}/scripts/c-library" ${cargo_options}
     COMMAND "${CMAKE_COMMAND}"
         "-Dcargo_out=${cargo_out}"
         "-Dshared_file=${hostcrst_shared_file}"

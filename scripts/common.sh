@@ -85,8 +85,7 @@ add_rust_target() { # not to a compiler that RUSTC names, which need not be rust
 
 # libhostcrst.so and libhostcrst.a in build/cargo/release, where CMake's build also puts them.
 build_c_library() {
-    CARGO_TARGET_DIR=build/cargo cargo rustc --quiet --locked --release --lib --features capi \
-        --crate-type cdylib,staticlib
+    CARGO_TARGET_DIR=build/cargo scripts/c-library --quiet
 }
 
 # build_examples <folder> <library> <mcs>: the .NET programs of examples/dotnet, with the C libraries they call.
