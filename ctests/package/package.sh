@@ -90,6 +90,42 @@ subdirectory() { # subdirectory <generator> <source tree> <cargo's folder>
     check_consumer static
 }
 
+# What a packager does: the release archive, built without network from exactly the crates that its lock file names, with
+# compiler flags of their own.
+archive() { # archive <source tree> <the exported names>
+    quietly "$1/scripts/release-archive" "$WORK/one"
+    quietly "$1/scripts/release-archive" "$WORK/two"
+    cmp "$WORK"/one/*.tar.gz "$WORK"/two/*.tar.gz || fail "two archives of one tree differ"
+    mkdir "$WORK/source" "$WORK/cargo"
+    tar -xzf "$WORK"/one/*.tar.gz -C "$WORK/source" --strip-components=1
+    local source=$WORK/source crate
+    quietly cargo vendor --locked --offline --manifest-path "$source/Cargo.toml" "$WORK/vendor"
+    for crate in cbindgen clap gimli loom proptest shuttle; do
+        [ ! -e "$WORK/vendor/$crate" ] || fail "the library asks for $crate"
+    done
+    printf '[source.crates-io]\nreplace-with = "vendor"\n[source.vendor]\ndirectory = "%s"\n' "$WORK/vendor" \
+        >"$WORK/cargo/config.toml"
+    export CARGO_HOME=$WORK/cargo RUSTFLAGS="-C debuginfo=1"
+    quietly "$CMAKE" -S "$source" -B "$WORK/build" "-DCMAKE_C_COMPILER=$CC" -DHOSTCRST_OFFLINE=ON -DBUILD_TESTING=OFF
+    quietly "$CMAKE" --build "$WORK/build"
+    quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
+    functions_begin_cache_lines "$WORK/prefix" "$2"
+
+    rm "$source/include/hostcrst.h"
+    ! "$CMAKE" --build "$WORK/build" >"$WORK/log" 2>&1 || fail "the library is built without its header"
+    grep -q "^ *hostcrst: include/hostcrst.h cannot be read" "$WORK/log" || fail "this does not say so: $(cat "$WORK/log")"
+}
+
+functions_begin_cache_lines() { # functions_begin_cache_lines <prefix> <the exported names>
+    local found=0 value name
+    while read -r value name; do
+        grep -qx "$name" "$2" || continue
+        found=$((found + 1))
+        [ $((0x$value % 64)) -eq 0 ] || fail "$name begins at 0x$value, within a cache line"
+    done < <(readelf --dyn-syms --wide "$(library_directory "$1")/libhostcrst.so" | awk '$4 == "FUNC" { print $2, $8 }')
+    [ "$found" -ge 40 ] || fail "only $found functions are exported"
+}
+
 pkg_config() { # pkg_config <prefix>
     need pkg-config pkg-config
     local lib
