@@ -26,7 +26,7 @@ def main():
     (folder / "results.json").write_text(json.dumps(dict(summary(samples), run=run), indent=1) + "\n")
     for target in [folder] + docs:
         target.mkdir(exist_ok=True)
-        for name, picture in charts(samples):
+        for name, _, picture in charts(samples):
             (target / name).write_text(picture)
     for target in docs:
         (target / "README.md").write_text(page(run, samples))

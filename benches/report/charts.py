@@ -4,12 +4,13 @@ import math
 from html import escape
 
 from samples import FLOORS, OURS
-from tables import scaled_rows, short_name, with_unit
+from tables import OVERVIEW, OVERVIEW_SUBJECTS, better, scaled_rows, short_name, with_unit
 
 OUR_COLOUR, PEER_COLOUR, FLOOR_COLOUR = "#c2410c", "#7f93ab", "#cfd8e3"
 LABELS, BARS, VALUES = 84, 150, 66  # widths within a panel
 PANEL, LINE, MARGIN = LABELS + BARS + VALUES, 18, 20
 PANELS_ABREAST = 3
+OVERVIEW_FILE = "overview.svg"
 
 
 def colour(subject):
@@ -85,10 +86,10 @@ def picture(title, panels):
             % (width, top, width, top, text(MARGIN, 26, title, font_size=15, font_weight="bold"), "\n".join(drawn)))
 
 
-def bar_panels(samples, wanted, log=False):
+def bar_panels(samples, wanted, log=False, only=None):
     """The panels of all (title, row, metric) that were measured; the best first."""
     for title, row, metric in wanted:
-        values = [(subject, samples.median(row, metric, subject)) for subject in samples.subjects(row)]
+        values = [(subject, samples.median(row, metric, subject)) for subject in only or samples.subjects(row)]
         values = [(subject, value) for subject, value in values if value is not None and subject != "no lock"]
         if values:
             values.sort(key=lambda item: item[1], reverse=metric == "throughput")
@@ -108,7 +109,7 @@ def scale_panels(samples):
 
 
 def charts(samples):
-    """(file name, SVG) of each chart whose rows were measured."""
+    """(file name, title, SVG) of each chart whose rows were measured."""
     sections = ("short", "500 ns")
     contended = [("%s section, %d threads" % (section, threads), "%s, %d threads" % (section, threads), "throughput")
                  for section in sections for threads in (2, 4, 16)]
@@ -117,6 +118,9 @@ def charts(samples):
              for name, metric in (("busiest / laziest", "fairness"), ("longest wait", "longest"),
                                   ("weighted median wait", "weighted median"))]
     wanted = [
+        (OVERVIEW_FILE, "hostcrst beside three locks", bar_panels(samples, [
+            ("%s (%s is better)" % (title, better(metric)), row, metric) for title, row, metric in OVERVIEW
+        ], only=OVERVIEW_SUBJECTS)),
         ("uncontended.svg", "Entering and leaving when nobody waits (less is better)", bar_panels(samples, [
             ("enter and leave", "pair", "ns"),
             ("enter again and leave", "re-enter", "ns"),
@@ -133,4 +137,4 @@ def charts(samples):
     for name, title, panels in wanted:
         drawn = list(panels)
         if drawn:
-            yield name, picture(title, drawn)
+            yield name, title, picture(title, drawn)

@@ -1,12 +1,31 @@
-"""docs/bench/README.md: the run, the charts, the tables and how to read them."""
+"""docs/bench/README.md: what it costs in five rows, all charts and tables, and how it is measured."""
 
 from bars import NOT_MEASURED
-from charts import charts
-from tables import sections
+from charts import OVERVIEW_FILE, charts
+from tables import overview, sections
 
 TEXT = """# What it costs
 
-Written by `./dev bench --publish` from one run; do not edit. `./dev bench` prints the same tables for your machine.
+![{overview_title}]({overview_file})
+
+{overview}
+
+Medians of one run on {processors} x {processor}; the best of a row in bold. nsync's lock cannot be entered again by its
+owner, the others can. `./dev bench` measures the same on your machine, and [how](#how-it-is-measured) stands below.
+
+## Charts
+
+{charts}
+
+{tables}
+
+## Not measured
+
+{not_measured}
+
+## How it is measured
+
+Written by `./dev bench --publish` from one run; do not edit.
 
 | | |
 |---|---|
@@ -14,8 +33,6 @@ Written by `./dev bench --publish` from one run; do not edit. `./dev bench` prin
 | machine | {processors} x {processor}, load {load} at the start |
 | system | {system}, {libc} |
 | compilers | {compiler}; {rust} |
-
-How it is measured:
 
 - The shared library as it is shipped, called from C++ as its header makes GCC call it: without stubs of the procedure
   linkage table. "hostcrst PLT" is the same library called through them, as another compiler does. Rust's locks stand
@@ -42,20 +59,20 @@ How it is measured:
   shows the native function that each is in. Memory is what the process grew by, for one more.
 - The counts of instructions, which no noise touches, are in `benches/instructions/`. The test that compares them also
   sees that no fast path takes a lock.
-
-{charts}
-
-{tables}
-
-## Not measured
-
-{not_measured}
 """
 
 
+def markdown(heads, lines):
+    """A table, the first column to the left."""
+    rule = ["---"] + ["---:"] * (len(heads) - 1)
+    return "\n".join("| %s |" % " | ".join(cells) for cells in [heads, rule] + lines)
+
+
 def page(run, samples):
-    pictures = ["![%s](%s)" % (name[:-len(".svg")], name) for name, _ in charts(samples)]
+    drawn = [(name, title) for name, title, _ in charts(samples)]
+    pictures = ["![%s](%s)" % (title, name) for name, title in drawn if name != OVERVIEW_FILE]
     tables = ["## %s\n\n```\n%s\n```" % (heading, "\n".join(lines)) for heading, lines in sections(samples)]
     not_measured = ["- %s: %s." % what_and_why for what_and_why in NOT_MEASURED]
-    return TEXT.format(charts="\n\n".join(pictures), tables="\n\n".join(tables),
-                       not_measured="\n".join(not_measured), **run)
+    return TEXT.format(overview_title=dict(drawn)[OVERVIEW_FILE], overview_file=OVERVIEW_FILE,
+                       overview=markdown(*overview(samples)), charts="\n\n".join(pictures),
+                       tables="\n\n".join(tables), not_measured="\n".join(not_measured), **run)

@@ -17,6 +17,15 @@ SHORT_NAMES = {
     "empty calls": "calls",
     "hostcrst CRITICAL_SECTION": "hostcrst CS",
 }
+# What a reader sees first: five rows of four locks, each (title, row, metric).
+OVERVIEW = [
+    ("enter and leave, nobody waits", "pair", "ns"),
+    ("short, 2 threads", "short, 2 threads", "throughput"),
+    ("short, 16 threads", "short, 16 threads", "throughput"),
+    ("500 ns inside, 16 threads", "500 ns, 16 threads", "throughput"),
+    ("longest wait of these", "500 ns, 16 threads", "longest"),
+]
+OVERVIEW_SUBJECTS = (OURS, GLIBC, "parking_lot reentrant", "nsync")
 WAITS = ("fairness", "p99.9", "longest", "weighted median")
 COSTS = ("CPU for a million", "of it in user mode")
 
@@ -46,6 +55,23 @@ def with_unit(value, metric):
         if value < limit:
             return "%s %s" % (number(value * 1e3 / limit), unit)
     return number(value / 1e9) + " s"
+
+
+def better(metric):
+    return "more" if metric in MORE_IS_BETTER else "less"
+
+
+def overview(samples):
+    """(heads, lines) of the table that a reader sees first; the best of a line is bold."""
+    heads = ["median of a run"] + list(OVERVIEW_SUBJECTS)
+    lines = []
+    for title, row, metric in OVERVIEW:
+        values = [samples.median(row, metric, subject) for subject in OVERVIEW_SUBJECTS]
+        best = (max if metric in MORE_IS_BETTER else min)(value for value in values if value is not None)
+        cells = ["." if value is None else with_unit(value, metric) for value in values]
+        cells = ["**%s**" % cell if value == best else cell for cell, value in zip(cells, values)]
+        lines.append(["%s (%s is better)" % (title, better(metric))] + cells)
+    return heads, lines
 
 
 def table(heads, lines):
