@@ -170,6 +170,35 @@ readme() { # readme <README.md> <prefix>
     }
 }
 
+# What README.md shows of a deadlock is what hostcrst-dump says of examples/deadlock.c, but for numbers and the order of
+# lines, which differ from run to run. Without a policy the example ends well.
+readme_deadlock() { # readme_deadlock <source tree> <prefix> <hostcrst-dump>
+    local lib hung seen=0 deadline=$((SECONDS + 30))
+    lib=$(library_directory "$2")
+    quietly "$CC" -g -std=c99 -Wall -Wextra -Wpedantic -Werror -pthread "$1/examples/deadlock.c" -o "$WORK/deadlock" \
+        "-I$2/include" "-L$lib" -lhostcrst
+    export LD_LIBRARY_PATH=$lib
+    "$WORK/deadlock" >"$WORK/refused" || fail "the example ended with $?"
+    [ "$(grep -c ": success$" "$WORK/refused")" -eq 1 ] || fail "not one wait is refused: $(cat "$WORK/refused")"
+    HOSTCRST_HOLDS=1 HOSTCRST_ON_DEADLOCK=report "$WORK/deadlock" 2>/dev/null &
+    hung=$!
+    while [ $seen -ne 2 ] && [ $SECONDS -lt $deadline ]; do
+        seen=0
+        "$3" $hung >"$WORK/report" 2>"$WORK/log" || seen=$?
+    done
+    kill -9 $hung
+    [ $seen -eq 2 ] || fail "hostcrst-dump found no deadlock: $(cat "$WORK/log")"
+    what_a_deadlock_is_told_as "$1/README.md" >"$WORK/shown"
+    what_a_deadlock_is_told_as "$WORK/report" >"$WORK/said"
+    [ -s "$WORK/shown" ] || fail "README.md shows no deadlock"
+    diff -u "$WORK/shown" "$WORK/said" || fail "README.md shows something else than the tool says"
+}
+
+what_a_deadlock_is_told_as() { # what_a_deadlock_is_told_as <file>
+    sed -n '/^Found a deadlock:$/,/DEADLOCK \*\*\*$/p' "$1" |
+        sed -E 's/^ +//; /^(sell|restock) tid=/d; s/tid=[0-9]+/tid=N/; s/\+0x[0-9a-f]+/+0xN/; s/for [0-9.]+s/for Ns/' | sort
+}
+
 need readelf binutils
 rm -rf "$WORK"
 mkdir -p "$WORK"
