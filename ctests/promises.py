@@ -43,10 +43,11 @@ def functions_of_rust(path):
 
 def tests_of_rust():
     found = set()
-    for path in files_below("src"):
-        module = path.removeprefix("src/").removesuffix(".rs").removesuffix("/mod").replace("/", "::")
-        for name in functions_of_rust(path):
-            found.add(f"{module}::{name}" if module.startswith("models::") else f"lib {module}::tests::{name}")
+    for crate, sources in (("lib", "src/"), ("elf-names", "crates/elf-names/src/")):
+        for path in files_below(sources):
+            module = path.removeprefix(sources).removesuffix(".rs").removesuffix("/mod").replace("/", "::")
+            for name in functions_of_rust(path):
+                found.add(f"{module}::{name}" if module.startswith("models::") else f"{crate} {module}::tests::{name}")
     for folder in ("tests", os.path.join("tools", "hostcrst-dump", "tests")):
         for path in files_below(folder):
             if path.endswith(".rs"):

@@ -25,6 +25,8 @@
 //!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols    what the system is asked for
 //! ```
 //!
+//! Names of addresses: the crate `elf-names`, beside this one.
+//!
 //! `error` is a leaf that every module may use. `models` is what loom and shuttle run over `sys::model`.
 
 #![no_std]

@@ -14,13 +14,15 @@ pub mod text;
 use core::ffi::{CStr, c_int};
 use core::fmt::{self, Write};
 
+use elf_names::Symbol;
+
 use crate::error::{Error, Result};
 use crate::layers::{Layer, LayerKind, Origin};
 use crate::memory::Memory;
 use crate::messages::{self, Kind, Message, Patience};
 use crate::name::NameCopy;
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::symbols::{Resolver, Symbol};
+use crate::sys::symbols::{Mapped, Resolver};
 use crate::sys::{self, preserving_errno};
 use crate::task::TaskRef;
 use crate::text::{Printable, Text};
@@ -250,7 +252,7 @@ impl Surroundings for ThisProcess<'_> {
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
-        let symbol = self.resolver.resolve(address);
+        let symbol = self.resolver.resolve(&Mapped, address);
         match &symbol {
             Some(symbol) => write_symbol(out, symbol)?,
             None => write!(out, "0x{address:x}")?,
@@ -260,7 +262,7 @@ impl Surroundings for ThisProcess<'_> {
 
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")?;
-        match self.resolver.resolve_data(address) {
+        match self.resolver.resolve_data(&Mapped, address) {
             Some(symbol) => {
                 out.write_str(" ")?;
                 write_symbol(out, &symbol)

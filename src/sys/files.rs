@@ -317,3 +317,16 @@ fn take_back(signals: Signals) {
         )
     });
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_function_of_libc_is_called_but_the_one_for_system_calls() {
+        let code = include_str!("files.rs").split("#[cfg(test)]").next().unwrap();
+        let called = code.split("libc::").skip(1).filter_map(|after| {
+            let name = after.split(|letter: char| letter != '_' && !letter.is_ascii_lowercase()).next()?;
+            after[name.len()..].starts_with('(').then_some(name)
+        });
+        assert_eq!(called.collect::<std::collections::BTreeSet<_>>(), ["syscall"].into());
+    }
+}
