@@ -553,7 +553,7 @@ impl Section {
             self.reap_who_is_gone(handle);
         }
         if deadline.is_some_and(|deadline| sys::now() >= deadline) {
-            return self.withdraw(me);
+            return self.withdraw(handle, me);
         }
         if unproven {
             self.look_unasked(handle, me);
@@ -569,15 +569,14 @@ impl Section {
     }
 
     /// Ends the wait of `me` for lack of time, unless something else has ended it already.
-    fn withdraw(&self, me: TaskRef) -> Result<()> {
+    fn withdraw(&self, handle: u64, me: TaskRef) -> Result<()> {
         let queue = self.queue_lock().lock();
         if !is_queued(&me) {
             return Ok(());
         }
         self.unlink(&me);
         drop(queue);
-        // If it was the contender, a leave may have relied on it.
-        self.wake_first();
+        self.wake_first_if_free(handle);
         Err(Error::Timeout)
     }
 

@@ -249,6 +249,34 @@ fn a_waiter_behind_one_that_withdraws_is_served() {
     holds_with_preemptions(1, withdrawal_beside_a_waiter);
 }
 
+/// As above, and the leave finds a contender that an earlier one has woken: it wakes nobody. A section that is left by the
+/// fenced way takes fewer steps.
+fn withdrawal_of_the_contender() -> Scene {
+    model::set_barriers(Barriers::Refused);
+    let section = Protected::new();
+    let limited = section.then(visit_unless_time_is_up);
+    let visit = section.then(Protected::visit);
+    let mut scene = leave_while_others_come(Barriers::Refused, vec![limited, visit], &section, 2);
+    scene.threads[0].1 = section.then(|section| {
+        // What is left to do of the leave before, as late as it may be.
+        crst::wake_after_leave(section.crst);
+        section.touch_and_leave();
+    });
+    scene.threads.rotate_left(1);
+    scene
+}
+
+#[test]
+fn a_contender_that_withdraws_leaves_nobody_asleep() {
+    holds_with_preemptions(2, withdrawal_of_the_contender);
+}
+
+#[test]
+fn control_contender_that_withdraws_without_its_fence() {
+    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 2);
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], withdrawal_of_the_contender);
+}
+
 /// The owner destroys the section while another comes.
 fn destroy_during_visit() -> Scene {
     let section = Protected::new();
