@@ -267,6 +267,7 @@ mod tests {
     use super::*;
     use crate::clr::com::method;
     use crate::clr::fake;
+    use crate::runtime;
 
     /// Asks as a caller of COM does, through the object's vtable.
     fn ask(iid: *const Guid, out: *mut *mut c_void) -> i32 {
@@ -446,5 +447,33 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    /// The runtime is one for the whole process, and other tests need it to run: so this is one of its own.
+    #[test]
+    fn callbacks_while_the_runtime_is_stopped_are_no_anomalies() {
+        const ALONE: &str = "CALLBACKS_WHILE_STOPPED";
+        if std::env::var_os(ALONE).is_none() {
+            let name = "clr::callback::tests::callbacks_while_the_runtime_is_stopped_are_no_anomalies";
+            let again = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([name, "--exact"])
+                .env(ALONE, "1")
+                .output()
+                .unwrap();
+            let said = std::string::String::from_utf8_lossy(&again.stdout);
+            assert!(again.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let initialize: Initialize = slot(0);
+        // SAFETY: the fake is a live COM object.
+        assert_eq!(unsafe { initialize(this(), fake::unknown()) }, S_OK);
+        let (run, open) = (fake::RUN, fake::OPEN);
+        play(&[('>', open, ' ')]);
+        assert_eq!(layers(), [(LayerKind::Leave, open)]);
+        assert_eq!(runtime::stop(), Ok(true));
+        play(&[('<', open, '!'), ('>', open, ' '), ('<', run, ' '), ('>', run, '!'), ('<', open, '!')]);
+        assert_eq!(runtime::start(), Ok(true));
+        play(&[('<', run, ' '), ('>', run, '!')]);
+        assert_eq!((layers(), task::current().unwrap().anomalies()), (std::vec![], [0; 4]));
     }
 }
