@@ -1004,3 +1004,56 @@ pub(crate) fn forget_wait_after_fork(task: &Task) {
         task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::crst::{self, Patience};
+    use crate::runtime;
+    use std::sync::mpsc::channel;
+
+    /// The contender is this very thread, which stands in the queue and looks, but does not sleep there.
+    #[test]
+    fn a_section_lost_to_a_blocked_owner_is_passed_on_by_the_next_leaves() {
+        runtime::start().expect("memory");
+        if !REGISTRY.spinning_helps() {
+            return;
+        }
+        let enter = |crst| crst::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
+        let leave = |crst| crst::leave_checked(crst).expect("left");
+        let [lost, other] = [(); 2].map(|()| crst::create(SpinPolicy::Count(0)).expect("a place"));
+        let section = crst::slot_of(lost);
+        let is_to_be_passed = || section.attention().load(Ordering::Relaxed) & HANDOFF != 0;
+        let me = task::current().expect("a place");
+        let (tell, told) = channel();
+        enter(other);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                enter(lost);
+                tell.send(sys::current_id()).expect("heard");
+                enter(other);
+                [other, lost].into_iter().for_each(leave);
+            });
+            let owner = told.recv().expect("told");
+            while !task::of_owner(owner).is_blocked() {
+                std::thread::yield_now();
+            }
+            let request = Request { option: 0, deadline: None, site: 0 };
+            let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+            assert!(matches!(section.enqueue(lost, me, request, beginning), Ok(Look::Busy)));
+            section.wake_first();
+            assert!(!is_to_be_passed());
+            section.contend(lost, me);
+            assert_eq!(me.wait.park.load(Ordering::Relaxed), PARKED);
+            assert!(is_to_be_passed());
+            leave(other);
+        });
+        assert!(has_unused_grant(&me), "passed to who slept");
+        me.wait.park.store(OVER, Ordering::Relaxed);
+        me.count_entry();
+        assert!(is_to_be_passed(), "by the next leave too");
+        leave(lost);
+        assert!(!is_to_be_passed(), "to nobody");
+        [lost, other].into_iter().for_each(|crst| crst::destroy(crst).expect("free"));
+    }
+}
