@@ -173,25 +173,44 @@ readme() { # readme <README.md> <prefix>
 # What README.md shows of a deadlock is what hostcrst-dump says of examples/deadlock.c, but for numbers and the order of
 # lines, which differ from run to run. Without a policy the example ends well.
 readme_deadlock() { # readme_deadlock <source tree> <prefix> <hostcrst-dump>
-    local lib hung seen=0 deadline=$((SECONDS + 30))
-    lib=$(library_directory "$2")
-    quietly "$CC" -g -std=c99 -Wall -Wextra -Wpedantic -Werror -pthread "$1/examples/deadlock.c" -o "$WORK/deadlock" \
-        "-I$2/include" "-L$lib" -lhostcrst
-    export LD_LIBRARY_PATH=$lib
+    hang "$@"
     "$WORK/deadlock" >"$WORK/refused" || fail "the example ended with $?"
     [ "$(grep -c ": success$" "$WORK/refused")" -eq 1 ] || fail "not one wait is refused: $(cat "$WORK/refused")"
-    HOSTCRST_HOLDS=1 HOSTCRST_ON_DEADLOCK=report "$WORK/deadlock" 2>/dev/null &
-    hung=$!
-    while [ $seen -ne 2 ] && [ $SECONDS -lt $deadline ]; do
-        seen=0
-        "$3" $hung >"$WORK/report" 2>"$WORK/log" || seen=$?
-    done
-    kill -9 $hung
-    [ $seen -eq 2 ] || fail "hostcrst-dump found no deadlock: $(cat "$WORK/log")"
     what_a_deadlock_is_told_as "$1/README.md" >"$WORK/shown"
     what_a_deadlock_is_told_as "$WORK/report" >"$WORK/said"
     [ -s "$WORK/shown" ] || fail "README.md shows no deadlock"
     diff -u "$WORK/shown" "$WORK/said" || fail "README.md shows something else than the tool says"
+}
+
+# examples/deadlock.c hangs, as process $hung; what hostcrst-dump says of it is in a file.
+hang() { # hang <source tree> <prefix> <hostcrst-dump>
+    local lib seen=0 deadline=$((SECONDS + 30))
+    lib=$(library_directory "$2")
+    quietly "$CC" -g -std=c99 -Wall -Wextra -Wpedantic -Werror -pthread "$1/examples/deadlock.c" -o "$WORK/deadlock" \
+        "-I$2/include" "-L$lib" -lhostcrst
+    export LD_LIBRARY_PATH=$lib
+    HOSTCRST_HOLDS=1 HOSTCRST_ON_DEADLOCK=report "$WORK/deadlock" 2>/dev/null &
+    hung=$!
+    trap 'kill -9 $hung' EXIT
+    while [ $seen -ne 2 ] && [ $SECONDS -lt $deadline ]; do
+        seen=0
+        "$3" $hung >"$WORK/report" 2>"$WORK/log" || seen=$?
+    done
+    [ $seen -eq 2 ] || fail "hostcrst-dump found no deadlock: $(cat "$WORK/log")"
+}
+
+# The commands that CONTRIBUTING.md gives gdb: the owner's id that they read from a lock word is that of the task that they
+# name beside it.
+contributing_gdb() { # contributing_gdb <source tree> <prefix> <hostcrst-dump>
+    need gdb gdb
+    hang "$@"
+    sed -n '/^```gdb$/,/^```$/p' "$1/CONTRIBUTING.md" | sed '1d;$d' >"$WORK/commands"
+    [ -s "$WORK/commands" ] || fail "CONTRIBUTING.md has no commands for gdb"
+    (cd "$1" && gdb --quiet --nx --batch --pid $hung -x "$WORK/commands") >"$WORK/said" 2>"$WORK/log" ||
+        fail "gdb ended with $?: $(cat "$WORK/log")"
+    local owner
+    owner=$(grep -x "0x[0-9a-f]*" "$WORK/said") || fail "gdb shows no owner: $(cat "$WORK/said" "$WORK/log")"
+    grep -q "'$owner': '\"restock\"" "$WORK/said" || fail "the owner is $owner: $(cat "$WORK/said")"
 }
 
 what_a_deadlock_is_told_as() { # what_a_deadlock_is_told_as <file>
