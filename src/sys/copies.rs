@@ -11,6 +11,8 @@
 use core::arch::global_asm;
 use core::ffi::{c_char, c_int, c_void};
 
+use elf_names::notes::Notes;
+
 use crate::sys::atomic::AtomicU32;
 
 pub(crate) const NOTE_NAME: &[u8; 9] = b"hostcrst\0";
@@ -91,28 +93,17 @@ impl Object<'_> {
         self.segments(libc::PT_NOTE).flat_map(|(start, header)| {
             // SAFETY: a loaded object's segment of notes is readable memory.
             let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) };
-            claims_in(bytes, if header.p_align == 8 { 8 } else { 4 })
+            claims_in(Notes::new(bytes, header.p_align))
         })
     }
 }
 
 /// The addresses that notes of this library's give.
-fn claims_in(mut notes: &[u8], align: usize) -> impl Iterator<Item = usize> {
-    let word = |note: &[u8], at: usize| Some(u32::from_ne_bytes(*note.get(at..)?.first_chunk()?));
-    core::iter::from_fn(move || {
-        loop {
-            let note = notes;
-            let (name, length, kind) = (word(note, 0)? as usize, word(note, 4)? as usize, word(note, 8)?);
-            let start = (12 + name).next_multiple_of(align);
-            notes = note.get((start + length).next_multiple_of(align)..).unwrap_or(&[]);
-            if (kind, length) == (NOTE_TYPE, NOTE_BYTES)
-                && note.get(12..12 + name) == Some(NOTE_NAME)
-                && let Some(content) = note.get(start..)
-                && let Some(distance) = content.first_chunk()
-            {
-                return Some(content.as_ptr().addr().wrapping_add_signed(isize::from_ne_bytes(*distance)));
-            }
-        }
+fn claims_in(notes: Notes<'_>) -> impl Iterator<Item = usize> {
+    let ours = notes.filter(|note| note.name == NOTE_NAME && note.kind.0 == NOTE_TYPE);
+    ours.filter_map(|note| {
+        let distance = note.content.try_into().ok().map(isize::from_ne_bytes)?;
+        Some(note.content.as_ptr().addr().wrapping_add_signed(distance))
     })
 }
 
@@ -204,16 +195,16 @@ mod tests {
         notes.extend(&ours);
         notes.extend(note(b"", 3, b""));
         notes.extend(&ours);
-        let found: Vec<_> = claims_in(&notes, 4).collect();
+        let found: Vec<_> = claims_in(Notes::new(&notes, 4)).collect();
         let start = notes.as_ptr() as usize + 24 + 16;
         assert_eq!(found, [start + before, start + before + ours.len() + 12]);
         for length in 0..before + ours.len() {
-            assert_eq!(claims_in(&notes[..length], 4).count(), 0, "{length}");
+            assert_eq!(claims_in(Notes::new(&notes[..length], 4)).count(), 0, "{length}");
         }
         for byte in 0..12 {
             let mut damaged = ours.clone();
             damaged[byte] = 0xff;
-            assert_eq!(claims_in(&damaged, 4).count(), 0, "{byte}");
+            assert_eq!(claims_in(Notes::new(&damaged, 4)).count(), 0, "{byte}");
         }
     }
 

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use object::LittleEndian;
-use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::elf::{self, FileHeader64, FileType, ProgramHeader64, SectionHeader64};
 use object::pod::{self, Pod};
 
 use crate::{BLOCK, Block, ReadAt};
@@ -18,8 +18,10 @@ pub type SectionHeader = SectionHeader64<LittleEndian>;
 /// Equally long records, one after the other in a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<T> {
-    offset: u64,
-    count: u64,
+    /// Where in the file the first one stands.
+    pub offset: u64,
+    /// How many there are said to be.
+    pub count: u64,
     records: PhantomData<T>,
 }
 
@@ -69,6 +71,8 @@ impl<T: Pod> Table<T> {
 pub struct Elf<F> {
     /// Where it is read.
     pub file: F,
+    /// A program, a library, a core, …
+    pub kind: FileType,
     /// What is to be loaded, and what the loader is told beside that.
     pub segments: Table<ProgramHeader>,
     /// The parts by their purpose. Zero for a file without any.
@@ -93,6 +97,7 @@ impl<F: ReadAt> Elf<F> {
             _ => 0,
         };
         is_understood.then(|| Elf {
+            kind: header.e_type.get(LittleEndian),
             segments: Table::new(header.e_phoff.get(LittleEndian), header.e_phnum.get(LittleEndian).into()),
             sections: Table::new(header.e_shoff.get(LittleEndian), section_count),
             section_names: header.e_shstrndx.get(LittleEndian).0.into(),

@@ -8,10 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use elf_names::BLOCK;
+use elf_names::elf::{Elf, ProgramHeader};
+use elf_names::notes::{Note, Notes};
 use object::LittleEndian;
-use object::elf::{self, FileHeader64, ProgramHeader64};
-use object::pod;
+use object::elf;
 
+use crate::elf_file::{At, Budget, read_table};
 use crate::failure::Failure;
 use crate::target::{Mapping, Target, open_regular};
 
@@ -142,17 +145,17 @@ impl<B: Bytes> Core<B> {
             let size = field(header.p_filesz).min(MOST_NOTE_BYTES) as usize;
             let mut notes = vec![0; size];
             let there = core.bytes.copy(field(header.p_offset), &mut notes);
-            core.read_notes(&notes[..there]);
+            core.read_notes(Notes::new(&notes[..there], field(header.p_align)));
         }
         core.mappings.sort_by_key(|mapping| mapping.start);
         Ok(core)
     }
 
-    fn read_notes(&mut self, mut notes: &[u8]) {
-        while let Some((name, kind, content)) = next_note(&mut notes) {
-            match (name, kind) {
-                (b"CORE", elf::NT_FILE) => self.read_files(content),
-                (b"CORE", elf::NT_PRPSINFO) => {
+    fn read_notes(&mut self, notes: Notes) {
+        for Note { kind, content, .. } in notes.filter(|note| note.name == b"CORE\0") {
+            match kind {
+                elf::NT_FILE => self.read_files(content),
+                elf::NT_PRPSINFO => {
                     // prpsinfo: state and flags, user, group; then the process id, and after three more the name.
                     self.process_id = u32_at(content, 24).unwrap_or(0);
                     let name = content.get(40..56).unwrap_or(&[]);
@@ -199,54 +202,19 @@ fn unpacking_command(bytes: &impl Bytes) -> Option<&'static str> {
     COMPRESSED.iter().find(is_so).map(|&(_, command)| command)
 }
 
-fn program_headers(bytes: &impl Bytes) -> Result<Vec<ProgramHeader64<LittleEndian>>, &'static str> {
-    let mut header = [0; size_of::<FileHeader64<LittleEndian>>()];
-    let no_core = "it is no core file of a 64-bit little-endian process; `file` tells what it is";
-    if bytes.copy(0, &mut header) != header.len() {
-        return Err(no_core);
-    }
-    let (header, _) = pod::from_bytes::<FileHeader64<LittleEndian>>(&header).map_err(|()| no_core)?;
-    let ident = &header.e_ident;
-    if ident.magic != elf::ELFMAG
-        || ident.class != elf::ELFCLASS64
-        || ident.data != elf::ELFDATA2LSB
-        || header.e_type.get(LittleEndian) != elf::ET_CORE
-    {
-        return Err(no_core);
-    }
-    let mut count = u64::from(header.e_phnum.get(LittleEndian));
+fn program_headers(bytes: &impl Bytes) -> Result<Vec<ProgramHeader>, &'static str> {
+    let mut block = [0; BLOCK];
+    let core = Elf::open(At(bytes), &mut block).filter(|core| core.kind == elf::ET_CORE);
+    let core = core.ok_or("it is no core file of a 64-bit little-endian process; `file` tells what it is")?;
+    let mut count = core.segments.count;
     if count == u64::from(elf::PN_XNUM) {
-        // Too many for the field: the number stands in sh_info of the first section header.
-        let mut number = [0; 4];
-        let at = header.e_shoff.get(LittleEndian).saturating_add(44);
-        if bytes.copy(at, &mut number) != number.len() {
-            return Err("it is truncated: its section header is missing");
-        }
-        count = u64::from(u32::from_le_bytes(number));
+        // Too many for the field.
+        let first = core.sections.get(&core.file, &mut block, 0);
+        let first = first.ok_or("it is truncated: its section header is missing")?;
+        count = first.sh_info.get(LittleEndian).into();
     }
-    const SIZE: usize = size_of::<ProgramHeader64<LittleEndian>>();
-    let most = bytes.length() / SIZE as u64;
-    if usize::from(header.e_phentsize.get(LittleEndian)) != SIZE || count > most {
-        return Err("it is truncated or damaged: its program headers are missing");
-    }
-    let mut table = vec![0; count as usize * SIZE];
-    if bytes.copy(header.e_phoff.get(LittleEndian), &mut table) != table.len() {
-        return Err("it is truncated or damaged: its program headers are missing");
-    }
-    let headers = pod::slice_from_bytes::<ProgramHeader64<LittleEndian>>(&table, count as usize);
-    headers.map(|(headers, _)| headers.to_vec()).map_err(|()| no_core)
-}
-
-pub fn next_note<'a>(notes: &mut &'a [u8]) -> Option<(&'a [u8], elf::NoteType, &'a [u8])> {
-    let name_size = u32_at(notes, 0)? as usize;
-    let content_size = u32_at(notes, 4)? as usize;
-    let kind = u32_at(notes, 8)?;
-    let content_start = 12usize.checked_add(name_size.checked_next_multiple_of(4)?)?;
-    let name = notes.get(12..12usize.checked_add(name_size)?)?;
-    let content = notes.get(content_start..content_start.checked_add(content_size)?)?;
-    let end = content_start.checked_add(content_size.checked_next_multiple_of(4)?)?;
-    *notes = notes.get(end..).unwrap_or(&[]);
-    Some((name.strip_suffix(b"\0").unwrap_or(name), elf::NoteType(kind), content))
+    read_table(bytes, core.segments.offset, count, &Budget::of(u64::MAX))
+        .ok_or("it is truncated or damaged: its program headers are missing")
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

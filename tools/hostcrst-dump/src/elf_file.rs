@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::fs::File;
 
+use elf_names::elf::{Elf, ProgramHeader, SectionHeader};
+use elf_names::notes::Notes;
+use elf_names::{BLOCK, ReadAt};
 use object::LittleEndian;
-use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::elf;
 use object::pod::{self, Pod};
 
-use crate::core_file::{Bytes, next_note};
+use crate::core_file::Bytes;
 
 /// What may yet be read of the files of a target in all.
 pub struct Budget(Cell<u64>);
@@ -22,10 +25,19 @@ impl Budget {
     }
 }
 
+/// Bytes as elf_names reads them.
+pub struct At<'a, B>(pub &'a B);
+
+impl<B: Bytes> ReadAt for At<'_, B> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<usize> {
+        Some(self.0.copy(offset, buffer))
+    }
+}
+
 pub struct ElfFile<B> {
     bytes: B,
-    segments: Vec<ProgramHeader64<LittleEndian>>,
-    sections: Vec<SectionHeader64<LittleEndian>>,
+    segments: Vec<ProgramHeader>,
+    sections: Vec<SectionHeader>,
     section_names: Vec<u8>,
 }
 
@@ -40,18 +52,11 @@ impl ElfFile<File> {
 
 impl<B: Bytes> ElfFile<B> {
     pub fn parse(bytes: B, budget: &Budget) -> Option<Self> {
-        let header = read(&bytes, 0, size_of::<FileHeader64<LittleEndian>>() as u64, budget)?;
-        let (header, _) = pod::from_bytes::<FileHeader64<LittleEndian>>(&header).ok()?;
-        let ident = &header.e_ident;
-        if ident.magic != elf::ELFMAG || ident.class != elf::ELFCLASS64 || ident.data != elf::ELFDATA2LSB {
-            return None;
-        }
-        let small = |value: object::U16<LittleEndian>| u64::from(value.get(LittleEndian));
-        let (segment_count, section_count) = (small(header.e_phnum), small(header.e_shnum));
-        let segments = read_table(&bytes, header.e_phoff.get(LittleEndian), segment_count, budget)?;
-        let sections: Vec<SectionHeader64<LittleEndian>> =
-            read_table(&bytes, header.e_shoff.get(LittleEndian), section_count, budget).unwrap_or_default();
-        let names = sections.get(usize::from(header.e_shstrndx.get(LittleEndian).0));
+        let Elf { segments, sections, section_names, .. } = Elf::open(At(&bytes), &mut [0; BLOCK])?;
+        let segments = read_table(&bytes, segments.offset, segments.count, budget)?;
+        let sections: Vec<SectionHeader> =
+            read_table(&bytes, sections.offset, sections.count, budget).unwrap_or_default();
+        let names = sections.get(section_names as usize);
         let names = names.and_then(|names| {
             let size = names.sh_size.get(LittleEndian).min(LARGEST_HEADER);
             read(&bytes, names.sh_offset.get(LittleEndian), size, budget)
@@ -60,7 +65,7 @@ impl<B: Bytes> ElfFile<B> {
     }
 
     /// The parts that are loaded.
-    pub fn loaded(&self) -> impl Iterator<Item = &ProgramHeader64<LittleEndian>> {
+    pub fn loaded(&self) -> impl Iterator<Item = &ProgramHeader> {
         self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_LOAD)
     }
 
@@ -68,13 +73,14 @@ impl<B: Bytes> ElfFile<B> {
         let notes = self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_NOTE);
         notes.into_iter().find_map(|segment| {
             let size = segment.p_filesz.get(LittleEndian).min(LARGEST_HEADER);
-            build_id_in(&read(&self.bytes, segment.p_offset.get(LittleEndian), size, budget)?)
+            let notes = read(&self.bytes, segment.p_offset.get(LittleEndian), size, budget)?;
+            build_id_in(Notes::new(&notes, segment.p_align.get(LittleEndian)))
         })
     }
 
     /// The content of the section with this name, if it is there, whole, not compressed and not larger than `most`.
     pub fn section(&self, name: &[u8], most: u64, budget: &Budget) -> Option<Vec<u8>> {
-        let has_name = |section: &&SectionHeader64<LittleEndian>| {
+        let has_name = |section: &&SectionHeader| {
             let start = section.sh_name.get(LittleEndian) as usize;
             string_at(&self.section_names, start) == name
         };
@@ -89,13 +95,9 @@ impl<B: Bytes> ElfFile<B> {
 }
 
 /// The build id among notes.
-fn build_id_in(mut notes: &[u8]) -> Option<Vec<u8>> {
-    while let Some((name, kind, content)) = next_note(&mut notes) {
-        if name == b"GNU" && kind == elf::NT_GNU_BUILD_ID {
-            return Some(content.to_vec());
-        }
-    }
-    None
+fn build_id_in(mut notes: Notes) -> Option<Vec<u8>> {
+    let found = notes.find(|note| note.name == b"GNU\0" && note.kind == elf::NT_GNU_BUILD_ID)?;
+    Some(found.content.to_vec())
 }
 
 /// The bytes from `start` up to a zero; longer ones than a name has are cut.
@@ -106,7 +108,8 @@ pub fn string_at(bytes: &[u8], start: usize) -> &[u8] {
     rest.split(|&byte| byte == 0).next().unwrap_or(&[])
 }
 
-fn read_table<T: Pod + Copy>(bytes: &impl Bytes, offset: u64, count: u64, budget: &Budget) -> Option<Vec<T>> {
+/// All of so many records, if the file has them.
+pub fn read_table<T: Pod>(bytes: &impl Bytes, offset: u64, count: u64, budget: &Budget) -> Option<Vec<T>> {
     let table = read(bytes, offset, count * size_of::<T>() as u64, budget)?;
     pod::slice_from_bytes::<T>(&table, count as usize).ok().map(|(table, _)| table.to_vec())
 }

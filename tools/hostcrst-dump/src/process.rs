@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use elf_names::maps;
+
 use crate::failure::Failure;
 use crate::target::{Mapping, Target, open_regular};
 
@@ -143,26 +145,17 @@ impl ProcessMemory {
     }
 }
 
-/// `55d0a5c00000-55d0a5c02000 r--p 00000000 fe:01 1234    /usr/bin/program`
+/// What came from a file.
 fn parse_mapping(line: &[u8]) -> Option<Mapping> {
-    let mut rest = line;
-    let mut field = || {
-        let end = rest.iter().position(|&byte| byte == b' ')?;
-        let (field, tail) = rest.split_at(end);
-        rest = tail.trim_ascii_start();
-        std::str::from_utf8(field).ok()
-    };
-    let (start, end) = field()?.split_once('-')?;
-    let (permissions, offset, _device, inode) = (field()?, field()?, field()?, field()?);
+    let mapping = maps::Mapping::parse(line).filter(|mapping| mapping.inode != 0)?;
     Some(Mapping {
-        start: u64::from_str_radix(start, 16).ok()?,
-        end: u64::from_str_radix(end, 16).ok()?,
-        file_offset: u64::from_str_radix(offset, 16).ok()?,
-        is_writable: permissions.as_bytes().get(1) == Some(&b'w'),
-        path: PathBuf::from(OsStr::from_bytes(rest)),
-        inode: inode.parse().ok()?,
+        start: mapping.start,
+        end: mapping.end,
+        file_offset: mapping.offset,
+        is_writable: mapping.is_writable,
+        path: PathBuf::from(OsStr::from_bytes(mapping.path)),
+        inode: mapping.inode,
     })
-    .filter(|mapping| mapping.inode != 0)
 }
 
 impl Target for Process {
