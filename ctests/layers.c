@@ -373,6 +373,51 @@ static void without_memory_every_earlier_layer_stays(void)
     in_child(push_until_memory_ends);
 }
 
+enum { LEFT_OPEN = 100000 };
+
+static void push_and_leave_open(void *wrong)
+{
+    for (size_t depth = 0; depth < LEFT_OPEN; depth++) {
+        *(size_t *)wrong += push(depth) != S_OK;
+    }
+}
+
+typedef struct follower {
+    check_steps_t steps;
+    size_t wrong;
+} follower_t;
+
+static void push_when_told(void *follower)
+{
+    follower_t *self = (follower_t *)follower;
+    check_await(&self->steps, 1);
+    push_and_leave_open(&self->wrong);
+}
+
+/* The second thread is there before memory is refused, as it needs a stack, and becomes a task after the first has ended. */
+static void end_and_let_another_push(void)
+{
+    check_thread_t first;
+    check_thread_t second;
+    size_t wrong = 0;
+    follower_t follower = {CHECK_STEPS_INIT, 0};
+    start_runtime();
+    check_start(&second, push_when_told, &follower);
+    check_start(&first, push_and_leave_open, &wrong);
+    check_join(&first);
+    refuse_memory();
+    check_reach(&follower.steps, 1);
+    check_join(&second);
+    allow_memory();
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(follower.wrong, 0);
+}
+
+static void the_room_of_a_task_that_ended_is_the_next_ones(void)
+{
+    in_child(end_and_let_another_push);
+}
+
 /* ---- seen from outside, while the task runs ---- */
 
 typedef struct runner {
@@ -491,4 +536,5 @@ CHECK_MAIN(CHECK_TEST(transitions_follow_the_rules),
            CHECK_TEST(copies_are_the_outermost_layers_that_fit), CHECK_TEST(a_million_layers),
            CHECK_TEST(borders_can_be_crossed_back_and_forth),
            CHECK_TEST(without_memory_every_earlier_layer_stays),
+           CHECK_TEST(the_room_of_a_task_that_ended_is_the_next_ones),
            CHECK_TEST(a_reader_sees_layers_of_one_moment))
