@@ -20,10 +20,10 @@ SHORT_NAMES = {
 # What a reader sees first: five rows of four locks, each (title, row, metric).
 OVERVIEW = [
     ("enter and leave, nobody waits", "pair", "ns"),
-    ("short, 2 threads", "short, 2 threads", "throughput"),
-    ("short, 16 threads", "short, 16 threads", "throughput"),
+    ("short section, 2 threads", "short, 2 threads", "throughput"),
+    ("short section, 16 threads", "short, 16 threads", "throughput"),
     ("500 ns inside, 16 threads", "500 ns, 16 threads", "throughput"),
-    ("longest wait of these", "500 ns, 16 threads", "longest"),
+    ("500 ns inside, longest wait", "500 ns, 16 threads", "longest"),
 ]
 OVERVIEW_SUBJECTS = (OURS, GLIBC, "parking_lot reentrant", "nsync")
 WAITS = ("fairness", "p99.9", "longest", "weighted median")
