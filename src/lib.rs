@@ -1,33 +1,40 @@
 //! Critical sections that never hang silently, and a true picture of which thread is in managed code and which is
 //! in which native function.
 //!
-//! This file is the map; the logic is in the modules. Arrows only point down.
+//! This file is the map; the logic is in the modules. Arrows only point down, and no files stand in a circle:
+//! `tests/layers.rs` sees to that. `ARCHITECTURE.md` says what each room may not know, and what to open to change something.
 //!
 //! ```text
-//!    C · C++ · a .NET process · any FFI
+//!    C · C++ · Win32 code · a .NET process · any FFI
 //!         │        include/hostcrst.h (generated from ffi/)
 //!  ffi/   crst · task · runtime · deadlock · report · win32    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
-//!         win32 · condition                  critical sections by Windows' rules; sleepers of condition variables
+//!  win32/                                     Windows' rules for critical sections and condition variables
 //!         │
-//!  core   crst · waiting · pace · bias       enter and leave; how a task waits; how long it looks; sections lent
-//!         task · layers · hooks · runtime    who; in managed or native code; available or not
-//!         fork                               what a child process makes of all this
+//!  host/  runtime · prepare · settings · hooks         available or not; what is there before anything else
+//!         threads · ends · locks · fork                how a thread becomes a task, and ceases to be one
+//!         enter · deadlocks · calls · holds            the slow enter: spin, queue, search, tell, sleep
 //!         │
-//!         wait_graph · holds                 who waits for whom, deadlocks; since when a section is owned
-//!         report/ picture · text · json · dot · desk    what a reader is shown, here or from a copy of another process
+//!  report/  text · json · dot · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
 //!         │
-//!         messages                           what is said unasked: to stderr or a file, holding up nobody
-//!         registry · layout · arena · region · handle · addresses · copies    where everything stands, what a handle proves
-//!         name · targets · text · settings · memory · mirror
+//!  view/  picture · names                     what a reader sees, here or of a copy of another process
 //!         │
-//!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols    what the system is asked for
+//!  lock/  crst · spin · queue · bias · condition · addresses · holds    transitions   layers opened and closed
+//!         │
+//!         messages                            what is said unasked: to stderr or a file, holding up nobody
+//!         │
+//!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · runtime · layout · …
+//!         │
+//!  base/  arena · region · name · memory · copies
+//!         │
+//!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols
 //! ```
 //!
 //! Names of addresses: the crate `elf-names`, beside this one.
 //!
-//! `error` is a leaf that every module may use. `models` is what loom and shuttle run over `sys::model`.
+//! `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle run over
+//! `sys::model`.
 
 #![no_std]
 
@@ -38,48 +45,32 @@ pub mod clr;
 pub mod error;
 pub mod ffi;
 
-mod addresses;
-mod arena;
-mod bias;
-mod condition;
-mod copies;
-mod crst;
-mod fork;
+mod base;
+mod deadlock;
 mod handle;
-mod holds;
-mod hooks;
-mod layers;
-mod layout;
-mod memory;
+mod host;
+mod lock;
 mod messages;
-mod mirror;
 #[cfg(all(loom, test))]
 mod models;
-mod name;
-mod pace;
-mod region;
-mod registry;
 mod report;
-mod runtime;
-mod settings;
+mod state;
 mod sys;
-mod targets;
-mod task;
 mod text;
-mod wait_graph;
-mod waiting;
+mod transitions;
+mod view;
 mod win32;
 
 /// What a tool needs to draw the picture of another process from a copy of its memory. Not a stable interface: a tool
 /// is built from the same version of this crate, and the registry's layout version says whether it fits.
 #[doc(hidden)]
 pub mod inspect {
-    pub use crate::memory::Memory;
-    pub use crate::name::NameCopy;
-    pub use crate::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
-    pub use crate::report::picture::{Blocked, Picture};
+    pub use crate::base::memory::Memory;
+    pub use crate::base::name::NameCopy;
     pub use crate::report::{Format, Surroundings, render};
+    pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::text::Printable;
+    pub use crate::view::picture::{Blocked, Picture};
 }
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.

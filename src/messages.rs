@@ -12,25 +12,10 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use crate::registry::REGISTRY;
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sys::{self, File, FileId, Way};
+use crate::state::registry::REGISTRY;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sys::{self, File, Way};
 use crate::text::{Printable, Text};
-
-/// Zeroed memory: nothing is known of stderr, and nothing was dropped.
-#[repr(C)]
-pub(crate) struct Messages {
-    /// The file that stderr was; of device 0 if there was none.
-    device: AtomicU64,
-    inode: AtomicU64,
-    /// 1 once that is known.
-    is_known: AtomicU32,
-    /// 1 if the last message was taken in part.
-    is_torn: AtomicU32,
-    /// Dropped or torn since the process began, and since that was last said.
-    dropped: AtomicU64,
-    untold: AtomicU64,
-}
 
 /// What a message is about: the `%k` of a pattern for files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,34 +37,6 @@ impl Kind {
 
 /// Asked when there is no room: waits for a moment and says whether to try again.
 pub(crate) type Patience<'a> = &'a mut dyn FnMut() -> bool;
-
-impl Messages {
-    pub(crate) const fn new() -> Self {
-        Messages {
-            device: AtomicU64::new(0),
-            inode: AtomicU64::new(0),
-            is_known: AtomicU32::new(0),
-            is_torn: AtomicU32::new(0),
-            dropped: AtomicU64::new(0),
-            untold: AtomicU64::new(0),
-        }
-    }
-
-    /// How many messages were dropped, or taken in part, since the process began.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-        self.untold.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The file that stderr was when the library was loaded.
-    fn stderr(&self) -> FileId {
-        FileId { device: self.device.load(Ordering::Relaxed), inode: self.inode.load(Ordering::Relaxed) }
-    }
-}
 
 /// Remembers which file stderr is, the first time.
 pub(crate) extern "C" fn remember_stderr() {

@@ -20,10 +20,12 @@ use super::functions;
 use super::info::Info;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
-use crate::registry::REGISTRY;
+use crate::host::{self, runtime};
+use crate::report;
+use crate::state::layers::{LayerKind, Origin};
+use crate::state::registry::REGISTRY;
+use crate::state::task::{Anomaly, TaskRef};
 use crate::sys::preserving_errno;
-use crate::task::{self, Anomaly, LayerKind, Origin, TaskRef};
-use crate::{report, runtime};
 
 /// COR_PRF_MONITOR_CODE_TRANSITIONS and COR_PRF_MONITOR_THREADS.
 const EVENTS: u32 = 0x800 | 0x200;
@@ -210,7 +212,7 @@ extern "C" fn unmanaged_to_managed_transition(_this: *mut c_void, function: usiz
 
 #[inline]
 fn call(kind: LayerKind, function: u64) {
-    let Ok(task) = task::current() else { return };
+    let Ok(task) = host::threads::current() else { return };
     let info = info();
     threads::tie_current(task, info);
     let verified = functions::verify(info, function);
@@ -227,7 +229,7 @@ fn call(kind: LayerKind, function: u64) {
 
 #[inline]
 fn ret(kind: LayerKind, function: u64) {
-    let Ok(task) = task::current() else { return };
+    let Ok(task) = host::threads::current() else { return };
     let mark = return_mark(kind, function);
     let top = task.depth().checked_sub(1).and_then(|top| task.layer(top));
     if !top.is_some_and(|top| top.kind == kind && top.target == function && task.pop(kind).is_ok()) {
@@ -267,7 +269,6 @@ mod tests {
     use super::*;
     use crate::clr::com::method;
     use crate::clr::fake;
-    use crate::runtime;
 
     /// Asks as a caller of COM does, through the object's vtable.
     fn ask(iid: *const Guid, out: *mut *mut c_void) -> i32 {
@@ -361,7 +362,7 @@ mod tests {
     }
 
     fn layers() -> std::vec::Vec<(LayerKind, u64)> {
-        let task = task::current().unwrap();
+        let task = host::threads::current().unwrap();
         (0..task.depth())
             .map(|index| task.layer(index).unwrap())
             .map(|layer| (layer.kind, layer.target))
@@ -393,7 +394,7 @@ mod tests {
         std::thread::spawn(move || {
             play(&[('>', open, ' '), ('<', run, ' '), ('>', 0, ' ')]);
             assert_eq!(layers(), [(Leave, open), (ReverseEnter, run), (Leave, 0)]);
-            let task = task::current().unwrap();
+            let task = host::threads::current().unwrap();
             assert_eq!(task.name().bytes(), b"early");
             play(&[('<', 0, '!'), ('>', run, '!'), ('<', open, '!')]);
             assert_eq!(layers(), []);
@@ -443,7 +444,7 @@ mod tests {
             play(&[('>', open, ' '), ('<', open, '!'), ('<', run, ' ')]);
             assert_eq!(layers(), [(ReverseEnter, run)]);
             play(&[('>', run, '!')]);
-            assert_eq!((layers(), task::current().unwrap().anomalies()), (std::vec![], [0; 4]));
+            assert_eq!((layers(), host::threads::current().unwrap().anomalies()), (std::vec![], [0; 4]));
         })
         .join()
         .unwrap();
@@ -474,6 +475,6 @@ mod tests {
         play(&[('<', open, '!'), ('>', open, ' '), ('<', run, ' '), ('>', run, '!'), ('<', open, '!')]);
         assert_eq!(runtime::start(), Ok(true));
         play(&[('<', run, ' '), ('>', run, '!')]);
-        assert_eq!((layers(), task::current().unwrap().anomalies()), (std::vec![], [0; 4]));
+        assert_eq!((layers(), host::threads::current().unwrap().anomalies()), (std::vec![], [0; 4]));
     }
 }

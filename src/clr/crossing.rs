@@ -5,7 +5,8 @@
 //! layers there are and gives the most likely reading. Whatever arrives, the kinds of a task's layers keep
 //! alternating, the depth never goes below zero, and each departure from balance is counted once.
 
-use crate::task::{Anomaly, Layer, LayerKind};
+use crate::state::layers::{Layer, LayerKind};
+use crate::state::task::Anomaly;
 
 /// A transition callback.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +94,7 @@ fn return_out_of_order(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Origin;
+    use crate::state::layers::Origin;
     use std::vec::Vec;
 
     use Anomaly::{MissedPop, RepeatedPush, UnmatchedPop};

@@ -16,8 +16,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::info::{Info, Metadata};
 use super::text::Text;
-use crate::targets;
-use crate::task::Origin;
+use crate::state::layers::Origin;
+use crate::state::registry::REGISTRY;
 
 /// Room for the names of a layer's target.
 const TARGET_BYTES: usize = 200;
@@ -57,7 +57,8 @@ const MAX_FRUITLESS: u32 = 1000;
 /// Whether `function` is the FunctionID of a method. At first sight its name is looked for and kept.
 #[inline]
 pub(crate) fn verify(info: Option<Info>, function: u64) -> bool {
-    targets::known(Origin::ClrFunction, function) || info.is_some_and(|info| find_and_name(info, function))
+    REGISTRY.targets.is_known(Origin::ClrFunction, function)
+        || info.is_some_and(|info| find_and_name(info, function))
 }
 
 #[cold]
@@ -74,8 +75,8 @@ fn find_and_name(info: Info, function: u64) -> bool {
     let Some(modules) = info.modules() else { return false };
     match modules.into_iter().find_map(|module| find_in(info, module, function)) {
         Some((metadata, method)) => {
-            targets::intern(Origin::ClrFunction, function, name(&metadata, method).bytes());
-            if !targets::known(Origin::ClrFunction, function) {
+            REGISTRY.targets.intern(Origin::ClrFunction, function, name(&metadata, method).bytes());
+            if !REGISTRY.targets.is_known(Origin::ClrFunction, function) {
                 NAMELESS.remember(function);
             }
             true
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn a_function_is_found_by_comparison_alone_and_named_and_a_wrong_number_is_searched_for_once() {
         let _turn = fake::TURN.lock().unwrap();
-        crate::registry::REGISTRY.prepare().unwrap();
+        crate::host::prepare::prepare().unwrap();
         assert_eq!(name_of(fake::RUN), "Space.Outer+Inner.Run");
         assert_eq!(name_of(fake::OPEN), "files!files_open (Space.Outer.Open)");
 

@@ -8,8 +8,10 @@ use core::sync::atomic::{Ordering, fence};
 
 use super::info::Info;
 use super::text::Text;
+use crate::host;
+use crate::state::task::TaskRef;
+use crate::state::tasks;
 use crate::sys::Mutex;
-use crate::task::{self, TaskRef};
 
 /// A task's name keeps this many bytes.
 const NAME_BYTES: usize = 59;
@@ -97,7 +99,7 @@ fn deliver(thread: u64, (id, task): (u64, TaskRef)) {
 /// The CLR runs a managed thread on an OS thread. It says so on that thread itself.
 pub(crate) fn assigned(thread: u64, os_thread: u32) {
     if os_thread == crate::sys::thread_id()
-        && let Ok(task) = task::current()
+        && let Ok(task) = host::threads::current()
     {
         tie(task, thread);
     }
@@ -108,7 +110,7 @@ pub(crate) fn named(thread: u64, name: &[u16]) {
     WAITING.put(thread, Text::from_utf16(name));
     // Pairs with the fence in `tie`.
     fence(Ordering::SeqCst);
-    if let Some(task) = task::find_clr_thread(thread) {
+    if let Some(task) = tasks::find_clr_thread(thread) {
         deliver(thread, task);
     }
 }
@@ -116,7 +118,7 @@ pub(crate) fn named(thread: u64, name: &[u16]) {
 /// A managed thread is no more, and its ThreadID may be used again.
 pub(crate) fn destroyed(thread: u64) {
     WAITING.take(thread);
-    if let Some((_, task)) = task::find_clr_thread(thread) {
+    if let Some((_, task)) = tasks::find_clr_thread(thread) {
         task.forget_clr_thread(thread);
     }
 }

@@ -4,11 +4,12 @@ use core::ffi::c_char;
 use core::hint::black_box;
 
 use super::{deliver, deliver_sized, hresult, name_argument};
-use crate::crst::{self, Fast, Patience};
 use crate::error::S_OK;
+use crate::host::enter::{self, Patience};
+use crate::lock::crst::{self, Fast};
+use crate::state::section::{self, SpinPolicy};
+use crate::state::tasks;
 use crate::sys::with_call_site;
-use crate::task;
-use crate::waiting::SpinPolicy;
 
 /// A critical section: an opaque handle. 0 is never one. A handle that was destroyed is never valid again.
 pub type hostcrst_t = u64;
@@ -153,7 +154,7 @@ extern "C" fn settle_or_enter_at(crst: u64, option: u32, site: usize) -> i32 {
 }
 
 extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
-    hresult(crst::enter_checked(crst, option, Patience::Unbounded, site).map(|_| ()))
+    hresult(enter::enter_checked(crst, option, Patience::Unbounded, site).map(|_| ()))
 }
 
 /// Enters a critical section, waiting no longer than a time limit.
@@ -181,7 +182,7 @@ pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, millisec
 with_call_site!(enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => enter_timeout_at, "rcx", "x3");
 
 extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: usize) -> i32 {
-    hresult(crst::enter_checked(crst, option, Patience::of_milliseconds(milliseconds), site).map(|_| ()))
+    hresult(enter::enter_checked(crst, option, Patience::of_milliseconds(milliseconds), site).map(|_| ()))
 }
 
 /// Enters a critical section if that needs no waiting.
@@ -224,7 +225,7 @@ with_call_site!(try_enter_from(crst: u64, option: u32, entered: *mut i32) => try
 
 extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_try_enter, whose caller keeps `entered` valid.
-    unsafe { deliver(entered, || crst::enter_checked(crst, option, Patience::None, site).map(i32::from)) }
+    unsafe { deliver(entered, || enter::enter_checked(crst, option, Patience::None, site).map(i32::from)) }
 }
 
 /// Leaves a critical section once.
@@ -338,7 +339,7 @@ pub extern "C" fn hostcrst_recover(crst: hostcrst_t) -> i32 {
 with_call_site!(recover_from(crst: u64) => recover_at, "rsi", "x1");
 
 extern "C" fn recover_at(crst: u64, site: usize) -> i32 {
-    hresult(crst::recover(crst, site))
+    hresult(enter::recover(crst, site))
 }
 
 /// Gives a critical section a name, shown in reports.
@@ -392,11 +393,11 @@ pub unsafe extern "C" fn hostcrst_info(crst: hostcrst_t, info: *mut hostcrst_inf
 }
 
 impl hostcrst_info_t {
-    fn new(size: u32, info: crst::Info) -> Self {
+    fn new(size: u32, info: section::Info) -> Self {
         hostcrst_info_t {
             size,
             state: info.state as u32,
-            owner: task::handle_of(info.owner),
+            owner: tasks::handle_of(info.owner),
             recursion: info.recursion,
             waiters: info.waiters,
             spin_count: info.spin_count,

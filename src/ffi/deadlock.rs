@@ -4,10 +4,10 @@ use core::ffi::c_void;
 
 use super::hresult;
 use crate::error::Error;
-use crate::holds;
-use crate::registry::REGISTRY;
+use crate::host::{deadlocks, holds};
+use crate::state::deadlocks::{Callback, Policy, host_deadlock_t};
+use crate::state::registry::REGISTRY;
 use crate::sys::preserving_errno;
-use crate::wait_graph::{self, Callback, Policy};
 
 /// host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default. Where
 /// none may fail the tasks stay as they are; if one of them is in EnterCriticalSection, a report goes to stderr.
@@ -16,21 +16,6 @@ pub const HOST_DEADLOCK_ERROR: u32 = 0;
 pub const HOST_DEADLOCK_REPORT: u32 = 1;
 /// host_set_deadlock_policy: a report goes to stderr, and the process aborts.
 pub const HOST_DEADLOCK_ABORT: u32 = 2;
-
-/// What a callback is told of a deadlock.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct host_deadlock_t {
-    /// sizeof(host_deadlock_t) of the library: a later one may tell more.
-    pub size: u32,
-    /// How many tasks the cycle has.
-    pub tasks: u32,
-    /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
-    pub victim: u64,
-    /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the
-    /// cycle. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
-    pub section: u64,
-}
 
 /// Is told of a deadlock: see host_set_deadlock_callback. It must return; from C++17 on it is a noexcept function.
 pub type host_deadlock_callback_t =
@@ -56,7 +41,7 @@ pub type host_deadlock_callback_t =
 pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
     hresult(REGISTRY.runtime.require_usable().and_then(|()| {
         let policy = Policy::from_number(policy).ok_or(Error::InvalidArgument)?;
-        wait_graph::set_policy(policy);
+        deadlocks::set_policy(policy);
         Ok(())
     }))
 }
@@ -96,7 +81,7 @@ pub extern "C" fn host_set_deadlock_callback(
 ) -> i32 {
     hresult(preserving_errno(|| {
         REGISTRY.runtime.require_usable()?;
-        wait_graph::set_callback(callback.map(|callback| callback as Callback), context);
+        deadlocks::set_callback(callback.map(|callback| callback as Callback), context);
         Ok(())
     }))
 }

@@ -14,8 +14,8 @@ pub mod win32;
 
 use core::ffi::c_char;
 
+use crate::base::name::NAME_BYTES;
 use crate::error::{Error, Result, S_OK};
-use crate::name::NAME_BYTES;
 use crate::sys;
 
 /// The HRESULT for a result without a value.

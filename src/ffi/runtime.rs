@@ -4,8 +4,8 @@ use core::ffi::c_char;
 
 use super::{deliver, hresult};
 use crate::error::{Error, S_FALSE, S_OK};
-use crate::registry::REGISTRY;
-use crate::runtime;
+use crate::host::runtime;
+use crate::state::registry::REGISTRY;
 
 /// host_runtime_state: host_runtime_start was never called.
 pub const HOST_RUNTIME_NOT_LOADED: u32 = 0;

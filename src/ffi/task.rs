@@ -4,11 +4,11 @@ use core::ffi::c_char;
 
 use super::{deliver, deliver_sized, hresult, name_argument};
 use crate::error::{Error, S_OK};
-use crate::hooks;
-use crate::layers::{LayerKind, Origin};
-use crate::registry::REGISTRY;
+use crate::host::{hooks, threads};
+use crate::state::layers::{LayerKind, Origin};
+use crate::state::registry::REGISTRY;
+use crate::state::{task, tasks};
 use crate::sys::preserving_errno;
-use crate::task;
 
 /// A task: an opaque handle. Stale once its thread has ended; never equal to a section's handle.
 pub type host_task_t = u64;
@@ -144,7 +144,7 @@ fn push(kind: LayerKind, target: usize) -> i32 {
 
 #[cold]
 extern "C" fn push_checked(target: usize, kind: LayerKind) -> i32 {
-    hresult(task::current_in_runtime().and_then(|task| task.push(kind, Origin::Address, target as u64)))
+    hresult(threads::current_in_runtime().and_then(|task| task.push(kind, Origin::Address, target as u64)))
 }
 
 #[inline(always)]
@@ -157,7 +157,7 @@ fn pop(kind: LayerKind) -> i32 {
 
 #[cold]
 extern "C" fn pop_checked(kind: LayerKind) -> i32 {
-    hresult(task::current_in_runtime().and_then(|task| task.pop(kind)))
+    hresult(threads::current_in_runtime().and_then(|task| task.pop(kind)))
 }
 
 /// Tells whether the runtime must report calls to a native function.
@@ -222,7 +222,7 @@ pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
 pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
     let make = || {
         REGISTRY.runtime.require_usable()?;
-        task::current().map(|task| task::handle_of(task.id()))
+        threads::current().map(|task| tasks::handle_of(task.id()))
     };
     // SAFETY: the caller keeps `out` valid, see above.
     unsafe { deliver(out, make) }
@@ -253,7 +253,7 @@ pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_ch
     let name = unsafe { name_argument(utf8) };
     hresult(name.and_then(|name| {
         REGISTRY.runtime.require_usable()?;
-        task::set_name(task, name)
+        threads::set_name(task, name)
     }))
 }
 
@@ -277,7 +277,7 @@ pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_ch
 pub extern "C" fn host_task_alert(task: host_task_t) -> i32 {
     hresult(preserving_errno(|| {
         REGISTRY.runtime.require_usable()?;
-        task::alert(task)
+        threads::alert(task)
     }))
 }
 
@@ -301,13 +301,13 @@ pub extern "C" fn host_task_alert(task: host_task_t) -> i32 {
 /// `info` is NULL or points to a struct of the size that its field `size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn host_task_info(task: host_task_t, info: *mut host_task_info_t) -> i32 {
-    let make = |size| task::info(task).map(|found| host_task_info_t::new(size, found));
+    let make = |size| threads::info(task).map(|found| host_task_info_t::new(size, found));
     // SAFETY: the caller keeps `info` valid for the size it names, see above.
     unsafe { deliver_sized(info, make, host_task_info_t::default()) }
 }
 
 impl host_task_info_t {
-    fn new(size: u32, info: task::Info) -> Self {
+    fn new(size: u32, info: threads::Info) -> Self {
         host_task_info_t {
             size,
             mode: info.mode as u32,
@@ -350,7 +350,7 @@ pub unsafe extern "C" fn host_task_layers(
         if layers.is_null() && capacity != 0 {
             return Err(Error::Pointer);
         }
-        task::layers(task, capacity, |index, layer| {
+        threads::layers(task, capacity, |index, layer| {
             let copy = host_layer_t { kind: layer.kind as u32, reserved: 0, target: layer.target as usize };
             // SAFETY: the index is below `capacity`, for which the caller has room.
             unsafe { layers.add(index).write(copy) }

@@ -4,7 +4,7 @@
 //! Every function here: the pointers are those of a CRITICAL_SECTION or a CONDITION_VARIABLE that the caller keeps in
 //! place during the call; memory of any content will do.
 
-use crate::mirror::{ConditionVariable, CriticalSection};
+use crate::state::mirror::{ConditionVariable, CriticalSection};
 use crate::sys::{self, with_call_site};
 use crate::win32::{self, Fast, Spin};
 

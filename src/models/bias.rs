@@ -5,7 +5,9 @@ use std::vec;
 use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
-use crate::registry::REGISTRY;
+use crate::state::registry::REGISTRY;
+use crate::state::section::is_biased;
+
 use crate::sys::atomic::Ordering;
 
 /// A section that is lent to a new task, which is not in it.
@@ -17,8 +19,8 @@ fn lent() -> (Protected, (u64, usize)) {
         section.enter();
         section.leave();
     });
-    let word = crst::slot_of(section.crst).word().load(Ordering::Relaxed);
-    assert!(crate::bias::is_biased(word ^ section.crst), "it is lent");
+    let word = sections::slot_of(section.crst).word().load(Ordering::Relaxed);
+    assert!(is_biased(word ^ section.crst), "it is lent");
     (section, task)
 }
 
@@ -32,7 +34,7 @@ fn try_during_visit(barriers: Barriers) -> Scene {
         }
     });
     scene(vec![(task, section.then(Protected::visit)), (new_task(), attempt)], move || {
-        assert_eq!(crst::info(section.crst).expect("it lives").state, crst::State::Free);
+        assert_eq!(crst::info(section.crst).expect("it lives").state, section::State::Free);
     })
 }
 
@@ -47,17 +49,17 @@ fn a_bias_is_revoked_during_a_visit() {
 
 #[test]
 fn control_lent_entry_without_its_barrier() {
-    breaks(Sight::Race, &[place!("bias.rs", "sys::light_barrier();", 0)], revocation_during_visit);
+    breaks(Sight::Race, &[place!("lock/bias.rs", "sys::light_barrier();", 0)], revocation_during_visit);
 }
 
 #[test]
 fn control_revocation_without_the_heavy_barrier() {
-    breaks(Sight::Race, &[place!("bias.rs", "if !sys::heavy_barrier()")], revocation_during_visit);
+    breaks(Sight::Race, &[place!("lock/bias.rs", "if !sys::heavy_barrier()")], revocation_during_visit);
 }
 
 #[test]
 fn control_lent_leave_without_release() {
-    let place = place!("bias.rs", "self.hold().store(hold - 1, Ordering::Release);");
+    let place = place!("lock/bias.rs", "self.hold().store(hold - 1, Ordering::Release);");
     breaks(Sight::Race, &[place], revocation_during_visit);
 }
 
@@ -77,7 +79,7 @@ fn a_bias_is_revoked_during_a_leave() {
 
 #[test]
 fn control_lent_leave_without_its_barrier() {
-    breaks(Sight::LostWakeUp, &[place!("bias.rs", "sys::light_barrier();", 1)], revocation_during_leave);
+    breaks(Sight::LostWakeUp, &[place!("lock/bias.rs", "sys::light_barrier();", 1)], revocation_during_leave);
 }
 
 /// The heavy barrier is refused when the bias is taken away.
@@ -92,7 +94,7 @@ fn a_bias_is_revoked_where_the_barrier_went() {
 
 #[test]
 fn control_revocation_without_the_nap() {
-    breaks(Sight::Race, &[place!("bias.rs", "sys::nap(UNFENCED_NAP);")], late_refusal_during_visit);
+    breaks(Sight::Race, &[place!("lock/bias.rs", "sys::nap(UNFENCED_NAP);")], late_refusal_during_visit);
 }
 
 /// The task enters twice, so that the revocation finds it inside, once or twice.
@@ -116,7 +118,7 @@ fn a_bias_is_revoked_during_entries_in_entries() {
 
 #[test]
 fn control_owner_that_does_not_see_its_entries() {
-    let place = place!("crst.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;");
+    let place = place!("state/section.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;");
     breaks_with_preemptions(3, Sight::Said("left"), &[place], revocation_during_reentry);
 }
 
@@ -179,10 +181,10 @@ fn end_during_revocation() -> Scene {
     scene(vec![(task, end), (new_task(), take_away)], move || {
         assert_eq!(
             crst::info(first).expect("it lives").state,
-            crst::State::Abandoned,
+            section::State::Abandoned,
             "of a task that is gone"
         );
-        assert_eq!(crst::info(second).expect("it lives").state, crst::State::Free);
+        assert_eq!(crst::info(second).expect("it lives").state, section::State::Free);
     })
 }
 
@@ -193,13 +195,13 @@ fn what_is_being_taken_away_is_not_forgotten() {
 
 #[test]
 fn control_place_of_what_is_being_taken_away() {
-    let place = place!("bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
     breaks_at_random(&["of a task that is gone"], place, end_during_revocation);
 }
 
 #[test]
 fn control_place_of_what_was_just_taken_away() {
-    let place = place!("bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
     breaks_with_preemptions(3, Sight::Said("of a task that is gone"), &[place], end_during_revocation);
 }
 
@@ -214,18 +216,18 @@ fn replacement_during_entry() -> Scene {
         Ok(entered) => assert!(entered, "nobody else enters it"),
         Err(error) => assert_eq!(error, Error::Handle),
     });
-    let slot = crst::slot_of(crst);
+    let slot = sections::slot_of(crst);
     let replace = body(move || {
         if crst::destroy(crst).is_ok() {
             let next = new_section();
-            assert!(core::ptr::eq(crst::slot_of(next), slot), "the same slot");
+            assert!(core::ptr::eq(sections::slot_of(next), slot), "the same slot");
             try_to_visit(next);
         }
     });
     scene(vec![(task, come_late), (new_task(), replace)], move || {
         let handle = slot.handle(REGISTRY.copy(), crate::handle::section_index(crst));
         let state = crst::info(handle).expect("it lives").state;
-        assert_eq!(state == crst::State::Owned, handle == crst, "owned by nobody");
+        assert_eq!(state == section::State::Owned, handle == crst, "owned by nobody");
     })
 }
 
@@ -237,7 +239,7 @@ fn a_slot_is_not_lent_before_the_last_one_has_ended() {
 // ---- what is lent and what is not -------------------------------------------------------------------------
 
 fn is_lent(crst: u64) -> bool {
-    crate::bias::is_biased(crst::slot_of(crst).word().load(Ordering::Relaxed) ^ crst)
+    is_biased(sections::slot_of(crst).word().load(Ordering::Relaxed) ^ crst)
 }
 
 /// What one task does, and what it finds.
@@ -254,12 +256,12 @@ fn what_was_taken_away_is_not_lent_again() {
             let crst = new_section();
             try_to_visit(crst);
             assert!(is_lent(crst));
-            crst::slot_of(crst).revoke(crst);
+            sections::slot_of(crst).revoke(crst);
             try_to_visit(crst);
             assert!(!is_lent(crst), "lent again");
             crst::destroy(crst).expect("free");
             let next = new_section();
-            assert!(core::ptr::eq(crst::slot_of(next), crst::slot_of(crst)), "the same slot");
+            assert!(core::ptr::eq(sections::slot_of(next), sections::slot_of(crst)), "the same slot");
             try_to_visit(next);
             assert!(is_lent(next), "another section, which was taken from nobody");
         })
@@ -268,13 +270,13 @@ fn what_was_taken_away_is_not_lent_again() {
 
 #[test]
 fn as_many_are_lent_to_a_task_as_it_can_give_back() {
-    const MOST: usize = crate::task::MOST_BIASES;
+    const MOST: usize = crate::state::task::MOST_BIASES;
     holds(|| {
         one_task(|| {
             let crsts: [u64; MOST + 1] = core::array::from_fn(|_| new_section());
             crsts.iter().for_each(|&crst| try_to_visit(crst));
             assert_eq!(crsts.map(is_lent), core::array::from_fn(|index| index < MOST));
-            crst::slot_of(crsts[2]).revoke(crsts[2]);
+            sections::slot_of(crsts[2]).revoke(crsts[2]);
             try_to_visit(crsts[MOST]);
             assert!(is_lent(crsts[MOST]), "in the place of the one taken away");
         })

@@ -4,8 +4,8 @@ use std::vec;
 
 use super::random::breaks_at_random;
 use super::*;
-use crate::condition::{self, Request};
-use crate::mirror::ConditionVariable;
+use crate::lock::condition::{self, Request};
+use crate::state::mirror::ConditionVariable;
 use crate::sys::Instant;
 use crate::sys::atomic::AtomicU32;
 use crate::win32;
@@ -17,7 +17,7 @@ const LIMIT: Option<Instant> = Some(1);
 
 /// Begins to sleep on the variable, for the section with this handle, called for at `site`. The number of the sleep.
 fn join_at(section: u64, deadline: Option<Instant>, site: usize) -> u32 {
-    let me = task::current().expect("a task");
+    let me = threads::current().expect("a task");
     condition::join(&VARIABLE, me, Request { section, deadline, site })
 }
 
@@ -27,7 +27,7 @@ fn join(section: u64, deadline: Option<Instant>) -> u32 {
 
 /// Sleeps until woken or until the deadline: false if that passed first.
 fn sleep(number: u32, deadline: Option<Instant>) -> bool {
-    condition::sleep(task::current().expect("a task"), number, deadline)
+    condition::sleep(threads::current().expect("a task"), number, deadline)
 }
 
 /// A new task that has begun to sleep, in front of those that do later, and the number of its sleep.
@@ -40,7 +40,7 @@ fn sleeper(deadline: Option<Instant>) -> ((u64, usize), u32) {
 }
 
 fn assert_nobody_sleeps() {
-    assert!(task::all().all(|task| !task.sleep.is_asleep()), "in the queue after its sleep");
+    assert!(tasks::all().all(|task| !task.sleep.is_asleep()), "in the queue after its sleep");
     win32::wake_all(&VARIABLE);
     assert_eq!(VARIABLE.may_sleep.load(Ordering::Relaxed), 0, "nobody may sleep there");
 }
@@ -106,7 +106,7 @@ fn control_sleeper_that_joins_after_its_leave() {
 /// The wake may see that nobody sleeps, as the sleeper's leave does not hand on what it wrote before.
 #[test]
 fn control_sleeper_whose_leave_is_not_released() {
-    let place = place!("crst.rs", "section.word.store(handle, Ordering::Release);", 1);
+    let place = place!("lock/crst.rs", "section.word.store(handle, Ordering::Release);", 1);
     breaks_with_preemptions(2, Sight::LostWakeUp, &[place], change_while_another_waits);
 }
 
@@ -147,7 +147,7 @@ fn a_wake_is_not_lost_to_a_limit() {
 /// Both take the first one out: it finds its time up, and the wake was for it.
 #[test]
 fn control_withdrawal_without_the_lock() {
-    let place = place!("condition.rs", "let _guard = bucket.lock.lock();", 1);
+    let place = place!("lock/condition.rs", "let _guard = bucket.lock.lock();", 1);
     breaks_at_random(&["deadlock! blocked tasks"], place, wake_while_a_limit_passes);
 }
 
@@ -188,13 +188,13 @@ fn a_wake_leaves_the_memory_alone_once_the_sleeper_returns() {
 
 #[test]
 fn control_sleeper_that_does_not_acquire_its_end() {
-    let place = place!("condition.rs", "while word.load(Ordering::Acquire) == number");
+    let place = place!("lock/condition.rs", "while word.load(Ordering::Acquire) == number");
     breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory);
 }
 
 #[test]
 fn control_end_of_a_sleep_that_is_not_released() {
-    let place = place!("condition.rs", "self.word.store(self.word.load(Ordering::Relaxed).wrapping_add(1)");
+    let place = place!("state/sleep.rs", "self.word.store(self.word.load(Ordering::Relaxed).wrapping_add(1)");
     breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory);
 }
 
@@ -204,8 +204,8 @@ fn end_of_a_sleeper() -> Scene {
     let (ends, _) = sleeper(None);
     let begin_anew = body(move || {
         model::end_thread();
-        let next = task::current().expect("a task");
-        assert_eq!(next.index(), task::of_owner(ends.0).index(), "the same slot");
+        let next = threads::current().expect("a task");
+        assert_eq!(next.index(), tasks::of_owner(ends.0).index(), "the same slot");
         assert!(!next.sleep.is_asleep(), "in the queue after its end");
         sleep(join(0, LIMIT), LIMIT);
     });
@@ -220,7 +220,7 @@ fn a_sleep_ends_with_its_task() {
 
 #[test]
 fn control_end_of_a_task_that_does_not_withdraw() {
-    let place = place!("condition.rs", "let variable = task.sleep.variable.load(Ordering::Relaxed);");
+    let place = place!("lock/condition.rs", "let variable = task.sleep.variable.load(Ordering::Relaxed);");
     breaks_at_random(
         &["in the queue after its end", "in the queue after its sleep"],
         place,
@@ -240,7 +240,7 @@ fn sleep_after_sleep() -> Scene {
         }
     });
     let copy = body(move || {
-        if let Some(copy) = task::of_owner(task.0).sleep.copy() {
+        if let Some(copy) = tasks::of_owner(task.0).sleep.copy() {
             assert_eq!(copy.section, 10 * copy.site, "a torn sleep");
         }
     });
@@ -254,24 +254,24 @@ fn a_copy_is_of_one_sleep() {
 
 #[test]
 fn control_copy_of_a_sleep_without_its_fence() {
-    let place = place!("condition.rs", "fence(Ordering::Acquire);");
+    let place = place!("state/sleep.rs", "fence(Ordering::Acquire);");
     breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
 }
 
 #[test]
 fn control_next_sleep_without_its_fence() {
-    let place = place!("condition.rs", "fence(Ordering::Release);");
+    let place = place!("lock/condition.rs", "fence(Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
 }
 
 #[test]
 fn control_sleep_that_is_not_released() {
-    let place = place!("condition.rs", "sleep.word.store(number, Ordering::Release);");
+    let place = place!("lock/condition.rs", "sleep.word.store(number, Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
 }
 
 #[test]
 fn control_copy_that_does_not_acquire() {
-    let place = place!("condition.rs", "let number = self.word.load(Ordering::Acquire);");
+    let place = place!("state/sleep.rs", "let number = self.word.load(Ordering::Acquire);");
     breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
 }

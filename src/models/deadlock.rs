@@ -7,10 +7,10 @@ use std::vec;
 use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
-use crate::ffi::deadlock::host_deadlock_t;
-use crate::registry::REGISTRY;
-use crate::wait_graph::{self, WAIT_NOTINDEADLOCK};
-use crate::waiting::WAIT_ALERTABLE;
+use crate::host::deadlocks;
+use crate::state::deadlocks::host_deadlock_t;
+use crate::state::registry::REGISTRY;
+use crate::state::wait::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 
 /// A ring of tasks, each of which owns a section and comes for that of the next one, with this option. One of the waits
 /// ends with `refusal`; that task leaves its own section, and so all the others get on.
@@ -47,12 +47,12 @@ fn ring_of_three() -> Scene {
 
 /// No wait may be broken: who finds the deadlock ends its own wait by an alert.
 fn ring_that_insists() -> Scene {
-    wait_graph::set_callback(Some(alert_oneself), core::ptr::null_mut());
+    deadlocks::set_callback(Some(alert_oneself), core::ptr::null_mut());
     ring(2, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE, Error::Interrupted)
 }
 
 extern "C" fn alert_oneself(_: *const host_deadlock_t, _: *mut c_void) {
-    task::alert(task::handle_of(sys::current_id())).expect("it lives");
+    threads::alert(tasks::handle_of(sys::current_id())).expect("it lives");
 }
 
 /// A task ends in a section for which another waits, which is in a second one. A third recovers the first and enters the
@@ -70,14 +70,14 @@ fn recovery_during_abandonment() -> Scene {
         leave(second);
     });
     let recover = body(move || {
-        if crst::recover(first, 0).is_ok() {
+        if enter::recover(first, 0).is_ok() {
             assert_eq!(enter(second, 0, Patience::Unbounded), Ok(true), "a deadlock that there is not");
             leave(second);
             leave(first);
         }
     });
     let end = body(move || {
-        if task::of_owner(waits.0).wait.section() == first {
+        if tasks::of_owner(waits.0).wait.section() == first {
             model::end_thread();
         } else {
             leave(first);
@@ -100,7 +100,7 @@ fn who_recovers_a_section_waits_for_nobody_who_waited_for_it() {
 
 #[test]
 fn control_recovery_without_the_queue_lock() {
-    let place = place!("crst.rs", "let queue = section.queue_lock.lock();");
+    let place = place!("host/enter.rs", "let queue = section.queue_lock.lock();");
     breaks_at_random(&["a deadlock that there is not"], place, recovery_during_abandonment);
 }
 
@@ -121,12 +121,12 @@ fn a_cycle_that_stands_is_told_of_once() {
 
 #[test]
 fn control_search_without_the_announcement_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
     breaks_with_preemptions(2, Sight::LostWakeUp, &[place], ring_of_two);
 }
 
 #[test]
 fn control_search_of_three_without_the_announcement_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
     breaks_with_preemptions(1, Sight::LostWakeUp, &[place], ring_of_three);
 }

@@ -19,13 +19,15 @@ use std::vec::Vec;
 
 use loom::cell::UnsafeCell;
 
-use crate::crst::{self, Fast, Patience};
 use crate::error::Result;
+use crate::host::enter::Patience;
+use crate::host::{enter, runtime, threads};
+use crate::lock::crst::{self, Fast};
+use crate::state::section::{HANDOFF, SpinPolicy};
+use crate::state::{section, sections, task, tasks};
 use crate::sys;
 use crate::sys::atomic::Ordering;
 use crate::sys::model::{self, Barriers, Body, Outcome, Scene};
-use crate::waiting::{HANDOFF, SpinPolicy};
-use crate::{runtime, task};
 
 /// Explores all that can happen.
 fn holds(scene: fn() -> Scene) {
@@ -118,7 +120,7 @@ fn expect_broken(preemptions: Option<usize>, sight: Sight, places: &[Place], sce
 /// A new task: the words by which a thread becomes it.
 fn new_task() -> (u64, usize) {
     sys::set_current(0, 0);
-    task::current().expect("a place for a task");
+    threads::current().expect("a place for a task");
     let words = sys::current();
     sys::set_current(0, 0);
     words
@@ -193,7 +195,7 @@ impl Protected {
     /// At the end: nobody waits, nobody owns it, and so many have been in it.
     fn assert_free_after(&self, visits: u32) {
         let info = crst::info(self.crst).expect("it lives");
-        assert_eq!((info.state, info.waiters), (crst::State::Free, 0), "left and without waiters");
+        assert_eq!((info.state, info.waiters), (section::State::Free, 0), "left and without waiters");
         assert_eq!(self.count(), visits);
     }
 }
@@ -204,7 +206,7 @@ fn enter(crst: u64, option: u32, patience: Patience) -> Result<bool> {
     if crst::enter_now(crst, option) {
         return Ok(true);
     }
-    crst::enter_checked(crst, option, patience, 0)
+    enter::enter_checked(crst, option, patience, 0)
 }
 
 fn leave(crst: u64) {
@@ -218,7 +220,7 @@ fn leave(crst: u64) {
 
 /// Has the section's owner pass it on, as a contender does that has looked for a while.
 fn ask_for_hand_off(crst: u64) {
-    let section = crst::slot_of(crst);
+    let section = sections::slot_of(crst);
     let _queue = section.queue_lock().lock();
     section.attention().fetch_or(HANDOFF, Ordering::Relaxed);
 }

@@ -17,11 +17,12 @@ use shuttle::rand::{Rng, thread_rng};
 
 use super::*;
 use crate::error::Error;
-use crate::ffi::deadlock::host_deadlock_t;
-use crate::mirror::{self, ConditionVariable, CriticalSection};
-use crate::registry::REGISTRY;
+use crate::host::deadlocks;
+use crate::state::deadlocks::host_deadlock_t;
+use crate::state::mirror::{self, ConditionVariable, CriticalSection};
+use crate::state::registry::REGISTRY;
 use crate::sys::model::Strategy;
-use crate::{wait_graph, win32};
+use crate::win32;
 use oracle::{Kind, Oracle, Seen};
 
 // ---- drawing orders ---------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ impl Program {
 
     fn alert(&self, task: usize) {
         let id = self.oracle().alert(task);
-        let alerted = task::alert(task::handle_of(id));
+        let alerted = threads::alert(tasks::handle_of(id));
         let has_ended = self.oracle().ids[task] != id || id == 0;
         assert!(alerted == Ok(()) || (alerted == Err(Error::Handle) && has_ended), "{alerted:?}");
     }
@@ -283,7 +284,7 @@ impl Program {
             let oracle = self.oracle();
             (oracle.now(), oracle.sections[section].crst)
         };
-        let recovered = crst::recover(crst, 0);
+        let recovered = enter::recover(crst, 0);
         self.oracle().end_recovering(task, section, since, recovered);
         if recovered.is_ok() {
             held.push(section);
@@ -299,11 +300,11 @@ impl Program {
             let waits = waits.filter(|(_, wait)| held.contains(&wait.section));
             waits.map(|(id, wait)| (id, wait.number, oracle.sections[wait.section].crst)).collect()
         };
-        let is_queued = |&&(id, _, crst): &&(u64, u64, u64)| task::of_owner(id).wait.section() == crst;
+        let is_queued = |&&(id, _, crst): &&(u64, u64, u64)| tasks::of_owner(id).wait.section() == crst;
         let queued: Vec<_> = waits.iter().filter(is_queued).map(|&(_, number, _)| number).collect();
         self.oracle().end_task(task, held, &queued);
         model::end_thread();
-        let id = task::current().expect("a place for a task").id();
+        let id = threads::current().expect("a place for a task").id();
         self.oracle().ids[task] = id;
     }
 
@@ -341,9 +342,9 @@ impl Program {
         SEEN.set(all);
         for known in &oracle.sections {
             let state = crst::info(known.crst).ok().map(|info| (info.state, info.waiters));
-            let rests = if known.abandoned { crst::State::Abandoned } else { crst::State::Free };
+            let rests = if known.abandoned { section::State::Abandoned } else { section::State::Free };
             assert_eq!(state, (!known.destroyed).then_some((rests, 0)), "in the end");
-            let is_adaptive = crst::slot_of(known.crst).spin_policy() == SpinPolicy::Adaptive;
+            let is_adaptive = sections::slot_of(known.crst).spin_policy() == SpinPolicy::Adaptive;
             assert!(known.destroyed || known.spin_count_set || is_adaptive, "the spin count of another");
         }
         self.windows.assert_free();
@@ -451,7 +452,7 @@ impl Windows {
         if handle == 0 {
             return;
         }
-        let section = crst::find_win32(handle).expect("it lives");
+        let section = sections::find_win32(handle).expect("it lives");
         assert!(section.is_free(handle) && !section.has_waiters(), "in the end");
         let shown = (&self.section.lock_count, &self.section.recursion_count);
         let shown = (shown.0.load(Ordering::Relaxed), shown.1.load(Ordering::Relaxed));
@@ -487,7 +488,7 @@ fn program(tasks: usize, sections: usize, mix: Mix, act: fn(&Program, usize)) ->
     let crsts = (0..sections).map(|_| crst::create(SpinPolicy::Adaptive).expect("a place for a section"));
     let oracle = Mutex::new(Oracle::new(ids, crsts));
     let program = Arc::new(Program { oracle, windows: Windows::new(), mix });
-    wait_graph::set_callback(Some(on_deadlock), Arc::as_ptr(&program).cast_mut().cast());
+    deadlocks::set_callback(Some(on_deadlock), Arc::as_ptr(&program).cast_mut().cast());
     let threads = tasks.into_iter().enumerate().map(|(number, task)| {
         let program = program.clone();
         (task, body(move || act(&program, number)))
@@ -517,7 +518,7 @@ fn every_deadlock_is_broken_and_nothing_else_is() {
 
 #[test]
 fn control_search_that_forgets_what_it_noted() {
-    let place = place!("waiting.rs", "self.noted.store(self.number(), Ordering::Relaxed);");
+    let place = place!("state/wait.rs", "self.noted.store(self.number(), Ordering::Relaxed);");
     // Where the heavy barrier was refused, who sleeps looks again and again.
     let said = ["deadlock! blocked tasks", "exceeded max_steps"];
     breaks_at_random(&said, place, programs_at_random);
@@ -525,43 +526,43 @@ fn control_search_that_forgets_what_it_noted() {
 
 #[test]
 fn control_search_without_its_lock() {
-    let place = place!("wait_graph.rs", "let guard = deadlocks.lock.lock();");
+    let place = place!("host/deadlocks.rs", "let guard = deadlocks.lock.lock();");
     breaks_at_random(&["refused after the cycle was broken", "deadlocks found"], place, programs_at_random);
 }
 
 #[test]
 fn control_recovery_without_the_queue_lock() {
-    let place = place!("crst.rs", "let queue = section.queue_lock.lock();");
+    let place = place!("host/enter.rs", "let queue = section.queue_lock.lock();");
     breaks_at_random(&["refused without a cycle"], place, programs_at_random);
 }
 
 #[test]
 fn control_task_that_forgets_what_it_was_lent() {
-    let place = place!("bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
     breaks_at_random(&["in the end", "deadlock! blocked tasks"], place, programs_at_random);
 }
 
 #[test]
 fn control_stop_that_ends_waits_of_the_next_run() {
-    let place = place!("waiting.rs", "wait.run.load(Ordering::Relaxed) <= run");
+    let place = place!("lock/queue.rs", "wait.run.load(Ordering::Relaxed) <= run");
     breaks_at_random(&["not stopped since it began"], place, programs_at_random);
 }
 
 #[test]
 fn control_spin_count_without_the_queue_lock() {
-    let place = place!("crst.rs", "let _queue = self.queue_lock.lock();");
+    let place = place!("lock/crst.rs", "let _queue = self.queue_lock.lock();");
     breaks_at_random(&["the spin count of another"], place, programs_at_random);
 }
 
 #[test]
 fn control_sleeper_that_withdraws_without_the_lock() {
-    let place = place!("condition.rs", "let _guard = bucket.lock.lock();", 1);
+    let place = place!("lock/condition.rs", "let _guard = bucket.lock.lock();", 1);
     breaks_at_random(&["deadlock! blocked tasks", "nobody sleeps"], place, programs_at_random);
 }
 
 #[test]
 fn control_windows_section_that_two_attach_at_once() {
-    let place = place!("win32.rs", "let _attaching = ATTACHING.lock();");
+    let place = place!("win32/mod.rs", "let _attaching = ATTACHING.lock();");
     breaks_at_random(&["two owners", "left", "refused without a cycle"], place, programs_at_random);
 }
 
@@ -579,6 +580,6 @@ fn a_cycle_that_stands_is_told_of_once() {
 
 #[test]
 fn control_cycle_that_is_not_marked_as_told() {
-    let place = place!("waiting.rs", "self.set_told_number(self.noted.load(");
+    let place = place!("state/wait.rs", "self.set_told_number(self.noted.load(");
     breaks_at_random(&["a cycle is told of twice"], place, cycle_that_stands);
 }

@@ -3,13 +3,13 @@
 use std::vec;
 
 use super::*;
+use crate::base::memory::Memory;
+use crate::base::name::Name;
 use crate::error::Error;
-use crate::memory::Memory;
-use crate::name::Name;
-use crate::registry::REGISTRY;
-use crate::report::picture::Picture;
-use crate::task::{Layer, LayerKind, Origin};
-use crate::waiting::WAIT_ALERTABLE;
+use crate::state::layers::{Layer, LayerKind, Origin};
+use crate::state::registry::REGISTRY;
+use crate::state::wait::WAIT_ALERTABLE;
+use crate::view::picture::Picture;
 
 /// One task changes something while another reads it.
 fn read_during(change: ((u64, usize), Body), read: Body) -> Scene {
@@ -47,19 +47,19 @@ fn a_name_is_never_torn() {
 
 #[test]
 fn control_name_without_the_reader_s_fence() {
-    let place = place!("name.rs", "fence(Ordering::Acquire);");
+    let place = place!("base/name.rs", "fence(Ordering::Acquire);");
     breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
 }
 
 #[test]
 fn control_name_without_the_writer_s_fence() {
-    let place = place!("name.rs", "fence(Ordering::Release);");
+    let place = place!("base/name.rs", "fence(Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
 }
 
 #[test]
 fn control_name_that_is_not_released() {
-    let place = place!("name.rs", "self.sequence.store(sequence.wrapping_add(1), Ordering::Release);");
+    let place = place!("base/name.rs", "self.sequence.store(sequence.wrapping_add(1), Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
 }
 
@@ -73,11 +73,11 @@ fn wait_after_wait(read: fn(task::TaskRef, u64)) -> Scene {
     let waiter = new_task();
     let wait = body(move || {
         for (crst, site) in [(first, 1), (second, 2)] {
-            let waited = crst::enter_checked(crst, 0, Patience::Milliseconds(1), site);
+            let waited = enter::enter_checked(crst, 0, Patience::Milliseconds(1), site);
             assert_eq!(waited, Err(Error::Timeout));
         }
     });
-    read_during((waiter, wait), body(move || read(task::of_owner(waiter.0), first)))
+    read_during((waiter, wait), body(move || read(tasks::of_owner(waiter.0), first)))
 }
 
 fn wait_while_it_is_copied() -> Scene {
@@ -95,7 +95,7 @@ fn a_copy_is_of_one_wait() {
 
 #[test]
 fn control_copy_without_its_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::Acquire);", 1);
+    let place = place!("state/wait.rs", "fence(Ordering::Acquire);", 1);
     breaks_with_preemptions(2, Sight::Said("a torn wait"), &[place], wait_while_it_is_copied);
 }
 
@@ -117,7 +117,7 @@ fn what_was_read_of_a_noted_wait_is_of_that_wait() {
 
 #[test]
 fn control_noted_wait_without_its_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::Acquire);", 0);
+    let place = place!("state/wait.rs", "fence(Ordering::Acquire);", 0);
     breaks_with_preemptions(2, Sight::Said("of another wait"), &[place], wait_that_was_noted);
 }
 
@@ -128,12 +128,12 @@ fn wait_for_the_same_while_it_is_copied() -> Scene {
     let (crst, waiter) = (section.crst, new_task());
     let wait = body(move || {
         for (option, site) in [(0, 1), (WAIT_ALERTABLE, 2)] {
-            let waited = crst::enter_checked(crst, option, Patience::Milliseconds(1), site);
+            let waited = enter::enter_checked(crst, option, Patience::Milliseconds(1), site);
             assert_eq!(waited, Err(Error::Timeout));
         }
     });
     let read = body(move || {
-        if let Some(copy) = task::of_owner(waiter.0).wait.copy() {
+        if let Some(copy) = tasks::of_owner(waiter.0).wait.copy() {
             assert_eq!(copy.option == 0, copy.site == 1, "a torn wait");
         }
     });
@@ -150,11 +150,11 @@ fn a_copy_is_of_one_wait_for_the_same_section() {
 /// A task enters a section twice, from two places, while another looks since when and from where it is owned.
 fn hold_while_it_is_written() -> Scene {
     let section = Protected::new();
-    crate::holds::set_tracking(true).expect("memory for the table");
+    crate::host::holds::set_tracking(true).expect("memory for the table");
     let (crst, owner) = (section.crst, new_task());
     let own = body(move || {
         for site in [1, 2] {
-            assert_eq!(crst::enter_checked(crst, 0, Patience::Unbounded, site), Ok(true));
+            assert_eq!(enter::enter_checked(crst, 0, Patience::Unbounded, site), Ok(true));
             leave(crst);
             // The clock goes on.
             sys::nap(1);
@@ -177,14 +177,14 @@ fn a_hold_is_of_one_entry() {
 
 #[test]
 fn control_hold_without_the_reader_s_fence() {
-    let place = place!("holds.rs", "fence(Ordering::Acquire);");
+    let place = place!("state/holds.rs", "fence(Ordering::Acquire);");
     let said = Sight::Said("since one entry, from the place of another");
     breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
 }
 
 #[test]
 fn control_hold_without_the_writer_s_fence() {
-    let place = place!("holds.rs", "fence(Ordering::Release);");
+    let place = place!("lock/holds.rs", "fence(Ordering::Release);");
     let said = Sight::Said("since one entry, from the place of another");
     breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
 }
@@ -195,7 +195,7 @@ fn control_hold_without_the_writer_s_fence() {
 fn layers_while_one_is_replaced() -> Scene {
     runtime::start().expect("memory for the arenas");
     let owner = new_task();
-    let task = task::of_owner(owner.0);
+    let task = tasks::of_owner(owner.0);
     let inner = LayerKind::ReverseEnter;
     act_as(owner, || {
         task.layers.push(LayerKind::Leave, Origin::Address, 1).expect("opened");
@@ -208,7 +208,7 @@ fn layers_while_one_is_replaced() -> Scene {
     let read = body(move || {
         let mut layers = [None; 2];
         let show = |index: usize, layer: Layer| layers[index] = Some((layer.origin, layer.target));
-        let depth = task::layers(task::handle_of(owner.0), 2, show).expect("it lives");
+        let depth = threads::layers(tasks::handle_of(owner.0), 2, show).expect("it lives");
         let outer = Some((Origin::Address, 1));
         let inner = [Some((Origin::Address, 2)), Some((Origin::ClrFunction, 3))];
         assert!(layers[0] == outer && (depth == 1 || inner.contains(&layers[1])), "torn layers");
@@ -223,28 +223,28 @@ fn layers_are_those_of_one_moment() {
 
 #[test]
 fn control_layers_without_the_target_s_acquire() {
-    let place = place!("layers.rs", "let target = self.target.load(Ordering::Acquire);");
+    let place = place!("state/layers.rs", "let target = self.target.load(Ordering::Acquire);");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
 }
 
 #[test]
 fn control_layers_without_the_target_s_release() {
-    let place = place!("layers.rs", "self.target.store(target, Ordering::Release);");
+    let place = place!("state/layers.rs", "self.target.store(target, Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
 }
 
 #[test]
 fn control_layers_without_the_stamp_s_acquire() {
     let places = [
-        place!("layers.rs", "let stamp = self.stamp.load(Ordering::Acquire);"),
-        place!("layers.rs", "fence(Ordering::Acquire);"),
+        place!("state/layers.rs", "let stamp = self.stamp.load(Ordering::Acquire);"),
+        place!("state/layers.rs", "fence(Ordering::Acquire);"),
     ];
     breaks_with_preemptions(2, Sight::Said("torn layers"), &places, layers_while_one_is_replaced);
 }
 
 #[test]
 fn control_layers_without_the_stamp_s_release() {
-    let place = place!("layers.rs", "self.stamp.store(stamp, Ordering::Release);");
+    let place = place!("state/layers.rs", "self.stamp.store(stamp, Ordering::Release);");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
 }
 
@@ -252,14 +252,14 @@ fn control_layers_without_the_stamp_s_release() {
 fn layers_of_the_last_run() -> Scene {
     runtime::start().expect("memory for the arenas");
     let owner = new_task();
-    let task = task::of_owner(owner.0);
+    let task = tasks::of_owner(owner.0);
     act_as(owner, || task.layers.push(LayerKind::Leave, Origin::Address, 1).expect("opened"));
     runtime::stop().expect("it runs");
     runtime::start().expect("it was stopped");
     let push = body(move || task.layers.push(LayerKind::Leave, Origin::Address, 2).expect("opened"));
     let read = body(move || {
         let mut target = 0;
-        let depth = task::layers(task::handle_of(owner.0), 1, |_, layer| target = layer.target);
+        let depth = threads::layers(tasks::handle_of(owner.0), 1, |_, layer| target = layer.target);
         assert!(depth == Ok(0) || (depth, target) == (Ok(1), 2), "layers of the last run");
     });
     read_during((owner, push), read)
@@ -272,7 +272,7 @@ fn layers_are_of_this_run() {
 
 #[test]
 fn control_layers_without_the_run_s_acquire() {
-    let place = place!("layers.rs", "let is_of_this_run = ");
+    let place = place!("state/layers.rs", "let is_of_this_run = ");
     breaks_with_preemptions(2, Sight::Said("layers of the last run"), &[place], layers_of_the_last_run);
 }
 
@@ -298,6 +298,6 @@ fn who_sees_the_runtime_run_finds_the_arenas() {
 
 #[test]
 fn control_look_at_the_runtime_without_acquire() {
-    let place = place!("runtime.rs", "self.word.load(Ordering::Acquire) as u8");
+    let place = place!("state/runtime.rs", "self.word.load(Ordering::Acquire) as u8");
     breaks_with_preemptions(2, Sight::Said("running, and no arena"), &[place], first_look_during_start);
 }

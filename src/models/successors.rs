@@ -6,9 +6,9 @@ use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
 use crate::handle;
-use crate::registry::REGISTRY;
+use crate::state::registry::REGISTRY;
+use crate::state::section::{ARMED, FENCED, UNPROVEN};
 use crate::sys::atomic::Ordering;
-use crate::waiting::{ARMED, FENCED, UNPROVEN};
 
 fn new_section() -> u64 {
     runtime::start().expect("memory for the arenas");
@@ -30,10 +30,10 @@ fn spin_count_during_replacement() -> Scene {
     });
     let replace = body(move || {
         crst::destroy(crst).expect("free");
-        assert!(core::ptr::eq(crst::slot_of(create()), crst::slot_of(crst)), "the same slot");
+        assert!(core::ptr::eq(sections::slot_of(create()), sections::slot_of(crst)), "the same slot");
     });
     scene(vec![(new_task(), set), (new_task(), replace)], move || {
-        let policy = crst::slot_of(crst).spin_policy();
+        let policy = sections::slot_of(crst).spin_policy();
         assert_eq!(policy, SpinPolicy::Adaptive, "the spin count of the section before");
     })
 }
@@ -45,7 +45,7 @@ fn a_spin_count_is_that_of_the_section_named() {
 
 #[test]
 fn control_spin_count_without_the_queue_lock() {
-    let place = place!("crst.rs", "let _queue = self.queue_lock.lock();");
+    let place = place!("lock/crst.rs", "let _queue = self.queue_lock.lock();");
     breaks_at_random(&["the spin count of the section before"], place, spin_count_during_replacement);
 }
 
@@ -58,7 +58,7 @@ fn leave_during_replacement() -> Scene {
     let crst = new_section();
     let owner = new_task();
     act_as(owner, || assert_eq!(enter(crst, 0, Patience::Unbounded), Ok(true)));
-    let slot = crst::slot_of(crst);
+    let slot = sections::slot_of(crst);
     slot.attention().fetch_or(LATE_FENCED, Ordering::Relaxed);
     let replace = body(move || {
         if crst::destroy(crst).is_ok() {
@@ -85,12 +85,12 @@ fn name_during_the_end_of_the_task() -> Scene {
     runtime::start().expect("memory for the arenas");
     let ends = new_task();
     let set = body(move || {
-        let set = task::set_name(task::handle_of(ends.0), b"the first");
+        let set = threads::set_name(tasks::handle_of(ends.0), b"the first");
         assert!(matches!(set, Ok(()) | Err(Error::Handle)), "{set:?}");
     });
     let begin_anew = body(move || {
         model::end_thread();
-        assert_eq!(handle::owner_slot(task::current().expect("a task").id()), handle::owner_slot(ends.0));
+        assert_eq!(handle::owner_slot(threads::current().expect("a task").id()), handle::owner_slot(ends.0));
     });
     scene(vec![(new_task(), set), (ends, begin_anew)], move || {
         let slot = REGISTRY.tasks.at(handle::owner_slot(ends.0));
@@ -105,7 +105,7 @@ fn a_name_is_that_of_the_task_named() {
 
 #[test]
 fn control_name_of_a_task_without_the_lock() {
-    let place = place!("task.rs", "let _naming = NAMING.lock();", 1);
+    let place = place!("host/threads.rs", "let _naming = locks::NAMING.lock();", 1);
     breaks_at_random(&["the name of the task before"], place, name_during_the_end_of_the_task);
 }
 
@@ -114,12 +114,12 @@ fn alert_during_the_end_of_the_task() -> Scene {
     runtime::start().expect("memory for the arenas");
     let ends = new_task();
     let alert = body(move || {
-        let alerted = task::alert(task::handle_of(ends.0));
+        let alerted = threads::alert(tasks::handle_of(ends.0));
         assert!(matches!(alerted, Ok(()) | Err(Error::Handle)), "{alerted:?}");
     });
     let begin_anew = body(move || {
         model::end_thread();
-        let me = task::current().expect("a task");
+        let me = threads::current().expect("a task");
         assert!(!me.take_alert(), "the alert of the task before");
         me.alert(me.id()).expect("it lives");
         assert!(me.take_alert(), "its own alert is lost");
@@ -134,7 +134,7 @@ fn an_alert_is_for_the_task_named() {
 
 #[test]
 fn control_alert_that_does_not_see_the_end_of_the_task() {
-    let place = place!("task.rs", "let pending = self.alert.load(Ordering::Acquire);");
+    let place = place!("host/threads.rs", "let pending = self.alert.load(Ordering::Acquire);");
     breaks_with_preemptions(
         3,
         Sight::Said("its own alert is lost"),

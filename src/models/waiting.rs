@@ -5,8 +5,9 @@ use std::vec;
 use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
+use crate::state::section::waiters;
+use crate::state::wait::WAIT_ALERTABLE;
 use crate::sys::atomic::Ordering;
-use crate::waiting::{self, WAIT_ALERTABLE};
 
 /// One task owns the section, does something in it and leaves it; `others` come.
 fn leave_while_others_come(barriers: Barriers, others: Vec<Body>, section: &Protected, visits: u32) -> Scene {
@@ -33,32 +34,32 @@ fn a_leave_wakes_who_announced_itself() {
 
 #[test]
 fn control_owner_without_its_barrier() {
-    breaks(Sight::LostWakeUp, &[place!("crst.rs", "sys::light_barrier();")], visit_during_leave);
+    breaks(Sight::LostWakeUp, &[place!("lock/crst.rs", "sys::light_barrier();")], visit_during_leave);
 }
 
 #[test]
 fn control_waiter_without_the_heavy_barrier() {
-    breaks(Sight::LostWakeUp, &[place!("waiting.rs", "if !sys::heavy_barrier()")], visit_during_leave);
+    breaks(Sight::LostWakeUp, &[place!("lock/queue.rs", "if !sys::heavy_barrier()")], visit_during_leave);
 }
 
 #[test]
 fn control_leave_that_saw_a_waiter_come_without_its_fence() {
-    breaks(Sight::LostWakeUp, &[place!("crst.rs", "fence(Ordering::SeqCst);")], visit_during_leave);
+    breaks(Sight::LostWakeUp, &[place!("lock/crst.rs", "fence(Ordering::SeqCst);")], visit_during_leave);
 }
 
 #[test]
 fn control_leave_without_release() {
-    let place = place!("crst.rs", "section.word.store(handle, Ordering::Release);", 1);
+    let place = place!("lock/crst.rs", "section.word.store(handle, Ordering::Release);", 1);
     breaks(Sight::Race, &[place], visit_during_leave);
 }
 
 #[test]
 fn control_entry_without_acquire() {
     let places = [
-        place!("crst.rs", "let word = section.word.load(Ordering::Acquire);"),
-        place!("crst.rs", ".compare_exchange(handle, mine, Ordering::Acquire"),
-        place!("crst.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;"),
-        place!("crst.rs", "self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire"),
+        place!("lock/crst.rs", "let word = section.word.load(Ordering::Acquire);"),
+        place!("lock/crst.rs", ".compare_exchange(handle, mine, Ordering::Acquire"),
+        place!("state/section.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;"),
+        place!("state/section.rs", "self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire"),
     ];
     breaks(Sight::Race, &places, visit_during_leave);
 }
@@ -78,19 +79,19 @@ fn a_fenced_leave_needs_no_heavy_barrier() {
 
 #[test]
 fn control_fenced_leave_with_a_weak_look() {
-    let place = place!("crst.rs", "if section.attention.load(Ordering::SeqCst) == attention");
+    let place = place!("lock/crst.rs", "if section.attention.load(Ordering::SeqCst) == attention");
     breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
 }
 
 #[test]
 fn control_announcement_without_its_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
     breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
 }
 
 #[test]
 fn control_fenced_leave_that_is_a_plain_one() {
-    let place = place!("crst.rs", "section.word.swap(handle, Ordering::SeqCst);");
+    let place = place!("lock/crst.rs", "section.word.swap(handle, Ordering::SeqCst);");
     breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
 }
 
@@ -109,8 +110,10 @@ fn a_waiter_without_barriers_looks_again() {
 #[test]
 fn control_waiter_without_barriers_that_does_not_nap() {
     // With the barrier taken for one that works, no nap is taken.
-    let places =
-        [place!("crst.rs", "sys::light_barrier();"), place!("waiting.rs", "if !sys::heavy_barrier()")];
+    let places = [
+        place!("lock/crst.rs", "sys::light_barrier();"),
+        place!("lock/queue.rs", "if !sys::heavy_barrier()"),
+    ];
     breaks(Sight::LostWakeUp, &places, visit_during_leave);
 }
 
@@ -150,7 +153,7 @@ fn a_contender_that_lost_is_woken_again() {
 
 #[test]
 fn control_contender_that_sleeps_without_its_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 1);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 1);
     breaks_with_preemptions(2, Sight::LostWakeUp, &[place], owner_that_comes_again);
 }
 
@@ -192,8 +195,8 @@ fn a_section_is_handed_over_or_left() {
 #[test]
 fn control_hand_off_without_release() {
     let places = [
-        place!("waiting.rs", "self.word().store(handle ^ task.id(), Ordering::Release);"),
-        place!("waiting.rs", "task.wait.park.store(GRANTED, Ordering::Release);"),
+        place!("lock/queue.rs", "self.word().store(handle ^ task.id(), Ordering::Release);"),
+        place!("lock/queue.rs", "task.wait.park.store(GRANTED, Ordering::Release);"),
     ];
     breaks_with_preemptions(2, Sight::Said("left: NotOwner"), &places, hand_off_during_visit);
 }
@@ -204,7 +207,7 @@ fn control_hand_off_without_release() {
 fn asked_to_give_way_during_leave() -> Scene {
     let section = Protected::new();
     let ask_and_visit = section.then(|section: &Protected| {
-        crst::slot_of(section.crst).ask_to_give_way(section.crst);
+        sections::slot_of(section.crst).ask_to_give_way(section.crst);
         section.visit();
     });
     leave_while_others_come(Barriers::Work, vec![ask_and_visit], &section, 2)
@@ -273,7 +276,7 @@ fn a_contender_that_withdraws_leaves_nobody_asleep() {
 
 #[test]
 fn control_contender_that_withdraws_without_its_fence() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 2);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 2);
     breaks_with_preemptions(2, Sight::LostWakeUp, &[place], withdrawal_of_the_contender);
 }
 
@@ -294,7 +297,7 @@ fn destroy_during_visit() -> Scene {
     let gone = section.crst;
     scene(vec![(owner, destroy), (new_task(), come)], move || {
         assert!(crst::info(gone).is_err(), "gone");
-        assert_eq!(waiting::waiters(crst::slot_of(gone).attention().load(Ordering::Relaxed)), 0);
+        assert_eq!(waiters(sections::slot_of(gone).attention().load(Ordering::Relaxed)), 0);
     })
 }
 
@@ -324,7 +327,7 @@ fn a_free_section_is_destroyed_or_visited() {
 
 #[test]
 fn control_destroy_without_acquire() {
-    let place = place!("crst.rs", "if self.word.compare_exchange(word, stale, Ordering::AcqRel");
+    let place = place!("lock/crst.rs", "if self.word.compare_exchange(word, stale, Ordering::AcqRel");
     breaks(Sight::Race, &[place], destroy_of_a_free_section_during_visit);
 }
 
@@ -337,7 +340,7 @@ fn alert_during_wait() -> Scene {
     let wait = section.then(|section| {
         assert_eq!(section.enter_with(WAIT_ALERTABLE, Patience::Unbounded), Err(Error::Interrupted));
     });
-    let alert = body(move || task::alert(task::handle_of(waiter.0)).expect("it lives"));
+    let alert = body(move || threads::alert(tasks::handle_of(waiter.0)).expect("it lives"));
     scene(vec![(owner, alert), (waiter, wait)], move || {
         assert_eq!(crst::info(section.crst).expect("it lives").waiters, 0);
     })
@@ -350,7 +353,7 @@ fn an_alert_is_never_lost() {
 
 #[test]
 fn control_waiter_that_misses_an_alert() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
     breaks(Sight::LostWakeUp, &[place], alert_during_wait);
 }
 
@@ -375,7 +378,7 @@ fn a_stop_ends_every_wait() {
 
 #[test]
 fn control_waiter_that_misses_a_stop() {
-    let place = place!("waiting.rs", "fence(Ordering::SeqCst);", 0);
+    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
     breaks(Sight::LostWakeUp, &[place], stop_during_wait);
 }
 
@@ -401,7 +404,7 @@ fn a_stop_ends_no_wait_of_the_next_run() {
 
 #[test]
 fn control_wait_that_does_not_say_its_run() {
-    let place = place!("waiting.rs", "wait.run.load(Ordering::Relaxed) <= run");
+    let place = place!("lock/queue.rs", "wait.run.load(Ordering::Relaxed) <= run");
     breaks_at_random(&["of the next run"], place, wait_after_restart);
 }
 
@@ -415,11 +418,11 @@ fn alert_of_the_contender() -> Scene {
         Ok(()) => section.touch_and_leave(),
         Err(error) => assert_eq!(error, Error::Interrupted),
     });
-    let alert = body(move || task::alert(task::handle_of(waiter.0)).expect("it lives"));
+    let alert = body(move || threads::alert(tasks::handle_of(waiter.0)).expect("it lives"));
     let leave = section.then(Protected::touch_and_leave);
     scene(vec![(owner, leave), (waiter, wait), (new_task(), alert)], move || {
         let info = crst::info(section.crst).expect("it lives");
-        assert_eq!((info.state, info.waiters), (crst::State::Free, 0), "left and without waiters");
+        assert_eq!((info.state, info.waiters), (section::State::Free, 0), "left and without waiters");
     })
 }
 

@@ -3,10 +3,10 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 use super::{Namer, Scratch, Surroundings};
-use crate::memory::Memory;
+use crate::base::memory::Memory;
 use crate::text::{Printable, Seconds};
+use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,

@@ -2,15 +2,15 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 use super::{Namer, Scratch, Surroundings};
-use crate::condition::SleepCopy;
-use crate::crst::State;
-use crate::layers::{LayerKind, Mode};
-use crate::memory::Memory;
-use crate::runtime;
+use crate::base::memory::Memory;
+use crate::state::deadlocks::DeadlockCopy;
+use crate::state::layers::{LayerKind, Mode};
+use crate::state::runtime;
+use crate::state::section::State;
+use crate::state::sleep::SleepCopy;
 use crate::text::is_deceptive;
-use crate::wait_graph::DeadlockCopy;
+use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,

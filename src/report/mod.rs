@@ -8,28 +8,29 @@
 mod desk;
 pub mod dot;
 pub mod json;
-pub mod picture;
+pub(crate) mod misuses;
 pub mod text;
 
-use core::ffi::{CStr, c_int};
+use core::ffi::c_int;
 use core::fmt::{self, Write};
 
 use elf_names::Symbol;
 
+use crate::base::memory::Memory;
+use crate::base::name::NameCopy;
 use crate::error::{Error, Result};
-use crate::layers::{Layer, LayerKind, Origin};
-use crate::memory::Memory;
 use crate::messages::{self, Kind, Message, Patience};
-use crate::name::NameCopy;
+use crate::state::deadlocks::DeadlockCopy;
+use crate::state::layers::{Layer, LayerKind, Origin};
+use crate::state::task::TaskRef;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::{Mapped, Resolver};
 use crate::sys::{self, preserving_errno};
-use crate::task::TaskRef;
 use crate::text::{Printable, Text};
-use crate::wait_graph::DeadlockCopy;
+use crate::view::names;
+use crate::view::picture::{Index, Picture, ShownLayers, TaskPicture};
 use desk::Desk;
 pub(crate) use desk::free_after_fork;
-use picture::{Index, Picture, ShownLayers, TaskPicture};
 
 /// The formats of `host_report`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +249,7 @@ impl Surroundings for ThisProcess<'_> {
     }
 
     fn thread_name(&mut self, thread_id: u32) -> NameCopy {
-        thread_name(thread_id)
+        names::thread_name(thread_id)
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
@@ -306,26 +307,6 @@ fn write_symbol(out: &mut dyn Write, symbol: &Symbol) -> fmt::Result {
         write!(out, "!{}", Printable(name))?;
     }
     write!(out, "+0x{:x}", symbol.offset())
-}
-
-fn thread_name(thread_id: u32) -> NameCopy {
-    let mut path = Text::<64>::new();
-    let mut name = [0; 64];
-    let mut length = match write!(path, "/proc/self/task/{thread_id}/comm\0") {
-        Ok(()) => CStr::from_bytes_with_nul(path.bytes()).map_or(0, |path| sys::read_file(path, &mut name)),
-        Err(_) => 0,
-    };
-    if length == 0 {
-        // The thread has ended since it was seen: its process gave it this name, unless it took another.
-        length = sys::read_file(c"/proc/self/comm", &mut name);
-    }
-    NameCopy::new(name.get(..length).unwrap_or(&[]).trim_ascii_end())
-}
-
-/// The name of a task of this process: the one that was set, otherwise its thread's present one.
-pub(crate) fn task_name(task: TaskRef) -> NameCopy {
-    let name = task.name();
-    if name.is_empty() { thread_name(task.thread_id()) } else { name }
 }
 
 /// Says that a task waits, for whom, and for whom that one waits in turn: one line, one write.

@@ -2,18 +2,18 @@
 
 use core::fmt::{self, Write};
 
-use super::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 use super::{Namer, Scratch, Surroundings};
-use crate::condition::SleepCopy;
-use crate::crst::State;
-use crate::layers::{LayerKind, Mode};
-use crate::memory::Memory;
-use crate::name::{NAME_BYTES, NameCopy};
-use crate::runtime;
-use crate::task::{self, Anomaly};
+use crate::base::memory::Memory;
+use crate::base::name::{NAME_BYTES, NameCopy};
+use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
+use crate::state::layers::{LayerKind, Mode};
+use crate::state::runtime;
+use crate::state::section::State;
+use crate::state::sleep::SleepCopy;
+use crate::state::task::{self, Anomaly};
+use crate::state::wait::WaitCopy;
 use crate::text::{Printable, Seconds, Text};
-use crate::wait_graph::{DeadlockCopy, MemberCopy};
-use crate::waiting::WaitCopy;
+use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,

@@ -16,10 +16,9 @@ use std::vec::Vec;
 
 use shuttle::rand::{Rng, thread_rng};
 
-use crate::crst::Patience;
 use crate::error::{Error, Result};
-use crate::wait_graph::WAIT_NOTINDEADLOCK;
-use crate::waiting::WAIT_ALERTABLE;
+use crate::host::enter::Patience;
+use crate::state::wait::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 
 /// How a task waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,163 @@
+//! A short text that one thread changes and others read, never torn: the names of tasks and sections.
+
+use core::mem::offset_of;
+
+use crate::base::memory::Memory;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::text::cut;
+
+const WORDS: usize = 7;
+/// The bytes of a name at most; longer ones are cut before a character.
+pub(crate) const NAME_BYTES: usize = WORDS * 8;
+
+/// A writer is at work for nanoseconds, or it was stopped in the middle: then a reader must not wait for it.
+const TRIES: usize = 10_000;
+
+/// A sequence lock over 56 bytes of text. Zeroed memory is the empty name.
+///
+/// The sequence is odd while a writer is at work. Writers take turns by a lock of whoever has the name; readers never
+/// write. The text is kept in atomics, so a reader that loses the race reads stale words, not undefined ones, and
+/// finds the sequence changed.
+#[repr(C)]
+pub(crate) struct Name {
+    sequence: AtomicU32,
+    length: AtomicU32,
+    text: [AtomicU64; WORDS],
+}
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("name.bytes", NAME_BYTES),
+    ("name.sequence", offset_of!(Name, sequence)),
+    ("name.length", offset_of!(Name, length)),
+    ("name.text", offset_of!(Name, text)),
+];
+
+/// A copy of a name.
+#[derive(Clone, Copy)]
+pub struct NameCopy {
+    length: usize,
+    text: [u8; NAME_BYTES],
+}
+
+impl NameCopy {
+    /// No name.
+    pub(crate) const EMPTY: NameCopy = NameCopy { length: 0, text: [0; NAME_BYTES] };
+
+    /// A copy of `utf8`, cut to what fits.
+    pub fn new(utf8: &[u8]) -> Self {
+        let utf8 = cut(utf8, NAME_BYTES);
+        let mut text = [0; NAME_BYTES];
+        text[..utf8.len()].copy_from_slice(utf8);
+        NameCopy { length: utf8.len(), text }
+    }
+
+    /// Its bytes, of at most 56.
+    pub fn bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or(&[])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+impl Name {
+    /// The empty name.
+    pub(crate) const fn new() -> Self {
+        Name {
+            sequence: AtomicU32::new(0),
+            length: AtomicU32::new(0),
+            text: [const { AtomicU64::new(0) }; WORDS],
+        }
+    }
+
+    /// Replaces the name by `utf8`, cut to what fits. One thread at a time: the caller holds the lock of what has the name.
+    pub(crate) fn set(&self, utf8: &[u8]) {
+        let new = NameCopy::new(utf8);
+        // Odd already if a thread that vanished in a fork was at it: until now the name was empty.
+        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
+        self.sequence.store(sequence, Ordering::Relaxed);
+        // Pairs with the Acquire fence in get: who reads one of the new words reads the odd sequence after it.
+        fence(Ordering::Release);
+        self.length.store(new.length as u32, Ordering::Relaxed);
+        for (word, bytes) in self.text.iter().zip(new.text.chunks_exact(8)) {
+            let mut value = [0; 8];
+            value.copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+        }
+        // Pairs with the Acquire load in get: who reads the new sequence reads all of the text.
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
+    }
+
+    /// A copy of the name as it was at one moment; empty if a writer has been at it all the time one may wait for that.
+    pub(crate) fn get(&self) -> NameCopy {
+        self.get_within(TRIES)
+    }
+
+    /// As get, of a name that `M` shows: a copy that was taken from under a writer stays what it is.
+    pub(crate) fn get_in<M: Memory>(&self) -> NameCopy {
+        self.get_within(if M::LIVE { TRIES } else { 1 })
+    }
+
+    fn get_within(&self, tries: usize) -> NameCopy {
+        for _ in 0..tries {
+            let before = self.sequence.load(Ordering::Acquire);
+            let length = self.length.load(Ordering::Relaxed) as usize;
+            let mut text = [0; NAME_BYTES];
+            for (word, bytes) in self.text.iter().zip(text.chunks_exact_mut(8)) {
+                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            }
+            fence(Ordering::Acquire);
+            if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+                return NameCopy { length: length.min(NAME_BYTES), text };
+            }
+            crate::sys::pause();
+        }
+        NameCopy::new(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicBool;
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let name = Name::new();
+        let mut long = std::vec![b'a'; NAME_BYTES - 1];
+        long.extend_from_slice("é".as_bytes());
+        name.set(&long);
+        assert_eq!(name.get().bytes(), &long[..NAME_BYTES - 1]);
+    }
+
+    #[test]
+    fn a_name_that_nobody_finishes_is_empty_until_the_next() {
+        let name = Name::new();
+        name.set(b"first");
+        name.sequence.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(name.get().bytes(), b"");
+        name.set(b"second");
+        assert_eq!(name.get().bytes(), b"second");
+    }
+
+    #[test]
+    fn readers_never_see_a_mixture() {
+        let name = Name::new();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let names = (1..NAME_BYTES).cycle().zip([b'x', b'y'].into_iter().cycle());
+                for (length, letter) in names.take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    name.set(&[letter; NAME_BYTES][..length]);
+                }
+            });
+            for _ in 0..100_000 {
+                let copy = name.get();
+                assert!(copy.bytes().windows(2).all(|pair| pair[0] == pair[1]));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}

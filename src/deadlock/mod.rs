@@ -1,0 +1,197 @@
+//! Who waits for whom, and what is done about a cycle.
+//!
+//! A task waits for one section at most and a section has one owner at most, so from any task there is one way to go:
+//! to the section it waits for, to that section's owner, and on. Detection is a walk along this chain, by the task
+//! that begins a wait, after it has announced itself. An enter that need not wait never gets here. A wait with a time
+//! limit resolves itself and is no edge.
+//!
+//! **No cycle is missed.** The last event of a cycle is always that one of its tasks announces a wait: a task that is
+//! given a section cannot be waiting any more. Of the announcements in a cycle one is last in the order of the SeqCst
+//! fences that follow them. Each other task of the cycle took its sections before its own announcement and fence,
+//! so this last one, looking after its fence, sees every wait and every owner of the cycle.
+//!
+//! **None is reported that was not there.** A chain that seems to close is looked at again under one lock. The first
+//! round notes the number of each wait. The second goes from a task to the section it waits for, to its owner, and looks
+//! at the number of the task's wait after that: if it is the one noted, the task has been in that one wait all the time
+//! in between, and the section read was of that wait. A task that waits neither leaves a section nor takes one, but for
+//! the one it waits for, which makes it no owner in this chain. So each owner that the second round saw had its section
+//! already when the first round ended, and at that moment all edges of the cycle stood together.
+//!
+//! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
+//! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
+//! else has ended the chosen wait first, the cycle is open and nothing is said of it. Where no wait is broken the
+//! cycle stands, and the second finds all of its waits marked: told. A wait is born without the mark, and the wait that
+//! closes a cycle is a new one, so each is told.
+//!
+//! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's callback, and
+//! waits anew after it. That opens a cycle which stands and closes it again: so the new wait takes the mark over, unless
+//! the task has other sections than before.
+
+use crate::error::Error;
+use crate::lock::queue;
+use crate::state::deadlocks::{Deadlock, Deadlocks, Member, Policy};
+use crate::state::registry::REGISTRY;
+use crate::state::task::TaskRef;
+use crate::state::wait::WAIT_NOTINDEADLOCK;
+use crate::state::{sections, tasks};
+use crate::sys;
+use crate::sys::atomic::{Ordering, fence};
+use crate::view::names;
+use crate::view::picture::Picture;
+
+// ---- settings ---------------------------------------------------------------------------------------------
+
+pub(crate) fn policy() -> Policy {
+    Policy::from_number(REGISTRY.deadlocks.policy.load(Ordering::Relaxed)).unwrap_or(Policy::Error)
+}
+
+impl Member {
+    fn remember(&self, link: Link) {
+        let Link { task, id, section, .. } = link;
+        self.task.store(id, Ordering::Relaxed);
+        self.section.store(section, Ordering::Relaxed);
+        self.site.store(task.wait.site(), Ordering::Relaxed);
+        self.thread_id.store(task.thread_id(), Ordering::Relaxed);
+        self.task_name.set(names::task_name(task).bytes());
+        let name = sections::any_slot_of(section).name();
+        self.section_name.set(name.as_ref().map_or(&[], |name| name.bytes()));
+    }
+}
+
+// ---- the walk ---------------------------------------------------------------------------------------------
+
+/// The task that `task` cannot go on before, if it waits without limit for a section that a live task owns.
+fn blocked_by(task: TaskRef) -> Option<TaskRef> {
+    Picture::here().blocked_by(task.id()).map(tasks::of_owner)
+}
+
+/// How many tasks the chain from `start` passes before it is back there; None if it ends or loops elsewhere.
+pub(crate) fn cycle_length(start: TaskRef) -> Option<u32> {
+    Picture::here().cycle_length(start.id())
+}
+
+/// Notes the number of each wait of the cycle; the first round of the proof above.
+fn note_waits(closer: TaskRef, length: u32) {
+    let mut task = Some(closer);
+    for _ in 0..length {
+        let Some(here) = task else { return };
+        here.wait.note_sequence();
+        task = blocked_by(here);
+    }
+}
+
+/// A wait of a cycle.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) place: u32,
+    pub(crate) task: TaskRef,
+    pub(crate) id: u64,
+    pub(crate) section: u64,
+}
+
+/// A cycle that stood.
+pub(crate) struct Cycle {
+    /// How many tasks it has.
+    pub(crate) length: u32,
+    /// The wait that closed it.
+    pub(crate) closer: Link,
+    /// The first one from there on that may be broken. None if none may.
+    pub(crate) breakable: Option<Link>,
+    /// Whether one of its waits cannot fail at all.
+    pub(crate) has_infallible: bool,
+    /// Whether each of its waits was part of a cycle told of.
+    pub(crate) was_told: bool,
+}
+
+/// Where the present owner entered the section, 0 if that is not tracked.
+fn entered_at(section: u64) -> u64 {
+    let hold = Picture::here().section(section).and_then(|section| section.hold);
+    hold.map_or(0, |(_, site)| site)
+}
+
+/// Goes around once more and writes down in `deadlock` what is there; the second round of the proof above. None if
+/// there is no cycle of the waits that were noted.
+fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
+    let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
+    let mut task = closer;
+    for place in 0..length {
+        // After the first round, and after the owner that led here.
+        fence(Ordering::SeqCst);
+        let link = Link { place, task, id: task.id(), section: task.wait.unbounded_section()? };
+        let may_be_broken = task.wait.option() & WAIT_NOTINDEADLOCK == 0;
+        let cannot_fail = task.wait.cannot_fail();
+        if let Some(member) = deadlock.members.get(place as usize) {
+            member.remember(link);
+        }
+        let next = blocked_by(task)?;
+        if let Some(owner) = deadlock.members.get(((place + 1) % length) as usize) {
+            owner.entered_at.store(entered_at(link.section), Ordering::Relaxed);
+        }
+        // Only if this still holds was all of it read of the wait that was noted.
+        if !task.wait.is_as_noted() {
+            return None;
+        }
+        first = first.or(Some(link));
+        breakable = breakable.or(may_be_broken.then_some(link));
+        has_infallible |= cannot_fail;
+        was_told &= task.wait.was_told();
+        task = next;
+    }
+    let closes = task.id() == closer.id();
+    closes.then_some(Cycle { length, closer: first?, breakable, has_infallible, was_told })
+}
+
+/// Marks each wait of a cycle that stands as told; under the lock.
+fn tell_waits(start: TaskRef, length: u32) {
+    let mut task = Some(start);
+    for _ in 0..length {
+        let Some(here) = task else { return };
+        here.wait.set_told();
+        task = blocked_by(here);
+    }
+}
+
+/// The cycle that the wait of `me` is part of, if there is one; under the lock. It is written down at the place of the
+/// next deadlock, for `publish`.
+pub(crate) fn search(me: TaskRef) -> Option<Cycle> {
+    let length = cycle_length(me)?;
+    note_waits(me, length);
+    let place = REGISTRY.deadlocks.next_place();
+    place.begin_to_write();
+    look_again(place, me, length)
+}
+
+/// Breaks the wait that the policy wants broken: that one, or None for none. None at all if the cycle is open by now
+/// or was told of. Under the lock.
+pub(crate) fn break_or_tell(cycle: &Cycle, policy: Policy) -> Option<Option<Link>> {
+    let publish = |victim| REGISTRY.deadlocks.publish(cycle, victim);
+    match cycle.breakable.filter(|_| policy == Policy::Error) {
+        Some(victim) => {
+            // Published before the victim can know of it.
+            let broken = queue::end_noted_wait(&victim.task, Error::Deadlock, || publish(Some(victim)));
+            broken.then_some(Some(victim))
+        }
+        None if cycle.was_told => None,
+        None => {
+            tell_waits(cycle.closer.task, cycle.length);
+            publish(None);
+            Some(None)
+        }
+    }
+}
+
+impl Deadlocks {
+    /// Counts what was written at the next place.
+    fn publish(&self, cycle: &Cycle, victim: Option<Link>) {
+        let number = self.found.load(Ordering::Relaxed);
+        let place = self.place_of(number);
+        place.length.store(cycle.length, Ordering::Relaxed);
+        place.victim.store(victim.map_or(cycle.length, |victim| victim.place), Ordering::Relaxed);
+        place.number.store(number, Ordering::Relaxed);
+        place.found_at.store(sys::now(), Ordering::Relaxed);
+        place.end_writing();
+        self.broken.fetch_add(u64::from(victim.is_some()), Ordering::Relaxed);
+        // Release pairs with the Acquire in found: who counts it can read it.
+        self.found.store(number + 1, Ordering::Release);
+    }
+}

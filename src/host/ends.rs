@@ -1,0 +1,113 @@
+//! How a task ends: with its thread, or after it.
+
+use crate::handle::{self, LAST_TASK_GENERATION};
+use crate::host::{calls, locks};
+use crate::lock::{condition, crst, queue};
+use crate::state::registry::REGISTRY;
+use crate::state::task::{self, TaskRef};
+use crate::state::tasks;
+use crate::sys;
+use crate::sys::atomic::{AtomicU16, AtomicU32, Ordering};
+
+/// Registers what must happen at the end of a thread.
+pub(crate) fn install_hooks() -> bool {
+    static INSTALLED: AtomicU32 = AtomicU32::new(0);
+    if INSTALLED.load(Ordering::Relaxed) != 0 {
+        return true;
+    }
+    let installed = sys::on_thread_exit(end_current);
+    INSTALLED.store(u32::from(installed), Ordering::Relaxed);
+    installed
+}
+
+/// The calling thread is a task no more; sections it still owns are abandoned.
+fn end_current() {
+    let Some(task) = task::current_if_any() else { return };
+    sys::set_current(0, 0);
+    end(task, false);
+}
+
+/// Ends a task whose thread does nothing of that kind any more, by whatever way it went. `silently`: nobody knows where it
+/// stopped.
+fn end(task: TaskRef, silently: bool) {
+    let id = task.id();
+    condition::withdraw(&task);
+    queue::forget_wait(&task);
+    task.return_biases();
+    if silently || task.owned() != 0 || queue::has_unused_grant(&task) {
+        let thread_id = task.thread_id();
+        crst::abandon_all_of(id, |section| REGISTRY.win32.count_ended_owner(thread_id, section.mirror()));
+    }
+    if task.tells_one_of(u64::MAX) {
+        task.end_telling(0);
+        calls::a_call_has_ended();
+    }
+    // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
+    task.id.store(0, Ordering::Release);
+    task.layers.prepare();
+    let retire = handle::owner_generation(id) == LAST_TASK_GENERATION;
+    REGISTRY.tasks.release(task.index(), retire);
+}
+
+// ---- threads that are gone --------------------------------------------------------------------------------
+//
+// A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last round, or
+// that ends by the bare system call, does not. Its task is ended by others: by who waits for what it owns, by a later
+// thread that the system gives the same id, and when there is no place for another task.
+
+/// Ends the task with this owner id if its thread is gone.
+pub(crate) fn reap_if_gone(id: u64) {
+    let task = tasks::of_owner(id);
+    if id != 0 && task.id() == id && sys::is_thread_gone(task.thread_id()) {
+        reap(id);
+    }
+}
+
+/// The thread of the task with this owner id is gone.
+fn reap(id: u64) {
+    let _guard = locks::REAPING.lock();
+    let task = tasks::of_owner(id);
+    // Another may have ended it first.
+    if task.id() == id {
+        end(task, true);
+    }
+}
+
+/// The slots of tasks by a part of their threads' ids: where a task of the same thread id may be found.
+static SLOTS_BY_THREAD: [AtomicU16; 1 << 12] = [const { AtomicU16::new(0) }; 1 << 12];
+
+fn slot_by_thread(thread: u32) -> &'static AtomicU16 {
+    &SLOTS_BY_THREAD[thread as usize % SLOTS_BY_THREAD.len()]
+}
+
+/// A task of another thread that had the id of the calling one is of a thread that is gone. Threads whose ids are not known
+/// are not the same for that.
+pub(crate) fn reap_earlier_thread() {
+    let thread = sys::thread_id();
+    if thread == 0 {
+        return;
+    }
+    let slot = slot_by_thread(thread).load(Ordering::Relaxed);
+    let earlier = TaskRef(REGISTRY.tasks.at(u32::from(slot)));
+    let id = earlier.id();
+    if sys::THREADS_MAY_VANISH && id != 0 && earlier.thread_id() == thread {
+        reap(id);
+    }
+}
+
+pub(crate) fn remember_thread(index: u32) {
+    slot_by_thread(sys::thread_id()).store(index as u16, Ordering::Relaxed);
+}
+
+/// In the child of a fork: the task with this id is the only one, on another thread of the system's.
+pub(crate) fn end_others_after_fork(me: u64) {
+    for task in tasks::all() {
+        if task.id() == me {
+            task.thread_id.store(sys::thread_id(), Ordering::Relaxed);
+        } else {
+            // What it owned is abandoned already.
+            task.leaves.store(task.counted(), Ordering::Relaxed);
+            end(task, false);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The slow enter, step by step: spin, queue, look whether that closed a cycle, tell of it, sleep.
+
+use crate::error::{Error, Result};
+use crate::handle::ABANDONED;
+use crate::host::{deadlocks, ends, threads};
+use crate::lock::queue::{Beginning, Look, Request, UNPROVEN_NAP, failure, sleep_on};
+use crate::lock::spin;
+use crate::report;
+use crate::state::registry::REGISTRY;
+use crate::state::section::{Section, UNPROVEN, is_biased};
+use crate::state::sections;
+use crate::state::task::TaskRef;
+use crate::state::wait::{CONTEND, GRANTED, OVER, PARKED, WAIT_OPTIONS};
+use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::{self, Instant, preserving_errno};
+
+/// How long a caller is ready to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    None,
+    Milliseconds(u32),
+    Unbounded,
+}
+
+impl Patience {
+    /// What a time limit of the C interface means.
+    pub(crate) const fn of_milliseconds(milliseconds: u32) -> Self {
+        match milliseconds {
+            u32::MAX => Patience::Unbounded,
+            milliseconds => Patience::Milliseconds(milliseconds),
+        }
+    }
+}
+
+/// Enters, waiting as long as `patience` allows, where enter_now could not. False only where that is not at all and
+/// the section is owned. `site` is where the caller called from.
+#[cold]
+pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: usize) -> Result<bool> {
+    REGISTRY.runtime.require_running()?;
+    if option > WAIT_OPTIONS {
+        return Err(Error::InvalidArgument);
+    }
+    let section = sections::find(handle)?;
+    preserving_errno(|| section.enter_as(handle, threads::current()?, option, patience, site))
+}
+
+/// Makes the caller the owner, once, of a section whose owner ended without leaving it.
+pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
+    REGISTRY.runtime.require_running()?;
+    let section = sections::find(handle)?;
+    preserving_errno(|| {
+        let me = threads::current()?;
+        let abandoned = handle ^ ABANDONED;
+        // Not before those who waited for the last owner are told: they would seem to wait for the new one, and a
+        // search would find a deadlock that there is not.
+        let queue = section.queue_lock.lock();
+        section
+            .word
+            .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
+            .map_err(|_| Error::InvalidOperation)?;
+        drop(queue);
+        me.count_entry();
+        section.note_owner(me.id(), site);
+        Ok(())
+    })
+}
+
+impl Section {
+    /// Enters for `me`. A lent section is made an ordinary one first.
+    fn enter_as(
+        &self,
+        handle: u64,
+        me: TaskRef,
+        option: u32,
+        patience: Patience,
+        site: usize,
+    ) -> Result<bool> {
+        loop {
+            if is_biased(self.word.load(Ordering::Relaxed) ^ handle) {
+                self.revoke(handle);
+            }
+            match self.owner(handle) {
+                None => return Err(Error::Handle),
+                Some(0) if self.try_take(handle, me) => break,
+                Some(0) => {}
+                Some(ABANDONED) => return Err(Error::Abandoned),
+                Some(owner) if owner == me.id() => {
+                    return if self.reenter() { Ok(true) } else { Err(Error::InvalidOperation) };
+                }
+                Some(_) => {
+                    let deadline = match patience {
+                        Patience::None => return Ok(false),
+                        Patience::Milliseconds(0) => return Err(Error::Timeout),
+                        Patience::Milliseconds(time) => Some(sys::deadline_after(time)),
+                        Patience::Unbounded => None,
+                    };
+                    self.wait(handle, me, Request { option, deadline, site })?;
+                    break;
+                }
+            }
+        }
+        me.count_entry();
+        self.note_owner(me.id(), site);
+        Ok(true)
+    }
+
+    /// Waits until `me` owns the section. The caller found it owned by another.
+    pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
+        if me.wait.section() != 0 {
+            // A signal handler interrupted a wait of this very thread.
+            return Err(Error::InvalidOperation);
+        }
+        let rests = me.wait.is_rest_due();
+        if !rests && self.spin(handle, me, request.deadline) {
+            return Ok(());
+        }
+        if let Look::Entered = self.announce(handle, me, request)? {
+            return Ok(());
+        }
+        let mut stall = Stall::begin();
+        let mut owner = LookForOwner::of_wait_since(me.wait.since.load(Ordering::Relaxed));
+        if rests {
+            spin::rest();
+        }
+        loop {
+            // Acquire pairs with the Release of whoever wrote the outcome.
+            match me.wait.park.load(Ordering::Acquire) {
+                PARKED => self.sleep(handle, me, request.deadline, &mut stall, &mut owner)?,
+                CONTEND => self.contend(handle, me),
+                GRANTED => {
+                    me.wait.park.store(OVER, Ordering::Relaxed);
+                    me.wait.looked.store(0, Ordering::Relaxed);
+                    return Ok(());
+                }
+                code => return Err(failure(code)),
+            }
+        }
+    }
+
+    /// Puts `me` into the queue, unless a last look makes that needless, and looks whether that closed a cycle. If the
+    /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
+    /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
+    fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
+        let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+        loop {
+            let look = self.enqueue(handle, me, request, beginning)?;
+            if matches!(look, Look::Entered) || request.deadline.is_some() {
+                return Ok(look);
+            }
+            let Some(notice) = deadlocks::look_for_deadlock(me) else { return Ok(look) };
+            let ended = self.step_out(handle, me);
+            let owned = me.owned();
+            notice.tell();
+            if let Some(reason) = ended {
+                return Err(reason);
+            }
+            // If the callback has entered or left something, what the wait may be part of is another cycle.
+            beginning.told = me.owned() == owned;
+        }
+    }
+
+    fn sleep(
+        &self,
+        handle: u64,
+        me: TaskRef,
+        deadline: Option<Instant>,
+        stall: &mut Stall,
+        owner: &mut LookForOwner,
+    ) -> Result<()> {
+        let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
+        let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
+        let until = [deadline, nap, stall.next, owner.next].into_iter().flatten().min();
+        let in_time = sleep_on(&me.wait.park, PARKED, until);
+        if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
+            report::write_stall(me);
+        }
+        if !in_time && owner.is_due() {
+            self.reap_who_is_gone(handle);
+        }
+        if deadline.is_some_and(|deadline| sys::now() >= deadline) {
+            return self.withdraw(handle, me);
+        }
+        if unproven {
+            self.look_unasked(handle, me);
+        }
+        Ok(())
+    }
+
+    /// Ends the tasks that everyone here waits for, if their threads are gone: the owner, and the first of the queue,
+    /// which a leave may have woken.
+    fn reap_who_is_gone(&self, handle: u64) {
+        ends::reap_if_gone(self.owner(handle).unwrap_or(0));
+        ends::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id());
+    }
+}
+
+// ---- stalls -----------------------------------------------------------------------------------------------
+
+/// How long a task waits before it says so on stderr, in nanoseconds; 0 for never.
+static STALL_TIME: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn set_stall_time(nanoseconds: u64) {
+    STALL_TIME.store(nanoseconds, Ordering::Relaxed);
+}
+
+/// When a waiting task is to say that it waits: after the stall time, and again after doubling times.
+struct Stall {
+    next: Option<Instant>,
+    time: u64,
+}
+
+impl Stall {
+    fn begin() -> Self {
+        let time = STALL_TIME.load(Ordering::Relaxed);
+        Stall { next: (time != 0).then(|| sys::now().saturating_add(time)), time }
+    }
+
+    /// Whether it is time; sets the next one if so.
+    fn is_due(&mut self) -> bool {
+        let due = self.next.is_some_and(|next| sys::now() >= next);
+        if due {
+            self.time = self.time.saturating_mul(2);
+            self.next = Some(sys::now().saturating_add(self.time));
+        }
+        due
+    }
+}
+
+/// When a waiting task is to look whether the owner's thread is gone: see `ends`, "threads that are gone".
+struct LookForOwner {
+    next: Option<Instant>,
+    time: u64,
+}
+
+/// The first look, so long after the wait began: most waits are over by then.
+const FIRST_LOOK_FOR_OWNER: u64 = 10_000_000;
+/// The second one, so long after the first; each later one after twice the time.
+const SECOND_LOOK_FOR_OWNER: u64 = 1_000_000_000;
+
+impl LookForOwner {
+    fn of_wait_since(since: Instant) -> Self {
+        LookForOwner {
+            next: sys::THREADS_MAY_VANISH.then(|| since + FIRST_LOOK_FOR_OWNER),
+            time: SECOND_LOOK_FOR_OWNER,
+        }
+    }
+
+    /// Whether it is time; sets the next one if so.
+    fn is_due(&mut self) -> bool {
+        let now = sys::now();
+        let due = self.next.is_some_and(|next| now >= next);
+        if due {
+            self.next = Some(now.saturating_add(self.time));
+            self.time = self.time.saturating_mul(2);
+        }
+        due
+    }
+}

@@ -1,0 +1,14 @@
+//! Brings the rooms below together: the runtime's life, threads and their tasks, the slow enter, fork, settings.
+
+pub(crate) mod calls;
+pub(crate) mod deadlocks;
+pub(crate) mod ends;
+pub(crate) mod enter;
+pub(crate) mod fork;
+pub(crate) mod holds;
+pub(crate) mod hooks;
+pub(crate) mod locks;
+pub(crate) mod prepare;
+pub(crate) mod runtime;
+pub(crate) mod settings;
+pub(crate) mod threads;

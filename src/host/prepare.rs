@@ -1,0 +1,50 @@
+//! Before anything else: the memory is reserved, the hooks are installed, the machine is measured.
+
+use crate::base::copies;
+use crate::error::{Error, Result};
+use crate::handle;
+use crate::host::{ends, fork};
+use crate::lock::spin;
+use crate::state::registry::REGISTRY;
+use crate::sys;
+use crate::sys::atomic::Ordering;
+
+/// Reserves the arenas, once. Fails with OutOfMemory and may be tried again.
+pub(crate) fn prepare() -> Result<()> {
+    if REGISTRY.is_ready() {
+        return Ok(());
+    }
+    // Before the lock: a child of a fork could find that taken for ever.
+    if !sys::on_fork(fork::repair_child) {
+        return Err(Error::OutOfMemory);
+    }
+    let _guard = REGISTRY.prepare_lock.lock();
+    if REGISTRY.is_ready() {
+        return Ok(());
+    }
+    REGISTRY.copy.store(copies::claim(&REGISTRY.claim)?, Ordering::Relaxed);
+    REGISTRY.sections.reserve(handle::MAX_SECTIONS)?;
+    // A quarter of the section slots at most: the proof in handle.rs needs every task slot to lie in the part of
+    // a handle that selects the section's slot.
+    REGISTRY.tasks.reserve(handle::MAX_TASKS.min(REGISTRY.sections.capacity() / 4))?;
+    REGISTRY.names.reserve(handle::MAX_SECTIONS)?;
+    // Readable from the start, for the same proof: a look at fewer could be under way when a later task begins.
+    REGISTRY.sections.show(REGISTRY.tasks.capacity() * 4)?;
+    REGISTRY.addresses.reserve(REGISTRY.sections.capacity())?;
+    REGISTRY.targets.reserve();
+    REGISTRY.sections.skip_to(handle::FIRST_SECTION_SLOT)?;
+    for index in 0..handle::FIRST_SECTION_SLOT {
+        REGISTRY.sections.at(index).take(index);
+    }
+    REGISTRY.tasks.skip_to(handle::FIRST_TASK_SLOT)?;
+    if !ends::install_hooks() {
+        return Err(Error::OutOfMemory);
+    }
+    REGISTRY.processors.store(sys::processors(), Ordering::Relaxed);
+    REGISTRY.pauses_per_microsecond.store(spin::measure_pauses(), Ordering::Relaxed);
+    if !sys::register_heavy_barrier() || !sys::heavy_barrier() {
+        REGISTRY.set_fenced();
+    }
+    REGISTRY.ready.store(1, Ordering::Release);
+    Ok(())
+}

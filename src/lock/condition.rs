@@ -1,0 +1,252 @@
+//! Sleepers of condition variables: who sleeps where, and how every sleep ends exactly once.
+//!
+//! A sleeper stands in the queue of a bucket, which its variable's address selects, from before it leaves the section
+//! until it is taken out under the bucket's lock: by a wake, or by itself when its time is up. It sleeps on a word of
+//! its own record. So a wake is for the sleeper that it took out, the one that came first: no newcomer can use it up,
+//! whatever its priority, and none is lost to a limit that passes at the same moment.
+//!
+//! **What stands in the variable** is one byte, `may_sleep`: whether anybody may sleep there. A byte has no alignment,
+//! so a variable may stand anywhere. It is written under the bucket's lock only: 1 by a sleeper that joins, 0 by a wake
+//! that leaves nobody there, before it lets the last one go. (Initialize writes it without the lock, to memory that is
+//! no variable until then.)
+//!
+//! **No wake is lost.** A wake that reads 0 does nothing. A sleeper that it has to wake joined while it owned the section,
+//! which the waking thread has owned since, to change what the sleeper waits for. So the 1 was written before the byte
+//! is read, and what is read is that 1 or something written later: a 0 only if the sleeper has been taken out since.
+//!
+//! **The memory may be freed** when the last sleeper has returned: who takes sleepers out touches the variable before
+//! it changes their words (Release, with the Acquire of the sleeper's look), and not after.
+//!
+//! **Initialize** of a variable where somebody sleeps, or did when other memory stood there, wakes them: they would take
+//! wakes that are not for them. Whoever is woken without cause looks again at what it waits for.
+
+use crate::lock::queue;
+use crate::state::mirror::ConditionVariable;
+use crate::state::registry::REGISTRY;
+use crate::state::sleep::Sleep;
+use crate::state::task::{Task, TaskRef};
+use crate::state::tasks;
+use crate::sys::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::{self, Instant, Mutex};
+
+/// What a sleeper leaves, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) section: u64,
+    /// None for a sleep without limit.
+    pub(crate) deadline: Option<Instant>,
+    /// Where the caller called from, 0 if unknown.
+    pub(crate) site: usize,
+}
+
+/// The sleepers of all variables whose addresses select this bucket, first come first.
+#[repr(C, align(64))]
+struct Bucket {
+    lock: Mutex,
+    /// The task slot that is first in the circle, 0 for none.
+    first: AtomicU32,
+}
+
+const BUCKETS: usize = 64;
+
+static TABLE: [Bucket; BUCKETS] =
+    [const { Bucket { lock: Mutex::new(), first: AtomicU32::new(0) } }; BUCKETS];
+
+fn bucket_of(variable: usize) -> &'static Bucket {
+    &TABLE[((variable as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as usize % BUCKETS]
+}
+
+fn sleep_of(slot: u32) -> &'static Sleep {
+    &REGISTRY.tasks.at(slot).sleep
+}
+
+/// Puts `me` into the queue of the variable's sleepers. Under the section that it is about to leave. Returns the number
+/// of the sleep.
+pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) -> u32 {
+    // A jump out of a signal handler can have ended a sleep without leaving the queue.
+    withdraw(&me);
+    let Request { section, deadline, site } = request;
+    let sleep = &me.sleep;
+    let bucket = bucket_of(variable.address());
+    let _guard = bucket.lock.lock();
+    // Pairs with the Acquire fence in copy: who reads something of this sleep finds the one before over.
+    fence(Ordering::Release);
+    sleep.section.store(section, Ordering::Relaxed);
+    sleep.since.store(sys::now(), Ordering::Relaxed);
+    sleep.site.store(site as u64, Ordering::Relaxed);
+    sleep.limited.store(u32::from(deadline.is_some()), Ordering::Relaxed);
+    sleep.variable.store(variable.address() as u64, Ordering::Relaxed);
+    // Release pairs with the Acquire in copy: who finds it odd finds this sleep's fields.
+    let number = sleep.word.load(Ordering::Relaxed).wrapping_add(1);
+    sleep.word.store(number, Ordering::Release);
+    bucket.link(me.index());
+    variable.may_sleep.store(1, Ordering::Relaxed);
+    number
+}
+
+/// Sleeps, after the join that returned `number`, until taken out of the queue or until `deadline`: false only if that
+/// passed first.
+pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool {
+    let word = &me.sleep.word;
+    // Acquire pairs with the Release in end.
+    while word.load(Ordering::Acquire) == number {
+        if !queue::sleep_on(word, number, deadline) {
+            return !withdraw(&me);
+        }
+    }
+    true
+}
+
+/// Takes the task out of the queue that it stands in. False if it stands in none.
+pub(crate) fn withdraw(task: &Task) -> bool {
+    let variable = task.sleep.variable.load(Ordering::Relaxed);
+    if variable == 0 {
+        return false;
+    }
+    let bucket = bucket_of(variable as usize);
+    let _guard = bucket.lock.lock();
+    let is_queued = task.sleep.is_asleep();
+    if is_queued {
+        bucket.unlink(task.index());
+        task.sleep.end();
+    }
+    is_queued
+}
+
+/// As zeroed memory. Reads none of it: it may never have been written.
+pub(crate) fn initialize(variable: &ConditionVariable) {
+    variable.clear();
+    // Nobody joins before the variable is initialised, and who joined when the memory was another's did so before.
+    if bucket_of(variable.address()).first.load(Ordering::Relaxed) != 0 {
+        wake(variable, u32::MAX);
+    }
+}
+
+/// Wakes up to `most` sleepers, those that came first.
+pub(crate) fn wake(variable: &ConditionVariable, most: u32) {
+    let bucket = bucket_of(variable.address());
+    let mut left = most;
+    while left != 0 {
+        let batch = bucket.take_out(variable, &mut left);
+        batch.slots().iter().for_each(|&slot| sys::futex_wake(&sleep_of(slot).word, 1));
+    }
+}
+
+/// Sleepers that were taken out and are still to be woken: their words have changed, so each may be on its way already.
+struct Batch {
+    slots: [u32; BATCH],
+    length: usize,
+}
+
+const BATCH: usize = 32;
+
+impl Batch {
+    fn slots(&self) -> &[u32] {
+        &self.slots[..self.length]
+    }
+}
+
+impl Bucket {
+    /// Takes out up to `left` sleepers of the variable, as many as fit into a batch. Sets `left` to how many are still to
+    /// be taken of those that sleep now: who comes later is not meant.
+    fn take_out(&self, variable: &ConditionVariable, left: &mut u32) -> Batch {
+        let mut batch = Batch { slots: [0; BATCH], length: 0 };
+        let _guard = self.lock.lock();
+        let (mut waiting, mut staying) = (0, 0);
+        self.each(|slot| {
+            if !sleep_of(slot).matches(variable.address()) {
+                return true;
+            }
+            if waiting == *left {
+                staying += 1;
+                return false;
+            }
+            waiting += 1;
+            if let Some(place) = batch.slots.get_mut(batch.length) {
+                *place = slot;
+                batch.length += 1;
+            }
+            true
+        });
+        *left = waiting - batch.length as u32;
+        if *left == 0 && staying == 0 {
+            variable.may_sleep.store(0, Ordering::Relaxed);
+        }
+        for &slot in batch.slots() {
+            self.unlink(slot);
+            sleep_of(slot).end();
+        }
+        batch
+    }
+
+    /// Shows `look` the sleepers in turn, as long as it wants more.
+    fn each(&self, mut look: impl FnMut(u32) -> bool) {
+        let first = self.first.load(Ordering::Relaxed);
+        let mut slot = first;
+        while slot != 0 && look(slot) {
+            slot = sleep_of(slot).next.load(Ordering::Relaxed);
+            if slot == first {
+                return;
+            }
+        }
+    }
+
+    fn link(&self, slot: u32) {
+        let first = self.first.load(Ordering::Relaxed);
+        if first == 0 {
+            sleep_of(slot).set_neighbours(slot, slot);
+            self.first.store(slot, Ordering::Relaxed);
+            return;
+        }
+        let last = sleep_of(first).previous.load(Ordering::Relaxed);
+        sleep_of(slot).set_neighbours(last, first);
+        sleep_of(last).next.store(slot, Ordering::Relaxed);
+        sleep_of(first).previous.store(slot, Ordering::Relaxed);
+    }
+
+    fn unlink(&self, slot: u32) {
+        let previous = sleep_of(slot).previous.load(Ordering::Relaxed);
+        let next = sleep_of(slot).next.load(Ordering::Relaxed);
+        sleep_of(previous).next.store(next, Ordering::Relaxed);
+        sleep_of(next).previous.store(previous, Ordering::Relaxed);
+        if self.first.load(Ordering::Relaxed) == slot {
+            self.first.store(if next == slot { 0 } else { next }, Ordering::Relaxed);
+        }
+    }
+}
+
+/// In the child of a fork only the forking thread lives, and nobody will wake it: if a handler of a signal that came
+/// in its sleep has forked, that sleep ends. Before the other tasks are ended.
+pub(crate) fn forget_after_fork() {
+    for bucket in TABLE.iter().filter(|bucket| bucket.first.load(Ordering::Relaxed) != 0) {
+        bucket.first.store(0, Ordering::Relaxed);
+    }
+    TABLE.iter().for_each(|bucket| bucket.lock.reset_after_fork());
+    tasks::all().filter(|task| task.sleep.is_asleep()).for_each(|task| task.sleep.end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_ends_by_a_wake_or_by_its_limit() {
+        let me = crate::host::threads::current().unwrap();
+        let variable = ConditionVariable::new();
+        let passed = Some(1);
+        let request = Request { section: 0, deadline: passed, site: 0 };
+
+        let number = join(&variable, me, request);
+        assert!(me.sleep.copy().is_some_and(|sleep| sleep.limited));
+        wake(&variable, 1);
+        assert!(!withdraw(&me), "it was taken out");
+        assert!(sleep(me, number, passed), "woken, though the limit has passed");
+        assert_eq!(variable.may_sleep.load(Ordering::Relaxed), 0);
+
+        let number = join(&variable, me, request);
+        assert!(!sleep(me, number, passed));
+        assert!(me.sleep.copy().is_none());
+        wake(&variable, 1);
+        assert_eq!(variable.may_sleep.load(Ordering::Relaxed), 0, "nobody is there");
+    }
+}

@@ -1,0 +1,464 @@
+//! Critical sections: entering, leaving, and what becomes of one. How a task waits for one is in `queue`.
+//!
+//! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `queue`.
+
+use crate::error::{Error, Result};
+use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
+use crate::lock::{holds, queue};
+use crate::state::registry::REGISTRY;
+use crate::state::section::{ALWAYS_FENCED, Info, SPIN_COUNT_SET, Section, SpinPolicy, handle_in, is_biased};
+use crate::state::wait::WAIT_OPTIONS;
+use crate::state::{sections, task, tasks};
+use crate::sys::atomic::{Ordering, fence};
+use crate::sys::{self, preserving_errno};
+
+/// Makes a new section, free and without a name. Returns its handle.
+pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
+    REGISTRY.runtime.require_running()?;
+    preserving_errno(|| Ok(begin(take_slot()?, spin, 0)))
+}
+
+/// Makes a section that the CRITICAL_SECTION at `mirror` shows. Only once the registry is ready.
+pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
+    let index = take_slot()?;
+    REGISTRY.sections.at(index).set_mirror(mirror);
+    let overwritten =
+        REGISTRY.addresses.add(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
+    let handle = begin(index, spin, mirror);
+    // Those that nobody can name any more, unless somebody owns them or waits for them.
+    overwritten.handles().iter().for_each(|&other| _ = retire_as(other, 0));
+    Ok(handle)
+}
+
+/// A slot for a section to begin in.
+fn take_slot() -> Result<u32> {
+    let index = REGISTRY.sections.allocate()?;
+    if REGISTRY.holds.is_on() {
+        holds::cover(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
+    }
+    Ok(index)
+}
+
+/// A section begins in this slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Returns its handle.
+fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
+    let section = REGISTRY.sections.at(index);
+    section.flags.store(0, Ordering::Relaxed);
+    section.write_spin_policy(spin);
+    section.set_mirror(mirror);
+    section.attention.store(queue::initial_attention(), Ordering::Relaxed);
+    section.contended.store(0, Ordering::Relaxed);
+    section.looks.store(0, Ordering::Relaxed);
+    section.reset_leaves();
+    section.entries.store(1, Ordering::Relaxed);
+    // A slot never used is in generation 0; no handle is.
+    let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
+    let handle = handle_in(REGISTRY.copy(), index, generation, mirror);
+    // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
+    section.word.store(handle, Ordering::Release);
+    // Pairs with the Acquire fence in find_of_kind: see arena.
+    fence(Ordering::Release);
+    handle
+}
+
+/// How far a fast path got. What is left is for its caller to do as its last act, so that the compiler makes that call
+/// a jump and the fast path needs no stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fast {
+    Done,
+    /// Done, but for something that the caller need not wait for: look_at_entry, wake_after_leave.
+    Almost,
+    /// The section was lent to the caller and was taken away just now: settle_entry, settle_leave.
+    Unsettled,
+    /// Nothing was done: enter_checked, leave_checked.
+    No,
+}
+
+/// Enters, if that needs no waiting and nothing unusual: the path that must be short.
+#[inline(always)]
+pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
+    if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
+        return Fast::No;
+    }
+    let section = sections::slot_of(handle);
+    // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    let word = section.word.load(Ordering::Acquire);
+    let lent_to_me = sys::xor_biased_id(handle);
+    if word == lent_to_me {
+        return section.enter_biased(lent_to_me);
+    }
+    let mine = lent_to_me ^ BIASED;
+    if word != handle {
+        return if word == mine && section.reenter() { Fast::Done } else { Fast::No };
+    }
+    let Some(task) = task::current_if_any() else { return Fast::No };
+    // Acquire pairs with the Release of the last leave.
+    if section.word.compare_exchange(handle, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        return Fast::No;
+    }
+    if REGISTRY.bias.is_look_due(task.count_entry()) { Fast::Almost } else { Fast::Done }
+}
+
+/// Enters by the fast path with all that may be left of it. False if nothing was entered.
+#[inline]
+pub(crate) fn enter_now(handle: u64, option: u32) -> bool {
+    match enter_fast(handle, option) {
+        Fast::Done => true,
+        Fast::Almost => {
+            look_at_entry(handle);
+            true
+        }
+        Fast::Unsettled => settle_entry(handle),
+        Fast::No => false,
+    }
+}
+
+/// The caller has just entered: see `bias`.
+#[cold]
+pub(crate) fn look_at_entry(handle: u64) {
+    sections::slot_of(handle).look_at_entry(handle, sys::current_id());
+}
+
+/// The bias went while the caller entered. False if nothing was entered.
+#[cold]
+pub(crate) fn settle_entry(handle: u64) -> bool {
+    sections::slot_of(handle).settle_entry(handle, sys::current_id())
+}
+
+/// Leaves once, if nothing is unusual; the last leave lets the section go.
+#[inline(always)]
+pub(crate) fn leave_fast(handle: u64) -> Fast {
+    if !REGISTRY.runtime.is_plain() {
+        return Fast::No;
+    }
+    let section = sections::slot_of(handle);
+    // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    let word = section.word.load(Ordering::Acquire);
+    let lent_to_me = sys::xor_biased_id(handle);
+    if word == lent_to_me {
+        return section.leave_biased(lent_to_me);
+    }
+    // To a thread that is no task, a free section's word looks like its own.
+    if word != lent_to_me ^ BIASED || word == handle {
+        return Fast::No;
+    }
+    let entries = section.entries.load(Ordering::Relaxed);
+    if entries > 1 {
+        section.entries.store(entries - 1, Ordering::Relaxed);
+        return Fast::Done;
+    }
+    // A slot never used has 0 entries: see handle, "every 64-bit value".
+    let attention = section.attention.load(Ordering::Relaxed);
+    if entries != 1 || (attention != 0 && attention != ALWAYS_FENCED) {
+        return Fast::No;
+    }
+    let Some(task) = task::current_if_any() else { return Fast::No };
+    task.count_leave();
+    if attention == 0 {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
+        section.word.store(handle, Ordering::Release);
+        sys::light_barrier();
+    } else {
+        // SeqCst with the waiter's announcement, as in leave_contended.
+        section.word.swap(handle, Ordering::SeqCst);
+    }
+    if section.attention.load(Ordering::SeqCst) == attention { Fast::Done } else { Fast::Almost }
+}
+
+/// The caller has just left while a waiter announced itself.
+#[cold]
+pub(crate) fn wake_after_leave(handle: u64) {
+    sections::slot_of(handle).wake_after_plain_leave();
+}
+
+/// The bias went while the caller left.
+#[cold]
+pub(crate) fn settle_leave(handle: u64) {
+    sections::slot_of(handle).settle_leave(handle, sys::current_id());
+}
+
+/// Leaves once, where leave_fast could not.
+#[cold]
+pub(crate) fn leave_checked(handle: u64) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = sections::find(handle)?;
+    let me = sys::current_id();
+    let owner = section.word.load(Ordering::Relaxed) ^ handle;
+    if me != 0 && is_biased(owner) && owner & !(BIASED | REVOKING) == me {
+        // Lent to the caller, or being taken from it at this moment: the queue lock waits for that.
+        preserving_errno(|| section.revoke(handle));
+    }
+    if me == 0 || section.word.load(Ordering::Acquire) != handle ^ me {
+        return Err(Error::NotOwner);
+    }
+    match section.entries.load(Ordering::Relaxed) {
+        1 => {
+            task::current_if_any().ok_or(Error::NotOwner)?.count_leave();
+            preserving_errno(|| section.leave_contended(handle));
+        }
+        // Only here while the runtime is stopped or tracks owners.
+        entries => section.entries.store(entries - 1, Ordering::Relaxed),
+    }
+    Ok(())
+}
+
+/// Ends a section that is free, abandoned or the caller's; its waiters get Abandoned.
+pub(crate) fn destroy(handle: u64) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = sections::find(handle)?;
+    preserving_errno(|| {
+        let me = sys::current_id();
+        {
+            let _queue = section.queue_lock.lock();
+            section.make_stale(handle, me)?;
+            section.drain(Error::Abandoned);
+        }
+        release_slot(handle);
+        Ok(())
+    })
+}
+
+/// Ends a section of Windows' that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
+pub(crate) fn retire(handle: u64) -> Result<()> {
+    retire_as(handle, sys::current_id())
+}
+
+/// As retire by the task with this id; by 0 if the section must not be owned.
+fn retire_as(handle: u64, id: u64) -> Result<()> {
+    let section = sections::find_win32(handle)?;
+    {
+        let _queue = section.queue_lock.lock();
+        if section.has_waiters() {
+            return Err(Error::NotOwner);
+        }
+        section.make_stale(handle, id)?;
+    }
+    release_slot(handle);
+    Ok(())
+}
+
+/// Ends a section of Windows' that is the caller's; its waiters get Handle.
+pub(crate) fn retire_with_waiters(handle: u64) -> Result<()> {
+    let section = sections::find_win32(handle)?;
+    {
+        let _queue = section.queue_lock.lock();
+        section.make_stale(handle, sys::current_id())?;
+        section.drain(Error::Handle);
+    }
+    release_slot(handle);
+    Ok(())
+}
+
+fn release_slot(handle: u64) {
+    let (index, generation) = (handle::section_index(handle), handle::section_generation(handle));
+    if handle::is_win32(handle) {
+        REGISTRY.addresses.remove(index);
+    }
+    REGISTRY.sections.release(index, generation == LAST_SECTION_GENERATION);
+}
+
+/// How often a newcomer is to look before it waits.
+pub(crate) fn set_spin_count(handle: u64, count: u32) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = sections::find(handle)?;
+    preserving_errno(|| section.set_spin_policy(handle, SpinPolicy::Count(count)))
+}
+
+/// Gives the section a name for reports.
+pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
+    REGISTRY.runtime.require_usable()?;
+    let section = sections::find(handle)?;
+    preserving_errno(|| {
+        let _queue = section.queue_lock.lock();
+        if section.owner(handle).is_none() {
+            return Err(Error::Handle);
+        }
+        if section.name.load(Ordering::Relaxed) == 0 {
+            // Release pairs with the Acquire in name: the name's slot may be read.
+            section.name.store(REGISTRY.names.allocate()?, Ordering::Release);
+        }
+        REGISTRY.names.at(section.name.load(Ordering::Relaxed)).name.set(utf8);
+        Ok(())
+    })
+}
+
+/// What the section looks like.
+pub(crate) fn info(handle: u64) -> Result<Info> {
+    let section = sections::find(handle)?;
+    section.info(handle).ok_or(Error::Handle)
+}
+
+impl Section {
+    /// The plain leave: lets a section go whose `attention` was just seen to be 0. By the owner.
+    #[inline(always)]
+    pub(crate) fn let_go(&self, handle: u64) {
+        // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
+        self.word.store(handle, Ordering::Release);
+        sys::light_barrier();
+        if self.attention.load(Ordering::Relaxed) != 0 {
+            self.wake_after_plain_leave();
+        }
+    }
+
+    /// The owner has just left by a plain store while a waiter announced itself.
+    #[cold]
+    fn wake_after_plain_leave(&self) {
+        // Puts that store before the look at the waiters: what was seen is that the section is ARMED, and after that only
+        // fences order the two sides.
+        fence(Ordering::SeqCst);
+        preserving_errno(|| self.wake_after_leave());
+    }
+
+    /// Moves the slot to its next generation, owned by nobody ever; under the queue lock.
+    fn make_stale(&self, handle: u64, me: u64) -> Result<()> {
+        let index = handle::section_index(handle);
+        // After the last generation the slot keeps a word of that generation and is not handed out again.
+        let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
+        let stale = handle::section_handle(REGISTRY.copy(), index, next) ^ DESTROYED;
+        self.revoke_locked(handle);
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            let owner = self.owner(handle).ok_or(Error::Handle)?;
+            let mine = me != 0 && owner == me;
+            if owner != 0 && owner != ABANDONED && !mine {
+                return Err(Error::NotOwner);
+            }
+            // Acquire: what the last owner did under the section happens before its slot is used anew.
+            if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                if mine {
+                    tasks::of_owner(me).count_leave();
+                }
+                break;
+            }
+        }
+        self.clear_name();
+        Ok(())
+    }
+
+    fn clear_name(&self) {
+        let name = self.name.load(Ordering::Relaxed);
+        if name != 0 {
+            REGISTRY.names.at(name).name.set(&[]);
+        }
+    }
+
+    /// How newcomers to the section with this handle, which names this slot, are to look.
+    pub(crate) fn set_spin_policy(&self, handle: u64, spin: SpinPolicy) -> Result<()> {
+        let _queue = self.queue_lock.lock();
+        // Under this lock the section cannot end: what is written is written to the one with this handle.
+        self.owner(handle).ok_or(Error::Handle)?;
+        self.write_spin_policy(spin);
+        Ok(())
+    }
+
+    /// Under the queue lock, or before the section has a handle.
+    fn write_spin_policy(&self, spin: SpinPolicy) {
+        let (count, flag) = match spin {
+            SpinPolicy::Adaptive => (0, 0),
+            // As on Windows: spinning on one processor only delays the owner.
+            SpinPolicy::Count(count) if REGISTRY.spinning_helps() => (count, SPIN_COUNT_SET),
+            SpinPolicy::Count(_) => (0, SPIN_COUNT_SET),
+        };
+        self.spin_count.store(count, Ordering::Relaxed);
+        let others = self.flags.load(Ordering::Relaxed) & !SPIN_COUNT_SET;
+        self.flags.store(others | flag, Ordering::Relaxed);
+    }
+
+    /// Slot `index` holds no section, ever: makes its word one that matches no handle.
+    pub(crate) fn take(&self, index: u32) {
+        self.word.store(handle::section_handle(REGISTRY.copy(), index, 1) ^ DESTROYED, Ordering::Relaxed);
+    }
+
+    /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned. Whether it is one of
+    /// Windows' that stays locked.
+    fn abandon(&self, handle: u64, id: u64) -> bool {
+        if self.owner(handle) != Some(id) {
+            return false;
+        }
+        let _queue = self.queue_lock.lock();
+        // Of two that come for the sections of one task the second finds this done.
+        if self.owner(handle) != Some(id) {
+            return false;
+        }
+        if self.mirror() != 0 {
+            // As on Windows: locked for ever, and who waits goes on waiting.
+            self.looks.store(tasks::of_owner(id).thread_id(), Ordering::Relaxed);
+            self.word.store(handle ^ ABANDONED, Ordering::Release);
+            return true;
+        }
+        self.entries.store(1, Ordering::Relaxed);
+        self.word.store(handle ^ ABANDONED, Ordering::Release);
+        self.drain(Error::Abandoned);
+        false
+    }
+}
+
+/// The task with this id has ended: what it owned is abandoned. `tell` is shown each that stays locked, as on Windows.
+pub(crate) fn abandon_all_of(id: u64, tell: impl Fn(&Section)) {
+    for (handle, section) in sections::all() {
+        if section.abandon(handle, id) {
+            tell(section);
+        }
+    }
+}
+
+/// In the child of a fork: nobody waits, and every owner but `me` is gone.
+pub(crate) fn abandon_after_fork(me: u64) {
+    for (handle, section) in sections::all() {
+        queue::forget_queue_after_fork(section);
+        section.unbias_after_fork(handle);
+        if let Some(owner) = section.owner(handle)
+            && ![0, ABANDONED, me].contains(&owner)
+        {
+            section.abandon(handle, owner);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn more_entries_than_can_be_counted_are_refused() {
+        use crate::error::S_OK;
+        use crate::ffi::crst::{hostcrst_enter, hostcrst_enter_timeout, hostcrst_try_enter};
+        crate::host::runtime::start().unwrap();
+        let crst = create(SpinPolicy::Adaptive).unwrap();
+        assert_eq!(hostcrst_enter(crst, 0), S_OK);
+        // As if it had been entered so often.
+        sections::slot_of(crst).entries.store(u32::MAX, Ordering::Relaxed);
+        let refused = Error::InvalidOperation.hresult();
+        let mut entered = 7;
+        assert_eq!(hostcrst_enter(crst, 0), refused);
+        assert_eq!(hostcrst_enter_timeout(crst, 0, 1), refused);
+        // SAFETY: `entered` is valid for writing.
+        assert_eq!(unsafe { hostcrst_try_enter(crst, 0, &raw mut entered) }, refused);
+        assert_eq!(entered, 0);
+        assert_eq!(sections::slot_of(crst).info(crst).unwrap().recursion, u32::MAX);
+        destroy(crst).unwrap();
+    }
+
+    #[test]
+    fn a_slot_is_retired_after_its_last_generation() {
+        crate::host::runtime::start().unwrap();
+        let first = create(SpinPolicy::Adaptive).unwrap();
+        let index = handle::section_index(first);
+        // As if there had been so many sections in the slot.
+        let late = handle::section_handle(REGISTRY.copy(), index, LAST_SECTION_GENERATION - 3);
+        sections::slot_of(first).word.store(late, Ordering::Relaxed);
+        let mut handles = std::vec![late];
+        for _ in 0..10 {
+            destroy(handles[handles.len() - 1]).unwrap();
+            handles.push(create(SpinPolicy::Adaptive).unwrap());
+        }
+        let in_slot: Vec<_> =
+            handles.iter().copied().filter(|&handle| handle::section_index(handle) == index).collect();
+        let generations: Vec<_> = in_slot.iter().map(|&handle| handle::section_generation(handle)).collect();
+        assert_eq!(generations, [3, 2, 1, 0].map(|left| LAST_SECTION_GENERATION - left));
+        assert!(in_slot.iter().all(|&handle| sections::find(handle).is_err()));
+        handles.sort();
+        handles.dedup();
+        assert_eq!(handles.len(), 11);
+    }
+}

@@ -1,0 +1,58 @@
+//! Since when and from where each section is owned: kept only when asked for, as an uncontended enter would pay for it.
+
+use crate::error::Result;
+use crate::state::holds::Hold;
+use crate::state::registry::REGISTRY;
+use crate::state::section::Section;
+use crate::sys;
+use crate::sys::atomic::{Ordering, fence};
+
+impl Hold {
+    /// By the owner.
+    fn write(&self, owner: u64, site: usize, era: u32) {
+        // Odd already if a thread that vanished in a fork was at it.
+        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
+        self.sequence.store(sequence, Ordering::Relaxed);
+        // Pairs with the Acquire fence in read.
+        fence(Ordering::Release);
+        self.owner.store(owner, Ordering::Relaxed);
+        self.since.store(sys::now(), Ordering::Relaxed);
+        self.site.store(site as u64, Ordering::Relaxed);
+        self.era.store(era, Ordering::Relaxed);
+        // Release pairs with the Acquire in read: who sees this number sees all of the entry.
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
+    }
+}
+
+/// In the child of a fork: another thread may have been switching tracking on or off.
+pub(crate) fn settle_after_fork() {
+    let on = REGISTRY.holds.is_on();
+    if on != REGISTRY.runtime.is_tracking() {
+        REGISTRY.runtime.set_tracking(on);
+    }
+}
+/// Section slot `index` has just been handed out while tracking is on: makes its Hold. That it is on here, or that slot was
+/// known to set_tracking, is settled by the lock of the sections, which both take.
+#[cold]
+pub(crate) fn cover(index: u32) -> Result<()> {
+    let _guard = REGISTRY.sections.lock().lock();
+    REGISTRY.holds.table.cover((index as usize + 1) * size_of::<Hold>())
+}
+
+/// The task `owner` has just become the owner of the section in slot `index`.
+pub(crate) fn record(index: u32, owner: u64, site: usize) {
+    let Some(address) = REGISTRY.holds.address(index) else { return };
+    // SAFETY: the table has a Hold for each slot, zeroed pages are valid ones, and they are never unmapped.
+    let hold = unsafe { &*(address as *const Hold) };
+    hold.write(owner, site, REGISTRY.holds.era.load(Ordering::Relaxed));
+}
+
+impl Section {
+    /// Notes that `owner` has just entered, where that is asked for.
+    #[inline]
+    pub(crate) fn note_owner(&self, owner: u64, site: usize) {
+        if REGISTRY.holds.is_on() {
+            record(REGISTRY.sections.index_of(self), owner, site);
+        }
+    }
+}

@@ -1,0 +1,722 @@
+//! The queue of a contended section: who waits, who is woken, and how every wait ends exactly once.
+//!
+//! **One lock serialises the end of every wait.** A waiter is in the section's queue from the moment it has announced
+//! itself until someone, under the section's queue lock, takes it out and writes the outcome into its `park` word: the
+//! waiter itself (it got the section, or its time is up), the owner that hands the section over, or whoever ends the
+//! wait (destroy, alert, the runtime's end, a broken deadlock). The waiter sleeps on its own word, so a wake is for one.
+//!
+//! **Why no wake-up is lost.** The owner's last leave stores the free word and then looks at `attention`; a waiter
+//! writes `attention` and then looks at the word (store, then load, on both sides: Dekker's pattern). One of the two
+//! must see the other's store, which takes a full barrier on each side:
+//! - `attention` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
+//!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
+//!   An owner's load before that barrier has its store before it too, so the waiter's look sees the word free; an
+//!   owner's load after it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave)
+//!   before it looks whether anybody waits: the waiter may be between ARMED and counting itself. It happens under the
+//!   queue lock, so a second waiter cannot go by before.
+//! - `attention` is not 0: the leave is a read-modify-write (`swap`, SeqCst) and the waiter's announcement too.
+//! - The heavy barrier is refused: sections made from then on carry FENCED from birth, so every leave is a swap. For
+//!   one that was armed just then nothing is proven about owners that leave at this very moment, so its waiters look
+//!   again every millisecond (UNPROVEN) until one leave has gone the fenced way: after that, each owner has entered
+//!   after a leave that saw FENCED, and sees it as well.
+//!
+//! **One contender.** Of the queue only the first is ever awake: it contends with newcomers for the free section
+//! (barging), and a leave wakes nobody while CONTENDER is set. When the contender goes back to sleep it clears the
+//! bit and then looks at the word: the same pattern with the swap of the leave. So that it cannot lose for ever it asks
+//! for hand-off after it has looked for a while, and the owner then passes the section on, which costs nothing as long as it
+//! is awake. Where looking does not pay (see `spin`) it soon sleeps again; but after so many times that it was woken
+//! and lost it asks for hand-off all the same, and is passed the section in its sleep.
+
+use core::cell::Cell;
+
+use crate::error::{Error, Result};
+use crate::handle::{self, ABANDONED};
+use crate::lock::spin::{self, Hints, Looks, Seen};
+use crate::messages;
+use crate::state::mirror::{self, QueueShown};
+use crate::state::registry::REGISTRY;
+use crate::state::section::{
+    ALWAYS_FENCED, ARMED, CONTENDER, FENCED, GIVE_WAY, HANDOFF, OF_CONTENDER, Section, SpinPolicy, UNPROVEN,
+    WAITER_ONE, waiters,
+};
+use crate::state::sections;
+use crate::state::task::{Task, TaskRef};
+use crate::state::wait::{
+    CONTEND, GRANTED, NO_DEADLINE, OVER, PARKED, WAIT_ALERTABLE, WAIT_WITHOUT_RUNTIME, Wait,
+};
+use crate::sys::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::{self, Instant, Slept};
+
+/// How long waiters of an UNPROVEN section sleep before they look again.
+pub(crate) const UNPROVEN_NAP: u64 = 1_000_000;
+/// Fenced leaves without a waiter before a section goes back to the plain one: arming costs a heavy barrier, which is as
+/// much as about so many fences.
+const COOLDOWN: u32 = 800;
+
+impl Wait {
+    fn count_looking(&self, time: u32) {
+        self.looked.store(self.looked.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
+    }
+
+    /// Whether the task has looked for so long that it is to queue and rest there (see `spin`). If it gets the section
+    /// without a rest, this is soon so again.
+    pub(crate) fn is_rest_due(&self) -> bool {
+        let looked = self.looked.load(Ordering::Relaxed);
+        let due = looked > spin::LOOKING_TIME;
+        if due {
+            self.looked.store(looked - spin::LOOKING_TIME_ONCE_MORE, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// The contender goes to sleep again. Whether it has done so too often.
+    fn lose(&self) -> bool {
+        let losses = self.losses.load(Ordering::Relaxed) + 1;
+        self.losses.store(losses, Ordering::Relaxed);
+        losses >= spin::MOST_LOSSES
+    }
+
+    /// Sleeps for a moment in the queue, on the task's own thread; false if it has been woken, or its wait ended.
+    pub(crate) fn doze(&self) -> bool {
+        const MOMENT: u64 = 1_000_000;
+        let _ = sys::futex_wait(&self.park, PARKED, Some(sys::now() + MOMENT));
+        self.park.load(Ordering::Relaxed) == PARKED
+    }
+}
+
+/// What a caller asks for when it has to wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) option: u32,
+    /// None for a wait without limit.
+    pub(crate) deadline: Option<Instant>,
+    /// Where the caller called from, 0 if unknown.
+    pub(crate) site: usize,
+}
+
+/// What a wait begins with. A wait that was interrupted so that the program could be told of a deadlock begins again.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) since: Instant,
+    /// The run of the runtime then.
+    pub(crate) run: u64,
+    /// It is one of a cycle that was told of.
+    pub(crate) told: bool,
+}
+
+/// What a look at the lock word under the queue lock found.
+pub(crate) enum Look {
+    Entered,
+    Busy,
+    Gone(Error),
+}
+
+/// What a section starts with.
+pub(crate) fn initial_attention() -> u32 {
+    if REGISTRY.is_fenced() { ALWAYS_FENCED } else { 0 }
+}
+
+impl Section {
+    /// Takes `me` out of the queue; why its wait has failed, if it has. A section that it was given it gives back.
+    pub(crate) fn step_out(&self, handle: u64, me: TaskRef) -> Option<Error> {
+        let queue = self.queue_lock().lock();
+        // Acquire pairs with the Release of whoever wrote the outcome.
+        match me.wait.park.load(Ordering::Acquire) {
+            PARKED | CONTEND => {
+                self.unlink(&me);
+                drop(queue);
+                self.wake_first_if_free(handle);
+                None
+            }
+            GRANTED => {
+                drop(queue);
+                me.wait.park.store(OVER, Ordering::Relaxed);
+                self.give_back(handle);
+                None
+            }
+            code => Some(failure(code)),
+        }
+    }
+
+    /// Lets a section go that the caller was given by its queue and is not to have.
+    fn give_back(&self, handle: u64) {
+        // SeqCst: as in leave_contended.
+        self.word().swap(handle, Ordering::SeqCst);
+        self.wake_after_leave();
+    }
+
+    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
+    /// others queue and `me` has had its turn (see `spin`). Whatever count the program has set, this is over after a
+    /// millisecond: a task that looks is in no queue, where limits, alerts, the runtime's end and the search for
+    /// deadlocks find it.
+    pub(crate) fn spin(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> bool {
+        if !REGISTRY.spinning_helps() {
+            return false;
+        }
+        let hints = Hints::of(handle);
+        let patience = hints.patience(self.contended());
+        if patience == 0 {
+            return false;
+        }
+        let look = || self.glance(handle, me);
+        let (looks, found) = match self.spin_policy() {
+            SpinPolicy::Adaptive => {
+                let now = sys::now();
+                if self.has_waiters() && spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
+                {
+                    return false;
+                }
+                let mut looks = hints.newcomer(patience, now);
+                let mut found = looks.find(look);
+                if !found && looks.are_used_up() {
+                    self.ask_to_give_way(handle);
+                    looks.go_on_after_asking();
+                    found = looks.find(look);
+                }
+                me.wait.count_looking(looks.time());
+                (looks, found)
+            }
+            SpinPolicy::Count(0) => return false,
+            SpinPolicy::Count(count) => {
+                let mut looks = Looks::counted(patience, count, deadline);
+                let found = looks.find(look);
+                (looks, found)
+            }
+        };
+        hints.learn(&looks, found);
+        found
+    }
+
+    /// Asks whoever leaves next to keep off for a moment. Not while somebody is at the queue: that one may be stopped there.
+    pub(crate) fn ask_to_give_way(&self, handle: u64) {
+        if let Some(_queue) = self.queue_lock().try_lock()
+            && self.owner(handle).is_some()
+        {
+            self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks the owner to pass the section on; by the contender.
+    fn ask_for_hand_off(&self, me: TaskRef) {
+        let _queue = self.queue_lock().lock();
+        if is_queued(&me) {
+            self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+        }
+    }
+
+    /// One look at the word, which takes the section if it is free.
+    fn glance(&self, handle: u64, me: TaskRef) -> Seen {
+        match self.word().load(Ordering::Relaxed) ^ handle {
+            0 if self.try_take(handle, me) => Seen::Mine,
+            0 => Seen::Left,
+            owner if handle::is_task(owner) => Seen::Owned(owner),
+            _ => Seen::Lost,
+        }
+    }
+
+    /// Announces `me` and puts it at the end of the queue, unless a last look makes that needless.
+    pub(crate) fn enqueue(
+        &self,
+        handle: u64,
+        me: TaskRef,
+        request: Request,
+        beginning: Beginning,
+    ) -> Result<Look> {
+        let Request { option, deadline, .. } = request;
+        let _queue = self.queue_lock().lock();
+        // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
+        self.owner(handle).ok_or(Error::Handle)?;
+        self.arm();
+        // Pairs with the Acquire fences in Wait: who reads something of this wait finds the one before over.
+        fence(Ordering::Release);
+        me.wait.park.store(PARKED, Ordering::Relaxed);
+        me.wait.option.store(option, Ordering::Relaxed);
+        me.wait.run.store(beginning.run, Ordering::Relaxed);
+        me.wait.since.store(beginning.since, Ordering::Relaxed);
+        me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
+        me.wait.site.store(request.site as u64, Ordering::Relaxed);
+        me.wait.losses.store(0, Ordering::Relaxed);
+        // SeqCst: who finds the section set finds this number, or a later one.
+        let before = me.wait.sequence.fetch_add(1, Ordering::SeqCst);
+        if beginning.told {
+            me.wait.set_told_number(before + 1);
+        }
+        self.link(&me);
+        // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
+        me.wait.section.store(handle, Ordering::SeqCst);
+        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
+        self.show_queue();
+        fence(Ordering::SeqCst);
+
+        let look = match self.look(handle, me) {
+            Look::Busy if option & WAIT_ALERTABLE != 0 && me.take_alert() => Look::Gone(Error::Interrupted),
+            Look::Busy
+                if option & WAIT_WITHOUT_RUNTIME == 0 && !REGISTRY.runtime.is_in_run(beginning.run) =>
+            {
+                Look::Gone(Error::NotAvailable)
+            }
+            look => look,
+        };
+        match look {
+            Look::Busy => self.count_contended(),
+            _ => self.unlink(&me),
+        }
+        match look {
+            Look::Gone(error) => Err(error),
+            look => Ok(look),
+        }
+    }
+
+    /// Makes sure that owners leave by the fenced way from now on; under the queue lock.
+    fn arm(&self) {
+        if self.attention().load(Ordering::Relaxed) & ARMED != 0 {
+            return;
+        }
+        self.attention().fetch_or(ARMED, Ordering::SeqCst);
+        self.reset_leaves();
+        if !sys::heavy_barrier() {
+            REGISTRY.set_fenced();
+            self.attention().fetch_or(FENCED | UNPROVEN, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the section if it is free; under the queue lock.
+    fn look(&self, handle: u64, me: TaskRef) -> Look {
+        self.revoke_locked(handle);
+        match self.owner(handle) {
+            Some(0) if self.try_take(handle, me) => Look::Entered,
+            Some(ABANDONED) if self.mirror() == 0 => Look::Gone(Error::Abandoned),
+            Some(_) => Look::Busy,
+            None => Look::Gone(Error::Handle),
+        }
+    }
+
+    /// Ends the wait of `me` for lack of time, unless something else has ended it already.
+    pub(crate) fn withdraw(&self, handle: u64, me: TaskRef) -> Result<()> {
+        let queue = self.queue_lock().lock();
+        if !is_queued(&me) {
+            return Ok(());
+        }
+        self.unlink(&me);
+        drop(queue);
+        self.wake_first_if_free(handle);
+        Err(Error::Timeout)
+    }
+
+    /// The section may be free without anyone having said so: looks, as a contender would. If it is not, an owner that
+    /// did not know of the queue may have drawn over it.
+    pub(crate) fn look_unasked(&self, handle: u64, me: TaskRef) {
+        let _queue = self.queue_lock().lock();
+        if !is_queued(&me) {
+            return;
+        }
+        if self.is_free(handle) && self.try_take(handle, me) {
+            self.come_out_as_owner(me);
+        } else {
+            self.show_queue();
+        }
+    }
+
+    /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
+    pub(crate) fn contend(&self, handle: u64, me: TaskRef) {
+        me.wait.arrived.store(1, Ordering::Relaxed);
+        // On one processor the owner cannot go on while this thread looks.
+        let hints = REGISTRY.spinning_helps().then(|| Hints::of(handle));
+        let mut looks = Looks::contender(hints.map_or(0, |hints| hints.patience(self.contended())));
+        let learn = |looks: &Looks, success: bool| {
+            if let Some(hints) = hints {
+                hints.learn(looks, success);
+            }
+        };
+        let mut seen;
+        loop {
+            match me.wait.park.load(Ordering::Relaxed) {
+                CONTEND => {}
+                outcome => return learn(&looks, outcome == GRANTED),
+            }
+            seen = self.glance(handle, me);
+            if seen == Seen::Mine {
+                learn(&looks, true);
+                let queue = self.queue_lock().lock();
+                if is_queued(&me) {
+                    self.come_out_as_owner(me);
+                    return;
+                }
+                // Its wait was ended in between: gives back what it was not to have.
+                drop(queue);
+                self.give_back(handle);
+                return;
+            }
+            if looks.is_time_to_ask() {
+                self.ask_for_hand_off(me);
+            }
+            if !looks.again(seen) {
+                break;
+            }
+        }
+        learn(&looks, false);
+        let lost_to_blocked = hints.filter(|_| seen.is_by_blocked());
+        let _queue = self.queue_lock().lock();
+        if me.wait.park.load(Ordering::Relaxed) != CONTEND {
+            return;
+        }
+        me.wait.park.store(PARKED, Ordering::Relaxed);
+        // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
+        self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
+        lost_to_blocked.inspect(|hints| hints.begin_passing());
+        if me.wait.lose() || lost_to_blocked.is_some() {
+            self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+        }
+        self.show_queue();
+        fence(Ordering::SeqCst);
+        if let Look::Entered = self.look(handle, me) {
+            self.come_out_as_owner(me);
+        }
+    }
+
+    /// The owner's last leave of a section that has waiters, or had some lately.
+    #[cold]
+    pub(crate) fn leave_contended(&self, handle: u64) {
+        let attention = self.attention().load(Ordering::Relaxed);
+        if attention & HANDOFF != 0 && self.hand_off(handle) {
+            return;
+        }
+        let calm = attention == ARMED && self.count_leave() >= COOLDOWN;
+        if calm {
+            self.disarm();
+        }
+        let late = attention & CONTENDER != 0 && self.contender_is_late();
+        // Before the section goes: after that the slot may be another's, whose waiters rely on their UNPROVEN. Nothing is
+        // lost by being early: until the swap nobody but this owner can leave, and it does so by the fenced way.
+        if attention & (UNPROVEN | GIVE_WAY) != 0 {
+            self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
+        }
+        // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
+        self.word().swap(handle, Ordering::SeqCst);
+        self.wake_after_leave();
+        if late || (calm && !REGISTRY.spinning_helps()) {
+            sys::yield_now();
+        }
+        if attention & GIVE_WAY != 0 {
+            spin::give_way();
+        }
+    }
+
+    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the queue
+    /// of a processor. Looks at the clock now and then only, after so many leaves since it was woken: an owner that leaves
+    /// seldom has no need to yield, and would do so to a stranger as likely as to the contender. By the owner.
+    fn contender_is_late(&self) -> bool {
+        const LEAVES_PER_LOOK: u32 = 64;
+        let first = self.first_waiter();
+        if first == 0 {
+            return false;
+        }
+        let wait = &REGISTRY.tasks.at(first).wait;
+        wait.arrived.load(Ordering::Relaxed) == 0
+            && self.count_leave().is_multiple_of(LEAVES_PER_LOOK)
+            && spin::is_late(wait.awake_since.load(Ordering::Relaxed))
+    }
+
+    /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
+    /// now: its waiters then wake for nothing and look.
+    #[cold]
+    pub(crate) fn wake_after_leave(&self) {
+        let attention = self.attention().load(Ordering::SeqCst);
+        if waiters(attention) != 0 && attention & CONTENDER == 0 {
+            self.wake_first();
+        }
+    }
+
+    fn wake_first(&self) {
+        let queue = self.queue_lock().lock();
+        let first = self.first_waiter();
+        if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER != 0 {
+            return;
+        }
+        let task = REGISTRY.tasks.at(first);
+        self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        self.reset_leaves();
+        self.show_queue();
+        task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+        task.wait.arrived.store(0, Ordering::Relaxed);
+        task.wait.park.store(CONTEND, Ordering::Release);
+        drop(queue);
+        sys::futex_wake(&task.wait.park, 1);
+    }
+
+    /// Passes the section to the first waiter. False if there is none any more.
+    fn hand_off(&self, handle: u64) -> bool {
+        let queue = self.queue_lock().lock();
+        let first = self.first_waiter();
+        let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).go_on_passing();
+        if first == 0 || !goes_on {
+            // Who asked may have been served or have given up.
+            self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
+        }
+        if first == 0 {
+            return false;
+        }
+        let task = REGISTRY.tasks.at(first);
+        let sleeps = task.wait.park.load(Ordering::Relaxed) == PARKED;
+        if sleeps {
+            task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+        }
+        self.unlink(task);
+        self.word().store(handle ^ task.id(), Ordering::Release);
+        task.wait.park.store(GRANTED, Ordering::Release);
+        drop(queue);
+        if sleeps {
+            sys::futex_wake(&task.wait.park, 1);
+        }
+        true
+    }
+
+    /// `me` has taken the section: it waits no more; under the queue lock.
+    fn come_out_as_owner(&self, me: TaskRef) {
+        self.unlink(&me);
+        me.wait.park.store(GRANTED, Ordering::Relaxed);
+    }
+
+    /// Goes back to the plain leave if nobody waits. By the owner.
+    fn disarm(&self) {
+        let _queue = self.queue_lock().lock();
+        let _ = self.attention().compare_exchange(ARMED, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Ends every wait for this section; under the queue lock.
+    pub(crate) fn drain(&self, reason: Error) {
+        loop {
+            let first = self.first_waiter();
+            if first == 0 {
+                return;
+            }
+            self.end(REGISTRY.tasks.at(first), reason);
+        }
+    }
+
+    /// Takes `task` out with an outcome and wakes it; under the queue lock.
+    fn end(&self, task: &Task, reason: Error) {
+        self.unlink(task);
+        task.wait.park.store(reason.hresult() as u32, Ordering::Release);
+        sys::futex_wake(&task.wait.park, 1);
+    }
+
+    fn link(&self, task: &Task) {
+        let index = task.index();
+        let first = self.first_waiter();
+        if first == 0 {
+            task.wait.join(index, index);
+            self.set_first_waiter(index);
+            return;
+        }
+        let first_wait = &REGISTRY.tasks.at(first).wait;
+        let last = first_wait.previous.load(Ordering::Relaxed);
+        task.wait.join(last, first);
+        REGISTRY.tasks.at(last).wait.next.store(index, Ordering::Relaxed);
+        first_wait.previous.store(index, Ordering::Relaxed);
+    }
+
+    /// Takes `task` out of the queue; under the queue lock.
+    fn unlink(&self, task: &Task) {
+        if task.wait.section.load(Ordering::Relaxed) == 0 {
+            // The child of a fork, made by a signal handler while this very thread was here: its queue is gone.
+            return;
+        }
+        let index = task.index();
+        let previous = task.wait.previous.load(Ordering::Relaxed);
+        let next = task.wait.next.load(Ordering::Relaxed);
+        REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
+        REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
+        if self.first_waiter() == index {
+            self.set_first_waiter(if next == index { 0 } else { next });
+        }
+        task.wait.section.store(0, Ordering::SeqCst);
+        if task.wait.park.load(Ordering::Relaxed) == CONTEND {
+            self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
+        }
+        self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
+        self.show_queue();
+    }
+
+    /// Shows the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while somebody is
+    /// in the queue or is just being taken out of it.
+    fn show_queue(&self) {
+        if self.mirror() != 0 {
+            // SAFETY: whoever waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
+            // and set it as the mirror; the queue lock keeps that call from returning.
+            unsafe { mirror::show_queue(self.mirror(), self.queue_shown()) };
+        }
+    }
+
+    /// What a CRITICAL_SECTION shows of the queue; under the queue lock.
+    pub(crate) fn queue_shown(&self) -> QueueShown {
+        let attention = self.attention().load(Ordering::Relaxed);
+        let woken = attention & CONTENDER != 0;
+        QueueShown { woken, asleep: waiters(attention).saturating_sub(u32::from(woken)) }
+    }
+}
+
+/// The failure that a park word holds.
+pub(crate) fn failure(park: u32) -> Error {
+    Error::from_hresult(park as i32).unwrap_or(Error::Fail)
+}
+
+/// Sleeps on a word of a task's; false if `deadline` has passed. Where sleepers cannot be woken, says so once.
+pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
+    static WAS_SAID: AtomicU32 = AtomicU32::new(0);
+    let slept = sys::futex_wait(word, expected, deadline);
+    if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
+        messages::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
+    }
+    slept != Slept::TimedOut
+}
+
+/// Whether the task is in the queue whose lock the caller holds.
+fn is_queued(task: &Task) -> bool {
+    matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
+}
+
+/// Ends the task's wait, if it waits, and if the wait depends on the runtime and began in this run of it or an earlier
+/// one.
+pub(crate) fn end_wait_of_run(task: &Task, run: u64, reason: Error) {
+    end_wait_if(task, reason, |Task { wait, .. }| {
+        wait.option() & WAIT_WITHOUT_RUNTIME == 0 && wait.run.load(Ordering::Relaxed) <= run
+    });
+}
+
+/// The task's thread is gone: so is its wait.
+pub(crate) fn forget_wait(task: &Task) {
+    end_wait_if(task, Error::Abandoned, |_| true);
+}
+
+/// Whether the task was given a section by its queue and has not come to know of that. By its own thread, at its end.
+pub(crate) fn has_unused_grant(task: &Task) -> bool {
+    task.wait.park.load(Ordering::Relaxed) == GRANTED
+}
+
+/// Ends the task's alertable wait, if it is in one, and uses up the alert.
+pub(crate) fn interrupt(task: TaskRef) {
+    end_wait_if(&task, Error::Interrupted, |task| {
+        task.wait.option.load(Ordering::Relaxed) & WAIT_ALERTABLE != 0 && task.take_alert()
+    });
+}
+
+/// Ends the task's wait if it is the one that was noted, after a call of `before`. False if that has ended since.
+pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> bool {
+    let ended = Cell::new(false);
+    end_wait_if(task, reason, |task| {
+        ended.set(task.wait.is_as_noted());
+        if ended.get() {
+            before();
+        }
+        ended.get()
+    });
+    ended.get()
+}
+
+fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
+    loop {
+        let handle = task.wait.section();
+        if handle == 0 {
+            return;
+        }
+        let section = sections::any_slot_of(handle);
+        let queue = section.queue_lock().lock();
+        // Only under this lock does it become this handle, or stop being it.
+        if task.wait.section() == handle {
+            if condition(task) {
+                section.end(task, reason);
+                drop(queue);
+                section.wake_first_if_free(handle);
+            }
+            return;
+        }
+    }
+}
+
+impl Section {
+    /// A contender may have gone whom a leave had relied on.
+    fn wake_first_if_free(&self, handle: u64) {
+        // With the swap in leave_contended: that leave saw no contender, or this look sees its free word.
+        fence(Ordering::SeqCst);
+        if self.is_free(handle) {
+            self.wake_first();
+        }
+    }
+}
+
+/// The child of a fork has no waiters: forgets the parent's.
+pub(crate) fn forget_queue_after_fork(section: &Section) {
+    section.queue_lock().reset_after_fork();
+    if section.has_waiters() {
+        section.set_first_waiter(0);
+    }
+    let attention = section.attention().load(Ordering::Relaxed);
+    if attention & !(ARMED | FENCED) != 0 {
+        section.attention().store(attention & (ARMED | FENCED), Ordering::Relaxed);
+    }
+}
+
+/// As forget_queue_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
+pub(crate) fn forget_wait_after_fork(task: &Task) {
+    if task.wait.section() != 0 {
+        task.wait.section.store(0, Ordering::Relaxed);
+        task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::host::enter::{self, Patience};
+    use crate::host::{runtime, threads};
+    use crate::lock::crst;
+    use crate::state::tasks;
+    use std::sync::mpsc::channel;
+
+    /// The contender is this very thread, which stands in the queue and looks, but does not sleep there.
+    #[test]
+    fn a_section_lost_to_a_blocked_owner_is_passed_on_by_the_next_leaves() {
+        runtime::start().expect("memory");
+        if !REGISTRY.spinning_helps() {
+            return;
+        }
+        let enter = |crst| enter::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
+        let leave = |crst| crst::leave_checked(crst).expect("left");
+        let [lost, other] = [(); 2].map(|()| crst::create(SpinPolicy::Count(0)).expect("a place"));
+        let section = sections::slot_of(lost);
+        let is_to_be_passed = || section.attention().load(Ordering::Relaxed) & HANDOFF != 0;
+        let me = threads::current().expect("a place");
+        let (tell, told) = channel();
+        enter(other);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                enter(lost);
+                tell.send(sys::current_id()).expect("heard");
+                enter(other);
+                [other, lost].into_iter().for_each(leave);
+            });
+            let owner = told.recv().expect("told");
+            while !tasks::of_owner(owner).is_blocked() {
+                std::thread::yield_now();
+            }
+            let request = Request { option: 0, deadline: None, site: 0 };
+            let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+            let busy = matches!(section.enqueue(lost, me, request, beginning), Ok(Look::Busy));
+            section.wake_first();
+            let before = is_to_be_passed();
+            section.contend(lost, me);
+            let after = is_to_be_passed();
+            // Whatever they are, the owner leaves.
+            leave(other);
+            assert_eq!((busy, before, after), (true, false, true));
+        });
+        assert!(has_unused_grant(&me), "passed to who slept");
+        me.wait.park.store(OVER, Ordering::Relaxed);
+        me.count_entry();
+        assert!(is_to_be_passed(), "by the next leave too");
+        leave(lost);
+        assert!(!is_to_be_passed(), "to nobody");
+        [lost, other].into_iter().for_each(|crst| crst::destroy(crst).expect("free"));
+    }
+}

@@ -1,0 +1,506 @@
+//! How long to look before sleeping, and how to take turns: the waiting policy, in times rather than in counts.
+//!
+//! A saturated short section does best if one processor works in long batches while the others look seldom; a section
+//! that is fought over now and then does best if the loser looks again at once. So a section has a pace (`Hints`): it doubles
+//! with each newcomer that finds the section owned soon after the last one did, and falls back when that was long ago.
+//!
+//! Each look costs the owner, which has to get the section's line back; and one that looks seldom finds a section that
+//! is nearly always owned by luck alone. So a newcomer that has had no luck for a while asks the owner to give way: that
+//! one keeps off for a moment after its next leave, during which the newcomer looks as often as it can.
+//!
+//! All of that is for owners that run and leave soon. Who looks at a section whose owner sleeps in it takes the processor from
+//! others, the very one perhaps that the owner needs to go on. So nobody looks for an owner that is known to be blocked; and
+//! no longer than a section's credit lasts, which grows with each look that ended well and shrinks by what is looked in
+//! vain. Where it is used up, one of many that have to wait looks for a short time, to see whether that pays again. So what is
+//! looked in vain at a section is, all in all, no more than a constant, a constant for each success and a little for each
+//! that had to wait. An owner that leaves and enters again and again costs no credit while it is looked at: it will leave soon.
+//!
+//! Where owners block at another section, a contender that is woken mostly finds that a newcomer has taken the section and
+//! sleeps in turn: each such wake-up is wasted. So the next few leaves pass the section to the first of the queue as it
+//! sleeps. It then goes from one to the next in the order in which they came, which is what such programs need to get
+//! on: producers and consumers that meet in one section take turns, rather than fill and empty what is between them.
+//!
+//! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
+//! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
+//! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
+//!
+//! Nor does the scheduler know that who looks has nothing to do: a thread that has a processor to itself may keep it for a
+//! tenth of a second while all others share what is left. So a task that has looked for long altogether rests: it queues,
+//! and sleeps for a moment before it contends. Its processor is free for another; and who looks in that moment finds
+//! somebody in the queue and follows, so that the queue rotates from then on.
+//!
+//! On a single processor a queue rotates because each owner yields to the next, which has been woken. The last has nobody
+//! to yield to, and would keep the processor for the rest of a slice many times as long as everybody else's turn; and it is
+//! the last because it has had most: the scheduler let it run, and so queue, after all others. So there the owner yields
+//! once more when the section has calmed down.
+
+use crate::handle;
+use crate::state::registry::REGISTRY;
+use crate::state::tasks;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::{self, Instant};
+
+/// The shortest and the longest time between two looks of a newcomer.
+const FASTEST: u32 = 80;
+const SLOWEST_DOUBLINGS: u32 = 5;
+/// How long a newcomer looks before it asks the owner to give way.
+const NEWCOMER_TIME: u32 = 18_000;
+/// The time between two looks after that, and how long until it queues.
+const ASKING_STEP: u32 = 80;
+const ASKING_TIME: u32 = 10_000;
+/// Newcomers that come within this time of each other slow the section's pace. Longer than a newcomer takes where it has
+/// to ask: otherwise the next one, that comes when it has got in, would look at the fastest pace again.
+const CROWDED: u64 = 2 * NEWCOMER_TIME as u64;
+/// How long who was asked keeps off: a look, and the section's line on its way from one processor to another.
+const GIVE_WAY_TIME: u32 = 600;
+/// The time between two looks of the contender, and how long it looks before it sleeps.
+const CONTENDER_STEP: u32 = 80;
+const CONTENDER_TIME: u32 = 45_000;
+/// How long a newcomer looks at most, however many looks the program has asked for.
+const COUNTED_TIME: u64 = 1_000_000;
+/// The most that a section has in credit, which is also what it begins with; what a success adds, which is about what it costs
+/// to sleep and be woken. With less than the least, one of so many that had to wait looks for that long.
+const MOST_CREDIT: u32 = 60_000;
+const SUCCESS: u32 = 10_000;
+const LEAST_CREDIT: u32 = 2_000;
+const WAITS_PER_TRY: u64 = 32;
+/// How many leaves pass a section on after its contender lost it to an owner that is blocked. Few, as that may have been one
+/// owner of many: then newcomers take it again.
+const PASSES: u32 = 8;
+/// When it is first looked whether an owner that seems to stay is still in the section for the first time; again after
+/// doubling times; and when next, once it has been seen to come and go. Each look takes a line of the owner's task away from it.
+const FIRST_CHECK: u32 = 1_000;
+const CHECK_OF_THE_BUSY: u32 = 8_000;
+/// How long the contender looks before it asks for hand-off.
+const CONTENDER_ASKS: u32 = 4_000;
+/// How long a task may look before it queues, after it came out of the queue, while others wait there.
+const TURN: u64 = 200_000;
+/// How long a task may look altogether until it is to rest, how much longer if it then need not queue, and how long it
+/// rests.
+pub(crate) const LOOKING_TIME: u32 = 2_000_000;
+pub(crate) const LOOKING_TIME_ONCE_MORE: u32 = 500_000;
+const REST: u64 = 50_000;
+/// A leave yields the processor if a woken contender has not arrived after this time.
+const ARRIVAL_TIME: u64 = 100_000;
+
+/// How many pauses of the processor take a microsecond; measured, as processors differ many times over.
+pub(crate) fn measure_pauses() -> u32 {
+    const PAUSES: u32 = 200;
+    let time = || {
+        let start = sys::now();
+        pause(PAUSES);
+        sys::now() - start
+    };
+    // The shortest of a few: an interruption makes a measurement longer, nothing makes it shorter.
+    let shortest = (0..5).map(|_| time()).min().unwrap_or(1).max(1);
+    (u64::from(PAUSES) * 1000 / shortest).clamp(1, 1000) as u32
+}
+
+fn pauses(nanoseconds: u32) -> u32 {
+    (u64::from(nanoseconds) * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
+}
+
+/// What is learnt about a contended section. Not in the section's slot: whoever looks has found it and no more, and may not
+/// write to it. So this is a table of lines, each of which belongs to the section that last took it: others whose handles
+/// select the same line take it in turn and learn anew. Written by whoever comes; a lost update costs nothing but speed.
+#[repr(C, align(64))]
+pub(crate) struct Hints {
+    /// The handle of the section they are about.
+    section: AtomicU64,
+    /// When a newcomer last found it owned (24 bits, in microseconds), and how often the time between two looks is
+    /// doubled.
+    pace: AtomicU32,
+    /// How long may be looked at it in vain, in nanoseconds.
+    credit: AtomicU32,
+    /// How many leaves more are to pass it on.
+    passes: AtomicU32,
+}
+
+const DOUBLINGS_BITS: u32 = 8;
+
+const LINES: usize = 512;
+static HINTS: [Hints; LINES] = [const { Hints::new() }; LINES];
+
+impl Hints {
+    const fn new() -> Self {
+        Hints {
+            section: AtomicU64::new(0),
+            pace: AtomicU32::new(0),
+            credit: AtomicU32::new(0),
+            passes: AtomicU32::new(0),
+        }
+    }
+
+    /// Those about the section with this handle.
+    pub(crate) fn of(handle: u64) -> &'static Hints {
+        let hints = &HINTS[handle::section_index(handle) as usize % LINES];
+        if hints.section.load(Ordering::Relaxed) != handle {
+            hints.section.store(handle, Ordering::Relaxed);
+            hints.pace.store(0, Ordering::Relaxed);
+            hints.credit.store(MOST_CREDIT, Ordering::Relaxed);
+            hints.passes.store(0, Ordering::Relaxed);
+        }
+        hints
+    }
+
+    /// For how long somebody is to look who finds the section owned, which `waits` had to wait for so far; 0 for not at
+    /// all.
+    pub(crate) fn patience(&self, waits: u64) -> u32 {
+        match self.credit.load(Ordering::Relaxed) {
+            0..LEAST_CREDIT if waits.is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,
+            0..LEAST_CREDIT => 0,
+            credit => credit,
+        }
+    }
+
+    /// The looks of a newcomer with this patience.
+    pub(crate) fn newcomer(&self, patience: u32, now: Instant) -> Looks {
+        let now = (now / 1000) as u32;
+        let last = self.pace.load(Ordering::Relaxed);
+        let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
+        let doublings = match u64::from(since) * 1000 < CROWDED {
+            true => ((last & 0xff) + 1).min(SLOWEST_DOUBLINGS),
+            false => 0,
+        };
+        self.pace.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
+        Looks::new(patience, FASTEST << doublings, NEWCOMER_TIME)
+    }
+
+    /// The contender lost the section to an owner that is blocked: the next leaves are to pass it on.
+    pub(crate) fn begin_passing(&self) {
+        self.passes.store(PASSES, Ordering::Relaxed);
+    }
+
+    /// The section is passed on. Whether the next leave is to do so too.
+    pub(crate) fn go_on_passing(&self) -> bool {
+        let left = self.passes.load(Ordering::Relaxed).saturating_sub(1);
+        self.passes.store(left, Ordering::Relaxed);
+        left != 0
+    }
+
+    /// These looks are over.
+    pub(crate) fn learn(&self, looks: &Looks, success: bool) {
+        if looks.time == 0 {
+            return;
+        }
+        let credit = self.credit.load(Ordering::Relaxed);
+        let left = match success {
+            true => (credit + SUCCESS).saturating_sub(looks.stayed).min(MOST_CREDIT),
+            false => credit.saturating_sub(looks.time),
+        };
+        if left != credit {
+            self.credit.store(left, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What one look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The section was free, and is the looker's now.
+    Mine,
+    /// It was free, and another took it.
+    Left,
+    /// The owner's id.
+    Owned(u64),
+    /// No further look can find it free: it has ended, was abandoned or lent.
+    Lost,
+}
+
+impl Seen {
+    /// Whether the section is owned by a task that is known to sleep.
+    pub(crate) fn is_by_blocked(self) -> bool {
+        matches!(self, Seen::Owned(owner) if tasks::of_owner(owner).is_blocked())
+    }
+}
+
+/// A limited number of looks with pauses between them, which end sooner where the owner stays.
+pub(crate) struct Looks {
+    /// The pause between two, and the same in nanoseconds.
+    pauses: u32,
+    step: u32,
+    left: u32,
+    end: Option<Instant>,
+    /// How long all so far took.
+    time: u32,
+    /// How long an owner may stay.
+    patience: u32,
+    /// The owner that was seen last, and for how long now; when it is to be looked whether that is one stay, and how
+    /// often it had left sections when that was done.
+    owner: u64,
+    stayed: u32,
+    next_check: u32,
+    leaves: Option<u32>,
+}
+
+impl Looks {
+    fn new(patience: u32, step: u32, time: u32) -> Self {
+        // A short look is not to be over after one or two.
+        let step = step.min((patience / 16).max(FASTEST));
+        Looks {
+            pauses: pauses(step),
+            step,
+            left: if patience == 0 { 0 } else { time / step },
+            end: None,
+            time: 0,
+            patience,
+            owner: 0,
+            stayed: 0,
+            next_check: FIRST_CHECK,
+            leaves: None,
+        }
+    }
+
+    /// Of a newcomer, where the program has said how many: one pause before each, for a limited time.
+    pub(crate) fn counted(patience: u32, count: u32, deadline: Option<Instant>) -> Self {
+        let end = sys::now() + COUNTED_TIME;
+        let end = deadline.map_or(end, |deadline| deadline.min(end));
+        let step = (1000 / REGISTRY.pauses_per_microsecond()).max(1);
+        Looks { pauses: 1, step, left: count, end: Some(end), ..Looks::new(patience, FASTEST, 0) }
+    }
+
+    /// Of the contender, after its first.
+    pub(crate) fn contender(patience: u32) -> Self {
+        Looks::new(patience, CONTENDER_STEP, CONTENDER_TIME)
+    }
+
+    /// More looks of a newcomer, which has asked the owner to give way.
+    pub(crate) fn go_on_after_asking(&mut self) {
+        let Looks { pauses, step, left, .. } = Looks::new(self.patience, ASKING_STEP, ASKING_TIME);
+        (self.pauses, self.step, self.left) = (pauses, step, left);
+    }
+
+    /// How long the looks so far took, in nanoseconds.
+    pub(crate) fn time(&self) -> u32 {
+        self.time
+    }
+
+    /// Whether all looks were done, and the owner did not stay.
+    pub(crate) fn are_used_up(&self) -> bool {
+        self.time != 0 && self.left == 0
+    }
+
+    /// Pauses until the next look; false if there is to be none after what was seen in the last one.
+    pub(crate) fn again(&mut self, seen: Seen) -> bool {
+        if self.left == 0 || !self.is_worth_while(seen) || self.is_time_up() {
+            return false;
+        }
+        self.left -= 1;
+        pause(self.pauses);
+        self.time += self.step;
+        self.stayed += self.step;
+        true
+    }
+
+    fn is_time_up(&self) -> bool {
+        const LOOKS_PER_CLOCK: u32 = 64;
+        self.left.is_multiple_of(LOOKS_PER_CLOCK) && self.end.is_some_and(|end| sys::now() >= end)
+    }
+
+    /// Whether the owner may leave soon.
+    fn is_worth_while(&mut self, seen: Seen) -> bool {
+        let owner = match seen {
+            Seen::Mine | Seen::Lost => return false,
+            Seen::Left => {
+                self.stayed = 0;
+                return true;
+            }
+            Seen::Owned(owner) => owner,
+        };
+        if owner != self.owner {
+            (self.owner, self.stayed, self.leaves) = (owner, 0, None);
+            return !tasks::of_owner(owner).is_blocked();
+        }
+        if self.stayed < self.next_check.min(self.patience) {
+            return true;
+        }
+        let task = tasks::of_owner(owner);
+        let leaves = task.leaves();
+        if self.leaves.is_some_and(|before| before != leaves) {
+            self.stayed = 0;
+            self.next_check = CHECK_OF_THE_BUSY;
+        } else {
+            self.next_check *= 2;
+        }
+        self.leaves = Some(leaves);
+        self.stayed < self.patience && !task.is_blocked()
+    }
+
+    /// Looks until `look` has found the section free, or it is not worth while.
+    pub(crate) fn find(&mut self, look: impl Fn() -> Seen) -> bool {
+        loop {
+            let seen = look();
+            if !self.again(seen) {
+                return seen == Seen::Mine;
+            }
+        }
+    }
+
+    /// Whether it is time to ask for hand-off: true once.
+    pub(crate) fn is_time_to_ask(&self) -> bool {
+        self.time / CONTENDER_ASKS == 1 && (self.time - self.step) / CONTENDER_ASKS == 0
+    }
+}
+
+/// The caller has queued for a rest.
+pub(crate) fn rest() {
+    sys::nap(REST);
+}
+
+/// The caller has left a section and was asked to give way.
+pub(crate) fn give_way() {
+    pause(pauses(GIVE_WAY_TIME));
+}
+
+fn pause(times: u32) {
+    (0..times).for_each(|_| sys::pause());
+}
+
+/// How often the contender loses a section to newcomers until it is passed to it, asleep or not.
+pub(crate) const MOST_LOSSES: u32 = 16;
+
+/// Whether a contender that was woken at `woken` should have arrived by now.
+pub(crate) fn is_late(woken: Instant) -> bool {
+    sys::now().saturating_sub(woken) > ARRIVAL_TIME
+}
+
+/// Whether a task that is awake since `since` is to let those who wait go before it.
+pub(crate) fn is_turn_over(since: Instant, now: Instant) -> bool {
+    now.saturating_sub(since) > TURN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::enter::{self, Patience};
+    use crate::host::{runtime, threads};
+    use crate::lock::crst;
+    use crate::state::section::SpinPolicy;
+    use std::sync::mpsc::channel;
+
+    const fn some_handle(index: u32, generation: u64) -> u64 {
+        handle::section_handle(0, index, generation)
+    }
+
+    fn looks_of(time: u32, stayed: u32) -> Looks {
+        Looks { time, stayed, ..Looks::new(MOST_CREDIT, FASTEST, NEWCOMER_TIME) }
+    }
+
+    #[test]
+    fn who_looks_in_vain_uses_up_the_credit_and_a_try_that_succeeds_brings_it_back() {
+        let hints = Hints::of(some_handle(1, 1));
+        assert_eq!(hints.patience(1), MOST_CREDIT);
+        (0..3).for_each(|_| hints.learn(&looks_of(28_000, 28_000), false));
+        let tries = (0..10 * WAITS_PER_TRY).filter(|&waits| hints.patience(waits) != 0).count();
+        assert_eq!(tries, 10);
+        hints.learn(&looks_of(LEAST_CREDIT, LEAST_CREDIT), false);
+        assert_eq!(hints.patience(1), 0);
+        hints.learn(&looks_of(500, 500), true);
+        assert_eq!(hints.patience(1), SUCCESS - 500);
+        (0..100).for_each(|_| hints.learn(&looks_of(500, 500), true));
+        assert_eq!(hints.patience(1), MOST_CREDIT);
+    }
+
+    #[test]
+    fn a_success_that_takes_longer_than_sleeping_does_not_pay() {
+        let hints = Hints::of(some_handle(2, 1));
+        let before = hints.patience(1);
+        hints.learn(&looks_of(25_000, 25_000), true);
+        assert_eq!(hints.patience(1), before + SUCCESS - 25_000);
+        // The owner had come and gone for most of the time.
+        hints.learn(&looks_of(25_000, 1_000), true);
+        assert_eq!(hints.patience(1), (before + 2 * SUCCESS - 26_000).min(MOST_CREDIT));
+    }
+
+    #[test]
+    fn another_section_learns_anew() {
+        let (one, other) = (some_handle(3, 1), some_handle(3, 2));
+        Hints::of(one).learn(&looks_of(28_000, 28_000), false);
+        assert_eq!(Hints::of(one).patience(1), MOST_CREDIT - 28_000);
+        assert_eq!(Hints::of(other).patience(1), MOST_CREDIT);
+    }
+
+    #[test]
+    fn an_owner_that_stays_is_looked_at_as_long_as_the_credit_lasts() {
+        runtime::start().expect("memory");
+        let me = threads::current().expect("a place");
+        let looked_for = |comes_and_goes: bool| {
+            let mut looks = Looks::new(4_000, FASTEST, NEWCOMER_TIME);
+            while looks.again(Seen::Owned(me.id())) {
+                if comes_and_goes {
+                    me.count_entry();
+                    me.count_leave();
+                }
+            }
+            looks.time()
+        };
+        assert_eq!(looked_for(false), 4_000);
+        assert!(looked_for(true) > NEWCOMER_TIME - FASTEST);
+    }
+
+    #[test]
+    fn a_count_ends_with_its_time_and_the_contender_asks_once() {
+        runtime::start().expect("memory");
+        let me = threads::current().expect("a place");
+        let looks_again = |looks: &mut Looks| {
+            // The owner comes and goes: it is always worth while.
+            me.count_entry();
+            me.count_leave();
+            looks.again(Seen::Owned(me.id()))
+        };
+        let mut counted = Looks::counted(MOST_CREDIT, u32::MAX, None);
+        while looks_again(&mut counted) {}
+        assert_ne!(counted.left, 0);
+        let now = sys::now();
+        let mut late = Looks::counted(MOST_CREDIT, u32::MAX, Some(now));
+        while looks_again(&mut late) {}
+        assert!(u32::MAX - late.left <= 64);
+        let mut contender = Looks::contender(MOST_CREDIT);
+        let asks = core::iter::from_fn(|| looks_again(&mut contender).then(|| contender.is_time_to_ask()));
+        assert_eq!(asks.filter(|asks| *asks).count(), 1);
+    }
+
+    #[test]
+    fn a_section_lost_to_a_blocked_owner_is_passed_on_a_few_times() {
+        let hints = Hints::new();
+        assert!(!hints.go_on_passing());
+        for _ in 0..2 {
+            hints.begin_passing();
+            let passes = 1 + (0..100).filter(|_| hints.go_on_passing()).count();
+            assert_eq!(passes, PASSES as usize);
+        }
+    }
+
+    #[test]
+    fn nobody_looks_for_an_owner_that_waits_for_another_section() {
+        runtime::start().expect("memory");
+        let enter = |crst| enter::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
+        let leave = |crst| crst::leave_checked(crst).expect("left");
+        let [first, second] = [(); 2].map(|()| crst::create(SpinPolicy::Count(0)).expect("a place"));
+        let (tell, told) = channel();
+        let (go, gone) = channel::<()>();
+        enter(second);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                enter(first);
+                tell.send(sys::current_id()).expect("heard");
+                gone.recv().expect("told");
+                enter(second);
+                [first, second].into_iter().for_each(leave);
+            });
+            let owner = told.recv().expect("told");
+            let looks_again = || Looks::contender(MOST_CREDIT).again(Seen::Owned(owner));
+            let answers = || (looks_again(), Seen::Owned(owner).is_by_blocked());
+            let before = answers();
+            go.send(()).expect("heard");
+            while !tasks::of_owner(owner).is_blocked() {
+                std::thread::yield_now();
+            }
+            let after = answers();
+            // Whatever they are, the thread comes to its end.
+            leave(second);
+            assert_eq!((before, after), ((true, false), (false, true)));
+        });
+        [first, second].into_iter().for_each(|crst| crst::destroy(crst).expect("free"));
+    }
+}

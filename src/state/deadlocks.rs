@@ -1,0 +1,307 @@
+//! The deadlocks that were found: how many, and what the last ones looked like.
+
+use core::ffi::c_void;
+
+use crate::base::name::{Name, NameCopy};
+use crate::sys::Mutex;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+
+/// What is done when a deadlock is found: `HOST_DEADLOCK_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Policy {
+    /// One wait fails, the rest goes on. Where none may fail, and one of them cannot, a report goes to stderr.
+    Error = 0,
+    /// A report goes to stderr; the tasks stay as they are.
+    Report = 1,
+    /// A report goes to stderr, and the process aborts.
+    Abort = 2,
+}
+
+impl Policy {
+    pub(crate) const fn from_number(number: u32) -> Option<Policy> {
+        match number {
+            0 => Some(Policy::Error),
+            1 => Some(Policy::Report),
+            2 => Some(Policy::Abort),
+            _ => None,
+        }
+    }
+}
+
+/// What a callback is told of a deadlock.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct host_deadlock_t {
+    /// sizeof(host_deadlock_t) of the library: a later one may tell more.
+    pub size: u32,
+    /// How many tasks the cycle has.
+    pub tasks: u32,
+    /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
+    pub victim: u64,
+    /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the
+    /// cycle. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
+    pub section: u64,
+}
+
+/// Told of each deadlock: which wait was broken, or that none was.
+pub(crate) type Callback = extern "C" fn(*const host_deadlock_t, *mut c_void);
+
+/// Deadlocks remembered for reports.
+pub(crate) const REMEMBERED: usize = 8;
+/// One place more, so that the oldest is still there while the next is looked into.
+const PLACES: usize = REMEMBERED + 1;
+/// Tasks remembered of one.
+pub(crate) const MEMBERS: usize = 16;
+
+/// What the process has seen of deadlocks. Zeroed memory is none.
+#[repr(C)]
+pub(crate) struct Deadlocks {
+    pub(crate) lock: Mutex,
+    pub(crate) policy: AtomicU32,
+    /// How many were found; number n, from 0, is remembered at n modulo PLACES.
+    pub(crate) found: AtomicU64,
+    /// Of how many a wait was broken.
+    pub(crate) broken: AtomicU64,
+    pub(crate) callback: AtomicPtr<c_void>,
+    pub(crate) context: AtomicPtr<c_void>,
+    pub(crate) remembered: [Deadlock; PLACES],
+}
+
+/// One deadlock as it was found. Written under the lock of Deadlocks.
+#[repr(C)]
+pub(crate) struct Deadlock {
+    /// Odd while it is written.
+    pub(crate) sequence: AtomicU32,
+    /// Tasks in the cycle; more may be than are remembered.
+    pub(crate) length: AtomicU32,
+    /// Which member's wait was broken; `length` if none was.
+    pub(crate) victim: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
+    /// How many were found before it.
+    pub(crate) number: AtomicU64,
+    pub(crate) found_at: AtomicU64,
+    pub(crate) members: [Member; MEMBERS],
+}
+
+/// A task of a deadlock: it waited for `section`, which the next member owned.
+#[repr(C)]
+pub(crate) struct Member {
+    pub(crate) task: AtomicU64,
+    pub(crate) section: AtomicU64,
+    /// Where it called, 0 if unknown.
+    pub(crate) site: AtomicU64,
+    /// Where it had entered the section that the member before it waited for, 0 if that was not tracked.
+    pub(crate) entered_at: AtomicU64,
+    pub(crate) thread_id: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
+    pub(crate) task_name: Name,
+    pub(crate) section_name: Name,
+}
+
+/// A copy of a deadlock that is remembered.
+#[derive(Clone, Copy)]
+pub(crate) struct DeadlockCopy {
+    /// Tasks in the cycle.
+    pub(crate) length: u32,
+    /// The member whose wait was broken, by its place; None if none was.
+    pub(crate) victim: Option<u32>,
+    pub(crate) found_at: u64,
+    pub(crate) members: [MemberCopy; MEMBERS],
+}
+
+/// A copy of a member.
+#[derive(Clone, Copy)]
+pub(crate) struct MemberCopy {
+    pub(crate) task: u64,
+    /// The section it waited for.
+    pub(crate) section: u64,
+    /// Where it called, 0 if unknown.
+    pub(crate) site: u64,
+    /// Where it had entered the section that the member before it waited for, 0 if that was not tracked.
+    pub(crate) entered_at: u64,
+    pub(crate) thread_id: u32,
+    pub(crate) task_name: NameCopy,
+    pub(crate) section_name: NameCopy,
+}
+
+impl Deadlocks {
+    pub(crate) const fn new() -> Self {
+        Deadlocks {
+            lock: Mutex::new(),
+            policy: AtomicU32::new(Policy::Error as u32),
+            found: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
+            callback: AtomicPtr::new(core::ptr::null_mut()),
+            context: AtomicPtr::new(core::ptr::null_mut()),
+            remembered: [const { Deadlock::new() }; PLACES],
+        }
+    }
+
+    /// How many deadlocks were found since the process began.
+    pub(crate) fn found(&self) -> u64 {
+        self.found.load(Ordering::Acquire)
+    }
+
+    /// Of how many deadlocks a wait was broken.
+    pub(crate) fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// Copies deadlock number `number`, counted from 0, if it is still remembered.
+    pub(crate) fn copy_remembered(&self, number: u64, into: &mut DeadlockCopy) -> bool {
+        let found = self.found();
+        let recent = number < found && found - number <= REMEMBERED as u64;
+        recent && self.place_of(number).copy(number, into)
+    }
+
+    pub(crate) fn next_place(&self) -> &Deadlock {
+        self.place_of(self.found.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn place_of(&self, number: u64) -> &Deadlock {
+        &self.remembered[(number % PLACES as u64) as usize]
+    }
+
+    /// The lock of the search.
+    pub(crate) fn lock(&self) -> &Mutex {
+        &self.lock
+    }
+
+    /// In the child of a fork: another thread may have been writing one down. A place that is half written, its names too,
+    /// is written anew by the next search.
+    pub(crate) fn reset_after_fork(&self) {
+        let found = self.found();
+        if self.broken() > found {
+            self.broken.store(found, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Deadlock {
+    const fn new() -> Self {
+        Deadlock {
+            sequence: AtomicU32::new(0),
+            length: AtomicU32::new(0),
+            victim: AtomicU32::new(0),
+            _reserved: AtomicU32::new(0),
+            number: AtomicU64::new(0),
+            found_at: AtomicU64::new(0),
+            members: [const { Member::new() }; MEMBERS],
+        }
+    }
+
+    pub(crate) fn begin_to_write(&self) {
+        // Release after it, with the Acquire in copy: who reads something new finds the odd number.
+        self.sequence.store(self.sequence.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+    }
+
+    pub(crate) fn end_writing(&self) {
+        self.sequence.store(self.sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    /// Copies what stands here; true if that is all of deadlock `number`.
+    pub(crate) fn copy(&self, number: u64, into: &mut DeadlockCopy) -> bool {
+        let before = self.sequence.load(Ordering::Acquire);
+        let length = self.length.load(Ordering::Relaxed);
+        let victim = self.victim.load(Ordering::Relaxed);
+        into.length = length;
+        into.victim = (victim < length).then_some(victim);
+        into.found_at = self.found_at.load(Ordering::Relaxed);
+        into.members.iter_mut().zip(&self.members).for_each(|(copy, member)| *copy = member.copy());
+        let same_number = self.number.load(Ordering::Relaxed) == number;
+        fence(Ordering::Acquire);
+        before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before && same_number
+    }
+}
+
+impl DeadlockCopy {
+    /// A place for a copy.
+    pub(crate) const fn new() -> Self {
+        const NOBODY: MemberCopy = MemberCopy {
+            task: 0,
+            section: 0,
+            site: 0,
+            entered_at: 0,
+            thread_id: 0,
+            task_name: NameCopy::EMPTY,
+            section_name: NameCopy::EMPTY,
+        };
+        DeadlockCopy { length: 0, victim: None, found_at: 0, members: [NOBODY; MEMBERS] }
+    }
+
+    /// The members that are remembered.
+    pub(crate) fn members(&self) -> &[MemberCopy] {
+        &self.members[..(self.length as usize).min(MEMBERS)]
+    }
+}
+
+impl Member {
+    const fn new() -> Self {
+        Member {
+            task: AtomicU64::new(0),
+            section: AtomicU64::new(0),
+            site: AtomicU64::new(0),
+            entered_at: AtomicU64::new(0),
+            thread_id: AtomicU32::new(0),
+            _reserved: AtomicU32::new(0),
+            task_name: Name::new(),
+            section_name: Name::new(),
+        }
+    }
+
+    pub(crate) fn copy(&self) -> MemberCopy {
+        MemberCopy {
+            task: self.task.load(Ordering::Relaxed),
+            section: self.section.load(Ordering::Relaxed),
+            site: self.site.load(Ordering::Relaxed),
+            entered_at: self.entered_at.load(Ordering::Relaxed),
+            thread_id: self.thread_id.load(Ordering::Relaxed),
+            task_name: self.task_name.get(),
+            section_name: self.section_name.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Deadlocks {
+        /// Writes down the next deadlock, of no tasks, and counts it.
+        fn write_one(&self) {
+            let number = self.found();
+            let place = self.place_of(number);
+            place.begin_to_write();
+            place.number.store(number, Ordering::Relaxed);
+            place.end_writing();
+            self.found.store(number + 1, Ordering::Release);
+        }
+
+        fn numbers_remembered(&self) -> std::vec::Vec<u64> {
+            let mut copy = DeadlockCopy::new();
+            (0..self.found()).filter(|&number| self.copy_remembered(number, &mut copy)).collect()
+        }
+    }
+
+    #[test]
+    fn the_last_ones_are_remembered_while_the_next_is_looked_into() {
+        let deadlocks = Deadlocks::new();
+        (0..REMEMBERED + 3).for_each(|_| deadlocks.write_one());
+        let last: std::vec::Vec<u64> = (3..3 + REMEMBERED as u64).collect();
+        assert_eq!(deadlocks.numbers_remembered(), last);
+        deadlocks.place_of(deadlocks.found()).begin_to_write();
+        assert_eq!(deadlocks.numbers_remembered(), last);
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_spoils_no_place() {
+        let deadlocks = Deadlocks::new();
+        deadlocks.write_one();
+        deadlocks.place_of(1).begin_to_write();
+        assert_eq!(deadlocks.numbers_remembered(), [0]);
+        deadlocks.write_one();
+        assert_eq!(deadlocks.numbers_remembered(), [0, 1]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Since when, and from where, each section is owned, where that is tracked.
+
+use crate::base::region::Region;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// What is known of the present ownership of one section. Written by the owner.
+#[repr(C)]
+pub(crate) struct Hold {
+    pub(crate) since: AtomicU64,
+    pub(crate) site: AtomicU64,
+    pub(crate) owner: AtomicU64,
+    /// The era of tracking it was written in: one that was not switched off since.
+    pub(crate) era: AtomicU32,
+    /// Odd while the owner writes.
+    pub(crate) sequence: AtomicU32,
+}
+
+/// One Hold for each section slot that was ever handed out, from when tracking is first switched on.
+#[repr(C)]
+pub(crate) struct Holds {
+    pub(crate) table: Region,
+    /// Odd while tracking is on.
+    pub(crate) era: AtomicU32,
+    pub(crate) _reserved: AtomicU32,
+}
+
+impl Holds {
+    pub(crate) const fn new() -> Self {
+        Holds { table: Region::new(), era: AtomicU32::new(0), _reserved: AtomicU32::new(0) }
+    }
+
+    /// Whether tracking is on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.era.load(Ordering::Relaxed) & 1 == 1
+    }
+
+    /// Where the Hold of section slot `index` stands, if it has one; None while tracking is off.
+    pub(crate) fn address(&self, index: u32) -> Option<usize> {
+        // Acquire pairs with the Release in set_tracking: the table is there.
+        let on = self.era.load(Ordering::Acquire) & 1 == 1;
+        let (start, end) = (index as usize * size_of::<Hold>(), (index as usize + 1) * size_of::<Hold>());
+        (on && self.table.covers(end)).then(|| self.table.base().wrapping_add(start))
+    }
+
+    /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also
+    /// while the owner writes: it has only just entered.
+    pub(crate) fn read(&self, hold: &Hold, owner: u64) -> Option<(u64, u64)> {
+        let before = hold.sequence.load(Ordering::Acquire);
+        let known = hold.owner.load(Ordering::Relaxed) == owner
+            && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
+        let entry = (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed));
+        // Pairs with the Release fence in write: who reads something of the next entry finds the number changed.
+        fence(Ordering::Acquire);
+        let same = before & 1 == 0 && hold.sequence.load(Ordering::Relaxed) == before;
+        (known && same).then_some(entry)
+    }
+}

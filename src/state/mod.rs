@@ -1,0 +1,20 @@
+//! What exists: every structure that a reader inside or outside the process sees, and the one static that holds them.
+
+pub(crate) mod addresses;
+pub(crate) mod bias;
+pub(crate) mod deadlocks;
+pub(crate) mod holds;
+pub(crate) mod layers;
+pub(crate) mod layout;
+pub(crate) mod messages;
+pub(crate) mod mirror;
+pub(crate) mod misuses;
+pub(crate) mod registry;
+pub(crate) mod runtime;
+pub(crate) mod section;
+pub(crate) mod sections;
+pub(crate) mod sleep;
+pub(crate) mod targets;
+pub(crate) mod task;
+pub(crate) mod tasks;
+pub(crate) mod wait;

@@ -1,0 +1,203 @@
+//! The one place where everything stands: what a report shows is a pure function of this memory.
+//!
+//! The layout is versioned. A tool outside the process finds it by the exported symbol `hostcrst_registry_v1`,
+//! which holds the registry's address.
+
+use core::mem::offset_of;
+
+use crossbeam_utils::CachePadded;
+
+use crate::base::arena::{self, Arena};
+use crate::base::copies;
+use crate::base::name::{self, Name};
+use crate::state::addresses::Addresses;
+use crate::state::deadlocks::Deadlocks;
+use crate::state::holds::Holds;
+use crate::state::layers::{self, ChunkPool};
+use crate::state::messages::Messages;
+use crate::state::runtime::Runtime;
+use crate::state::section::{self, Section};
+use crate::state::targets::Targets;
+use crate::state::task::{self, Task};
+use crate::state::{bias, layout, misuses, wait};
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::{self, Mutex};
+
+/// "hostcrst" in little-endian bytes.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"hostcrst");
+/// Changes with every change of the layout of the registry or of what it holds.
+pub const LAYOUT_VERSION: u32 = 2;
+
+/// What a registry begins with, in every version of the layout.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// MAGIC.
+    pub magic: u64,
+    /// Which layout the registry has.
+    pub layout_version: u32,
+    /// The bytes of the registry.
+    pub size: u32,
+}
+
+/// All of the library's state.
+#[repr(C)]
+pub struct Registry {
+    pub(crate) header: Header,
+    pub(crate) layout: [layout::Entry; layout::ENTRIES],
+    /// On a line of its own with the hot fields of the arenas after it: every call reads it.
+    pub(crate) runtime: CachePadded<Runtime>,
+    pub(crate) bias: bias::Policy,
+    pub(crate) sections: Arena<Section>,
+    pub(crate) tasks: Arena<Task>,
+    pub(crate) names: Arena<NameSlot>,
+    pub(crate) targets: Targets,
+    pub(crate) chunks: ChunkPool,
+    pub(crate) holds: Holds,
+    pub(crate) deadlocks: Deadlocks,
+    pub(crate) win32: misuses::Counts,
+    pub(crate) messages: Messages,
+    /// Which of the copies of the library in this process this is.
+    pub(crate) copy: AtomicU32,
+    pub(crate) addresses: Addresses,
+    /// What the other copies see of this one: see `copies`.
+    pub(crate) claim: AtomicU32,
+    /// 1 once `prepare` has succeeded.
+    pub(crate) ready: AtomicU32,
+    /// 1 where waiters cannot rely on the heavy barrier, so every release must fence by itself.
+    pub(crate) fenced: AtomicU32,
+    /// How many processors the process may run on.
+    pub(crate) processors: AtomicU32,
+    /// How many pauses of the processor take a microsecond.
+    pub(crate) pauses_per_microsecond: AtomicU32,
+    pub(crate) prepare_lock: Mutex,
+}
+
+/// A name that a section points to: most sections have none, so they do not carry the room.
+#[repr(C)]
+pub struct NameSlot {
+    pub(crate) name: Name,
+}
+
+// SAFETY: all fields are atomics or made of such.
+unsafe impl crate::base::arena::Slot for NameSlot {}
+
+pub(crate) static REGISTRY: Registry = Registry {
+    header: Registry::HEADER,
+    layout: TABLE,
+    runtime: CachePadded::new(Runtime::new()),
+    bias: bias::Policy::new(),
+    sections: Arena::new(),
+    tasks: Arena::new(),
+    names: Arena::new(),
+    targets: Targets::new(),
+    chunks: ChunkPool::new(),
+    holds: Holds::new(),
+    deadlocks: Deadlocks::new(),
+    win32: misuses::Counts::new(),
+    messages: Messages::new(),
+    copy: AtomicU32::new(0),
+    addresses: Addresses::new(),
+    claim: AtomicU32::new(0),
+    ready: AtomicU32::new(0),
+    fenced: AtomicU32::new(0),
+    processors: AtomicU32::new(1),
+    pauses_per_microsecond: AtomicU32::new(1),
+    prepare_lock: Mutex::new(),
+};
+
+sys::show_claim!(REGISTRY, offset_of!(Registry, claim));
+
+/// Where a tool outside the process finds the registry.
+#[repr(transparent)]
+pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
+
+/// cbindgen:ignore
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
+
+/// For `layout`. The table itself begins behind the header.
+pub(crate) const LAYOUT: [(&str, usize); 8] = [
+    ("registry.runtime", offset_of!(Registry, runtime)),
+    ("registry.sections", offset_of!(Registry, sections)),
+    ("registry.tasks", offset_of!(Registry, tasks)),
+    ("registry.names", offset_of!(Registry, names)),
+    ("registry.deadlocks", offset_of!(Registry, deadlocks)),
+    ("registry.copy", offset_of!(Registry, copy)),
+    ("named.bytes", size_of::<NameSlot>()),
+    ("named.name", offset_of!(NameSlot, name)),
+];
+
+/// Where the fields stand that a picture is drawn from.
+pub(crate) const TABLE: [layout::Entry; layout::ENTRIES] = layout::table([
+    &LAYOUT,
+    &arena::LAYOUT,
+    &task::LAYOUT,
+    &wait::LAYOUT,
+    &layers::LAYOUT,
+    &section::LAYOUT,
+    &name::LAYOUT,
+]);
+
+impl Registry {
+    /// The header of a registry of this build's layout.
+    pub const HEADER: Header =
+        Header { magic: MAGIC, layout_version: LAYOUT_VERSION, size: size_of::<Registry>() as u32 };
+
+    /// Whether the registry says that its fields stand where this build expects them.
+    pub fn has_layout_of_this_build(&self) -> bool {
+        self.header == Self::HEADER && self.layout == TABLE
+    }
+
+    /// Whether the process has, or had, another copy of the library in use.
+    pub(crate) fn has_other_copies(&self) -> bool {
+        copies::has_others(self.claim.load(Ordering::Relaxed))
+    }
+
+    /// Whether another copy of the library in this process has this number.
+    pub(crate) fn is_copy(&self, number: u32) -> bool {
+        copies::is_anothers(&self.claim, number)
+    }
+
+    /// Which of the copies of the library in this process this is: their handles differ by it.
+    pub(crate) fn copy(&self) -> u32 {
+        self.copy.load(Ordering::Relaxed)
+    }
+
+    /// Whether waiters must not rely on the heavy barrier.
+    #[inline]
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Relaxed) != 0
+    }
+
+    /// From here on every release fences by itself.
+    pub(crate) fn set_fenced(&self) {
+        self.fenced.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether another thread can run while this one spins.
+    #[inline]
+    pub(crate) fn spinning_helps(&self) -> bool {
+        self.processors.load(Ordering::Relaxed) > 1
+    }
+
+    /// How many pauses of the processor take a microsecond.
+    pub(crate) fn pauses_per_microsecond(&self) -> u32 {
+        self.pauses_per_microsecond.load(Ordering::Relaxed)
+    }
+
+    /// Whether the arenas exist. Handles can name nothing before.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        // The child of a fork is put in order before it looks at anything.
+        sys::settle_fork();
+        // Acquire pairs with the Release in prepare: what it set up is seen.
+        self.ready.load(Ordering::Acquire) != 0
+    }
+
+    /// The lock of prepare.
+    pub(crate) fn prepare_lock(&self) -> &Mutex {
+        &self.prepare_lock
+    }
+}

@@ -1,0 +1,112 @@
+//! Whether the runtime is available: one word that every call looks at. Who changes it is above.
+
+use crate::error::{Error, Result};
+use crate::sys::atomic::{AtomicU64, Ordering};
+
+/// The states of `host_runtime_state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    NotLoaded = 0,
+    Running = 1,
+    Stopped = 2,
+    Failed = 3,
+}
+
+/// The state in the low byte, with TRACKING beside it; above it how often the runtime was started: the epoch that
+/// layers belong to.
+///
+/// A transition compares the whole word with the one its task last saw, which asks at once whether the runtime
+/// runs and whether the task's layers are of this run. A later "suspend all managed tasks" can be a change of
+/// this word too, and will then cost a transition nothing.
+#[repr(C)]
+pub(crate) struct Runtime {
+    pub(crate) word: AtomicU64,
+}
+
+pub(crate) const STATE_MASK: u64 = 3;
+/// Entering must go the slow way, because owners are tracked.
+pub(crate) const TRACKING: u64 = 4;
+pub(crate) const EPOCH_SHIFT: u32 = 8;
+
+pub(crate) const fn run_of(word: u64) -> u64 {
+    word >> EPOCH_SHIFT
+}
+
+impl Runtime {
+    pub(crate) const fn new() -> Self {
+        Runtime { word: AtomicU64::new(State::NotLoaded as u64) }
+    }
+
+    /// The word itself, for comparing.
+    #[inline(always)]
+    pub(crate) fn word(&self) -> u64 {
+        self.word.load(Ordering::Relaxed)
+    }
+
+    /// Whether entries are allowed and nothing about them is unusual: the one question of the fast paths.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        // Acquire pairs with the SeqCst in start: a thread that was handed a handle in any way whatever, and is no task
+        // yet, finds the arenas where the handle leads.
+        self.word.load(Ordering::Acquire) as u8 == State::Running as u8
+    }
+
+    /// Whether entries and transitions are allowed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state() == State::Running
+    }
+
+    /// Whether entering must go the slow way.
+    #[inline(always)]
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.word() & TRACKING != 0
+    }
+
+    /// Makes entering go the slow way, or no more.
+    pub(crate) fn set_tracking(&self, on: bool) {
+        if on {
+            self.word.fetch_or(TRACKING, Ordering::Relaxed);
+        } else {
+            self.word.fetch_and(!TRACKING, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.word() & STATE_MASK {
+            1 => State::Running,
+            2 => State::Stopped,
+            3 => State::Failed,
+            _ => State::NotLoaded,
+        }
+    }
+
+    /// Which run of the runtime this is, counted by its starts.
+    pub(crate) fn run(&self) -> u64 {
+        run_of(self.word())
+    }
+
+    /// Whether entries and transitions are allowed, in this run.
+    pub(crate) fn is_in_run(&self, run: u64) -> bool {
+        let word = self.word();
+        word & STATE_MASK == State::Running as u64 && run_of(word) == run
+    }
+
+    /// Whether two words belong to the same run of the runtime, whatever its state.
+    pub(crate) fn same_epoch(one: u64, other: u64) -> bool {
+        run_of(one) == run_of(other)
+    }
+
+    /// Fails unless entries and transitions are allowed.
+    pub(crate) fn require_running(&self) -> Result<()> {
+        if self.is_running() { Ok(()) } else { Err(Error::NotAvailable) }
+    }
+
+    /// Fails unless what exists may be left, changed and destroyed: while the runtime runs or is stopped.
+    pub(crate) fn require_usable(&self) -> Result<()> {
+        match self.state() {
+            State::Running | State::Stopped => Ok(()),
+            State::NotLoaded | State::Failed => Err(Error::NotAvailable),
+        }
+    }
+}

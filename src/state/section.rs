@@ -1,0 +1,325 @@
+//! A critical section as it stands in memory, and what can be read of it. The lock word and its proof are explained in
+//! `handle`; who writes to it is in `lock`.
+
+use core::mem::offset_of;
+
+use crate::base::arena::Slot;
+use crate::handle::{self, ABANDONED, BIASED, DESTROYED, REVOKING};
+use crate::state::task::TaskRef;
+use crate::sys::Mutex;
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+// attention: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
+// alone takes UNPROVEN and GIVE_WAY away without it.
+/// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
+pub(crate) const ARMED: u32 = 1;
+/// The first of the queue has been woken and is awake.
+pub(crate) const CONTENDER: u32 = 1 << 1;
+/// The heavy barrier is not to be had: ARMED for ever.
+pub(crate) const FENCED: u32 = 1 << 2;
+/// The attention of a section that was made after the heavy barrier was refused, and for which nobody waits.
+pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
+/// FENCED came late, and no leave has gone the fenced way since.
+pub(crate) const UNPROVEN: u32 = 1 << 3;
+/// The contender has lost often enough: the owner is to pass the section to the first waiter.
+pub(crate) const HANDOFF: u32 = 1 << 4;
+/// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `spin`).
+pub(crate) const GIVE_WAY: u32 = 1 << 5;
+/// What goes with a contender.
+pub(crate) const OF_CONTENDER: u32 = CONTENDER | HANDOFF;
+pub(crate) const WAITER_SHIFT: u32 = 8;
+pub(crate) const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
+
+/// A critical section: one cache line. Zeroed memory is a slot never used.
+#[repr(C, align(64))]
+pub(crate) struct Section {
+    /// The handle XOR the owner's id.
+    pub(crate) word: AtomicU64,
+    /// How often the owner has entered; 1 while the section is free, so that entering need not write it. Owner only.
+    pub(crate) entries: AtomicU32,
+    /// Not 0 if a leave has more to do than to store the word.
+    pub(crate) attention: AtomicU32,
+    pub(crate) queue_lock: Mutex,
+    /// The task slot that is first in the circle of waiters, 0 for none.
+    pub(crate) first_waiter: AtomicU16,
+    /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
+    pub(crate) lent_to: AtomicU16,
+    /// As set.
+    pub(crate) spin_count: AtomicU32,
+    /// Leaves by the fenced way since they began or a waiter was last woken. Counted by the owner.
+    pub(crate) leaves: AtomicU16,
+    /// Under the queue lock, or before the section has a handle.
+    pub(crate) flags: AtomicU16,
+    /// The slot of the section's name, 0 for none. Stays with the slot.
+    pub(crate) name: AtomicU32,
+    /// Entries that had to wait; under the queue lock.
+    pub(crate) contended: AtomicU64,
+    /// One more than the entries of the task that the section is lent to, which alone writes it: see `bias`.
+    pub(crate) hold: AtomicU32,
+    /// Which task was found owning it, and how often in a row. Of a section that is never lent and whose owner has
+    /// ended (see `orphaned_by`): that thread's id.
+    pub(crate) looks: AtomicU32,
+    /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
+    pub(crate) mirror: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Section>() == handle::SECTION_BYTES);
+// Fields that name a task are as wide as the number of its slot.
+const _: () = assert!(handle::MAX_TASKS == 1 << u16::BITS);
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 8] = [
+    ("section.bytes", size_of::<Section>()),
+    ("section.word", offset_of!(Section, word)),
+    ("section.entries", offset_of!(Section, entries)),
+    ("section.attention", offset_of!(Section, attention)),
+    ("section.contended", offset_of!(Section, contended)),
+    ("section.name", offset_of!(Section, name)),
+    ("section.hold", offset_of!(Section, hold)),
+    ("section.mirror", offset_of!(Section, mirror)),
+];
+
+/// flags: the spin count is the program's, not the library's.
+pub(crate) const SPIN_COUNT_SET: u16 = 1;
+/// flags: the section was lent and taken away; it is not lent again.
+pub(crate) const BIAS_SPENT: u16 = 2;
+
+// SAFETY: all fields are atomics or made of such.
+unsafe impl Slot for Section {}
+
+/// hold: lent, and not entered.
+pub(crate) const NOT_ENTERED: u32 = 1;
+
+/// The states of `hostcrst_info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum State {
+    Free = 0,
+    Owned = 1,
+    Abandoned = 2,
+}
+
+/// What a section looks like at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Info {
+    pub(crate) state: State,
+    /// The owner's id, 0 for none.
+    pub(crate) owner: u64,
+    pub(crate) recursion: u32,
+    pub(crate) waiters: u32,
+    pub(crate) spin_count: u32,
+    pub(crate) contended: u64,
+}
+
+/// How long a newcomer looks at an owned section before it queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpinPolicy {
+    /// For a time that the library chooses.
+    Adaptive,
+    /// So many times, as the program asked.
+    Count(u32),
+}
+
+/// How many tasks wait, from a section's attention.
+pub(crate) fn waiters(attention: u32) -> u32 {
+    attention >> WAITER_SHIFT
+}
+
+/// Whether a word XOR its handle says that the section is biased, or was until just now.
+pub(crate) const fn is_biased(owner: u64) -> bool {
+    owner & (BIASED | REVOKING) != 0
+}
+
+/// The handle of the section in a slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0.
+pub(crate) fn handle_in(copy: u32, index: u32, generation: u64, mirror: usize) -> u64 {
+    match mirror {
+        0 => handle::section_handle(copy, index, generation),
+        _ => handle::win32_handle(copy, index, generation),
+    }
+}
+
+impl Section {
+    pub(crate) fn word(&self) -> &AtomicU64 {
+        &self.word
+    }
+
+    pub(crate) fn attention(&self) -> &AtomicU32 {
+        &self.attention
+    }
+
+    pub(crate) fn queue_lock(&self) -> &Mutex {
+        &self.queue_lock
+    }
+
+    /// The task slot that is first in the circle of waiters, 0 for none.
+    pub(crate) fn first_waiter(&self) -> u32 {
+        u32::from(self.first_waiter.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_first_waiter(&self, slot: u32) {
+        self.first_waiter.store(slot as u16, Ordering::Relaxed);
+    }
+
+    pub(crate) fn hold(&self) -> &AtomicU32 {
+        &self.hold
+    }
+
+    /// The task slot that this slot was last lent to, 0 for none.
+    pub(crate) fn lent_to(&self) -> u32 {
+        u32::from(self.lent_to.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_lent_to(&self, slot: u32) {
+        self.lent_to.store(slot as u16, Ordering::Relaxed);
+    }
+
+    pub(crate) fn looks(&self) -> &AtomicU32 {
+        &self.looks
+    }
+
+    pub(crate) fn set_entries(&self, entries: u32) {
+        self.entries.store(entries, Ordering::Relaxed);
+    }
+
+    pub(crate) fn spend_bias(&self) {
+        self.flags.fetch_or(BIAS_SPENT, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_bias_spent(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & BIAS_SPENT != 0
+    }
+
+    /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
+    /// such section.
+    pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
+        // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
+        let was_given = handle::section_generation(handle) != 0;
+        // Acquire pairs with the Release of who revoked a bias: an owner that finds itself here sees its entries.
+        let mut owner = self.word.load(Ordering::Acquire) ^ handle;
+        let same_generation = handle::section_generation(owner) == 0;
+        if same_generation && is_biased(owner) {
+            // What is in the slot may be of the other kind by now: see handle.
+            if handle::is_win32(handle) || owner & BIASED != 0 && owner & REVOKING != 0 {
+                return None;
+            }
+            // Lent: owned only while it is entered.
+            owner = if self.lent_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
+        }
+        (was_given && same_generation && owner != DESTROYED).then_some(owner)
+    }
+
+    /// The handle of the section that is, or was last, in this slot, number `index` in this copy of the library; of
+    /// generation 0 if none ever was.
+    pub(crate) fn handle(&self, copy: u32, index: u32) -> u64 {
+        // Acquire pairs with the Release in make: the mirror is of the section that the word is of, or of a newer one.
+        let generation = handle::section_generation(self.word.load(Ordering::Acquire));
+        handle_in(copy, index, generation, self.mirror())
+    }
+
+    /// Whether the section with this handle is free.
+    #[inline(always)]
+    pub(crate) fn is_free(&self, handle: u64) -> bool {
+        self.word.load(Ordering::Relaxed) == handle
+    }
+
+    /// Makes `me` the owner if the section is free.
+    #[inline(always)]
+    pub(crate) fn try_take(&self, handle: u64, me: TaskRef) -> bool {
+        self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
+    /// zero word looks like the caller's to a handle that is the caller's own id.
+    #[inline(always)]
+    pub(crate) fn reenter(&self) -> bool {
+        let entries = self.entries.load(Ordering::Relaxed);
+        if entries == 0 || entries == u32::MAX {
+            return false;
+        }
+        self.entries.store(entries + 1, Ordering::Relaxed);
+        true
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.first_waiter() != 0
+    }
+
+    /// The slot of the section's name, 0 if it never had one.
+    pub(crate) fn name_slot(&self) -> u32 {
+        // Acquire pairs with the Release in set_name: the slot may be read.
+        self.name.load(Ordering::Acquire)
+    }
+
+    /// What the section with this handle looks like; None if there is no such section in this slot.
+    pub(crate) fn info(&self, handle: u64) -> Option<Info> {
+        let owner = self.owner(handle)?;
+        let (state, recursion) = match owner {
+            0 => (State::Free, 0),
+            ABANDONED => (State::Abandoned, 0),
+            _ if is_biased(self.word.load(Ordering::Relaxed) ^ handle) => {
+                (State::Owned, self.lent_entries().max(1))
+            }
+            _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
+        };
+        Some(Info {
+            state,
+            owner: if state == State::Owned { owner } else { 0 },
+            recursion,
+            waiters: waiters(self.attention.load(Ordering::Relaxed)),
+            spin_count: self.spin_count.load(Ordering::Relaxed),
+            contended: self.contended(),
+        })
+    }
+
+    pub(crate) fn spin_policy(&self) -> SpinPolicy {
+        if self.flags.load(Ordering::Relaxed) & SPIN_COUNT_SET != 0 {
+            SpinPolicy::Count(self.spin_count.load(Ordering::Relaxed))
+        } else {
+            SpinPolicy::Adaptive
+        }
+    }
+
+    pub(crate) fn contended(&self) -> u64 {
+        self.contended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_contended(&self) {
+        self.contended.store(self.contended() + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entries(&self) -> &AtomicU32 {
+        &self.entries
+    }
+
+    /// The address of the CRITICAL_SECTION that shows this section, or 0.
+    pub(crate) fn mirror(&self) -> usize {
+        self.mirror.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn set_mirror(&self, address: usize) {
+        self.mirror.store(address as u64, Ordering::Relaxed);
+    }
+
+    /// The id of the thread that ended as the owner of a section that stays locked for ever.
+    pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
+        let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
+        orphaned.then(|| self.looks.load(Ordering::Relaxed))
+    }
+
+    /// Counts a leave by the fenced way, up to what fits. By the owner.
+    pub(crate) fn count_leave(&self) -> u32 {
+        let leaves = self.leaves.load(Ordering::Relaxed).wrapping_add(1);
+        self.leaves.store(leaves, Ordering::Relaxed);
+        u32::from(leaves)
+    }
+
+    pub(crate) fn reset_leaves(&self) {
+        self.leaves.store(0, Ordering::Relaxed);
+    }
+
+    /// How often the task that the section is lent to has entered it.
+    pub(crate) fn lent_entries(&self) -> u32 {
+        // Acquire pairs with the Release in leave_biased.
+        self.hold().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
+    }
+}

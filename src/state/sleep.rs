@@ -1,0 +1,82 @@
+//! How a task sleeps on a condition variable: written under the lock of the bucket that it stands in (see `lock::condition`).
+
+use crate::sys::Instant;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// How a task sleeps. Written under the lock of the bucket that it stands in.
+#[repr(C)]
+pub(crate) struct Sleep {
+    /// Odd while in a queue. Counts up at each end of a sleep and at each beginning, so it is the number of the sleep too.
+    pub(crate) word: AtomicU32,
+    /// The neighbours in the circle of a bucket's sleepers: task slots.
+    pub(crate) next: AtomicU32,
+    pub(crate) previous: AtomicU32,
+    /// 1 if the sleep has a time limit.
+    pub(crate) limited: AtomicU32,
+    /// The address of the variable while in a queue, otherwise 0.
+    pub(crate) variable: AtomicU64,
+    /// The handle of the section that was left for the sleep.
+    pub(crate) section: AtomicU64,
+    /// When the sleep began.
+    pub(crate) since: AtomicU64,
+    /// Where the caller called from, 0 if unknown.
+    pub(crate) site: AtomicU64,
+}
+
+/// A sleep as it was at one moment.
+#[derive(Clone, Copy)]
+pub struct SleepCopy {
+    /// The address of the variable.
+    pub(crate) variable: u64,
+    /// The section that was left for it.
+    pub(crate) section: u64,
+    pub(crate) since: Instant,
+    /// Where it was called for, 0 if unknown.
+    pub(crate) site: u64,
+    /// Whether it has a time limit.
+    pub(crate) limited: bool,
+}
+
+impl Sleep {
+    /// Whether the task sleeps.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.variable.load(Ordering::Relaxed) != 0
+    }
+
+    /// How the task sleeps, all of one sleep; None if it does not.
+    pub(crate) fn copy(&self) -> Option<SleepCopy> {
+        loop {
+            let number = self.word.load(Ordering::Acquire);
+            if number & 1 == 0 {
+                return None;
+            }
+            let copy = SleepCopy {
+                variable: self.variable.load(Ordering::Relaxed),
+                section: self.section.load(Ordering::Relaxed),
+                since: self.since.load(Ordering::Relaxed),
+                site: self.site.load(Ordering::Relaxed),
+                limited: self.limited.load(Ordering::Relaxed) != 0,
+            };
+            // Pairs with the Release fence in join: who reads something of the next sleep finds this one over.
+            fence(Ordering::Acquire);
+            if self.word.load(Ordering::Relaxed) == number {
+                return Some(copy);
+            }
+        }
+    }
+
+    pub(crate) fn matches(&self, variable: usize) -> bool {
+        self.variable.load(Ordering::Relaxed) == variable as u64
+    }
+
+    pub(crate) fn set_neighbours(&self, previous: u32, next: u32) {
+        self.previous.store(previous, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// The sleep is over; under the bucket's lock, after all else that is to be done before the sleeper goes on.
+    pub(crate) fn end(&self) {
+        self.variable.store(0, Ordering::Relaxed);
+        self.word.store(self.word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+}

@@ -1,0 +1,177 @@
+//! How a task waits: written by the task, and under the queue lock by those who end the wait.
+
+use core::mem::offset_of;
+
+use crate::sys::Instant;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// The option bits a caller may pass: WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK.
+pub(crate) const WAIT_OPTIONS: u32 = 0x7;
+
+pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
+/// A wait with this option is not to be broken: WAIT_NOTINDEADLOCK.
+pub(crate) const WAIT_NOTINDEADLOCK: u32 = 0x4;
+/// The wait does not end with the runtime: the Win32 face.
+pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
+
+// park: the outcome of a wait; other values are failure codes.
+/// In the queue, to sleep.
+pub(crate) const PARKED: u32 = 0;
+/// In the queue, awake, to contend.
+pub(crate) const CONTEND: u32 = 1;
+/// Out of the queue and the owner.
+pub(crate) const GRANTED: u32 = 2;
+/// GRANTED, and the task knows.
+pub(crate) const OVER: u32 = 3;
+
+/// How a task waits. A task waits for one section at most.
+#[repr(C)]
+pub(crate) struct Wait {
+    pub(crate) park: AtomicU32,
+    /// The neighbours in the circle of waiters: task slots; under the queue lock.
+    pub(crate) next: AtomicU32,
+    pub(crate) previous: AtomicU32,
+    pub(crate) option: AtomicU32,
+    /// The run of the runtime that it began in.
+    pub(crate) run: AtomicU64,
+    /// The section's handle while in its queue, otherwise 0.
+    pub(crate) section: AtomicU64,
+    /// When the wait began.
+    pub(crate) since: AtomicU64,
+    /// When it ends by itself, NO_DEADLINE for never.
+    pub(crate) deadline: AtomicU64,
+    /// Counts the task's waits, so that two looks can tell one wait from the next.
+    pub(crate) sequence: AtomicU64,
+    /// The sequence as the search for a deadlock has seen it; under the lock of that.
+    pub(crate) noted: AtomicU64,
+    /// The number of the last wait that was part of a cycle told of.
+    pub(crate) told: AtomicU64,
+    /// Where the caller called from, 0 if unknown.
+    pub(crate) site: AtomicU64,
+    /// When it was last woken to contend, or came out of the queue as the owner.
+    pub(crate) awake_since: AtomicU64,
+    /// How long it has looked at owned sections since it last came out of a queue, in nanoseconds. Written by the task
+    /// alone.
+    pub(crate) looked: AtomicU32,
+    /// 1 once it runs after it was woken to contend.
+    pub(crate) arrived: AtomicU32,
+    /// How often it was woken to contend in this wait and went to sleep again.
+    pub(crate) losses: AtomicU32,
+}
+
+pub(crate) const NO_DEADLINE: u64 = u64::MAX;
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("wait.section", offset_of!(Wait, section)),
+    ("wait.since", offset_of!(Wait, since)),
+    ("wait.deadline", offset_of!(Wait, deadline)),
+    ("wait.site", offset_of!(Wait, site)),
+];
+
+impl Wait {
+    pub(crate) fn prepare(&self) {
+        self.section.store(0, Ordering::Relaxed);
+        self.park.store(OVER, Ordering::Relaxed);
+    }
+
+    pub(crate) fn join(&self, previous: u32, next: u32) {
+        self.previous.store(previous, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// The section the task waits for, or 0.
+    pub(crate) fn section(&self) -> u64 {
+        self.section.load(Ordering::SeqCst)
+    }
+
+    /// The section the task waits for without a time limit, if it does.
+    pub(crate) fn unbounded_section(&self) -> Option<u64> {
+        let section = self.section();
+        (section != 0 && self.deadline.load(Ordering::Relaxed) == NO_DEADLINE).then_some(section)
+    }
+
+    /// The options of the present wait.
+    pub(crate) fn option(&self) -> u32 {
+        self.option.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing but the section can end the present wait: it has no way to fail.
+    pub(crate) fn cannot_fail(&self) -> bool {
+        self.option() & WAIT_WITHOUT_RUNTIME != 0
+    }
+
+    /// Where the present wait was called for, 0 if unknown.
+    pub(crate) fn site(&self) -> u64 {
+        self.site.load(Ordering::Relaxed)
+    }
+
+    /// Which of the task's waits this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.sequence.load(Ordering::SeqCst)
+    }
+
+    /// Notes which wait this is.
+    pub(crate) fn note_sequence(&self) {
+        self.noted.store(self.number(), Ordering::Relaxed);
+    }
+
+    /// Marks the wait that was noted as one of a cycle that was told of; under the lock of the search for deadlocks.
+    pub(crate) fn set_told(&self) {
+        self.set_told_number(self.noted.load(Ordering::Relaxed));
+    }
+
+    /// Numbers only rise: the mark of a wait that is over by now does not undo that of a later one.
+    pub(crate) fn set_told_number(&self, number: u64) {
+        self.told.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// Whether the wait that was noted is marked so; under the same lock.
+    pub(crate) fn was_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed) == self.noted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this
+    /// call was of that wait.
+    pub(crate) fn is_as_noted(&self) -> bool {
+        // Pairs with the Release fence in enqueue.
+        fence(Ordering::Acquire);
+        self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
+    }
+
+    /// What the task waits for, all of one wait; None if it waits for nothing.
+    pub(crate) fn copy(&self) -> Option<WaitCopy> {
+        loop {
+            let sequence = self.sequence.load(Ordering::SeqCst);
+            let section = self.section();
+            if section == 0 {
+                return None;
+            }
+            let copy = WaitCopy {
+                section,
+                since: self.since.load(Ordering::Relaxed),
+                site: self.site(),
+                limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
+                option: self.option() & WAIT_OPTIONS,
+            };
+            // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
+            fence(Ordering::Acquire);
+            // First the section: if the next wait is for the same one, its number is found with it.
+            if self.section() == section && self.sequence.load(Ordering::SeqCst) == sequence {
+                return Some(copy);
+            }
+        }
+    }
+}
+
+/// A wait as it was at one moment.
+#[derive(Clone, Copy)]
+pub struct WaitCopy {
+    pub(crate) section: u64,
+    pub(crate) since: Instant,
+    /// Where it was called for, 0 if unknown.
+    pub(crate) site: u64,
+    /// Whether it has a time limit.
+    pub(crate) limited: bool,
+    pub(crate) option: u32,
+}

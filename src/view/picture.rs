@@ -1,0 +1,687 @@
+//! What stands in a registry, piece by piece, each piece as it was at one moment: the source of every report.
+
+use crate::base::memory::{Anew, Here, Memory};
+use crate::base::name::NameCopy;
+use crate::handle::{self, ABANDONED};
+use crate::state::deadlocks::{DeadlockCopy, REMEMBERED};
+use crate::state::holds::Hold;
+use crate::state::layers::{Layer, Mode};
+use crate::state::registry::{NameSlot, REGISTRY, Registry};
+use crate::state::section::{Section, State};
+use crate::state::sleep::SleepCopy;
+use crate::state::targets::TEXT_BYTES;
+use crate::state::task::{ANOMALIES, Task};
+use crate::state::wait::WaitCopy;
+use crate::text::Text;
+use core::mem::MaybeUninit;
+
+/// Layers shown of one task, the newest; older ones are counted.
+pub const LAYERS_SHOWN: usize = 64;
+
+/// How often the newest layers of a task are looked for while its depth changes.
+const ATTEMPTS: usize = 100;
+
+/// A registry and the memory it stands in.
+#[derive(Clone, Copy)]
+pub struct Picture<'a, M> {
+    memory: &'a M,
+    registry: &'a Registry,
+}
+
+/// A task.
+#[derive(Clone, Copy)]
+pub struct TaskPicture {
+    pub(crate) id: u64,
+    pub(crate) thread_id: u32,
+    pub(crate) mode: Mode,
+    /// The name that was set; empty if none was.
+    pub(crate) name: NameCopy,
+    pub(crate) owned: u32,
+    pub(crate) wait: Option<WaitCopy>,
+    /// How it sleeps on a condition variable of Windows' kind, if it does.
+    pub(crate) sleep: Option<SleepCopy>,
+    pub(crate) anomalies: [u32; ANOMALIES],
+    /// How many layers are open.
+    pub(crate) depth: usize,
+}
+
+/// The newest layers of a task. They are many: so they have a place of their own, and are drawn on demand.
+pub(crate) struct ShownLayers {
+    layers: [MaybeUninit<Layer>; LAYERS_SHOWN],
+    /// How many of the places were written to.
+    count: usize,
+}
+
+impl ShownLayers {
+    pub(crate) const fn new() -> Self {
+        ShownLayers { layers: [const { MaybeUninit::uninit() }; LAYERS_SHOWN], count: 0 }
+    }
+
+    /// Puts a layer at `index`. They come in order, perhaps several times from the first on.
+    fn put(&mut self, index: usize, layer: Layer) {
+        if index <= self.count
+            && let Some(place) = self.layers.get_mut(index)
+        {
+            place.write(layer);
+            self.count = self.count.max(index + 1);
+        }
+    }
+
+    /// Those of the task that they were drawn with, oldest of them first.
+    pub(crate) fn of(&self, task: &TaskPicture) -> &[Layer] {
+        let shown = task.depth.min(self.count);
+        // SAFETY: the first `count` places were written to, and a MaybeUninit has the layout of what it holds.
+        unsafe { core::slice::from_raw_parts(self.layers.as_ptr().cast(), shown) }
+    }
+}
+
+/// A section.
+#[derive(Clone, Copy)]
+pub struct SectionPicture {
+    pub(crate) handle: u64,
+    pub(crate) state: State,
+    /// The owner's id, 0 for none.
+    pub(crate) owner: u64,
+    pub(crate) recursion: u32,
+    pub(crate) waiters: u32,
+    pub(crate) contended: u64,
+    pub(crate) name: Option<NameCopy>,
+    /// The address of the CRITICAL_SECTION that shows it, 0 if it is the host's.
+    pub(crate) mirror: u64,
+    /// The id of the thread that ended as its owner and left it locked for ever.
+    pub(crate) orphaned_by: Option<u32>,
+    /// Since when and from where it is owned, if that is tracked.
+    pub(crate) hold: Option<(u64, u64)>,
+}
+
+/// A thread that waits without a limit for a section that another one owns.
+#[derive(Clone, Copy)]
+pub struct Blocked {
+    task: u64,
+    /// The waiting thread.
+    pub thread_id: u32,
+    /// The name that was set for its task; empty if none was.
+    pub name: NameCopy,
+    /// What it waits for.
+    pub section: u64,
+    /// The name of that; empty if it has none.
+    pub section_name: NameCopy,
+    owner: u64,
+    /// The thread that owns it.
+    pub owner_thread_id: u32,
+    wait: u64,
+}
+
+impl Blocked {
+    /// Whether that is the same wait, for the same section and owner.
+    pub fn is_same(&self, other: &Blocked) -> bool {
+        let all = |blocked: &Blocked| (blocked.task, blocked.wait, blocked.section, blocked.owner);
+        all(self) == all(other)
+    }
+}
+
+impl SectionPicture {
+    /// Whether a report lists it: it is owned, abandoned, or was ever waited for.
+    pub(crate) fn is_of_interest(&self) -> bool {
+        self.state != State::Free || self.contended != 0 || self.waiters != 0
+    }
+}
+
+impl TaskPicture {
+    /// Layers older than the newest.
+    pub(crate) fn older_layers(&self) -> usize {
+        self.depth.saturating_sub(LAYERS_SHOWN)
+    }
+}
+
+impl Picture<'static, Here> {
+    /// Of this process.
+    pub(crate) fn here() -> Self {
+        Picture { memory: &Here, registry: &REGISTRY }
+    }
+}
+
+impl<'a, M: Memory> Picture<'a, M> {
+    /// Of a registry whose addresses mean something in `memory`.
+    pub fn new(memory: &'a M, registry: &'a Registry) -> Self {
+        Picture { memory, registry }
+    }
+
+    pub(crate) fn registry(&self) -> &'a Registry {
+        self.registry
+    }
+
+    /// Whether the memory has all tasks, sections and names: the last one of each that was ever in use can be read.
+    pub fn is_complete(&self) -> bool {
+        let Registry { tasks, sections, names, .. } = self.registry;
+        tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { self.memory.look(address, |_: &Task| ()) }.is_some()
+        }) && sections.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of sections says that a Section stands there.
+            unsafe { self.memory.look(address, |_: &Section| ()) }.is_some()
+        }) && names.last().is_none_or(|(_, address)| {
+            // SAFETY: the arena of names says that a NameSlot stands there.
+            unsafe { self.memory.look(address, |_: &NameSlot| ()) }.is_some()
+        })
+    }
+
+    /// The name that was told of a layer's target.
+    pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
+        self.registry.targets.name(self.memory, layer.origin, layer.target)
+    }
+
+    /// How many deadlocks were found since the process began.
+    pub(crate) fn deadlocks_found(&self) -> u64 {
+        self.registry.deadlocks.found()
+    }
+
+    /// Of how many a wait was broken.
+    pub(crate) fn deadlocks_broken(&self) -> u64 {
+        self.registry.deadlocks.broken()
+    }
+
+    /// Shows `visit` the deadlocks that are remembered, oldest first, each in `place`.
+    pub(crate) fn deadlocks<E>(
+        &self,
+        place: &mut DeadlockCopy,
+        mut visit: impl FnMut(&DeadlockCopy) -> core::result::Result<(), E>,
+    ) -> core::result::Result<(), E> {
+        let deadlocks = &self.registry.deadlocks;
+        let found = deadlocks.found();
+        (found.saturating_sub(REMEMBERED as u64)..found).try_for_each(|number| {
+            if deadlocks.copy_remembered(number, place) { visit(place) } else { Ok(()) }
+        })
+    }
+
+    /// Every live task. Ends at the first slot that cannot be read: after it there is nothing.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskPicture> {
+        let picture = Picture { ..*self };
+        self.registry.tasks.addresses().map_while(move |address| picture.task_at(address)).flatten()
+    }
+
+    /// The live task with this id.
+    pub(crate) fn task(&self, id: u64) -> Option<TaskPicture> {
+        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        self.task_at(address)?.filter(|task| task.id == id)
+    }
+
+    /// The live task with this id, and its newest layers at the same moment.
+    #[inline(never)]
+    pub(crate) fn task_with_layers(&self, id: u64, layers: &mut ShownLayers) -> Option<TaskPicture> {
+        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        for attempt in 0..ATTEMPTS {
+            let draw = |task: &Task| self.draw_task(address, task, Some(&mut *layers));
+            // SAFETY: the arena of tasks says that a Task stands there.
+            let drawn = unsafe {
+                if attempt == 0 {
+                    self.memory.look(address, draw)
+                } else {
+                    self.memory.look_anew(address, draw)
+                }
+            };
+            match drawn? {
+                Some(task) => return Some(task).filter(|task| task.id == id),
+                // It has ended, or its layers did not stand still.
+                None => self.look_at_task(id, |_| ())??,
+            }
+        }
+        // Its layers never stood still: it is shown without.
+        self.task(id).map(|task| TaskPicture { depth: 0, ..task })
+    }
+
+    /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
+    #[inline(never)]
+    fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
+        // SAFETY: the arena of tasks says that a Task stands there.
+        unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task, None)) }
+    }
+
+    /// The task in its slot at `address`; None if there is none, or if its layers are wanted and did not stand still.
+    fn draw_task(
+        &self,
+        address: usize,
+        task: &Task,
+        layers: Option<&mut ShownLayers>,
+    ) -> Option<TaskPicture> {
+        let id = task.id();
+        if id == 0 {
+            return None;
+        }
+        let runtime = self.registry.runtime.word();
+        let (depth, mode) = match layers {
+            Some(layers) => self.draw_layers(address, task, runtime, layers)?,
+            None => task.layers.depth_and_mode(runtime),
+        };
+        let picture = TaskPicture {
+            id,
+            thread_id: task.thread_id(),
+            mode,
+            name: task.name_in::<M>(),
+            owned: task.owned_with(|handle| {
+                self.look_at_section(handle, |section| section.is_lent_and_entered(handle, id)) == Some(true)
+            }),
+            wait: task.wait.copy(),
+            sleep: task.sleep.copy(),
+            anomalies: task.anomalies(),
+            depth,
+        };
+        // What was read of two tasks that had the slot in turn is a picture of neither.
+        (task.id() == id).then_some(picture)
+    }
+
+    /// The newest layers, all of one moment, with how many there are in all, and the task's mode.
+    fn draw_layers(
+        &self,
+        address: usize,
+        task: &Task,
+        runtime: u64,
+        layers: &mut ShownLayers,
+    ) -> Option<(usize, Mode)> {
+        // SAFETY: as in task_at.
+        let position_now =
+            || unsafe { self.memory.look_anew(address, |task: &Task| task.layers.position(runtime)) };
+        let (guess, _) = task.layers.depth_and_mode(runtime);
+        let skip = guess.saturating_sub(LAYERS_SHOWN);
+        let take = |index: usize, layer| layers.put(index, layer);
+        let (depth, mode) =
+            task.layers.snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
+        // The depth may have changed since the layers to take were chosen.
+        (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
+    }
+
+    /// Every section there is. Ends at the first slot that cannot be read.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = SectionPicture> {
+        let picture = Picture { ..*self };
+        let slots = (1..).zip(self.registry.sections.addresses());
+        let drawn = slots.map_while(move |(index, address)| {
+            // SAFETY: the arena of sections says that a Section stands there.
+            unsafe {
+                picture.memory.look(address, |section: &Section| {
+                    picture.draw_section(section, index, picture.section_handle(section, index))
+                })
+            }
+        });
+        drawn.flatten()
+    }
+
+    fn section_handle(&self, section: &Section, index: u32) -> u64 {
+        section.handle(self.registry.copy(), index)
+    }
+
+    /// The handle of the task with this id.
+    pub(crate) fn task_handle(&self, id: u64) -> u64 {
+        handle::task_handle(self.registry.copy(), id)
+    }
+
+    /// The section with this handle.
+    pub(crate) fn section(&self, handle: u64) -> Option<SectionPicture> {
+        let index = handle::section_index(handle);
+        self.look_at_section(handle, |section| self.draw_section(section, index, handle)).flatten()
+    }
+
+    fn look_at_section<R>(&self, handle: u64, look: impl FnOnce(&Section) -> R) -> Option<R> {
+        let address = self.registry.sections.address(handle::section_index(handle))?;
+        // SAFETY: the arena of sections says that a Section stands there.
+        unsafe { self.memory.look(address, look) }
+    }
+
+    fn draw_section(&self, section: &Section, index: u32, handle: u64) -> Option<SectionPicture> {
+        let info = section.info(handle)?;
+        Some(SectionPicture {
+            handle,
+            state: info.state,
+            owner: info.owner,
+            recursion: info.recursion,
+            waiters: info.waiters,
+            contended: info.contended,
+            name: self.section_name(section),
+            mirror: section.mirror() as u64,
+            orphaned_by: section.orphaned_by(handle),
+            hold: self.hold(index, info.owner),
+        })
+    }
+
+    fn section_name(&self, section: &Section) -> Option<NameCopy> {
+        let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
+        let address = self.registry.names.address(slot)?;
+        // SAFETY: the arena of names says that a NameSlot stands there.
+        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get_in::<M>()) }?;
+        Some(name).filter(|name| !name.is_empty())
+    }
+
+    fn hold(&self, index: u32, owner: u64) -> Option<(u64, u64)> {
+        let address = self.registry.holds.address(index).filter(|_| owner != 0)?;
+        // SAFETY: the table has a Hold for each slot of the arena of sections.
+        unsafe { self.memory.look(address, |hold: &Hold| self.registry.holds.read(hold, owner)) }.flatten()
+    }
+
+    /// The id of the task that the one with this id cannot go on before, if it waits without a limit for a section that
+    /// a live task owns.
+    pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
+        let section = self.look_at_task(id, |task| task.wait.unbounded_section())?.flatten()?;
+        let owner = self.look_at_section(section, |slot| slot.owner(section)).flatten()?;
+        let lives = |owner| self.look_at_task(owner, |_| ()).flatten().is_some();
+        (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
+    }
+
+    fn look_at_task<R>(&self, id: u64, look: impl FnOnce(&Task) -> R) -> Option<Option<R>> {
+        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        // SAFETY: the arena of tasks says that a Task stands there.
+        unsafe { self.memory.look(address, |task: &Task| (task.id() == id).then(|| look(task))) }
+    }
+
+    /// How many tasks the chain from the task with this id passes before it is back there; None if it ends or loops
+    /// elsewhere.
+    pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
+        let mut id = start;
+        // A loop elsewhere comes back to a task that it has passed: one is remembered, at doubling distances.
+        let (mut passed, mut next_to_remember) = (start, 1);
+        for length in 1..=self.registry.tasks.live() {
+            id = self.blocked_by(id)?;
+            if id == start {
+                return Some(length);
+            }
+            if id == passed {
+                return None;
+            }
+            if length == next_to_remember {
+                (passed, next_to_remember) = (id, length.saturating_mul(2));
+            }
+        }
+        None
+    }
+
+    /// The tasks of the cycle through the task with this id, if there is one, from that task on.
+    pub(crate) fn cycle(&self, start: u64) -> impl Iterator<Item = u64> {
+        let length = self.cycle_length(start).unwrap_or(0);
+        let picture = Picture { ..*self };
+        core::iter::successors(Some(start), move |&id| picture.blocked_by(id)).take(length as usize)
+    }
+
+    /// The ids of the tasks that wait.
+    fn waiting(&self) -> impl Iterator<Item = u64> {
+        let picture = Picture { ..*self };
+        let waiting = self.registry.tasks.addresses().map_while(move |address| {
+            let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
+            // SAFETY: the arena of tasks says that a Task stands there.
+            unsafe { picture.memory.look(address, look) }
+        });
+        waiting.flatten()
+    }
+
+    /// The lowest id of each cycle of waits that stands.
+    pub(crate) fn standing(&self, index: &Index<'_>) -> impl Iterator<Item = u64> {
+        let picture = Picture { ..*self };
+        self.waiting().filter(move |&id| match &index.0 {
+            Some(tables) => tables.is_lowest_of_cycle(id),
+            None => picture.stands(id),
+        })
+    }
+
+    /// Whether the task with this id is in a cycle of waits.
+    pub(crate) fn is_in_cycle(&self, index: &Index<'_>, id: u64) -> bool {
+        match &index.0 {
+            Some(tables) => tables.is_in_cycle(id),
+            None => self.cycle_length(id).is_some(),
+        }
+    }
+
+    /// The task before the one with this id in its cycle of waits: that waits for it. None if that is in no cycle.
+    pub(crate) fn before_in_cycle(&self, index: &Index<'_>, id: u64) -> Option<TaskPicture> {
+        match &index.0 {
+            Some(tables) => {
+                let address = self.registry.tasks.address(tables.before_in_cycle(id)?)?;
+                self.task_at(address).flatten()
+            }
+            None => self.cycle(id).last().and_then(|before| self.task(before)),
+        }
+    }
+
+    /// Whether a cycle stands in which this id is the lowest.
+    fn stands(&self, lowest: u64) -> bool {
+        // The same in two rounds: every task was in its wait all the time in between, so the edges, which were looked at
+        // one after the other, stood together (see `deadlock`).
+        let now = Picture { memory: &Anew(self.memory), registry: self.registry };
+        let round = now.waits_of_cycle(lowest);
+        round.is_some() && round == now.waits_of_cycle(lowest)
+    }
+
+    /// A number made from each wait of the cycle in which this id is the lowest, if there is one.
+    fn waits_of_cycle(&self, lowest: u64) -> Option<u64> {
+        let (mut sum, mut id) = (0, lowest);
+        for _ in 0..self.registry.tasks.live() {
+            let next = self.blocked_by(id).filter(|&next| next >= lowest)?;
+            // After the edge that was read of it.
+            let wait = self.look_at_task(id, |task| task.wait.number()).flatten()?;
+            sum = (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+            id = next;
+            if id == lowest {
+                return Some(sum);
+            }
+        }
+        None
+    }
+
+    /// The thread of the task with this id, if it lives.
+    pub(crate) fn thread_id(&self, id: u64) -> Option<u32> {
+        self.look_at_task(id, |task| task.thread_id()).flatten()
+    }
+
+    /// The owner of each owned section, with the section's number, in the order of the numbers.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
+        let picture = Picture { ..*self };
+        let slots = (1..).zip(self.registry.sections.addresses());
+        let owners = slots.map_while(move |(index, address)| {
+            let look = |section: &Section| {
+                section.owner(self.section_handle(section, index)).map(|owner| (owner, index))
+            };
+            // SAFETY: the arena of sections says that a Section stands there.
+            unsafe { picture.memory.look(address, look) }
+        });
+        owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
+    }
+
+    /// The threads that wait without a limit for a section which another thread of this process owns.
+    pub fn blocked(&self) -> impl Iterator<Item = Blocked> {
+        let picture = Picture { ..*self };
+        self.waiting().filter_map(move |id| picture.blocked_task(id))
+    }
+
+    /// The same as it is now, if its task waits so.
+    pub fn blocked_now(&self, blocked: &Blocked) -> Option<Blocked> {
+        Picture { memory: &Anew(self.memory), registry: self.registry }.blocked_task(blocked.task)
+    }
+
+    fn blocked_task(&self, task: u64) -> Option<Blocked> {
+        let owner = self.blocked_by(task)?;
+        let owner_thread_id = self.thread_id(owner)?;
+        // After the edge that was read of it.
+        let wait = |slot: &Task| Blocked {
+            task,
+            thread_id: slot.thread_id(),
+            name: slot.name_in::<M>(),
+            section: slot.wait.section(),
+            section_name: NameCopy::new(&[]),
+            owner,
+            owner_thread_id,
+            wait: slot.wait.number(),
+        };
+        let blocked = self.look_at_task(task, wait).flatten()?;
+        let section_name = self.section(blocked.section).and_then(|section| section.name);
+        Some(Blocked { section_name: section_name.unwrap_or(NameCopy::new(&[])), ..blocked })
+    }
+
+    /// The sections that the task owns.
+    pub(crate) fn owned_by(
+        &self,
+        index: &Index<'_>,
+        task: &TaskPicture,
+    ) -> impl Iterator<Item = SectionPicture> {
+        let (picture, id) = (Picture { ..*self }, task.id);
+        let listed = index.0.as_ref().map(|tables| tables.owned(id));
+        let searched = listed.is_none() && task.owned != 0;
+        let searched = self.owners().take_while(move |_| searched).filter(move |&(owner, _)| owner == id);
+        let numbers = listed.into_iter().flatten().chain(searched.map(|(_, section)| section));
+        // A section may have got another owner since.
+        numbers
+            .filter_map(move |number| picture.section_at(number))
+            .filter(move |section| section.owner == id)
+    }
+
+    /// The section that has this number now.
+    pub(crate) fn section_at(&self, index: u32) -> Option<SectionPicture> {
+        let address = self.registry.sections.address(index)?;
+        // SAFETY: the arena of sections says that a Section stands there.
+        unsafe {
+            self.memory.look(address, |section: &Section| {
+                self.draw_section(section, index, self.section_handle(section, index))
+            })
+        }
+        .flatten()
+    }
+}
+
+/// What is to be known of all tasks and sections before the first is shown, gathered in one walk over each. Without room
+/// for it each is searched for when it is asked for, which takes long where there are many.
+pub(crate) struct Index<'r>(Option<Tables<'r>>);
+
+struct Tables<'r> {
+    /// By the slots of tasks: the first and the last section that it owns, 0 for none.
+    first: &'r mut [u32],
+    last: &'r mut [u32],
+    /// By the slots of tasks: what the walk along the waits has found, as below.
+    waits: &'r mut [u32],
+    /// By the numbers of sections: the next one with the same owner. They rise.
+    next: &'r mut [u32],
+}
+
+/// In `waits`, beside the slot of the task before it: it is in a cycle, and it has the lowest id there. Otherwise that of a
+/// task which was passed has the number of the start from which it was.
+const IN_CYCLE: u32 = 1 << 31;
+const LOWEST: u32 = 1 << 30;
+const _: () = assert!(handle::MAX_TASKS < LOWEST);
+
+impl<'r> Index<'r> {
+    /// For how many numbers there must be room.
+    pub(crate) fn size<M: Memory>(picture: &Picture<'_, M>) -> usize {
+        // In a copy of another process's registry any numbers may stand.
+        3 * Self::tasks(picture) + picture.registry.sections.end().min(handle::MAX_SECTIONS) as usize
+    }
+
+    fn tasks<M: Memory>(picture: &Picture<'_, M>) -> usize {
+        picture.registry.tasks.end().min(handle::MAX_TASKS) as usize
+    }
+
+    /// Without any room.
+    pub(crate) fn none() -> Self {
+        Index(None)
+    }
+
+    /// Finds the cycles of waits. All numbers of the room are 0.
+    pub(crate) fn new<M: Memory>(picture: &Picture<'_, M>, room: &'r mut [u32]) -> Self {
+        let slots = Self::tasks(picture);
+        let mut rest = room;
+        let mut tables = [const { None }; 3];
+        for table in &mut tables {
+            let Some((head, tail)) = core::mem::take(&mut rest).split_at_mut_checked(slots) else {
+                return Index(None);
+            };
+            (*table, rest) = (Some(head), tail);
+        }
+        let [Some(first), Some(last), Some(waits)] = tables else { return Index(None) };
+        let mut tables = Tables { first, last, waits, next: rest };
+        tables.follow_waits(picture);
+        Index(Some(tables))
+    }
+
+    /// Lists the sections that each task owns.
+    pub(crate) fn list_owned<M: Memory>(&mut self, picture: &Picture<'_, M>) {
+        if let Some(tables) = &mut self.0 {
+            picture.owners().for_each(|(owner, section)| tables.add_owned(owner, section));
+        }
+    }
+}
+
+impl Tables<'_> {
+    /// Goes from each task that waits along the chain until a task that was passed: each is passed once.
+    fn follow_waits<M: Memory>(&mut self, picture: &Picture<'_, M>) {
+        for (number, start) in (1..LOWEST).zip(picture.waiting()) {
+            let mut next = Some(start);
+            while let Some(id) = next {
+                let Some(mark) = self.waits.get_mut(handle::owner_slot(id) as usize) else { break };
+                match *mark {
+                    0 => *mark = number,
+                    passed => {
+                        if passed == number {
+                            self.mark_cycle(picture, id);
+                        }
+                        break;
+                    }
+                }
+                next = picture.blocked_by(id);
+            }
+        }
+    }
+
+    fn mark_cycle<M: Memory>(&mut self, picture: &Picture<'_, M>, id: u64) {
+        let mut before = None;
+        let mut lowest = id;
+        for member in picture.cycle(id) {
+            self.mark(member, before);
+            (before, lowest) = (Some(member), lowest.min(member));
+        }
+        if before.is_some() {
+            self.mark(id, before);
+            if picture.stands(lowest)
+                && let Some(mark) = self.waits.get_mut(handle::owner_slot(lowest) as usize)
+            {
+                *mark |= LOWEST;
+            }
+        }
+    }
+
+    fn mark(&mut self, member: u64, before: Option<u64>) {
+        if let Some(mark) = self.waits.get_mut(handle::owner_slot(member) as usize) {
+            *mark = IN_CYCLE | before.map_or(0, handle::owner_slot);
+        }
+    }
+
+    fn waits_of(&self, id: u64) -> u32 {
+        self.waits.get(handle::owner_slot(id) as usize).map_or(0, |&mark| mark)
+    }
+
+    fn is_in_cycle(&self, id: u64) -> bool {
+        self.waits_of(id) & IN_CYCLE != 0
+    }
+
+    fn is_lowest_of_cycle(&self, id: u64) -> bool {
+        self.waits_of(id) & (IN_CYCLE | LOWEST) == IN_CYCLE | LOWEST
+    }
+
+    /// The slot of the task before this one in its cycle.
+    fn before_in_cycle(&self, id: u64) -> Option<u32> {
+        self.is_in_cycle(id).then(|| self.waits_of(id) & !(IN_CYCLE | LOWEST))
+    }
+
+    fn add_owned(&mut self, owner: u64, section: u32) {
+        let slot = handle::owner_slot(owner) as usize;
+        let (Some(first), Some(last)) = (self.first.get_mut(slot), self.last.get_mut(slot)) else { return };
+        // One that began to exist since there was room made for all is not listed.
+        if section as usize >= self.next.len() {
+            return;
+        }
+        match self.next.get_mut(*last as usize) {
+            Some(next) if *last != 0 => *next = section,
+            _ => *first = section,
+        }
+        *last = section;
+    }
+
+    /// The numbers of the sections that the task with this id owned.
+    fn owned(&self, id: u64) -> impl Iterator<Item = u32> {
+        let first = self.first.get(handle::owner_slot(id) as usize).copied();
+        let next = |section: &u32| self.next.get(*section as usize).copied();
+        core::iter::successors(first, next).take_while(|&section| section != 0)
+    }
+}
