@@ -94,23 +94,23 @@ impl Section {
         })
     }
 
-    /// The bias went during a leave.
-    pub(crate) fn settle_leave(&self, handle: u64, me: u64) {
-        preserving_errno(|| {
-            let queue = self.queue_lock().lock();
-            match self.settle(handle, me) {
-                Settled::Owner(0) => {
-                    // It was taken for an owner by who revoked: leaves in the ordinary way.
-                    self.set_entries(1);
-                    tasks::of_owner(me).count_leave();
-                    self.word().swap(handle, Ordering::SeqCst);
-                    drop(queue);
-                    self.wake_after_leave();
-                }
-                Settled::Owner(entries) => self.set_entries(entries),
-                Settled::Stranger => {}
+    /// The bias went during a leave. Whether that leave let the section go, so that a wake is due.
+    pub(crate) fn settle_leave(&self, handle: u64, me: u64) -> bool {
+        let _queue = self.queue_lock().lock();
+        match self.settle(handle, me) {
+            Settled::Owner(0) => {
+                // It was taken for an owner by who revoked: leaves in the ordinary way.
+                self.set_entries(1);
+                tasks::of_owner(me).count_leave();
+                self.word().swap(handle, Ordering::SeqCst);
+                true
             }
-        });
+            Settled::Owner(entries) => {
+                self.set_entries(entries);
+                false
+            }
+            Settled::Stranger => false,
+        }
     }
 
     /// What became of the section when its bias went; under the queue lock, by the task it was lent to.

@@ -173,7 +173,12 @@ pub(crate) fn wake_after_leave(handle: u64) {
 /// The bias went while the caller left.
 #[cold]
 pub(crate) fn settle_leave(handle: u64) {
-    sections::slot_of(handle).settle_leave(handle, sys::current_id());
+    let section = sections::slot_of(handle);
+    preserving_errno(|| {
+        if section.settle_leave(handle, sys::current_id()) {
+            section.wake_after_leave();
+        }
+    });
 }
 
 /// Leaves once, where leave_fast could not.
