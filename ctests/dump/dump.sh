@@ -125,6 +125,20 @@ test_copies() { # test_copies <program> <plugin>
     take_core
     dump 2 "$core"
     has '^Found 1 deadlock across them.'
+    # A copy whose registry is damaged is not passed over.
+    need python3 python3
+    python3 - "$core" <<'DAMAGE'
+import re, sys
+with open(sys.argv[1], "r+b") as core:
+    program, plugin = re.finditer(rb"hostcrst[\1-\x7f]\0\0\0", core.read())
+    core.seek(plugin.start())
+    core.write(b"HOSTCRST")
+DAMAGE
+    local code=0
+    "$DUMP" "$core" >"$WORK/report" 2>"$WORK/errors" || code=$?
+    [ "$code" -eq 8 ] || fail "with a damaged copy the tool ends with $code, not with 8"
+    grep -q 'is not complete' "$WORK/errors" || fail "this does not say what is wrong: $(cat "$WORK/errors")"
+    has '"the program.s"'
 }
 
 test_watch() {

@@ -69,9 +69,19 @@ impl<B: Bytes> ElfFile<B> {
         self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_LOAD)
     }
 
+    /// Where the loader is asked to put the start of the file.
+    pub fn load_address(&self) -> Option<u64> {
+        let first = self.loaded().next()?;
+        first.p_vaddr.get(LittleEndian).checked_sub(first.p_offset.get(LittleEndian))
+    }
+
+    /// The segments of notes.
+    pub fn notes(&self) -> impl Iterator<Item = &ProgramHeader> {
+        self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_NOTE)
+    }
+
     pub fn build_id(&self, budget: &Budget) -> Option<Vec<u8>> {
-        let notes = self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_NOTE);
-        notes.into_iter().find_map(|segment| {
+        self.notes().find_map(|segment| {
             let size = segment.p_filesz.get(LittleEndian).min(LARGEST_HEADER);
             let notes = read(&self.bytes, segment.p_offset.get(LittleEndian), size, budget)?;
             build_id_in(Notes::new(&notes, segment.p_align.get(LittleEndian)))

@@ -4,11 +4,17 @@
 //! sixteen bytes that say what it is. The search for those needs none of the target's files, no symbols, and no
 //! knowledge of its loader: it finds the registry of a stripped program and of one whose files were replaced since. The
 //! symbol `hostcrst_registry_v1` is for debuggers, which have the symbols at hand.
+//!
+//! Whether all were found that there are is what ELF notes say (`src/sys/copies.rs` of the library). They do not lead to
+//! the registry itself: what they name is a word of it, and which one is a matter of its layout.
 
+use elf_names::notes::Notes;
 use hostcrst::inspect::{Header, MAGIC, Registry};
+use object::LittleEndian;
 
+use crate::elf_file::{Budget, ElfFile};
 use crate::failure::Failure;
-use crate::target::{Target, read_bytes};
+use crate::target::{Mapping, Target, read_bytes};
 use crate::time_limit::TimeLimit;
 
 /// How a registry is aligned, whatever its layout.
@@ -24,7 +30,7 @@ pub struct Found {
     pub registry: Box<Registry>,
 }
 
-/// The registries of the layout that this tool knows, and what is wrong with others.
+/// The registries of the layout that this tool knows, and what is wrong with others or with the memory of others.
 pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, Option<Failure>), Failure> {
     let mut buffer = vec![0; STEP];
     let mut headers = Vec::new();
@@ -45,6 +51,13 @@ pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, O
             }
         }
     }
+    let is_found =
+        |claim: u64| headers.iter().any(|(at, header)| claim.wrapping_sub(*at) < header.size.into());
+    let lost = claims(target, time_limit).into_iter().find(|&claim| !is_found(claim));
+    let lost = lost.map(|claim| match target.read(claim, &mut [0]) {
+        0 => Failure::LacksMemory { subject: target.description() },
+        _ => Failure::Incomplete(target.description()),
+    });
     let mut found = Vec::new();
     let mut unknown = None;
     for (address, header) in headers {
@@ -60,9 +73,9 @@ pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, O
         known: Registry::HEADER.layout_version,
         known_size: Registry::HEADER.size,
     });
-    match (found.is_empty(), unknown) {
-        (false, unknown) => Ok((found, unknown)),
-        (true, Some(unknown)) => Err(unknown),
+    match (found.is_empty(), unknown.or(lost)) {
+        (false, failure) => Ok((found, failure)),
+        (true, Some(failure)) => Err(failure),
         (true, None) if target.lacks_data() => Err(Failure::LacksMemory { subject: target.description() }),
         (true, None) => Err(Failure::NotLoaded(target.description())),
     }
@@ -102,4 +115,45 @@ fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Registr
         place.assume_init()
     };
     registry.has_layout_of_this_build().then_some(registry)
+}
+
+// ---- notes --------------------------------------------------------------------------------------------------
+
+const NOTE_NAME: &[u8] = b"hostcrst\0";
+/// It says how far from its content the claim of its copy stands.
+const CLAIM: u32 = 1;
+const PAGE: usize = 4096;
+const MOST_NOTE_BYTES: u64 = 64 << 10;
+
+/// Where the claims of the library's copies stand, by the notes of programs and libraries. Of a core that lacks those, as
+/// far as it has them.
+fn claims(target: &dyn Target, time_limit: TimeLimit) -> Vec<u64> {
+    let heads = target.mappings().iter().filter(|mapping| mapping.file_offset == 0);
+    let heads = heads.take_while(|_| !time_limit.is_over());
+    heads.flat_map(|head| claims_of(target, head).unwrap_or_default()).collect()
+}
+
+/// Those of the program or library whose first page is mapped there.
+fn claims_of(target: &dyn Target, head: &Mapping) -> Option<Vec<u64>> {
+    let page = read_bytes(target, head.start, PAGE)?;
+    let elf = ElfFile::parse(&*page, &Budget::of(PAGE as u64 * 2))?;
+    let base = head.start.wrapping_sub(elf.load_address()?);
+    let mut claims = Vec::new();
+    for segment in elf.notes() {
+        let start = base.wrapping_add(segment.p_vaddr.get(LittleEndian));
+        let size = segment.p_filesz.get(LittleEndian).min(MOST_NOTE_BYTES);
+        let Some(bytes) = read_bytes(target, start, size as usize) else { continue };
+        let notes = Notes::new(&bytes, segment.p_align.get(LittleEndian));
+        for note in notes.filter(|note| note.name == NOTE_NAME && note.kind.0 == CLAIM) {
+            let Ok(distance) = note.content.try_into().map(i64::from_le_bytes) else { continue };
+            let place = (note.content.as_ptr().addr() - bytes.as_ptr().addr()) as u64;
+            claims.push(start.wrapping_add(place).wrapping_add_signed(distance));
+        }
+    }
+    // A file may also be mapped as a whole, by who reads it: then the claim is in no other mapping of it.
+    let is_data = |mapping: &Mapping, claim| {
+        mapping.holds(claim) && mapping.path == head.path && mapping.start != head.start
+    };
+    claims.retain(|&claim| target.mappings().iter().any(|mapping| is_data(mapping, claim)));
+    Some(claims)
 }

@@ -54,38 +54,55 @@ fn parse(bytes: &[u8]) -> Result<Core<&[u8]>, Failure> {
 }
 
 /// A core whose process's files are not at hand: looking into them takes most of the time of a report.
-struct WithoutFiles<'a>(Core<&'a [u8]>);
+struct WithoutFiles<'a> {
+    core: Core<&'a [u8]>,
+    mappings: Vec<Mapping>,
+    /// What is mapped at ABOVE.
+    above: Vec<u8>,
+}
+
+/// Behind all else.
+const ABOVE: u64 = 1 << 47;
+
+impl<'a> WithoutFiles<'a> {
+    fn new(core: Core<&'a [u8]>) -> Self {
+        WithoutFiles { mappings: core.mappings().to_vec(), core, above: Vec::new() }
+    }
+}
 
 impl Target for WithoutFiles<'_> {
     fn description(&self) -> String {
-        self.0.description()
+        self.core.description()
     }
     fn process_id(&self) -> u32 {
-        self.0.process_id()
+        self.core.process_id()
     }
     fn is_live(&self) -> bool {
-        self.0.is_live()
+        self.core.is_live()
     }
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        self.0.read(address, buffer)
+        match address.checked_sub(ABOVE) {
+            Some(at) => hostcrst_dump::core_file::Bytes::copy(&self.above.as_slice(), at, buffer),
+            None => self.core.read(address, buffer),
+        }
     }
     fn mappings(&self) -> &[Mapping] {
-        self.0.mappings()
+        &self.mappings
     }
     fn open(&self, _: &Mapping) -> Option<File> {
         None
     }
     fn now(&self) -> Option<u64> {
-        self.0.now()
+        self.core.now()
     }
     fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
-        self.0.thread_names()
+        self.core.thread_names()
     }
 }
 
 /// Whether a deadlock stands in the core; a failure if that cannot be told.
 fn verdict(bytes: &[u8], format: Format) -> Result<bool, Failure> {
-    report(&WithoutFiles(parse(bytes)?), format, TimeLimit::of(PATIENCE))?.deadlock
+    report(&WithoutFiles::new(parse(bytes)?), format, TimeLimit::of(PATIENCE))?.deadlock
 }
 
 fn positions(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {
@@ -133,7 +150,24 @@ fn another_layout_is_refused() {
         core[registry + at] ^= 1;
     }
     core[registry] ^= 1;
-    assert!(matches!(verdict(&core, Format::Text), Err(Failure::NotLoaded(_))));
+    assert!(matches!(verdict(&core, Format::Text), Err(Failure::Incomplete(_))));
+}
+
+#[test]
+fn a_core_without_the_memory_of_the_program_that_has_the_library_in_it_is_told_from_one_without_the_library()
+{
+    let mut core = core_of_hung_process();
+    let registry = registry_in(&core) as u64;
+    let field = |core: &[u8], at: usize| u64::from_le_bytes(core[at..at + 8].try_into().unwrap());
+    let (table, count) = (field(&core, 32) as usize, u16::from_le_bytes([core[56], core[57]]) as usize);
+    let mut headers = (0..count).map(|index| table + index * 56);
+    let holds = |&header: &usize| {
+        (0..field(&core, header + 32)).contains(&(registry.wrapping_sub(field(&core, header + 8))))
+    };
+    let header = headers.find(holds).unwrap();
+    // The data of other libraries stays.
+    core[header + 16 + 5] ^= 1;
+    assert!(matches!(verdict(&core, Format::Text), Err(Failure::LacksMemory { .. })));
 }
 
 #[test]
@@ -150,6 +184,22 @@ fn a_core_without_the_arenas_is_not_called_clean() {
         }
     }
     assert!(matches!(verdict(&core, Format::Text), Err(Failure::Incomplete(_))));
+}
+
+#[test]
+fn a_program_that_is_mapped_once_more_to_be_read_is_not_missed_there() {
+    let core = core_of_hung_process();
+    let mut target = WithoutFiles::new(parse(&core).unwrap());
+    target.above = fs::read(common::program()).unwrap();
+    target.mappings.push(Mapping {
+        start: ABOVE,
+        end: ABOVE + target.above.len() as u64,
+        file_offset: 0,
+        is_writable: false,
+        path: common::program(),
+        inode: 0,
+    });
+    assert!(report(&target, Format::Text, TimeLimit::of(TO_END)).unwrap().deadlock.unwrap());
 }
 
 /// The parts of a core that matter to the tool.
