@@ -103,6 +103,13 @@ archive() { # archive <source tree> <the exported names>
     for crate in cbindgen clap gimli loom proptest shuttle; do
         [ ! -e "$WORK/vendor/$crate" ] || fail "the library asks for $crate"
     done
+    # Nor does it compile cbindgen where development goes on: it is asked for without the features that are on there.
+    CARGO=echo "$1/scripts/c-library" >"$WORK/log"
+    grep -q -e " --no-default-features --features capi " "$WORK/log" || fail "c-library: other features: $(cat "$WORK/log")"
+    quietly cargo tree --locked --offline --manifest-path "$1/Cargo.toml" --edges normal,build \
+        --no-default-features --features capi
+    grep -q "crossbeam-utils" "$WORK/log" || fail "these are not the library's crates: $(cat "$WORK/log")"
+    ! grep cbindgen "$WORK/log" || fail "the feature capi brings cbindgen"
     printf '[source.crates-io]\nreplace-with = "vendor"\n[source.vendor]\ndirectory = "%s"\n' "$WORK/vendor" \
         >"$WORK/cargo/config.toml"
     export CARGO_HOME=$WORK/cargo RUSTFLAGS="-C debuginfo=1"
