@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""promises.py SOURCE BUILD CTEST: every row of docs/promises.md names tests, and each of them exists."""
+"""promises.py SOURCE BUILD CTEST: every row of docs/promises.md names tests, and each of them exists; so does each file
+that a page names."""
 import os
 import re
 import subprocess
@@ -74,8 +75,27 @@ def mistakes_in(text, known):
                 yield f"there is no test `{name}`"
 
 
+def files_missing_in(text, folder):
+    """Of a page in that folder: links, and paths that begin with a folder of the source tree."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if "://" not in link and not os.path.exists(os.path.join(source, folder, link)):
+            yield f"there is no file {link}"
+    for path in re.findall(r"`((?:benches|cmake|crates|ctests|docs|examples|include|scripts|src|tests|tools)/[\w./-]*)`", text):
+        if not os.path.exists(os.path.join(source, path)):
+            yield f"there is no file {path}"
+
+
+def pages():
+    names = [name for name in os.listdir(source) if name.endswith(".md")]
+    return names + [path for path in files_below("docs") if path.endswith(".md")]
+
+
 def check_the_check(known):
-    """It says no to a test that is not there, to a row without one, and to the kinds of names mixed up."""
+    """It says no to a test or a file that is not there, to a row without one, and to the kinds of names mixed up."""
+    for text in ("[a](nothing.md#b)", "`src/nothing.rs`"):
+        if not list(files_missing_in(text, "docs")):
+            sys.exit(f"promises.py takes '{text}'")
     wrong = ["`crst.c::no_such_function`", "`nothing.c::only_the_owner_leaves`", "`lib handle::tests::nothing`",
              "`models::bias::nothing`", "`outside::nothing`", "`ctest nothing.shared`", "`exports.shared`", "", "by hand"]
     for cell in wrong:
@@ -89,6 +109,8 @@ known = {f"ctest {name}" for name in tests_of_ctest()} | functions_of_c() | test
 check_the_check(known)
 text = read("docs", "promises.md")
 mistakes = list(mistakes_in(text, known))
+for page in pages():
+    mistakes += [f"{page}: {missing}" for missing in files_missing_in(read(page), os.path.dirname(page))]
 print("\n".join(mistakes))
 print(f"{len(list(rows(text)))} promises, {len(mistakes)} mistakes")
 sys.exit(1 if mistakes or len(list(rows(text))) < 100 else 0)
