@@ -7,6 +7,7 @@
 
 /* By the calling thread. */
 static __thread int yields;
+static __thread int wakes;
 static __thread int limited_sleeps;
 /* When the last of them was to end, at the latest, by which clock. */
 static __thread struct timespec end_of_sleep;
@@ -23,6 +24,7 @@ int sched_yield(void)
 static int stands_in(long number, const long *arguments, long *result)
 {
     (void)result;
+    wakes += number == SYS_futex && (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAKE;
     int sleep = number == SYS_futex && (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
     if (sleep && arguments[3] != 0) {
         limited_sleeps++;
@@ -133,34 +135,64 @@ static void who_would_look_in_vain_does_not_look(void)
 
 /*
  * The owner enters again whenever it has left, so that a waiter that was woken comes too late, and stays until that one has
- * gone to sleep again. Now and then the waiter is lucky, as the scheduler lets it go first: so this is done again and again.
+ * gone to sleep again. How often the waiter lost until it was given the section, or was lucky, as the scheduler let it go first.
  */
+static int losses_of_a_waiter(int policy)
+{
+    enum { MOST_LOSSES = 20 };
+    static const struct sched_param priority;
+    waiter_t waiter;
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    wait_for(&waiter, crst, 0);
+    int thread = (int)task_info_of(waiter.task).thread_id;
+    REQUIRE_EQ(sched_setscheduler(thread, policy, &priority), 0);
+    int losses = 0;
+    while (!wait_is_over(&waiter) && losses <= MOST_LOSSES) {
+        REQUIRE_SOON(check_thread_state(getpid(), thread) != 'R');
+        losses += is_waiting(waiter.task, crst);
+        wakes = 0;
+        CHECK_EQ(hostcrst_leave(crst), S_OK);
+        CHECK(wakes > 0);
+        CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    }
+    CHECK(losses <= MOST_LOSSES);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&waiter), S_OK);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    return losses;
+}
+
+/* On more than one processor the waiter looks while it is awake, and soon asks for the section. */
 static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
 {
-    enum { TIMES = 50, MOST_LOSSES = 20 };
     start_runtime();
-    for (int time = 0; time < TIMES; time++) {
-        waiter_t waiter;
-        hostcrst_t crst = new_section();
-        CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
-        wait_for(&waiter, crst, 0);
-        int thread = (int)task_info_of(waiter.task).thread_id;
-        int losses = 0;
-        while (!wait_is_over(&waiter) && losses <= MOST_LOSSES) {
-            REQUIRE_SOON(check_thread_state(getpid(), thread) != 'R');
-            losses += is_waiting(waiter.task, crst);
-            CHECK_EQ(hostcrst_leave(crst), S_OK);
-            CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
-        }
-        CHECK(losses <= MOST_LOSSES);
-        CHECK_EQ(hostcrst_leave(crst), S_OK);
-        CHECK_EQ(end_of_wait(&waiter), S_OK);
-        CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    for (int time = 0; time < 50; time++) {
+        losses_of_a_waiter(SCHED_OTHER);
     }
+}
+
+/* On one nobody looks. A thread of this policy takes the processor from nobody when it is woken. */
+static void lose_on_one_processor(void)
+{
+    int most = 0;
+    check_run_on_processor(0);
+    start_runtime();
+    for (int time = 0; time < 5; time++) {
+        int losses = losses_of_a_waiter(SCHED_BATCH);
+        most = losses > most ? losses : most;
+    }
+    CHECK(most > 10);
+}
+
+static void so_is_one_that_does_not_look(void)
+{
+    in_child(lose_on_one_processor);
 }
 
 CHECK_MAIN(CHECK_TEST(on_one_processor_a_section_that_has_calmed_down_yields_once),
            CHECK_TEST(limits_are_counted_on_the_monotonic_clock),
            CHECK_TEST(who_looks_for_long_rests_now_and_then),
            CHECK_TEST(who_would_look_in_vain_does_not_look),
-           CHECK_TEST(a_waiter_that_loses_again_and_again_is_given_the_section))
+           CHECK_TEST(a_waiter_that_loses_again_and_again_is_given_the_section),
+           CHECK_TEST(so_is_one_that_does_not_look))
