@@ -290,6 +290,37 @@ static void who_waits_behind_a_thread_that_is_gone_is_served(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+/* The one that lives looks at all of them at once: after a look for each, at doubling times, the test would be given up. */
+static void who_waits_behind_many_threads_that_are_gone_is_served(void)
+{
+    enum { GONE = 8 };
+    struct sigaction action;
+    waiter_t gone[GONE], last;
+    start_runtime();
+    memset(&action, 0, sizeof action);
+    action.sa_handler = exit_at_once;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    hostcrst_t crst = new_section();
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    for (int at = 0; at < GONE; at++) {
+        wait_for(&gone[at], crst, 0);
+    }
+    wait_for(&last, crst, 0);
+    for (int at = 0; at < GONE; at++) {
+        pid_t id = (pid_t)task_info_of(gone[at].task).thread_id;
+        REQUIRE_EQ(pthread_kill(gone[at].thread.id, SIGUSR1), 0);
+        check_join(&gone[at].thread);
+        REQUIRE_SOON(!has_thread(id));
+    }
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(end_of_wait(&last), S_OK);
+    for (int at = 0; at < GONE; at++) {
+        check_ended(gone[at].task);
+    }
+    CHECK_EQ(info_of(crst).waiters, 0);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+}
+
 /* ---- the first thread ---- */
 
 static hostcrst_t of_the_first_thread;
@@ -324,4 +355,5 @@ CHECK_MAIN(CHECK_TEST(a_section_lent_to_a_thread_that_is_gone_is_abandoned),
            CHECK_TEST(a_task_born_in_the_last_round_ends),
            CHECK_TEST(a_later_thread_of_the_same_id_ends_the_earlier_task),
            CHECK_TEST(without_ids_no_thread_is_taken_for_another),
-           CHECK_TEST(who_waits_behind_a_thread_that_is_gone_is_served))
+           CHECK_TEST(who_waits_behind_a_thread_that_is_gone_is_served),
+           CHECK_TEST(who_waits_behind_many_threads_that_are_gone_is_served))

@@ -38,6 +38,11 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
+    /// Whether no wait of the cycle was broken.
+    pub(crate) fn is_of_one_that_stands(&self) -> bool {
+        self.deadlock.victim == 0
+    }
+
     /// Calls the program. It may never come back: by an exception, `longjmp`, or the end of the thread.
     pub(crate) fn tell(self) {
         (self.callback)(&raw const self.deadlock, self.context);
@@ -59,7 +64,9 @@ fn wait_for_calls(last: u64) {
         let recheck = sys::deadline_after(CALL_RECHECK_MILLISECONDS);
         let _ = sys::futex_wait(&calls::ENDED, ended, Some(recheck));
         // A thread may be gone without having said so: then its task is ended here.
-        tasks::all().filter(|task| task.tells_one_of(last)).for_each(|task| ends::reap_if_gone(task.id()));
+        for task in tasks::all().filter(|task| task.tells_one_of(last)) {
+            ends::reap_if_gone(task.id());
+        }
     }
 }
 

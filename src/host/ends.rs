@@ -33,8 +33,9 @@ fn end(task: TaskRef, silently: bool) {
     let id = task.id();
     condition::withdraw(&task);
     queue::forget_wait(&task);
+    queue::give_back_unused_grant(&task);
     task.return_biases();
-    if silently || task.owned() != 0 || queue::has_unused_grant(&task) {
+    if silently || task.owned() != 0 {
         let thread_id = task.thread_id();
         crst::abandon_all_of(id, |section| REGISTRY.win32.count_ended_owner(thread_id, section.mirror()));
     }
@@ -55,12 +56,14 @@ fn end(task: TaskRef, silently: bool) {
 // that ends by the bare system call, does not. Its task is ended by others: by who waits for what it owns, by a later
 // thread that the system gives the same id, and when there is no place for another task.
 
-/// Ends the task with this owner id if its thread is gone.
-pub(crate) fn reap_if_gone(id: u64) {
+/// Ends the task with this owner id if its thread is gone. Whether it was.
+pub(crate) fn reap_if_gone(id: u64) -> bool {
     let task = tasks::of_owner(id);
-    if id != 0 && task.id() == id && sys::is_thread_gone(task.thread_id()) {
+    let gone = id != 0 && task.id() == id && sys::is_thread_gone(task.thread_id());
+    if gone {
         reap(id);
     }
+    gone
 }
 
 /// The thread of the task with this owner id is gone.
@@ -109,5 +112,45 @@ pub(crate) fn end_others_after_fork(me: u64) {
             task.leaves.store(task.counted(), Ordering::Relaxed);
             end(task, false);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::host::enter::{self, Patience};
+    use crate::host::{runtime, threads};
+    use crate::lock::queue::{Beginning, Look, Request};
+    use crate::state::section::{HANDOFF, SpinPolicy};
+    use crate::state::sections;
+    use std::sync::mpsc::channel;
+
+    /// The waiter stands in the queue, but never comes back to look what became of its wait.
+    #[test]
+    fn a_section_given_to_a_thread_that_ends_in_its_wait_is_free_again() {
+        runtime::start().expect("memory");
+        let crst = crst::create(SpinPolicy::Count(0)).expect("a place");
+        let section = sections::slot_of(crst);
+        let (tell, told) = channel();
+        let (go, gone) = channel::<()>();
+        assert_eq!(enter::enter_checked(crst, 0, Patience::Unbounded, 0), Ok(true));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(move || {
+                let me = threads::current().expect("a place");
+                let request = Request { option: 0, deadline: None, site: 0 };
+                let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+                assert!(matches!(section.enqueue(crst, me, request, beginning), Ok(Look::Busy)));
+                tell.send(me.id()).expect("heard");
+                gone.recv().expect("told");
+            });
+            let id = told.recv().expect("told");
+            section.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+            crst::leave_checked(crst).expect("left");
+            assert_eq!(section.owner(crst), Some(id));
+            go.send(()).expect("heard");
+            waiter.join().expect("no panic");
+        });
+        assert_eq!(section.owner(crst), Some(0));
+        crst::destroy(crst).expect("free");
     }
 }

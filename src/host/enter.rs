@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::host::{deadlocks, ends, threads};
-use crate::lock::queue::{Beginning, Look, Request, UNPROVEN_NAP, failure, sleep_on};
+use crate::lock::queue::{self, Beginning, Look, Request, UNPROVEN_NAP, failure, sleep_on};
 use crate::lock::spin;
 use crate::report;
 use crate::state::registry::REGISTRY;
@@ -110,6 +110,7 @@ impl Section {
             // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
+        queue::give_back_unused_grant(&me);
         let rests = me.wait.is_rest_due();
         if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
@@ -149,13 +150,14 @@ impl Section {
             }
             let Some(notice) = deadlocks::look_for_deadlock(me) else { return Ok(look) };
             let ended = self.step_out(handle, me);
-            let owned = me.owned();
+            let owned = notice.is_of_one_that_stands().then(|| fingerprint_of_owned(me));
             notice.tell();
             if let Some(reason) = ended {
                 return Err(reason);
             }
-            // If the callback has entered or left something, what the wait may be part of is another cycle.
-            beginning.told = me.owned() == owned;
+            // If the cycle was opened, or the callback has exchanged what `me` owns, what the wait may be part of next is another
+            // cycle.
+            beginning.told = owned.is_some_and(|owned| fingerprint_of_owned(me) == owned);
         }
     }
 
@@ -186,12 +188,22 @@ impl Section {
         Ok(())
     }
 
-    /// Ends the tasks that everyone here waits for, if their threads are gone: the owner, and the first of the queue,
-    /// which a leave may have woken.
+    /// Ends the tasks that everyone here waits for, if their threads are gone: the owner, and those at the head of the
+    /// queue, of which a leave may have woken the first.
     fn reap_who_is_gone(&self, handle: u64) {
         ends::reap_if_gone(self.owner(handle).unwrap_or(0));
-        ends::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id());
+        while ends::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id()) {}
     }
+}
+
+/// A number for all the sections together that `me` owns: another one, in all likelihood, for each other set of them.
+fn fingerprint_of_owned(me: TaskRef) -> u64 {
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let owned = sections::all().filter(|(handle, section)| section.owner(*handle) == Some(me.id()));
+    owned.fold(0, |sum, (handle, _)| {
+        let mixed = handle.wrapping_mul(ODD);
+        sum.wrapping_add((mixed ^ mixed >> 32).wrapping_mul(ODD))
+    })
 }
 
 // ---- stalls -----------------------------------------------------------------------------------------------

@@ -84,7 +84,9 @@ fn register() -> Result<TaskRef> {
         prepare::prepare()?;
         ends::reap_earlier_thread();
         let index = REGISTRY.tasks.allocate().or_else(|_| {
-            tasks::all().for_each(|task| ends::reap_if_gone(task.id()));
+            for task in tasks::all() {
+                ends::reap_if_gone(task.id());
+            }
             REGISTRY.tasks.allocate()
         })?;
         let task = TaskRef(REGISTRY.tasks.at(index));

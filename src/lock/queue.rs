@@ -462,6 +462,7 @@ impl Section {
             task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         }
         self.unlink(task);
+        task.wait.granted.store(handle::section_index(handle), Ordering::Relaxed);
         self.word().store(handle ^ task.id(), Ordering::Release);
         task.wait.park.store(GRANTED, Ordering::Release);
         drop(queue);
@@ -474,6 +475,7 @@ impl Section {
     /// `me` has taken the section: it waits no more; under the queue lock.
     fn come_out_as_owner(&self, me: TaskRef) {
         self.unlink(&me);
+        me.wait.granted.store(REGISTRY.sections.index_of(self), Ordering::Relaxed);
         me.wait.park.store(GRANTED, Ordering::Relaxed);
     }
 
@@ -589,9 +591,20 @@ pub(crate) fn forget_wait(task: &Task) {
     end_wait_if(task, Error::Abandoned, |_| true);
 }
 
-/// Whether the task was given a section by its queue and has not come to know of that. By its own thread, at its end.
-pub(crate) fn has_unused_grant(task: &Task) -> bool {
-    task.wait.park.load(Ordering::Relaxed) == GRANTED
+/// Gives back the section that the task was given by its queue, if it has not come to know of that: its thread has ended in
+/// the wait, or was taken out of it by a jump. By its own thread, or after it.
+pub(crate) fn give_back_unused_grant(task: &Task) {
+    // Acquire pairs with the Release in hand_off.
+    if task.wait.park.load(Ordering::Acquire) != GRANTED {
+        return;
+    }
+    task.wait.park.store(OVER, Ordering::Relaxed);
+    let slot = task.wait.granted.load(Ordering::Relaxed);
+    let section = REGISTRY.sections.at(slot);
+    let handle = section.handle(REGISTRY.copy(), slot);
+    if section.owner(handle) == Some(task.id()) {
+        section.give_back(handle);
+    }
 }
 
 /// Ends the task's alertable wait, if it is in one, and uses up the alert.
@@ -711,7 +724,7 @@ mod tests {
             leave(other);
             assert_eq!((busy, before, after), (true, false, true));
         });
-        assert!(has_unused_grant(&me), "passed to who slept");
+        assert_eq!(me.wait.park.load(Ordering::Relaxed), GRANTED, "passed to who slept");
         me.wait.park.store(OVER, Ordering::Relaxed);
         me.count_entry();
         assert!(is_to_be_passed(), "by the next leave too");

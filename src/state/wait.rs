@@ -57,6 +57,8 @@ pub(crate) struct Wait {
     pub(crate) arrived: AtomicU32,
     /// How often it was woken to contend in this wait and went to sleep again.
     pub(crate) losses: AtomicU32,
+    /// The section slot that the queue gave it last; of meaning while `park` is GRANTED.
+    pub(crate) granted: AtomicU32,
 }
 
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
