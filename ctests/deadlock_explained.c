@@ -263,20 +263,11 @@ static void a_chain_of_waits(void)
     check_join(&last);
 }
 
-static void a_deadlock_that_stalls(void)
-{
-    ring_t *ring = ring_start(2);
-    for (unsigned at = 0; at < 2; at++) {
-        ring->members[at].option = WAIT_NOTINDEADLOCK | WAIT_ALERTABLE;
-    }
-    ring->closer = 0;
-    ring_begin(ring);
-    AWAIT(times_told(ring) == 1);
-    wait_until_said();
-    CHECK_EQ(host_task_alert(ring->members[0].task), S_OK);
-    ring_end(ring);
-    ring_stop(ring);
-}
+/* ---- circles, in the child ---- */
+
+#define AN_HOUR (3600u * 1000)
+/* Of so many tasks a line does not name all. */
+#define MANY 7
 
 static void wait_outside(void *argument)
 {
@@ -285,23 +276,97 @@ static void wait_outside(void *argument)
     CHECK_EQ(hostcrst_leave(*(hostcrst_t *)argument), S_OK);
 }
 
-/* A third task waits for a section of the deadlock, and is no part of it. */
-static void a_deadlock_with_a_waiter_outside(void)
+/*
+ * A circle of so many tasks, until what is awaited was said: a deadlock, or one that the limit of member 0 opens. With
+ * `outside` a third task waits for a section of it, and is no part of it.
+ */
+static void a_circle(unsigned size, int limited, int outside)
 {
-    check_thread_t outside;
-    ring_t *ring = ring_start(2);
-    for (unsigned at = 0; at < 2; at++) {
+    check_thread_t waiter;
+    ring_t *ring = ring_start(size);
+    for (unsigned at = 0; at < size; at++) {
         ring->members[at].option = WAIT_NOTINDEADLOCK | WAIT_ALERTABLE;
     }
+    ring->members[0].milliseconds = limited ? AN_HOUR : HOSTCRST_INFINITE;
     ring->closer = 0;
     ring_begin(ring);
-    AWAIT(times_told(ring) == 1);
-    check_start(&outside, wait_outside, &ring->members[0].section);
+    AWAIT(others_wait(ring, RING_MOST));
+    AWAIT(limited || times_told(ring) == 1);
+    if (outside) {
+        check_start(&waiter, wait_outside, &ring->members[0].section);
+    }
     wait_until_said();
+    CHECK_EQ(times_told(ring), !limited);
     CHECK_EQ(host_task_alert(ring->members[0].task), S_OK);
     ring_end(ring);
-    check_join(&outside);
+    if (outside) {
+        check_join(&waiter);
+    }
     ring_stop(ring);
+}
+
+static void a_deadlock_that_stalls(void)
+{
+    a_circle(2, 0, 0);
+}
+
+static void a_deadlock_with_a_waiter_outside(void)
+{
+    a_circle(2, 0, 1);
+}
+
+static void a_deadlock_of_many(void)
+{
+    a_circle(MANY, 0, 0);
+}
+
+static void a_limited_circle(void)
+{
+    a_circle(2, 1, 0);
+}
+
+static void a_limited_circle_with_a_waiter_outside(void)
+{
+    a_circle(2, 1, 1);
+}
+
+static void a_limited_circle_of_many(void)
+{
+    a_circle(MANY, 1, 0);
+}
+
+/* Task `at` owns section `at` and waits for the next. */
+static hostcrst_t chain[MANY];
+
+static void wait_in_chain(void *argument)
+{
+    const hostcrst_t *mine = (const hostcrst_t *)argument;
+    char name[32];
+    snprintf(name, sizeof name, "link %d", (int)(mine - chain));
+    be_called(name);
+    CHECK_EQ(hostcrst_enter(mine[0], 0), S_OK);
+    CHECK_EQ(hostcrst_enter(mine[1], 0), S_OK);
+    CHECK_EQ(hostcrst_leave(mine[1]), S_OK);
+    CHECK_EQ(hostcrst_leave(mine[0]), S_OK);
+}
+
+static void a_chain_of_many(void)
+{
+    check_thread_t links[MANY - 1];
+    be_called("boss");
+    for (int at = 0; at < MANY; at++) {
+        chain[at] = new_section("chained");
+    }
+    CHECK_EQ(hostcrst_enter(chain[MANY - 1], 0), S_OK);
+    for (int at = MANY - 2; at >= 0; at--) {
+        check_start(&links[at], wait_in_chain, &chain[at]);
+        AWAIT(section_info(chain[at + 1]).waiters == 1);
+    }
+    wait_until_said();
+    CHECK_EQ(hostcrst_leave(chain[MANY - 1]), S_OK);
+    for (int at = 0; at < MANY - 1; at++) {
+        check_join(&links[at]);
+    }
 }
 
 /* ---- the child and what it wrote to stderr ---- */
@@ -470,7 +535,53 @@ static void a_stall_outside_of_a_deadlock_names_it_once(void)
     await_said("\"outside\" tid=# has waited ", NULL, 1);
     child_of(&outcome, a_deadlock_with_a_waiter_outside, "HOSTCRST_STALL", "200ms");
     check_finds(outcome.text, "hostcrst: \"outside\" tid=# has waited #.#s to enter 0x@ \"section 0\", owned by "
-                              "\"member 0\" tid=#: it waits for a section of a deadlock of 2 tasks\n");
+                              "\"member 0\" tid=#, which is part of a deadlock of 2 tasks\n");
+}
+
+static void a_stall_in_a_circle_with_a_limit_is_no_deadlock(void)
+{
+    static outcome_t outcome;
+    await_said("\"member 0\" tid=# has waited ", "\"member 1\" tid=# has waited ", 1);
+    child_of(&outcome, a_limited_circle, "HOSTCRST_STALL", "200ms");
+    for (int at = 0; at < 2; at++) {
+        char line[512];
+        snprintf(line, sizeof line,
+                 "hostcrst: \"member %d\" tid=# has waited #.#s to enter 0x@ \"section %d\", owned by \"member %d\" "
+                 "tid=#, which itself has waited #.#s to enter 0x@ \"section %d\", owned by \"member %d\" tid=#: "
+                 "a circle that a time limit opens\n",
+                 at, 1 - at, 1 - at, at, at);
+        check_finds(outcome.text, line);
+    }
+    check_finds_not(outcome.text, "deadlock");
+}
+
+static void a_stall_outside_of_a_circle_with_a_limit_names_it_once(void)
+{
+    static outcome_t outcome;
+    await_said("\"outside\" tid=# has waited ", NULL, 1);
+    child_of(&outcome, a_limited_circle_with_a_waiter_outside, "HOSTCRST_STALL", "200ms");
+    check_finds(outcome.text, "hostcrst: \"outside\" tid=# has waited #.#s to enter 0x@ \"section 0\", owned by "
+                              "\"member 0\" tid=#, which is part of a circle of 2 tasks that a time limit opens\n");
+    check_finds_not(outcome.text, "deadlock");
+}
+
+/* Five owners are named at most. */
+static void a_stall_that_is_long_says_that_it_goes_on(void)
+{
+    static outcome_t outcome;
+    await_said("\"member 0\" tid=# has waited ", "\"member 6\" tid=# has waited ", 1);
+    child_of(&outcome, a_deadlock_of_many, "HOSTCRST_STALL", "200ms");
+    check_finds(outcome.text, "owned by \"member 5\" tid=#, and so on: a deadlock of 7 tasks\n");
+    child_of(&outcome, a_limited_circle_of_many, "HOSTCRST_STALL", "200ms");
+    check_finds(outcome.text,
+                "owned by \"member 5\" tid=#, and so on: a circle of 7 tasks that a time limit opens\n");
+    check_finds_not(outcome.text, "deadlock");
+    await_said("\"link 0\" tid=# has waited ", "\"link 1\" tid=# has waited ", 1);
+    child_of(&outcome, a_chain_of_many, "HOSTCRST_STALL", "200ms");
+    check_finds(outcome.text, "owned by \"link 5\" tid=#, and so on\n");
+    const char *later = check_finds(outcome.text, "hostcrst: \"link 1\" tid=# has waited ");
+    check_finds(later, "owned by \"link 5\" tid=#, which itself has waited #.#s to enter 0x@ \"chained\", "
+                       "owned by \"boss\" tid=#\n");
 }
 
 static void short_waits_and_other_settings_are_silent(void)
@@ -489,4 +600,7 @@ CHECK_MAIN(CHECK_TEST(waits_are_explained_always), CHECK_TEST(holds_are_explaine
            CHECK_TEST(only_what_is_known_is_said), CHECK_TEST(the_order_that_led_here_has_places),
            CHECK_TEST(stalls_are_said_after_doubling_times), CHECK_TEST(a_stall_in_a_deadlock_says_so),
            CHECK_TEST(a_stall_outside_of_a_deadlock_names_it_once),
+           CHECK_TEST(a_stall_in_a_circle_with_a_limit_is_no_deadlock),
+           CHECK_TEST(a_stall_outside_of_a_circle_with_a_limit_names_it_once),
+           CHECK_TEST(a_stall_that_is_long_says_that_it_goes_on),
            CHECK_TEST(short_waits_and_other_settings_are_silent))

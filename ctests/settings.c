@@ -161,6 +161,14 @@ static void the_longest_stall_time_is_never(void)
     free(run.said);
 }
 
+static void a_stall_time_of_none_is_never(void)
+{
+    run_t run = run_again("wait_for_a_moment", "HOSTCRST_STALL=0s", NULL, NULL);
+    CHECK_EQ(run.status, 0);
+    CHECK_STR_EQ(run.said, "");
+    free(run.said);
+}
+
 /* A name or value longer than any buffer. */
 static void a_very_long_value_is_said_in_one_line(void)
 {
@@ -177,7 +185,8 @@ static void a_very_long_value_is_said_in_one_line(void)
 }
 
 CHECK_MAIN(CHECK_TEST(use_the_library), CHECK_TEST(use_the_library_with_privileges), CHECK_TEST(wait_for_a_moment),
-           CHECK_TEST(the_longest_stall_time_is_never), CHECK_TEST(a_set_user_id_process_reads_nothing),
+           CHECK_TEST(the_longest_stall_time_is_never), CHECK_TEST(a_stall_time_of_none_is_never),
+           CHECK_TEST(a_set_user_id_process_reads_nothing),
            CHECK_TEST(nothing_in_the_environment_reaches_a_terminal_as_it_is),
            CHECK_TEST(nothing_is_said_unasked),
            CHECK_TEST(a_report_at_exit_goes_to_stderr),

@@ -13,7 +13,7 @@ use crate::state::sleep::SleepCopy;
 use crate::state::task::{self, Anomaly};
 use crate::state::wait::WaitCopy;
 use crate::text::{Printable, Seconds, Text};
-use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{Circle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -29,7 +29,7 @@ pub(super) fn write<M: Memory, S: Surroundings>(
 const STALL_CHAIN: usize = 4;
 
 /// One line on a task that waits: who owns what it waits for, and what that one waits for in turn. It ends where the
-/// chain does, or where it comes to a deadlock, and says so.
+/// chain does, or where it comes to a circle, and says so.
 pub(super) fn write_stall<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     surroundings: &mut S,
@@ -40,45 +40,55 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     let mut report = TextReport { index: &index, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
     report.task_name_and_thread(id)?;
-    let cycle = picture.cycle_length(id);
+    let in_circle = picture.circle(id).is_some();
     let mut waiter = id;
     for link in 0..=STALL_CHAIN {
-        let Some(task) = picture.task(waiter) else { break };
+        let Some(task) = picture.task(waiter) else { return Ok(()) };
         if let Some(sleep) = task.sleep {
             report.out.write_str(", which is asleep on CONDITION_VARIABLE ")?;
             report.namer.surroundings.write_variable(report.out, sleep.variable)?;
         }
-        let Some(wait) = task.wait else { break };
+        let Some(wait) = task.wait else { return Ok(()) };
         report.out.write_str(if link == 0 { " has waited" } else { ", which itself has waited" })?;
         if let Some(age) = report.namer.age(wait.since) {
             write!(report.out, " {}", Seconds(age))?;
         }
         report.out.write_str(" to enter ")?;
-        let Some(section) = picture.section(wait.section) else { break };
+        let Some(section) = picture.section(wait.section) else { return Ok(()) };
         report.section_name(&section)?;
         if let Some(thread) = section.orphaned_by {
             write!(report.out, ", which stays locked: its owner tid={thread} has ended")?;
         }
-        if section.owner == 0 {
-            break;
+        // Its own is what a task has just been given.
+        if section.owner == 0 || section.owner == waiter {
+            return Ok(());
         }
         report.out.write_str(", owned by ")?;
         report.task_name_and_thread(section.owner)?;
         report.hold(&section)?;
         waiter = section.owner;
         if waiter == id {
-            return report.out.write_str(": a deadlock");
+            return match picture.circle(id) {
+                Some(Circle { limited: false, .. }) => report.out.write_str(": a deadlock"),
+                Some(Circle { limited: true, .. }) => {
+                    report.out.write_str(": a circle that a time limit opens")
+                }
+                None => Ok(()),
+            };
         }
-        // Of a deadlock that the first task is no part of, its own members say more.
-        if cycle.is_none()
-            && let Some(length) = picture.cycle_length(waiter)
-        {
-            return write!(report.out, ": it waits for a section of a deadlock of {length} tasks");
+        // Of a circle that the first task is no part of, its own members say more.
+        if !in_circle && let Some(circle) = picture.circle(waiter) {
+            report.out.write_str(", which is part of ")?;
+            return report.circle(&circle);
         }
     }
-    match cycle {
-        Some(length) => write!(report.out, ", and so on: a deadlock of {length} tasks"),
-        None => Ok(()),
+    if let Some(circle) = picture.circle(id) {
+        report.out.write_str(", and so on: ")?;
+        return report.circle(&circle);
+    }
+    match picture.task(waiter) {
+        Some(TaskPicture { wait: Some(_), .. }) => report.out.write_str(", and so on"),
+        _ => Ok(()),
     }
 }
 
@@ -457,6 +467,15 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     // ---- deadlocks ------------------------------------------------------------------------------------
+
+    fn circle(&mut self, circle: &Circle) -> fmt::Result {
+        let Circle { length, limited } = circle;
+        if *limited {
+            write!(self.out, "a circle of {length} tasks that a time limit opens")
+        } else {
+            write!(self.out, "a deadlock of {length} tasks")
+        }
+    }
 
     fn standing_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;

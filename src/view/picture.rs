@@ -94,6 +94,14 @@ pub struct SectionPicture {
     pub(crate) hold: Option<(u64, u64)>,
 }
 
+/// Tasks that wait for each other in a circle, with a time limit or without.
+pub(crate) struct Circle {
+    /// How many tasks.
+    pub(crate) length: u32,
+    /// Whether a wait of it has a limit, which opens it: then it is no deadlock.
+    pub(crate) limited: bool,
+}
+
 /// A thread that waits without a limit for a section that another one owns.
 #[derive(Clone, Copy)]
 pub struct Blocked {
@@ -360,6 +368,17 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// a live task owns.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
         let section = self.look_at_task(id, |task| task.wait.unbounded_section())?.flatten()?;
+        self.other_owner(section, id)
+    }
+
+    /// The id of the live task that owns what the one with this id waits for, and whether that wait has a limit.
+    fn waits_for(&self, id: u64) -> Option<(u64, bool)> {
+        let wait = self.look_at_task(id, |task| task.wait.copy())?.flatten()?;
+        Some((self.other_owner(wait.section, id)?, wait.limited))
+    }
+
+    /// The live task, not the one with this id, that owns the section.
+    fn other_owner(&self, section: u64, id: u64) -> Option<u64> {
         let owner = self.look_at_section(section, |slot| slot.owner(section)).flatten()?;
         let lives = |owner| self.look_at_task(owner, |_| ()).flatten().is_some();
         (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
@@ -374,11 +393,27 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// How many tasks the chain from the task with this id passes before it is back there; None if it ends or loops
     /// elsewhere.
     pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
+        self.steps_back_to(start, |id| self.blocked_by(id))
+    }
+
+    /// The circle of waits through the task with this id, if there is one.
+    pub(crate) fn circle(&self, start: u64) -> Option<Circle> {
+        let mut limited = false;
+        let length = self.steps_back_to(start, |id| {
+            let (owner, has_limit) = self.waits_for(id)?;
+            limited |= has_limit;
+            Some(owner)
+        })?;
+        Some(Circle { length, limited })
+    }
+
+    /// How many steps lead from `start` back to it; None if they end or loop elsewhere.
+    fn steps_back_to(&self, start: u64, mut step: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
         let mut id = start;
         // A loop elsewhere comes back to a task that it has passed: one is remembered, at doubling distances.
         let (mut passed, mut next_to_remember) = (start, 1);
         for length in 1..=self.registry.tasks.live() {
-            id = self.blocked_by(id)?;
+            id = step(id)?;
             if id == start {
                 return Some(length);
             }
