@@ -18,9 +18,9 @@
  * call. No call unwinds or changes errno, and none ends the process but for a deadlock under HOST_DEADLOCK_ABORT.
  *
  * Cancellation, signals, forks. No call is a cancellation point; asynchronous cancellation must not be on during one.
- * No function is for signal handlers, unless it says so, and no call may be left by longjmp out of a handler: out of a
- * wait, the thread stays in the queue until it ends, and can wait for nothing else. A fork may happen at any moment, in
- * any thread; the child has the task of the thread that forked.
+ * No function is for signal handlers, unless it says so, and a handler must leave no call that it has interrupted, by
+ * longjmp or pthread_exit: after a jump out of a wait the thread stays in the queue until it ends, and can wait for
+ * nothing else. A fork may happen at any moment, in any thread; the child has the task of the thread that forked.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -582,8 +582,8 @@ HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcr
  *
  * Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
  * handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED.
- * Not for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections
- * owned by other threads of the parent are abandoned.
+ * Not for signal handlers, and not to be left by siglongjmp or pthread_exit in one. No cancellation point. In the
+ * child of a fork, sections owned by other threads of the parent are abandoned.
  *
  * Source: IHostCrst::Enter. Differs: no messages are pumped.
  */

@@ -123,8 +123,8 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 ///
 /// Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
 /// handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED.
-/// Not for signal handlers, and not to be left by siglongjmp. No cancellation point. In the child of a fork, sections
-/// owned by other threads of the parent are abandoned.
+/// Not for signal handlers, and not to be left by siglongjmp or pthread_exit in one. No cancellation point. In the
+/// child of a fork, sections owned by other threads of the parent are abandoned.
 ///
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]
