@@ -4,6 +4,7 @@
  * syscall(), so that a thread can be held where the library calls the system.
  */
 #include "host.h"
+#include "lock_count.h"
 #include "own_syscall.h"
 
 #include <fcntl.h>
@@ -536,6 +537,201 @@ static void a_lock_of_a_thread_of_the_parent_is_free(void)
     CHECK_EQ(hostcrst_destroy(looked_at), S_OK);
 }
 
+/* ---- with waiters of the parent ---- */
+
+static CRITICAL_SECTION shown;
+static int leaves_in_its_handler;
+static int attempt_is_over;
+
+static void enter_and_leave_shown(void *unused)
+{
+    (void)unused;
+    EnterCriticalSection(&shown);
+    LeaveCriticalSection(&shown);
+    __atomic_store_n(&attempt_is_over, 1, __ATOMIC_RELEASE);
+}
+
+static void hold_until_the_waiter_rests(void *steps_of_it)
+{
+    enum { OWNED_ONE_ASLEEP = -6 };
+    CHECK_EQ(hostcrst_enter(busy, 0), S_OK);
+    check_reach(steps_of_it, 1);
+    check_await(steps_of_it, 2);
+    REQUIRE_SOON(info_of(busy).waiters == 1);
+    REQUIRE_SOON(lock_count(&shown) == OWNED_ONE_ASLEEP || __atomic_load_n(&attempt_is_over, __ATOMIC_ACQUIRE));
+    CHECK_EQ(hostcrst_leave(busy), S_OK);
+}
+
+/*
+ * A waiter that loses the section to an owner that waits itself asks for the section to be handed over. The caller owns it
+ * from here on. False if the waiter has not lost but come first.
+ */
+static int own_what_is_to_be_handed_over(check_thread_t *waiter)
+{
+    check_steps_t of_holder = CHECK_STEPS_INIT;
+    check_thread_t holder;
+    __atomic_store_n(&attempt_is_over, 0, __ATOMIC_RELAXED);
+    EnterCriticalSection(&shown);
+    check_start(waiter, enter_and_leave_shown, NULL);
+    REQUIRE_SOON(lock_count(&shown) == -6);
+    check_start(&holder, hold_until_the_waiter_rests, &of_holder);
+    check_await(&of_holder, 1);
+    LeaveCriticalSection(&shown);
+    EnterCriticalSection(&shown);
+    check_reach(&of_holder, 2);
+    CHECK_EQ(hostcrst_enter(busy, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(busy), S_OK);
+    check_join(&holder);
+    if (lock_count(&shown) == -6) {
+        return 1;
+    }
+    LeaveCriticalSection(&shown);
+    check_join(waiter);
+    return 0;
+}
+
+static void leave_in_the_handler(void)
+{
+    if (leaves_in_its_handler) {
+        LeaveCriticalSection(&shown);
+        CHECK_EQ(lock_count(&shown), -1);
+    }
+}
+
+/* It is nobody's, though the handler ran before anything of the library's. */
+static void take_what_was_left(void)
+{
+    REQUIRE(TryEnterCriticalSection(&shown));
+    CHECK_EQ(lock_count(&shown), -2);
+    LeaveCriticalSection(&shown);
+    CHECK_EQ(lock_count(&shown), -1);
+    use_everything();
+}
+
+static void leave_and_take_it(void)
+{
+    CHECK_EQ(lock_count(&shown), -2);
+    LeaveCriticalSection(&shown);
+    take_what_was_left();
+}
+
+static void fork_as_the_owner_of_what_is_waited_for(void)
+{
+    enum { ATTEMPTS = 100 };
+    check_thread_t waiter;
+    int attempt = 0;
+    REQUIRE_EQ(pthread_atfork(NULL, NULL, leave_in_the_handler), 0);
+    start_runtime();
+    busy = new_section();
+    InitializeCriticalSection(&shown);
+    while (!own_what_is_to_be_handed_over(&waiter)) {
+        REQUIRE(++attempt < ATTEMPTS);
+    }
+    in_child(leave_and_take_it);
+    leaves_in_its_handler = 1;
+    in_child(take_what_was_left);
+    LeaveCriticalSection(&shown);
+    check_join(&waiter);
+    CHECK_EQ(lock_count(&shown), -1);
+    DeleteCriticalSection(&shown);
+}
+
+static void a_section_left_in_the_childs_handler_is_passed_to_nobody_of_the_parent(void)
+{
+    in_child(fork_as_the_owner_of_what_is_waited_for);
+}
+
+/* ---- without handlers, and another thread comes first ---- */
+
+static hostcrst_t owned, borrowed;
+
+static void find_them_owned(void *unused)
+{
+    /* Longer than a waiter waits before it looks whether the owner's thread is gone. */
+    enum { MILLISECONDS = 100 };
+    (void)unused;
+    CHECK_EQ(hostcrst_enter_timeout(owned, 0, MILLISECONDS), HOST_E_TIMEOUT);
+    CHECK_EQ(hostcrst_enter_timeout(borrowed, 0, MILLISECONDS), HOST_E_TIMEOUT);
+    CHECK(!TryEnterCriticalSection(&shown));
+}
+
+static void find_them_free(void *unused)
+{
+    (void)unused;
+    take_it(&owned);
+    take_it(&borrowed);
+    CHECK(TryEnterCriticalSection(&shown));
+    LeaveCriticalSection(&shown);
+}
+
+static void go_on_after_another_thread(void)
+{
+    check_thread_t thread;
+    /* Nothing of this puts things in order. */
+    take_it(&owned);
+    take_it(&borrowed);
+    EnterCriticalSection(&shown);
+    LeaveCriticalSection(&shown);
+    check_start(&thread, find_them_owned, NULL);
+    check_join(&thread);
+    CHECK_SECTION(owned, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(task_info_of(this_task()).thread_id, getpid());
+    CHECK_EQ(hostcrst_leave(owned), S_OK);
+    CHECK_EQ(hostcrst_leave(borrowed), S_OK);
+    LeaveCriticalSection(&shown);
+    check_start(&thread, find_them_free, NULL);
+    check_join(&thread);
+    use_everything();
+}
+
+static void fork_without_handlers(void)
+{
+    fflush(stdout);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+        go_on_after_another_thread();
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+    check_child(child);
+}
+
+static void fork_as_an_owner_and_a_borrower(void)
+{
+    check_thread_t taker;
+    REQUIRE_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
+    start_runtime();
+    owned = new_section();
+    borrowed = new_section();
+    InitializeCriticalSection(&shown);
+    EnterCriticalSection(&shown);
+    /* Taken back once, it is not lent again. */
+    enter_many_times(&owned);
+    check_start(&taker, take_it, &owned);
+    check_join(&taker);
+    CHECK_EQ(hostcrst_enter(owned, 0), S_OK);
+    enter_many_times(&borrowed);
+    CHECK_EQ(hostcrst_enter(borrowed, 0), S_OK);
+    fork_without_handlers();
+
+    /* Whoever takes it back waits for its barrier. */
+    hold_at(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+    check_start(&taker, take_it, &borrowed);
+    await_held();
+    fork_without_handlers();
+    let_it_go();
+    CHECK_EQ(hostcrst_leave(borrowed), S_OK);
+    CHECK_EQ(hostcrst_leave(owned), S_OK);
+    check_join(&taker);
+    LeaveCriticalSection(&shown);
+}
+
+static void what_the_forking_thread_owns_stays_its_own_though_another_calls_first(void)
+{
+    in_child(fork_as_an_owner_and_a_borrower);
+}
+
 /* ---- what it costs ---- */
 
 static long kilobytes_written;
@@ -591,8 +787,11 @@ static void a_child_writes_to_what_differs_only(void)
 }
 
 CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_lent_to_a_thread_of_the_parent_is_free),
-           CHECK_TEST(handlers_of_the_program_may_use_sections), CHECK_TEST(a_child_writes_to_what_differs_only),
-           CHECK_TEST(the_childs_own_wait_is_over), CHECK_TEST(a_child_made_in_a_callback_goes_on),
+           CHECK_TEST(handlers_of_the_program_may_use_sections),
+           CHECK_TEST(a_section_left_in_the_childs_handler_is_passed_to_nobody_of_the_parent),
+           CHECK_TEST(what_the_forking_thread_owns_stays_its_own_though_another_calls_first),
+           CHECK_TEST(a_child_writes_to_what_differs_only), CHECK_TEST(the_childs_own_wait_is_over),
+           CHECK_TEST(a_child_made_in_a_callback_goes_on),
            CHECK_TEST(a_child_finds_deadlocks_though_a_search_was_going_on),
            CHECK_TEST(a_name_that_was_being_set_can_be_set),
            CHECK_TEST(a_child_is_put_in_order_by_its_first_call),

@@ -20,7 +20,9 @@
  * Cancellation, signals, forks. No call is a cancellation point; asynchronous cancellation must not be on during one.
  * No function is for signal handlers, unless it says so, and a handler must leave no call that it has interrupted, by
  * longjmp or pthread_exit: after a jump out of a wait the thread stays in the queue until it ends, and can wait for
- * nothing else. A fork may happen at any moment, in any thread; the child has the task of the thread that forked.
+ * nothing else. A fork may happen at any moment, in any thread; the child has the task of the thread that forked. In a
+ * child of _Fork, or of the bare system call, that thread calls host_task_current before it starts another: else
+ * sections of threads that are gone stay owned.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

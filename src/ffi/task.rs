@@ -8,7 +8,7 @@ use crate::host::{hooks, threads};
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
 use crate::state::{task, tasks};
-use crate::sys::preserving_errno;
+use crate::sys::{preserving_errno, settle_fork};
 
 /// A task: an opaque handle. Stale once its thread has ended; never equal to a section's handle.
 pub type host_task_t = u64;
@@ -222,6 +222,8 @@ pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
 pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
     let make = || {
         REGISTRY.runtime.require_usable()?;
+        // What a child of _Fork calls first.
+        settle_fork();
         threads::current().map(|task| tasks::handle_of(task.id()))
     };
     // SAFETY: the caller keeps `out` valid, see above.

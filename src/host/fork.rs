@@ -3,6 +3,11 @@
 //! Those others were stopped anywhere, a lock of the library's in hand or not (see `sys::mutex`). A wait of the forking thread
 //! itself, which a signal handler interrupted in order to fork, is over in the child: whoever could end it is gone.
 //!
+//! **Another thread may be first.** In a child of _Fork, where no handlers run, the forking thread may enter and leave by fast
+//! paths and start other threads before it comes here. If one of those comes first, nobody knows which of the tasks is
+//! the forking thread's. So none is ended, and nothing is abandoned: the sections of tasks that are gone stay
+//! owned. No section has two owners.
+//!
 //! Whatever is as it should be is only read: the child of a program with a million sections shares their pages with its
 //! parent.
 
@@ -32,7 +37,7 @@ fn every_lock() -> [&'static Mutex; 12] {
     ]
 }
 
-/// Puts things in order in the child; by its only thread, before anything else of the library.
+/// Puts things in order in the child, before any of its threads takes a lock or becomes a task.
 pub(crate) fn repair_child() {
     every_lock().iter().for_each(|lock| lock.reset_after_fork());
     report::free_after_fork();
@@ -40,11 +45,22 @@ pub(crate) fn repair_child() {
         // Another thread was making the first call. The child makes its own.
         return;
     }
-    let me = sys::current_id();
     REGISTRY.tasks.iter().for_each(queue::forget_wait_after_fork);
-    crst::abandon_after_fork(me);
     condition::forget_after_fork();
     REGISTRY.deadlocks.reset_after_fork();
     lock::holds::settle_after_fork();
-    ends::end_others_after_fork(me);
+    if is_forking_thread() {
+        let me = sys::current_id();
+        crst::abandon_after_fork(me);
+        ends::end_others_after_fork(me);
+    } else {
+        crst::forget_queues_after_fork();
+        ends::keep_all_after_fork();
+    }
+}
+
+/// Whether the calling thread of the child is the one that forked: its first one, whose task, if it is one, is the only one
+/// that a thread of the child has yet.
+fn is_forking_thread() -> bool {
+    sys::current_id() != 0 || sys::thread_id() == sys::process_id()
 }

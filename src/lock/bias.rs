@@ -141,10 +141,7 @@ impl Section {
         if owner != sys::current_id() {
             // Only under this lock does a biased word change, so a store will do.
             self.word().store(handle ^ owner ^ REVOKING, Ordering::Relaxed);
-            if !sys::heavy_barrier() {
-                REGISTRY.set_fenced();
-                sys::nap(UNFENCED_NAP);
-            }
+            await_holder();
         }
         self.unbias(handle, owner);
     }
@@ -216,7 +213,7 @@ impl Section {
         count >= enough
     }
 
-    /// In the child of a fork: ends the bias.
+    /// In the child of a fork: ends the bias. By the only thread.
     pub(crate) fn unbias_after_fork(&self, handle: u64) {
         let owner = self.word().load(Ordering::Relaxed) ^ handle;
         if handle::section_generation(owner) != 0 || !is_biased(owner) {
@@ -224,6 +221,23 @@ impl Section {
         }
         self.unbias(handle, owner & !(BIASED | REVOKING));
         self.spend_bias();
+    }
+
+    /// In the child of a fork: ends a revocation that a thread of the parent had begun. The task may be living.
+    pub(crate) fn revoke_after_fork(&self, handle: u64) {
+        let owner = self.word().load(Ordering::Relaxed) ^ handle;
+        if handle::section_generation(owner) == 0 && owner & BIASED == 0 && owner & REVOKING != 0 {
+            await_holder();
+            self.unbias(handle, owner & !REVOKING);
+        }
+    }
+}
+
+/// Waits until the look of the task that a section was lent to sees REVOKING, if its store to `hold` is not seen here.
+fn await_holder() {
+    if !sys::heavy_barrier() {
+        REGISTRY.set_fenced();
+        sys::nap(UNFENCED_NAP);
     }
 }
 

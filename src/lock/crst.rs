@@ -406,6 +406,14 @@ pub(crate) fn abandon_all_of(id: u64, tell: impl Fn(&Section)) {
     }
 }
 
+/// In the child of a fork that may have other threads by now: nobody waits. Which owners are gone, nobody knows.
+pub(crate) fn forget_queues_after_fork() {
+    for (handle, section) in sections::all() {
+        queue::forget_queue_after_fork(section);
+        section.revoke_after_fork(handle);
+    }
+}
+
 /// In the child of a fork: nobody waits, and every owner but `me` is gone.
 pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in sections::all() {

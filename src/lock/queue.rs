@@ -529,15 +529,16 @@ impl Section {
         let next = task.wait.next.load(Ordering::Relaxed);
         REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
         REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
-        if self.first_waiter() == index {
-            self.set_first_waiter(if next == index { 0 } else { next });
-        }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
             self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
         self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
+        // Last: the child of a fork shows the queue anew where somebody seems to wait.
+        if self.first_waiter() == index {
+            self.set_first_waiter(if next == index { 0 } else { next });
+        }
     }
 
     /// Shows the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while somebody is
@@ -545,7 +546,8 @@ impl Section {
     fn show_queue(&self) {
         if self.mirror() != 0 {
             // SAFETY: whoever waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
-            // and set it as the mirror; the queue lock keeps that call from returning.
+            // and set it as the mirror; the queue lock keeps that call from returning, and so does the end of its thread
+            // in the child of a fork.
             unsafe { mirror::show_queue(self.mirror(), self.queue_shown()) };
         }
     }
@@ -661,12 +663,16 @@ impl Section {
 /// The child of a fork has no waiters: forgets the parent's.
 pub(crate) fn forget_queue_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
-    if section.has_waiters() {
+    let had_waiters = section.has_waiters();
+    if had_waiters {
         section.set_first_waiter(0);
     }
-    let attention = section.attention().load(Ordering::Relaxed);
-    if attention & !(ARMED | FENCED) != 0 {
-        section.attention().store(attention & (ARMED | FENCED), Ordering::Relaxed);
+    if section.attention().load(Ordering::Relaxed) & !(ARMED | FENCED) != 0 {
+        section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
+    }
+    if had_waiters {
+        // The memory of the child is as it was at the fork, when they waited.
+        section.show_queue();
     }
 }
 

@@ -83,7 +83,7 @@ fn take_from(places: &'static [Place]) -> Option<Guard> {
 /// In the child of a fork: who sat at a desk is gone, and the files there are the parent's business.
 pub(crate) fn free_after_fork() {
     for place in PLACES.iter().filter(|place| place.is_taken.load(Ordering::Relaxed) != 0) {
-        // SAFETY: the child has one thread, which is here.
+        // SAFETY: whoever takes a desk in the child puts it in order first, or waits until this is done.
         unsafe { &mut *place.desk.get() }.resolver.abandon_files();
         place.is_taken.store(0, Ordering::Relaxed);
     }

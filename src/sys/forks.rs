@@ -2,19 +2,29 @@
 //!
 //! A fork leaves the child with one thread and with memory as all threads of the parent happened to use it. What is to be done
 //! about that is done in the child, once, before anything else of the library: by the handler that fork(2) calls there, or
-//! earlier, if the program has handlers of its own that come first, by the first call that looks here. A page that
-//! the system clears in a child says so. Where a system does not do that (before Linux 4.14), it is the handler alone.
+//! earlier, if the program has handlers of its own that come first, by the first call that looks here. Whoever takes a
+//! lock looks, and whoever is asked for something by its handle. A page that the system clears in a child says so. Where a
+//! system does not do that (before Linux 4.14), it is the handler alone.
+//!
+//! A child of _Fork, which calls no handlers, may have started threads before one of them looks here. The first that does puts
+//! things in order, the others wait for it.
 
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use super::linux::{allocate_pages, preserving_errno, process_id};
+use super::linux::{allocate_pages, nap, preserving_errno, process_id, thread_id};
 
-/// The id of the process that was put in order last: a page of its own, which is cleared in the child of a fork.
+/// The id of the process that was put in order last, or REPAIRING: a page of its own, which is cleared in the child of a
+/// fork.
 static ORDERLY: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 /// What puts a child in order: a `fn()`.
 static REPAIR: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// With the id of the thread that is putting things in order. No id is as large.
+const REPAIRING: u32 = 1 << 31;
+/// How long others sleep before they look whether it is done, in nanoseconds.
+const REPAIR_NAP: u64 = 100_000;
 
 const PAGE_BYTES: usize = 4096;
 
@@ -49,30 +59,51 @@ pub(crate) fn on_fork(repair: fn()) -> bool {
 #[inline]
 pub(crate) fn settle_fork() {
     // SAFETY: null, or a page of on_fork's.
-    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() }
-        && orderly.load(Ordering::Relaxed) == 0
-    {
-        repair(orderly);
+    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() } {
+        // Acquire pairs with the Release in repair: what was put in order is seen so.
+        let found = orderly.load(Ordering::Acquire);
+        if !is_process(found) {
+            repair(orderly, found);
+        }
     }
 }
 
 extern "C" fn in_child() {
     // SAFETY: as in settle_fork.
-    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() }
-        && orderly.load(Ordering::Relaxed) != process_id()
-    {
-        repair(orderly);
+    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() } {
+        // As in settle_fork.
+        let found = orderly.load(Ordering::Acquire);
+        if found != process_id() {
+            repair(orderly, found);
+        }
     }
 }
 
-/// Only the thread that forked is here.
+#[inline]
+const fn is_process(orderly: u32) -> bool {
+    orderly != 0 && orderly & REPAIRING == 0
+}
+
+/// Puts things in order, or waits until another thread has; returns at once to who is doing it. `found` is what stood there.
 #[cold]
-fn repair(orderly: &AtomicU32) {
+fn repair(orderly: &AtomicU32, found: u32) {
     preserving_errno(|| {
-        // Before the repair, which looks here too.
-        orderly.store(process_id(), Ordering::Relaxed);
-        let repair = REPAIR.load(Ordering::Relaxed);
-        // SAFETY: on_fork stored a `fn()` before it published the page.
-        unsafe { core::mem::transmute::<*mut c_void, fn()>(repair)() }
+        let me = REPAIRING | thread_id();
+        if found == me {
+            return;
+        }
+        let is_mine = found & REPAIRING == 0
+            && orderly.compare_exchange(found, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_mine {
+            let repair = REPAIR.load(Ordering::Relaxed);
+            // SAFETY: on_fork stored a `fn()` before it published the page.
+            unsafe { core::mem::transmute::<*mut c_void, fn()>(repair)() }
+            orderly.store(process_id(), Ordering::Release);
+            return;
+        }
+        // As in settle_fork.
+        while !is_process(orderly.load(Ordering::Acquire)) {
+            nap(REPAIR_NAP);
+        }
     });
 }

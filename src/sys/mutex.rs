@@ -6,6 +6,7 @@
 //! **Forks.** Nothing is locked around a fork, so that it may happen in any handler of the program's, in any order. A thread
 //! that holds a mutex then is gone in the child, in the middle of what it did there. So every mutex is unlocked in the child
 //! (see `fork`), and what it protects is kept such that every single store leaves it usable, at the cost of a slot at most.
+//! That is done before the child's first lock: nobody finds what the parent's threads left, such as their queues.
 
 use super::atomic::{AtomicU32, Ordering};
 use super::{LOOKS_BEFORE_SLEEP, futex_wait, futex_wake, pause, settle_fork};
@@ -28,6 +29,7 @@ impl Mutex {
 
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_> {
+        settle_fork();
         // Acquire pairs with the Release in unlock: what the last holder wrote is seen.
         if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
@@ -37,6 +39,7 @@ impl Mutex {
 
     /// Takes the mutex if nobody has it.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
+        settle_fork();
         // As in lock.
         self.0
             .compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed)
@@ -54,8 +57,6 @@ impl Mutex {
                 return;
             }
         }
-        // The holder may be a thread that is gone.
-        settle_fork();
         // From here the word is taken as CONTENDED even if nobody else sleeps: one wake too many at worst.
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
             let _ = futex_wait(&self.0, CONTENDED, None);
