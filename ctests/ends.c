@@ -229,85 +229,6 @@ static void a_cycle_that_is_closed_in_the_callback_is_told_inside_it(void)
     check_whole(third);
 }
 
-/* Two tasks that are told of cycles which were broken close a third one when they wait anew. */
-typedef struct teller {
-    check_thread_t thread;
-    host_task_t task;
-    int calls;
-} teller_t;
-
-static teller_t tellers[2];
-static hostcrst_t lure;
-static int stands;
-
-/* The first teller's one call waits until the second is told of that, whose one call lasts until the first waits anew. */
-static void tell_while_another_does(const host_deadlock_t *deadlock, void *context)
-{
-    (void)context;
-    __atomic_add_fetch(&stands, deadlock->victim == 0, __ATOMIC_ACQ_REL);
-    host_task_t me = this_task();
-    if (me == tellers[0].task && __atomic_fetch_add(&tellers[0].calls, 1, __ATOMIC_ACQ_REL) == 0) {
-        check_await(&steps, 2);
-        CHECK_EQ(hostcrst_enter(first, 0), HOST_E_DEADLOCK);
-    } else if (me == tellers[1].task && tellers[1].calls++ == 0) {
-        REQUIRE_SOON(task_info_of(tellers[0].task).waiting_for == first);
-    }
-}
-
-static void own_second_and_wait_for_first(void *unused)
-{
-    (void)unused;
-    tellers[0].task = this_task();
-    CHECK_EQ(hostcrst_enter(second, 0), S_OK);
-    CHECK_EQ(hostcrst_enter(lure, 0), S_OK);
-    check_reach(&steps, 1);
-    REQUIRE_SOON(info_of(lure).waiters == 1);
-    CHECK_EQ(hostcrst_enter(first, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE), HOST_E_INTERRUPTED);
-    CHECK_EQ(hostcrst_leave(lure), S_OK);
-    CHECK_EQ(hostcrst_leave(second), S_OK);
-}
-
-static void own_first_and_wait_for_second(void *unused)
-{
-    (void)unused;
-    tellers[1].task = this_task();
-    CHECK_EQ(hostcrst_enter(first, 0), S_OK);
-    check_reach(&steps, 2);
-    REQUIRE_SOON(task_info_of(tellers[0].task).waiting_for == first);
-    CHECK_EQ(hostcrst_enter(second, WAIT_NOTINDEADLOCK), S_OK);
-    CHECK_EQ(hostcrst_leave(second), S_OK);
-    CHECK_EQ(hostcrst_leave(first), S_OK);
-}
-
-static void a_cycle_of_waits_that_were_told_of_others_is_told(void)
-{
-    static const check_steps_t none = CHECK_STEPS_INIT;
-    steps = none;
-    stands = 0;
-    start_runtime();
-    first = new_section();
-    second = new_section();
-    lure = new_section();
-    REQUIRE_EQ(host_set_deadlock_callback(tell_while_another_does, NULL), S_OK);
-    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
-    check_start(&tellers[0].thread, own_second_and_wait_for_first, NULL);
-    check_await(&steps, 1);
-    CHECK_EQ(hostcrst_enter(lure, 0), HOST_E_DEADLOCK);
-    /* Who breaks a wait is in the queue for a moment more. */
-    REQUIRE_SOON(__atomic_load_n(&tellers[0].calls, __ATOMIC_ACQUIRE) == 1);
-    check_start(&tellers[1].thread, own_first_and_wait_for_second, NULL);
-    REQUIRE_SOON(info_of(first).waiters == 1);
-    CHECK_EQ(hostcrst_leave(first), S_OK);
-    REQUIRE_SOON(__atomic_load_n(&stands, __ATOMIC_ACQUIRE) != 0);
-    CHECK_EQ(host_task_alert(tellers[0].task), S_OK);
-    check_join(&tellers[0].thread);
-    check_join(&tellers[1].thread);
-    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
-    check_whole(first);
-    check_whole(second);
-    check_whole(lure);
-}
-
 /* ---- out of a wait ---- */
 
 static sigjmp_buf before_the_wait;
@@ -435,7 +356,6 @@ static void a_handler_that_interrupts_a_wait_cannot_wait(void)
 CHECK_MAIN(CHECK_TEST(nothing_is_left_of_a_wait_that_its_callback_leaves),
            CHECK_TEST(a_callback_may_open_the_cycle_and_wait_for_others),
            CHECK_TEST(a_cycle_that_is_closed_in_the_callback_is_told_inside_it),
-           CHECK_TEST(a_cycle_of_waits_that_were_told_of_others_is_told),
            CHECK_TEST(a_handler_that_interrupts_a_wait_cannot_wait),
            CHECK_TEST(the_end_of_a_thread_ends_its_wait),
            CHECK_TEST(a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended))

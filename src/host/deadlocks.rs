@@ -38,11 +38,6 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// Whether no wait of the cycle was broken.
-    pub(crate) fn is_of_one_that_stands(&self) -> bool {
-        self.deadlock.victim == 0
-    }
-
     /// Calls the program. It may never come back: by an exception, `longjmp`, or the end of the thread.
     pub(crate) fn tell(self) {
         (self.callback)(&raw const self.deadlock, self.context);

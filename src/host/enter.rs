@@ -150,14 +150,13 @@ impl Section {
             }
             let Some(notice) = deadlocks::look_for_deadlock(me) else { return Ok(look) };
             let ended = self.step_out(handle, me);
-            let owned = notice.is_of_one_that_stands().then(|| fingerprint_of_owned(me));
+            let owned = me.owned();
             notice.tell();
             if let Some(reason) = ended {
                 return Err(reason);
             }
-            // If the cycle was opened, or the callback has exchanged what `me` owns, what the wait may be part of next is another
-            // cycle.
-            beginning.told = owned.is_some_and(|owned| fingerprint_of_owned(me) == owned);
+            // If the callback has entered or left something, what the wait may be part of is another cycle.
+            beginning.told = me.owned() == owned;
         }
     }
 
@@ -194,16 +193,6 @@ impl Section {
         ends::reap_if_gone(self.owner(handle).unwrap_or(0));
         while ends::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id()) {}
     }
-}
-
-/// A number for all the sections together that `me` owns: another one, in all likelihood, for each other set of them.
-fn fingerprint_of_owned(me: TaskRef) -> u64 {
-    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-    let owned = sections::all().filter(|(handle, section)| section.owner(*handle) == Some(me.id()));
-    owned.fold(0, |sum, (handle, _)| {
-        let mixed = handle.wrapping_mul(ODD);
-        sum.wrapping_add((mixed ^ mixed >> 32).wrapping_mul(ODD))
-    })
 }
 
 // ---- stalls -----------------------------------------------------------------------------------------------

@@ -529,16 +529,15 @@ impl Section {
         let next = task.wait.next.load(Ordering::Relaxed);
         REGISTRY.tasks.at(previous).wait.next.store(next, Ordering::Relaxed);
         REGISTRY.tasks.at(next).wait.previous.store(previous, Ordering::Relaxed);
+        if self.first_waiter() == index {
+            self.set_first_waiter(if next == index { 0 } else { next });
+        }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
             self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
         self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
-        // Last: the child of a fork shows the queue anew where somebody seems to wait.
-        if self.first_waiter() == index {
-            self.set_first_waiter(if next == index { 0 } else { next });
-        }
     }
 
     /// Shows the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while somebody is
