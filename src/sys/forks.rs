@@ -38,7 +38,7 @@ pub(crate) fn on_fork(repair: fn()) -> bool {
     unsafe { libc::madvise(page.cast(), PAGE_BYTES, libc::MADV_WIPEONFORK) };
     let orderly = page.cast::<AtomicU32>();
     // SAFETY: zeroed pages are valid atomics, and this one is never unmapped once it is published.
-    unsafe { &*orderly }.store(process_id(), Ordering::Relaxed);
+    unsafe { &*orderly }.store(this_process(), Ordering::Relaxed);
     REPAIR.store(repair as *mut c_void, Ordering::Relaxed);
     // Release pairs with the Acquire in settle_fork: who sees the page sees what stands in it, and the function.
     if ORDERLY.compare_exchange(ptr::null_mut(), orderly, Ordering::Release, Ordering::Relaxed).is_err() {
@@ -73,10 +73,15 @@ extern "C" fn in_child() {
     if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() } {
         // As in settle_fork.
         let found = orderly.load(Ordering::Acquire);
-        if found != process_id() {
+        if found != this_process() {
             repair(orderly, found);
         }
     }
+}
+
+/// The id of this process, as it stands in the page: some id even where the system refuses to tell.
+fn this_process() -> u32 {
+    (process_id() & !REPAIRING).max(1)
 }
 
 #[inline]
@@ -88,7 +93,7 @@ const fn is_process(orderly: u32) -> bool {
 #[cold]
 fn repair(orderly: &AtomicU32, found: u32) {
     preserving_errno(|| {
-        let me = REPAIRING | thread_id();
+        let me = REPAIRING | thread_id() & !REPAIRING;
         if found == me {
             return;
         }
@@ -98,7 +103,7 @@ fn repair(orderly: &AtomicU32, found: u32) {
             let repair = REPAIR.load(Ordering::Relaxed);
             // SAFETY: on_fork stored a `fn()` before it published the page.
             unsafe { core::mem::transmute::<*mut c_void, fn()>(repair)() }
-            orderly.store(process_id(), Ordering::Release);
+            orderly.store(this_process(), Ordering::Release);
             return;
         }
         // As in settle_fork.
