@@ -267,22 +267,32 @@ static void exit_at_once(int signal)
     syscall(SYS_exit, 0);
 }
 
-static void who_waits_behind_a_thread_that_is_gone_is_served(void)
+static void expect_to_vanish(void)
 {
     struct sigaction action;
-    waiter_t first, second;
-    start_runtime();
     memset(&action, 0, sizeof action);
     action.sa_handler = exit_at_once;
     REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+}
+
+static void vanish_in_the_wait(waiter_t *waiter)
+{
+    pid_t id = (pid_t)task_info_of(waiter->task).thread_id;
+    REQUIRE_EQ(pthread_kill(waiter->thread.id, SIGUSR1), 0);
+    check_join(&waiter->thread);
+    REQUIRE_SOON(!has_thread(id));
+}
+
+static void who_waits_behind_a_thread_that_is_gone_is_served(void)
+{
+    waiter_t first, second;
+    start_runtime();
+    expect_to_vanish();
     hostcrst_t crst = new_section();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     wait_for(&first, crst, 0);
     wait_for(&second, crst, 0);
-    pid_t id = (pid_t)task_info_of(first.task).thread_id;
-    REQUIRE_EQ(pthread_kill(first.thread.id, SIGUSR1), 0);
-    check_join(&first.thread);
-    REQUIRE_SOON(!has_thread(id));
+    vanish_in_the_wait(&first);
     CHECK_EQ(hostcrst_leave(crst), S_OK);
     CHECK_EQ(end_of_wait(&second), S_OK);
     check_ended(first.task);
@@ -294,12 +304,9 @@ static void who_waits_behind_a_thread_that_is_gone_is_served(void)
 static void who_waits_behind_many_threads_that_are_gone_is_served(void)
 {
     enum { GONE = 8 };
-    struct sigaction action;
     waiter_t gone[GONE], last;
     start_runtime();
-    memset(&action, 0, sizeof action);
-    action.sa_handler = exit_at_once;
-    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    expect_to_vanish();
     hostcrst_t crst = new_section();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     for (int at = 0; at < GONE; at++) {
@@ -307,10 +314,7 @@ static void who_waits_behind_many_threads_that_are_gone_is_served(void)
     }
     wait_for(&last, crst, 0);
     for (int at = 0; at < GONE; at++) {
-        pid_t id = (pid_t)task_info_of(gone[at].task).thread_id;
-        REQUIRE_EQ(pthread_kill(gone[at].thread.id, SIGUSR1), 0);
-        check_join(&gone[at].thread);
-        REQUIRE_SOON(!has_thread(id));
+        vanish_in_the_wait(&gone[at]);
     }
     CHECK_EQ(hostcrst_leave(crst), S_OK);
     CHECK_EQ(end_of_wait(&last), S_OK);

@@ -27,6 +27,21 @@ fn on_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(act).join().expect("no call unwinds"))
 }
 
+/// Lets a thread live for each list of calls, one after the other, until one finds something wrong.
+fn play<M: Send, C: Sync>(
+    model: &mut M,
+    program: &[Vec<C>],
+    live: fn(&mut M, &[C]) -> Verdict,
+    thread_ends: fn(&mut M),
+) -> Verdict {
+    let mut verdict = Ok(());
+    for calls in program {
+        verdict = verdict.and_then(|()| on_a_thread(|| live(model, calls)));
+        thread_ends(model);
+    }
+    verdict
+}
+
 /// The runtime is one for the whole process: one test at a time starts and stops it.
 static TURN: Mutex<()> = Mutex::new(());
 

@@ -18,6 +18,7 @@ pub(crate) fn set_policy(policy: Policy) {
 
 /// How often it was set who is told, from 1; under the lock. The number of the present setting.
 static SETTINGS: AtomicU64 = AtomicU64::new(1);
+
 /// Sets who is told of deadlocks. On return nobody who was told before is being told any more, unless the caller is: two
 /// that are told at once would wait for each other.
 pub(crate) fn set_callback(callback: Option<Callback>, context: *mut c_void) {

@@ -130,8 +130,7 @@ impl Section {
             }
             GRANTED => {
                 drop(queue);
-                me.wait.park.store(OVER, Ordering::Relaxed);
-                self.give_back(handle);
+                give_back_unused_grant(&me);
                 None
             }
             code => Some(failure(code)),

@@ -58,22 +58,21 @@ pub(crate) fn on_fork(repair: fn()) -> bool {
 /// In the child of a fork, puts things in order first.
 #[inline]
 pub(crate) fn settle_fork() {
+    settle_unless(is_process);
+}
+
+extern "C" fn in_child() {
+    settle_unless(|found| found == this_process());
+}
+
+/// Puts things in order unless what stands in the page says that they are.
+#[inline]
+fn settle_unless(is_orderly: impl FnOnce(u32) -> bool) {
     // SAFETY: null, or a page of on_fork's.
     if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() } {
         // Acquire pairs with the Release in repair: what was put in order is seen so.
         let found = orderly.load(Ordering::Acquire);
-        if !is_process(found) {
-            repair(orderly, found);
-        }
-    }
-}
-
-extern "C" fn in_child() {
-    // SAFETY: as in settle_fork.
-    if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() } {
-        // As in settle_fork.
-        let found = orderly.load(Ordering::Acquire);
-        if found != this_process() {
+        if !is_orderly(found) {
             repair(orderly, found);
         }
     }
@@ -106,7 +105,7 @@ fn repair(orderly: &AtomicU32, found: u32) {
             orderly.store(this_process(), Ordering::Release);
             return;
         }
-        // As in settle_fork.
+        // As in settle_unless.
         while !is_process(orderly.load(Ordering::Acquire)) {
             nap(REPAIR_NAP);
         }

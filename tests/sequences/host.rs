@@ -1,6 +1,6 @@
 //! Sections of the host's, transitions, tasks, the runtime.
 
-use super::{Verdict, on_a_thread};
+use super::{Verdict, on_a_thread, play};
 use hostcrst::error::{Error, S_FALSE, S_OK};
 use hostcrst::ffi::{crst::*, runtime::*, task::*};
 use proptest::prelude::*;
@@ -214,11 +214,7 @@ fn own_task() -> u64 {
 pub fn run(program: &Program) -> Verdict {
     assert!(matches!(host_runtime_start(), S_OK | S_FALSE));
     let mut model = Model::new();
-    let mut verdict = Ok(());
-    for calls in program {
-        verdict = verdict.and_then(|()| on_a_thread(|| model.live(calls)));
-        model.thread_ends();
-    }
+    let verdict = play(&mut model, program, Model::live, Model::thread_ends);
     verdict.and_then(|()| on_a_thread(|| model.end()))
 }
 

@@ -1,6 +1,6 @@
 //! Windows' sections, by what their fields show.
 
-use super::{Verdict, on_a_thread};
+use super::{Verdict, play};
 use hostcrst::error::{S_FALSE, S_OK};
 use hostcrst::ffi::{runtime::host_runtime_start, task::*, win32::*};
 use proptest::prelude::*;
@@ -100,12 +100,7 @@ pub fn run(program: &Program) -> Verdict {
     // Only for what tells about tasks.
     assert!(matches!(host_runtime_start(), S_OK | S_FALSE));
     let mut model = Model::new();
-    let mut verdict = Ok(());
-    for calls in program {
-        verdict = verdict.and_then(|()| on_a_thread(|| model.live(calls)));
-        model.thread_ends();
-    }
-    verdict
+    play(&mut model, program, Model::live, Model::thread_ends)
 }
 
 impl Model {
