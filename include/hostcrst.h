@@ -1,28 +1,31 @@
 /*
- * hostcrst: critical sections that never hang silently, and a true picture of which thread is in managed code
- * and which is in which native function.
+ * hostcrst: critical sections that do not hang silently, and reports of which thread owns which section, which one
+ * waits for it, and what managed or native code each thread is in.
  *
- * Results. Every function that can fail returns an int32_t HRESULT: 0 or positive is success, negative is
- * failure. A failure changed nothing, except where the function says so. host_result_message() gives a sentence
- * for each code.
+ * Results. Every function that can fail returns an int32_t HRESULT: zero or positive for success, negative for
+ * failure. A failure changes nothing, except where the function says so. host_result_message() returns a sentence for
+ * each code.
  *
  * Out parameters are written on every path, with 0 on failure. NULL for one is refused with E_POINTER.
  *
  * Handles. hostcrst_t and host_task_t are numbers, not addresses; 0 is never valid. A handle that is forged, of
- * the wrong kind, or whose object is gone gets E_HANDLE. Nothing that a caller passes is undefined behaviour, but for
- * pointers to memory that is not there.
+ * the wrong kind, or whose object no longer exists is refused with E_HANDLE. No argument causes undefined behaviour,
+ * except a pointer to memory that cannot be accessed.
  *
- * Options. An option bit that a function does not know gets E_INVALIDARG.
+ * Options. An option bit that a function does not know is refused with E_INVALIDARG.
  *
  * Threads. Every function may be called from any thread, without set-up; a thread becomes a task at its first
- * call. No call unwinds or changes errno, and none ends the process but for a deadlock under HOST_DEADLOCK_ABORT.
+ * call. No call unwinds or changes errno. None ends the process, except on a deadlock under HOST_DEADLOCK_ABORT.
  *
- * Cancellation, signals, forks. No call is a cancellation point; asynchronous cancellation must not be on during one.
- * No function is for signal handlers, unless it says so, and a handler must leave no call that it has interrupted, by
- * longjmp or pthread_exit: after a jump out of a wait the thread stays in the queue until it ends, and can wait for
- * nothing else. A fork may happen at any moment, in any thread; the child has the task of the thread that forked. In a
- * child of _Fork, or of the bare system call, that thread calls host_task_current before it starts another: else
- * sections of threads that are gone stay owned.
+ * Cancellation. No call is a cancellation point. Asynchronous cancellation must not be enabled during a call.
+ *
+ * Signals. No function is async-signal-safe unless its comment says so. A signal handler that interrupts a call must
+ * return to it, not leave it by longjmp or pthread_exit: after a jump out of a wait the thread stays in the queue
+ * until it ends, and can wait for nothing else.
+ *
+ * Fork. Any thread may fork at any moment; the child has the task of the thread that forked. In a child of _Fork, or
+ * of the bare system call, that thread must call host_task_current before it starts another thread; otherwise
+ * sections of threads that do not exist in the child stay owned.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -45,9 +48,9 @@
 #define HOSTCRST_VERSION_STRING "0.1.0"
 
 /*
- * Stands before each function. With GCC a call goes to the function itself, not through a stub of the procedure
- * linkage table, which binds the functions when the program is loaded. A program that wants them bound lazily defines
- * this itself, as nothing.
+ * The attribute of each function. With GCC a call does not go through the procedure linkage table; the dynamic linker
+ * therefore binds the functions when the program is loaded. To bind them lazily, define this macro as nothing before
+ * the header is included.
  */
 #ifndef HOSTCRST_API
 #ifdef __has_attribute
@@ -60,7 +63,7 @@
 #define HOSTCRST_API
 #endif
 
-/* Of a callback: it must return, and from C++17 on only a noexcept function is one. */
+/* Part of a callback's type: it must not throw, which C++ can say of a type from C++17 on. */
 #if defined(__cplusplus) && __cplusplus >= 201703L
 #define HOSTCRST_NOEXCEPT_ noexcept
 #else
@@ -68,9 +71,9 @@
 #endif
 
 /*
- * The names below have Microsoft's values. A header of Windows (or of another implementation, as WinPR's
- * winpr/windows.h) may define some of them too, and may be included before this one or after it: what is
- * defined already is left alone, and what is defined here is no macro, so that a later #define is no redefinition.
+ * The names below have Microsoft's values. Another header (of Windows, or WinPR's winpr/windows.h) may define some of
+ * them too, and may be included before or after this one: names that are already macros are left alone, and the names
+ * defined here are not macros, so a later #define does not redefine them.
  */
 #ifdef __cplusplus
 #define HOSTCRST_CONSTANT_(name, value) static constexpr int32_t name = value
@@ -183,17 +186,17 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_RUNTIME_NOT_LOADED 0
 
 /**
- * host_runtime_state: available.
+ * host_runtime_state: the runtime is available.
  */
 #define HOST_RUNTIME_RUNNING 1
 
 /**
- * host_runtime_state: not available until started again.
+ * host_runtime_state: host_runtime_stop was called; the runtime can be started again.
  */
 #define HOST_RUNTIME_STOPPED 2
 
 /**
- * host_runtime_state: not available for the life of the process.
+ * host_runtime_state: host_runtime_fail was called; final for the process.
  */
 #define HOST_RUNTIME_FAILED 3
 
@@ -213,7 +216,7 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOSTCRST_ABANDONED 2
 
 /**
- * A time limit that never passes, for hostcrst_enter_timeout.
+ * hostcrst_enter_timeout: no time limit.
  */
 #define HOSTCRST_INFINITE 4294967295
 
@@ -243,13 +246,14 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_LAYER_REVERSE_ENTER 2
 
 /**
- * host_set_deadlock_policy: one wait of the cycle gets HOST_E_DEADLOCK, and the program goes on. The default. Where
- * none may fail the tasks stay as they are; if one of them is in EnterCriticalSection, a report goes to stderr.
+ * host_set_deadlock_policy: one wait of the cycle, the victim, gets HOST_E_DEADLOCK, and the program goes on. The
+ * default. If no wait of the cycle may fail, the deadlock stands; if one of them is in EnterCriticalSection, a
+ * report goes to stderr.
  */
 #define HOST_DEADLOCK_ERROR 0
 
 /**
- * host_set_deadlock_policy: a report goes to stderr, and the tasks stay as they are.
+ * host_set_deadlock_policy: a report goes to stderr, and the deadlock stands.
  */
 #define HOST_DEADLOCK_REPORT 1
 
@@ -274,12 +278,12 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_REPORT_DOT 2
 
 /**
- * A critical section: an opaque handle. 0 is never one. A handle that was destroyed is never valid again.
+ * A critical section: an opaque handle, never 0. The handle of a destroyed section is never valid again.
  */
 typedef uint64_t hostcrst_t;
 
 /**
- * What hostcrst_info tells.
+ * The state of a section, written by hostcrst_info.
  */
 typedef struct {
     /**
@@ -295,15 +299,15 @@ typedef struct {
      */
     uint64_t owner;
     /**
-     * How often the owner has entered and not yet left; 0 if the section is not owned.
+     * Enters by the owner that it has not left yet; 0 if the section is not owned.
      */
     uint32_t recursion;
     /**
-     * How many tasks wait in the section's queue.
+     * Tasks in the section's queue. A task that still spins is not counted.
      */
     uint32_t waiters;
     /**
-     * As set; 0 if none was set or the process has one processor.
+     * The count that was set; 0 if none was set or the process has one processor.
      */
     uint32_t spin_count;
     /**
@@ -311,18 +315,18 @@ typedef struct {
      */
     uint32_t reserved;
     /**
-     * How many entries had to wait since the section was created.
+     * Enters that had to wait since the section was created.
      */
     uint64_t contended;
 } hostcrst_info_t;
 
 /**
- * A task: an opaque handle. Stale once its thread has ended; never equal to a section's handle.
+ * A task: an opaque handle. Invalid once its thread has ended; never equal to a section's handle.
  */
 typedef uint64_t host_task_t;
 
 /**
- * What host_task_info tells.
+ * The state of a task, written by host_task_info.
  */
 typedef struct {
     /**
@@ -338,16 +342,16 @@ typedef struct {
      */
     uint32_t thread_id;
     /**
-     * How many sections the task owns.
+     * Sections that the task owns.
      */
     uint32_t owned;
     /**
-     * How many layers are open.
+     * Open layers.
      */
     uint64_t depth;
     /**
-     * The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no
-     * function takes that number.
+     * The section the task waits for (a hostcrst_t), or 0. For a CRITICAL_SECTION, the value of its LockSemaphore,
+     * which no function takes.
      */
     uint64_t waiting_for;
 } host_task_info_t;
@@ -365,22 +369,22 @@ typedef struct {
      */
     uint32_t reserved;
     /**
-     * What was given to host_leave_runtime; 0 for HOST_LAYER_REVERSE_ENTER. Where the CLR drives the library: its id
-     * of the function.
+     * The argument of host_leave_runtime; 0 for HOST_LAYER_REVERSE_ENTER. If the library runs as the CLR's profiler,
+     * the CLR's id of the function.
      */
     size_t target;
 } host_layer_t;
 
 /**
- * What a callback is told of a deadlock.
+ * A deadlock, as passed to the callback.
  */
 typedef struct {
     /**
-     * sizeof(host_deadlock_t) of the library: a later one may tell more.
+     * sizeof(host_deadlock_t) in the library; a later version may have more fields.
      */
     uint32_t size;
     /**
-     * How many tasks the cycle has.
+     * The number of tasks in the cycle.
      */
     uint32_t tasks;
     /**
@@ -388,14 +392,14 @@ typedef struct {
      */
     uint64_t victim;
     /**
-     * The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the
-     * cycle. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
+     * The section that the victim waited for (a hostcrst_t); without a victim, the one that the task which found the
+     * cycle waits for. For a CRITICAL_SECTION, the value of its LockSemaphore, which no function takes.
      */
     uint64_t section;
 } host_deadlock_t;
 
 /**
- * Is told of a deadlock: see host_set_deadlock_callback. It must return; from C++17 on it is a noexcept function.
+ * Called for each deadlock: see host_set_deadlock_callback. It must return; from C++17 on the type is noexcept.
  */
 typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context) HOSTCRST_NOEXCEPT_;
 
@@ -404,24 +408,24 @@ extern "C" {
 #endif // __cplusplus
 
 /* ====================================================================================================
- * The runtime: whether anything works at all.
+ * The runtime: started, stopped or failed. It decides which calls the library accepts.
  * ==================================================================================================== */
 
 /**
  * Makes the runtime available.
  *
- * Until then every function answers HOST_E_CLRNOTAVAILABLE, but for the ones that only tell: host_runtime_state,
- * hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report, host_result_message,
- * hostcrst_version.
+ * Until then every function returns HOST_E_CLRNOTAVAILABLE, except host_runtime_fail and the queries:
+ * host_runtime_state, hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report,
+ * host_result_message, hostcrst_version.
  *
  * Returns:
- * - S_OK: available from here on. After a stop, every task begins with no layers.
+ * - S_OK: available from here on. If it was stopped before, every task begins without layers.
  * - S_FALSE: it was available already.
  * - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
  * - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the
  *   library are in use in this process. May be tried again.
  *
- * Threads: any; waits for a first start that another thread is making. Not for signal handlers. The child of a fork
+ * Threads: any; blocks while another thread makes the first start. Not async-signal-safe. The child of a fork
  * inherits the state.
  *
  * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
@@ -431,16 +435,16 @@ HOSTCRST_API int32_t host_runtime_start(void);
 /**
  * Makes the runtime unavailable until it is started again.
  *
- * Every task that waits for a section wakes with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters,
- * recovers or makes a transition gets it too. Sections stay as they are: an owner can still leave, and
- * hostcrst_destroy still works.
+ * Every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters or recovers a section or
+ * makes a transition returns it too. Sections stay as they are: an owner can still leave, and hostcrst_destroy
+ * still works.
  *
  * Returns:
- * - S_OK: stopped; every wait has been told to end.
+ * - S_OK: stopped; every waiter was woken.
  * - S_FALSE: it was stopped already.
  * - HOST_E_CLRNOTAVAILABLE: it was never started, or has failed.
  *
- * Threads: any; does not wait for the woken tasks. Not for signal handlers.
+ * Threads: any; does not wait until the woken tasks have returned. Not async-signal-safe.
  *
  * Source: an extension.
  */
@@ -449,21 +453,22 @@ HOSTCRST_API int32_t host_runtime_stop(void);
 /**
  * Declares the runtime unusable for the life of the process.
  *
- * What the hosting pages say of E_FAIL: every waiter wakes with HOST_E_CLRNOTAVAILABLE, and every later call gets it
- * too, leaving and destroying among them. Only the functions that tell still work.
+ * This is what the hosting pages say of E_FAIL: every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call
+ * returns it too, including hostcrst_leave and hostcrst_destroy. Only the queries listed at host_runtime_start
+ * still work.
  *
  * Returns:
  * - S_OK: failed from here on.
  * - E_OUTOFMEMORY: the library was never used before and cannot reserve its address space; nothing changed.
  *
- * Threads: any; does not wait for the woken tasks. Not for signal handlers.
+ * Threads: any; does not wait until the woken tasks have returned. Not async-signal-safe.
  *
  * Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
  */
 HOSTCRST_API int32_t host_runtime_fail(void);
 
 /**
- * Tells whether the runtime is available.
+ * Gets the state of the runtime.
  *
  * Parameters:
  * - state (out, not NULL): one of the HOST_RUNTIME_ values.
@@ -472,7 +477,7 @@ HOSTCRST_API int32_t host_runtime_fail(void);
  * - S_OK
  * - E_POINTER: state is NULL.
  *
- * Threads: any, signal handlers too; does not block.
+ * Threads: any; async-signal-safe; does not block.
  *
  * Source: an extension.
  *
@@ -482,36 +487,36 @@ HOSTCRST_API int32_t host_runtime_fail(void);
 HOSTCRST_API int32_t host_runtime_state(uint32_t *state);
 
 /**
- * A sentence for any code.
+ * Gets a sentence that explains a result.
  *
  * Parameters:
  * - hr (any value): an HRESULT.
  *
  * Returns: a static, zero-terminated English sentence, never NULL.
  *
- * Threads: any, signal handlers too; does not block.
+ * Threads: any; async-signal-safe; does not block.
  *
  * Source: an extension.
  */
 HOSTCRST_API const char *host_result_message(int32_t hr);
 
 /**
- * The version of the library at run time.
+ * Gets the version of the library at run time.
  *
  * Returns: a static, zero-terminated string such as "0.1.0"; HOSTCRST_VERSION_STRING is that of the header.
  *
- * Threads: any, signal handlers too; does not block.
+ * Threads: any; async-signal-safe; does not block.
  *
  * Source: an extension.
  */
 HOSTCRST_API const char *hostcrst_version(void);
 
 /* ====================================================================================================
- * Critical sections: IHostCrst and what creates one.
+ * Critical sections: IHostCrst, and the functions of IHostSyncManager that create one.
  * ==================================================================================================== */
 
 /**
- * Creates a critical section: free, without a name, waiting as the library thinks best.
+ * Creates a critical section: free, without a name. How long a task spins for it is up to the library.
  *
  * Parameters:
  * - out (out, not NULL): the handle; 0 on failure.
@@ -522,7 +527,7 @@ HOSTCRST_API const char *hostcrst_version(void);
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: no memory, or 16 million sections exist.
  *
- * Threads: any; may wait briefly for another create or destroy. Not for signal handlers.
+ * Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe.
  *
  * Source: IHostSyncManager::CreateCrst.
  *
@@ -532,14 +537,14 @@ HOSTCRST_API const char *hostcrst_version(void);
 HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
 
 /**
- * Creates a critical section that a newcomer looks at so many times before it waits.
+ * Creates a critical section with a spin count: how often an entering task tries before it blocks.
  *
- * Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on
- * it waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
+ * Whatever the count, a task spins for at most 1 ms, and no longer than its time limit. Then it joins the section's
+ * queue, where alerts, the end of the runtime and the search for deadlocks find it.
  *
  * Parameters:
- * - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
- *   processor.
+ * - spin_count (0 to 4294967295 tries): the maximum; with 0 a task blocks at once. Taken as 0 where the process has
+ *   one processor.
  * - out (out, not NULL): the handle; 0 on failure.
  *
  * Returns:
@@ -548,7 +553,7 @@ HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: no memory, or 16 million sections exist.
  *
- * Threads: any; may wait briefly for another create or destroy. Not for signal handlers.
+ * Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe.
  *
  * Source: IHostSyncManager::CreateCrstWithSpinCount.
  *
@@ -558,66 +563,69 @@ HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
 HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
 
 /**
- * Enters a critical section, waiting until the calling task owns it.
+ * Enters a critical section; blocks until the calling task owns it.
  *
  * Recursive: the owner enters again at once. Each success needs one hostcrst_leave.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
  * - option (0 or bits of WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK): WAIT_ALERTABLE lets host_task_alert end
- *   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here
- *   and is accepted.
+ *   the wait; with WAIT_NOTINDEADLOCK this wait is never the victim of a deadlock; WAIT_MSGPUMP is accepted and has
+ *   no effect.
  *
  * Returns:
  * - S_OK: the calling task owns crst, once more than before.
- * - HOST_E_DEADLOCK: this wait was part of a cycle of waits and was broken; never with WAIT_NOTINDEADLOCK.
+ * - HOST_E_DEADLOCK: this wait was in a cycle of waits and was chosen as the victim; never with WAIT_NOTINDEADLOCK.
  * - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
  * - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
- * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal
- *   handler that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
+ * - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times; or the call would have to wait while an earlier
+ *   wait of the same thread is unfinished, which a signal handler has interrupted or from which one has jumped.
  * - E_HANDLE: crst is no live section.
  * - E_INVALIDARG: option has an unknown bit.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
  *
  * On failure nothing changed.
  *
- * Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
- * handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED.
- * Not for signal handlers, and not to be left by siglongjmp or pthread_exit in one. No cancellation point. In the
- * child of a fork, sections owned by other threads of the parent are abandoned.
+ * Threads: any; may block without limit. The last leave of the previous owner happens-before the return. Not a
+ * cancellation point.
+ *
+ * Signals and fork: not async-signal-safe. A signal handler that runs during the wait does not affect it, and must
+ * return, not leave the call by siglongjmp or pthread_exit. If the handler forks, the wait ends in the child with
+ * HOST_E_ABANDONED. In the child of a fork, sections owned by other threads of the parent are abandoned.
  *
  * Source: IHostCrst::Enter. Differs: no messages are pumped.
  */
 HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t option);
 
 /**
- * Enters a critical section, waiting no longer than a time limit.
+ * Enters a critical section; blocks no longer than a time limit.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
  * - option: as for hostcrst_enter.
- * - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): 0 tries once. HOSTCRST_INFINITE makes it hostcrst_enter.
+ * - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): 0 tries once; HOSTCRST_INFINITE is the same as
+ *   hostcrst_enter.
  *
  * Returns:
- * - HOST_E_TIMEOUT: the limit passed and another task owned the section all the time, or each time it was looked at.
- * - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit resolves
+ * - HOST_E_TIMEOUT: the limit passed, and another task owned the section at every try.
+ * - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit ends by
  *   itself and is no part of a deadlock.
  *
  * On failure nothing changed.
  *
  * Threads: as for hostcrst_enter. The limit is counted on the monotonic clock.
  *
- * Source: an extension of IHostCrst::Enter in the manner of IHostAutoEvent::Wait.
+ * Source: an extension: IHostCrst::Enter with the time limit of IHostAutoEvent::Wait.
  */
 HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, uint32_t milliseconds);
 
 /**
- * Enters a critical section if that needs no waiting.
+ * Enters a critical section if it is free or owned by the calling task.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
- * - option: as for hostcrst_enter; has no effect, as nothing is waited for.
+ * - option: as for hostcrst_enter; checked, and without effect, as the call does not wait.
  * - entered (out, not NULL): 1 if the calling task owns crst, once more than before; 0 if another task owns it or on
  *   failure.
  *
@@ -633,7 +641,7 @@ HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, ui
  *
  * On failure nothing changed.
  *
- * Threads: any; never waits for an owner. Not for signal handlers.
+ * Threads: any; never waits for an owner. Not async-signal-safe.
  *
  * Source: IHostCrst::TryEnter.
  *
@@ -645,68 +653,69 @@ HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_
 /**
  * Leaves a critical section once.
  *
- * With the last leave the section is free, and a task that waits for it can enter.
+ * The owner's last leave frees the section, or hands it to a waiter.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
  *
  * Returns:
  * - S_OK: left once.
- * - HOST_E_NOT_OWNER: the calling task does not own the section, which is unharmed.
+ * - HOST_E_NOT_OWNER: the calling task does not own the section; nothing changed.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, leaving works.
  * - E_HANDLE: crst is no live section.
  *
- * Threads: the owner; may wait briefly for the section's queue. Not for signal handlers.
+ * Threads: the owner; may block briefly on the lock of the section's queue. Not async-signal-safe.
  *
  * Source: IHostCrst::Leave.
  */
 HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
 
 /**
- * Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count,
- * for 1 ms at most.
+ * Sets a section's spin count: how often an entering task tries before it blocks.
+ *
+ * It means the same as in hostcrst_create_with_spin_count; whatever it is, a task spins for at most 1 ms.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
- * - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
- *   processor.
+ * - spin_count (0 to 4294967295 tries): the maximum; with 0 a task blocks at once. Taken as 0 where the process has
+ *   one processor.
  *
  * Returns:
- * - S_OK: in force for later entries.
+ * - S_OK: in force for later enters.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_HANDLE: crst is no live section.
  *
- * Threads: any, whoever owns the section; may wait briefly for its queue. Not for signal handlers.
+ * Threads: any, owner or not; may block briefly on the lock of the section's queue. Not async-signal-safe.
  *
  * Source: IHostCrst::SetSpinCount.
  */
 HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count);
 
 /**
- * Ends a critical section that is free, abandoned, or owned by the calling task.
+ * Destroys a critical section that is free, abandoned, or owned by the calling task.
  *
- * Waiters wake with HOST_E_ABANDONED. The handle is stale from here on, whatever the section is needed for.
+ * Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
  *
  * Returns:
- * - S_OK: destroyed, however often the owner had entered.
+ * - S_OK: destroyed, however often the calling task had entered.
  * - HOST_E_NOT_OWNER: another task owns the section; nothing changed.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, destroying works.
  * - E_HANDLE: crst is no live section, or no longer one.
  *
- * Threads: any; may wait briefly for the section's queue, never for an owner. Not for signal handlers.
+ * Threads: any; may block briefly on the lock of the section's queue, never for an owner. Not async-signal-safe.
  *
  * Source: the last Release of an IHostCrst.
  */
 HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst);
 
 /**
- * Takes over a section whose owner's thread ended without leaving it.
+ * Takes over an abandoned section: one whose owner's thread ended without leaving it.
  *
- * The calling task then owns it once and finds the data under it as the dead thread left it. Of several callers
- * one succeeds.
+ * The calling task then owns it once. The data that the section protects is as the ended thread left it. Of several
+ * callers one succeeds.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
@@ -718,7 +727,7 @@ HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst);
  * - E_HANDLE: crst is no live section.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
  *
- * Threads: any; may wait briefly for the section's queue. Not for signal handlers.
+ * Threads: any; may block briefly on the lock of the section's queue. Not async-signal-safe.
  *
  * Source: an extension, after pthread_mutex_consistent.
  */
@@ -738,7 +747,7 @@ HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst);
  * - E_HANDLE: crst is no live section.
  * - E_OUTOFMEMORY: no memory for the first name of this section.
  *
- * Threads: any; may wait briefly for another call on the same section. Not for signal handlers.
+ * Threads: any; may block briefly while another thread names the same section. Not async-signal-safe.
  *
  * Source: an extension.
  *
@@ -748,14 +757,14 @@ HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst);
 HOSTCRST_API int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
 
 /**
- * Tells what a critical section looks like at this moment.
+ * Reads the present state of a critical section.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
- * - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+ * - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
  *
  * Returns:
- * - S_OK: see info. Exact for the owner; for others true of one moment during the call, field by field.
+ * - S_OK: info is written. Exact for the owner; for other tasks each field was true at some moment during the call.
  * - E_POINTER: info is NULL.
  * - E_INVALIDARG: info->size is less than sizeof(hostcrst_info_t); nothing is written.
  * - E_HANDLE: crst is no live section.
@@ -770,14 +779,15 @@ HOSTCRST_API int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
 HOSTCRST_API int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
 
 /* ====================================================================================================
- * Transitions and tasks: IHostTaskManager and IHostTask.
+ * Tasks and their transitions between managed and native code: IHostTaskManager and IHostTask.
  * ==================================================================================================== */
 
 /**
- * Managed code is about to call native code: opens a layer.
+ * Opens a layer: managed code is about to call native code.
  *
  * Parameters:
- * - target (any value): the address of the native function, 0 if unknown. Kept and shown, never called or read.
+ * - target (any value): the address of the native function, 0 if unknown. Shown in reports; never called or
+ *   dereferenced.
  *
  * Returns:
  * - S_OK: the task runs native code until the matching host_enter_runtime.
@@ -785,16 +795,16 @@ HOSTCRST_API int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
  *
- * Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in managed code.
+ * Never S_FALSE. On failure nothing changed. If this is a task's first transition, the task began in managed code.
  *
- * Threads: any, for itself; does not block. Not for signal handlers.
+ * Threads: any, for its own task; does not block. Not async-signal-safe.
  *
  * Source: IHostTaskManager::LeaveRuntime.
  */
 HOSTCRST_API int32_t host_leave_runtime(size_t target);
 
 /**
- * The native function that host_leave_runtime announced has returned: closes its layer.
+ * Closes the layer of host_leave_runtime: the native function has returned.
  *
  * Returns:
  * - S_OK: the task runs managed code.
@@ -804,14 +814,14 @@ HOSTCRST_API int32_t host_leave_runtime(size_t target);
  *
  * Never S_FALSE. On failure nothing changed.
  *
- * Threads: any, for itself; does not block; errno is as the native function left it. Not for signal handlers.
+ * Threads: any, for its own task; does not block; errno is as the native function left it. Not async-signal-safe.
  *
  * Source: IHostTaskManager::EnterRuntime.
  */
 HOSTCRST_API int32_t host_enter_runtime(void);
 
 /**
- * Native code is about to call managed code: opens a layer.
+ * Opens a layer: native code is about to call managed code.
  *
  * Returns:
  * - S_OK: the task runs managed code until the matching host_reverse_leave_runtime.
@@ -819,16 +829,16 @@ HOSTCRST_API int32_t host_enter_runtime(void);
  * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
  * - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
  *
- * Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in native code.
+ * Never S_FALSE. On failure nothing changed. If this is a task's first transition, the task began in native code.
  *
- * Threads: any, for itself; does not block. Not for signal handlers.
+ * Threads: any, for its own task; does not block. Not async-signal-safe.
  *
  * Source: IHostTaskManager::ReverseEnterRuntime.
  */
 HOSTCRST_API int32_t host_reverse_enter_runtime(void);
 
 /**
- * The managed function that host_reverse_enter_runtime announced has returned: closes its layer.
+ * Closes the layer of host_reverse_enter_runtime: the managed function has returned.
  *
  * Returns:
  * - S_OK: the task runs native code.
@@ -838,18 +848,18 @@ HOSTCRST_API int32_t host_reverse_enter_runtime(void);
  *
  * Never S_FALSE. On failure nothing changed.
  *
- * Threads: any, for itself; does not block. Not for signal handlers.
+ * Threads: any, for its own task; does not block. Not async-signal-safe.
  *
  * Source: IHostTaskManager::ReverseLeaveRuntime.
  */
 HOSTCRST_API int32_t host_reverse_leave_runtime(void);
 
 /**
- * Tells whether the runtime must report calls to a native function.
+ * Gets whether the runtime must report calls to a native function.
  *
  * Parameters:
  * - target (any value): the address of the function.
- * - needs (out, not NULL): 1 unless host_set_call_hook said 0.
+ * - needs (out, not NULL): 1, unless host_set_call_hook set 0 for this function.
  *
  * Returns:
  * - S_OK: see needs.
@@ -865,25 +875,25 @@ HOSTCRST_API int32_t host_reverse_leave_runtime(void);
 HOSTCRST_API int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
 
 /**
- * Sets what host_call_needs_host_hook answers.
+ * Sets what host_call_needs_host_hook returns for a native function.
  *
  * Parameters:
  * - target (any value): the address of a native function.
  * - needs (0 = no, any other value = yes).
  *
  * Returns:
- * - S_OK: in force for later questions.
+ * - S_OK: in force for later calls of host_call_needs_host_hook.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_OUTOFMEMORY: no memory for one more target; nothing changed.
  *
- * Threads: any; may wait briefly for another call of this function. Not for signal handlers.
+ * Threads: any; may block briefly while another thread calls this function. Not async-signal-safe.
  *
  * Source: an extension; the hosting pages leave the policy to the host.
  */
 HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs);
 
 /**
- * Tells which task the calling thread is.
+ * Gets the task of the calling thread.
  *
  * Parameters:
  * - out (out, not NULL): the task; 0 on failure.
@@ -894,7 +904,7 @@ HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs);
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_OUTOFMEMORY: the calling thread cannot be made a task.
  *
- * Threads: any; does not block. Not for signal handlers.
+ * Threads: any; does not block. Not async-signal-safe.
  *
  * Source: IHostTaskManager::GetCurrentTask.
  *
@@ -904,12 +914,12 @@ HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs);
 HOSTCRST_API int32_t host_task_current(host_task_t *out);
 
 /**
- * Gives a task a name, shown in reports instead of its thread's.
+ * Gives a task a name, which reports show in place of its thread's name.
  *
  * Parameters:
  * - task (any value): a handle from host_task_current.
- * - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. Empty brings the thread's own
- *   name back.
+ * - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. If it is empty, reports show
+ *   the thread's own name again.
  *
  * Returns:
  * - S_OK: named.
@@ -917,7 +927,7 @@ HOSTCRST_API int32_t host_task_current(host_task_t *out);
  * - E_POINTER: utf8 is NULL.
  * - E_HANDLE: task is no live task.
  *
- * Threads: any; may wait briefly for another call that names a task. Not for signal handlers.
+ * Threads: any; may block briefly while another thread names a task. Not async-signal-safe.
  *
  * Source: an extension.
  *
@@ -927,34 +937,35 @@ HOSTCRST_API int32_t host_task_current(host_task_t *out);
 HOSTCRST_API int32_t host_task_set_name(host_task_t task, const char *utf8);
 
 /**
- * Ends a task's alertable wait, now or at its next one.
+ * Alerts a task: ends its alertable wait, or its next one if it is in none.
  *
- * An alert that finds the task in no wait under WAIT_ALERTABLE stays and ends the next one as it begins, once.
- * Several alerts before that count as one.
+ * An alert that finds the task in no wait with WAIT_ALERTABLE stays pending and ends the next such wait when it
+ * begins, once. Several alerts before that count as one.
  *
  * Parameters:
  * - task (any value): a handle from host_task_current.
  *
  * Returns:
- * - S_OK: the wait has been told to end with HOST_E_INTERRUPTED, or the next one will.
+ * - S_OK: the wait, or the next alertable one, ends with HOST_E_INTERRUPTED.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_HANDLE: task is no live task.
  *
- * Threads: any; does not wait for the task. Not for signal handlers.
+ * Threads: any; does not wait for the task. Not async-signal-safe.
  *
  * Source: IHostTask::Alert.
  */
 HOSTCRST_API int32_t host_task_alert(host_task_t task);
 
 /**
- * Tells what a task is doing at this moment.
+ * Reads the present state of a task.
  *
  * Parameters:
  * - task (any value): a handle from host_task_current.
- * - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+ * - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
  *
  * Returns:
- * - S_OK: see info. Exact for the task itself; for others true of one moment during the call, field by field.
+ * - S_OK: info is written. Exact for the task itself; for other tasks each field was true at some moment during the
+ *   call.
  * - E_POINTER: info is NULL.
  * - E_INVALIDARG: info->size is less than sizeof(host_task_info_t); nothing is written.
  * - E_HANDLE: task is no live task.
@@ -969,23 +980,23 @@ HOSTCRST_API int32_t host_task_alert(host_task_t task);
 HOSTCRST_API int32_t host_task_info(host_task_t task, host_task_info_t *info);
 
 /**
- * Copies a task's layers, outermost first, as they were at one moment, while the task runs.
+ * Copies a task's open layers, outermost first, as they were at one moment. The task may run meanwhile.
  *
  * Parameters:
  * - task (any value): a handle from host_task_current.
- * - layers (out; NULL only if capacity is 0): room for capacity layers. What stands there beyond the open layers,
- *   or after a failure, has no meaning: it may have been written.
- * - capacity (0 to what layers has room for): how many to copy at most; the outermost ones are.
- * - count (out, not NULL): how many layers are open, more than capacity or not; 0 on failure.
+ * - layers (out; NULL only if capacity is 0): an array of capacity elements. The elements after the open layers, and
+ *   all of them after a failure, are unspecified.
+ * - capacity (0 to the size of the array): the maximum to copy. If more layers are open, the outermost are copied.
+ * - count (out, not NULL): the number of open layers, which may exceed capacity; 0 on failure.
  *
  * Returns:
  * - S_OK: copied.
  * - E_POINTER: count is NULL, or layers is NULL and capacity is not 0.
  * - E_HANDLE: task is no live task.
  *
- * Threads: any; does not block. In every state of the runtime: layers stay until it is started again.
+ * Threads: any; does not block. In every state of the runtime: a stop keeps the layers until the next start.
  *
- * Source: an extension: the nested layers that the LeaveRuntime page speaks of.
+ * Source: an extension: the nested layers that the page of LeaveRuntime describes.
  *
  * # Safety
  * `layers` is NULL or valid for writing `capacity` layers; `count` is NULL or valid for writing.
@@ -993,14 +1004,14 @@ HOSTCRST_API int32_t host_task_info(host_task_t task, host_task_info_t *info);
 HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count);
 
 /* ====================================================================================================
- * Deadlocks: what is done about them, and what is kept to explain them.
+ * Deadlocks: what the library does when it finds one, and what it records to explain them.
  * ==================================================================================================== */
 
 /**
  * Chooses what happens when a deadlock is found.
  *
- * A cycle of waits without time limits is found at the moment its last wait begins. The environment variable
- * HOSTCRST_ON_DEADLOCK (error, report or abort) makes the same choice when the runtime is first started.
+ * A deadlock is a cycle of waits without time limits; it is found when its last wait begins. The environment
+ * variable HOSTCRST_ON_DEADLOCK (error, report or abort) sets the policy when the runtime is first started.
  *
  * Parameters:
  * - policy (one of the HOST_DEADLOCK_ values).
@@ -1017,83 +1028,83 @@ HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, si
 HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
 
 /**
- * Sets who is told of each deadlock.
+ * Sets the function that is called for each deadlock.
  *
- * The callback runs on the thread whose wait closed the cycle, inside its call of hostcrst_enter, after a wait was
- * broken or not. It may call every function of the library: the thread waits for nothing then. If its own wait was
- * not the one that was broken, it waits anew after the callback, behind those who came meanwhile; a cycle that this
- * closes again is not told of again. A cycle that an enter inside the callback closes is told of like any other: to
- * the same callback, inside itself.
+ * The callback runs on the thread that found the cycle, inside its call of hostcrst_enter, whether or not a victim
+ * was chosen. It may call every function of the library, and wait: its thread is in no queue at that time. Unless
+ * its own wait is the victim, the thread then queues again, behind the tasks that came meanwhile; if this closes the
+ * same cycle again, the callback is not called again for it. If an enter inside the callback closes another cycle,
+ * the callback is called for that one too, nested.
  *
- * The callback must return: it must not throw, longjmp, or end its thread. Where it does so all the same, or where
- * its thread is cancelled in it, the enter around it never returns, and the thread owns what it owned before and
- * waits for nothing. errno is then as the callback left it.
+ * The callback must return: it must not throw, longjmp, or end its thread. If it does, or if its thread is cancelled
+ * in it, the enter around it never returns; the thread owns what it owned before and waits for nothing, and errno is
+ * as the callback left it.
  *
- * On return no thread is inside the callback of before any more, so that what it uses can be freed. Only a call from
- * inside a callback does not wait for that: for itself it could not, and two would wait for each other. A callback
- * that was left by an exception or longjmp counts as running until its thread ends.
+ * When this function returns, no thread runs the previous callback any more, so what that one uses can be freed.
+ * Only a call from inside a callback does not wait for this: it would wait for itself, or two callbacks for each
+ * other. A callback that was left by an exception or longjmp counts as running until its thread ends.
  *
  * Parameters:
- * - callback (NULL for none): replaces the one before.
- * - context (any value): handed to the callback.
+ * - callback (NULL for none): replaces the previous one.
+ * - context (any value): passed to the callback.
  *
  * Returns:
- * - S_OK: in force for later deadlocks; the callback of before is not running, see above.
+ * - S_OK: in force for later deadlocks; the previous callback is not running, see above.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  *
- * Threads: any; waits for the callback of before, so not while the caller owns or holds what that may wait for. Not
- * for signal handlers.
+ * Threads: any; blocks until the previous callback has returned in every thread, so the caller must own nothing that
+ * this callback may wait for. Not async-signal-safe.
  *
  * Source: an extension.
  */
 HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callback, void *context);
 
 /**
- * Switches on or off that it is kept since when and from where each section is owned.
+ * Switches hold tracking on or off: since when each section is owned, and from where it was entered.
  *
- * Reports then say so for every section entered from here on. Off by default, as entering a free section costs a
- * clock reading more while it is on. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is
- * first started.
+ * Reports show both for every section that is entered from here on. Off by default: while it is on, entering a free
+ * section reads the clock. The environment variable HOSTCRST_HOLDS=1 switches it on when the runtime is first
+ * started.
  *
  * Parameters:
  * - on (0 = off, any other value = on).
  *
  * Returns:
- * - S_OK: in force for later entries.
+ * - S_OK: in force for later enters.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
- * - E_OUTOFMEMORY: no address space for it; nothing changed.
+ * - E_OUTOFMEMORY: no address space for the records; nothing changed.
  *
- * Threads: any; may wait briefly for a create or destroy.
+ * Threads: any; may block briefly while another thread creates or destroys.
  *
  * Source: an extension.
  */
 HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
 
 /* ====================================================================================================
- * Reports.
+ * Reports: who owns, who waits, in which code, and every deadlock.
  * ==================================================================================================== */
 
 /**
- * Writes a report on every task and every section of interest.
+ * Writes a report on every task and every section that was ever contended or is not free.
  *
- * Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one
- * it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the
- * last eight that were found. Works while every task is blocked, and in any state of the runtime.
+ * It shows each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and
+ * the one it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and
+ * the last eight that were found. Works while every task is blocked, and in any state of the runtime.
  *
  * Parameters:
- * - fd (a descriptor open for writing): where it goes. Stays open.
+ * - fd (a descriptor open for writing): where the report goes. It stays open.
  * - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON.
  *
  * Returns:
  * - S_OK: written.
- * - E_INVALIDARG: fd cannot be written, or format is not known.
- * - E_OUTOFMEMORY: three other reports on request are being written, as to pipes that nobody reads, and none of them
- *   ended within a second.
+ * - E_INVALIDARG: fd cannot be written, or format is not known. A pipe without a reader and a file at its size limit
+ *   cannot be written; neither raises SIGPIPE or SIGXFSZ.
+ * - E_OUTOFMEMORY: three other calls of host_report are in progress, for example blocked on pipes that nobody reads,
+ *   and none of them ended within a second.
  *
- * Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the
- * program's allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it
- * goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not
- * for signal handlers.
+ * Threads: any; blocks as long as writing to fd does. Takes no lock that the program can hold, does not use the
+ * program's allocator, and needs at most 8 KiB of stack. Not a cancellation point; continues after a signal handler
+ * that interrupts it. Not async-signal-safe.
  *
  * Source: an extension.
  */

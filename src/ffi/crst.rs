@@ -1,4 +1,4 @@
-//! Critical sections: IHostCrst and what creates one.
+//! Critical sections: IHostCrst, and the functions of IHostSyncManager that create one.
 
 use core::ffi::c_char;
 use core::hint::black_box;
@@ -11,7 +11,7 @@ use crate::state::section::{self, SpinPolicy};
 use crate::state::tasks;
 use crate::sys::with_call_site;
 
-/// A critical section: an opaque handle. 0 is never one. A handle that was destroyed is never valid again.
+/// A critical section: an opaque handle, never 0. The handle of a destroyed section is never valid again.
 pub type hostcrst_t = u64;
 
 /// hostcrst_info: nobody owns the section.
@@ -21,10 +21,10 @@ pub const HOSTCRST_OWNED: u32 = 1;
 /// hostcrst_info: the owner's thread ended without leaving; see hostcrst_recover.
 pub const HOSTCRST_ABANDONED: u32 = 2;
 
-/// A time limit that never passes, for hostcrst_enter_timeout.
+/// hostcrst_enter_timeout: no time limit.
 pub const HOSTCRST_INFINITE: u32 = 0xFFFF_FFFF;
 
-/// What hostcrst_info tells.
+/// The state of a section, written by hostcrst_info.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct hostcrst_info_t {
@@ -34,19 +34,19 @@ pub struct hostcrst_info_t {
     pub state: u32,
     /// The task that owns the section (a host_task_t), or 0.
     pub owner: u64,
-    /// How often the owner has entered and not yet left; 0 if the section is not owned.
+    /// Enters by the owner that it has not left yet; 0 if the section is not owned.
     pub recursion: u32,
-    /// How many tasks wait in the section's queue.
+    /// Tasks in the section's queue. A task that still spins is not counted.
     pub waiters: u32,
-    /// As set; 0 if none was set or the process has one processor.
+    /// The count that was set; 0 if none was set or the process has one processor.
     pub spin_count: u32,
     /// 0.
     pub reserved: u32,
-    /// How many entries had to wait since the section was created.
+    /// Enters that had to wait since the section was created.
     pub contended: u64,
 }
 
-/// Creates a critical section: free, without a name, waiting as the library thinks best.
+/// Creates a critical section: free, without a name. How long a task spins for it is up to the library.
 ///
 /// Parameters:
 /// - out (out, not NULL): the handle; 0 on failure.
@@ -57,7 +57,7 @@ pub struct hostcrst_info_t {
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: no memory, or 16 million sections exist.
 ///
-/// Threads: any; may wait briefly for another create or destroy. Not for signal handlers.
+/// Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe.
 ///
 /// Source: IHostSyncManager::CreateCrst.
 ///
@@ -69,14 +69,14 @@ pub unsafe extern "C" fn hostcrst_create(out: *mut hostcrst_t) -> i32 {
     unsafe { deliver(out, || crst::create(SpinPolicy::Adaptive)) }
 }
 
-/// Creates a critical section that a newcomer looks at so many times before it waits.
+/// Creates a critical section with a spin count: how often an entering task tries before it blocks.
 ///
-/// Whatever the count, a newcomer has looked for long enough after 1 ms or when its time limit is over: from then on
-/// it waits, and time limits, alerts, the runtime's end and the search for deadlocks see it.
+/// Whatever the count, a task spins for at most 1 ms, and no longer than its time limit. Then it joins the section's
+/// queue, where alerts, the end of the runtime and the search for deadlocks find it.
 ///
 /// Parameters:
-/// - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
-///   processor.
+/// - spin_count (0 to 4294967295 tries): the maximum; with 0 a task blocks at once. Taken as 0 where the process has
+///   one processor.
 /// - out (out, not NULL): the handle; 0 on failure.
 ///
 /// Returns:
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn hostcrst_create(out: *mut hostcrst_t) -> i32 {
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: no memory, or 16 million sections exist.
 ///
-/// Threads: any; may wait briefly for another create or destroy. Not for signal handlers.
+/// Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe.
 ///
 /// Source: IHostSyncManager::CreateCrstWithSpinCount.
 ///
@@ -97,34 +97,36 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
     unsafe { deliver(out, || crst::create(SpinPolicy::Count(spin_count))) }
 }
 
-/// Enters a critical section, waiting until the calling task owns it.
+/// Enters a critical section; blocks until the calling task owns it.
 ///
 /// Recursive: the owner enters again at once. Each success needs one hostcrst_leave.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
 /// - option (0 or bits of WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK): WAIT_ALERTABLE lets host_task_alert end
-///   the wait; WAIT_NOTINDEADLOCK keeps this wait from being a deadlock's victim; WAIT_MSGPUMP has no meaning here
-///   and is accepted.
+///   the wait; with WAIT_NOTINDEADLOCK this wait is never the victim of a deadlock; WAIT_MSGPUMP is accepted and has
+///   no effect.
 ///
 /// Returns:
 /// - S_OK: the calling task owns crst, once more than before.
-/// - HOST_E_DEADLOCK: this wait was part of a cycle of waits and was broken; never with WAIT_NOTINDEADLOCK.
+/// - HOST_E_DEADLOCK: this wait was in a cycle of waits and was chosen as the victim; never with WAIT_NOTINDEADLOCK.
 /// - HOST_E_ABANDONED: the section was destroyed during the wait, or its owner's thread ended without leaving.
 /// - HOST_E_INTERRUPTED: the task was alerted; only with WAIT_ALERTABLE, and only if the call had to wait.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run, or was stopped during the wait.
-/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times, or the call would have to wait in a signal
-///   handler that interrupted a wait of the same thread (or after a jump out of such a handler: the wait goes on).
+/// - HOST_E_INVALIDOPERATION: the owner has entered 4294967295 times; or the call would have to wait while an earlier
+///   wait of the same thread is unfinished, which a signal handler has interrupted or from which one has jumped.
 /// - E_HANDLE: crst is no live section.
 /// - E_INVALIDARG: option has an unknown bit.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
 ///
 /// On failure nothing changed.
 ///
-/// Threads: any; may wait without limit. The last leave of the previous owner happens-before the return. A signal
-/// handler that runs during the wait changes nothing; if it forks, the wait ends in the child with HOST_E_ABANDONED.
-/// Not for signal handlers, and not to be left by siglongjmp or pthread_exit in one. No cancellation point. In the
-/// child of a fork, sections owned by other threads of the parent are abandoned.
+/// Threads: any; may block without limit. The last leave of the previous owner happens-before the return. Not a
+/// cancellation point.
+///
+/// Signals and fork: not async-signal-safe. A signal handler that runs during the wait does not affect it, and must
+/// return, not leave the call by siglongjmp or pthread_exit. If the handler forks, the wait ends in the child with
+/// HOST_E_ABANDONED. In the child of a fork, sections owned by other threads of the parent are abandoned.
 ///
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]
@@ -157,23 +159,24 @@ extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
     hresult(enter::enter_checked(crst, option, Patience::Unbounded, site).map(|_| ()))
 }
 
-/// Enters a critical section, waiting no longer than a time limit.
+/// Enters a critical section; blocks no longer than a time limit.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
 /// - option: as for hostcrst_enter.
-/// - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): 0 tries once. HOSTCRST_INFINITE makes it hostcrst_enter.
+/// - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): 0 tries once; HOSTCRST_INFINITE is the same as
+///   hostcrst_enter.
 ///
 /// Returns:
-/// - HOST_E_TIMEOUT: the limit passed and another task owned the section all the time, or each time it was looked at.
-/// - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit resolves
+/// - HOST_E_TIMEOUT: the limit passed, and another task owned the section at every try.
+/// - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE: a wait with a limit ends by
 ///   itself and is no part of a deadlock.
 ///
 /// On failure nothing changed.
 ///
 /// Threads: as for hostcrst_enter. The limit is counted on the monotonic clock.
 ///
-/// Source: an extension of IHostCrst::Enter in the manner of IHostAutoEvent::Wait.
+/// Source: an extension: IHostCrst::Enter with the time limit of IHostAutoEvent::Wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, milliseconds: u32) -> i32 {
     if crst::enter_now(crst, option) { S_OK } else { enter_timeout_from(crst, option, milliseconds) }
@@ -185,11 +188,11 @@ extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: 
     hresult(enter::enter_checked(crst, option, Patience::of_milliseconds(milliseconds), site).map(|_| ()))
 }
 
-/// Enters a critical section if that needs no waiting.
+/// Enters a critical section if it is free or owned by the calling task.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
-/// - option: as for hostcrst_enter; has no effect, as nothing is waited for.
+/// - option: as for hostcrst_enter; checked, and without effect, as the call does not wait.
 /// - entered (out, not NULL): 1 if the calling task owns crst, once more than before; 0 if another task owns it or on
 ///   failure.
 ///
@@ -205,7 +208,7 @@ extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: 
 ///
 /// On failure nothing changed.
 ///
-/// Threads: any; never waits for an owner. Not for signal handlers.
+/// Threads: any; never waits for an owner. Not async-signal-safe.
 ///
 /// Source: IHostCrst::TryEnter.
 ///
@@ -230,18 +233,18 @@ extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usiz
 
 /// Leaves a critical section once.
 ///
-/// With the last leave the section is free, and a task that waits for it can enter.
+/// The owner's last leave frees the section, or hands it to a waiter.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
 ///
 /// Returns:
 /// - S_OK: left once.
-/// - HOST_E_NOT_OWNER: the calling task does not own the section, which is unharmed.
+/// - HOST_E_NOT_OWNER: the calling task does not own the section; nothing changed.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, leaving works.
 /// - E_HANDLE: crst is no live section.
 ///
-/// Threads: the owner; may wait briefly for the section's queue. Not for signal handlers.
+/// Threads: the owner; may block briefly on the lock of the section's queue. Not async-signal-safe.
 ///
 /// Source: IHostCrst::Leave.
 #[unsafe(no_mangle)]
@@ -271,20 +274,21 @@ extern "C" fn leave_checked(crst: u64) -> i32 {
     hresult(crst::leave_checked(crst))
 }
 
-/// Changes how often a newcomer looks at the owned section before it waits: as of hostcrst_create_with_spin_count,
-/// for 1 ms at most.
+/// Sets a section's spin count: how often an entering task tries before it blocks.
+///
+/// It means the same as in hostcrst_create_with_spin_count; whatever it is, a task spins for at most 1 ms.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
-/// - spin_count (0 to 4294967295 looks): at most so many; 0 waits at once. Taken as 0 where the process has one
-///   processor.
+/// - spin_count (0 to 4294967295 tries): the maximum; with 0 a task blocks at once. Taken as 0 where the process has
+///   one processor.
 ///
 /// Returns:
-/// - S_OK: in force for later entries.
+/// - S_OK: in force for later enters.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 /// - E_HANDLE: crst is no live section.
 ///
-/// Threads: any, whoever owns the section; may wait briefly for its queue. Not for signal handlers.
+/// Threads: any, owner or not; may block briefly on the lock of the section's queue. Not async-signal-safe.
 ///
 /// Source: IHostCrst::SetSpinCount.
 #[unsafe(no_mangle)]
@@ -292,20 +296,20 @@ pub extern "C" fn hostcrst_set_spin_count(crst: hostcrst_t, spin_count: u32) -> 
     hresult(crst::set_spin_count(crst, spin_count))
 }
 
-/// Ends a critical section that is free, abandoned, or owned by the calling task.
+/// Destroys a critical section that is free, abandoned, or owned by the calling task.
 ///
-/// Waiters wake with HOST_E_ABANDONED. The handle is stale from here on, whatever the section is needed for.
+/// Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
 ///
 /// Returns:
-/// - S_OK: destroyed, however often the owner had entered.
+/// - S_OK: destroyed, however often the calling task had entered.
 /// - HOST_E_NOT_OWNER: another task owns the section; nothing changed.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed. While it is stopped, destroying works.
 /// - E_HANDLE: crst is no live section, or no longer one.
 ///
-/// Threads: any; may wait briefly for the section's queue, never for an owner. Not for signal handlers.
+/// Threads: any; may block briefly on the lock of the section's queue, never for an owner. Not async-signal-safe.
 ///
 /// Source: the last Release of an IHostCrst.
 #[unsafe(no_mangle)]
@@ -313,10 +317,10 @@ pub extern "C" fn hostcrst_destroy(crst: hostcrst_t) -> i32 {
     hresult(crst::destroy(crst))
 }
 
-/// Takes over a section whose owner's thread ended without leaving it.
+/// Takes over an abandoned section: one whose owner's thread ended without leaving it.
 ///
-/// The calling task then owns it once and finds the data under it as the dead thread left it. Of several callers
-/// one succeeds.
+/// The calling task then owns it once. The data that the section protects is as the ended thread left it. Of several
+/// callers one succeeds.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
@@ -328,7 +332,7 @@ pub extern "C" fn hostcrst_destroy(crst: hostcrst_t) -> i32 {
 /// - E_HANDLE: crst is no live section.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
 ///
-/// Threads: any; may wait briefly for the section's queue. Not for signal handlers.
+/// Threads: any; may block briefly on the lock of the section's queue. Not async-signal-safe.
 ///
 /// Source: an extension, after pthread_mutex_consistent.
 #[unsafe(no_mangle)]
@@ -355,7 +359,7 @@ extern "C" fn recover_at(crst: u64, site: usize) -> i32 {
 /// - E_HANDLE: crst is no live section.
 /// - E_OUTOFMEMORY: no memory for the first name of this section.
 ///
-/// Threads: any; may wait briefly for another call on the same section. Not for signal handlers.
+/// Threads: any; may block briefly while another thread names the same section. Not async-signal-safe.
 ///
 /// Source: an extension.
 ///
@@ -367,14 +371,14 @@ pub unsafe extern "C" fn hostcrst_set_name(crst: hostcrst_t, utf8: *const c_char
     hresult(unsafe { name_argument(utf8) }.and_then(|name| crst::set_name(crst, name)))
 }
 
-/// Tells what a critical section looks like at this moment.
+/// Reads the present state of a critical section.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
-/// - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+/// - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
 ///
 /// Returns:
-/// - S_OK: see info. Exact for the owner; for others true of one moment during the call, field by field.
+/// - S_OK: info is written. Exact for the owner; for other tasks each field was true at some moment during the call.
 /// - E_POINTER: info is NULL.
 /// - E_INVALIDARG: info->size is less than sizeof(hostcrst_info_t); nothing is written.
 /// - E_HANDLE: crst is no live section.

@@ -1,4 +1,4 @@
-//! Reports.
+//! Reports: who owns, who waits, in which code, and every deadlock.
 
 use super::hresult;
 use crate::error::Error;
@@ -11,26 +11,26 @@ pub const HOST_REPORT_JSON: u32 = 1;
 /// host_report: Graphviz DOT.
 pub const HOST_REPORT_DOT: u32 = 2;
 
-/// Writes a report on every task and every section of interest.
+/// Writes a report on every task and every section that was ever contended or is not free.
 ///
-/// Each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and the one
-/// it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and the
-/// last eight that were found. Works while every task is blocked, and in any state of the runtime.
+/// It shows each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and
+/// the one it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and
+/// the last eight that were found. Works while every task is blocked, and in any state of the runtime.
 ///
 /// Parameters:
-/// - fd (a descriptor open for writing): where it goes. Stays open.
+/// - fd (a descriptor open for writing): where the report goes. It stays open.
 /// - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON.
 ///
 /// Returns:
 /// - S_OK: written.
-/// - E_INVALIDARG: fd cannot be written, or format is not known.
-/// - E_OUTOFMEMORY: three other reports on request are being written, as to pipes that nobody reads, and none of them
-///   ended within a second.
+/// - E_INVALIDARG: fd cannot be written, or format is not known. A pipe without a reader and a file at its size limit
+///   cannot be written; neither raises SIGPIPE or SIGXFSZ.
+/// - E_OUTOFMEMORY: three other calls of host_report are in progress, for example blocked on pipes that nobody reads,
+///   and none of them ended within a second.
 ///
-/// Threads: any; blocks as long as writing to fd does; takes no lock that the program can hold, and nothing of the
-/// program's allocator. Needs 8 KiB of stack at most. Is no cancellation point; interrupted by a signal handler, it
-/// goes on. A pipe without a reader and a limit on the size of files are failures, without SIGPIPE and SIGXFSZ. Not
-/// for signal handlers.
+/// Threads: any; blocks as long as writing to fd does. Takes no lock that the program can hold, does not use the
+/// program's allocator, and needs at most 8 KiB of stack. Not a cancellation point; continues after a signal handler
+/// that interrupts it. Not async-signal-safe.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! The runtime: whether anything works at all.
+//! The runtime: started, stopped or failed. It decides which calls the library accepts.
 
 use core::ffi::c_char;
 
@@ -9,14 +9,14 @@ use crate::state::registry::REGISTRY;
 
 /// host_runtime_state: host_runtime_start was never called.
 pub const HOST_RUNTIME_NOT_LOADED: u32 = 0;
-/// host_runtime_state: available.
+/// host_runtime_state: the runtime is available.
 pub const HOST_RUNTIME_RUNNING: u32 = 1;
-/// host_runtime_state: not available until started again.
+/// host_runtime_state: host_runtime_stop was called; the runtime can be started again.
 pub const HOST_RUNTIME_STOPPED: u32 = 2;
-/// host_runtime_state: not available for the life of the process.
+/// host_runtime_state: host_runtime_fail was called; final for the process.
 pub const HOST_RUNTIME_FAILED: u32 = 3;
 
-/// Success, told apart: S_OK if something changed, S_FALSE if it was so already.
+/// S_OK if something changed, S_FALSE if it was so already.
 fn changed(result: crate::error::Result<bool>) -> i32 {
     match result {
         Ok(true) => S_OK,
@@ -27,18 +27,18 @@ fn changed(result: crate::error::Result<bool>) -> i32 {
 
 /// Makes the runtime available.
 ///
-/// Until then every function answers HOST_E_CLRNOTAVAILABLE, but for the ones that only tell: host_runtime_state,
-/// hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report, host_result_message,
-/// hostcrst_version.
+/// Until then every function returns HOST_E_CLRNOTAVAILABLE, except host_runtime_fail and the queries:
+/// host_runtime_state, hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report,
+/// host_result_message, hostcrst_version.
 ///
 /// Returns:
-/// - S_OK: available from here on. After a stop, every task begins with no layers.
+/// - S_OK: available from here on. If it was stopped before, every task begins without layers.
 /// - S_FALSE: it was available already.
 /// - HOST_E_CLRNOTAVAILABLE: host_runtime_fail was called in this process.
 /// - E_OUTOFMEMORY: the address space for sections and tasks cannot be reserved, or sixteen other copies of the
 ///   library are in use in this process. May be tried again.
 ///
-/// Threads: any; waits for a first start that another thread is making. Not for signal handlers. The child of a fork
+/// Threads: any; blocks while another thread makes the first start. Not async-signal-safe. The child of a fork
 /// inherits the state.
 ///
 /// Source: an extension; the hosting interfaces assume a runtime that has been loaded.
@@ -49,16 +49,16 @@ pub extern "C" fn host_runtime_start() -> i32 {
 
 /// Makes the runtime unavailable until it is started again.
 ///
-/// Every task that waits for a section wakes with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters,
-/// recovers or makes a transition gets it too. Sections stay as they are: an owner can still leave, and
-/// hostcrst_destroy still works.
+/// Every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters or recovers a section or
+/// makes a transition returns it too. Sections stay as they are: an owner can still leave, and hostcrst_destroy
+/// still works.
 ///
 /// Returns:
-/// - S_OK: stopped; every wait has been told to end.
+/// - S_OK: stopped; every waiter was woken.
 /// - S_FALSE: it was stopped already.
 /// - HOST_E_CLRNOTAVAILABLE: it was never started, or has failed.
 ///
-/// Threads: any; does not wait for the woken tasks. Not for signal handlers.
+/// Threads: any; does not wait until the woken tasks have returned. Not async-signal-safe.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]
@@ -68,14 +68,15 @@ pub extern "C" fn host_runtime_stop() -> i32 {
 
 /// Declares the runtime unusable for the life of the process.
 ///
-/// What the hosting pages say of E_FAIL: every waiter wakes with HOST_E_CLRNOTAVAILABLE, and every later call gets it
-/// too, leaving and destroying among them. Only the functions that tell still work.
+/// This is what the hosting pages say of E_FAIL: every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call
+/// returns it too, including hostcrst_leave and hostcrst_destroy. Only the queries listed at host_runtime_start
+/// still work.
 ///
 /// Returns:
 /// - S_OK: failed from here on.
 /// - E_OUTOFMEMORY: the library was never used before and cannot reserve its address space; nothing changed.
 ///
-/// Threads: any; does not wait for the woken tasks. Not for signal handlers.
+/// Threads: any; does not wait until the woken tasks have returned. Not async-signal-safe.
 ///
 /// Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
 #[unsafe(no_mangle)]
@@ -83,7 +84,7 @@ pub extern "C" fn host_runtime_fail() -> i32 {
     hresult(crate::sys::preserving_errno(runtime::fail))
 }
 
-/// Tells whether the runtime is available.
+/// Gets the state of the runtime.
 ///
 /// Parameters:
 /// - state (out, not NULL): one of the HOST_RUNTIME_ values.
@@ -92,7 +93,7 @@ pub extern "C" fn host_runtime_fail() -> i32 {
 /// - S_OK
 /// - E_POINTER: state is NULL.
 ///
-/// Threads: any, signal handlers too; does not block.
+/// Threads: any; async-signal-safe; does not block.
 ///
 /// Source: an extension.
 ///
@@ -104,14 +105,14 @@ pub unsafe extern "C" fn host_runtime_state(state: *mut u32) -> i32 {
     unsafe { deliver(state, || Ok(REGISTRY.runtime.state() as u32)) }
 }
 
-/// A sentence for any code.
+/// Gets a sentence that explains a result.
 ///
 /// Parameters:
 /// - hr (any value): an HRESULT.
 ///
 /// Returns: a static, zero-terminated English sentence, never NULL.
 ///
-/// Threads: any, signal handlers too; does not block.
+/// Threads: any; async-signal-safe; does not block.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]
@@ -119,11 +120,11 @@ pub extern "C" fn host_result_message(hr: i32) -> *const c_char {
     Error::message_of(hr).as_ptr()
 }
 
-/// The version of the library at run time.
+/// Gets the version of the library at run time.
 ///
 /// Returns: a static, zero-terminated string such as "0.1.0"; HOSTCRST_VERSION_STRING is that of the header.
 ///
-/// Threads: any, signal handlers too; does not block.
+/// Threads: any; async-signal-safe; does not block.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! Transitions and tasks: IHostTaskManager and IHostTask.
+//! Tasks and their transitions between managed and native code: IHostTaskManager and IHostTask.
 
 use core::ffi::c_char;
 
@@ -10,7 +10,7 @@ use crate::state::registry::REGISTRY;
 use crate::state::{task, tasks};
 use crate::sys::{preserving_errno, settle_fork};
 
-/// A task: an opaque handle. Stale once its thread has ended; never equal to a section's handle.
+/// A task: an opaque handle. Invalid once its thread has ended; never equal to a section's handle.
 pub type host_task_t = u64;
 
 /// host_task_info: the task has made no transition.
@@ -25,7 +25,7 @@ pub const HOST_LAYER_LEAVE: u32 = 1;
 /// host_layer_t: native code called managed code.
 pub const HOST_LAYER_REVERSE_ENTER: u32 = 2;
 
-/// What host_task_info tells.
+/// The state of a task, written by host_task_info.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct host_task_info_t {
@@ -35,12 +35,12 @@ pub struct host_task_info_t {
     pub mode: u32,
     /// The operating system's id of the task's thread.
     pub thread_id: u32,
-    /// How many sections the task owns.
+    /// Sections that the task owns.
     pub owned: u32,
-    /// How many layers are open.
+    /// Open layers.
     pub depth: u64,
-    /// The section the task waits for (a hostcrst_t), or 0. Of a CRITICAL_SECTION, what its LockSemaphore holds: no
-    /// function takes that number.
+    /// The section the task waits for (a hostcrst_t), or 0. For a CRITICAL_SECTION, the value of its LockSemaphore,
+    /// which no function takes.
     pub waiting_for: u64,
 }
 
@@ -52,15 +52,16 @@ pub struct host_layer_t {
     pub kind: u32,
     /// 0.
     pub reserved: u32,
-    /// What was given to host_leave_runtime; 0 for HOST_LAYER_REVERSE_ENTER. Where the CLR drives the library: its id
-    /// of the function.
+    /// The argument of host_leave_runtime; 0 for HOST_LAYER_REVERSE_ENTER. If the library runs as the CLR's profiler,
+    /// the CLR's id of the function.
     pub target: usize,
 }
 
-/// Managed code is about to call native code: opens a layer.
+/// Opens a layer: managed code is about to call native code.
 ///
 /// Parameters:
-/// - target (any value): the address of the native function, 0 if unknown. Kept and shown, never called or read.
+/// - target (any value): the address of the native function, 0 if unknown. Shown in reports; never called or
+///   dereferenced.
 ///
 /// Returns:
 /// - S_OK: the task runs native code until the matching host_enter_runtime.
@@ -68,9 +69,9 @@ pub struct host_layer_t {
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
 ///
-/// Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in managed code.
+/// Never S_FALSE. On failure nothing changed. If this is a task's first transition, the task began in managed code.
 ///
-/// Threads: any, for itself; does not block. Not for signal handlers.
+/// Threads: any, for its own task; does not block. Not async-signal-safe.
 ///
 /// Source: IHostTaskManager::LeaveRuntime.
 #[unsafe(no_mangle)]
@@ -78,7 +79,7 @@ pub extern "C" fn host_leave_runtime(target: usize) -> i32 {
     push(LayerKind::Leave, target)
 }
 
-/// The native function that host_leave_runtime announced has returned: closes its layer.
+/// Closes the layer of host_leave_runtime: the native function has returned.
 ///
 /// Returns:
 /// - S_OK: the task runs managed code.
@@ -88,7 +89,7 @@ pub extern "C" fn host_leave_runtime(target: usize) -> i32 {
 ///
 /// Never S_FALSE. On failure nothing changed.
 ///
-/// Threads: any, for itself; does not block; errno is as the native function left it. Not for signal handlers.
+/// Threads: any, for its own task; does not block; errno is as the native function left it. Not async-signal-safe.
 ///
 /// Source: IHostTaskManager::EnterRuntime.
 #[unsafe(no_mangle)]
@@ -96,7 +97,7 @@ pub extern "C" fn host_enter_runtime() -> i32 {
     pop(LayerKind::Leave)
 }
 
-/// Native code is about to call managed code: opens a layer.
+/// Opens a layer: native code is about to call managed code.
 ///
 /// Returns:
 /// - S_OK: the task runs managed code until the matching host_reverse_leave_runtime.
@@ -104,9 +105,9 @@ pub extern "C" fn host_enter_runtime() -> i32 {
 /// - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
 /// - E_OUTOFMEMORY: no memory for one more layer, or the calling thread cannot be made a task.
 ///
-/// Never S_FALSE. On failure nothing changed. The first transition of a task decides that it began in native code.
+/// Never S_FALSE. On failure nothing changed. If this is a task's first transition, the task began in native code.
 ///
-/// Threads: any, for itself; does not block. Not for signal handlers.
+/// Threads: any, for its own task; does not block. Not async-signal-safe.
 ///
 /// Source: IHostTaskManager::ReverseEnterRuntime.
 #[unsafe(no_mangle)]
@@ -114,7 +115,7 @@ pub extern "C" fn host_reverse_enter_runtime() -> i32 {
     push(LayerKind::ReverseEnter, 0)
 }
 
-/// The managed function that host_reverse_enter_runtime announced has returned: closes its layer.
+/// Closes the layer of host_reverse_enter_runtime: the managed function has returned.
 ///
 /// Returns:
 /// - S_OK: the task runs native code.
@@ -124,7 +125,7 @@ pub extern "C" fn host_reverse_enter_runtime() -> i32 {
 ///
 /// Never S_FALSE. On failure nothing changed.
 ///
-/// Threads: any, for itself; does not block. Not for signal handlers.
+/// Threads: any, for its own task; does not block. Not async-signal-safe.
 ///
 /// Source: IHostTaskManager::ReverseLeaveRuntime.
 #[unsafe(no_mangle)]
@@ -132,8 +133,7 @@ pub extern "C" fn host_reverse_leave_runtime() -> i32 {
     pop(LayerKind::ReverseEnter)
 }
 
-/// What is left to do after the fast path is its last act, so that the compiler makes that call a jump and the fast
-/// path needs no stack.
+/// The slow path is a tail call, which the compiler makes a jump, so that the fast path needs no stack frame.
 #[inline(always)]
 fn push(kind: LayerKind, target: usize) -> i32 {
     match task::current_if_any() {
@@ -160,11 +160,11 @@ extern "C" fn pop_checked(kind: LayerKind) -> i32 {
     hresult(threads::current_in_runtime().and_then(|task| task.pop(kind)))
 }
 
-/// Tells whether the runtime must report calls to a native function.
+/// Gets whether the runtime must report calls to a native function.
 ///
 /// Parameters:
 /// - target (any value): the address of the function.
-/// - needs (out, not NULL): 1 unless host_set_call_hook said 0.
+/// - needs (out, not NULL): 1, unless host_set_call_hook set 0 for this function.
 ///
 /// Returns:
 /// - S_OK: see needs.
@@ -182,18 +182,18 @@ pub unsafe extern "C" fn host_call_needs_host_hook(target: usize, needs: *mut i3
     unsafe { deliver(needs, || Ok(i32::from(hooks::needs_hook(target as u64)))) }
 }
 
-/// Sets what host_call_needs_host_hook answers.
+/// Sets what host_call_needs_host_hook returns for a native function.
 ///
 /// Parameters:
 /// - target (any value): the address of a native function.
 /// - needs (0 = no, any other value = yes).
 ///
 /// Returns:
-/// - S_OK: in force for later questions.
+/// - S_OK: in force for later calls of host_call_needs_host_hook.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 /// - E_OUTOFMEMORY: no memory for one more target; nothing changed.
 ///
-/// Threads: any; may wait briefly for another call of this function. Not for signal handlers.
+/// Threads: any; may block briefly while another thread calls this function. Not async-signal-safe.
 ///
 /// Source: an extension; the hosting pages leave the policy to the host.
 #[unsafe(no_mangle)]
@@ -201,7 +201,7 @@ pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
     hresult(hooks::set_hook(target as u64, needs != 0))
 }
 
-/// Tells which task the calling thread is.
+/// Gets the task of the calling thread.
 ///
 /// Parameters:
 /// - out (out, not NULL): the task; 0 on failure.
@@ -212,7 +212,7 @@ pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 /// - E_OUTOFMEMORY: the calling thread cannot be made a task.
 ///
-/// Threads: any; does not block. Not for signal handlers.
+/// Threads: any; does not block. Not async-signal-safe.
 ///
 /// Source: IHostTaskManager::GetCurrentTask.
 ///
@@ -230,12 +230,12 @@ pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
     unsafe { deliver(out, make) }
 }
 
-/// Gives a task a name, shown in reports instead of its thread's.
+/// Gives a task a name, which reports show in place of its thread's name.
 ///
 /// Parameters:
 /// - task (any value): a handle from host_task_current.
-/// - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. Empty brings the thread's own
-///   name back.
+/// - utf8 (in, copied, not NULL): zero-terminated; cut to 56 bytes between characters. If it is empty, reports show
+///   the thread's own name again.
 ///
 /// Returns:
 /// - S_OK: named.
@@ -243,7 +243,7 @@ pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
 /// - E_POINTER: utf8 is NULL.
 /// - E_HANDLE: task is no live task.
 ///
-/// Threads: any; may wait briefly for another call that names a task. Not for signal handlers.
+/// Threads: any; may block briefly while another thread names a task. Not async-signal-safe.
 ///
 /// Source: an extension.
 ///
@@ -259,20 +259,20 @@ pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_ch
     }))
 }
 
-/// Ends a task's alertable wait, now or at its next one.
+/// Alerts a task: ends its alertable wait, or its next one if it is in none.
 ///
-/// An alert that finds the task in no wait under WAIT_ALERTABLE stays and ends the next one as it begins, once.
-/// Several alerts before that count as one.
+/// An alert that finds the task in no wait with WAIT_ALERTABLE stays pending and ends the next such wait when it
+/// begins, once. Several alerts before that count as one.
 ///
 /// Parameters:
 /// - task (any value): a handle from host_task_current.
 ///
 /// Returns:
-/// - S_OK: the wait has been told to end with HOST_E_INTERRUPTED, or the next one will.
+/// - S_OK: the wait, or the next alertable one, ends with HOST_E_INTERRUPTED.
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 /// - E_HANDLE: task is no live task.
 ///
-/// Threads: any; does not wait for the task. Not for signal handlers.
+/// Threads: any; does not wait for the task. Not async-signal-safe.
 ///
 /// Source: IHostTask::Alert.
 #[unsafe(no_mangle)]
@@ -283,14 +283,15 @@ pub extern "C" fn host_task_alert(task: host_task_t) -> i32 {
     }))
 }
 
-/// Tells what a task is doing at this moment.
+/// Reads the present state of a task.
 ///
 /// Parameters:
 /// - task (any value): a handle from host_task_current.
-/// - info (in and out, not NULL): its field size must be set. On failure all other fields are 0.
+/// - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
 ///
 /// Returns:
-/// - S_OK: see info. Exact for the task itself; for others true of one moment during the call, field by field.
+/// - S_OK: info is written. Exact for the task itself; for other tasks each field was true at some moment during the
+///   call.
 /// - E_POINTER: info is NULL.
 /// - E_INVALIDARG: info->size is less than sizeof(host_task_info_t); nothing is written.
 /// - E_HANDLE: task is no live task.
@@ -321,23 +322,23 @@ impl host_task_info_t {
     }
 }
 
-/// Copies a task's layers, outermost first, as they were at one moment, while the task runs.
+/// Copies a task's open layers, outermost first, as they were at one moment. The task may run meanwhile.
 ///
 /// Parameters:
 /// - task (any value): a handle from host_task_current.
-/// - layers (out; NULL only if capacity is 0): room for capacity layers. What stands there beyond the open layers,
-///   or after a failure, has no meaning: it may have been written.
-/// - capacity (0 to what layers has room for): how many to copy at most; the outermost ones are.
-/// - count (out, not NULL): how many layers are open, more than capacity or not; 0 on failure.
+/// - layers (out; NULL only if capacity is 0): an array of capacity elements. The elements after the open layers, and
+///   all of them after a failure, are unspecified.
+/// - capacity (0 to the size of the array): the maximum to copy. If more layers are open, the outermost are copied.
+/// - count (out, not NULL): the number of open layers, which may exceed capacity; 0 on failure.
 ///
 /// Returns:
 /// - S_OK: copied.
 /// - E_POINTER: count is NULL, or layers is NULL and capacity is not 0.
 /// - E_HANDLE: task is no live task.
 ///
-/// Threads: any; does not block. In every state of the runtime: layers stay until it is started again.
+/// Threads: any; does not block. In every state of the runtime: a stop keeps the layers until the next start.
 ///
-/// Source: an extension: the nested layers that the LeaveRuntime page speaks of.
+/// Source: an extension: the nested layers that the page of LeaveRuntime describes.
 ///
 /// # Safety
 /// `layers` is NULL or valid for writing `capacity` layers; `count` is NULL or valid for writing.

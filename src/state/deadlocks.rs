@@ -29,18 +29,18 @@ impl Policy {
     }
 }
 
-/// What a callback is told of a deadlock.
+/// A deadlock, as passed to the callback.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct host_deadlock_t {
-    /// sizeof(host_deadlock_t) of the library: a later one may tell more.
+    /// sizeof(host_deadlock_t) in the library; a later version may have more fields.
     pub size: u32,
-    /// How many tasks the cycle has.
+    /// The number of tasks in the cycle.
     pub tasks: u32,
     /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
     pub victim: u64,
-    /// The section that the victim waited for (a hostcrst_t); without a victim, that of the wait which closed the
-    /// cycle. Of a CRITICAL_SECTION, what its LockSemaphore holds: no function takes that number.
+    /// The section that the victim waited for (a hostcrst_t); without a victim, the one that the task which found the
+    /// cycle waits for. For a CRITICAL_SECTION, the value of its LockSemaphore, which no function takes.
     pub section: u64,
 }
 
