@@ -4,7 +4,7 @@
  */
 #include "host.h"
 
-static void lend_at_once(void)
+static void grant_at_once(void)
 {
     CHECK_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
     start_runtime();
@@ -153,6 +153,6 @@ static void a_section_is_never_owned_twice(void)
     check_join(&thread);
 }
 
-CHECK_MAIN(CHECK_TEST(lend_at_once), CHECK_TEST(a_lent_section_looks_like_any_other),
+CHECK_MAIN(CHECK_TEST(grant_at_once), CHECK_TEST(a_lent_section_looks_like_any_other),
            CHECK_TEST(a_section_lent_and_entered_keeps_others_out),
            CHECK_TEST(what_was_lent_comes_back_when_the_task_ends), CHECK_TEST(a_section_is_never_owned_twice))

@@ -268,9 +268,9 @@ mod tests {
                 // Free; entered again or left; lent to the caller, and to a thread that is no task.
                 for by in [0, me, me ^ BIASED, BIASED] {
                     let same_slot_as_me = owner_slot(owner) == owner_slot(me) && owner != me;
-                    let asks_if_lent = by & BIASED != 0;
+                    let asks_if_biased = by & BIASED != 0;
                     for asked in [true, false] {
-                        if same_slot_as_me || asked && asks_if_lent {
+                        if same_slot_as_me || asked && asks_if_biased {
                             // Two live tasks share no slot. Nothing of Windows' is lent.
                             continue;
                         }

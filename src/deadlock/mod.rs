@@ -111,7 +111,7 @@ fn entered_at(section: u64) -> u64 {
 
 /// Goes around once more and writes down in `deadlock` what is there; the second round of the proof above. None if
 /// there is no cycle of the waits that were noted.
-fn look_again(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
+fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
     let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
     let mut task = closer;
     for place in 0..length {
@@ -158,7 +158,7 @@ pub(crate) fn search(me: TaskRef) -> Option<Cycle> {
     note_waits(me, length);
     let place = REGISTRY.deadlocks.next_place();
     place.begin_to_write();
-    look_again(place, me, length)
+    verify(place, me, length)
 }
 
 /// Breaks the wait that the policy wants broken: that one, or None for none. None at all if the cycle is open by now

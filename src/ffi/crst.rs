@@ -6,7 +6,7 @@ use core::hint::black_box;
 use super::{deliver, deliver_sized, hresult, name_argument};
 use crate::error::S_OK;
 use crate::host::enter::{self, Patience};
-use crate::lock::crst::{self, Fast};
+use crate::lock::crst::{self, FastPath};
 use crate::state::section::{self, SpinPolicy};
 use crate::state::tasks;
 use crate::sys::with_call_site;
@@ -132,10 +132,10 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
     match crst::enter_fast(crst, option) {
-        Fast::Done => S_OK,
-        Fast::Almost => look_at_entry(crst),
-        Fast::Unsettled => settle_or_enter_from(crst, option),
-        Fast::No => enter_from(crst, option),
+        FastPath::Done => S_OK,
+        FastPath::DoneWithFollowUp => sample_entry(crst),
+        FastPath::Revoked => settle_or_enter_from(crst, option),
+        FastPath::NotTaken => enter_from(crst, option),
     }
 }
 
@@ -143,8 +143,8 @@ pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
 // always S_OK, it would call instead, and give the fast path a stack frame for that.
 
 #[inline(never)]
-extern "C" fn look_at_entry(crst: u64) -> i32 {
-    crst::look_at_entry(crst);
+extern "C" fn sample_entry(crst: u64) -> i32 {
+    crst::sample_entry(crst);
     black_box(S_OK)
 }
 
@@ -250,10 +250,10 @@ extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usiz
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_leave(crst: hostcrst_t) -> i32 {
     match crst::leave_fast(crst) {
-        Fast::Done => S_OK,
-        Fast::Almost => wake_after_leave(crst),
-        Fast::Unsettled => settle_leave(crst),
-        Fast::No => leave_checked(crst),
+        FastPath::Done => S_OK,
+        FastPath::DoneWithFollowUp => wake_after_leave(crst),
+        FastPath::Revoked => settle_leave(crst),
+        FastPath::NotTaken => leave_checked(crst),
     }
 }
 
@@ -397,7 +397,7 @@ pub unsafe extern "C" fn hostcrst_info(crst: hostcrst_t, info: *mut hostcrst_inf
 }
 
 impl hostcrst_info_t {
-    fn new(size: u32, info: section::Info) -> Self {
+    fn new(size: u32, info: section::SectionInfo) -> Self {
         hostcrst_info_t {
             size,
             state: info.state as u32,

@@ -310,7 +310,7 @@ pub unsafe extern "C" fn host_task_info(task: host_task_t, info: *mut host_task_
 }
 
 impl host_task_info_t {
-    fn new(size: u32, info: threads::Info) -> Self {
+    fn new(size: u32, info: threads::TaskInfo) -> Self {
         host_task_info_t {
             size,
             mode: info.mode as u32,

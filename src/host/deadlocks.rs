@@ -69,7 +69,7 @@ fn wait_for_calls(last: u64) {
 /// `me` has just announced a wait: if that closed a cycle, does what the policy says. What the program is to be told of
 /// it, once `me` is out of the queue.
 #[cold]
-pub(crate) fn look_for_deadlock(me: TaskRef) -> Option<Notice> {
+pub(crate) fn search_for_deadlock(me: TaskRef) -> Option<Notice> {
     deadlock::cycle_length(me)?;
     let policy = deadlock::policy();
     let deadlocks = &REGISTRY.deadlocks;

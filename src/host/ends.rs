@@ -34,7 +34,7 @@ fn end(task: TaskRef, silently: bool) {
     condition::withdraw(&task);
     queue::forget_wait(&task);
     queue::give_back_unused_grant(&task);
-    task.return_biases();
+    task.release_biases();
     if silently || task.owned() != 0 {
         let thread_id = task.thread_id();
         crst::abandon_all_of(id, |section| REGISTRY.win32.count_ended_owner(thread_id, section.mirror()));
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::host::enter::{self, Patience};
     use crate::host::{runtime, threads};
-    use crate::lock::queue::{Beginning, Look, Request};
+    use crate::lock::queue::{Attempt, Beginning, Request};
     use crate::state::section::{HANDOFF, SpinPolicy};
     use crate::state::sections;
     use std::sync::mpsc::channel;
@@ -146,12 +146,12 @@ mod tests {
                 let me = threads::current().expect("a place");
                 let request = Request { option: 0, deadline: None, site: 0 };
                 let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
-                assert!(matches!(section.enqueue(crst, me, request, beginning), Ok(Look::Busy)));
+                assert!(matches!(section.enqueue(crst, me, request, beginning), Ok(Attempt::Busy)));
                 tell.send(me.id()).expect("heard");
                 gone.recv().expect("told");
             });
             let id = told.recv().expect("told");
-            section.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+            section.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
             crst::leave_checked(crst).expect("left");
             assert_eq!(section.owner(crst), Some(id));
             go.send(()).expect("heard");

@@ -3,11 +3,11 @@
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::host::{deadlocks, ends, threads};
-use crate::lock::queue::{self, Beginning, Look, Request, UNPROVEN_NAP, failure, sleep_on};
+use crate::lock::queue::{self, Attempt, Beginning, FENCE_PENDING_NAP, Request, failure, sleep_on};
 use crate::lock::spin;
 use crate::report;
 use crate::state::registry::REGISTRY;
-use crate::state::section::{Section, UNPROVEN, is_biased};
+use crate::state::section::{FENCE_PENDING, Section, is_biased};
 use crate::state::sections;
 use crate::state::task::TaskRef;
 use crate::state::wait::{CONTEND, GRANTED, OVER, PARKED, WAIT_OPTIONS};
@@ -115,22 +115,22 @@ impl Section {
         if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
         }
-        if let Look::Entered = self.announce(handle, me, request)? {
+        if let Attempt::Entered = self.announce(handle, me, request)? {
             return Ok(());
         }
         let mut stall = Stall::begin();
-        let mut owner = LookForOwner::of_wait_since(me.wait.since.load(Ordering::Relaxed));
+        let mut owner = OwnerCheck::of_wait_since(me.wait.since.load(Ordering::Relaxed));
         if rests {
             spin::rest();
         }
         loop {
             // Acquire pairs with the Release of whoever wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
-                PARKED => self.sleep(handle, me, request.deadline, &mut stall, &mut owner)?,
+                PARKED => self.park(handle, me, request.deadline, &mut stall, &mut owner)?,
                 CONTEND => self.contend(handle, me),
                 GRANTED => {
                     me.wait.park.store(OVER, Ordering::Relaxed);
-                    me.wait.looked.store(0, Ordering::Relaxed);
+                    me.wait.spun.store(0, Ordering::Relaxed);
                     return Ok(());
                 }
                 code => return Err(failure(code)),
@@ -141,14 +141,14 @@ impl Section {
     /// Puts `me` into the queue, unless a last look makes that needless, and looks whether that closed a cycle. If the
     /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
     /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
-    fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Look> {
+    fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Attempt> {
         let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
         loop {
-            let look = self.enqueue(handle, me, request, beginning)?;
-            if matches!(look, Look::Entered) || request.deadline.is_some() {
-                return Ok(look);
+            let attempt = self.enqueue(handle, me, request, beginning)?;
+            if matches!(attempt, Attempt::Entered) || request.deadline.is_some() {
+                return Ok(attempt);
             }
-            let Some(notice) = deadlocks::look_for_deadlock(me) else { return Ok(look) };
+            let Some(notice) = deadlocks::search_for_deadlock(me) else { return Ok(attempt) };
             let ended = self.step_out(handle, me);
             let owned = me.owned();
             notice.tell();
@@ -160,16 +160,16 @@ impl Section {
         }
     }
 
-    fn sleep(
+    fn park(
         &self,
         handle: u64,
         me: TaskRef,
         deadline: Option<Instant>,
         stall: &mut Stall,
-        owner: &mut LookForOwner,
+        owner: &mut OwnerCheck,
     ) -> Result<()> {
-        let unproven = self.attention().load(Ordering::Relaxed) & UNPROVEN != 0;
-        let nap = unproven.then(|| sys::now() + UNPROVEN_NAP);
+        let fence_pending = self.queue_state().load(Ordering::Relaxed) & FENCE_PENDING != 0;
+        let nap = fence_pending.then(|| sys::now() + FENCE_PENDING_NAP);
         let until = [deadline, nap, stall.next, owner.next].into_iter().flatten().min();
         let in_time = sleep_on(&me.wait.park, PARKED, until);
         if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
@@ -181,8 +181,8 @@ impl Section {
         if deadline.is_some_and(|deadline| sys::now() >= deadline) {
             return self.withdraw(handle, me);
         }
-        if unproven {
-            self.look_unasked(handle, me);
+        if fence_pending {
+            self.recheck(handle, me);
         }
         Ok(())
     }
@@ -228,21 +228,21 @@ impl Stall {
 }
 
 /// When a waiting task is to look whether the owner's thread is gone: see `ends`, "threads that are gone".
-struct LookForOwner {
+struct OwnerCheck {
     next: Option<Instant>,
     time: u64,
 }
 
 /// The first look, so long after the wait began: most waits are over by then.
-const FIRST_LOOK_FOR_OWNER: u64 = 10_000_000;
+const FIRST_OWNER_CHECK: u64 = 10_000_000;
 /// The second one, so long after the first; each later one after twice the time.
-const SECOND_LOOK_FOR_OWNER: u64 = 1_000_000_000;
+const SECOND_OWNER_CHECK: u64 = 1_000_000_000;
 
-impl LookForOwner {
+impl OwnerCheck {
     fn of_wait_since(since: Instant) -> Self {
-        LookForOwner {
-            next: sys::THREADS_MAY_VANISH.then(|| since + FIRST_LOOK_FOR_OWNER),
-            time: SECOND_LOOK_FOR_OWNER,
+        OwnerCheck {
+            next: sys::THREADS_MAY_VANISH.then(|| since + FIRST_OWNER_CHECK),
+            time: SECOND_OWNER_CHECK,
         }
     }
 

@@ -43,7 +43,7 @@ fn set_bias_policy(value: &[u8]) -> bool {
     match value {
         b"earned" => {}
         b"off" => REGISTRY.bias.set(u32::MAX, 0),
-        b"always" => REGISTRY.bias.lend_at_once(),
+        b"always" => REGISTRY.bias.grant_at_once(),
         _ => return false,
     }
     true

@@ -42,7 +42,7 @@ pub(crate) fn alert(handle: u64) -> Result<()> {
 
 /// What `host_task_info` tells.
 #[derive(Clone, Copy)]
-pub(crate) struct Info {
+pub(crate) struct TaskInfo {
     pub(crate) mode: Mode,
     pub(crate) thread_id: u32,
     pub(crate) owned: u32,
@@ -51,10 +51,10 @@ pub(crate) struct Info {
 }
 
 /// What the task with this handle is doing.
-pub(crate) fn info(handle: u64) -> Result<Info> {
+pub(crate) fn info(handle: u64) -> Result<TaskInfo> {
     let task = tasks::of_handle(handle)?;
     let (depth, mode) = task.layers.depth_and_mode(REGISTRY.runtime.word());
-    let info = Info {
+    let info = TaskInfo {
         mode,
         thread_id: task.thread_id(),
         owned: task.owned(),
@@ -113,7 +113,7 @@ impl TaskRef {
         self.last_return.store(0, Ordering::Relaxed);
         self.entries.store(0, Ordering::Relaxed);
         self.leaves.store(0, Ordering::Relaxed);
-        self.returned.store(0, Ordering::Relaxed);
+        self.revoked_entries.store(0, Ordering::Relaxed);
         self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         for anomaly in &self.anomalies {
             anomaly.store(0, Ordering::Relaxed);

@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
 use crate::lock::{holds, queue};
 use crate::state::registry::REGISTRY;
-use crate::state::section::{ALWAYS_FENCED, Info, SPIN_COUNT_SET, Section, SpinPolicy, handle_in, is_biased};
+use crate::state::section::{
+    ALWAYS_FENCED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased,
+};
 use crate::state::wait::WAIT_OPTIONS;
 use crate::state::{sections, task, tasks};
 use crate::sys::atomic::{Ordering, fence};
@@ -45,9 +47,9 @@ fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
     section.flags.store(0, Ordering::Relaxed);
     section.write_spin_policy(spin);
     section.set_mirror(mirror);
-    section.attention.store(queue::initial_attention(), Ordering::Relaxed);
+    section.queue_state.store(queue::initial_queue_state(), Ordering::Relaxed);
     section.contended.store(0, Ordering::Relaxed);
-    section.looks.store(0, Ordering::Relaxed);
+    section.bias_sample.store(0, Ordering::Relaxed);
     section.reset_leaves();
     section.entries.store(1, Ordering::Relaxed);
     // A slot never used is in generation 0; no handle is.
@@ -63,59 +65,59 @@ fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
 /// How far a fast path got. What is left is for its caller to do as its last act, so that the compiler makes that call
 /// a jump and the fast path needs no stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fast {
+pub(crate) enum FastPath {
     Done,
-    /// Done, but for something that the caller need not wait for: look_at_entry, wake_after_leave.
-    Almost,
+    /// Done, but for something that the caller need not wait for: sample_entry, wake_after_leave.
+    DoneWithFollowUp,
     /// The section was lent to the caller and was taken away just now: settle_entry, settle_leave.
-    Unsettled,
+    Revoked,
     /// Nothing was done: enter_checked, leave_checked.
-    No,
+    NotTaken,
 }
 
 /// Enters, if that needs no waiting and nothing unusual: the path that must be short.
 #[inline(always)]
-pub(crate) fn enter_fast(handle: u64, option: u32) -> Fast {
+pub(crate) fn enter_fast(handle: u64, option: u32) -> FastPath {
     if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
-        return Fast::No;
+        return FastPath::NotTaken;
     }
     let section = sections::slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
-    let lent_to_me = sys::xor_biased_id(handle);
-    if word == lent_to_me {
-        return section.enter_biased(lent_to_me);
+    let biased_to_me = sys::xor_biased_id(handle);
+    if word == biased_to_me {
+        return section.enter_biased(biased_to_me);
     }
-    let mine = lent_to_me ^ BIASED;
+    let mine = biased_to_me ^ BIASED;
     if word != handle {
-        return if word == mine && section.reenter() { Fast::Done } else { Fast::No };
+        return if word == mine && section.reenter() { FastPath::Done } else { FastPath::NotTaken };
     }
-    let Some(task) = task::current_if_any() else { return Fast::No };
+    let Some(task) = task::current_if_any() else { return FastPath::NotTaken };
     // Acquire pairs with the Release of the last leave.
     if section.word.compare_exchange(handle, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        return Fast::No;
+        return FastPath::NotTaken;
     }
-    if REGISTRY.bias.is_look_due(task.count_entry()) { Fast::Almost } else { Fast::Done }
+    if REGISTRY.bias.is_sample_due(task.count_entry()) { FastPath::DoneWithFollowUp } else { FastPath::Done }
 }
 
 /// Enters by the fast path with all that may be left of it. False if nothing was entered.
 #[inline]
 pub(crate) fn enter_now(handle: u64, option: u32) -> bool {
     match enter_fast(handle, option) {
-        Fast::Done => true,
-        Fast::Almost => {
-            look_at_entry(handle);
+        FastPath::Done => true,
+        FastPath::DoneWithFollowUp => {
+            sample_entry(handle);
             true
         }
-        Fast::Unsettled => settle_entry(handle),
-        Fast::No => false,
+        FastPath::Revoked => settle_entry(handle),
+        FastPath::NotTaken => false,
     }
 }
 
 /// The caller has just entered: see `bias`.
 #[cold]
-pub(crate) fn look_at_entry(handle: u64) {
-    sections::slot_of(handle).look_at_entry(handle, sys::current_id());
+pub(crate) fn sample_entry(handle: u64) {
+    sections::slot_of(handle).sample_entry(handle, sys::current_id());
 }
 
 /// The bias went while the caller entered. False if nothing was entered.
@@ -126,34 +128,34 @@ pub(crate) fn settle_entry(handle: u64) -> bool {
 
 /// Leaves once, if nothing is unusual; the last leave lets the section go.
 #[inline(always)]
-pub(crate) fn leave_fast(handle: u64) -> Fast {
+pub(crate) fn leave_fast(handle: u64) -> FastPath {
     if !REGISTRY.runtime.is_plain() {
-        return Fast::No;
+        return FastPath::NotTaken;
     }
     let section = sections::slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
-    let lent_to_me = sys::xor_biased_id(handle);
-    if word == lent_to_me {
-        return section.leave_biased(lent_to_me);
+    let biased_to_me = sys::xor_biased_id(handle);
+    if word == biased_to_me {
+        return section.leave_biased(biased_to_me);
     }
     // To a thread that is no task, a free section's word looks like its own.
-    if word != lent_to_me ^ BIASED || word == handle {
-        return Fast::No;
+    if word != biased_to_me ^ BIASED || word == handle {
+        return FastPath::NotTaken;
     }
     let entries = section.entries.load(Ordering::Relaxed);
     if entries > 1 {
         section.entries.store(entries - 1, Ordering::Relaxed);
-        return Fast::Done;
+        return FastPath::Done;
     }
     // A slot never used has 0 entries: see handle, "every 64-bit value".
-    let attention = section.attention.load(Ordering::Relaxed);
-    if entries != 1 || (attention != 0 && attention != ALWAYS_FENCED) {
-        return Fast::No;
+    let queue_state = section.queue_state.load(Ordering::Relaxed);
+    if entries != 1 || (queue_state != 0 && queue_state != ALWAYS_FENCED) {
+        return FastPath::NotTaken;
     }
-    let Some(task) = task::current_if_any() else { return Fast::No };
+    let Some(task) = task::current_if_any() else { return FastPath::NotTaken };
     task.count_leave();
-    if attention == 0 {
+    if queue_state == 0 {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
         section.word.store(handle, Ordering::Release);
         sys::light_barrier();
@@ -161,7 +163,11 @@ pub(crate) fn leave_fast(handle: u64) -> Fast {
         // SeqCst with the waiter's announcement, as in leave_contended.
         section.word.swap(handle, Ordering::SeqCst);
     }
-    if section.attention.load(Ordering::SeqCst) == attention { Fast::Done } else { Fast::Almost }
+    if section.queue_state.load(Ordering::SeqCst) == queue_state {
+        FastPath::Done
+    } else {
+        FastPath::DoneWithFollowUp
+    }
 }
 
 /// The caller has just left while a waiter announced itself.
@@ -287,19 +293,19 @@ pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
 }
 
 /// What the section looks like.
-pub(crate) fn info(handle: u64) -> Result<Info> {
+pub(crate) fn info(handle: u64) -> Result<SectionInfo> {
     let section = sections::find(handle)?;
     section.info(handle).ok_or(Error::Handle)
 }
 
 impl Section {
-    /// The plain leave: lets a section go whose `attention` was just seen to be 0. By the owner.
+    /// The plain leave: lets a section go whose `queue_state` was just seen to be 0. By the owner.
     #[inline(always)]
     pub(crate) fn let_go(&self, handle: u64) {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
         self.word.store(handle, Ordering::Release);
         sys::light_barrier();
-        if self.attention.load(Ordering::Relaxed) != 0 {
+        if self.queue_state.load(Ordering::Relaxed) != 0 {
             self.wake_after_plain_leave();
         }
     }
@@ -386,7 +392,7 @@ impl Section {
         }
         if self.mirror() != 0 {
             // As on Windows: locked for ever, and who waits goes on waiting.
-            self.looks.store(tasks::of_owner(id).thread_id(), Ordering::Relaxed);
+            self.last_owner_thread.store(tasks::of_owner(id).thread_id(), Ordering::Relaxed);
             self.word.store(handle ^ ABANDONED, Ordering::Release);
             return true;
         }

@@ -5,19 +5,19 @@
 //! waiter itself (it got the section, or its time is up), the owner that hands the section over, or whoever ends the
 //! wait (destroy, alert, the runtime's end, a broken deadlock). The waiter sleeps on its own word, so a wake is for one.
 //!
-//! **Why no wake-up is lost.** The owner's last leave stores the free word and then looks at `attention`; a waiter
-//! writes `attention` and then looks at the word (store, then load, on both sides: Dekker's pattern). One of the two
+//! **Why no wake-up is lost.** The owner's last leave stores the free word and then looks at `queue_state`; a waiter
+//! writes `queue_state` and then looks at the word (store, then load, on both sides: Dekker's pattern). One of the two
 //! must see the other's store, which takes a full barrier on each side:
-//! - `attention` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
+//! - `queue_state` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
 //!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
 //!   An owner's load before that barrier has its store before it too, so the waiter's look sees the word free; an
 //!   owner's load after it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave)
 //!   before it looks whether anybody waits: the waiter may be between ARMED and counting itself. It happens under the
 //!   queue lock, so a second waiter cannot go by before.
-//! - `attention` is not 0: the leave is a read-modify-write (`swap`, SeqCst) and the waiter's announcement too.
+//! - `queue_state` is not 0: the leave is a read-modify-write (`swap`, SeqCst) and the waiter's announcement too.
 //! - The heavy barrier is refused: sections made from then on carry FENCED from birth, so every leave is a swap. For
 //!   one that was armed just then nothing is proven about owners that leave at this very moment, so its waiters look
-//!   again every millisecond (UNPROVEN) until one leave has gone the fenced way: after that, each owner has entered
+//!   again every millisecond (FENCE_PENDING) until one leave has gone the fenced way: after that, each owner has entered
 //!   after a leave that saw FENCED, and sees it as well.
 //!
 //! **One contender.** Of the queue only the first is ever awake: it contends with newcomers for the free section
@@ -31,13 +31,13 @@ use core::cell::Cell;
 
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
-use crate::lock::spin::{self, Hints, Looks, Seen};
+use crate::lock::spin::{self, Hints, Poll, SpinLoop};
 use crate::messages;
 use crate::state::mirror::{self, QueueShown};
 use crate::state::registry::REGISTRY;
 use crate::state::section::{
-    ALWAYS_FENCED, ARMED, CONTENDER, FENCED, GIVE_WAY, HANDOFF, OF_CONTENDER, Section, SpinPolicy, UNPROVEN,
-    WAITER_ONE, waiters,
+    ALWAYS_FENCED, ARMED, BACK_OFF, CONTENDER, FENCE_PENDING, FENCED, HANDOFF, OF_CONTENDER, Section,
+    SpinPolicy, WAITER_ONE, waiters,
 };
 use crate::state::sections;
 use crate::state::task::{Task, TaskRef};
@@ -47,24 +47,24 @@ use crate::state::wait::{
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
 
-/// How long waiters of an UNPROVEN section sleep before they look again.
-pub(crate) const UNPROVEN_NAP: u64 = 1_000_000;
+/// How long waiters of a FENCE_PENDING section sleep before they check the word again.
+pub(crate) const FENCE_PENDING_NAP: u64 = 1_000_000;
 /// Fenced leaves without a waiter before a section goes back to the plain one: arming costs a heavy barrier, which is as
 /// much as about so many fences.
 const COOLDOWN: u32 = 800;
 
 impl Wait {
-    fn count_looking(&self, time: u32) {
-        self.looked.store(self.looked.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
+    fn count_spinning(&self, time: u32) {
+        self.spun.store(self.spun.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
     }
 
     /// Whether the task has looked for so long that it is to queue and rest there (see `spin`). If it gets the section
     /// without a rest, this is soon so again.
     pub(crate) fn is_rest_due(&self) -> bool {
-        let looked = self.looked.load(Ordering::Relaxed);
-        let due = looked > spin::LOOKING_TIME;
+        let spun = self.spun.load(Ordering::Relaxed);
+        let due = spun > spin::SPIN_TIME_BEFORE_REST;
         if due {
-            self.looked.store(looked - spin::LOOKING_TIME_ONCE_MORE, Ordering::Relaxed);
+            self.spun.store(spun - spin::SPIN_TIME_BEFORE_NEXT_REST, Ordering::Relaxed);
         }
         due
     }
@@ -105,14 +105,14 @@ pub(crate) struct Beginning {
 }
 
 /// What a look at the lock word under the queue lock found.
-pub(crate) enum Look {
+pub(crate) enum Attempt {
     Entered,
     Busy,
-    Gone(Error),
+    Failed(Error),
 }
 
 /// What a section starts with.
-pub(crate) fn initial_attention() -> u32 {
+pub(crate) fn initial_queue_state() -> u32 {
     if REGISTRY.is_fenced() { ALWAYS_FENCED } else { 0 }
 }
 
@@ -144,7 +144,7 @@ impl Section {
         self.wake_after_leave();
     }
 
-    /// Looks at the word for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
+    /// Spins for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
     /// others queue and `me` has had its turn (see `spin`). Whatever count the program has set, this is over after a
     /// millisecond: a task that looks is in no queue, where limits, alerts, the runtime's end and the search for
     /// deadlocks find it.
@@ -153,63 +153,63 @@ impl Section {
             return false;
         }
         let hints = Hints::of(handle);
-        let patience = hints.patience(self.contended());
-        if patience == 0 {
+        let stay_limit = hints.stay_limit(self.contended());
+        if stay_limit == 0 {
             return false;
         }
-        let look = || self.glance(handle, me);
-        let (looks, found) = match self.spin_policy() {
+        let poll = || self.poll(handle, me);
+        let (spin_loop, found) = match self.spin_policy() {
             SpinPolicy::Adaptive => {
                 let now = sys::now();
                 if self.has_waiters() && spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
                 {
                     return false;
                 }
-                let mut looks = hints.newcomer(patience, now);
-                let mut found = looks.find(look);
-                if !found && looks.are_used_up() {
-                    self.ask_to_give_way(handle);
-                    looks.go_on_after_asking();
-                    found = looks.find(look);
+                let mut spin_loop = hints.spinner(stay_limit, now);
+                let mut found = spin_loop.run(poll);
+                if !found && spin_loop.is_used_up() {
+                    self.request_back_off(handle);
+                    spin_loop.extend_after_request();
+                    found = spin_loop.run(poll);
                 }
-                me.wait.count_looking(looks.time());
-                (looks, found)
+                me.wait.count_spinning(spin_loop.time());
+                (spin_loop, found)
             }
             SpinPolicy::Count(0) => return false,
             SpinPolicy::Count(count) => {
-                let mut looks = Looks::counted(patience, count, deadline);
-                let found = looks.find(look);
-                (looks, found)
+                let mut spin_loop = SpinLoop::counted(stay_limit, count, deadline);
+                let found = spin_loop.run(poll);
+                (spin_loop, found)
             }
         };
-        hints.learn(&looks, found);
+        hints.learn(&spin_loop, found);
         found
     }
 
     /// Asks whoever leaves next to keep off for a moment. Not while somebody is at the queue: that one may be stopped there.
-    pub(crate) fn ask_to_give_way(&self, handle: u64) {
+    pub(crate) fn request_back_off(&self, handle: u64) {
         if let Some(_queue) = self.queue_lock().try_lock()
             && self.owner(handle).is_some()
         {
-            self.attention().fetch_or(GIVE_WAY, Ordering::Relaxed);
+            self.queue_state().fetch_or(BACK_OFF, Ordering::Relaxed);
         }
     }
 
     /// Asks the owner to pass the section on; by the contender.
-    fn ask_for_hand_off(&self, me: TaskRef) {
+    fn request_hand_off(&self, me: TaskRef) {
         let _queue = self.queue_lock().lock();
         if is_queued(&me) {
-            self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+            self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
     }
 
     /// One look at the word, which takes the section if it is free.
-    fn glance(&self, handle: u64, me: TaskRef) -> Seen {
+    fn poll(&self, handle: u64, me: TaskRef) -> Poll {
         match self.word().load(Ordering::Relaxed) ^ handle {
-            0 if self.try_take(handle, me) => Seen::Mine,
-            0 => Seen::Left,
-            owner if handle::is_task(owner) => Seen::Owned(owner),
-            _ => Seen::Lost,
+            0 if self.try_take(handle, me) => Poll::Acquired,
+            0 => Poll::Raced,
+            owner if handle::is_task(owner) => Poll::Owned(owner),
+            _ => Poll::Futile,
         }
     }
 
@@ -220,7 +220,7 @@ impl Section {
         me: TaskRef,
         request: Request,
         beginning: Beginning,
-    ) -> Result<Look> {
+    ) -> Result<Attempt> {
         let Request { option, deadline, .. } = request;
         let _queue = self.queue_lock().lock();
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
@@ -243,50 +243,52 @@ impl Section {
         self.link(&me);
         // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
         me.wait.section.store(handle, Ordering::SeqCst);
-        self.attention().fetch_add(WAITER_ONE, Ordering::SeqCst);
+        self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
         fence(Ordering::SeqCst);
 
-        let look = match self.look(handle, me) {
-            Look::Busy if option & WAIT_ALERTABLE != 0 && me.take_alert() => Look::Gone(Error::Interrupted),
-            Look::Busy
+        let attempt = match self.attempt(handle, me) {
+            Attempt::Busy if option & WAIT_ALERTABLE != 0 && me.take_alert() => {
+                Attempt::Failed(Error::Interrupted)
+            }
+            Attempt::Busy
                 if option & WAIT_WITHOUT_RUNTIME == 0 && !REGISTRY.runtime.is_in_run(beginning.run) =>
             {
-                Look::Gone(Error::NotAvailable)
+                Attempt::Failed(Error::NotAvailable)
             }
-            look => look,
+            attempt => attempt,
         };
-        match look {
-            Look::Busy => self.count_contended(),
+        match attempt {
+            Attempt::Busy => self.count_contended(),
             _ => self.unlink(&me),
         }
-        match look {
-            Look::Gone(error) => Err(error),
-            look => Ok(look),
+        match attempt {
+            Attempt::Failed(error) => Err(error),
+            attempt => Ok(attempt),
         }
     }
 
     /// Makes sure that owners leave by the fenced way from now on; under the queue lock.
     fn arm(&self) {
-        if self.attention().load(Ordering::Relaxed) & ARMED != 0 {
+        if self.queue_state().load(Ordering::Relaxed) & ARMED != 0 {
             return;
         }
-        self.attention().fetch_or(ARMED, Ordering::SeqCst);
+        self.queue_state().fetch_or(ARMED, Ordering::SeqCst);
         self.reset_leaves();
         if !sys::heavy_barrier() {
             REGISTRY.set_fenced();
-            self.attention().fetch_or(FENCED | UNPROVEN, Ordering::SeqCst);
+            self.queue_state().fetch_or(FENCED | FENCE_PENDING, Ordering::SeqCst);
         }
     }
 
     /// Takes the section if it is free; under the queue lock.
-    fn look(&self, handle: u64, me: TaskRef) -> Look {
+    fn attempt(&self, handle: u64, me: TaskRef) -> Attempt {
         self.revoke_locked(handle);
         match self.owner(handle) {
-            Some(0) if self.try_take(handle, me) => Look::Entered,
-            Some(ABANDONED) if self.mirror() == 0 => Look::Gone(Error::Abandoned),
-            Some(_) => Look::Busy,
-            None => Look::Gone(Error::Handle),
+            Some(0) if self.try_take(handle, me) => Attempt::Entered,
+            Some(ABANDONED) if self.mirror() == 0 => Attempt::Failed(Error::Abandoned),
+            Some(_) => Attempt::Busy,
+            None => Attempt::Failed(Error::Handle),
         }
     }
 
@@ -304,7 +306,7 @@ impl Section {
 
     /// The section may be free without anyone having said so: looks, as a contender would. If it is not, an owner that
     /// did not know of the queue may have drawn over it.
-    pub(crate) fn look_unasked(&self, handle: u64, me: TaskRef) {
+    pub(crate) fn recheck(&self, handle: u64, me: TaskRef) {
         let _queue = self.queue_lock().lock();
         if !is_queued(&me) {
             return;
@@ -321,21 +323,21 @@ impl Section {
         me.wait.arrived.store(1, Ordering::Relaxed);
         // On one processor the owner cannot go on while this thread looks.
         let hints = REGISTRY.spinning_helps().then(|| Hints::of(handle));
-        let mut looks = Looks::contender(hints.map_or(0, |hints| hints.patience(self.contended())));
-        let learn = |looks: &Looks, success: bool| {
+        let mut spin_loop = SpinLoop::contender(hints.map_or(0, |hints| hints.stay_limit(self.contended())));
+        let learn = |spin_loop: &SpinLoop, success: bool| {
             if let Some(hints) = hints {
-                hints.learn(looks, success);
+                hints.learn(spin_loop, success);
             }
         };
-        let mut seen;
+        let mut polled;
         loop {
             match me.wait.park.load(Ordering::Relaxed) {
                 CONTEND => {}
-                outcome => return learn(&looks, outcome == GRANTED),
+                outcome => return learn(&spin_loop, outcome == GRANTED),
             }
-            seen = self.glance(handle, me);
-            if seen == Seen::Mine {
-                learn(&looks, true);
+            polled = self.poll(handle, me);
+            if polled == Poll::Acquired {
+                learn(&spin_loop, true);
                 let queue = self.queue_lock().lock();
                 if is_queued(&me) {
                     self.come_out_as_owner(me);
@@ -346,29 +348,29 @@ impl Section {
                 self.give_back(handle);
                 return;
             }
-            if looks.is_time_to_ask() {
-                self.ask_for_hand_off(me);
+            if spin_loop.is_hand_off_request_due() {
+                self.request_hand_off(me);
             }
-            if !looks.again(seen) {
+            if !spin_loop.again(polled) {
                 break;
             }
         }
-        learn(&looks, false);
-        let lost_to_blocked = hints.filter(|_| seen.is_by_blocked());
+        learn(&spin_loop, false);
+        let lost_to_blocked = hints.filter(|_| polled.is_owner_blocked());
         let _queue = self.queue_lock().lock();
         if me.wait.park.load(Ordering::Relaxed) != CONTEND {
             return;
         }
         me.wait.park.store(PARKED, Ordering::Relaxed);
         // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
-        self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
+        self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         lost_to_blocked.inspect(|hints| hints.begin_passing());
         if me.wait.lose() || lost_to_blocked.is_some() {
-            self.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+            self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
         self.show_queue();
         fence(Ordering::SeqCst);
-        if let Look::Entered = self.look(handle, me) {
+        if let Attempt::Entered = self.attempt(handle, me) {
             self.come_out_as_owner(me);
         }
     }
@@ -376,19 +378,19 @@ impl Section {
     /// The owner's last leave of a section that has waiters, or had some lately.
     #[cold]
     pub(crate) fn leave_contended(&self, handle: u64) {
-        let attention = self.attention().load(Ordering::Relaxed);
-        if attention & HANDOFF != 0 && self.hand_off(handle) {
+        let queue_state = self.queue_state().load(Ordering::Relaxed);
+        if queue_state & HANDOFF != 0 && self.hand_off(handle) {
             return;
         }
-        let calm = attention == ARMED && self.count_leave() >= COOLDOWN;
+        let calm = queue_state == ARMED && self.count_leave() >= COOLDOWN;
         if calm {
             self.disarm();
         }
-        let late = attention & CONTENDER != 0 && self.contender_is_late();
-        // Before the section goes: after that the slot may be another's, whose waiters rely on their UNPROVEN. Nothing is
+        let late = queue_state & CONTENDER != 0 && self.contender_is_late();
+        // Before the section goes: after that the slot may be another's, whose waiters rely on their FENCE_PENDING. Nothing is
         // lost by being early: until the swap nobody but this owner can leave, and it does so by the fenced way.
-        if attention & (UNPROVEN | GIVE_WAY) != 0 {
-            self.attention().fetch_and(!(attention & (UNPROVEN | GIVE_WAY)), Ordering::Relaxed);
+        if queue_state & (FENCE_PENDING | BACK_OFF) != 0 {
+            self.queue_state().fetch_and(!(queue_state & (FENCE_PENDING | BACK_OFF)), Ordering::Relaxed);
         }
         // SeqCst with the waiter's announcement: this leave sees the waiter, or the waiter sees the free word.
         self.word().swap(handle, Ordering::SeqCst);
@@ -396,23 +398,23 @@ impl Section {
         if late || (calm && !REGISTRY.spinning_helps()) {
             sys::yield_now();
         }
-        if attention & GIVE_WAY != 0 {
-            spin::give_way();
+        if queue_state & BACK_OFF != 0 {
+            spin::back_off();
         }
     }
 
     /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the queue
-    /// of a processor. Looks at the clock now and then only, after so many leaves since it was woken: an owner that leaves
+    /// of a processor. Reads the clock now and then only, after so many leaves since it was woken: an owner that leaves
     /// seldom has no need to yield, and would do so to a stranger as likely as to the contender. By the owner.
     fn contender_is_late(&self) -> bool {
-        const LEAVES_PER_LOOK: u32 = 64;
+        const LEAVES_PER_CLOCK_READ: u32 = 64;
         let first = self.first_waiter();
         if first == 0 {
             return false;
         }
         let wait = &REGISTRY.tasks.at(first).wait;
         wait.arrived.load(Ordering::Relaxed) == 0
-            && self.count_leave().is_multiple_of(LEAVES_PER_LOOK)
+            && self.count_leave().is_multiple_of(LEAVES_PER_CLOCK_READ)
             && spin::is_late(wait.awake_since.load(Ordering::Relaxed))
     }
 
@@ -420,8 +422,8 @@ impl Section {
     /// now: its waiters then wake for nothing and look.
     #[cold]
     pub(crate) fn wake_after_leave(&self) {
-        let attention = self.attention().load(Ordering::SeqCst);
-        if waiters(attention) != 0 && attention & CONTENDER == 0 {
+        let queue_state = self.queue_state().load(Ordering::SeqCst);
+        if waiters(queue_state) != 0 && queue_state & CONTENDER == 0 {
             self.wake_first();
         }
     }
@@ -429,11 +431,11 @@ impl Section {
     fn wake_first(&self) {
         let queue = self.queue_lock().lock();
         let first = self.first_waiter();
-        if first == 0 || self.attention().load(Ordering::Relaxed) & CONTENDER != 0 {
+        if first == 0 || self.queue_state().load(Ordering::Relaxed) & CONTENDER != 0 {
             return;
         }
         let task = REGISTRY.tasks.at(first);
-        self.attention().fetch_or(CONTENDER, Ordering::Relaxed);
+        self.queue_state().fetch_or(CONTENDER, Ordering::Relaxed);
         self.reset_leaves();
         self.show_queue();
         task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
@@ -450,7 +452,7 @@ impl Section {
         let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).go_on_passing();
         if first == 0 || !goes_on {
             // Who asked may have been served or have given up.
-            self.attention().fetch_and(!HANDOFF, Ordering::Relaxed);
+            self.queue_state().fetch_and(!HANDOFF, Ordering::Relaxed);
         }
         if first == 0 {
             return false;
@@ -481,7 +483,7 @@ impl Section {
     /// Goes back to the plain leave if nobody waits. By the owner.
     fn disarm(&self) {
         let _queue = self.queue_lock().lock();
-        let _ = self.attention().compare_exchange(ARMED, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.queue_state().compare_exchange(ARMED, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Ends every wait for this section; under the queue lock.
@@ -533,9 +535,9 @@ impl Section {
         }
         task.wait.section.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
-            self.attention().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
+            self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
-        self.attention().fetch_sub(WAITER_ONE, Ordering::SeqCst);
+        self.queue_state().fetch_sub(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
     }
 
@@ -552,9 +554,9 @@ impl Section {
 
     /// What a CRITICAL_SECTION shows of the queue; under the queue lock.
     pub(crate) fn queue_shown(&self) -> QueueShown {
-        let attention = self.attention().load(Ordering::Relaxed);
-        let woken = attention & CONTENDER != 0;
-        QueueShown { woken, asleep: waiters(attention).saturating_sub(u32::from(woken)) }
+        let queue_state = self.queue_state().load(Ordering::Relaxed);
+        let woken = queue_state & CONTENDER != 0;
+        QueueShown { woken, asleep: waiters(queue_state).saturating_sub(u32::from(woken)) }
     }
 }
 
@@ -665,8 +667,8 @@ pub(crate) fn forget_queue_after_fork(section: &Section) {
     if had_waiters {
         section.set_first_waiter(0);
     }
-    if section.attention().load(Ordering::Relaxed) & !(ARMED | FENCED) != 0 {
-        section.attention().fetch_and(ARMED | FENCED, Ordering::Relaxed);
+    if section.queue_state().load(Ordering::Relaxed) & !(ARMED | FENCED) != 0 {
+        section.queue_state().fetch_and(ARMED | FENCED, Ordering::Relaxed);
     }
     if had_waiters {
         // The memory of the child is as it was at the fork, when they waited.
@@ -702,7 +704,7 @@ mod tests {
         let leave = |crst| crst::leave_checked(crst).expect("left");
         let [lost, other] = [(); 2].map(|()| crst::create(SpinPolicy::Count(0)).expect("a place"));
         let section = sections::slot_of(lost);
-        let is_to_be_passed = || section.attention().load(Ordering::Relaxed) & HANDOFF != 0;
+        let is_to_be_passed = || section.queue_state().load(Ordering::Relaxed) & HANDOFF != 0;
         let me = threads::current().expect("a place");
         let (tell, told) = channel();
         enter(other);
@@ -719,7 +721,7 @@ mod tests {
             }
             let request = Request { option: 0, deadline: None, site: 0 };
             let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
-            let busy = matches!(section.enqueue(lost, me, request, beginning), Ok(Look::Busy));
+            let busy = matches!(section.enqueue(lost, me, request, beginning), Ok(Attempt::Busy));
             section.wake_first();
             let before = is_to_be_passed();
             section.contend(lost, me);

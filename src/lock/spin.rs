@@ -41,20 +41,20 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Instant};
 
 /// The shortest and the longest time between two looks of a newcomer.
-const FASTEST: u32 = 80;
-const SLOWEST_DOUBLINGS: u32 = 5;
+const SHORTEST_INTERVAL: u32 = 80;
+const MOST_DOUBLINGS: u32 = 5;
 /// How long a newcomer looks before it asks the owner to give way.
-const NEWCOMER_TIME: u32 = 18_000;
+const SPIN_TIME: u32 = 18_000;
 /// The time between two looks after that, and how long until it queues.
-const ASKING_STEP: u32 = 80;
-const ASKING_TIME: u32 = 10_000;
+const AFTER_REQUEST_INTERVAL: u32 = 80;
+const AFTER_REQUEST_TIME: u32 = 10_000;
 /// Newcomers that come within this time of each other slow the section's pace. Longer than a newcomer takes where it has
 /// to ask: otherwise the next one, that comes when it has got in, would look at the fastest pace again.
-const CROWDED: u64 = 2 * NEWCOMER_TIME as u64;
+const CROWDED: u64 = 2 * SPIN_TIME as u64;
 /// How long who was asked keeps off: a look, and the section's line on its way from one processor to another.
-const GIVE_WAY_TIME: u32 = 600;
+const BACK_OFF_TIME: u32 = 600;
 /// The time between two looks of the contender, and how long it looks before it sleeps.
-const CONTENDER_STEP: u32 = 80;
+const CONTENDER_INTERVAL: u32 = 80;
 const CONTENDER_TIME: u32 = 45_000;
 /// How long a newcomer looks at most, however many looks the program has asked for.
 const COUNTED_TIME: u64 = 1_000_000;
@@ -72,13 +72,13 @@ const PASSES: u32 = 8;
 const FIRST_CHECK: u32 = 1_000;
 const CHECK_OF_THE_BUSY: u32 = 8_000;
 /// How long the contender looks before it asks for hand-off.
-const CONTENDER_ASKS: u32 = 4_000;
+const HAND_OFF_REQUEST_TIME: u32 = 4_000;
 /// How long a task may look before it queues, after it came out of the queue, while others wait there.
 const TURN: u64 = 200_000;
 /// How long a task may look altogether until it is to rest, how much longer if it then need not queue, and how long it
 /// rests.
-pub(crate) const LOOKING_TIME: u32 = 2_000_000;
-pub(crate) const LOOKING_TIME_ONCE_MORE: u32 = 500_000;
+pub(crate) const SPIN_TIME_BEFORE_REST: u32 = 2_000_000;
+pub(crate) const SPIN_TIME_BEFORE_NEXT_REST: u32 = 500_000;
 const REST: u64 = 50_000;
 /// A leave yields the processor if a woken contender has not arrived after this time.
 const ARRIVAL_TIME: u64 = 100_000;
@@ -145,7 +145,7 @@ impl Hints {
 
     /// For how long somebody is to look who finds the section owned, which `waits` had to wait for so far; 0 for not at
     /// all.
-    pub(crate) fn patience(&self, waits: u64) -> u32 {
+    pub(crate) fn stay_limit(&self, waits: u64) -> u32 {
         match self.credit.load(Ordering::Relaxed) {
             0..LEAST_CREDIT if waits.is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,
             0..LEAST_CREDIT => 0,
@@ -154,16 +154,16 @@ impl Hints {
     }
 
     /// The looks of a newcomer with this patience.
-    pub(crate) fn newcomer(&self, patience: u32, now: Instant) -> Looks {
+    pub(crate) fn spinner(&self, stay_limit: u32, now: Instant) -> SpinLoop {
         let now = (now / 1000) as u32;
         let last = self.pace.load(Ordering::Relaxed);
         let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
         let doublings = match u64::from(since) * 1000 < CROWDED {
-            true => ((last & 0xff) + 1).min(SLOWEST_DOUBLINGS),
+            true => ((last & 0xff) + 1).min(MOST_DOUBLINGS),
             false => 0,
         };
         self.pace.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
-        Looks::new(patience, FASTEST << doublings, NEWCOMER_TIME)
+        SpinLoop::new(stay_limit, SHORTEST_INTERVAL << doublings, SPIN_TIME)
     }
 
     /// The contender lost the section to an owner that is blocked: the next leaves are to pass it on.
@@ -179,14 +179,14 @@ impl Hints {
     }
 
     /// These looks are over.
-    pub(crate) fn learn(&self, looks: &Looks, success: bool) {
-        if looks.time == 0 {
+    pub(crate) fn learn(&self, spin_loop: &SpinLoop, success: bool) {
+        if spin_loop.time == 0 {
             return;
         }
         let credit = self.credit.load(Ordering::Relaxed);
         let left = match success {
-            true => (credit + SUCCESS).saturating_sub(looks.stayed).min(MOST_CREDIT),
-            false => credit.saturating_sub(looks.time),
+            true => (credit + SUCCESS).saturating_sub(spin_loop.stayed).min(MOST_CREDIT),
+            false => credit.saturating_sub(spin_loop.time),
         };
         if left != credit {
             self.credit.store(left, Ordering::Relaxed);
@@ -196,35 +196,35 @@ impl Hints {
 
 /// What one look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Poll {
     /// The section was free, and is the looker's now.
-    Mine,
+    Acquired,
     /// It was free, and another took it.
-    Left,
+    Raced,
     /// The owner's id.
     Owned(u64),
     /// No further look can find it free: it has ended, was abandoned or lent.
-    Lost,
+    Futile,
 }
 
-impl Seen {
+impl Poll {
     /// Whether the section is owned by a task that is known to sleep.
-    pub(crate) fn is_by_blocked(self) -> bool {
-        matches!(self, Seen::Owned(owner) if tasks::of_owner(owner).is_blocked())
+    pub(crate) fn is_owner_blocked(self) -> bool {
+        matches!(self, Poll::Owned(owner) if tasks::of_owner(owner).is_blocked())
     }
 }
 
 /// A limited number of looks with pauses between them, which end sooner where the owner stays.
-pub(crate) struct Looks {
+pub(crate) struct SpinLoop {
     /// The pause between two, and the same in nanoseconds.
     pauses: u32,
-    step: u32,
+    interval: u32,
     left: u32,
     end: Option<Instant>,
     /// How long all so far took.
     time: u32,
     /// How long an owner may stay.
-    patience: u32,
+    stay_limit: u32,
     /// The owner that was seen last, and for how long now; when it is to be looked whether that is one stay, and how
     /// often it had left sections when that was done.
     owner: u64,
@@ -233,17 +233,17 @@ pub(crate) struct Looks {
     leaves: Option<u32>,
 }
 
-impl Looks {
-    fn new(patience: u32, step: u32, time: u32) -> Self {
+impl SpinLoop {
+    fn new(stay_limit: u32, interval: u32, time: u32) -> Self {
         // A short look is not to be over after one or two.
-        let step = step.min((patience / 16).max(FASTEST));
-        Looks {
-            pauses: pauses(step),
-            step,
-            left: if patience == 0 { 0 } else { time / step },
+        let interval = interval.min((stay_limit / 16).max(SHORTEST_INTERVAL));
+        SpinLoop {
+            pauses: pauses(interval),
+            interval,
+            left: if stay_limit == 0 { 0 } else { time / interval },
             end: None,
             time: 0,
-            patience,
+            stay_limit,
             owner: 0,
             stayed: 0,
             next_check: FIRST_CHECK,
@@ -252,22 +252,29 @@ impl Looks {
     }
 
     /// Of a newcomer, where the program has said how many: one pause before each, for a limited time.
-    pub(crate) fn counted(patience: u32, count: u32, deadline: Option<Instant>) -> Self {
+    pub(crate) fn counted(stay_limit: u32, count: u32, deadline: Option<Instant>) -> Self {
         let end = sys::now() + COUNTED_TIME;
         let end = deadline.map_or(end, |deadline| deadline.min(end));
-        let step = (1000 / REGISTRY.pauses_per_microsecond()).max(1);
-        Looks { pauses: 1, step, left: count, end: Some(end), ..Looks::new(patience, FASTEST, 0) }
+        let interval = (1000 / REGISTRY.pauses_per_microsecond()).max(1);
+        SpinLoop {
+            pauses: 1,
+            interval,
+            left: count,
+            end: Some(end),
+            ..SpinLoop::new(stay_limit, SHORTEST_INTERVAL, 0)
+        }
     }
 
     /// Of the contender, after its first.
-    pub(crate) fn contender(patience: u32) -> Self {
-        Looks::new(patience, CONTENDER_STEP, CONTENDER_TIME)
+    pub(crate) fn contender(stay_limit: u32) -> Self {
+        SpinLoop::new(stay_limit, CONTENDER_INTERVAL, CONTENDER_TIME)
     }
 
     /// More looks of a newcomer, which has asked the owner to give way.
-    pub(crate) fn go_on_after_asking(&mut self) {
-        let Looks { pauses, step, left, .. } = Looks::new(self.patience, ASKING_STEP, ASKING_TIME);
-        (self.pauses, self.step, self.left) = (pauses, step, left);
+    pub(crate) fn extend_after_request(&mut self) {
+        let SpinLoop { pauses, interval, left, .. } =
+            SpinLoop::new(self.stay_limit, AFTER_REQUEST_INTERVAL, AFTER_REQUEST_TIME);
+        (self.pauses, self.interval, self.left) = (pauses, interval, left);
     }
 
     /// How long the looks so far took, in nanoseconds.
@@ -276,42 +283,42 @@ impl Looks {
     }
 
     /// Whether all looks were done, and the owner did not stay.
-    pub(crate) fn are_used_up(&self) -> bool {
+    pub(crate) fn is_used_up(&self) -> bool {
         self.time != 0 && self.left == 0
     }
 
     /// Pauses until the next look; false if there is to be none after what was seen in the last one.
-    pub(crate) fn again(&mut self, seen: Seen) -> bool {
-        if self.left == 0 || !self.is_worth_while(seen) || self.is_time_up() {
+    pub(crate) fn again(&mut self, polled: Poll) -> bool {
+        if self.left == 0 || !self.is_worthwhile(polled) || self.is_time_up() {
             return false;
         }
         self.left -= 1;
         pause(self.pauses);
-        self.time += self.step;
-        self.stayed += self.step;
+        self.time += self.interval;
+        self.stayed += self.interval;
         true
     }
 
     fn is_time_up(&self) -> bool {
-        const LOOKS_PER_CLOCK: u32 = 64;
-        self.left.is_multiple_of(LOOKS_PER_CLOCK) && self.end.is_some_and(|end| sys::now() >= end)
+        const POLLS_PER_CLOCK_READ: u32 = 64;
+        self.left.is_multiple_of(POLLS_PER_CLOCK_READ) && self.end.is_some_and(|end| sys::now() >= end)
     }
 
     /// Whether the owner may leave soon.
-    fn is_worth_while(&mut self, seen: Seen) -> bool {
-        let owner = match seen {
-            Seen::Mine | Seen::Lost => return false,
-            Seen::Left => {
+    fn is_worthwhile(&mut self, polled: Poll) -> bool {
+        let owner = match polled {
+            Poll::Acquired | Poll::Futile => return false,
+            Poll::Raced => {
                 self.stayed = 0;
                 return true;
             }
-            Seen::Owned(owner) => owner,
+            Poll::Owned(owner) => owner,
         };
         if owner != self.owner {
             (self.owner, self.stayed, self.leaves) = (owner, 0, None);
             return !tasks::of_owner(owner).is_blocked();
         }
-        if self.stayed < self.next_check.min(self.patience) {
+        if self.stayed < self.next_check.min(self.stay_limit) {
             return true;
         }
         let task = tasks::of_owner(owner);
@@ -323,22 +330,22 @@ impl Looks {
             self.next_check *= 2;
         }
         self.leaves = Some(leaves);
-        self.stayed < self.patience && !task.is_blocked()
+        self.stayed < self.stay_limit && !task.is_blocked()
     }
 
-    /// Looks until `look` has found the section free, or it is not worth while.
-    pub(crate) fn find(&mut self, look: impl Fn() -> Seen) -> bool {
+    /// Polls until `poll` has taken the section, or spinning on is not worthwhile.
+    pub(crate) fn run(&mut self, poll: impl Fn() -> Poll) -> bool {
         loop {
-            let seen = look();
-            if !self.again(seen) {
-                return seen == Seen::Mine;
+            let polled = poll();
+            if !self.again(polled) {
+                return polled == Poll::Acquired;
             }
         }
     }
 
     /// Whether it is time to ask for hand-off: true once.
-    pub(crate) fn is_time_to_ask(&self) -> bool {
-        self.time / CONTENDER_ASKS == 1 && (self.time - self.step) / CONTENDER_ASKS == 0
+    pub(crate) fn is_hand_off_request_due(&self) -> bool {
+        self.time / HAND_OFF_REQUEST_TIME == 1 && (self.time - self.interval) / HAND_OFF_REQUEST_TIME == 0
     }
 }
 
@@ -348,8 +355,8 @@ pub(crate) fn rest() {
 }
 
 /// The caller has left a section and was asked to give way.
-pub(crate) fn give_way() {
-    pause(pauses(GIVE_WAY_TIME));
+pub(crate) fn back_off() {
+    pause(pauses(BACK_OFF_TIME));
 }
 
 fn pause(times: u32) {
@@ -382,81 +389,82 @@ mod tests {
         handle::section_handle(0, index, generation)
     }
 
-    fn looks_of(time: u32, stayed: u32) -> Looks {
-        Looks { time, stayed, ..Looks::new(MOST_CREDIT, FASTEST, NEWCOMER_TIME) }
+    fn spun_for(time: u32, stayed: u32) -> SpinLoop {
+        SpinLoop { time, stayed, ..SpinLoop::new(MOST_CREDIT, SHORTEST_INTERVAL, SPIN_TIME) }
     }
 
     #[test]
-    fn who_looks_in_vain_uses_up_the_credit_and_a_try_that_succeeds_brings_it_back() {
+    fn who_spins_in_vain_uses_up_the_credit_and_a_try_that_succeeds_brings_it_back() {
         let hints = Hints::of(some_handle(1, 1));
-        assert_eq!(hints.patience(1), MOST_CREDIT);
-        (0..3).for_each(|_| hints.learn(&looks_of(28_000, 28_000), false));
-        let tries = (0..10 * WAITS_PER_TRY).filter(|&waits| hints.patience(waits) != 0).count();
+        assert_eq!(hints.stay_limit(1), MOST_CREDIT);
+        (0..3).for_each(|_| hints.learn(&spun_for(28_000, 28_000), false));
+        let tries = (0..10 * WAITS_PER_TRY).filter(|&waits| hints.stay_limit(waits) != 0).count();
         assert_eq!(tries, 10);
-        hints.learn(&looks_of(LEAST_CREDIT, LEAST_CREDIT), false);
-        assert_eq!(hints.patience(1), 0);
-        hints.learn(&looks_of(500, 500), true);
-        assert_eq!(hints.patience(1), SUCCESS - 500);
-        (0..100).for_each(|_| hints.learn(&looks_of(500, 500), true));
-        assert_eq!(hints.patience(1), MOST_CREDIT);
+        hints.learn(&spun_for(LEAST_CREDIT, LEAST_CREDIT), false);
+        assert_eq!(hints.stay_limit(1), 0);
+        hints.learn(&spun_for(500, 500), true);
+        assert_eq!(hints.stay_limit(1), SUCCESS - 500);
+        (0..100).for_each(|_| hints.learn(&spun_for(500, 500), true));
+        assert_eq!(hints.stay_limit(1), MOST_CREDIT);
     }
 
     #[test]
     fn a_success_that_takes_longer_than_sleeping_does_not_pay() {
         let hints = Hints::of(some_handle(2, 1));
-        let before = hints.patience(1);
-        hints.learn(&looks_of(25_000, 25_000), true);
-        assert_eq!(hints.patience(1), before + SUCCESS - 25_000);
+        let before = hints.stay_limit(1);
+        hints.learn(&spun_for(25_000, 25_000), true);
+        assert_eq!(hints.stay_limit(1), before + SUCCESS - 25_000);
         // The owner had come and gone for most of the time.
-        hints.learn(&looks_of(25_000, 1_000), true);
-        assert_eq!(hints.patience(1), (before + 2 * SUCCESS - 26_000).min(MOST_CREDIT));
+        hints.learn(&spun_for(25_000, 1_000), true);
+        assert_eq!(hints.stay_limit(1), (before + 2 * SUCCESS - 26_000).min(MOST_CREDIT));
     }
 
     #[test]
     fn another_section_learns_anew() {
         let (one, other) = (some_handle(3, 1), some_handle(3, 2));
-        Hints::of(one).learn(&looks_of(28_000, 28_000), false);
-        assert_eq!(Hints::of(one).patience(1), MOST_CREDIT - 28_000);
-        assert_eq!(Hints::of(other).patience(1), MOST_CREDIT);
+        Hints::of(one).learn(&spun_for(28_000, 28_000), false);
+        assert_eq!(Hints::of(one).stay_limit(1), MOST_CREDIT - 28_000);
+        assert_eq!(Hints::of(other).stay_limit(1), MOST_CREDIT);
     }
 
     #[test]
-    fn an_owner_that_stays_is_looked_at_as_long_as_the_credit_lasts() {
+    fn an_owner_that_stays_is_polled_as_long_as_the_credit_lasts() {
         runtime::start().expect("memory");
         let me = threads::current().expect("a place");
-        let looked_for = |comes_and_goes: bool| {
-            let mut looks = Looks::new(4_000, FASTEST, NEWCOMER_TIME);
-            while looks.again(Seen::Owned(me.id())) {
+        let spin_time = |comes_and_goes: bool| {
+            let mut spin_loop = SpinLoop::new(4_000, SHORTEST_INTERVAL, SPIN_TIME);
+            while spin_loop.again(Poll::Owned(me.id())) {
                 if comes_and_goes {
                     me.count_entry();
                     me.count_leave();
                 }
             }
-            looks.time()
+            spin_loop.time()
         };
-        assert_eq!(looked_for(false), 4_000);
-        assert!(looked_for(true) > NEWCOMER_TIME - FASTEST);
+        assert_eq!(spin_time(false), 4_000);
+        assert!(spin_time(true) > SPIN_TIME - SHORTEST_INTERVAL);
     }
 
     #[test]
     fn a_count_ends_with_its_time_and_the_contender_asks_once() {
         runtime::start().expect("memory");
         let me = threads::current().expect("a place");
-        let looks_again = |looks: &mut Looks| {
+        let polls_again = |spin_loop: &mut SpinLoop| {
             // The owner comes and goes: it is always worth while.
             me.count_entry();
             me.count_leave();
-            looks.again(Seen::Owned(me.id()))
+            spin_loop.again(Poll::Owned(me.id()))
         };
-        let mut counted = Looks::counted(MOST_CREDIT, u32::MAX, None);
-        while looks_again(&mut counted) {}
+        let mut counted = SpinLoop::counted(MOST_CREDIT, u32::MAX, None);
+        while polls_again(&mut counted) {}
         assert_ne!(counted.left, 0);
         let now = sys::now();
-        let mut late = Looks::counted(MOST_CREDIT, u32::MAX, Some(now));
-        while looks_again(&mut late) {}
+        let mut late = SpinLoop::counted(MOST_CREDIT, u32::MAX, Some(now));
+        while polls_again(&mut late) {}
         assert!(u32::MAX - late.left <= 64);
-        let mut contender = Looks::contender(MOST_CREDIT);
-        let asks = core::iter::from_fn(|| looks_again(&mut contender).then(|| contender.is_time_to_ask()));
+        let mut contender = SpinLoop::contender(MOST_CREDIT);
+        let asks =
+            core::iter::from_fn(|| polls_again(&mut contender).then(|| contender.is_hand_off_request_due()));
         assert_eq!(asks.filter(|asks| *asks).count(), 1);
     }
 
@@ -472,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_for_an_owner_that_waits_for_another_section() {
+    fn nobody_spins_for_an_owner_that_waits_for_another_section() {
         runtime::start().expect("memory");
         let enter = |crst| enter::enter_checked(crst, 0, Patience::Unbounded, 0).expect("entered");
         let leave = |crst| crst::leave_checked(crst).expect("left");
@@ -489,8 +497,8 @@ mod tests {
                 [first, second].into_iter().for_each(leave);
             });
             let owner = told.recv().expect("told");
-            let looks_again = || Looks::contender(MOST_CREDIT).again(Seen::Owned(owner));
-            let answers = || (looks_again(), Seen::Owned(owner).is_by_blocked());
+            let polls_again = || SpinLoop::contender(MOST_CREDIT).again(Poll::Owned(owner));
+            let answers = || (polls_again(), Poll::Owned(owner).is_owner_blocked());
             let before = answers();
             go.send(()).expect("heard");
             while !tasks::of_owner(owner).is_blocked() {

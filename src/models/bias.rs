@@ -11,10 +11,10 @@ use crate::state::section::is_biased;
 use crate::sys::atomic::Ordering;
 
 /// A section that is lent to a new task, which is not in it.
-fn lent() -> (Protected, (u64, usize)) {
+fn biased_section() -> (Protected, (u64, usize)) {
     let section = Protected::new();
     let task = new_task();
-    REGISTRY.bias.lend_at_once();
+    REGISTRY.bias.grant_at_once();
     act_as(task, || {
         section.enter();
         section.leave();
@@ -26,7 +26,7 @@ fn lent() -> (Protected, (u64, usize)) {
 
 /// The task visits its section while another tries to enter, which takes the bias away.
 fn try_during_visit(barriers: Barriers) -> Scene {
-    let (section, task) = lent();
+    let (section, task) = biased_section();
     model::set_barriers(barriers);
     let attempt = section.then(|section| {
         if section.try_enter() {
@@ -48,7 +48,7 @@ fn a_bias_is_revoked_during_a_visit() {
 }
 
 #[test]
-fn control_lent_entry_without_its_barrier() {
+fn control_biased_entry_without_its_barrier() {
     breaks(Sight::Race, &[place!("lock/bias.rs", "sys::light_barrier();", 0)], revocation_during_visit);
 }
 
@@ -58,14 +58,14 @@ fn control_revocation_without_the_heavy_barrier() {
 }
 
 #[test]
-fn control_lent_leave_without_release() {
-    let place = place!("lock/bias.rs", "self.hold().store(hold - 1, Ordering::Release);");
+fn control_biased_leave_without_release() {
+    let place = place!("lock/bias.rs", "self.bias_counter().store(counter - 1, Ordering::Release);");
     breaks(Sight::Race, &[place], revocation_during_visit);
 }
 
 /// The task is in its section and leaves it while another comes, which takes the bias away and waits.
 fn revocation_during_leave() -> Scene {
-    let (section, task) = lent();
+    let (section, task) = biased_section();
     act_as(task, || section.enter());
     let leave = section.then(Protected::touch_and_leave);
     let visit = section.then(Protected::visit);
@@ -78,7 +78,7 @@ fn a_bias_is_revoked_during_a_leave() {
 }
 
 #[test]
-fn control_lent_leave_without_its_barrier() {
+fn control_biased_leave_without_its_barrier() {
     breaks(Sight::LostWakeUp, &[place!("lock/bias.rs", "sys::light_barrier();", 1)], revocation_during_leave);
 }
 
@@ -99,7 +99,7 @@ fn control_revocation_without_the_nap() {
 
 /// The task enters twice, so that the revocation finds it inside, once or twice.
 fn revocation_during_reentry() -> Scene {
-    let (section, task) = lent();
+    let (section, task) = biased_section();
     let visit = section.then(|section| {
         section.enter();
         section.enter();
@@ -124,7 +124,7 @@ fn control_owner_that_does_not_see_its_entries() {
 
 /// The task ends while another takes the bias away.
 fn revocation_at_the_end_of_the_task() -> Scene {
-    let (section, task) = lent();
+    let (section, task) = biased_section();
     let end = section.then(|section| {
         section.visit();
         model::end_thread();
@@ -141,7 +141,7 @@ fn a_bias_is_returned_at_the_end_of_its_task() {
 /// A section is lent to the task that has just entered it, while another comes.
 fn grant_during_visit() -> Scene {
     let section = Protected::new();
-    REGISTRY.bias.lend_at_once();
+    REGISTRY.bias.grant_at_once();
     let visit = || (new_task(), section.then(Protected::visit));
     scene(vec![visit(), visit()], move || section.assert_free_after(2))
 }
@@ -168,7 +168,7 @@ fn try_to_visit(crst: u64) {
 fn end_during_revocation() -> Scene {
     let (first, second) = (new_section(), new_section());
     let task = new_task();
-    REGISTRY.bias.lend_at_once();
+    REGISTRY.bias.grant_at_once();
     act_as(task, || assert_eq!(enter(first, 0, Patience::Unbounded), Ok(true)));
     let end = body(move || {
         try_to_visit(second);
@@ -189,18 +189,18 @@ fn end_during_revocation() -> Scene {
 }
 
 #[test]
-fn what_is_being_taken_away_is_not_forgotten() {
+fn a_section_being_revoked_is_not_forgotten() {
     holds_with_preemptions(3, end_during_revocation);
 }
 
 #[test]
-fn control_place_of_what_is_being_taken_away() {
+fn control_place_of_a_section_being_revoked() {
     let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
     breaks_at_random(&["of a task that is gone"], place, end_during_revocation);
 }
 
 #[test]
-fn control_place_of_what_was_just_taken_away() {
+fn control_place_of_a_section_just_revoked() {
     let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
     breaks_with_preemptions(3, Sight::Said("of a task that is gone"), &[place], end_during_revocation);
 }
@@ -210,7 +210,7 @@ fn control_place_of_what_was_just_taken_away() {
 fn replacement_during_entry() -> Scene {
     let crst = new_section();
     let task = new_task();
-    REGISTRY.bias.lend_at_once();
+    REGISTRY.bias.grant_at_once();
     act_as(task, || try_to_visit(crst));
     let come_late = body(move || match enter(crst, 0, Patience::None) {
         Ok(entered) => assert!(entered, "nobody else enters it"),
@@ -232,53 +232,53 @@ fn replacement_during_entry() -> Scene {
 }
 
 #[test]
-fn a_slot_is_not_lent_before_the_last_one_has_ended() {
+fn a_slot_is_biased_to_no_other_before_the_last_one_has_ended() {
     holds_with_preemptions(3, replacement_during_entry);
 }
 
 // ---- what is lent and what is not -------------------------------------------------------------------------
 
-fn is_lent(crst: u64) -> bool {
+fn is_section_biased(crst: u64) -> bool {
     is_biased(sections::slot_of(crst).word().load(Ordering::Relaxed) ^ crst)
 }
 
 /// What one task does, and what it finds.
 fn one_task(act: fn()) -> Scene {
     runtime::start().expect("memory for the arenas");
-    REGISTRY.bias.lend_at_once();
+    REGISTRY.bias.grant_at_once();
     scene(vec![(new_task(), body(act))], || {})
 }
 
 #[test]
-fn what_was_taken_away_is_not_lent_again() {
+fn a_revoked_section_is_not_biased_again() {
     holds(|| {
         one_task(|| {
             let crst = new_section();
             try_to_visit(crst);
-            assert!(is_lent(crst));
+            assert!(is_section_biased(crst));
             sections::slot_of(crst).revoke(crst);
             try_to_visit(crst);
-            assert!(!is_lent(crst), "lent again");
+            assert!(!is_section_biased(crst), "lent again");
             crst::destroy(crst).expect("free");
             let next = new_section();
             assert!(core::ptr::eq(sections::slot_of(next), sections::slot_of(crst)), "the same slot");
             try_to_visit(next);
-            assert!(is_lent(next), "another section, which was taken from nobody");
+            assert!(is_section_biased(next), "another section, which was taken from nobody");
         })
     });
 }
 
 #[test]
-fn as_many_are_lent_to_a_task_as_it_can_give_back() {
+fn as_many_are_biased_to_a_task_as_it_can_release() {
     const MOST: usize = crate::state::task::MOST_BIASES;
     holds(|| {
         one_task(|| {
             let crsts: [u64; MOST + 1] = core::array::from_fn(|_| new_section());
             crsts.iter().for_each(|&crst| try_to_visit(crst));
-            assert_eq!(crsts.map(is_lent), core::array::from_fn(|index| index < MOST));
+            assert_eq!(crsts.map(is_section_biased), core::array::from_fn(|index| index < MOST));
             sections::slot_of(crsts[2]).revoke(crsts[2]);
             try_to_visit(crsts[MOST]);
-            assert!(is_lent(crsts[MOST]), "in the place of the one taken away");
+            assert!(is_section_biased(crsts[MOST]), "in the place of the one taken away");
         })
     });
 }

@@ -22,7 +22,7 @@ use loom::cell::UnsafeCell;
 use crate::error::Result;
 use crate::host::enter::Patience;
 use crate::host::{enter, runtime, threads};
-use crate::lock::crst::{self, Fast};
+use crate::lock::crst::{self, FastPath};
 use crate::state::section::{HANDOFF, SpinPolicy};
 use crate::state::{section, sections, task, tasks};
 use crate::sys;
@@ -211,18 +211,18 @@ fn enter(crst: u64, option: u32, patience: Patience) -> Result<bool> {
 
 fn leave(crst: u64) {
     match crst::leave_fast(crst) {
-        Fast::Done => {}
-        Fast::Almost => crst::wake_after_leave(crst),
-        Fast::Unsettled => crst::settle_leave(crst),
-        Fast::No => crst::leave_checked(crst).expect("left"),
+        FastPath::Done => {}
+        FastPath::DoneWithFollowUp => crst::wake_after_leave(crst),
+        FastPath::Revoked => crst::settle_leave(crst),
+        FastPath::NotTaken => crst::leave_checked(crst).expect("left"),
     }
 }
 
 /// Has the section's owner pass it on, as a contender does that has looked for a while.
-fn ask_for_hand_off(crst: u64) {
+fn request_hand_off(crst: u64) {
     let section = sections::slot_of(crst);
     let _queue = section.queue_lock().lock();
-    section.attention().fetch_or(HANDOFF, Ordering::Relaxed);
+    section.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
 }
 
 /// Does `act` as the task with these words, while the scene is set.

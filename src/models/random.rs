@@ -209,7 +209,7 @@ impl Program {
                 if one_in(8) {
                     // As a contender does that has lost for a while.
                     let crst = self.oracle().sections[section].crst;
-                    ask_for_hand_off(crst);
+                    request_hand_off(crst);
                 }
                 self.leave(section);
             }
@@ -509,7 +509,7 @@ fn programs_at_random() -> Scene {
     match thread_rng().gen_range(0..4) {
         0 => REGISTRY.bias.set(u32::MAX, 0),
         1 => REGISTRY.bias.set(0, 2),
-        _ => REGISTRY.bias.lend_at_once(),
+        _ => REGISTRY.bias.grant_at_once(),
     }
     if one_in(4) {
         model::set_barriers(Barriers::RefusedButTimePasses);
@@ -543,7 +543,7 @@ fn control_recovery_without_the_queue_lock() {
 }
 
 #[test]
-fn control_task_that_forgets_what_it_was_lent() {
+fn control_task_that_forgets_its_biased_sections() {
     let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
     breaks_at_random(&["in the end", "deadlock! blocked tasks"], place, programs_at_random);
 }

@@ -297,7 +297,7 @@ fn who_sees_the_runtime_run_finds_the_arenas() {
 }
 
 #[test]
-fn control_look_at_the_runtime_without_acquire() {
+fn control_check_of_the_runtime_without_acquire() {
     let place = place!("state/runtime.rs", "self.word.load(Ordering::Acquire) as u8");
     breaks_with_preemptions(2, Sight::Said("running, and no arena"), &[place], first_look_during_start);
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::error::Error;
 use crate::handle;
 use crate::state::registry::REGISTRY;
-use crate::state::section::{ARMED, FENCED, UNPROVEN};
+use crate::state::section::{ARMED, FENCE_PENDING, FENCED};
 use crate::sys::atomic::Ordering;
 
 fn new_section() -> u64 {
@@ -50,7 +50,7 @@ fn control_spin_count_without_the_queue_lock() {
 }
 
 /// What a section comes to be whose first waiter is refused the heavy barrier.
-const LATE_FENCED: u32 = ARMED | FENCED | UNPROVEN;
+const LATE_FENCED: u32 = ARMED | FENCED | FENCE_PENDING;
 
 /// A leave by the fenced way, of a section that another task destroys as soon as it is free; the next section in its slot
 /// comes to be fenced late, too.
@@ -59,17 +59,17 @@ fn leave_during_replacement() -> Scene {
     let owner = new_task();
     act_as(owner, || assert_eq!(enter(crst, 0, Patience::Unbounded), Ok(true)));
     let slot = sections::slot_of(crst);
-    slot.attention().fetch_or(LATE_FENCED, Ordering::Relaxed);
+    slot.queue_state().fetch_or(LATE_FENCED, Ordering::Relaxed);
     let replace = body(move || {
         if crst::destroy(crst).is_ok() {
             create();
-            slot.attention().fetch_or(LATE_FENCED, Ordering::Relaxed);
+            slot.queue_state().fetch_or(LATE_FENCED, Ordering::Relaxed);
         }
     });
     scene(vec![(owner, body(move || leave(crst))), (new_task(), replace)], move || {
         let is_next = !slot.is_free(crst);
-        let attention = slot.attention().load(Ordering::Relaxed);
-        assert!(!is_next || attention & LATE_FENCED == LATE_FENCED, "waiters that nobody wakes");
+        let queue_state = slot.queue_state().load(Ordering::Relaxed);
+        assert!(!is_next || queue_state & LATE_FENCED == LATE_FENCED, "waiters that nobody wakes");
     })
 }
 

@@ -78,8 +78,8 @@ fn a_fenced_leave_needs_no_heavy_barrier() {
 }
 
 #[test]
-fn control_fenced_leave_with_a_weak_look() {
-    let place = place!("lock/crst.rs", "if section.attention.load(Ordering::SeqCst) == attention");
+fn control_fenced_leave_with_a_weak_check() {
+    let place = place!("lock/crst.rs", "if section.queue_state.load(Ordering::SeqCst) == queue_state");
     breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
 }
 
@@ -103,7 +103,7 @@ fn visit_where_the_barrier_went() -> Scene {
 }
 
 #[test]
-fn a_waiter_without_barriers_looks_again() {
+fn a_waiter_without_barriers_rechecks() {
     holds_with_preemptions(3, visit_where_the_barrier_went);
 }
 
@@ -180,7 +180,7 @@ fn hand_off_during_visit() -> Scene {
     scene.threads[0].1 = body(move || {
         again.touch_and_leave();
         again.enter();
-        ask_for_hand_off(again.crst);
+        request_hand_off(again.crst);
         again.touch_and_leave();
     });
     scene
@@ -204,18 +204,18 @@ fn control_hand_off_without_release() {
 // ---- giving way -------------------------------------------------------------------------------------------
 
 /// A newcomer asks the owner to give way at any time, and comes or does not come by it.
-fn asked_to_give_way_during_leave() -> Scene {
+fn back_off_request_during_leave() -> Scene {
     let section = Protected::new();
     let ask_and_visit = section.then(|section: &Protected| {
-        sections::slot_of(section.crst).ask_to_give_way(section.crst);
+        sections::slot_of(section.crst).request_back_off(section.crst);
         section.visit();
     });
     leave_while_others_come(Barriers::Work, vec![ask_and_visit], &section, 2)
 }
 
 #[test]
-fn a_leave_that_gives_way_wakes_who_announced_itself() {
-    holds_with_preemptions(3, asked_to_give_way_during_leave);
+fn a_leave_that_backs_off_wakes_who_announced_itself() {
+    holds_with_preemptions(3, back_off_request_during_leave);
 }
 
 // ---- waits that end otherwise -----------------------------------------------------------------------------
@@ -297,7 +297,7 @@ fn destroy_during_visit() -> Scene {
     let gone = section.crst;
     scene(vec![(owner, destroy), (new_task(), come)], move || {
         assert!(crst::info(gone).is_err(), "gone");
-        assert_eq!(waiters(sections::slot_of(gone).attention().load(Ordering::Relaxed)), 0);
+        assert_eq!(waiters(sections::slot_of(gone).queue_state().load(Ordering::Relaxed)), 0);
     })
 }
 

@@ -67,8 +67,8 @@ mod tests {
         let mut raw = Raw([0; 64]);
         raw.set("section.word", &(handle ^ owner).to_le_bytes());
         raw.set("section.entries", &4u32.to_le_bytes());
-        raw.set("section.hold", &6u32.to_le_bytes());
-        raw.set("section.attention", &(6u32 << 8 | 1).to_le_bytes());
+        raw.set("section.bias_counter", &6u32.to_le_bytes());
+        raw.set("section.queue_state", &(6u32 << 8 | 1).to_le_bytes());
         raw.set("section.contended", &(1u64 << 40).to_le_bytes());
         raw.set("section.name", &9u32.to_le_bytes());
         let info = |raw: &Raw| {

@@ -9,22 +9,22 @@ use crate::state::task::TaskRef;
 use crate::sys::Mutex;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-// attention: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
-// alone takes UNPROVEN and GIVE_WAY away without it.
+// queue_state: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
+// alone takes FENCE_PENDING and BACK_OFF away without it.
 /// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
 pub(crate) const ARMED: u32 = 1;
 /// The first of the queue has been woken and is awake.
 pub(crate) const CONTENDER: u32 = 1 << 1;
 /// The heavy barrier is not to be had: ARMED for ever.
 pub(crate) const FENCED: u32 = 1 << 2;
-/// The attention of a section that was made after the heavy barrier was refused, and for which nobody waits.
+/// The queue_state of a section that was made after the heavy barrier was refused, and for which nobody waits.
 pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
 /// FENCED came late, and no leave has gone the fenced way since.
-pub(crate) const UNPROVEN: u32 = 1 << 3;
+pub(crate) const FENCE_PENDING: u32 = 1 << 3;
 /// The contender has lost often enough: the owner is to pass the section to the first waiter.
 pub(crate) const HANDOFF: u32 = 1 << 4;
 /// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `spin`).
-pub(crate) const GIVE_WAY: u32 = 1 << 5;
+pub(crate) const BACK_OFF: u32 = 1 << 5;
 /// What goes with a contender.
 pub(crate) const OF_CONTENDER: u32 = CONTENDER | HANDOFF;
 pub(crate) const WAITER_SHIFT: u32 = 8;
@@ -38,12 +38,12 @@ pub(crate) struct Section {
     /// How often the owner has entered; 1 while the section is free, so that entering need not write it. Owner only.
     pub(crate) entries: AtomicU32,
     /// Not 0 if a leave has more to do than to store the word.
-    pub(crate) attention: AtomicU32,
+    pub(crate) queue_state: AtomicU32,
     pub(crate) queue_lock: Mutex,
     /// The task slot that is first in the circle of waiters, 0 for none.
     pub(crate) first_waiter: AtomicU16,
     /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
-    pub(crate) lent_to: AtomicU16,
+    pub(crate) biased_to: AtomicU16,
     /// As set.
     pub(crate) spin_count: AtomicU32,
     /// Leaves by the fenced way since they began or a waiter was last woken. Counted by the owner.
@@ -52,13 +52,14 @@ pub(crate) struct Section {
     pub(crate) flags: AtomicU16,
     /// The slot of the section's name, 0 for none. Stays with the slot.
     pub(crate) name: AtomicU32,
+    /// Of a section of Windows' whose owner has ended (see `orphaned_by`): that thread's id.
+    pub(crate) last_owner_thread: AtomicU32,
     /// Entries that had to wait; under the queue lock.
     pub(crate) contended: AtomicU64,
     /// One more than the entries of the task that the section is lent to, which alone writes it: see `bias`.
-    pub(crate) hold: AtomicU32,
-    /// Which task was found owning it, and how often in a row. Of a section that is never lent and whose owner has
-    /// ended (see `orphaned_by`): that thread's id.
-    pub(crate) looks: AtomicU32,
+    pub(crate) bias_counter: AtomicU32,
+    /// Which task was found owning it by the last samples of entries, and how often in a row: see `bias`.
+    pub(crate) bias_sample: AtomicU32,
     /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
     pub(crate) mirror: AtomicU64,
 }
@@ -72,22 +73,22 @@ pub(crate) const LAYOUT: [(&str, usize); 8] = [
     ("section.bytes", size_of::<Section>()),
     ("section.word", offset_of!(Section, word)),
     ("section.entries", offset_of!(Section, entries)),
-    ("section.attention", offset_of!(Section, attention)),
+    ("section.queue_state", offset_of!(Section, queue_state)),
     ("section.contended", offset_of!(Section, contended)),
     ("section.name", offset_of!(Section, name)),
-    ("section.hold", offset_of!(Section, hold)),
+    ("section.bias_counter", offset_of!(Section, bias_counter)),
     ("section.mirror", offset_of!(Section, mirror)),
 ];
 
 /// flags: the spin count is the program's, not the library's.
 pub(crate) const SPIN_COUNT_SET: u16 = 1;
 /// flags: the section was lent and taken away; it is not lent again.
-pub(crate) const BIAS_SPENT: u16 = 2;
+pub(crate) const BIAS_DISABLED: u16 = 2;
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl Slot for Section {}
 
-/// hold: lent, and not entered.
+/// bias_counter: biased, and not entered.
 pub(crate) const NOT_ENTERED: u32 = 1;
 
 /// The states of `hostcrst_info`.
@@ -101,7 +102,7 @@ pub(crate) enum State {
 
 /// What a section looks like at one moment.
 #[derive(Clone, Copy)]
-pub(crate) struct Info {
+pub(crate) struct SectionInfo {
     pub(crate) state: State,
     /// The owner's id, 0 for none.
     pub(crate) owner: u64,
@@ -120,9 +121,9 @@ pub(crate) enum SpinPolicy {
     Count(u32),
 }
 
-/// How many tasks wait, from a section's attention.
-pub(crate) fn waiters(attention: u32) -> u32 {
-    attention >> WAITER_SHIFT
+/// How many tasks wait, from a section's queue_state.
+pub(crate) fn waiters(queue_state: u32) -> u32 {
+    queue_state >> WAITER_SHIFT
 }
 
 /// Whether a word XOR its handle says that the section is biased, or was until just now.
@@ -143,8 +144,8 @@ impl Section {
         &self.word
     }
 
-    pub(crate) fn attention(&self) -> &AtomicU32 {
-        &self.attention
+    pub(crate) fn queue_state(&self) -> &AtomicU32 {
+        &self.queue_state
     }
 
     pub(crate) fn queue_lock(&self) -> &Mutex {
@@ -160,33 +161,33 @@ impl Section {
         self.first_waiter.store(slot as u16, Ordering::Relaxed);
     }
 
-    pub(crate) fn hold(&self) -> &AtomicU32 {
-        &self.hold
+    pub(crate) fn bias_counter(&self) -> &AtomicU32 {
+        &self.bias_counter
     }
 
     /// The task slot that this slot was last lent to, 0 for none.
-    pub(crate) fn lent_to(&self) -> u32 {
-        u32::from(self.lent_to.load(Ordering::Relaxed))
+    pub(crate) fn biased_to(&self) -> u32 {
+        u32::from(self.biased_to.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_lent_to(&self, slot: u32) {
-        self.lent_to.store(slot as u16, Ordering::Relaxed);
+    pub(crate) fn set_biased_to(&self, slot: u32) {
+        self.biased_to.store(slot as u16, Ordering::Relaxed);
     }
 
-    pub(crate) fn looks(&self) -> &AtomicU32 {
-        &self.looks
+    pub(crate) fn bias_sample(&self) -> &AtomicU32 {
+        &self.bias_sample
     }
 
     pub(crate) fn set_entries(&self, entries: u32) {
         self.entries.store(entries, Ordering::Relaxed);
     }
 
-    pub(crate) fn spend_bias(&self) {
-        self.flags.fetch_or(BIAS_SPENT, Ordering::Relaxed);
+    pub(crate) fn disable_bias(&self) {
+        self.flags.fetch_or(BIAS_DISABLED, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_bias_spent(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & BIAS_SPENT != 0
+    pub(crate) fn is_bias_disabled(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & BIAS_DISABLED != 0
     }
 
     /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
@@ -203,7 +204,7 @@ impl Section {
                 return None;
             }
             // Lent: owned only while it is entered.
-            owner = if self.lent_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
+            owner = if self.biased_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
         }
         (was_given && same_generation && owner != DESTROYED).then_some(owner)
     }
@@ -251,21 +252,21 @@ impl Section {
     }
 
     /// What the section with this handle looks like; None if there is no such section in this slot.
-    pub(crate) fn info(&self, handle: u64) -> Option<Info> {
+    pub(crate) fn info(&self, handle: u64) -> Option<SectionInfo> {
         let owner = self.owner(handle)?;
         let (state, recursion) = match owner {
             0 => (State::Free, 0),
             ABANDONED => (State::Abandoned, 0),
             _ if is_biased(self.word.load(Ordering::Relaxed) ^ handle) => {
-                (State::Owned, self.lent_entries().max(1))
+                (State::Owned, self.biased_entries().max(1))
             }
             _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
         };
-        Some(Info {
+        Some(SectionInfo {
             state,
             owner: if state == State::Owned { owner } else { 0 },
             recursion,
-            waiters: waiters(self.attention.load(Ordering::Relaxed)),
+            waiters: waiters(self.queue_state.load(Ordering::Relaxed)),
             spin_count: self.spin_count.load(Ordering::Relaxed),
             contended: self.contended(),
         })
@@ -303,7 +304,7 @@ impl Section {
     /// The id of the thread that ended as the owner of a section that stays locked for ever.
     pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
         let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
-        orphaned.then(|| self.looks.load(Ordering::Relaxed))
+        orphaned.then(|| self.last_owner_thread.load(Ordering::Relaxed))
     }
 
     /// Counts a leave by the fenced way, up to what fits. By the owner.
@@ -318,8 +319,8 @@ impl Section {
     }
 
     /// How often the task that the section is lent to has entered it.
-    pub(crate) fn lent_entries(&self) -> u32 {
+    pub(crate) fn biased_entries(&self) -> u32 {
         // Acquire pairs with the Release in leave_biased.
-        self.hold().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
+        self.bias_counter().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
     }
 }

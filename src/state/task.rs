@@ -52,7 +52,7 @@ pub(crate) struct Task {
     pub(crate) entries: AtomicU32,
     pub(crate) leaves: AtomicU32,
     /// Sections it was in when their bias went, counted by whoever took it away.
-    pub(crate) returned: AtomicU32,
+    pub(crate) revoked_entries: AtomicU32,
     pub(crate) thread_id: AtomicU32,
     pub(crate) generation: AtomicU32,
     pub(crate) anomalies: [AtomicU32; ANOMALIES],
@@ -116,18 +116,18 @@ impl Task {
         self.thread_id.load(Ordering::Relaxed)
     }
 
-    /// How many sections the task owns. `is_lent_and_entered` says so of a section that is or was lent to it.
-    pub(crate) fn owned_with(&self, is_lent_and_entered: impl Fn(u64) -> bool) -> u32 {
+    /// How many sections the task owns. `is_biased_and_entered` says so of a section that is or was lent to it.
+    pub(crate) fn owned_with(&self, is_biased_and_entered: impl Fn(u64) -> bool) -> u32 {
         // Another thread may read these at different times; leaves first, so that it does not see fewer entries.
         let leaves = self.leaves.load(Ordering::Acquire);
-        let lent = self.biases.iter().map(|place| place.load(Ordering::Relaxed));
-        let entered = lent.filter(|&handle| handle != 0 && is_lent_and_entered(handle)).count();
+        let biased = self.biases.iter().map(|place| place.load(Ordering::Relaxed));
+        let entered = biased.filter(|&handle| handle != 0 && is_biased_and_entered(handle)).count();
         self.counted().wrapping_sub(leaves).wrapping_add(entered as u32)
     }
 
     /// Sections entered, as leaves counts them.
     pub(crate) fn counted(&self) -> u32 {
-        self.entries.load(Ordering::Relaxed).wrapping_add(self.returned.load(Ordering::Relaxed))
+        self.entries.load(Ordering::Relaxed).wrapping_add(self.revoked_entries.load(Ordering::Relaxed))
     }
 
     /// Counts a section more and returns how many there were in all. Own thread only, so no read-modify-write is needed.
@@ -156,8 +156,8 @@ impl Task {
     }
 
     /// Counts a section that was lent to the task and is now its own like any other. Any thread.
-    pub(crate) fn count_returned(&self) {
-        self.returned.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_revoked_entry(&self) {
+        self.revoked_entries.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn biases(&self) -> &[AtomicU64] {

@@ -54,6 +54,6 @@ impl Task {
     /// How many sections the task owns.
     pub(crate) fn owned(&self) -> u32 {
         let id = self.id();
-        self.owned_with(|handle| sections::slot_of(handle).is_lent_and_entered(handle, id))
+        self.owned_with(|handle| sections::slot_of(handle).is_biased_and_entered(handle, id))
     }
 }

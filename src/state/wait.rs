@@ -52,7 +52,7 @@ pub(crate) struct Wait {
     pub(crate) awake_since: AtomicU64,
     /// How long it has looked at owned sections since it last came out of a queue, in nanoseconds. Written by the task
     /// alone.
-    pub(crate) looked: AtomicU32,
+    pub(crate) spun: AtomicU32,
     /// 1 once it runs after it was woken to contend.
     pub(crate) arrived: AtomicU32,
     /// How often it was woken to contend in this wait and went to sleep again.

@@ -267,7 +267,8 @@ impl<'a, M: Memory> Picture<'a, M> {
             mode,
             name: task.name_in::<M>(),
             owned: task.owned_with(|handle| {
-                self.look_at_section(handle, |section| section.is_lent_and_entered(handle, id)) == Some(true)
+                self.look_at_section(handle, |section| section.is_biased_and_entered(handle, id))
+                    == Some(true)
             }),
             wait: task.wait.copy(),
             sleep: task.sleep.copy(),

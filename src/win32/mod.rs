@@ -7,12 +7,12 @@
 //!
 //! **The picture.** RecursionCount and OwningThread are written by the owner alone. Of LockCount bit 0 is the owner's,
 //! the rest belongs to whoever holds the queue lock:
-//! - `attention` is not 0: either side changes its own bits by a read-modify-write, so neither undoes the other's.
-//! - `attention` is 0, nobody waits: the owner stores the whole word without one (S) and then looks at `attention`
+//! - `queue_state` is not 0: either side changes its own bits by a read-modify-write, so neither undoes the other's.
+//! - `queue_state` is 0, nobody waits: the owner stores the whole word without one (S) and then looks at `queue_state`
 //!   again (L). A first waiter sets ARMED, issues the heavy barrier (H) and then draws the queue (W). If L came before
 //!   H, so did S, and W was drawn on top of it. If L came after H, it saw ARMED: the owner may have wiped out W, so it
 //!   draws the whole word again under the queue lock. (Where the barrier is refused just then, S can wipe W out
-//!   unnoticed. The waiters of such a section, UNPROVEN in `queue`, draw the queue again every millisecond, until an
+//!   unnoticed. The waiters of such a section, FENCE_PENDING in `queue`, draw the queue again every millisecond, until an
 //!   owner has left who knew of them. Each owner after that one does.)
 //!
 //! Locked is shown before an owner's RecursionCount, and free after it is 0: LockCount and RecursionCount, read at
@@ -293,14 +293,14 @@ impl CriticalSection {
     /// Shows FREE or LOCKED, by the owner; how, if that is not done yet.
     #[inline(always)]
     fn show_state(&self, section: &Section, state: i32) -> Shown {
-        let attention = section.attention();
-        if attention.load(Ordering::Relaxed) != 0 {
+        let queue_state = section.queue_state();
+        if queue_state.load(Ordering::Relaxed) != 0 {
             return Shown::NotYet;
         }
         // Release: free is never seen before 0 entries.
         self.lock_count.store(state, Ordering::Release);
         sys::light_barrier();
-        if attention.load(Ordering::Relaxed) == 0 { Shown::Done } else { Shown::Doubtful }
+        if queue_state.load(Ordering::Relaxed) == 0 { Shown::Done } else { Shown::Doubtful }
     }
 
     /// As show_state, to the end.

@@ -80,7 +80,7 @@ class Section:
         self.entries = number(data, offsets["section.entries"], 4)
         if self.owner & LENT:
             # Lent to a task, which owns it only while it is entered.
-            self.entries = max(number(data, offsets["section.hold"], 4) - 1, 0)
+            self.entries = max(number(data, offsets["section.bias_counter"], 4) - 1, 0)
             self.owner = self.owner & ~LENT if self.entries else 0
         self.exists = generation != 0 and self.owner != DESTROYED
         self.is_abandoned = self.owner == ABANDONED
