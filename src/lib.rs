@@ -53,6 +53,8 @@ mod lock;
 mod messages;
 #[cfg(all(loom, test))]
 mod models;
+#[cfg(test)]
+mod places;
 mod report;
 mod state;
 mod sys;

@@ -79,6 +79,7 @@ impl Name {
         let sequence = self.sequence.load(Ordering::Relaxed) | 1;
         self.sequence.store(sequence, Ordering::Relaxed);
         // Pairs with the Acquire fence in get: who reads one of the new words reads the odd sequence after it.
+        // place: name-write-fence
         fence(Ordering::Release);
         self.length.store(new.length as u32, Ordering::Relaxed);
         for (word, bytes) in self.text.iter().zip(new.text.chunks_exact(8)) {
@@ -87,6 +88,7 @@ impl Name {
             word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
         }
         // Pairs with the Acquire load in get: who reads the new sequence reads all of the text.
+        // place: name-write-end
         self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
     }
 
@@ -108,6 +110,7 @@ impl Name {
             for (word, bytes) in self.text.iter().zip(text.chunks_exact_mut(8)) {
                 bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
             }
+            // place: name-read-fence
             fence(Ordering::Acquire);
             if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
                 return NameCopy { length: length.min(NAME_BYTES), text };

@@ -73,6 +73,7 @@ pub(crate) fn search_for_deadlock(me: TaskRef) -> Option<Notice> {
     deadlock::cycle_length(me)?;
     let policy = deadlock::policy();
     let deadlocks = &REGISTRY.deadlocks;
+    // place: deadlock-search-lock
     let guard = deadlocks.lock.lock();
     let cycle = deadlock::search(me)?;
     let victim = deadlock::break_or_tell(&cycle, policy)?;

@@ -53,6 +53,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
         let abandoned = handle ^ ABANDONED;
         // Not before those who waited for the last owner are told: they would seem to wait for the new one, and a
         // search would find a deadlock that there is not.
+        // place: recover-queue-lock
         let queue = section.queue_lock.lock();
         section
             .word

@@ -131,6 +131,7 @@ impl TaskRef {
     /// if it has ended.
     pub(crate) fn set_name(self, id: u64, utf8: &[u8]) -> Result<()> {
         preserving_errno(|| {
+            // place: task-name-lock
             let _naming = locks::NAMING.lock();
             // The next task of the slot takes this lock before it has an id: it takes this name away, or is seen here.
             if self.id() != id {
@@ -189,6 +190,7 @@ impl TaskRef {
     pub(crate) fn alert(self, id: u64) -> Result<()> {
         loop {
             // Acquire: who finds an alert for a later task of the slot finds that this one has ended.
+            // place: alert-pending-load
             let pending = self.alert.load(Ordering::Acquire);
             if self.id() != id {
                 return Err(Error::Handle);

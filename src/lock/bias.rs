@@ -63,6 +63,7 @@ impl Section {
         }
         self.bias_counter().store(counter + 1, Ordering::Relaxed);
         // Not later than the look below: the heavy barrier of who revokes does the rest.
+        // place: biased-enter-barrier
         sys::light_barrier();
         if self.word().load(Ordering::Relaxed) == biased_word { FastPath::Done } else { FastPath::Revoked }
     }
@@ -75,7 +76,9 @@ impl Section {
             return FastPath::NotTaken;
         }
         // Release pairs with the Acquire in revoke_locked: the next owner sees what was done in the section.
+        // place: biased-leave-release
         self.bias_counter().store(counter - 1, Ordering::Release);
+        // place: biased-leave-barrier
         sys::light_barrier();
         if self.word().load(Ordering::Relaxed) == biased_word { FastPath::Done } else { FastPath::Revoked }
     }
@@ -154,6 +157,7 @@ impl Section {
     /// Whether it is, or is being taken from that task at this moment. If not, what who took it has counted is seen.
     fn is_or_was_just_biased_to(&self, handle: u64, id: u64) -> bool {
         // Acquire pairs with the Release in unbias: the task counts the section as its own if it was in it.
+        // place: biased-owner-load
         let owner = self.word().load(Ordering::Acquire) ^ handle;
         is_biased(owner) && owner & !(BIASED | REVOKING) == id
     }
@@ -235,8 +239,10 @@ impl Section {
 
 /// Waits until the look of the task that a section was lent to sees REVOKING, if its store to `bias_counter` is not seen here.
 fn await_biased_owner() {
+    // place: revoke-heavy-barrier
     if !sys::heavy_barrier() {
         REGISTRY.set_fenced();
+        // place: revoke-nap
         sys::nap(UNFENCED_NAP);
     }
 }

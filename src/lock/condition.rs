@@ -70,6 +70,7 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     let bucket = bucket_of(variable.address());
     let _guard = bucket.lock.lock();
     // Pairs with the Acquire fence in copy: who reads something of this sleep finds the one before over.
+    // place: sleep-write-fence
     fence(Ordering::Release);
     sleep.section.store(section, Ordering::Relaxed);
     sleep.since.store(sys::now(), Ordering::Relaxed);
@@ -78,6 +79,7 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     sleep.variable.store(variable.address() as u64, Ordering::Relaxed);
     // Release pairs with the Acquire in copy: who finds it odd finds this sleep's fields.
     let number = sleep.word.load(Ordering::Relaxed).wrapping_add(1);
+    // place: sleep-write-end
     sleep.word.store(number, Ordering::Release);
     bucket.link(me.index());
     variable.may_sleep.store(1, Ordering::Relaxed);
@@ -89,6 +91,7 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
 pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool {
     let word = &me.sleep.word;
     // Acquire pairs with the Release in end.
+    // place: sleeper-acquire
     while word.load(Ordering::Acquire) == number {
         if !queue::sleep_on(word, number, deadline) {
             return !withdraw(&me);
@@ -99,11 +102,13 @@ pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool
 
 /// Takes the task out of the queue that it stands in. False if it stands in none.
 pub(crate) fn withdraw(task: &Task) -> bool {
+    // place: withdraw-variable-load
     let variable = task.sleep.variable.load(Ordering::Relaxed);
     if variable == 0 {
         return false;
     }
     let bucket = bucket_of(variable as usize);
+    // place: withdraw-lock
     let _guard = bucket.lock.lock();
     let is_queued = task.sleep.is_asleep();
     if is_queued {

@@ -83,6 +83,7 @@ pub(crate) fn enter_fast(handle: u64, option: u32) -> FastPath {
     }
     let section = sections::slot_of(handle);
     // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    // place: enter-word-load
     let word = section.word.load(Ordering::Acquire);
     let biased_to_me = sys::xor_biased_id(handle);
     if word == biased_to_me {
@@ -94,6 +95,7 @@ pub(crate) fn enter_fast(handle: u64, option: u32) -> FastPath {
     }
     let Some(task) = task::current_if_any() else { return FastPath::NotTaken };
     // Acquire pairs with the Release of the last leave.
+    // place: enter-word-exchange
     if section.word.compare_exchange(handle, mine, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return FastPath::NotTaken;
     }
@@ -157,12 +159,16 @@ pub(crate) fn leave_fast(handle: u64) -> FastPath {
     task.count_leave();
     if queue_state == 0 {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
+        // place: leave-word-store
         section.word.store(handle, Ordering::Release);
+        // place: leave-light-barrier
         sys::light_barrier();
     } else {
         // SeqCst with the waiter's announcement, as in leave_contended.
+        // place: fenced-leave-swap
         section.word.swap(handle, Ordering::SeqCst);
     }
+    // place: fenced-leave-queue-state
     if section.queue_state.load(Ordering::SeqCst) == queue_state {
         FastPath::Done
     } else {
@@ -315,6 +321,7 @@ impl Section {
     fn wake_after_plain_leave(&self) {
         // Puts that store before the look at the waiters: what was seen is that the section is ARMED, and after that only
         // fences order the two sides.
+        // place: leave-wake-fence
         fence(Ordering::SeqCst);
         preserving_errno(|| self.wake_after_leave());
     }
@@ -334,6 +341,7 @@ impl Section {
                 return Err(Error::NotOwner);
             }
             // Acquire: what the last owner did under the section happens before its slot is used anew.
+            // place: destroy-word-exchange
             if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 if mine {
                     tasks::of_owner(me).count_leave();
@@ -354,6 +362,7 @@ impl Section {
 
     /// How newcomers to the section with this handle, which names this slot, are to look.
     pub(crate) fn set_spin_policy(&self, handle: u64, spin: SpinPolicy) -> Result<()> {
+        // place: spin-policy-queue-lock
         let _queue = self.queue_lock.lock();
         // Under this lock the section cannot end: what is written is written to the one with this handle.
         self.owner(handle).ok_or(Error::Handle)?;

@@ -14,6 +14,7 @@ impl Hold {
         let sequence = self.sequence.load(Ordering::Relaxed) | 1;
         self.sequence.store(sequence, Ordering::Relaxed);
         // Pairs with the Acquire fence in read.
+        // place: hold-write-fence
         fence(Ordering::Release);
         self.owner.store(owner, Ordering::Relaxed);
         self.since.store(sys::now(), Ordering::Relaxed);

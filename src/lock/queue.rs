@@ -245,6 +245,7 @@ impl Section {
         me.wait.section.store(handle, Ordering::SeqCst);
         self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
+        // place: announcement-fence
         fence(Ordering::SeqCst);
 
         let attempt = match self.attempt(handle, me) {
@@ -275,6 +276,7 @@ impl Section {
         }
         self.queue_state().fetch_or(ARMED, Ordering::SeqCst);
         self.reset_leaves();
+        // place: announcement-heavy-barrier
         if !sys::heavy_barrier() {
             REGISTRY.set_fenced();
             self.queue_state().fetch_or(FENCED | FENCE_PENDING, Ordering::SeqCst);
@@ -369,6 +371,7 @@ impl Section {
             self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
         self.show_queue();
+        // place: contender-fence
         fence(Ordering::SeqCst);
         if let Attempt::Entered = self.attempt(handle, me) {
             self.come_out_as_owner(me);
@@ -464,7 +467,9 @@ impl Section {
         }
         self.unlink(task);
         task.wait.granted.store(handle::section_index(handle), Ordering::Relaxed);
+        // place: hand-off-word-store
         self.word().store(handle ^ task.id(), Ordering::Release);
+        // place: hand-off-grant
         task.wait.park.store(GRANTED, Ordering::Release);
         drop(queue);
         if sleeps {
@@ -584,6 +589,7 @@ fn is_queued(task: &Task) -> bool {
 /// one.
 pub(crate) fn end_wait_of_run(task: &Task, run: u64, reason: Error) {
     end_wait_if(task, reason, |Task { wait, .. }| {
+        // place: run-of-wait
         wait.option() & WAIT_WITHOUT_RUNTIME == 0 && wait.run.load(Ordering::Relaxed) <= run
     });
 }
@@ -653,6 +659,7 @@ impl Section {
     /// A contender may have gone whom a leave had relied on.
     fn wake_first_if_free(&self, handle: u64) {
         // With the swap in leave_contended: that leave saw no contender, or this look sees its free word.
+        // place: contender-withdraws-fence
         fence(Ordering::SeqCst);
         if self.is_free(handle) {
             self.wake_first();

@@ -49,18 +49,17 @@ fn a_bias_is_revoked_during_a_visit() {
 
 #[test]
 fn control_biased_entry_without_its_barrier() {
-    breaks(Sight::Race, &[place!("lock/bias.rs", "sys::light_barrier();", 0)], revocation_during_visit);
+    breaks(Sight::Race, &[place("biased-enter-barrier")], revocation_during_visit);
 }
 
 #[test]
 fn control_revocation_without_the_heavy_barrier() {
-    breaks(Sight::Race, &[place!("lock/bias.rs", "if !sys::heavy_barrier()")], revocation_during_visit);
+    breaks(Sight::Race, &[place("revoke-heavy-barrier")], revocation_during_visit);
 }
 
 #[test]
 fn control_biased_leave_without_release() {
-    let place = place!("lock/bias.rs", "self.bias_counter().store(counter - 1, Ordering::Release);");
-    breaks(Sight::Race, &[place], revocation_during_visit);
+    breaks(Sight::Race, &[place("biased-leave-release")], revocation_during_visit);
 }
 
 /// The task is in its section and leaves it while another comes, which takes the bias away and waits.
@@ -79,7 +78,7 @@ fn a_bias_is_revoked_during_a_leave() {
 
 #[test]
 fn control_biased_leave_without_its_barrier() {
-    breaks(Sight::LostWakeUp, &[place!("lock/bias.rs", "sys::light_barrier();", 1)], revocation_during_leave);
+    breaks(Sight::LostWakeUp, &[place("biased-leave-barrier")], revocation_during_leave);
 }
 
 /// The heavy barrier is refused when the bias is taken away.
@@ -94,7 +93,7 @@ fn a_bias_is_revoked_where_the_barrier_went() {
 
 #[test]
 fn control_revocation_without_the_nap() {
-    breaks(Sight::Race, &[place!("lock/bias.rs", "sys::nap(UNFENCED_NAP);")], late_refusal_during_visit);
+    breaks(Sight::Race, &[place("revoke-nap")], late_refusal_during_visit);
 }
 
 /// The task enters twice, so that the revocation finds it inside, once or twice.
@@ -118,8 +117,7 @@ fn a_bias_is_revoked_during_entries_in_entries() {
 
 #[test]
 fn control_owner_that_does_not_see_its_entries() {
-    let place = place!("state/section.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;");
-    breaks_with_preemptions(3, Sight::Said("left"), &[place], revocation_during_reentry);
+    breaks_with_preemptions(3, Sight::Said("left"), &[place("owner-word-load")], revocation_during_reentry);
 }
 
 /// The task ends while another takes the bias away.
@@ -195,13 +193,12 @@ fn a_section_being_revoked_is_not_forgotten() {
 
 #[test]
 fn control_place_of_a_section_being_revoked() {
-    let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
-    breaks_at_random(&["of a task that is gone"], place, end_during_revocation);
+    breaks_at_random(&["of a task that is gone"], place("biased-owner-load"), end_during_revocation);
 }
 
 #[test]
 fn control_place_of_a_section_just_revoked() {
-    let place = place!("lock/bias.rs", "let owner = self.word().load(Ordering::Acquire) ^ handle;");
+    let place = place("biased-owner-load");
     breaks_with_preemptions(3, Sight::Said("of a task that is gone"), &[place], end_during_revocation);
 }
 

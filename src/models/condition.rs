@@ -106,8 +106,7 @@ fn control_sleeper_that_joins_after_its_leave() {
 /// The wake may see that nobody sleeps, as the sleeper's leave does not hand on what it wrote before.
 #[test]
 fn control_sleeper_whose_leave_is_not_released() {
-    let place = place!("lock/crst.rs", "section.word.store(handle, Ordering::Release);", 1);
-    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], change_while_another_waits);
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place("leave-word-store")], change_while_another_waits);
 }
 
 // ---- who is woken -----------------------------------------------------------------------------------------
@@ -147,8 +146,7 @@ fn a_wake_is_not_lost_to_a_limit() {
 /// Both take the first one out: it finds its time up, and the wake was for it.
 #[test]
 fn control_withdrawal_without_the_lock() {
-    let place = place!("lock/condition.rs", "let _guard = bucket.lock.lock();", 1);
-    breaks_at_random(&["deadlock! blocked tasks"], place, wake_while_a_limit_passes);
+    breaks_at_random(&["deadlock! blocked tasks"], place("withdraw-lock"), wake_while_a_limit_passes);
 }
 
 fn wake_of_all() -> Scene {
@@ -188,13 +186,12 @@ fn a_wake_leaves_the_memory_alone_once_the_sleeper_returns() {
 
 #[test]
 fn control_sleeper_that_does_not_acquire_its_end() {
-    let place = place!("lock/condition.rs", "while word.load(Ordering::Acquire) == number");
-    breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory);
+    breaks(Sight::Said("not what the wake has left there"), &[place("sleeper-acquire")], reuse_of_the_memory);
 }
 
 #[test]
 fn control_end_of_a_sleep_that_is_not_released() {
-    let place = place!("state/sleep.rs", "self.word.store(self.word.load(Ordering::Relaxed).wrapping_add(1)");
+    let place = place("sleep-end-release");
     breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory);
 }
 
@@ -220,10 +217,9 @@ fn a_sleep_ends_with_its_task() {
 
 #[test]
 fn control_end_of_a_task_that_does_not_withdraw() {
-    let place = place!("lock/condition.rs", "let variable = task.sleep.variable.load(Ordering::Relaxed);");
     breaks_at_random(
         &["in the queue after its end", "in the queue after its sleep"],
-        place,
+        place("withdraw-variable-load"),
         end_of_a_sleeper,
     );
 }
@@ -254,24 +250,20 @@ fn a_copy_is_of_one_sleep() {
 
 #[test]
 fn control_copy_of_a_sleep_without_its_fence() {
-    let place = place!("state/sleep.rs", "fence(Ordering::Acquire);");
-    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
+    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place("sleep-read-fence")], sleep_after_sleep);
 }
 
 #[test]
 fn control_next_sleep_without_its_fence() {
-    let place = place!("lock/condition.rs", "fence(Ordering::Release);");
-    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
+    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place("sleep-write-fence")], sleep_after_sleep);
 }
 
 #[test]
 fn control_sleep_that_is_not_released() {
-    let place = place!("lock/condition.rs", "sleep.word.store(number, Ordering::Release);");
-    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
+    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place("sleep-write-end")], sleep_after_sleep);
 }
 
 #[test]
 fn control_copy_that_does_not_acquire() {
-    let place = place!("state/sleep.rs", "let number = self.word.load(Ordering::Acquire);");
-    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place], sleep_after_sleep);
+    breaks_with_preemptions(2, Sight::Said("a torn sleep"), &[place("sleep-read-begin")], sleep_after_sleep);
 }

@@ -100,7 +100,7 @@ fn who_recovers_a_section_waits_for_nobody_who_waited_for_it() {
 
 #[test]
 fn control_recovery_without_the_queue_lock() {
-    let place = place!("host/enter.rs", "let queue = section.queue_lock.lock();");
+    let place = place("recover-queue-lock");
     breaks_at_random(&["a deadlock that there is not"], place, recovery_during_abandonment);
 }
 
@@ -121,12 +121,10 @@ fn a_cycle_that_stands_is_told_of_once() {
 
 #[test]
 fn control_search_without_the_announcement_fence() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
-    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], ring_of_two);
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place("announcement-fence")], ring_of_two);
 }
 
 #[test]
 fn control_search_of_three_without_the_announcement_fence() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
-    breaks_with_preemptions(1, Sight::LostWakeUp, &[place], ring_of_three);
+    breaks_with_preemptions(1, Sight::LostWakeUp, &[place("announcement-fence")], ring_of_three);
 }

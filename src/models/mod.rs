@@ -1,8 +1,8 @@
 //! What loom and shuttle explore: the crate's own code, between threads that wait for each other.
 //!
 //! `sys::model` says how. A model is a function that sets the scene; `holds` explores it and `breaks` is its
-//! negative control: with the ordering at one place of the source gone, the same scene must be seen to fail. A control
-//! names its place by the text of the line, so that it cannot name nothing. `random` has what shuttle runs.
+//! negative control: with the ordering at one place of the source gone, the same scene must be seen to fail. The line of
+//! such a place stands below a comment with its name (`places`). `random` has what shuttle runs.
 
 mod bias;
 mod condition;
@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::host::enter::Patience;
 use crate::host::{enter, runtime, threads};
 use crate::lock::crst::{self, FastPath};
+use crate::places::{SourceLine, place};
 use crate::state::section::{HANDOFF, SpinPolicy};
 use crate::state::{section, sections, task, tasks};
 use crate::sys;
@@ -51,37 +52,6 @@ fn expect_holds(outcome: Outcome) {
     }
 }
 
-/// A line of the source whose ordering or barrier is to be gone: the file, what the line says, and which of the lines
-/// that say so, from 0.
-struct Place {
-    file: &'static str,
-    source: &'static str,
-    text: &'static str,
-    which: usize,
-}
-
-macro_rules! place {
-    ($file:literal, $text:literal) => {
-        place!($file, $text, 0)
-    };
-    ($file:literal, $text:literal, $which:literal) => {
-        $crate::models::Place {
-            file: concat!("src/", $file),
-            source: include_str!(concat!("../", $file)),
-            text: $text,
-            which: $which,
-        }
-    };
-}
-use place;
-
-impl Place {
-    fn line(&self) -> u32 {
-        let mut lines = (1..).zip(self.source.lines()).filter(|(_, line)| line.contains(self.text));
-        lines.nth(self.which).unwrap_or_else(|| panic!("{}: no line says {}", self.file, self.text)).0
-    }
-}
-
 /// What a negative control sees.
 enum Sight {
     /// Threads that sleep for ever.
@@ -93,23 +63,22 @@ enum Sight {
 }
 
 /// Explores with the orderings at `places` gone, and must see that the scene breaks.
-fn breaks(sight: Sight, places: &[Place], scene: fn() -> Scene) {
+fn breaks(sight: Sight, places: &[SourceLine], scene: fn() -> Scene) {
     expect_broken(None, sight, places, scene);
 }
 
 /// As breaks, with so many preemptions.
-fn breaks_with_preemptions(most: usize, sight: Sight, places: &[Place], scene: fn() -> Scene) {
+fn breaks_with_preemptions(most: usize, sight: Sight, places: &[SourceLine], scene: fn() -> Scene) {
     expect_broken(Some(most), sight, places, scene);
 }
 
-fn expect_broken(preemptions: Option<usize>, sight: Sight, places: &[Place], scene: fn() -> Scene) {
-    let lines: Vec<_> = places.iter().map(|place| (place.file, place.line())).collect();
+fn expect_broken(preemptions: Option<usize>, sight: Sight, places: &[SourceLine], scene: fn() -> Scene) {
     let expected = match sight {
         Sight::LostWakeUp => "deadlock; threads",
         Sight::Race => "Causality violation",
         Sight::Said(text) => text,
     };
-    match model::explore(preemptions, &lines, scene) {
+    match model::explore(preemptions, places, scene) {
         Outcome::Holds(executions) => panic!("seen in none of {executions} executions: {expected}"),
         Outcome::Broken(how) => assert!(how.contains(expected), "not {expected}, but: {how}"),
     }

@@ -26,18 +26,15 @@ fn it_excludes_and_wakes() {
 
 #[test]
 fn control_lock_without_acquire() {
-    let place = place!("sys/mutex.rs", "if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire");
-    breaks(Sight::Race, &[place], two_holders);
+    breaks(Sight::Race, &[place("mutex-lock-exchange")], two_holders);
 }
 
 #[test]
 fn control_sleeper_without_acquire() {
-    let place = place!("sys/mutex.rs", "while self.0.swap(CONTENDED, Ordering::Acquire)");
-    breaks(Sight::Race, &[place], two_holders);
+    breaks(Sight::Race, &[place("mutex-sleeper-swap")], two_holders);
 }
 
 #[test]
 fn control_unlock_without_release() {
-    let place = place!("sys/mutex.rs", "if self.0.swap(UNLOCKED, Ordering::Release)");
-    breaks(Sight::Race, &[place], two_holders);
+    breaks(Sight::Race, &[place("mutex-unlock-swap")], two_holders);
 }

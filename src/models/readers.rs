@@ -47,20 +47,18 @@ fn a_name_is_never_torn() {
 
 #[test]
 fn control_name_without_the_reader_s_fence() {
-    let place = place!("base/name.rs", "fence(Ordering::Acquire);");
-    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
+    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place("name-read-fence")], name_while_it_is_set);
 }
 
 #[test]
 fn control_name_without_the_writer_s_fence() {
-    let place = place!("base/name.rs", "fence(Ordering::Release);");
+    let place = place("name-write-fence");
     breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
 }
 
 #[test]
 fn control_name_that_is_not_released() {
-    let place = place!("base/name.rs", "self.sequence.store(sequence.wrapping_add(1), Ordering::Release);");
-    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
+    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place("name-write-end")], name_while_it_is_set);
 }
 
 // ---- waits ------------------------------------------------------------------------------------------------
@@ -95,7 +93,7 @@ fn a_copy_is_of_one_wait() {
 
 #[test]
 fn control_copy_without_its_fence() {
-    let place = place!("state/wait.rs", "fence(Ordering::Acquire);", 1);
+    let place = place("wait-read-fence");
     breaks_with_preemptions(2, Sight::Said("a torn wait"), &[place], wait_while_it_is_copied);
 }
 
@@ -117,7 +115,7 @@ fn what_was_read_of_a_noted_wait_is_of_that_wait() {
 
 #[test]
 fn control_noted_wait_without_its_fence() {
-    let place = place!("state/wait.rs", "fence(Ordering::Acquire);", 0);
+    let place = place("noted-wait-fence");
     breaks_with_preemptions(2, Sight::Said("of another wait"), &[place], wait_that_was_noted);
 }
 
@@ -177,14 +175,14 @@ fn a_hold_is_of_one_entry() {
 
 #[test]
 fn control_hold_without_the_reader_s_fence() {
-    let place = place!("state/holds.rs", "fence(Ordering::Acquire);");
+    let place = place("hold-read-fence");
     let said = Sight::Said("since one entry, from the place of another");
     breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
 }
 
 #[test]
 fn control_hold_without_the_writer_s_fence() {
-    let place = place!("lock/holds.rs", "fence(Ordering::Release);");
+    let place = place("hold-write-fence");
     let said = Sight::Said("since one entry, from the place of another");
     breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
 }
@@ -223,28 +221,25 @@ fn layers_are_those_of_one_moment() {
 
 #[test]
 fn control_layers_without_the_target_s_acquire() {
-    let place = place!("state/layers.rs", "let target = self.target.load(Ordering::Acquire);");
+    let place = place("layer-target-load");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
 }
 
 #[test]
 fn control_layers_without_the_target_s_release() {
-    let place = place!("state/layers.rs", "self.target.store(target, Ordering::Release);");
+    let place = place("layer-target-store");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
 }
 
 #[test]
 fn control_layers_without_the_stamp_s_acquire() {
-    let places = [
-        place!("state/layers.rs", "let stamp = self.stamp.load(Ordering::Acquire);"),
-        place!("state/layers.rs", "fence(Ordering::Acquire);"),
-    ];
+    let places = [place("layer-stamp-load"), place("layers-read-fence")];
     breaks_with_preemptions(2, Sight::Said("torn layers"), &places, layers_while_one_is_replaced);
 }
 
 #[test]
 fn control_layers_without_the_stamp_s_release() {
-    let place = place!("state/layers.rs", "self.stamp.store(stamp, Ordering::Release);");
+    let place = place("layer-stamp-store");
     breaks_with_preemptions(2, Sight::Said("torn layers"), &[place], layers_while_one_is_replaced);
 }
 
@@ -272,7 +267,7 @@ fn layers_are_of_this_run() {
 
 #[test]
 fn control_layers_without_the_run_s_acquire() {
-    let place = place!("state/layers.rs", "let is_of_this_run = ");
+    let place = place("layers-run-load");
     breaks_with_preemptions(2, Sight::Said("layers of the last run"), &[place], layers_of_the_last_run);
 }
 
@@ -298,6 +293,6 @@ fn who_sees_the_runtime_run_finds_the_arenas() {
 
 #[test]
 fn control_check_of_the_runtime_without_acquire() {
-    let place = place!("state/runtime.rs", "self.word.load(Ordering::Acquire) as u8");
+    let place = place("running-load");
     breaks_with_preemptions(2, Sight::Said("running, and no arena"), &[place], first_look_during_start);
 }

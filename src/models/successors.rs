@@ -45,7 +45,7 @@ fn a_spin_count_is_that_of_the_section_named() {
 
 #[test]
 fn control_spin_count_without_the_queue_lock() {
-    let place = place!("lock/crst.rs", "let _queue = self.queue_lock.lock();");
+    let place = place("spin-policy-queue-lock");
     breaks_at_random(&["the spin count of the section before"], place, spin_count_during_replacement);
 }
 
@@ -105,7 +105,7 @@ fn a_name_is_that_of_the_task_named() {
 
 #[test]
 fn control_name_of_a_task_without_the_lock() {
-    let place = place!("host/threads.rs", "let _naming = locks::NAMING.lock();", 1);
+    let place = place("task-name-lock");
     breaks_at_random(&["the name of the task before"], place, name_during_the_end_of_the_task);
 }
 
@@ -134,11 +134,10 @@ fn an_alert_is_for_the_task_named() {
 
 #[test]
 fn control_alert_that_does_not_see_the_end_of_the_task() {
-    let place = place!("host/threads.rs", "let pending = self.alert.load(Ordering::Acquire);");
     breaks_with_preemptions(
         3,
         Sight::Said("its own alert is lost"),
-        &[place],
+        &[place("alert-pending-load")],
         alert_during_the_end_of_the_task,
     );
 }

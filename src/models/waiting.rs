@@ -34,32 +34,31 @@ fn a_leave_wakes_who_announced_itself() {
 
 #[test]
 fn control_owner_without_its_barrier() {
-    breaks(Sight::LostWakeUp, &[place!("lock/crst.rs", "sys::light_barrier();")], visit_during_leave);
+    breaks(Sight::LostWakeUp, &[place("leave-light-barrier")], visit_during_leave);
 }
 
 #[test]
 fn control_waiter_without_the_heavy_barrier() {
-    breaks(Sight::LostWakeUp, &[place!("lock/queue.rs", "if !sys::heavy_barrier()")], visit_during_leave);
+    breaks(Sight::LostWakeUp, &[place("announcement-heavy-barrier")], visit_during_leave);
 }
 
 #[test]
 fn control_leave_that_saw_a_waiter_come_without_its_fence() {
-    breaks(Sight::LostWakeUp, &[place!("lock/crst.rs", "fence(Ordering::SeqCst);")], visit_during_leave);
+    breaks(Sight::LostWakeUp, &[place("leave-wake-fence")], visit_during_leave);
 }
 
 #[test]
 fn control_leave_without_release() {
-    let place = place!("lock/crst.rs", "section.word.store(handle, Ordering::Release);", 1);
-    breaks(Sight::Race, &[place], visit_during_leave);
+    breaks(Sight::Race, &[place("leave-word-store")], visit_during_leave);
 }
 
 #[test]
 fn control_entry_without_acquire() {
     let places = [
-        place!("lock/crst.rs", "let word = section.word.load(Ordering::Acquire);"),
-        place!("lock/crst.rs", ".compare_exchange(handle, mine, Ordering::Acquire"),
-        place!("state/section.rs", "let mut owner = self.word.load(Ordering::Acquire) ^ handle;"),
-        place!("state/section.rs", "self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire"),
+        place("enter-word-load"),
+        place("enter-word-exchange"),
+        place("owner-word-load"),
+        place("take-word-exchange"),
     ];
     breaks(Sight::Race, &places, visit_during_leave);
 }
@@ -79,20 +78,17 @@ fn a_fenced_leave_needs_no_heavy_barrier() {
 
 #[test]
 fn control_fenced_leave_with_a_weak_check() {
-    let place = place!("lock/crst.rs", "if section.queue_state.load(Ordering::SeqCst) == queue_state");
-    breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
+    breaks(Sight::LostWakeUp, &[place("fenced-leave-queue-state")], visit_during_fenced_leave);
 }
 
 #[test]
 fn control_announcement_without_its_fence() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
-    breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
+    breaks(Sight::LostWakeUp, &[place("announcement-fence")], visit_during_fenced_leave);
 }
 
 #[test]
 fn control_fenced_leave_that_is_a_plain_one() {
-    let place = place!("lock/crst.rs", "section.word.swap(handle, Ordering::SeqCst);");
-    breaks(Sight::LostWakeUp, &[place], visit_during_fenced_leave);
+    breaks(Sight::LostWakeUp, &[place("fenced-leave-swap")], visit_during_fenced_leave);
 }
 
 /// The waiter announced itself where the heavy barrier was refused just then: nothing is known of the owner's leave.
@@ -110,10 +106,7 @@ fn a_waiter_without_barriers_rechecks() {
 #[test]
 fn control_waiter_without_barriers_that_does_not_nap() {
     // With the barrier taken for one that works, no nap is taken.
-    let places = [
-        place!("lock/crst.rs", "sys::light_barrier();"),
-        place!("lock/queue.rs", "if !sys::heavy_barrier()"),
-    ];
+    let places = [place("leave-light-barrier"), place("announcement-heavy-barrier")];
     breaks(Sight::LostWakeUp, &places, visit_during_leave);
 }
 
@@ -153,8 +146,7 @@ fn a_contender_that_lost_is_woken_again() {
 
 #[test]
 fn control_contender_that_sleeps_without_its_fence() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 1);
-    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], owner_that_comes_again);
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place("contender-fence")], owner_that_comes_again);
 }
 
 fn two_visits_during_leave() -> Scene {
@@ -194,10 +186,7 @@ fn a_section_is_handed_over_or_left() {
 /// The new owner does not see how often the section counts as entered.
 #[test]
 fn control_hand_off_without_release() {
-    let places = [
-        place!("lock/queue.rs", "self.word().store(handle ^ task.id(), Ordering::Release);"),
-        place!("lock/queue.rs", "task.wait.park.store(GRANTED, Ordering::Release);"),
-    ];
+    let places = [place("hand-off-word-store"), place("hand-off-grant")];
     breaks_with_preemptions(2, Sight::Said("left: NotOwner"), &places, hand_off_during_visit);
 }
 
@@ -276,7 +265,7 @@ fn a_contender_that_withdraws_leaves_nobody_asleep() {
 
 #[test]
 fn control_contender_that_withdraws_without_its_fence() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 2);
+    let place = place("contender-withdraws-fence");
     breaks_with_preemptions(2, Sight::LostWakeUp, &[place], withdrawal_of_the_contender);
 }
 
@@ -327,8 +316,7 @@ fn a_free_section_is_destroyed_or_visited() {
 
 #[test]
 fn control_destroy_without_acquire() {
-    let place = place!("lock/crst.rs", "if self.word.compare_exchange(word, stale, Ordering::AcqRel");
-    breaks(Sight::Race, &[place], destroy_of_a_free_section_during_visit);
+    breaks(Sight::Race, &[place("destroy-word-exchange")], destroy_of_a_free_section_during_visit);
 }
 
 /// A task waits so that an alert ends its wait, and is alerted; the section stays owned.
@@ -353,8 +341,7 @@ fn an_alert_is_never_lost() {
 
 #[test]
 fn control_waiter_that_misses_an_alert() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
-    breaks(Sight::LostWakeUp, &[place], alert_during_wait);
+    breaks(Sight::LostWakeUp, &[place("announcement-fence")], alert_during_wait);
 }
 
 /// As above, and the runtime stops.
@@ -378,8 +365,7 @@ fn a_stop_ends_every_wait() {
 
 #[test]
 fn control_waiter_that_misses_a_stop() {
-    let place = place!("lock/queue.rs", "fence(Ordering::SeqCst);", 0);
-    breaks(Sight::LostWakeUp, &[place], stop_during_wait);
+    breaks(Sight::LostWakeUp, &[place("announcement-fence")], stop_during_wait);
 }
 
 /// The runtime stops and is started again by another task, which then waits for a section that stays owned.
@@ -404,8 +390,7 @@ fn a_stop_ends_no_wait_of_the_next_run() {
 
 #[test]
 fn control_wait_that_does_not_say_its_run() {
-    let place = place!("lock/queue.rs", "wait.run.load(Ordering::Relaxed) <= run");
-    breaks_at_random(&["of the next run"], place, wait_after_restart);
+    breaks_at_random(&["of the next run"], place("run-of-wait"), wait_after_restart);
 }
 
 /// The contender of an alertable wait is alerted as it takes the section that its owner leaves.

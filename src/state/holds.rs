@@ -50,6 +50,7 @@ impl Holds {
             && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
         let entry = (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed));
         // Pairs with the Release fence in write: who reads something of the next entry finds the number changed.
+        // place: hold-read-fence
         fence(Ordering::Acquire);
         let same = before & 1 == 0 && hold.sequence.load(Ordering::Relaxed) == before;
         (known && same).then_some(entry)

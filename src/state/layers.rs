@@ -129,12 +129,16 @@ impl LayerSlot {
     pub(crate) fn write(&self, position: u64, origin: Origin, target: u64) {
         let stamp = position | (origin as u64) << ORIGIN_SHIFT;
         // Both Release: see the top of this file; they pair with the Acquires in read.
+        // place: layer-stamp-store
         self.stamp.store(stamp, Ordering::Release);
+        // place: layer-target-store
         self.target.store(target, Ordering::Release);
     }
 
     pub(crate) fn read(&self) -> (Layer, u32) {
+        // place: layer-target-load
         let target = self.target.load(Ordering::Acquire);
+        // place: layer-stamp-load
         let stamp = self.stamp.load(Ordering::Acquire);
         let kind =
             if is_in(stamp, LayerKind::Leave.above()) { LayerKind::Leave } else { LayerKind::ReverseEnter };
@@ -247,6 +251,7 @@ impl Layers {
     pub(crate) fn position(&self, runtime: u64) -> u64 {
         // First the run: prepare, which goes to the next one, writes the position before it. Acquire pairs with the
         // Release there: who finds the stack of this run finds its layers of this run, too.
+        // place: layers-run-load
         let is_of_this_run = Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime);
         // Acquire pairs with the Release in push_at and prepare.
         let position = self.position.load(Ordering::Acquire);
@@ -288,6 +293,7 @@ impl Layers {
                 u32::MAX / 2
             } else {
                 // Orders the copies before the second look at the position.
+                // place: layers-read-fence
                 fence(Ordering::Acquire);
                 sequence_of(position_now()?).wrapping_sub(sequence_of(before))
             };

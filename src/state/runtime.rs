@@ -49,6 +49,7 @@ impl Runtime {
     pub(crate) fn is_plain(&self) -> bool {
         // Acquire pairs with the SeqCst in start: a thread that was handed a handle in any way whatever, and is no task
         // yet, finds the arenas where the handle leads.
+        // place: running-load
         self.word.load(Ordering::Acquire) as u8 == State::Running as u8
     }
 

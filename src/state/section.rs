@@ -196,6 +196,7 @@ impl Section {
         // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
         let was_given = handle::section_generation(handle) != 0;
         // Acquire pairs with the Release of who revoked a bias: an owner that finds itself here sees its entries.
+        // place: owner-word-load
         let mut owner = self.word.load(Ordering::Acquire) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
         if same_generation && is_biased(owner) {
@@ -226,6 +227,7 @@ impl Section {
     /// Makes `me` the owner if the section is free.
     #[inline(always)]
     pub(crate) fn try_take(&self, handle: u64, me: TaskRef) -> bool {
+        // place: take-word-exchange
         self.word.compare_exchange(handle, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 

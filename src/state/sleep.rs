@@ -46,6 +46,7 @@ impl Sleep {
     /// How the task sleeps, all of one sleep; None if it does not.
     pub(crate) fn copy(&self) -> Option<SleepCopy> {
         loop {
+            // place: sleep-read-begin
             let number = self.word.load(Ordering::Acquire);
             if number & 1 == 0 {
                 return None;
@@ -58,6 +59,7 @@ impl Sleep {
                 limited: self.limited.load(Ordering::Relaxed) != 0,
             };
             // Pairs with the Release fence in join: who reads something of the next sleep finds this one over.
+            // place: sleep-read-fence
             fence(Ordering::Acquire);
             if self.word.load(Ordering::Relaxed) == number {
                 return Some(copy);
@@ -77,6 +79,7 @@ impl Sleep {
     /// The sleep is over; under the bucket's lock, after all else that is to be done before the sleeper goes on.
     pub(crate) fn end(&self) {
         self.variable.store(0, Ordering::Relaxed);
+        // place: sleep-end-release
         self.word.store(self.word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 }

@@ -115,11 +115,13 @@ impl Wait {
 
     /// Notes which wait this is.
     pub(crate) fn note_sequence(&self) {
+        // place: noted-wait-store
         self.noted.store(self.number(), Ordering::Relaxed);
     }
 
     /// Marks the wait that was noted as one of a cycle that was told of; under the lock of the search for deadlocks.
     pub(crate) fn set_told(&self) {
+        // place: told-wait-load
         self.set_told_number(self.noted.load(Ordering::Relaxed));
     }
 
@@ -137,6 +139,7 @@ impl Wait {
     /// call was of that wait.
     pub(crate) fn is_as_noted(&self) -> bool {
         // Pairs with the Release fence in enqueue.
+        // place: noted-wait-fence
         fence(Ordering::Acquire);
         self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
     }
@@ -157,6 +160,7 @@ impl Wait {
                 option: self.option() & WAIT_OPTIONS,
             };
             // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
+            // place: wait-read-fence
             fence(Ordering::Acquire);
             // First the section: if the next wait is for the same one, its number is found with it.
             if self.section() == section && self.sequence.load(Ordering::SeqCst) == sequence {

@@ -37,6 +37,7 @@ use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
 
+use crate::places::SourceLine;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
@@ -73,7 +74,7 @@ struct World {
     shared: HashMap<usize, Maker>,
     /// Pages given in each execution, in this order.
     pages: Vec<(usize, usize)>,
-    weakened: Vec<(&'static str, u32)>,
+    weakened: Vec<SourceLine>,
     executions: u64,
 }
 
@@ -184,11 +185,7 @@ pub(crate) struct Scene {
 
 /// Explores what can happen when the threads of `scene` run; all of it unless `preemptions` limits that. Orderings
 /// at the places of `weakened` have no effect.
-pub(crate) fn explore(
-    preemptions: Option<usize>,
-    weakened: &[(&'static str, u32)],
-    scene: fn() -> Scene,
-) -> Outcome {
+pub(crate) fn explore(preemptions: Option<usize>, weakened: &[SourceLine], scene: fn() -> Scene) -> Outcome {
     begin_exploration(Scheduler::Loom, weakened);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
@@ -216,7 +213,7 @@ pub(crate) fn wander(
     strategy: Strategy,
     seed: u64,
     orders: usize,
-    left_out: &[(&'static str, u32)],
+    left_out: &[SourceLine],
     scene: fn() -> Scene,
 ) -> Outcome {
     const STACK_BYTES: usize = 1 << 18;
@@ -235,7 +232,7 @@ pub(crate) fn wander(
     outcome_of(run).unwrap_or_else(|NowShared| unreachable!("only loom needs to know"))
 }
 
-fn begin_exploration(scheduler: Scheduler, weakened: &[(&'static str, u32)]) {
+fn begin_exploration(scheduler: Scheduler, weakened: &[SourceLine]) {
     // Shuttle has each panic printed from its first run on. Below loom, threads end by panics which it keeps from what
     // was installed before: so shuttle comes first.
     static SHUTTLE: std::sync::Once = std::sync::Once::new();
@@ -304,7 +301,7 @@ impl World {
     }
 
     fn is_weakened(&self, at: &Location<'_>) -> bool {
-        self.weakened.iter().any(|&(file, line)| at.line() == line && at.file().ends_with(file))
+        self.weakened.iter().any(|line| at.line() == line.number && at.file().ends_with(line.file))
     }
 
     fn is_left_out(&self, at: &Location<'_>) -> bool {

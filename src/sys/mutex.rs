@@ -31,6 +31,7 @@ impl Mutex {
     pub(crate) fn lock(&self) -> Guard<'_> {
         settle_fork();
         // Acquire pairs with the Release in unlock: what the last holder wrote is seen.
+        // place: mutex-lock-exchange
         if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
         }
@@ -58,6 +59,7 @@ impl Mutex {
             }
         }
         // From here the word is taken as CONTENDED even if nobody else sleeps: one wake too many at worst.
+        // place: mutex-sleeper-swap
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
             let _ = futex_wait(&self.0, CONTENDED, None);
         }
@@ -65,6 +67,7 @@ impl Mutex {
 
     #[inline]
     fn unlock(&self) {
+        // place: mutex-unlock-swap
         if self.0.swap(UNLOCKED, Ordering::Release) == CONTENDED {
             futex_wake(&self.0, 1);
         }

@@ -262,6 +262,7 @@ impl CriticalSection {
     /// it names one of another copy of the library: who has entered that one may be inside.
     fn attach_anew(&self) -> Result<(u64, u64)> {
         // One thread at a time: another that made one for the same memory would take this one for a relic of it.
+        // place: attach-lock
         let _attaching = ATTACHING.lock();
         if let Some(handle) = self.named() {
             return Ok((handle, 0));
