@@ -1,4 +1,4 @@
-//! Makes the C header from `src/ffi/`, or looks whether it is there, and gives the shared library its SONAME.
+//! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there, and gives the shared library its SONAME.
 //!
 //! With the feature `header` the header is written to `OUT_DIR` on each build; `tests/header.rs` holds the checked-in
 //! copy against it. `HOSTCRST_UPDATE_HEADER=1` (what `./dev header` sets) also writes the checked-in copy.
@@ -9,6 +9,15 @@ use std::env;
 const SOVERSION: u32 = 0;
 
 const CHECKED_IN: &str = "include/hostcrst.h";
+
+#[cfg(feature = "header")]
+#[allow(dead_code)]
+#[path = "src/constants.rs"]
+mod constants;
+#[cfg(feature = "header")]
+#[allow(dead_code)]
+#[path = "src/error.rs"]
+mod error;
 
 fn main() {
     #[cfg(feature = "header")]
@@ -48,6 +57,8 @@ fn variable(name: &str) -> String {
 
 #[cfg(feature = "header")]
 mod header {
+    use super::constants::WAIT_OPTIONS;
+    use super::error::{Error, SUCCESSES};
     use super::{CHECKED_IN, variable};
     use std::{env, fs, path::Path};
 
@@ -61,8 +72,11 @@ mod header {
         "src/ffi/report.rs",
     ];
 
-    /// Where a type of theirs stands that the rooms below them know too.
-    const TYPES: &[&str] = &["src/state/deadlocks.rs"];
+    /// Where constants and types stand that the rooms below know too.
+    const SHARED: &[&str] = &["src/constants.rs", "src/state/deadlocks.rs"];
+
+    /// Where in `after_includes` of cbindgen.toml the codes and options go.
+    const CODES_AND_OPTIONS: &str = "@codes and options@\n";
 
     pub fn make() {
         let header = place_sections(&cbindgen_header());
@@ -80,13 +94,15 @@ mod header {
     }
 
     fn sources() -> impl Iterator<Item = &'static str> {
-        SECTIONS.iter().chain(TYPES).copied()
+        SHARED.iter().chain(SECTIONS).copied()
     }
 
     fn cbindgen_header() -> String {
         let mut config = cbindgen::Config::from_file("cbindgen.toml").expect("cbindgen.toml");
-        let constants = config.after_includes.take().unwrap_or_default();
-        config.after_includes = Some(format!("{}\n{}", version_macros(), constants.trim_end()));
+        let macros = config.after_includes.take().unwrap_or_default();
+        let (before, after) = macros.split_once(CODES_AND_OPTIONS).expect(CODES_AND_OPTIONS);
+        let parts = [&version_macros(), "\n", before, &codes_and_options(), after.trim_end()];
+        config.after_includes = Some(parts.concat());
         let builder =
             sources().fold(cbindgen::Builder::new().with_config(config), |b, file| b.with_src(file));
         let mut header = Vec::new();
@@ -103,6 +119,34 @@ mod header {
             _ => format!("{line}\n"),
         });
         lines.collect()
+    }
+
+    /// The constants whose names Windows' headers may define too.
+    fn codes_and_options() -> String {
+        let constant = |name: &str, definition: String, meaning: &str| {
+            format!("/* {meaning} */\n#ifndef {name}\n{definition};\n#endif\n")
+        };
+        let small = |name: &str, value: u32| format!("HOSTCRST_CONSTANT_({name}, {value})");
+        let successes =
+            SUCCESSES.iter().map(|&(code, name, meaning)| constant(name, small(name, code as u32), meaning));
+        let failures = Error::ALL.iter().map(|(error, name)| {
+            let code = error.hresult();
+            let definition = format!("HOSTCRST_FAILURE_({name}, {code:#010X})").replace("0X", "0x");
+            constant(
+                name,
+                definition,
+                &sentence_behind_colon(Error::message_of(code).to_str().expect("UTF-8")),
+            )
+        });
+        let options =
+            WAIT_OPTIONS.iter().map(|&(name, bit, meaning)| constant(name, small(name, bit), meaning));
+        successes.chain(failures).chain(options).collect::<Vec<_>>().join("\n")
+    }
+
+    fn sentence_behind_colon(message: &str) -> String {
+        let (_, behind) = message.split_once(": ").expect(message);
+        let (first, rest) = behind.split_at(1);
+        format!("{}{rest}.", first.to_uppercase())
     }
 
     fn version_macros() -> String {

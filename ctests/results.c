@@ -226,9 +226,9 @@ TEST(unknown_values)
     host_task_info_t small_task = task_info;
     small.size--;
     small_task.size--;
-    GIVES(hostcrst_enter, (crst, 8), E_INVALIDARG);
-    GIVES(hostcrst_enter_timeout, (crst, 8, 1), E_INVALIDARG);
-    GIVES(hostcrst_try_enter, (crst, 8, &entered), E_INVALIDARG);
+    GIVES(hostcrst_enter, (crst, UINT32_MAX), E_INVALIDARG);
+    GIVES(hostcrst_enter_timeout, (crst, UINT32_MAX, 1), E_INVALIDARG);
+    GIVES(hostcrst_try_enter, (crst, UINT32_MAX, &entered), E_INVALIDARG);
     CHECK_EQ(entered, 0);
     GIVES(hostcrst_info, (crst, &small), E_INVALIDARG);
     GIVES(host_task_info, (this_task(), &small_task), E_INVALIDARG);

@@ -1,4 +1,4 @@
-//! Everything that can go wrong, once: one table of variant, code, name and sentence.
+//! Everything that can go wrong, once: one table of variant, code, name and sentence. build.rs puts it into the header.
 
 use core::ffi::CStr;
 
@@ -8,6 +8,12 @@ use thiserror::Error;
 pub const S_OK: i32 = 0;
 /// The call succeeded and there was nothing to do.
 pub const S_FALSE: i32 = 1;
+
+/// The codes of success, each with its name and what the header says of it.
+pub const SUCCESSES: &[(i32, &str, &str)] = &[
+    (S_OK, "S_OK", "The call succeeded."),
+    (S_FALSE, "S_FALSE", "The call succeeded and there was nothing to do."),
+];
 
 macro_rules! errors {
     ($($variant:ident = $code:literal, $name:ident, $sentence:literal;)*) => {
@@ -42,6 +48,7 @@ const fn c_string(text: &'static str) -> &'static CStr {
     }
 }
 
+// The header says of each code what stands behind the colon.
 #[rustfmt::skip]
 errors! {
     NotImplemented = 0x8000_4001_u32, E_NOTIMPL,
@@ -51,21 +58,21 @@ errors! {
     Pointer = 0x8000_4003_u32, E_POINTER,
         "null pointer: an argument that must point to something was NULL";
     Fail = 0x8000_4005_u32, E_FAIL,
-        "unknown failure: the operating system refused something the library cannot do without";
+        "unknown failure: the operating system refused something that the library cannot do without";
     Handle = 0x8007_0006_u32, E_HANDLE,
-        "invalid handle: it is zero, forged, of another kind, or its object no longer exists";
+        "invalid handle: the handle is zero, forged, of another kind, or its object no longer exists";
     OutOfMemory = 0x8007_000E_u32, E_OUTOFMEMORY,
         "out of memory: nothing was allocated and nothing changed";
     InvalidArgument = 0x8007_0057_u32, E_INVALIDARG,
-        "invalid argument: a value or an option bit is not one this function knows";
+        "invalid argument: a value or an option bit is not one that this function knows";
     Deadlock = 0x8013_1020_u32, HOST_E_DEADLOCK,
-        "deadlock: this wait was part of a cycle and was chosen to be broken; every section is as it was";
+        "deadlock: the wait was part of a cycle and was chosen to be broken; every section is as it was";
     Interrupted = 0x8013_1021_u32, HOST_E_INTERRUPTED,
         "interrupted: the task was alerted while it waited alertably";
     InvalidOperation = 0x8013_1022_u32, HOST_E_INVALIDOPERATION,
         "invalid operation: the call does not fit the present state of the task or section";
     NotAvailable = 0x8013_1023_u32, HOST_E_CLRNOTAVAILABLE,
-        "runtime not available: it was not started, was stopped, or has failed";
+        "runtime not available: the runtime was not started, was stopped, or has failed";
     Timeout = 0x8013_1024_u32, HOST_E_TIMEOUT,
         "timeout: the time limit passed before the section was free";
     NotOwner = 0x8013_1025_u32, HOST_E_NOT_OWNER,

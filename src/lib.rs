@@ -33,7 +33,7 @@
 //!
 //! Names of addresses: the crate `elf-names`, beside this one.
 //!
-//! `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle run over
+//! `constants`, `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle run over
 //! `sys::model`.
 
 #![no_std]
@@ -42,6 +42,7 @@
 extern crate std;
 
 pub mod clr;
+pub mod constants;
 pub mod error;
 pub mod ffi;
 

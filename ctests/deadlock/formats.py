@@ -6,6 +6,7 @@ formats.py dot PROGRAM           Graphviz reads every .dot and draws what the .j
 """
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import unicodedata
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
 KEYWORDS = {"$schema", "$defs", "$ref", "title", "description", "type", "required", "properties", "enum", "const", "items",
             "additionalProperties", "pattern", "minimum", "minItems", "maxItems"}
+HEADER = pathlib.Path(__file__).parents[2] / "include/hostcrst.h"
+OPTIONS = sum(int(bit) for bit in re.findall(r"CONSTANT_\(WAIT_\w+, (\d+)\)", HEADER.read_text()))
 UNREAD = ("many",)  # too large for Graphviz to lay out
 failures = []
 
@@ -110,7 +113,7 @@ def check_task(where, task):
         indices = [layer["index"] for layer in task["layers"]]
         if indices != list(range(task["depth"] - 1, task["depth"] - 1 - len(kinds), -1)):
             fail(where, f"layers are numbered {indices}")
-    if "waiting" in task and task["waiting"]["option"] > 7:
+    if "waiting" in task and task["waiting"]["option"] & ~OPTIONS:
         fail(where, f"option {task['waiting']['option']}")
 
 

@@ -27,12 +27,12 @@
 //! waits anew after it. That opens a cycle which stands and closes it again: so the new wait takes the mark over, unless
 //! the task has other sections than before.
 
+use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::Error;
 use crate::lock::queue;
 use crate::state::deadlocks::{Deadlock, Deadlocks, Member, Policy};
 use crate::state::registry::REGISTRY;
 use crate::state::task::TaskRef;
-use crate::state::wait::WAIT_NOTINDEADLOCK;
 use crate::state::{sections, tasks};
 use crate::sys;
 use crate::sys::atomic::{Ordering, fence};

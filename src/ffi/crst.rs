@@ -14,16 +14,6 @@ use crate::sys::with_call_site;
 /// A critical section: an opaque handle, never 0. The handle of a destroyed section is never valid again.
 pub type hostcrst_t = u64;
 
-/// hostcrst_info: nobody owns the section.
-pub const HOSTCRST_FREE: u32 = 0;
-/// hostcrst_info: a task owns the section.
-pub const HOSTCRST_OWNED: u32 = 1;
-/// hostcrst_info: the owner's thread ended without leaving; see hostcrst_recover.
-pub const HOSTCRST_ABANDONED: u32 = 2;
-
-/// hostcrst_enter_timeout: no time limit.
-pub const HOSTCRST_INFINITE: u32 = 0xFFFF_FFFF;
-
 /// The state of a section, written by hostcrst_info.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

@@ -9,15 +9,6 @@ use crate::state::deadlocks::{Callback, Policy, host_deadlock_t};
 use crate::state::registry::REGISTRY;
 use crate::sys::preserving_errno;
 
-/// host_set_deadlock_policy: one wait of the cycle, the victim, gets HOST_E_DEADLOCK, and the program goes on. The
-/// default. If no wait of the cycle may fail, the deadlock stands; if one of them is in EnterCriticalSection, a
-/// report goes to stderr.
-pub const HOST_DEADLOCK_ERROR: u32 = 0;
-/// host_set_deadlock_policy: a report goes to stderr, and the deadlock stands.
-pub const HOST_DEADLOCK_REPORT: u32 = 1;
-/// host_set_deadlock_policy: a report goes to stderr, and the process aborts.
-pub const HOST_DEADLOCK_ABORT: u32 = 2;
-
 /// Called for each deadlock: see host_set_deadlock_callback. It must return; from C++17 on the type is noexcept.
 pub type host_deadlock_callback_t =
     Option<extern "C" fn(deadlock: *const host_deadlock_t, context: *mut c_void)>;

@@ -1,15 +1,9 @@
 //! Reports: who owns, who waits, in which code, and every deadlock.
 
 use super::hresult;
+use crate::constants::{HOST_REPORT_DOT, HOST_REPORT_JSON, HOST_REPORT_TEXT};
 use crate::error::Error;
 use crate::report::{self, Format};
-
-/// host_report: text for people.
-pub const HOST_REPORT_TEXT: u32 = 0;
-/// host_report: JSON.
-pub const HOST_REPORT_JSON: u32 = 1;
-/// host_report: Graphviz DOT.
-pub const HOST_REPORT_DOT: u32 = 2;
 
 /// Writes a report on every task and every section that was ever contended or is not free.
 ///

@@ -7,15 +7,6 @@ use crate::error::{Error, S_FALSE, S_OK};
 use crate::host::runtime;
 use crate::state::registry::REGISTRY;
 
-/// host_runtime_state: host_runtime_start was never called.
-pub const HOST_RUNTIME_NOT_LOADED: u32 = 0;
-/// host_runtime_state: the runtime is available.
-pub const HOST_RUNTIME_RUNNING: u32 = 1;
-/// host_runtime_state: host_runtime_stop was called; the runtime can be started again.
-pub const HOST_RUNTIME_STOPPED: u32 = 2;
-/// host_runtime_state: host_runtime_fail was called; final for the process.
-pub const HOST_RUNTIME_FAILED: u32 = 3;
-
 /// S_OK if something changed, S_FALSE if it was so already.
 fn changed(result: crate::error::Result<bool>) -> i32 {
     match result {

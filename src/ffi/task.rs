@@ -13,18 +13,6 @@ use crate::sys::{preserving_errno, settle_fork};
 /// A task: an opaque handle. Invalid once its thread has ended; never equal to a section's handle.
 pub type host_task_t = u64;
 
-/// host_task_info: the task has made no transition.
-pub const HOST_TASK_UNKNOWN: u32 = 0;
-/// host_task_info: the task runs managed code.
-pub const HOST_TASK_MANAGED: u32 = 1;
-/// host_task_info: the task runs native code.
-pub const HOST_TASK_UNMANAGED: u32 = 2;
-
-/// host_layer_t: managed code called native code.
-pub const HOST_LAYER_LEAVE: u32 = 1;
-/// host_layer_t: native code called managed code.
-pub const HOST_LAYER_REVERSE_ENTER: u32 = 2;
-
 /// The state of a task, written by host_task_info.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

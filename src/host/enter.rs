@@ -1,5 +1,6 @@
 //! The slow enter, step by step: spin, queue, look whether that closed a cycle, tell of it, sleep.
 
+use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::host::{deadlocks, ends, threads};
@@ -10,7 +11,7 @@ use crate::state::registry::REGISTRY;
 use crate::state::section::{FENCE_PENDING, Section, is_biased};
 use crate::state::sections;
 use crate::state::task::TaskRef;
-use crate::state::wait::{CONTEND, GRANTED, OVER, PARKED, WAIT_OPTIONS};
+use crate::state::wait::{CONTEND, GRANTED, OVER, PARKED};
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{self, Instant, preserving_errno};
 
@@ -26,7 +27,7 @@ impl Patience {
     /// What a time limit of the C interface means.
     pub(crate) const fn of_milliseconds(milliseconds: u32) -> Self {
         match milliseconds {
-            u32::MAX => Patience::Unbounded,
+            HOSTCRST_INFINITE => Patience::Unbounded,
             milliseconds => Patience::Milliseconds(milliseconds),
         }
     }
@@ -37,7 +38,7 @@ impl Patience {
 #[cold]
 pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: usize) -> Result<bool> {
     REGISTRY.runtime.require_running()?;
-    if option > WAIT_OPTIONS {
+    if option & !WAIT_OPTION_MASK != 0 {
         return Err(Error::InvalidArgument);
     }
     let section = sections::find(handle)?;

@@ -2,6 +2,7 @@
 //!
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `queue`.
 
+use crate::constants::WAIT_OPTION_MASK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
 use crate::lock::{holds, queue};
@@ -9,7 +10,6 @@ use crate::state::registry::REGISTRY;
 use crate::state::section::{
     ALWAYS_FENCED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased,
 };
-use crate::state::wait::WAIT_OPTIONS;
 use crate::state::{sections, task, tasks};
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::{self, preserving_errno};
@@ -78,7 +78,7 @@ pub(crate) enum FastPath {
 /// Enters, if that needs no waiting and nothing unusual: the path that must be short.
 #[inline(always)]
 pub(crate) fn enter_fast(handle: u64, option: u32) -> FastPath {
-    if option > WAIT_OPTIONS || !REGISTRY.runtime.is_plain() {
+    if option & !WAIT_OPTION_MASK != 0 || !REGISTRY.runtime.is_plain() {
         return FastPath::NotTaken;
     }
     let section = sections::slot_of(handle);

@@ -29,6 +29,7 @@
 
 use core::cell::Cell;
 
+use crate::constants::WAIT_ALERTABLE;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::lock::spin::{self, Hints, Poll, SpinLoop};
@@ -41,9 +42,7 @@ use crate::state::section::{
 };
 use crate::state::sections;
 use crate::state::task::{Task, TaskRef};
-use crate::state::wait::{
-    CONTEND, GRANTED, NO_DEADLINE, OVER, PARKED, WAIT_ALERTABLE, WAIT_WITHOUT_RUNTIME, Wait,
-};
+use crate::state::wait::{CONTEND, GRANTED, NO_DEADLINE, OVER, PARKED, WAIT_WITHOUT_RUNTIME, Wait};
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
 

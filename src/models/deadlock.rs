@@ -6,11 +6,11 @@ use std::vec;
 
 use super::random::breaks_at_random;
 use super::*;
+use crate::constants::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 use crate::error::Error;
 use crate::host::deadlocks;
 use crate::state::deadlocks::host_deadlock_t;
 use crate::state::registry::REGISTRY;
-use crate::state::wait::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 
 /// A ring of tasks, each of which owns a section and comes for that of the next one, with this option. One of the waits
 /// ends with `refusal`; that task leaves its own section, and so all the others get on.

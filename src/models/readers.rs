@@ -5,10 +5,10 @@ use std::vec;
 use super::*;
 use crate::base::memory::Memory;
 use crate::base::name::Name;
+use crate::constants::WAIT_ALERTABLE;
 use crate::error::Error;
 use crate::state::layers::{Layer, LayerKind, Origin};
 use crate::state::registry::REGISTRY;
-use crate::state::wait::WAIT_ALERTABLE;
 use crate::view::picture::Picture;
 
 /// One task changes something while another reads it.

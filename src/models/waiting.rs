@@ -4,9 +4,9 @@ use std::vec;
 
 use super::random::breaks_at_random;
 use super::*;
+use crate::constants::WAIT_ALERTABLE;
 use crate::error::Error;
 use crate::state::section::waiters;
-use crate::state::wait::WAIT_ALERTABLE;
 use crate::sys::atomic::Ordering;
 
 /// One task owns the section, does something in it and leaves it; `others` come.

@@ -3,27 +3,28 @@
 use core::ffi::c_void;
 
 use crate::base::name::{Name, NameCopy};
+use crate::constants::{HOST_DEADLOCK_ABORT, HOST_DEADLOCK_ERROR, HOST_DEADLOCK_REPORT};
 use crate::sys::Mutex;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
-/// What is done when a deadlock is found: `HOST_DEADLOCK_*`.
+/// What is done when a deadlock is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Policy {
     /// One wait fails, the rest goes on. Where none may fail, and one of them cannot, a report goes to stderr.
-    Error = 0,
+    Error = HOST_DEADLOCK_ERROR,
     /// A report goes to stderr; the tasks stay as they are.
-    Report = 1,
+    Report = HOST_DEADLOCK_REPORT,
     /// A report goes to stderr, and the process aborts.
-    Abort = 2,
+    Abort = HOST_DEADLOCK_ABORT,
 }
 
 impl Policy {
     pub(crate) const fn from_number(number: u32) -> Option<Policy> {
         match number {
-            0 => Some(Policy::Error),
-            1 => Some(Policy::Report),
-            2 => Some(Policy::Abort),
+            HOST_DEADLOCK_ERROR => Some(Policy::Error),
+            HOST_DEADLOCK_REPORT => Some(Policy::Report),
+            HOST_DEADLOCK_ABORT => Some(Policy::Abort),
             _ => None,
         }
     }

@@ -14,19 +14,22 @@
 use core::mem::offset_of;
 
 use crate::base::memory::Memory;
+use crate::constants::{
+    HOST_LAYER_LEAVE, HOST_LAYER_REVERSE_ENTER, HOST_TASK_MANAGED, HOST_TASK_UNKNOWN, HOST_TASK_UNMANAGED,
+};
 use crate::error::{Error, Result};
 use crate::state::runtime::Runtime;
 use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sys::{self, Mutex};
 
-/// What a layer is: `HOST_LAYER_LEAVE`, `HOST_LAYER_REVERSE_ENTER`.
+/// What a layer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum LayerKind {
     /// Managed code called native code.
-    Leave = 1,
+    Leave = HOST_LAYER_LEAVE,
     /// Native code called managed code.
-    ReverseEnter = 2,
+    ReverseEnter = HOST_LAYER_REVERSE_ENTER,
 }
 
 /// What the target of a layer is.
@@ -50,13 +53,13 @@ pub struct Layer {
     pub target: u64,
 }
 
-/// Which code a task runs: `HOST_TASK_UNKNOWN`, `HOST_TASK_MANAGED`, `HOST_TASK_UNMANAGED`.
+/// Which code a task runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Mode {
-    Unknown = 0,
-    Managed = 1,
-    Unmanaged = 2,
+    Unknown = HOST_TASK_UNKNOWN,
+    Managed = HOST_TASK_MANAGED,
+    Unmanaged = HOST_TASK_UNMANAGED,
 }
 
 // position: sequence (32) | 0 | depth (29) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
@@ -72,9 +75,9 @@ pub(crate) const SEQUENCE_SHIFT: u32 = 32;
 pub(crate) const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
 
 pub(crate) const fn mode_of(position: u64) -> Mode {
-    match position & MODE_MASK {
-        1 => Mode::Managed,
-        2 => Mode::Unmanaged,
+    match (position & MODE_MASK) as u32 {
+        HOST_TASK_MANAGED => Mode::Managed,
+        HOST_TASK_UNMANAGED => Mode::Unmanaged,
         _ => Mode::Unknown,
     }
 }

@@ -1,5 +1,8 @@
 //! Whether the runtime is available: one word that every call looks at. Who changes it is above.
 
+use crate::constants::{
+    HOST_RUNTIME_FAILED, HOST_RUNTIME_NOT_LOADED, HOST_RUNTIME_RUNNING, HOST_RUNTIME_STOPPED,
+};
 use crate::error::{Error, Result};
 use crate::sys::atomic::{AtomicU64, Ordering};
 
@@ -7,10 +10,10 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum State {
-    NotLoaded = 0,
-    Running = 1,
-    Stopped = 2,
-    Failed = 3,
+    NotLoaded = HOST_RUNTIME_NOT_LOADED,
+    Running = HOST_RUNTIME_RUNNING,
+    Stopped = HOST_RUNTIME_STOPPED,
+    Failed = HOST_RUNTIME_FAILED,
 }
 
 /// The state in the low byte, with TRACKING beside it; above it how often the runtime was started: the epoch that
@@ -74,10 +77,10 @@ impl Runtime {
     }
 
     pub(crate) fn state(&self) -> State {
-        match self.word() & STATE_MASK {
-            1 => State::Running,
-            2 => State::Stopped,
-            3 => State::Failed,
+        match (self.word() & STATE_MASK) as u32 {
+            HOST_RUNTIME_RUNNING => State::Running,
+            HOST_RUNTIME_STOPPED => State::Stopped,
+            HOST_RUNTIME_FAILED => State::Failed,
             _ => State::NotLoaded,
         }
     }

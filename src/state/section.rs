@@ -4,6 +4,7 @@
 use core::mem::offset_of;
 
 use crate::base::arena::Slot;
+use crate::constants::{HOSTCRST_ABANDONED, HOSTCRST_FREE, HOSTCRST_OWNED};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, REVOKING};
 use crate::state::task::TaskRef;
 use crate::sys::Mutex;
@@ -95,9 +96,9 @@ pub(crate) const NOT_ENTERED: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum State {
-    Free = 0,
-    Owned = 1,
-    Abandoned = 2,
+    Free = HOSTCRST_FREE,
+    Owned = HOSTCRST_OWNED,
+    Abandoned = HOSTCRST_ABANDONED,
 }
 
 /// What a section looks like at one moment.

@@ -2,17 +2,13 @@
 
 use core::mem::offset_of;
 
+use crate::constants::WAIT_OPTION_MASK;
 use crate::sys::Instant;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// The option bits a caller may pass: WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK.
-pub(crate) const WAIT_OPTIONS: u32 = 0x7;
-
-pub(crate) const WAIT_ALERTABLE: u32 = 0x2;
-/// A wait with this option is not to be broken: WAIT_NOTINDEADLOCK.
-pub(crate) const WAIT_NOTINDEADLOCK: u32 = 0x4;
-/// The wait does not end with the runtime: the Win32 face.
+/// Beside the options of a caller: the wait does not end with the runtime. For the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
+const _: () = assert!(WAIT_OPTION_MASK & WAIT_WITHOUT_RUNTIME == 0);
 
 // park: the outcome of a wait; other values are failure codes.
 /// In the queue, to sleep.
@@ -157,7 +153,7 @@ impl Wait {
                 since: self.since.load(Ordering::Relaxed),
                 site: self.site(),
                 limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
-                option: self.option() & WAIT_OPTIONS,
+                option: self.option() & WAIT_OPTION_MASK,
             };
             // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
             // place: wait-read-fence

@@ -25,6 +25,7 @@
 
 use core::fmt::Write;
 
+use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::host::{prepare, settings, threads};
@@ -55,8 +56,8 @@ const DYNAMIC_SPIN: u32 = 0x0200_0000;
 /// RESOURCE_TYPE, FORCE_DEBUG_INFO.
 const KNOWN_FLAGS: u32 = 0x1F00_0000;
 
-/// A wait here depends on no runtime and cannot fail: also WAIT_NOTINDEADLOCK.
-const WAIT: u32 = WAIT_WITHOUT_RUNTIME | 0x4;
+/// A wait here depends on no runtime and cannot fail.
+const WAIT: u32 = WAIT_WITHOUT_RUNTIME | WAIT_NOTINDEADLOCK;
 
 /// How long an Enter that can neither fail nor wait in the queue sleeps before it tries again.
 const NAP: u64 = 1_000_000;
@@ -657,6 +658,19 @@ pub(crate) fn wake_all(variable: &ConditionVariable) {
 mod tests {
     use super::*;
     use crate::ffi::win32::{hostcrst_cs_delete, hostcrst_cs_enter, hostcrst_cs_try_enter};
+
+    #[test]
+    fn the_known_flags_are_those_of_the_header() {
+        let header = include_str!("../../include/hostcrst/win32.h");
+        let flag = |line: &str| {
+            let (name, value) = line.strip_prefix("#define RTL_CRITICAL_SECTION_FLAG_")?.split_once(" 0x")?;
+            let value = u32::from_str_radix(value, 16).unwrap();
+            assert!(name != "DYNAMIC_SPIN" || value == DYNAMIC_SPIN);
+            Some(value)
+        };
+        let flags = header.lines().filter_map(flag);
+        assert_eq!(flags.fold(0, |all, flag| all | flag), KNOWN_FLAGS);
+    }
 
     fn too_many_entries() -> u32 {
         REGISTRY.win32.all().find(|(_, name, _)| *name == "too_many_entries").unwrap().0

@@ -1,6 +1,7 @@
 //! Sections of the host's, transitions, tasks, the runtime.
 
 use super::{Verdict, on_a_thread, play};
+use hostcrst::constants::*;
 use hostcrst::error::{Error, S_FALSE, S_OK};
 use hostcrst::ffi::{crst::*, runtime::*, task::*};
 use proptest::prelude::*;
@@ -86,7 +87,7 @@ fn flips() -> impl Strategy<Value = u64> {
 }
 
 fn option() -> impl Strategy<Value = u32> {
-    prop_oneof![8 => 0..8_u32, 1 => any::<u32>()]
+    prop_oneof![8 => 0..=WAIT_OPTION_MASK, 1 => any::<u32>()]
 }
 
 /// Targets that have a hook now and then.
@@ -470,7 +471,8 @@ impl Model {
 
     fn enter(&mut self, which: &Which, option: u32, enter: impl FnOnce(u64, u32) -> i32) -> Verdict {
         let crst = self.handle(which);
-        let may = self.runs && option < 8;
+        let is_known = option & !WAIT_OPTION_MASK == 0;
+        let may = self.runs && is_known;
         let known = self.sections.contains_key(&crst);
         let answer = self.with(crst, |section| match section.owner {
             Owner::Gone => code(Error::Abandoned),
@@ -484,7 +486,7 @@ impl Model {
                 S_OK
             }
         });
-        let answer = if option < 8 { answer } else { code(Error::InvalidArgument) };
+        let answer = if is_known { answer } else { code(Error::InvalidArgument) };
         prop_assert_eq!(enter(crst, option), if_so(self.runs, answer));
         if may && known {
             self.becomes_a_task();

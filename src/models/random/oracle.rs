@@ -16,9 +16,9 @@ use std::vec::Vec;
 
 use shuttle::rand::{Rng, thread_rng};
 
+use crate::constants::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 use crate::error::{Error, Result};
 use crate::host::enter::Patience;
-use crate::state::wait::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 
 /// How a task waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
