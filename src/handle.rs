@@ -1,4 +1,5 @@
-//! Handles, owner ids, and the one word that is both a section's lock and its proof of identity.
+//! Handles, owner ids, and the one word that is both a section's lock and its proof of identity. Numbers only: no memory is
+//! read here, and nothing is known of who compares them and when.
 //!
 //! ```text
 //!                 63 ........ 40 | 39 ........ 24 | 23 ........ 8 | 7 | 6 | 5 .. 2 | 1 0
@@ -13,32 +14,33 @@
 //! So one compare of the word with the handle asks four things at once: is the slot that of a section, of this
 //! generation, is the handle well formed, is the section free. One compare with `handle ^ me` asks: is it mine.
 //!
-//! A section that a CRITICAL_SECTION shows has a Windows' handle, which its field LockSemaphore holds: the handle that a
-//! section of the host's would have there XOR WIN32. Each of the two interfaces finds no section by a handle of
+//! A section whose mirror is a CRITICAL_SECTION has a Windows' handle, which the field LockSemaphore holds: the handle that
+//! a section of the host's would have in that slot, XOR WIN32. Each of the two interfaces finds no section by a handle of
 //! the other. `copy` is the number of this copy of the library among those in the process, so nor does a copy find one by
 //! another's handle.
 //!
 //! **Why every 64-bit value is a legal argument.** A value `h` selects the slot at its bits 6-29, modulo a power of two that
 //! is at least four times the number of task slots, which start two bits higher; that is always readable memory. The
-//! functions of Windows first flip bits 6 and 7. (The power of two grows with the sections. What follows holds for each,
-//! so for one that was read long ago too: that may find another slot than the one meant, which then does not match.) Let the word there be `g ^ o`, where `g` is the slot's own handle and
-//! `o` the owner id, which is without BIASED and REVOKING (bits 6 and 7, 0 in every id) or, in a section of the host's,
-//! has one of the two beside it. First, let `g` be of the kind that is asked for, so `g` selects the slot that `h` does.
+//! functions of Windows first flip bits 6 and 7. (The power of two grows with the sections. What follows holds for each
+//! power, so also for one that was read long ago: that may select another slot than the one meant, which then does not
+//! match.) Let the word there be `g ^ o`, where `g` is the slot's own handle and `o` the owner id, which is without BIASED and
+//! REVOKING (bits 6 and 7, 0 in every id) or, in a section of the host's, has one of the two beside it. First, let `g` be of
+//! the kind that is asked for, so `g` selects the slot that `h` does.
 //! - Entering compares with `h`. If `h == g ^ o`, then `h` and `g` select the same slot only if `o` is 0 in bits
 //!   6-29; the task slot in there is never 0 for an owner. So `o == 0` and `h == g`: the true handle of a free one.
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //!   A word with BIASED or REVOKING selects another slot than one without.
-//! - A thread that is no task asks with `me == 0` whether a section is lent to it, `h == g ^ o ^ BIASED`. Then `o ^ BIASED`
+//! - A thread that is no task asks with `me == 0` whether a section is biased to it, `h == g ^ o ^ BIASED`. Then `o ^ BIASED`
 //!   is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
 //!
 //! Now let `g` be of the other kind: where `h` selects this slot, `g` has bits 6 and 7 flipped. Each of these compares
-//! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a lent one. No
-//! such `o` is ever in a word. So whatever stands in a CRITICAL_SECTION never enters a section of the host's, and the
-//! other way round.
+//! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a biased
+//! one. No such `o` is ever in a word. So whatever stands in a CRITICAL_SECTION never enters a section of the host's, and
+//! vice versa.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, or slot 3 for Windows; both are
 //!   taken from the start, as DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but a
-//!   slot never used has 0 entries, and 0 for `hold`, where a live one has at least 1.
+//!   slot never used has 0 in `entries`, and in `bias_counter`, where a live one has at least 1.
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
@@ -75,9 +77,9 @@ pub(crate) const LAST_TASK_GENERATION: u64 =
 pub(crate) const ABANDONED: u64 = 1 << TASK_SLOT_SHIFT;
 /// The owner of a section that no longer exists. No task has this slot.
 pub(crate) const DESTROYED: u64 = 2 << TASK_SLOT_SHIFT;
-/// Beside an owner id in a word: the section is lent to that task (see `bias`).
+/// Beside an owner id in a word: the section is biased to that task (see `bias`).
 pub(crate) const BIASED: u64 = 1 << 6;
-/// Beside an owner id in a word: it was lent to that task until just now.
+/// Beside an owner id in a word: the bias to that task is being revoked.
 pub(crate) const REVOKING: u64 = 1 << 7;
 /// The first slot that a task may have.
 pub(crate) const FIRST_TASK_SLOT: u32 = 3;
@@ -149,8 +151,8 @@ pub(crate) const fn owner_slot(id: u64) -> u32 {
     (id >> TASK_SLOT_SHIFT) as u32 & (MAX_TASKS - 1)
 }
 
-/// Whether what a section's word shows beside its handle is the id of a task: not free, lent, abandoned, destroyed or of
-/// another generation.
+/// Whether a section's word XOR its handle is the id of a task: not free, biased, abandoned, destroyed or of another
+/// generation.
 pub(crate) const fn is_task(owner: u64) -> bool {
     section_generation(owner) == 0 && owner & (BIASED | REVOKING) == 0 && owner_slot(owner) >= FIRST_TASK_SLOT
 }
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_told_from_all_else_that_a_word_shows() {
+    fn a_task_is_told_from_all_else_that_a_word_may_hold() {
         let id = owner_id(FIRST_TASK_SLOT, 1);
         assert!(is_task(id) && is_task(owner_id(MAX_TASKS - 1, LAST_TASK_GENERATION)));
         let next_generation = 1 << SECTION_GENERATION_SHIFT;
@@ -243,12 +245,12 @@ mod tests {
 
     const SLOT_SHIFT: u32 = SECTION_BYTES.trailing_zeros();
 
-    /// The slot at which a function of this kind looks, whatever the value is, where there are so many.
+    /// The slot that a function of this kind selects, whatever the value is, where there are so many.
     fn selected(value: u64, win32: bool, slots: u64) -> u64 {
         (value ^ if win32 { WIN32 } else { 0 }) >> SLOT_SHIFT & (slots - 1)
     }
 
-    /// The proof above, tried out: for every word that can stand in a slot, which values match it where they look.
+    /// The proof above, tried out: for every word that can stand in a slot, which values match it in the slot that they select.
     #[test]
     fn only_a_true_handle_matches_a_word() {
         let slots = 4 * u64::from(MAX_TASKS);
@@ -265,13 +267,13 @@ mod tests {
                     let value = word ^ by;
                     selected(value, asked, slots) == u64::from(index) && !(asked == win32 && value == own)
                 };
-                // Free; entered again or left; lent to the caller, and to a thread that is no task.
+                // Free; entered again or left; biased to the caller, and to a thread that is no task.
                 for by in [0, me, me ^ BIASED, BIASED] {
                     let same_slot_as_me = owner_slot(owner) == owner_slot(me) && owner != me;
                     let asks_if_biased = by & BIASED != 0;
                     for asked in [true, false] {
                         if same_slot_as_me || asked && asks_if_biased {
-                            // Two live tasks share no slot. Nothing of Windows' is lent.
+                            // Two live tasks share no slot. No section of Windows' is biased.
                             continue;
                         }
                         assert!(!matches(by, asked), "{word:#x} by {by:#x}");
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_looks_where_no_section_is() {
+    fn zero_selects_a_slot_without_a_section() {
         for win32 in [true, false] {
             assert!(selected(0, win32, u64::from(MAX_SECTIONS)) < u64::from(FIRST_SECTION_SLOT));
         }

@@ -1,25 +1,25 @@
-//! Who waits for whom, and what is done about a cycle.
+//! The search for a cycle in the wait-for graph, and how one wait of it is broken. It does not know whom to tell of one.
 //!
 //! A task waits for one section at most and a section has one owner at most, so from any task there is one way to go:
-//! to the section it waits for, to that section's owner, and on. Detection is a walk along this chain, by the task
-//! that begins a wait, after it has announced itself. An enter that need not wait never gets here. A wait with a time
-//! limit resolves itself and is no edge.
+//! to the section it waits for, to that section's owner, and on. The search is a walk along this chain, by the task
+//! that begins a wait, after it has announced itself. An enter that need not wait never gets here. A wait with a timeout
+//! resolves itself and is no edge.
 //!
 //! **No cycle is missed.** The last event of a cycle is always that one of its tasks announces a wait: a task that is
-//! given a section cannot be waiting any more. Of the announcements in a cycle one is last in the order of the SeqCst
+//! handed a section is no longer waiting. Of the announcements in a cycle one is last in the order of the SeqCst
 //! fences that follow them. Each other task of the cycle took its sections before its own announcement and fence,
-//! so this last one, looking after its fence, sees every wait and every owner of the cycle.
+//! so this last one, searching after its fence, sees every wait and every owner of the cycle.
 //!
-//! **None is reported that was not there.** A chain that seems to close is looked at again under one lock. The first
-//! round notes the number of each wait. The second goes from a task to the section it waits for, to its owner, and looks
-//! at the number of the task's wait after that: if it is the one noted, the task has been in that one wait all the time
-//! in between, and the section read was of that wait. A task that waits neither leaves a section nor takes one, but for
-//! the one it waits for, which makes it no owner in this chain. So each owner that the second round saw had its section
-//! already when the first round ended, and at that moment all edges of the cycle stood together.
+//! **None is reported that was not there.** A chain that seems to close is verified under one lock. The first round notes
+//! the number of each wait. The second goes from a task to the section it waits for, to its owner, and then reads the number
+//! of the task's wait again: if it is the one noted, the task has been in that one wait all the time in between, and the
+//! section read was of that wait. A task that waits neither leaves a section nor takes one, but for the one it waits for; and
+//! once it has taken that it is blocked by no other task, and the chain ends there. So each owner that the second round saw had
+//! its section already when the first round ended, and at that moment all edges of the cycle stood together.
 //!
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
 //! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
-//! else has ended the chosen wait first, the cycle is open and nothing is said of it. Where no wait is broken the
+//! else has ended the chosen wait first, the cycle is open and nothing is reported. Where no wait is broken the
 //! cycle stands, and the second finds all of its waits marked: told. A wait is born without the mark, and the wait that
 //! closes a cycle is a new one, so each is told.
 //!
@@ -70,7 +70,7 @@ pub(crate) fn cycle_length(start: TaskRef) -> Option<u32> {
     Picture::here().cycle_length(start.id())
 }
 
-/// Notes the number of each wait of the cycle; the first round of the proof above.
+/// Notes the number of each wait of the cycle: the first round of the proof above.
 fn note_waits(closer: TaskRef, length: u32) {
     let mut task = Some(closer);
     for _ in 0..length {
@@ -109,8 +109,8 @@ fn entered_at(section: u64) -> u64 {
     hold.map_or(0, |(_, site)| site)
 }
 
-/// Goes around once more and writes down in `deadlock` what is there; the second round of the proof above. None if
-/// there is no cycle of the waits that were noted.
+/// Walks around once more and records the members in `deadlock`: the second round of the proof above. None if the waits that
+/// were noted form no cycle.
 fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
     let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
     let mut task = closer;
@@ -151,8 +151,8 @@ fn tell_waits(start: TaskRef, length: u32) {
     }
 }
 
-/// The cycle that the wait of `me` is part of, if there is one; under the lock. It is written down at the place of the
-/// next deadlock, for `publish`.
+/// The cycle that the wait of `me` is part of, if there is one; under the lock. It is recorded at the place of the next
+/// deadlock, for `publish`.
 pub(crate) fn search(me: TaskRef) -> Option<Cycle> {
     let length = cycle_length(me)?;
     note_waits(me, length);
@@ -181,7 +181,7 @@ pub(crate) fn break_or_tell(cycle: &Cycle, policy: Policy) -> Option<Option<Link
 }
 
 impl Deadlocks {
-    /// Counts what was written at the next place.
+    /// Completes and counts what was recorded at the next place.
     fn publish(&self, cycle: &Cycle, victim: Option<Link>) {
         let number = self.found.load(Ordering::Relaxed);
         let place = self.place_of(number);
@@ -191,7 +191,7 @@ impl Deadlocks {
         place.found_at.store(sys::now(), Ordering::Relaxed);
         place.end_writing();
         self.broken.fetch_add(u64::from(victim.is_some()), Ordering::Relaxed);
-        // Release pairs with the Acquire in found: who counts it can read it.
+        // Release pairs with the Acquire in found: a reader that counts it can read it.
         self.found.store(number + 1, Ordering::Release);
     }
 }

@@ -1,4 +1,5 @@
-//! What is done about a deadlock that was found: the report, the program's callback, and waiting for that.
+//! What is done about a deadlock that was found: the report, the program's callback, and waiting for that. How one is found and
+//! broken is `deadlock`'s.
 
 use core::ffi::c_void;
 
@@ -16,11 +17,11 @@ pub(crate) fn set_policy(policy: Policy) {
     REGISTRY.deadlocks.policy.store(policy as u32, Ordering::Relaxed);
 }
 
-/// How often it was set who is told, from 1; under the lock. The number of the present setting.
+/// The number of the present setting of the callback, from 1; under the lock.
 static SETTINGS: AtomicU64 = AtomicU64::new(1);
 
-/// Sets who is told of deadlocks. On return nobody who was told before is being told any more, unless the caller is: two
-/// that are told at once would wait for each other.
+/// Sets the callback. On return no call of the former one is in progress, unless the caller is inside of a callback itself:
+/// two callbacks that set another at once would wait for each other.
 pub(crate) fn set_callback(callback: Option<Callback>, context: *mut c_void) {
     let before = REGISTRY.deadlocks.set_callback(callback, context);
     if !task::current_if_any().is_some_and(|me| me.tells_one_of(u64::MAX)) {
@@ -33,13 +34,13 @@ pub(crate) struct Notice {
     deadlock: host_deadlock_t,
     callback: Callback,
     context: *mut c_void,
-    /// Who tells it, and what that task was telling before.
+    /// The task that makes the call, and the setting whose call it was inside of before.
     me: TaskRef,
     outer: u64,
 }
 
 impl Notice {
-    /// Calls the program. It may never come back: by an exception, `longjmp`, or the end of the thread.
+    /// Calls the program. That may never return: an exception, `longjmp`, or the end of the thread.
     pub(crate) fn tell(self) {
         (self.callback)(&raw const self.deadlock, self.context);
         self.me.end_telling(self.outer);
@@ -47,10 +48,10 @@ impl Notice {
     }
 }
 
-/// How long a call of a callback is waited for before it is looked whether its thread is still there.
+/// How long a call of a callback is waited for before it is checked whether its thread still exists.
 const CALL_RECHECK_MILLISECONDS: u32 = 1000;
 
-/// Waits until no task tells what a setting up to number `last` is to be told.
+/// Waits until no task is inside of a call that a setting up to number `last` asked for.
 fn wait_for_calls(last: u64) {
     loop {
         let ended = calls::ENDED.load(Ordering::Acquire);
@@ -59,15 +60,15 @@ fn wait_for_calls(last: u64) {
         }
         let recheck = sys::deadline_after(CALL_RECHECK_MILLISECONDS);
         let _ = sys::futex_wait(&calls::ENDED, ended, Some(recheck));
-        // A thread may be gone without having said so: then its task is ended here.
+        // A thread may be gone without having ended its task: that is done here.
         for task in tasks::all().filter(|task| task.tells_one_of(last)) {
             ends::reap_if_gone(task.id());
         }
     }
 }
 
-/// `me` has just announced a wait: if that closed a cycle, does what the policy says. What the program is to be told of
-/// it, once `me` is out of the queue.
+/// `me` has just announced a wait: searches, and if the wait closed a cycle, does what the policy says. Returns what the
+/// program is to be told of it, once `me` is out of the queue.
 #[cold]
 pub(crate) fn search_for_deadlock(me: TaskRef) -> Option<Notice> {
     deadlock::cycle_length(me)?;
@@ -95,7 +96,7 @@ fn report(cycle: &Cycle, victim: Option<Link>, policy: Policy) {
 }
 
 impl Deadlocks {
-    /// Sets who is told; the number of the setting before. Whoever was to be told by that one has been noted by then, as
+    /// Sets the callback; returns the number of the setting before. The calls that one asked for have been noted by then, as
     /// `notice` is under the same lock.
     fn set_callback(&self, callback: Option<Callback>, context: *mut c_void) -> u64 {
         let _guard = self.lock.lock();

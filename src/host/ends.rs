@@ -1,4 +1,4 @@
-//! How a task ends: with its thread, or after it.
+//! How a task ends: with its thread, or after it. What a section or a wait is left like then is decided in `lock`.
 
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::host::{calls, locks};
@@ -20,15 +20,14 @@ pub(crate) fn install_hooks() -> bool {
     installed
 }
 
-/// The calling thread is a task no more; sections it still owns are abandoned.
+/// Ends the calling thread's task; sections that it still owns are abandoned.
 fn end_current() {
     let Some(task) = task::current_if_any() else { return };
     sys::set_current(0, 0);
     end(task, false);
 }
 
-/// Ends a task whose thread does nothing of that kind any more, by whatever way it went. `silently`: nobody knows where it
-/// stopped.
+/// Ends a task whose thread makes no more calls, however it ended. `silently`: where it stopped is not known.
 fn end(task: TaskRef, silently: bool) {
     let id = task.id();
     condition::withdraw(&task);
@@ -53,8 +52,8 @@ fn end(task: TaskRef, silently: bool) {
 // ---- threads that are gone --------------------------------------------------------------------------------
 //
 // A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last round, or
-// that ends by the bare system call, does not. Its task is ended by others: by who waits for what it owns, by a later
-// thread that the system gives the same id, and when there is no place for another task.
+// that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for what it owns, by a
+// later one that the system gives the same id, and when there is no slot for another task.
 
 /// Ends the task with this owner id if its thread is gone. Whether it was.
 pub(crate) fn reap_if_gone(id: u64) -> bool {
@@ -115,8 +114,8 @@ pub(crate) fn end_others_after_fork(me: u64) {
     }
 }
 
-/// In the child of a fork, where one of these tasks lives, on the first thread, and nobody knows which: none is ended before
-/// that thread has.
+/// In the child of a fork, where one of these tasks lives, on the first thread, and it is not known which: none is ended
+/// before that thread has.
 pub(crate) fn keep_all_after_fork() {
     let first_thread = sys::process_id();
     tasks::all().for_each(|task| task.thread_id.store(first_thread, Ordering::Relaxed));
@@ -132,7 +131,7 @@ mod tests {
     use crate::state::sections;
     use std::sync::mpsc::channel;
 
-    /// The waiter stands in the queue, but never comes back to look what became of its wait.
+    /// The waiter is queued, but never reads the outcome of its wait.
     #[test]
     fn a_section_given_to_a_thread_that_ends_in_its_wait_is_free_again() {
         runtime::start().expect("memory");

@@ -1,4 +1,5 @@
-//! The slow enter, step by step: spin, queue, look whether that closed a cycle, tell of it, sleep.
+//! The slow enter, step by step: spin, queue, search for a cycle that this closed, report it, park. Each step is a call to the
+//! room that owns it; the C types and Windows' rules are not known here.
 
 use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
@@ -52,8 +53,8 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
     preserving_errno(|| {
         let me = threads::current()?;
         let abandoned = handle ^ ABANDONED;
-        // Not before those who waited for the last owner are told: they would seem to wait for the new one, and a
-        // search would find a deadlock that there is not.
+        // Not before the waits for the last owner have ended: they would seem to be for the new one, and a search would find
+        // a deadlock that does not exist.
         // place: recover-queue-lock
         let queue = section.queue_lock.lock();
         section
@@ -68,7 +69,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
 }
 
 impl Section {
-    /// Enters for `me`. A lent section is made an ordinary one first.
+    /// Enters for `me`. The bias of a biased section is revoked first.
     fn enter_as(
         &self,
         handle: u64,
@@ -126,7 +127,7 @@ impl Section {
             spin::rest();
         }
         loop {
-            // Acquire pairs with the Release of whoever wrote the outcome.
+            // Acquire pairs with the Release of the task that wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
                 PARKED => self.park(handle, me, request.deadline, &mut stall, &mut owner)?,
                 CONTEND => self.contend(handle, me),
@@ -140,7 +141,7 @@ impl Section {
         }
     }
 
-    /// Puts `me` into the queue, unless a last look makes that needless, and looks whether that closed a cycle. If the
+    /// Puts `me` into the queue, unless a last attempt gets the section, and searches for a cycle that this closed. If the
     /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
     /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
     fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Attempt> {
@@ -189,7 +190,7 @@ impl Section {
         Ok(())
     }
 
-    /// Ends the tasks that everyone here waits for, if their threads are gone: the owner, and those at the head of the
+    /// Ends the tasks that every waiter here depends on, if their threads are gone: the owner, and those at the head of the
     /// queue, of which a leave may have woken the first.
     fn reap_who_is_gone(&self, handle: u64) {
         ends::reap_if_gone(self.owner(handle).unwrap_or(0));
@@ -199,14 +200,14 @@ impl Section {
 
 // ---- stalls -----------------------------------------------------------------------------------------------
 
-/// How long a task waits before it says so on stderr, in nanoseconds; 0 for never.
+/// How long a task waits before it writes a stall line to stderr, in nanoseconds; 0 for never.
 static STALL_TIME: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn set_stall_time(nanoseconds: u64) {
     STALL_TIME.store(nanoseconds, Ordering::Relaxed);
 }
 
-/// When a waiting task is to say that it waits: after the stall time, and again after doubling times.
+/// When a waiting task is to write a stall line: after the stall time, and again after doubling times.
 struct Stall {
     next: Option<Instant>,
     time: u64,
@@ -229,13 +230,13 @@ impl Stall {
     }
 }
 
-/// When a waiting task is to look whether the owner's thread is gone: see `ends`, "threads that are gone".
+/// When a waiting task is to check whether the owner's thread is gone: see `ends`, "threads that are gone".
 struct OwnerCheck {
     next: Option<Instant>,
     time: u64,
 }
 
-/// The first look, so long after the wait began: most waits are over by then.
+/// The first check, so long after the wait began: most waits are over by then.
 const FIRST_OWNER_CHECK: u64 = 10_000_000;
 /// The second one, so long after the first; each later one after twice the time.
 const SECOND_OWNER_CHECK: u64 = 1_000_000_000;

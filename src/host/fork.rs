@@ -1,14 +1,15 @@
-//! What the child of a fork finds: the forking thread's task with all that it had. Every other task has ended there.
+//! What the child of a fork finds: the forking thread's task with all that it had. Every other task has ended there. How a
+//! queue or a section is repaired is known below.
 //!
 //! Those others were stopped anywhere, a lock of the library's in hand or not (see `sys::mutex`). A wait of the forking thread
-//! itself, which a signal handler interrupted in order to fork, is over in the child: whoever could end it is gone.
+//! itself, which a signal handler interrupted in order to fork, is over in the child: the threads that could end it are gone.
 //!
 //! **Another thread may be first.** In a child of _Fork, where no handlers run, the forking thread may enter and leave by fast
-//! paths and start other threads before it comes here. If one of those comes first, nobody knows which of the tasks is
+//! paths and start other threads before it comes here. If one of those comes first, it is not known which of the tasks is
 //! the forking thread's. So none is ended, and nothing is abandoned: the sections of tasks that are gone stay
 //! owned. No section has two owners.
 //!
-//! Whatever is as it should be is only read: the child of a program with a million sections shares their pages with its
+//! What is in order already is only read: the child of a program with a million sections shares their pages with its
 //! parent.
 
 use crate::host::{ends, locks};

@@ -1,4 +1,4 @@
-//! Switches on and off that it is kept since when each section is owned.
+//! Switches hold records on and off: since when, and from where, each section is owned. They are written in `lock::holds`.
 
 use crate::base::region::SMALLEST_STEP;
 use crate::error::{Error, Result};

@@ -1,4 +1,5 @@
-//! Which calls the runtime must report: the policy behind `host_call_needs_host_hook`.
+//! Which calls the runtime must report: the policy behind `host_call_needs_host_hook`. What a report of a call does is not known
+//! here.
 
 use crate::error::{Error, Result};
 use crate::host::locks;
@@ -51,7 +52,7 @@ impl TableHead {
         loop {
             // SAFETY: the entries follow the head in the same pages; the index is below the capacity.
             let entry = unsafe { &*(self as *const TableHead).add(1).cast::<Entry>().add(index & mask) };
-            // Acquire pairs with the Release in set: who sees a policy sees its target.
+            // Acquire pairs with the Release in set: a reader that sees a policy sees its target.
             let empty = entry.policy.load(Ordering::Acquire) == UNSET;
             if empty || entry.target.load(Ordering::Relaxed) == target {
                 return entry;
@@ -111,7 +112,7 @@ pub(crate) fn set_hook(target: u64, needed: bool) -> Result<()> {
             Some(table) => table,
         };
         table.set(target, if needed { NEEDED } else { NOT_NEEDED });
-        // Release pairs with the Acquire in table: who sees the table sees its content.
+        // Release pairs with the Acquire in table: a reader that sees the table sees its content.
         TABLE.head.store(table as *const TableHead as usize, Ordering::Release);
         Ok(())
     })

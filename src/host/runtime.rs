@@ -1,4 +1,4 @@
-//! The life of the runtime: started, stopped, failed.
+//! The life of the runtime: started, stopped, failed. What each state allows is decided where it is checked.
 
 use crate::error::{Error, Result};
 use crate::host::{prepare, settings};
@@ -40,7 +40,7 @@ pub(crate) fn stop() -> Result<bool> {
             State::NotLoaded | State::Failed => return Err(Error::NotAvailable),
         }
         let next = now & !STATE_MASK | State::Stopped as u64;
-        // SeqCst here and in the waiter's look after it has registered: one of the two sees the other.
+        // SeqCst here and in the waiter's check after it has announced itself: one of the two sees the other.
         match word.compare_exchange(now, next, Ordering::SeqCst, Ordering::Relaxed) {
             Ok(_) => break,
             Err(changed) => now = changed,

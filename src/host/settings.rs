@@ -1,5 +1,5 @@
 //! The environment variables of the library, read once: when the runtime is first started, or the first of Windows' sections
-//! is made.
+//! is made. What a setting changes is known by the function that takes it.
 
 use core::ffi::CStr;
 
@@ -21,11 +21,11 @@ const VARIABLES: [(&CStr, Take); 5] = [
     (c"HOSTCRST_REPORT", report::set_place),
     // What is done when a deadlock is found: `error`, `report` or `abort`.
     (c"HOSTCRST_ON_DEADLOCK", set_deadlock_policy),
-    // Which sections are biased towards the task that enters them most: `earned`, `off` or `always`.
+    // Which sections become biased to the task that enters them most: `earned`, `off` or `always`.
     (c"HOSTCRST_BIAS", set_bias_policy),
-    // `1` keeps since when and from where each section is owned.
+    // `1` keeps hold records: since when and from where each section is owned.
     (c"HOSTCRST_HOLDS", set_hold_tracking),
-    // How long a task waits before a line on stderr says so: a number with the unit `s` or `ms`.
+    // How long a task waits before a stall line on stderr: a number with the unit `s` or `ms`.
     (c"HOSTCRST_STALL", set_stall_time),
 ];
 
@@ -68,7 +68,7 @@ const PREFIX: &[u8] = b"HOSTCRST_";
 static READ: AtomicU32 = AtomicU32::new(0);
 
 /// Reads the variables, and says on stderr which HOSTCRST_ variables and values are not known. Once; on return that is
-/// done, whoever does it. Only once the registry is ready.
+/// done, by whichever thread. Only once the registry is ready.
 pub(crate) fn read_once() {
     // Acquire pairs with the Release below: what was read is in force.
     if READ.load(Ordering::Acquire) != 0 {
@@ -92,7 +92,7 @@ fn complain_of_unknown() {
     });
 }
 
-/// Shows `take` the value of a variable, if it is set; complains if `take` does not know the value.
+/// Gives `take` the value of a variable, if it is set; complains if `take` does not know the value.
 fn read(name: &CStr, take: Take) {
     if let Some(value) = sys::environment(name)
         && !take(value.to_bytes())

@@ -1,4 +1,5 @@
-//! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default.
+//! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default. How a task
+//! waits is `lock`'s, how it ends `ends`'.
 
 use crate::base::memory::Here;
 use crate::error::{Error, Result};
@@ -64,7 +65,7 @@ pub(crate) fn info(handle: u64) -> Result<TaskInfo> {
     task.still(handle).map(|()| info)
 }
 
-/// Shows `take` up to `most` layers of the task with this handle, outermost first; how many are open.
+/// Calls `take` with up to `most` layers of the task with this handle, outermost first; how many are open.
 pub(crate) fn layers(handle: u64, most: usize, mut take: impl FnMut(usize, Layer)) -> Result<usize> {
     let task = tasks::of_handle(handle)?;
     loop {
@@ -95,7 +96,7 @@ fn register() -> Result<TaskRef> {
             return Err(Error::OutOfMemory);
         }
         task.begin(index);
-        // Pairs with the Acquire of whoever finds the task's id in a word, or is given its handle: see arena.
+        // Pairs with the Acquire of a thread that finds the task's id in a word, or is given its handle: see arena.
         fence(Ordering::Release);
         ends::remember_thread(index);
         sys::set_current(task.id(), task.0 as *const Task as usize);
@@ -119,11 +120,11 @@ impl TaskRef {
             anomaly.store(0, Ordering::Relaxed);
         }
         {
-            // See set_name: who means an earlier task of this slot was there before, or finds that it has ended.
+            // See set_name: a thread that names an earlier task of this slot was here before, or finds that it has ended.
             let _naming = locks::NAMING.lock();
             self.name.set(&[]);
         }
-        // Release pairs with the Acquire in id: who sees the task alive sees its fields set.
+        // Release pairs with the Acquire in id: a reader that sees the task alive sees its fields set.
         self.id.store(handle::owner_id(index, u64::from(generation)), Ordering::Release);
     }
 
@@ -133,7 +134,7 @@ impl TaskRef {
         preserving_errno(|| {
             // place: task-name-lock
             let _naming = locks::NAMING.lock();
-            // The next task of the slot takes this lock before it has an id: it takes this name away, or is seen here.
+            // The next task of the slot takes this lock before it has an id: it clears this name, or is seen here.
             if self.id() != id {
                 return Err(Error::Handle);
             }
@@ -189,13 +190,13 @@ impl TaskRef {
     /// Ends the alertable wait of the task with this id, or its next one.
     pub(crate) fn alert(self, id: u64) -> Result<()> {
         loop {
-            // Acquire: who finds an alert for a later task of the slot finds that this one has ended.
+            // Acquire: a thread that finds an alert for a later task of the slot finds that this one has ended.
             // place: alert-pending-load
             let pending = self.alert.load(Ordering::Acquire);
             if self.id() != id {
                 return Err(Error::Handle);
             }
-            // SeqCst here and in the waiter, which registers first and then looks for an alert: one sees the other.
+            // SeqCst here and in the waiter, which announces itself first and then loads `alert`: one sees the other.
             let set = self.alert.compare_exchange(pending, id, Ordering::SeqCst, Ordering::Relaxed);
             if pending == id || set.is_ok() {
                 break;

@@ -1,8 +1,9 @@
-//! Which section of Windows' kind stands at which address, so that none is lost where memory is initialised anew.
+//! Which of Windows' sections stands at which address, so that none is lost where memory is initialised anew. It reads
+//! nothing of the program's memory, and does not know what Windows promises of it.
 //!
 //! A program that frees a CRITICAL_SECTION without having deleted it, or initialises one a second time, leaves a section
-//! behind that nobody can name any more. But two CRITICAL_SECTIONs do not overlap: one whose memory is another's from
-//! now on is over. So each that begins is told which others stood there. Nothing of the memory itself is read.
+//! behind that no handle names any more. But two CRITICAL_SECTIONs do not overlap: one whose memory belongs to another from
+//! now on is over. So each that begins learns which others stood there.
 //!
 //! A hash table with a chain of section slots in each bucket. It grows by one bucket where a section comes that has none
 //! for itself, by dividing an older one in two (linear hashing): no call pays for all that there are. Each single store
@@ -120,20 +121,20 @@ impl Addresses {
 
     // ---- under the lock -----------------------------------------------------------------------------------
 
-    /// Shows every section that may overlap with one at `address`.
-    fn each_near(&self, address: usize, mut show: impl FnMut(u32)) {
+    /// Calls `visit` with the slot of every section that may overlap with one at `address`.
+    fn each_near(&self, address: usize, mut visit: impl FnMut(u32)) {
         let [low, high] =
             [address.saturating_sub(REACH), address.saturating_add(REACH)].map(|end| self.bucket_of(end));
-        self.each_in(low, &mut show);
+        self.each_in(low, &mut visit);
         if high != low {
-            self.each_in(high, &mut show);
+            self.each_in(high, &mut visit);
         }
     }
 
-    fn each_in(&self, bucket: u32, show: &mut impl FnMut(u32)) {
+    fn each_in(&self, bucket: u32, visit: &mut impl FnMut(u32)) {
         let mut slot = self.head(bucket).load(Ordering::Relaxed);
         while slot != 0 {
-            show(slot);
+            visit(slot);
             slot = self.link(slot).load(Ordering::Relaxed);
         }
     }

@@ -1,29 +1,31 @@
-//! Owner bias: a section that one task enters again and again is lent to that task, which then enters and leaves it with
-//! plain loads and stores.
+//! Owner bias: a section that one task enters again and again becomes biased to that task, which then enters and leaves it
+//! with plain loads and stores, until another task comes and revokes the bias. How tasks wait stands in `queue`; here is
+//! only known that a section with waiters must not be biased.
 //!
-//! A biased section's word is its handle XOR the task's id XOR BIASED. While it stands so, `bias_counter` is one more than the
-//! number of the task's entries, and only that task writes it:
+//! A biased section's word is its handle XOR the task's id XOR BIASED. While it is so, `bias_counter` is one more than the
+//! task's recursion, and only that task writes it:
 //!
 //! ```text
-//!   the task, entering or leaving         whoever else comes, under the queue lock
-//!   store counter                          store word: REVOKING
-//!   look at word: still BIASED?           heavy barrier
-//!                                         check counter
+//!   the biased task, entering or leaving     the revoker, under the queue lock
+//!   store bias_counter                       store word: REVOKING
+//!   light barrier                            heavy barrier
+//!   load word: still BIASED?                 load bias_counter
 //! ```
 //!
-//! Store, then look, on both sides, with the other side's barrier paid by who revokes (Dekker's pattern, as in `queue`).
-//! If the task's store came before the barrier, the look at `bias_counter` sees it, and the section becomes the task's in
-//! the ordinary way, entered as often as `bias_counter` says. If it came after, the task's look sees that the bias is gone; it takes the
-//! queue lock and settles with what it finds: the section is its own by the word, then `bias_counter` says how often; or it is
-//! not, then the entry has not happened, and it enters like anyone else.
+//! Store, then load, on both sides, where the revoker pays for the biased task's barrier too (Dekker's pattern, as in
+//! `queue`). If the task's store came before the heavy barrier, the revoker's load sees it, and the task becomes an ordinary
+//! owner with the recursion that `bias_counter` gives. If it came after, the task's load sees that the bias is gone. The task
+//! then takes the queue lock and settles: if the word names it as the owner, `bias_counter` gives its recursion; if not, its
+//! entry has not happened, and it enters like any other task.
 //!
-//! **Whose the counter is.** A task may be stopped between its look at the word and its store to `bias_counter` for any time. So
-//! `bias_counter` belongs to the task last lent to until that task has ended: the slot is lent to nobody else before, not even
-//! for another section. Its late store then lands in a word that nobody looks at.
+//! **Whose the counter is.** A task may be preempted between its load of the word and its store to `bias_counter`, for any
+//! length of time. So the counter belongs to the task that the slot was last biased to until that task has ended: before,
+//! the slot is biased to no other task, not even for another section. A late store then lands in a word that nobody reads.
 //!
-//! **Earned.** Every so many entries of a task one is looked at; a section found owned by the same task at sixteen such
-//! looks in a row is lent to it. One that is taken away (a heavy barrier) is not lent again. So a section that passes
-//! from hand to hand pays for at most one revocation in its life, after tens of thousands of entries.
+//! **When a bias is granted.** Of the entries of a task one in 1,024 is sampled; a section that sixteen samples in a row
+//! found owned by the same task becomes biased to it. A revocation costs a heavy barrier, so a section whose bias was revoked
+//! is never biased again: one that passes from task to task pays for at most one revocation in its life, after tens of
+//! thousands of entries.
 
 use crate::handle::{self, BIASED, REVOKING};
 use crate::lock::crst::FastPath;
@@ -34,41 +36,41 @@ use crate::state::{sections, tasks};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
 
-/// How long a revocation waits where the heavy barrier is refused after bias was granted: a store and the load after it
+/// How long a revocation waits where the heavy barrier is refused after a bias was granted: a store and the load after it
 /// are not this far apart in any processor, and a thread that is not running has done both or neither.
 const UNFENCED_NAP: u64 = 10_000_000;
 
-/// The word of the section with this handle while it is lent to the task with this id.
+/// The word of the section with this handle while it is biased to the task with this id.
 #[inline(always)]
 pub(crate) fn biased_word(handle: u64, id: u64) -> u64 {
     handle ^ id ^ BIASED
 }
 
-/// How the task that a section is lent to gets on.
+/// What has become of the task that a section was biased to.
 enum Settled {
-    /// It owns the section, so often.
+    /// It owns the section, with this recursion.
     Owner(u32),
-    /// It does not.
+    /// It does not own it.
     NotOwner,
 }
 
 impl Section {
-    /// Enters a section that is lent to the caller, whose word was just seen to be `biased_word`.
+    /// Enters a section that is biased to the caller, whose word was just seen to be `biased_word`.
     #[inline(always)]
     pub(crate) fn enter_biased(&self, biased_word: u64) -> FastPath {
         let counter = self.bias_counter().load(Ordering::Relaxed);
-        // 0 in a slot never used, whose zero word looks lent to a handle that is the caller's own id XOR BIASED.
+        // 0 in a slot never used, whose zero word seems biased to the caller for a handle that is its own id XOR BIASED.
         if counter.wrapping_sub(1) >= u32::MAX - 1 {
             return FastPath::NotTaken;
         }
         self.bias_counter().store(counter + 1, Ordering::Relaxed);
-        // Not later than the look below: the heavy barrier of who revokes does the rest.
+        // Keeps the compiler from moving the store behind the load below; the revoker's heavy barrier does the rest.
         // place: biased-enter-barrier
         sys::light_barrier();
         if self.word().load(Ordering::Relaxed) == biased_word { FastPath::Done } else { FastPath::Revoked }
     }
 
-    /// Leaves a section that is lent to the caller, as in enter_biased, once.
+    /// Leaves a section that is biased to the caller, as in enter_biased, once.
     #[inline(always)]
     pub(crate) fn leave_biased(&self, biased_word: u64) -> FastPath {
         let counter = self.bias_counter().load(Ordering::Relaxed);
@@ -83,7 +85,7 @@ impl Section {
         if self.word().load(Ordering::Relaxed) == biased_word { FastPath::Done } else { FastPath::Revoked }
     }
 
-    /// The bias went during an entry: whether the entry counts.
+    /// The bias was revoked during an entry: whether the entry has happened.
     pub(crate) fn settle_entry(&self, handle: u64, me: u64) -> bool {
         preserving_errno(|| {
             let _queue = self.queue_lock().lock();
@@ -97,12 +99,12 @@ impl Section {
         })
     }
 
-    /// The bias went during a leave. Whether that leave let the section go, so that a wake is due.
+    /// The bias was revoked during a leave. Whether that leave released the section, so that a wake is due.
     pub(crate) fn settle_leave(&self, handle: u64, me: u64) -> bool {
         let _queue = self.queue_lock().lock();
         match self.settle(handle, me) {
             Settled::Owner(0) => {
-                // It was taken for an owner by who revoked: leaves in the ordinary way.
+                // The revoker has made it an ordinary owner: it leaves as one.
                 self.set_entries(1);
                 tasks::of_owner(me).count_leave();
                 self.word().swap(handle, Ordering::SeqCst);
@@ -116,7 +118,7 @@ impl Section {
         }
     }
 
-    /// What became of the section when its bias went; under the queue lock, by the task it was lent to.
+    /// Whether the task owns the section after the revocation; under the queue lock, by the task it was biased to.
     fn settle(&self, handle: u64, me: u64) -> Settled {
         let entries = self.biased_entries();
         if self.word().load(Ordering::Relaxed) == handle ^ me {
@@ -126,14 +128,14 @@ impl Section {
         }
     }
 
-    /// Makes the section an ordinary one, if it is biased.
+    /// Revokes the bias, if there is one.
     #[cold]
     pub(crate) fn revoke(&self, handle: u64) {
         let _queue = self.queue_lock().lock();
         self.revoke_locked(handle);
     }
 
-    /// Makes the section an ordinary one, if it is biased; under the queue lock.
+    /// Revokes the bias, if there is one; under the queue lock.
     pub(crate) fn revoke_locked(&self, handle: u64) {
         let owner = self.word().load(Ordering::Relaxed) ^ handle;
         if handle::section_generation(owner) != 0 || owner & BIASED == 0 {
@@ -149,12 +151,12 @@ impl Section {
         self.unbias(handle, owner);
     }
 
-    /// Whether the section with this handle is lent to the task with this id.
+    /// Whether the section with this handle is biased to the task with this id.
     fn is_biased_to(&self, handle: u64, id: u64) -> bool {
         self.word().load(Ordering::Relaxed) == biased_word(handle, id)
     }
 
-    /// Whether it is, or is being taken from that task at this moment. If not, what who took it has counted is seen.
+    /// Whether it is, or its bias is being revoked at this moment. If not, what the revoker has counted is seen.
     fn is_or_was_just_biased_to(&self, handle: u64, id: u64) -> bool {
         // Acquire pairs with the Release in unbias: the task counts the section as its own if it was in it.
         // place: biased-owner-load
@@ -162,23 +164,23 @@ impl Section {
         is_biased(owner) && owner & !(BIASED | REVOKING) == id
     }
 
-    /// Whether it is lent to the task, and the task is in it.
+    /// Whether it is biased to the task, and the task has entered it.
     pub(crate) fn is_biased_and_entered(&self, handle: u64, id: u64) -> bool {
         self.is_biased_to(handle, id) && self.biased_entries() != 0
     }
 
-    /// Gives the section the ordinary word for an owner that has entered as often as `bias_counter` says.
+    /// Ends the bias: gives the section its ordinary word, owned with the recursion that `bias_counter` gives, or free.
     fn unbias(&self, handle: u64, owner: u64) {
         let entries = self.biased_entries();
         self.set_entries(entries.max(1));
         if entries != 0 {
             tasks::of_owner(owner).count_revoked_entry();
         }
-        // Release: whoever sees the word sees the entries.
+        // Release pairs with the Acquire of an owner that finds itself in the word: it sees its entries.
         self.word().store(if entries == 0 { handle } else { handle ^ owner }, Ordering::Release);
     }
 
-    /// One entry of many: lends the section to `me`, which has just entered it once, if it has earned that.
+    /// Samples an entry of `me`, which has just entered the section once: makes it biased to `me` if enough samples agree.
     pub(crate) fn sample_entry(&self, handle: u64, me: u64) {
         let samples = REGISTRY.bias.samples.load(Ordering::Relaxed);
         if samples == 0
@@ -193,7 +195,7 @@ impl Section {
             let _queue = self.queue_lock().lock();
             let biased_before = self.biased_to();
             let slot = handle::owner_slot(me);
-            // See "whose the counter is": not to another task while the last one lives.
+            // See "whose the counter is": to no other task while the last one lives.
             let counter_is_free =
                 biased_before == 0 || biased_before == slot || REGISTRY.tasks.at(biased_before).id() == 0;
             if counter_is_free
@@ -208,7 +210,7 @@ impl Section {
         });
     }
 
-    /// Counts a look that found `me`; whether there were enough in a row.
+    /// Counts a sample that found `me`; whether there were enough in a row.
     fn count_sample(&self, me: u64, enough: u32) -> bool {
         let slot = handle::owner_slot(me);
         let last = self.bias_sample().load(Ordering::Relaxed);
@@ -227,7 +229,7 @@ impl Section {
         self.disable_bias();
     }
 
-    /// In the child of a fork: ends a revocation that a thread of the parent had begun. The task may be living.
+    /// In the child of a fork: ends a revocation that a thread of the parent had begun. The biased task may be the one alive.
     pub(crate) fn revoke_after_fork(&self, handle: u64) {
         let owner = self.word().load(Ordering::Relaxed) ^ handle;
         if handle::section_generation(owner) == 0 && owner & BIASED == 0 && owner & REVOKING != 0 {
@@ -237,7 +239,7 @@ impl Section {
     }
 }
 
-/// Waits until the look of the task that a section was lent to sees REVOKING, if its store to `bias_counter` is not seen here.
+/// Waits until the biased task sees REVOKING when it next loads the word, unless its store to `bias_counter` is seen here.
 fn await_biased_owner() {
     // place: revoke-heavy-barrier
     if !sys::heavy_barrier() {
@@ -247,13 +249,13 @@ fn await_biased_owner() {
     }
 }
 
-/// bias_sample: the task slot that was found, above how often in a row.
+/// bias_sample: the task slot that was found in the upper bits, how often in a row in the lower.
 const SAMPLE_COUNT_BITS: u32 = 8;
 const SAMPLE_COUNT_MASK: u32 = (1 << SAMPLE_COUNT_BITS) - 1;
 
 impl Task {
-    /// Notes that the section is lent to this task, so that it can be given back at the end. False if it has too many.
-    /// A section that is being taken away keeps its place: until that is done nobody can say whether the task owns it, and
+    /// Notes that the section is biased to this task, so that the bias can be released at its end. False if it has too many.
+    /// A section that is being revoked keeps its place: until that is done nobody can say whether the task owns it, and
     /// at its end the task must wait for the answer.
     fn remember_bias(&self, handle: u64) -> bool {
         let place = self.biases().iter().find(|place| {
@@ -266,7 +268,7 @@ impl Task {
         place.is_some()
     }
 
-    /// Gives back what was lent to this task; by its own thread, at its end. A word must not name a task that is gone.
+    /// Ends every bias to this task; by its own thread, at its end: no word may name a task that has ended.
     pub(crate) fn release_biases(&self) {
         for place in self.biases() {
             let handle = place.swap(0, Ordering::Relaxed);

@@ -1,24 +1,25 @@
-//! Sleepers of condition variables: who sleeps where, and how every sleep ends exactly once.
+//! Sleepers of condition variables: who sleeps where, and how every sleep ends exactly once. A sleeper has left its section
+//! before it sleeps; that it has to enter again afterwards is for callers to see to.
 //!
 //! A sleeper stands in the queue of a bucket, which its variable's address selects, from before it leaves the section
-//! until it is taken out under the bucket's lock: by a wake, or by itself when its time is up. It sleeps on a word of
-//! its own record. So a wake is for the sleeper that it took out, the one that came first: no newcomer can use it up,
-//! whatever its priority, and none is lost to a limit that passes at the same moment.
+//! until it is taken out under the bucket's lock: by a wake, or by itself when its deadline has passed. It sleeps on a word
+//! of its own record. So a wake is for the sleeper that it took out, the one that came first: no later sleeper can use it up,
+//! whatever its priority, and none is lost to a deadline that passes at the same moment.
 //!
-//! **What stands in the variable** is one byte, `may_sleep`: whether anybody may sleep there. A byte has no alignment,
-//! so a variable may stand anywhere. It is written under the bucket's lock only: 1 by a sleeper that joins, 0 by a wake
-//! that leaves nobody there, before it lets the last one go. (Initialize writes it without the lock, to memory that is
+//! **What stands in the variable** is one byte, `may_sleep`: whether any task may sleep there. A byte has no alignment,
+//! so a variable may stand at any address. It is written under the bucket's lock only: 1 by a sleeper that joins, 0 by a wake
+//! that leaves no sleeper, before it lets the last one go. (Initialize writes it without the lock, to memory that is
 //! no variable until then.)
 //!
 //! **No wake is lost.** A wake that reads 0 does nothing. A sleeper that it has to wake joined while it owned the section,
 //! which the waking thread has owned since, to change what the sleeper waits for. So the 1 was written before the byte
 //! is read, and what is read is that 1 or something written later: a 0 only if the sleeper has been taken out since.
 //!
-//! **The memory may be freed** when the last sleeper has returned: who takes sleepers out touches the variable before
-//! it changes their words (Release, with the Acquire of the sleeper's look), and not after.
+//! **The memory may be freed** when the last sleeper has returned: a thread that takes sleepers out touches the variable
+//! before it changes their words (Release, paired with the Acquire of the sleeper's load), and not after.
 //!
-//! **Initialize** of a variable where somebody sleeps, or did when other memory stood there, wakes them: they would take
-//! wakes that are not for them. Whoever is woken without cause looks again at what it waits for.
+//! **Initialize** of a variable where a task sleeps, or slept when other memory stood there, wakes it: it would take wakes
+//! that are not for it. A task that is woken without cause checks again what it waits for.
 
 use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;
@@ -63,13 +64,13 @@ fn sleep_of(slot: u32) -> &'static Sleep {
 /// Puts `me` into the queue of the variable's sleepers. Under the section that it is about to leave. Returns the number
 /// of the sleep.
 pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) -> u32 {
-    // A jump out of a signal handler can have ended a sleep without leaving the queue.
+    // A `longjmp` out of a signal handler can have ended a sleep without leaving the queue.
     withdraw(&me);
     let Request { section, deadline, site } = request;
     let sleep = &me.sleep;
     let bucket = bucket_of(variable.address());
     let _guard = bucket.lock.lock();
-    // Pairs with the Acquire fence in copy: who reads something of this sleep finds the one before over.
+    // Pairs with the Acquire fence in copy: a reader that sees something of this sleep finds the one before over.
     // place: sleep-write-fence
     fence(Ordering::Release);
     sleep.section.store(section, Ordering::Relaxed);
@@ -77,7 +78,7 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     sleep.site.store(site as u64, Ordering::Relaxed);
     sleep.limited.store(u32::from(deadline.is_some()), Ordering::Relaxed);
     sleep.variable.store(variable.address() as u64, Ordering::Relaxed);
-    // Release pairs with the Acquire in copy: who finds it odd finds this sleep's fields.
+    // Release pairs with the Acquire in copy: a reader that finds it odd finds this sleep's fields.
     let number = sleep.word.load(Ordering::Relaxed).wrapping_add(1);
     // place: sleep-write-end
     sleep.word.store(number, Ordering::Release);
@@ -121,7 +122,7 @@ pub(crate) fn withdraw(task: &Task) -> bool {
 /// As zeroed memory. Reads none of it: it may never have been written.
 pub(crate) fn initialize(variable: &ConditionVariable) {
     variable.clear();
-    // Nobody joins before the variable is initialised, and who joined when the memory was another's did so before.
+    // No task joins before the variable is initialised, and one that joined when other memory stood there did so before.
     if bucket_of(variable.address()).first.load(Ordering::Relaxed) != 0 {
         wake(variable, u32::MAX);
     }
@@ -153,7 +154,7 @@ impl Batch {
 
 impl Bucket {
     /// Takes out up to `left` sleepers of the variable, as many as fit into a batch. Sets `left` to how many are still to
-    /// be taken of those that sleep now: who comes later is not meant.
+    /// be taken of those that sleep now: later ones are not to be woken.
     fn take_out(&self, variable: &ConditionVariable, left: &mut u32) -> Batch {
         let mut batch = Batch { slots: [0; BATCH], length: 0 };
         let _guard = self.lock.lock();
@@ -184,11 +185,11 @@ impl Bucket {
         batch
     }
 
-    /// Shows `look` the sleepers in turn, as long as it wants more.
-    fn each(&self, mut look: impl FnMut(u32) -> bool) {
+    /// Calls `visit` with the sleepers in turn, as long as it asks for more.
+    fn each(&self, mut visit: impl FnMut(u32) -> bool) {
         let first = self.first.load(Ordering::Relaxed);
         let mut slot = first;
-        while slot != 0 && look(slot) {
+        while slot != 0 && visit(slot) {
             slot = sleep_of(slot).next.load(Ordering::Relaxed);
             if slot == first {
                 return;
@@ -220,8 +221,8 @@ impl Bucket {
     }
 }
 
-/// In the child of a fork only the forking thread lives, and nobody will wake it: if a handler of a signal that came
-/// in its sleep has forked, that sleep ends. Before the other tasks are ended.
+/// In the child of a fork only the forking thread lives, and no thread will wake it: if the handler of a signal that came
+/// during its sleep has forked, that sleep ends. Before the other tasks are ended.
 pub(crate) fn forget_after_fork() {
     for bucket in TABLE.iter().filter(|bucket| bucket.first.load(Ordering::Relaxed) != 0) {
         bucket.first.store(0, Ordering::Relaxed);
@@ -252,6 +253,6 @@ mod tests {
         assert!(!sleep(me, number, passed));
         assert!(me.sleep.copy().is_none());
         wake(&variable, 1);
-        assert_eq!(variable.may_sleep.load(Ordering::Relaxed), 0, "nobody is there");
+        assert_eq!(variable.may_sleep.load(Ordering::Relaxed), 0, "no sleeper is left");
     }
 }

@@ -1,4 +1,5 @@
-//! Critical sections: entering, leaving, and what becomes of one. How a task waits for one is in `queue`.
+//! Critical sections: entering, leaving, and how one begins and ends. How a task waits for one stands in `queue`; what a
+//! thread has to do to become a task is not known here.
 //!
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `queue`.
 
@@ -27,7 +28,7 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let overwritten =
         REGISTRY.addresses.add(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
     let handle = begin(index, spin, mirror);
-    // Those that nobody can name any more, unless somebody owns them or waits for them.
+    // Sections that no CRITICAL_SECTION names any more end here, unless they are owned or waited for.
     overwritten.handles().iter().for_each(|&other| _ = retire_as(other, 0));
     Ok(handle)
 }
@@ -55,7 +56,7 @@ fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
     // A slot never used is in generation 0; no handle is.
     let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
     let handle = handle_in(REGISTRY.copy(), index, generation, mirror);
-    // Release pairs with the Acquire of whoever enters with a handle passed on without synchronising.
+    // Release pairs with the Acquire of a task that enters with a handle passed on without synchronising.
     section.word.store(handle, Ordering::Release);
     // Pairs with the Acquire fence in find_of_kind: see arena.
     fence(Ordering::Release);
@@ -67,11 +68,11 @@ fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
     Done,
-    /// Done, but for something that the caller need not wait for: sample_entry, wake_after_leave.
+    /// Done, but something is left to do that the result does not depend on: sample_entry, wake_after_leave.
     DoneWithFollowUp,
-    /// The section was lent to the caller and was taken away just now: settle_entry, settle_leave.
+    /// The section was biased to the caller, and the bias was revoked just now: settle_entry, settle_leave.
     Revoked,
-    /// Nothing was done: enter_checked, leave_checked.
+    /// Nothing was done, the slow path is to be taken: enter_checked, leave_checked.
     NotTaken,
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn enter_fast(handle: u64, option: u32) -> FastPath {
         return FastPath::NotTaken;
     }
     let section = sections::slot_of(handle);
-    // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    // Acquire pairs with the Release of a revoker: the owner sees its entries.
     // place: enter-word-load
     let word = section.word.load(Ordering::Acquire);
     let biased_to_me = sys::xor_biased_id(handle);
@@ -116,32 +117,32 @@ pub(crate) fn enter_now(handle: u64, option: u32) -> bool {
     }
 }
 
-/// The caller has just entered: see `bias`.
+/// Samples an entry that the caller has just made: see `bias`.
 #[cold]
 pub(crate) fn sample_entry(handle: u64) {
     sections::slot_of(handle).sample_entry(handle, sys::current_id());
 }
 
-/// The bias went while the caller entered. False if nothing was entered.
+/// The bias was revoked while the caller entered. False if nothing was entered.
 #[cold]
 pub(crate) fn settle_entry(handle: u64) -> bool {
     sections::slot_of(handle).settle_entry(handle, sys::current_id())
 }
 
-/// Leaves once, if nothing is unusual; the last leave lets the section go.
+/// Leaves once, if nothing is unusual; the last leave releases the section.
 #[inline(always)]
 pub(crate) fn leave_fast(handle: u64) -> FastPath {
     if !REGISTRY.runtime.is_plain() {
         return FastPath::NotTaken;
     }
     let section = sections::slot_of(handle);
-    // Acquire pairs with the Release of who revoked a bias: the owner sees its entries.
+    // Acquire pairs with the Release of a revoker: the owner sees its entries.
     let word = section.word.load(Ordering::Acquire);
     let biased_to_me = sys::xor_biased_id(handle);
     if word == biased_to_me {
         return section.leave_biased(biased_to_me);
     }
-    // To a thread that is no task, a free section's word looks like its own.
+    // To a thread that is no task, a free section's word equals what its own would be.
     if word != biased_to_me ^ BIASED || word == handle {
         return FastPath::NotTaken;
     }
@@ -182,7 +183,7 @@ pub(crate) fn wake_after_leave(handle: u64) {
     sections::slot_of(handle).wake_after_plain_leave();
 }
 
-/// The bias went while the caller left.
+/// The bias was revoked while the caller left.
 #[cold]
 pub(crate) fn settle_leave(handle: u64) {
     let section = sections::slot_of(handle);
@@ -201,7 +202,7 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     let me = sys::current_id();
     let owner = section.word.load(Ordering::Relaxed) ^ handle;
     if me != 0 && is_biased(owner) && owner & !(BIASED | REVOKING) == me {
-        // Lent to the caller, or being taken from it at this moment: the queue lock waits for that.
+        // Biased to the caller, or being revoked at this moment: the queue lock waits for that.
         preserving_errno(|| section.revoke(handle));
     }
     if me == 0 || section.word.load(Ordering::Acquire) != handle ^ me {
@@ -273,7 +274,7 @@ fn release_slot(handle: u64) {
     REGISTRY.sections.release(index, generation == LAST_SECTION_GENERATION);
 }
 
-/// How often a newcomer is to look before it waits.
+/// Sets how often a spinner polls before it waits.
 pub(crate) fn set_spin_count(handle: u64, count: u32) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = sections::find(handle)?;
@@ -298,16 +299,16 @@ pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
     })
 }
 
-/// What the section looks like.
+/// The state of the section.
 pub(crate) fn info(handle: u64) -> Result<SectionInfo> {
     let section = sections::find(handle)?;
     section.info(handle).ok_or(Error::Handle)
 }
 
 impl Section {
-    /// The plain leave: lets a section go whose `queue_state` was just seen to be 0. By the owner.
+    /// The plain leave: releases a section whose `queue_state` was just found 0. By the owner.
     #[inline(always)]
-    pub(crate) fn let_go(&self, handle: u64) {
+    pub(crate) fn leave_plain(&self, handle: u64) {
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
         self.word.store(handle, Ordering::Release);
         sys::light_barrier();
@@ -319,8 +320,8 @@ impl Section {
     /// The owner has just left by a plain store while a waiter announced itself.
     #[cold]
     fn wake_after_plain_leave(&self) {
-        // Puts that store before the look at the waiters: what was seen is that the section is ARMED, and after that only
-        // fences order the two sides.
+        // Orders that store before the load of the number of waiters: what was seen is ARMED, and after that only fences order
+        // the two sides.
         // place: leave-wake-fence
         fence(Ordering::SeqCst);
         preserving_errno(|| self.wake_after_leave());
@@ -360,7 +361,7 @@ impl Section {
         }
     }
 
-    /// How newcomers to the section with this handle, which names this slot, are to look.
+    /// Sets how spinners poll the section with this handle, which names this slot.
     pub(crate) fn set_spin_policy(&self, handle: u64, spin: SpinPolicy) -> Result<()> {
         // place: spin-policy-queue-lock
         let _queue = self.queue_lock.lock();
@@ -395,12 +396,12 @@ impl Section {
             return false;
         }
         let _queue = self.queue_lock.lock();
-        // Of two that come for the sections of one task the second finds this done.
+        // Of two threads that abandon the sections of one task the second finds this done.
         if self.owner(handle) != Some(id) {
             return false;
         }
         if self.mirror() != 0 {
-            // As on Windows: locked for ever, and who waits goes on waiting.
+            // As on Windows: locked for ever, and its waiters go on waiting.
             self.last_owner_thread.store(tasks::of_owner(id).thread_id(), Ordering::Relaxed);
             self.word.store(handle ^ ABANDONED, Ordering::Release);
             return true;
@@ -412,16 +413,17 @@ impl Section {
     }
 }
 
-/// The task with this id has ended: what it owned is abandoned. `tell` is shown each that stays locked, as on Windows.
-pub(crate) fn abandon_all_of(id: u64, tell: impl Fn(&Section)) {
+/// The task with this id has ended: what it owned is abandoned. `each_locked` is called for each section that stays locked,
+/// as on Windows.
+pub(crate) fn abandon_all_of(id: u64, each_locked: impl Fn(&Section)) {
     for (handle, section) in sections::all() {
         if section.abandon(handle, id) {
-            tell(section);
+            each_locked(section);
         }
     }
 }
 
-/// In the child of a fork that may have other threads by now: nobody waits. Which owners are gone, nobody knows.
+/// In the child of a fork that may have other threads by now: there are no waiters; which owners are gone is not known.
 pub(crate) fn forget_queues_after_fork() {
     for (handle, section) in sections::all() {
         queue::forget_queue_after_fork(section);
@@ -429,7 +431,7 @@ pub(crate) fn forget_queues_after_fork() {
     }
 }
 
-/// In the child of a fork: nobody waits, and every owner but `me` is gone.
+/// In the child of a fork: there are no waiters, and every owner but `me` is gone.
 pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in sections::all() {
         queue::forget_queue_after_fork(section);

@@ -1,4 +1,5 @@
-//! Since when and from where each section is owned: kept only when asked for, as an uncontended enter would pay for it.
+//! Hold records: since when and from where each section is owned. They are written only while tracking is on, as an
+//! uncontended enter would pay for it; that it is switched on and off is `host::holds`'s.
 
 use crate::error::Result;
 use crate::state::holds::Hold;
@@ -20,7 +21,7 @@ impl Hold {
         self.since.store(sys::now(), Ordering::Relaxed);
         self.site.store(site as u64, Ordering::Relaxed);
         self.era.store(era, Ordering::Relaxed);
-        // Release pairs with the Acquire in read: who sees this number sees all of the entry.
+        // Release pairs with the Acquire in read: a reader that sees this number sees all of the entry.
         self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
     }
 }
@@ -32,8 +33,9 @@ pub(crate) fn settle_after_fork() {
         REGISTRY.runtime.set_tracking(on);
     }
 }
-/// Section slot `index` has just been handed out while tracking is on: makes its Hold. That it is on here, or that slot was
-/// known to set_tracking, is settled by the lock of the sections, which both take.
+
+/// Makes the Hold of section slot `index`, which has just been allocated while tracking is on. Either this finds tracking
+/// on, or set_tracking finds the slot: both take the lock of the sections.
 #[cold]
 pub(crate) fn cover(index: u32) -> Result<()> {
     let _guard = REGISTRY.sections.lock().lock();
@@ -49,7 +51,7 @@ pub(crate) fn record(index: u32, owner: u64, site: usize) {
 }
 
 impl Section {
-    /// Notes that `owner` has just entered, where that is asked for.
+    /// Records that `owner` has just entered, while tracking is on.
     #[inline]
     pub(crate) fn note_owner(&self, owner: u64, site: usize) {
         if REGISTRY.holds.is_on() {

@@ -1,31 +1,35 @@
-//! The queue of a contended section: who waits, who is woken, and how every wait ends exactly once.
+//! The queue of a contended section: who waits, who is woken, and how every wait ends exactly once. It knows nothing of
+//! deadlocks or reports, nor why a wait is ended by another task.
 //!
 //! **One lock serialises the end of every wait.** A waiter is in the section's queue from the moment it has announced
-//! itself until someone, under the section's queue lock, takes it out and writes the outcome into its `park` word: the
-//! waiter itself (it got the section, or its time is up), the owner that hands the section over, or whoever ends the
-//! wait (destroy, alert, the runtime's end, a broken deadlock). The waiter sleeps on its own word, so a wake is for one.
+//! itself until a task, under the section's queue lock, takes it out and writes the outcome into its `park` word: the waiter
+//! itself (it got the section, or its deadline has passed), the owner that hands the section off, or a task that ends the
+//! wait (destroy, alert, the runtime's end, a broken deadlock). The waiter parks on its own word, so a wake is for one.
 //!
-//! **Why no wake-up is lost.** The owner's last leave stores the free word and then looks at `queue_state`; a waiter
-//! writes `queue_state` and then looks at the word (store, then load, on both sides: Dekker's pattern). One of the two
-//! must see the other's store, which takes a full barrier on each side:
+//! **Why no wake-up is lost.** The owner's last leave stores the free word and then loads `queue_state`; a waiter writes
+//! `queue_state` and then loads the word (store, then load, on both sides: Dekker's pattern). One of the two must see the
+//! other's store, which takes a full barrier on each side:
 //! - `queue_state` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
 //!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
-//!   An owner's load before that barrier has its store before it too, so the waiter's look sees the word free; an
-//!   owner's load after it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave)
-//!   before it looks whether anybody waits: the waiter may be between ARMED and counting itself. It happens under the
-//!   queue lock, so a second waiter cannot go by before.
-//! - `queue_state` is not 0: the leave is a read-modify-write (`swap`, SeqCst) and the waiter's announcement too.
-//! - The heavy barrier is refused: sections made from then on carry FENCED from birth, so every leave is a swap. For
-//!   one that was armed just then nothing is proven about owners that leave at this very moment, so its waiters look
-//!   again every millisecond (FENCE_PENDING) until one leave has gone the fenced way: after that, each owner has entered
-//!   after a leave that saw FENCED, and sees it as well.
+//!   If the owner's load came before that barrier, so did its store, and the waiter's load finds the word free; if it came
+//!   after, it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave) before it loads
+//!   the number of waiters: the waiter may be between ARMED and counting itself. All this happens under the queue lock, so no
+//!   second waiter can overtake the first.
+//! - `queue_state` is not 0: the leave is a read-modify-write (`swap`, SeqCst), and so is the waiter's announcement.
+//! - The heavy barrier is refused: sections made from then on carry FENCED from creation, so every leave is a swap. For
+//!   one that was armed just then nothing is proven about an owner that leaves at this very moment, so its waiters poll the
+//!   word every millisecond (FENCE_PENDING) until one leave was fenced: after that, each owner has entered after a leave that
+//!   saw FENCED, and sees it as well.
 //!
-//! **One contender.** Of the queue only the first is ever awake: it contends with newcomers for the free section
-//! (barging), and a leave wakes nobody while CONTENDER is set. When the contender goes back to sleep it clears the
-//! bit and then looks at the word: the same pattern with the swap of the leave. So that it cannot lose for ever it asks
-//! for hand-off after it has looked for a while, and the owner then passes the section on, which costs nothing as long as it
-//! is awake. Where looking does not pay (see `spin`) it soon sleeps again; but after so many times that it was woken
-//! and lost it asks for hand-off all the same, and is passed the section in its sleep.
+//! **One contender.** Of the queue only the first is ever awake: it contends with spinners for the free section (barging),
+//! and a leave wakes nobody while CONTENDER is set. When the contender parks again it clears the bit and then loads the word:
+//! the same pattern, against the swap of the leave. So that it cannot lose for ever it requests hand-off after it has spun
+//! for a while; the owner then hands the section off, which costs nothing as long as the contender is awake. Where spinning
+//! does not pay (see `spin`) it soon parks again; but after so many times that it was woken and lost it requests hand-off all
+//! the same, and is handed the section while it is parked.
+//!
+//! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; `contend` once a leave has woken it
+//! (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
 
 use core::cell::Cell;
 
@@ -48,7 +52,7 @@ use crate::sys::{self, Instant, Slept};
 
 /// How long waiters of a FENCE_PENDING section sleep before they check the word again.
 pub(crate) const FENCE_PENDING_NAP: u64 = 1_000_000;
-/// Fenced leaves without a waiter before a section goes back to the plain one: arming costs a heavy barrier, which is as
+/// Fenced leaves without a waiter before a section goes back to the plain leave: arming costs a heavy barrier, which is as
 /// much as about so many fences.
 const COOLDOWN: u32 = 800;
 
@@ -57,8 +61,8 @@ impl Wait {
         self.spun.store(self.spun.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
     }
 
-    /// Whether the task has looked for so long that it is to queue and rest there (see `spin`). If it gets the section
-    /// without a rest, this is soon so again.
+    /// Whether the task has spun for so long that it is to queue and rest (see `spin`). If it gets the section without a rest,
+    /// this is soon so again.
     pub(crate) fn is_rest_due(&self) -> bool {
         let spun = self.spun.load(Ordering::Relaxed);
         let due = spun > spin::SPIN_TIME_BEFORE_REST;
@@ -68,14 +72,14 @@ impl Wait {
         due
     }
 
-    /// The contender goes to sleep again. Whether it has done so too often.
+    /// The contender parks again. Whether it has lost too often.
     fn lose(&self) -> bool {
         let losses = self.losses.load(Ordering::Relaxed) + 1;
         self.losses.store(losses, Ordering::Relaxed);
         losses >= spin::MOST_LOSSES
     }
 
-    /// Sleeps for a moment in the queue, on the task's own thread; false if it has been woken, or its wait ended.
+    /// Parks for a moment, on the task's own thread; false if it has been woken, or its wait has ended.
     pub(crate) fn doze(&self) -> bool {
         const MOMENT: u64 = 1_000_000;
         let _ = sys::futex_wait(&self.park, PARKED, Some(sys::now() + MOMENT));
@@ -103,23 +107,23 @@ pub(crate) struct Beginning {
     pub(crate) told: bool,
 }
 
-/// What a look at the lock word under the queue lock found.
+/// What came of an attempt to take the section under the queue lock.
 pub(crate) enum Attempt {
     Entered,
     Busy,
     Failed(Error),
 }
 
-/// What a section starts with.
+/// The queue state that a section begins with.
 pub(crate) fn initial_queue_state() -> u32 {
     if REGISTRY.is_fenced() { ALWAYS_FENCED } else { 0 }
 }
 
 impl Section {
-    /// Takes `me` out of the queue; why its wait has failed, if it has. A section that it was given it gives back.
+    /// Takes `me` out of the queue; why its wait has failed, if it has. If it was handed the section, it gives that back.
     pub(crate) fn step_out(&self, handle: u64, me: TaskRef) -> Option<Error> {
         let queue = self.queue_lock().lock();
-        // Acquire pairs with the Release of whoever wrote the outcome.
+        // Acquire pairs with the Release of the task that wrote the outcome.
         match me.wait.park.load(Ordering::Acquire) {
             PARKED | CONTEND => {
                 self.unlink(&me);
@@ -136,17 +140,16 @@ impl Section {
         }
     }
 
-    /// Lets a section go that the caller was given by its queue and is not to have.
+    /// Releases a section that the queue gave to the caller, whose wait has ended otherwise.
     fn give_back(&self, handle: u64) {
         // SeqCst: as in leave_contended.
         self.word().swap(handle, Ordering::SeqCst);
         self.wake_after_leave();
     }
 
-    /// Spins for a while before queueing: most sections are left sooner than a thread falls asleep. Not if
-    /// others queue and `me` has had its turn (see `spin`). Whatever count the program has set, this is over after a
-    /// millisecond: a task that looks is in no queue, where limits, alerts, the runtime's end and the search for
-    /// deadlocks find it.
+    /// Spins for a while before queueing: most sections are left sooner than a thread can be put to sleep. Not if others wait
+    /// and `me` has had its turn (see `spin`). Whatever spin count the program has set, this is over after a millisecond: a
+    /// spinner is in no queue, where deadlines, alerts, the runtime's end and the search for deadlocks would find it.
     pub(crate) fn spin(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> bool {
         if !REGISTRY.spinning_helps() {
             return false;
@@ -185,7 +188,7 @@ impl Section {
         found
     }
 
-    /// Asks whoever leaves next to keep off for a moment. Not while somebody is at the queue: that one may be stopped there.
+    /// Requests that the next task that leaves backs off. Not while the queue lock is taken: its holder may be preempted.
     pub(crate) fn request_back_off(&self, handle: u64) {
         if let Some(_queue) = self.queue_lock().try_lock()
             && self.owner(handle).is_some()
@@ -194,7 +197,7 @@ impl Section {
         }
     }
 
-    /// Asks the owner to pass the section on; by the contender.
+    /// Requests that the owner hands the section off; by the contender.
     fn request_hand_off(&self, me: TaskRef) {
         let _queue = self.queue_lock().lock();
         if is_queued(&me) {
@@ -202,7 +205,7 @@ impl Section {
         }
     }
 
-    /// One look at the word, which takes the section if it is free.
+    /// Loads the word once, and takes the section if it is free.
     fn poll(&self, handle: u64, me: TaskRef) -> Poll {
         match self.word().load(Ordering::Relaxed) ^ handle {
             0 if self.try_take(handle, me) => Poll::Acquired,
@@ -212,7 +215,7 @@ impl Section {
         }
     }
 
-    /// Announces `me` and puts it at the end of the queue, unless a last look makes that needless.
+    /// Announces `me` and puts it at the end of the queue, unless a last attempt gets the section.
     pub(crate) fn enqueue(
         &self,
         handle: u64,
@@ -225,7 +228,7 @@ impl Section {
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
         self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
-        // Pairs with the Acquire fences in Wait: who reads something of this wait finds the one before over.
+        // Pairs with the Acquire fences in Wait: a reader that sees something of this wait finds the one before over.
         fence(Ordering::Release);
         me.wait.park.store(PARKED, Ordering::Relaxed);
         me.wait.option.store(option, Ordering::Relaxed);
@@ -234,13 +237,13 @@ impl Section {
         me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
         me.wait.site.store(request.site as u64, Ordering::Relaxed);
         me.wait.losses.store(0, Ordering::Relaxed);
-        // SeqCst: who finds the section set finds this number, or a later one.
+        // SeqCst: a reader that finds the section set finds this number, or a later one.
         let before = me.wait.sequence.fetch_add(1, Ordering::SeqCst);
         if beginning.told {
             me.wait.set_told_number(before + 1);
         }
         self.link(&me);
-        // SeqCst: who ends waits (stop, alert) first says why and then looks for waiters here.
+        // SeqCst: a task that ends waits (stop, alert) first stores the reason and then loads this.
         me.wait.section.store(handle, Ordering::SeqCst);
         self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.show_queue();
@@ -268,7 +271,7 @@ impl Section {
         }
     }
 
-    /// Makes sure that owners leave by the fenced way from now on; under the queue lock.
+    /// Makes sure that leaves are fenced from now on; under the queue lock.
     fn arm(&self) {
         if self.queue_state().load(Ordering::Relaxed) & ARMED != 0 {
             return;
@@ -305,8 +308,8 @@ impl Section {
         Err(Error::Timeout)
     }
 
-    /// The section may be free without anyone having said so: looks, as a contender would. If it is not, an owner that
-    /// did not know of the queue may have drawn over it.
+    /// Fence pending: the section may be free although no leave has woken a waiter. Takes it if so. If not, an owner whose
+    /// leave did not see the queue may have overwritten the mirrored LockCount, which is written again.
     pub(crate) fn recheck(&self, handle: u64, me: TaskRef) {
         let _queue = self.queue_lock().lock();
         if !is_queued(&me) {
@@ -319,10 +322,10 @@ impl Section {
         }
     }
 
-    /// `me` is first and awake: tries to take the section until it has it, its wait is ended, or it is time to sleep.
+    /// `me` is first and awake: polls until it has the section, its wait has ended, or it is to park again.
     pub(crate) fn contend(&self, handle: u64, me: TaskRef) {
         me.wait.arrived.store(1, Ordering::Relaxed);
-        // On one processor the owner cannot go on while this thread looks.
+        // On one processor the owner cannot go on while this thread spins.
         let hints = REGISTRY.spinning_helps().then(|| Hints::of(handle));
         let mut spin_loop = SpinLoop::contender(hints.map_or(0, |hints| hints.stay_limit(self.contended())));
         let learn = |spin_loop: &SpinLoop, success: bool| {
@@ -363,9 +366,9 @@ impl Section {
             return;
         }
         me.wait.park.store(PARKED, Ordering::Relaxed);
-        // SeqCst with the swap in leave_contended: that leave sees no contender, or this look sees its free word.
+        // SeqCst with the swap in leave_contended: that leave sees no contender, or the attempt below sees its free word.
         self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
-        lost_to_blocked.inspect(|hints| hints.begin_passing());
+        lost_to_blocked.inspect(|hints| hints.begin_hand_offs());
         if me.wait.lose() || lost_to_blocked.is_some() {
             self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
@@ -389,8 +392,8 @@ impl Section {
             self.disarm();
         }
         let late = queue_state & CONTENDER != 0 && self.contender_is_late();
-        // Before the section goes: after that the slot may be another's, whose waiters rely on their FENCE_PENDING. Nothing is
-        // lost by being early: until the swap nobody but this owner can leave, and it does so by the fenced way.
+        // Before the section is released: after that the slot may be another section's, whose waiters rely on their
+        // FENCE_PENDING. Nothing is lost by being early: until the swap only this owner can leave, and its leave is fenced.
         if queue_state & (FENCE_PENDING | BACK_OFF) != 0 {
             self.queue_state().fetch_and(!(queue_state & (FENCE_PENDING | BACK_OFF)), Ordering::Relaxed);
         }
@@ -405,9 +408,9 @@ impl Section {
         }
     }
 
-    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the queue
+    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the run queue
     /// of a processor. Reads the clock now and then only, after so many leaves since it was woken: an owner that leaves
-    /// seldom has no need to yield, and would do so to a stranger as likely as to the contender. By the owner.
+    /// seldom has no need to yield, and would yield to an unrelated thread as likely as to the contender. By the owner.
     fn contender_is_late(&self) -> bool {
         const LEAVES_PER_CLOCK_READ: u32 = 64;
         let first = self.first_waiter();
@@ -420,8 +423,8 @@ impl Section {
             && spin::is_late(wait.awake_since.load(Ordering::Relaxed))
     }
 
-    /// The section was left; wakes the first waiter if nobody is awake for it. The slot may hold another section by
-    /// now: its waiters then wake for nothing and look.
+    /// The section was left; wakes the first waiter if there is no contender. The slot may hold another section by now: its
+    /// waiter then has a spurious wake-up.
     #[cold]
     pub(crate) fn wake_after_leave(&self) {
         let queue_state = self.queue_state().load(Ordering::SeqCst);
@@ -447,13 +450,13 @@ impl Section {
         sys::futex_wake(&task.wait.park, 1);
     }
 
-    /// Passes the section to the first waiter. False if there is none any more.
+    /// Makes the first waiter the owner. False if there is none any more.
     fn hand_off(&self, handle: u64) -> bool {
         let queue = self.queue_lock().lock();
         let first = self.first_waiter();
-        let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).go_on_passing();
+        let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).continue_hand_offs();
         if first == 0 || !goes_on {
-            // Who asked may have been served or have given up.
+            // The contender that requested it may have been served or have given up.
             self.queue_state().fetch_and(!HANDOFF, Ordering::Relaxed);
         }
         if first == 0 {
@@ -477,7 +480,7 @@ impl Section {
         true
     }
 
-    /// `me` has taken the section: it waits no more; under the queue lock.
+    /// `me` has taken the section: its wait is over; under the queue lock.
     fn come_out_as_owner(&self, me: TaskRef) {
         self.unlink(&me);
         me.wait.granted.store(REGISTRY.sections.index_of(self), Ordering::Relaxed);
@@ -545,18 +548,18 @@ impl Section {
         self.show_queue();
     }
 
-    /// Shows the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while somebody is
+    /// Writes the queue into the CRITICAL_SECTION of this section, if it has one; under the queue lock, while a task is
     /// in the queue or is just being taken out of it.
     fn show_queue(&self) {
         if self.mirror() != 0 {
-            // SAFETY: whoever waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
+            // SAFETY: a task that waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
             // and set it as the mirror; the queue lock keeps that call from returning, and so does the end of its thread
             // in the child of a fork.
             unsafe { mirror::show_queue(self.mirror(), self.queue_shown()) };
         }
     }
 
-    /// What a CRITICAL_SECTION shows of the queue; under the queue lock.
+    /// The queue as a CRITICAL_SECTION shows it; under the queue lock.
     pub(crate) fn queue_shown(&self) -> QueueShown {
         let queue_state = self.queue_state().load(Ordering::Relaxed);
         let woken = queue_state & CONTENDER != 0;
@@ -569,12 +572,12 @@ pub(crate) fn failure(park: u32) -> Error {
     Error::from_hresult(park as i32).unwrap_or(Error::Fail)
 }
 
-/// Sleeps on a word of a task's; false if `deadline` has passed. Where sleepers cannot be woken, says so once.
+/// Sleeps on a word of a task's; false if `deadline` has passed. Where the futex call is refused, says so once.
 pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
     static WAS_SAID: AtomicU32 = AtomicU32::new(0);
     let slept = sys::futex_wait(word, expected, deadline);
     if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
-        messages::complain(&[b"the system call futex is refused: who waits looks every millisecond"]);
+        messages::complain(&[b"the system call futex is refused: waiters poll every millisecond"]);
     }
     slept != Slept::TimedOut
 }
@@ -593,13 +596,13 @@ pub(crate) fn end_wait_of_run(task: &Task, run: u64, reason: Error) {
     });
 }
 
-/// The task's thread is gone: so is its wait.
+/// Ends the wait of a task whose thread is gone.
 pub(crate) fn forget_wait(task: &Task) {
     end_wait_if(task, Error::Abandoned, |_| true);
 }
 
-/// Gives back the section that the task was given by its queue, if it has not come to know of that: its thread has ended in
-/// the wait, or was taken out of it by a jump. By its own thread, or after it.
+/// Gives back the section that the queue gave to the task, if the task has not noticed: its thread has ended in the wait, or
+/// has left it by `longjmp`. By its own thread, or after its end.
 pub(crate) fn give_back_unused_grant(task: &Task) {
     // Acquire pairs with the Release in hand_off.
     if task.wait.park.load(Ordering::Acquire) != GRANTED {
@@ -655,9 +658,9 @@ fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
 }
 
 impl Section {
-    /// A contender may have gone whom a leave had relied on.
+    /// A contender may have gone that a leave had relied on.
     fn wake_first_if_free(&self, handle: u64) {
-        // With the swap in leave_contended: that leave saw no contender, or this look sees its free word.
+        // With the swap in leave_contended: that leave saw no contender, or the load below sees its free word.
         // place: contender-withdraws-fence
         fence(Ordering::SeqCst);
         if self.is_free(handle) {
@@ -677,7 +680,7 @@ pub(crate) fn forget_queue_after_fork(section: &Section) {
         section.queue_state().fetch_and(ARMED | FENCED, Ordering::Relaxed);
     }
     if had_waiters {
-        // The memory of the child is as it was at the fork, when they waited.
+        // In the child the CRITICAL_SECTION is as it was at the fork, when they waited.
         section.show_queue();
     }
 }
@@ -699,9 +702,9 @@ mod tests {
     use crate::state::tasks;
     use std::sync::mpsc::channel;
 
-    /// The contender is this very thread, which stands in the queue and looks, but does not sleep there.
+    /// The contender is this very thread, which is queued and contends, but does not park.
     #[test]
-    fn a_section_lost_to_a_blocked_owner_is_passed_on_by_the_next_leaves() {
+    fn a_section_lost_to_a_blocked_owner_is_handed_off_by_the_next_leaves() {
         runtime::start().expect("memory");
         if !REGISTRY.spinning_helps() {
             return;
@@ -710,7 +713,7 @@ mod tests {
         let leave = |crst| crst::leave_checked(crst).expect("left");
         let [lost, other] = [(); 2].map(|()| crst::create(SpinPolicy::Count(0)).expect("a place"));
         let section = sections::slot_of(lost);
-        let is_to_be_passed = || section.queue_state().load(Ordering::Relaxed) & HANDOFF != 0;
+        let is_to_be_handed_off = || section.queue_state().load(Ordering::Relaxed) & HANDOFF != 0;
         let me = threads::current().expect("a place");
         let (tell, told) = channel();
         enter(other);
@@ -729,19 +732,19 @@ mod tests {
             let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
             let busy = matches!(section.enqueue(lost, me, request, beginning), Ok(Attempt::Busy));
             section.wake_first();
-            let before = is_to_be_passed();
+            let before = is_to_be_handed_off();
             section.contend(lost, me);
-            let after = is_to_be_passed();
+            let after = is_to_be_handed_off();
             // Whatever they are, the owner leaves.
             leave(other);
             assert_eq!((busy, before, after), (true, false, true));
         });
-        assert_eq!(me.wait.park.load(Ordering::Relaxed), GRANTED, "passed to who slept");
+        assert_eq!(me.wait.park.load(Ordering::Relaxed), GRANTED, "handed off to a parked waiter");
         me.wait.park.store(OVER, Ordering::Relaxed);
         me.count_entry();
-        assert!(is_to_be_passed(), "by the next leave too");
+        assert!(is_to_be_handed_off(), "by the next leave too");
         leave(lost);
-        assert!(!is_to_be_passed(), "to nobody");
+        assert!(!is_to_be_handed_off(), "to nobody");
         [lost, other].into_iter().for_each(|crst| crst::destroy(crst).expect("free"));
     }
 }

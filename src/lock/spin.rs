@@ -1,38 +1,42 @@
-//! How long to look before sleeping, and how to take turns: the waiting policy, in times rather than in counts.
+//! How long to spin before parking, and how tasks take turns: the waiting policy, in times rather than in counts. It decides
+//! how long something takes, never whether it is right, and knows nothing of the queue but what its callers say.
 //!
-//! A saturated short section does best if one processor works in long batches while the others look seldom; a section
-//! that is fought over now and then does best if the loser looks again at once. So a section has a pace (`Hints`): it doubles
-//! with each newcomer that finds the section owned soon after the last one did, and falls back when that was long ago.
+//! **Pace.** A saturated short section does best if one processor works in long batches while the others poll seldom; a
+//! section that is fought over now and then does best if the loser polls again at once. So a section has a pace (`Hints`):
+//! the interval between two polls doubles with each spinner that finds the section owned soon after the last one did, and
+//! falls back when that was long ago.
 //!
-//! Each look costs the owner, which has to get the section's line back; and one that looks seldom finds a section that
-//! is nearly always owned by luck alone. So a newcomer that has had no luck for a while asks the owner to give way: that
-//! one keeps off for a moment after its next leave, during which the newcomer looks as often as it can.
+//! **Backing off.** Each poll costs the owner, which has to fetch the section's cache line back; and a spinner that polls
+//! seldom finds a section that is nearly always owned by luck alone. So a spinner that has had no luck for a while requests
+//! that the owner back off: the owner pauses for a moment after its next leave, while the spinner polls as fast as it can.
 //!
-//! All of that is for owners that run and leave soon. Who looks at a section whose owner sleeps in it takes the processor from
-//! others, the very one perhaps that the owner needs to go on. So nobody looks for an owner that is known to be blocked; and
-//! no longer than a section's credit lasts, which grows with each look that ended well and shrinks by what is looked in
-//! vain. Where it is used up, one of many that have to wait looks for a short time, to see whether that pays again. So what is
-//! looked in vain at a section is, all in all, no more than a constant, a constant for each success and a little for each
-//! that had to wait. An owner that leaves and enters again and again costs no credit while it is looked at: it will leave soon.
+//! **Credit.** All of that is for owners that run and leave soon. A task that spins while the owner sleeps takes a processor
+//! from others, perhaps the very one that the owner needs to go on. So nobody spins for an owner that is known to be blocked;
+//! and nobody for longer than the section's credit lasts, which grows with each spin that ends in an entry and shrinks by
+//! the time spent in vain. Where it is used up, one of many tasks that have to wait spins for a short time, to find out
+//! whether that pays again. So the time spent in vain on a section is, all in all, no more than a constant, a constant for
+//! each success and a little for each wait. An owner that leaves and enters again and again costs no credit while it is
+//! polled: it will leave soon.
 //!
-//! Where owners block at another section, a contender that is woken mostly finds that a newcomer has taken the section and
-//! sleeps in turn: each such wake-up is wasted. So the next few leaves pass the section to the first of the queue as it
-//! sleeps. It then goes from one to the next in the order in which they came, which is what such programs need to get
-//! on: producers and consumers that meet in one section take turns, rather than fill and empty what is between them.
+//! **Hand-off after a loss to a blocked owner.** Where owners block at another section, a contender that is woken mostly
+//! finds that a spinner has taken the section and sleeps in turn: each such wake-up is wasted. So the next few leaves hand
+//! the section off to the first waiter while it is parked. The section then goes from one to the next in the order in which
+//! they came, which is what such programs need: producers and consumers that meet in one section take turns, rather than fill
+//! and empty what is between them.
 //!
-//! With more threads than processors, newcomers that only look never queue: each gets the section within a few looks
-//! while it runs, and who runs is for the scheduler to say, for milliseconds at a time. So looking is limited to turns:
-//! a task that has been awake for that long queues behind those that wait, and the queue rotates instead.
+//! **Turns.** With more threads than processors, tasks that spin never queue: each gets the section within a few polls
+//! while it runs, and the scheduler decides which one runs, for milliseconds at a time. So spinning is limited to turns: a
+//! task that has been awake for longer queues behind the waiters, and the queue rotates instead.
 //!
-//! Nor does the scheduler know that who looks has nothing to do: a thread that has a processor to itself may keep it for a
-//! tenth of a second while all others share what is left. So a task that has looked for long altogether rests: it queues,
-//! and sleeps for a moment before it contends. Its processor is free for another; and who looks in that moment finds
-//! somebody in the queue and follows, so that the queue rotates from then on.
+//! **Rests.** Nor does the scheduler know that a spinner has nothing to do: a thread that has a processor to itself may keep
+//! it for a tenth of a second while all others share what is left. So a task that has spun for long in all rests: it queues,
+//! and parks for a moment before it contends. Its processor is free for another; and a task that comes in that moment finds
+//! a waiter in the queue and follows, so that the queue rotates from then on.
 //!
-//! On a single processor a queue rotates because each owner yields to the next, which has been woken. The last has nobody
-//! to yield to, and would keep the processor for the rest of a slice many times as long as everybody else's turn; and it is
-//! the last because it has had most: the scheduler let it run, and so queue, after all others. So there the owner yields
-//! once more when the section has calmed down.
+//! **One processor.** There a queue rotates because each owner yields to the next, which has been woken. The last one has
+//! nobody to yield to, and would keep the processor for the rest of a time slice many times as long as everybody else's turn;
+//! and it is the last because it has had most: the scheduler let it run, and so queue, after all others. So there the owner
+//! yields once more when the section has calmed down.
 
 use crate::handle;
 use crate::state::registry::REGISTRY;
@@ -40,43 +44,43 @@ use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Instant};
 
-/// The shortest and the longest time between two looks of a newcomer.
+/// The shortest interval between two polls of a spinner, in nanoseconds, as all times here; and how often it doubles at most.
 const SHORTEST_INTERVAL: u32 = 80;
 const MOST_DOUBLINGS: u32 = 5;
-/// How long a newcomer looks before it asks the owner to give way.
+/// How long a spinner spins before it requests that the owner back off.
 const SPIN_TIME: u32 = 18_000;
-/// The time between two looks after that, and how long until it queues.
+/// The interval between two polls after that, and how long until it queues.
 const AFTER_REQUEST_INTERVAL: u32 = 80;
 const AFTER_REQUEST_TIME: u32 = 10_000;
-/// Newcomers that come within this time of each other slow the section's pace. Longer than a newcomer takes where it has
-/// to ask: otherwise the next one, that comes when it has got in, would look at the fastest pace again.
+/// Spinners that come within this time of each other slow the section's pace. Longer than a spinner takes that has to
+/// request a back-off: otherwise the next one, which comes when that one has entered, would poll at the fastest pace again.
 const CROWDED: u64 = 2 * SPIN_TIME as u64;
-/// How long who was asked keeps off: a look, and the section's line on its way from one processor to another.
+/// How long an owner backs off: a poll, and the section's cache line on its way from one processor to another.
 const BACK_OFF_TIME: u32 = 600;
-/// The time between two looks of the contender, and how long it looks before it sleeps.
+/// The interval between two polls of the contender, and how long it spins before it parks.
 const CONTENDER_INTERVAL: u32 = 80;
 const CONTENDER_TIME: u32 = 45_000;
-/// How long a newcomer looks at most, however many looks the program has asked for.
+/// How long a spinner spins at most, whatever spin count the program has set.
 const COUNTED_TIME: u64 = 1_000_000;
-/// The most that a section has in credit, which is also what it begins with; what a success adds, which is about what it costs
-/// to sleep and be woken. With less than the least, one of so many that had to wait looks for that long.
+/// A section's credit at most, which is also what it begins with; what a success adds, which is about what it costs to park
+/// and be woken. With less than the least, one of so many tasks that have to wait spins for that long.
 const MOST_CREDIT: u32 = 60_000;
 const SUCCESS: u32 = 10_000;
 const LEAST_CREDIT: u32 = 2_000;
 const WAITS_PER_TRY: u64 = 32;
-/// How many leaves pass a section on after its contender lost it to an owner that is blocked. Few, as that may have been one
-/// owner of many: then newcomers take it again.
-const PASSES: u32 = 8;
-/// When it is first looked whether an owner that seems to stay is still in the section for the first time; again after
-/// doubling times; and when next, once it has been seen to come and go. Each look takes a line of the owner's task away from it.
+/// How many leaves hand a section off after its contender lost it to a blocked owner. Few, as that may have been one owner of
+/// many: then spinners take it again.
+const HAND_OFFS: u32 = 8;
+/// After how long it is first checked whether an owner that seems to stay has left and entered again; later checks come after
+/// doubling times, and after this one once the owner has been seen to do so. Each check fetches a cache line of the owner's.
 const FIRST_CHECK: u32 = 1_000;
 const CHECK_OF_THE_BUSY: u32 = 8_000;
-/// How long the contender looks before it asks for hand-off.
+/// How long the contender spins before it requests hand-off.
 const HAND_OFF_REQUEST_TIME: u32 = 4_000;
-/// How long a task may look before it queues, after it came out of the queue, while others wait there.
+/// For how long after it left a queue a task may still spin while others wait.
 const TURN: u64 = 200_000;
-/// How long a task may look altogether until it is to rest, how much longer if it then need not queue, and how long it
-/// rests.
+/// How long a task may spin in all before it rests; how much longer if it then gets the section without queueing; and how
+/// long it rests.
 pub(crate) const SPIN_TIME_BEFORE_REST: u32 = 2_000_000;
 pub(crate) const SPIN_TIME_BEFORE_NEXT_REST: u32 = 500_000;
 const REST: u64 = 50_000;
@@ -100,20 +104,21 @@ fn pauses(nanoseconds: u32) -> u32 {
     (u64::from(nanoseconds) * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
 }
 
-/// What is learnt about a contended section. Not in the section's slot: whoever looks has found it and no more, and may not
-/// write to it. So this is a table of lines, each of which belongs to the section that last took it: others whose handles
-/// select the same line take it in turn and learn anew. Written by whoever comes; a lost update costs nothing but speed.
+/// What is learnt about a contended section. Not in the section's slot: a spinner has no proof that the slot still holds the
+/// section it means, and may not write there. So this is a table of cache lines, each of which belongs to the section that
+/// last claimed it: others whose handles select the same line claim it in turn and learn anew. Written by any task; a lost
+/// update costs nothing but speed.
 #[repr(C, align(64))]
 pub(crate) struct Hints {
     /// The handle of the section they are about.
     section: AtomicU64,
-    /// When a newcomer last found it owned (24 bits, in microseconds), and how often the time between two looks is
+    /// When a spinner last found it owned (24 bits, in microseconds), and how often the interval between two polls is
     /// doubled.
     pace: AtomicU32,
-    /// How long may be looked at it in vain, in nanoseconds.
+    /// For how long tasks may still spin in vain, in nanoseconds.
     credit: AtomicU32,
-    /// How many leaves more are to pass it on.
-    passes: AtomicU32,
+    /// How many more leaves are to hand it off.
+    hand_offs: AtomicU32,
 }
 
 const DOUBLINGS_BITS: u32 = 8;
@@ -127,7 +132,7 @@ impl Hints {
             section: AtomicU64::new(0),
             pace: AtomicU32::new(0),
             credit: AtomicU32::new(0),
-            passes: AtomicU32::new(0),
+            hand_offs: AtomicU32::new(0),
         }
     }
 
@@ -138,12 +143,12 @@ impl Hints {
             hints.section.store(handle, Ordering::Relaxed);
             hints.pace.store(0, Ordering::Relaxed);
             hints.credit.store(MOST_CREDIT, Ordering::Relaxed);
-            hints.passes.store(0, Ordering::Relaxed);
+            hints.hand_offs.store(0, Ordering::Relaxed);
         }
         hints
     }
 
-    /// For how long somebody is to look who finds the section owned, which `waits` had to wait for so far; 0 for not at
+    /// For how long at most a task spins while one owner stays in the section, which had `waits` waits so far; 0 for not at
     /// all.
     pub(crate) fn stay_limit(&self, waits: u64) -> u32 {
         match self.credit.load(Ordering::Relaxed) {
@@ -153,7 +158,7 @@ impl Hints {
         }
     }
 
-    /// The looks of a newcomer with this patience.
+    /// How a task spins that comes now.
     pub(crate) fn spinner(&self, stay_limit: u32, now: Instant) -> SpinLoop {
         let now = (now / 1000) as u32;
         let last = self.pace.load(Ordering::Relaxed);
@@ -166,19 +171,19 @@ impl Hints {
         SpinLoop::new(stay_limit, SHORTEST_INTERVAL << doublings, SPIN_TIME)
     }
 
-    /// The contender lost the section to an owner that is blocked: the next leaves are to pass it on.
-    pub(crate) fn begin_passing(&self) {
-        self.passes.store(PASSES, Ordering::Relaxed);
+    /// The contender lost the section to a blocked owner: the next leaves are to hand it off.
+    pub(crate) fn begin_hand_offs(&self) {
+        self.hand_offs.store(HAND_OFFS, Ordering::Relaxed);
     }
 
-    /// The section is passed on. Whether the next leave is to do so too.
-    pub(crate) fn go_on_passing(&self) -> bool {
-        let left = self.passes.load(Ordering::Relaxed).saturating_sub(1);
-        self.passes.store(left, Ordering::Relaxed);
+    /// The section is handed off. Whether the next leave is to do so too.
+    pub(crate) fn continue_hand_offs(&self) -> bool {
+        let left = self.hand_offs.load(Ordering::Relaxed).saturating_sub(1);
+        self.hand_offs.store(left, Ordering::Relaxed);
         left != 0
     }
 
-    /// These looks are over.
+    /// A task has stopped spinning: adjusts the credit.
     pub(crate) fn learn(&self, spin_loop: &SpinLoop, success: bool) {
         if spin_loop.time == 0 {
             return;
@@ -194,39 +199,39 @@ impl Hints {
     }
 }
 
-/// What one look found.
+/// What one poll found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Poll {
-    /// The section was free, and is the looker's now.
+    /// The section was free, and is now owned by the task that polled.
     Acquired,
-    /// It was free, and another took it.
+    /// It was free, and another task took it first.
     Raced,
-    /// The owner's id.
+    /// It is owned by the task with this id.
     Owned(u64),
-    /// No further look can find it free: it has ended, was abandoned or lent.
+    /// No further poll can find it free: it was destroyed, abandoned or is biased.
     Futile,
 }
 
 impl Poll {
-    /// Whether the section is owned by a task that is known to sleep.
+    /// Whether the section is owned by a task that is known to be blocked.
     pub(crate) fn is_owner_blocked(self) -> bool {
         matches!(self, Poll::Owned(owner) if tasks::of_owner(owner).is_blocked())
     }
 }
 
-/// A limited number of looks with pauses between them, which end sooner where the owner stays.
+/// A limited number of polls with pauses between them, which end sooner if the owner stays.
 pub(crate) struct SpinLoop {
-    /// The pause between two, and the same in nanoseconds.
+    /// The pauses between two polls, and the same in nanoseconds.
     pauses: u32,
     interval: u32,
     left: u32,
     end: Option<Instant>,
-    /// How long all so far took.
+    /// How long the loop has run so far.
     time: u32,
-    /// How long an owner may stay.
+    /// How long one owner may stay before the loop ends.
     stay_limit: u32,
-    /// The owner that was seen last, and for how long now; when it is to be looked whether that is one stay, and how
-    /// often it had left sections when that was done.
+    /// The owner that the last polls found, and for how long; after how long to check whether it has stayed all the time,
+    /// and how often it had left sections at the last check.
     owner: u64,
     stayed: u32,
     next_check: u32,
@@ -235,7 +240,7 @@ pub(crate) struct SpinLoop {
 
 impl SpinLoop {
     fn new(stay_limit: u32, interval: u32, time: u32) -> Self {
-        // A short look is not to be over after one or two.
+        // A short loop is not to be over after one poll or two.
         let interval = interval.min((stay_limit / 16).max(SHORTEST_INTERVAL));
         SpinLoop {
             pauses: pauses(interval),
@@ -251,7 +256,7 @@ impl SpinLoop {
         }
     }
 
-    /// Of a newcomer, where the program has said how many: one pause before each, for a limited time.
+    /// With a spin count of the program's: one pause before each poll, for a limited time.
     pub(crate) fn counted(stay_limit: u32, count: u32, deadline: Option<Instant>) -> Self {
         let end = sys::now() + COUNTED_TIME;
         let end = deadline.map_or(end, |deadline| deadline.min(end));
@@ -265,29 +270,29 @@ impl SpinLoop {
         }
     }
 
-    /// Of the contender, after its first.
+    /// Of the contender, after its first poll.
     pub(crate) fn contender(stay_limit: u32) -> Self {
         SpinLoop::new(stay_limit, CONTENDER_INTERVAL, CONTENDER_TIME)
     }
 
-    /// More looks of a newcomer, which has asked the owner to give way.
+    /// More polls, after the owner was requested to back off.
     pub(crate) fn extend_after_request(&mut self) {
         let SpinLoop { pauses, interval, left, .. } =
             SpinLoop::new(self.stay_limit, AFTER_REQUEST_INTERVAL, AFTER_REQUEST_TIME);
         (self.pauses, self.interval, self.left) = (pauses, interval, left);
     }
 
-    /// How long the looks so far took, in nanoseconds.
+    /// How long the loop has run so far, in nanoseconds.
     pub(crate) fn time(&self) -> u32 {
         self.time
     }
 
-    /// Whether all looks were done, and the owner did not stay.
+    /// Whether all polls were made: no owner stayed for too long.
     pub(crate) fn is_used_up(&self) -> bool {
         self.time != 0 && self.left == 0
     }
 
-    /// Pauses until the next look; false if there is to be none after what was seen in the last one.
+    /// Pauses until the next poll; false if there is to be none, given what the last one found.
     pub(crate) fn again(&mut self, polled: Poll) -> bool {
         if self.left == 0 || !self.is_worthwhile(polled) || self.is_time_up() {
             return false;
@@ -349,12 +354,12 @@ impl SpinLoop {
     }
 }
 
-/// The caller has queued for a rest.
+/// Rests: the caller has queued.
 pub(crate) fn rest() {
     sys::nap(REST);
 }
 
-/// The caller has left a section and was asked to give way.
+/// Backs off: the caller has left a section, and a spinner has requested it.
 pub(crate) fn back_off() {
     pause(pauses(BACK_OFF_TIME));
 }
@@ -363,7 +368,7 @@ fn pause(times: u32) {
     (0..times).for_each(|_| sys::pause());
 }
 
-/// How often the contender loses a section to newcomers until it is passed to it, asleep or not.
+/// How often the contender loses a section to spinners before it is handed off to it, parked or not.
 pub(crate) const MOST_LOSSES: u32 = 16;
 
 /// Whether a contender that was woken at `woken` should have arrived by now.
@@ -371,7 +376,7 @@ pub(crate) fn is_late(woken: Instant) -> bool {
     sys::now().saturating_sub(woken) > ARRIVAL_TIME
 }
 
-/// Whether a task that is awake since `since` is to let those who wait go before it.
+/// Whether a task that is awake since `since` is to let the waiters go before it.
 pub(crate) fn is_turn_over(since: Instant, now: Instant) -> bool {
     now.saturating_sub(since) > TURN
 }
@@ -469,13 +474,13 @@ mod tests {
     }
 
     #[test]
-    fn a_section_lost_to_a_blocked_owner_is_passed_on_a_few_times() {
+    fn a_section_lost_to_a_blocked_owner_is_handed_off_a_few_times() {
         let hints = Hints::new();
-        assert!(!hints.go_on_passing());
+        assert!(!hints.continue_hand_offs());
         for _ in 0..2 {
-            hints.begin_passing();
-            let passes = 1 + (0..100).filter(|_| hints.go_on_passing()).count();
-            assert_eq!(passes, PASSES as usize);
+            hints.begin_hand_offs();
+            let hand_offs = 1 + (0..100).filter(|_| hints.continue_hand_offs()).count();
+            assert_eq!(hand_offs, HAND_OFFS as usize);
         }
     }
 

@@ -1,15 +1,17 @@
-//! Which sections are biased: after how many entries.
+//! The settings of owner bias: which entries are sampled, and how many samples grant a bias. What is done with a sample
+//! stands in `lock::bias`.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 
-/// One of so many entries of a task is looked at. A power of two.
+/// One of so many entries of a task is sampled. A power of two.
 const ENTRIES_PER_SAMPLE: u32 = 1024;
-/// Looks in a row that must find the same task.
+/// Samples in a row that must find the same task.
 const SAMPLES_TO_GRANT: u32 = 16;
-/// Whether sections are lent.
+
+/// Which sections become biased.
 #[repr(C)]
 pub(crate) struct Policy {
-    /// An entry is looked at when the number of the task's entries has none of these bits.
+    /// An entry is sampled when the number of the task's entries has none of these bits.
     pub(crate) mask: AtomicU32,
     /// How many samples in a row must find the same task; 0 for never.
     pub(crate) samples: AtomicU32,
@@ -20,7 +22,7 @@ impl Policy {
         Policy { mask: AtomicU32::new(ENTRIES_PER_SAMPLE - 1), samples: AtomicU32::new(SAMPLES_TO_GRANT) }
     }
 
-    /// Lends every section to whoever enters it, as HOSTCRST_BIAS=always does.
+    /// Makes every section biased to the first task that enters it, as HOSTCRST_BIAS=always does.
     pub(crate) fn grant_at_once(&self) {
         self.set(0, 1);
     }
@@ -30,7 +32,7 @@ impl Policy {
         self.samples.store(samples, Ordering::Relaxed);
     }
 
-    /// Whether the entry that makes `entries` is to be looked at.
+    /// Whether the entry that makes `entries` is to be sampled.
     #[inline(always)]
     pub(crate) fn is_sample_due(&self, entries: u32) -> bool {
         entries & self.mask.load(Ordering::Relaxed) == 0

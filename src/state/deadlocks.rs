@@ -1,4 +1,4 @@
-//! The deadlocks that were found: how many, and what the last ones looked like.
+//! The deadlocks that were found: how many, and the members of the last ones. How one is found is not known here.
 
 use core::ffi::c_void;
 
@@ -45,12 +45,12 @@ pub struct host_deadlock_t {
     pub section: u64,
 }
 
-/// Told of each deadlock: which wait was broken, or that none was.
+/// Called for each deadlock: which wait was broken, or that none was.
 pub(crate) type Callback = extern "C" fn(*const host_deadlock_t, *mut c_void);
 
 /// Deadlocks remembered for reports.
 pub(crate) const REMEMBERED: usize = 8;
-/// One place more, so that the oldest is still there while the next is looked into.
+/// One place more, so that the oldest is still there while the next is written.
 const PLACES: usize = REMEMBERED + 1;
 /// Tasks remembered of one.
 pub(crate) const MEMBERS: usize = 16;
@@ -193,7 +193,7 @@ impl Deadlock {
     }
 
     pub(crate) fn begin_to_write(&self) {
-        // Release after it, with the Acquire in copy: who reads something new finds the odd number.
+        // The Release fence pairs with the Acquire fence in copy: a reader that sees something new finds the odd number.
         self.sequence.store(self.sequence.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
         fence(Ordering::Release);
     }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ones_are_remembered_while_the_next_is_looked_into() {
+    fn the_last_ones_are_remembered_while_the_next_is_written() {
         let deadlocks = Deadlocks::new();
         (0..REMEMBERED + 3).for_each(|_| deadlocks.write_one());
         let last: std::vec::Vec<u64> = (3..3 + REMEMBERED as u64).collect();

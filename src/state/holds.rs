@@ -1,15 +1,16 @@
-//! Since when, and from where, each section is owned, where that is tracked.
+//! Hold records: since when, and from where, each section is owned, where that is tracked. When one is written is not known
+//! here.
 
 use crate::base::region::Region;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// What is known of the present ownership of one section. Written by the owner.
+/// The record of the present ownership of one section. Written by the owner.
 #[repr(C)]
 pub(crate) struct Hold {
     pub(crate) since: AtomicU64,
     pub(crate) site: AtomicU64,
     pub(crate) owner: AtomicU64,
-    /// The era of tracking it was written in: one that was not switched off since.
+    /// The era of tracking that it was written in: each time that tracking is switched on begins one.
     pub(crate) era: AtomicU32,
     /// Odd while the owner writes.
     pub(crate) sequence: AtomicU32,
@@ -49,7 +50,7 @@ impl Holds {
         let known = hold.owner.load(Ordering::Relaxed) == owner
             && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
         let entry = (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed));
-        // Pairs with the Release fence in write: who reads something of the next entry finds the number changed.
+        // Pairs with the Release fence in write: a reader that sees something of the next entry finds the number changed.
         // place: hold-read-fence
         fence(Ordering::Acquire);
         let same = before & 1 == 0 && hold.sequence.load(Ordering::Relaxed) == before;

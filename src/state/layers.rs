@@ -1,13 +1,13 @@
 //! The nested layers of a task: which crossings between managed and native code are open, outermost first.
 //!
-//! Only the task itself pushes and pops; any thread may read at any time.
+//! Only the task itself pushes and pops; any thread may read at any time. How that is done stands in `transitions`.
 //!
 //! **How a reader gets a true picture.** `position` holds a sequence number, the depth and the mode in one word,
 //! which the owner replaces by one store after each change. Each layer carries the sequence number of its push.
 //! A reader takes `position` (sequence s), copies the layers below that depth, and takes `position` again (s').
 //! A layer that replaced one of those has a stamp in (s, s'+1]: the owner writes `position` for the pop before it, then
-//! stamp, then target, then `position` for the push, each with Release. So who reads a new target reads the new
-//! stamp, and who reads a new stamp finds at least the pop before it counted in s'. If no copied stamp is in (s, s'+1],
+//! stamp, then target, then `position` for the push, each with Release. So a reader of a new target reads the new
+//! stamp, and a reader of a new stamp finds at least the pop before it counted in s'. If no copied stamp is in (s, s'+1],
 //! every layer is the one that was open at s. The thread that flips one layer all day does not keep a reader
 //! waiting: it is caught below that layer half of the time, and then the rest has old stamps.
 
@@ -150,7 +150,7 @@ impl LayerSlot {
     }
 }
 
-/// How often a reader tries to catch a stack at one moment. Even the busiest owner lets it within a few.
+/// How often a reader tries to copy a stack as it is at one moment. Even with the busiest owner a few tries are enough.
 pub(crate) const ATTEMPTS: usize = 1000;
 
 /// The layers that a task holds without more memory.
@@ -253,7 +253,7 @@ impl Layers {
     /// layers.
     pub(crate) fn position(&self, runtime: u64) -> u64 {
         // First the run: prepare, which goes to the next one, writes the position before it. Acquire pairs with the
-        // Release there: who finds the stack of this run finds its layers of this run, too.
+        // Release there: a reader that finds the stack of this run finds its layers of this run, too.
         // place: layers-run-load
         let is_of_this_run = Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime);
         // Acquire pairs with the Release in push_at and prepare.
@@ -267,9 +267,9 @@ impl Layers {
         (depth_of(position), mode_of(position))
     }
 
-    /// Shows `take` the layers from number `skip` on, up to `most`, as they all were at one moment of the run that
+    /// Calls `take` with the layers from number `skip` on, up to `most`, as they all were at one moment of the run that
     /// `runtime` belongs to, and returns depth and mode of that moment. `take` may be called again from the first after
-    /// an attempt that failed. None if all attempts did. `position_now` looks at the position anew: `self` may be a
+    /// an attempt that failed. None if all attempts did. `position_now` loads the position again: `self` may be a
     /// copy, of which one attempt is made; where the copy has all of the layers, they need only be of one moment with its
     /// position.
     pub(crate) fn snapshot<M: Memory>(
@@ -295,7 +295,7 @@ impl Layers {
                 // No layer of the copy was pushed after its position.
                 u32::MAX / 2
             } else {
-                // Orders the copies before the second look at the position.
+                // Orders the copies before the second load of the position.
                 // place: layers-read-fence
                 fence(Ordering::Acquire);
                 sequence_of(position_now()?).wrapping_sub(sequence_of(before))

@@ -1,6 +1,6 @@
 //! Where in memory the fields stand that a picture is drawn from: a table of names and numbers at the head of the
 //! registry, for tools that are not built from this crate, such as the gdb script. What the numbers in those fields
-//! mean is said by the layout version.
+//! mean is not known here: the layout version stands for that.
 
 /// One number: the offset of a field in what it is part of. A name that ends in `.bytes` gives a size, one that ends in
 /// `.count` a number of elements.

@@ -1,4 +1,4 @@
-//! What became of messages, and which file stderr was.
+//! What became of messages, and which file stderr was. What they say is not known here.
 
 use crate::sys::FileId;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};

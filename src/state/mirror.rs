@@ -1,4 +1,5 @@
-//! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out.
+//! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out. What Windows promises of them is
+//! `win32`'s.
 
 use crate::sys::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -30,7 +31,7 @@ const _: () = assert!(core::mem::offset_of!(CriticalSection, spin_count) == 32);
 #[repr(C)]
 #[derive(Debug)]
 pub struct ConditionVariable {
-    /// Not 0 if anybody may sleep there: see `condition`.
+    /// Not 0 if a task may sleep there: see `condition`.
     pub(crate) may_sleep: AtomicU8,
     reserved: [AtomicU8; 7],
 }
@@ -53,7 +54,7 @@ impl ConditionVariable {
     }
 }
 
-/// LockCount of a free section, and of an owned one, that nobody waits for.
+/// LockCount of a free section, and of an owned one, without waiters.
 pub(crate) const FREE: i32 = -1;
 pub(crate) const LOCKED: i32 = -2;
 /// The bit of LockCount that belongs to the owner.
@@ -75,7 +76,7 @@ impl QueueShown {
     }
 }
 
-/// Shows a queue in the CRITICAL_SECTION at `address`, and leaves the owner's bit to the owner.
+/// Writes a queue into LockCount of the CRITICAL_SECTION at `address`, and leaves the owner's bit to the owner.
 ///
 /// # Safety
 /// A CRITICAL_SECTION stands at that address.

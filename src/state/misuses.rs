@@ -1,4 +1,4 @@
-//! What programs did with CRITICAL_SECTIONs that Windows leaves undefined, and how often.
+//! What programs did with CRITICAL_SECTIONs that Windows leaves undefined, and how often. Recognising it is `win32`'s.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 

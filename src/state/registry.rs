@@ -1,4 +1,5 @@
-//! The one place where everything stands: what a report shows is a pure function of this memory.
+//! The one static, which holds all of the state that a report shows: a report is a pure function of this memory. It knows
+//! no behaviour of what it holds.
 //!
 //! The layout is versioned. A tool outside the process finds it by the exported symbol `hostcrst_registry_v1`,
 //! which holds the registry's address.
@@ -40,7 +41,7 @@ pub struct Header {
     pub size: u32,
 }
 
-/// All of the library's state.
+/// All of the library's state that a report shows.
 #[repr(C)]
 pub struct Registry {
     pub(crate) header: Header,
@@ -60,7 +61,7 @@ pub struct Registry {
     /// Which of the copies of the library in this process this is.
     pub(crate) copy: AtomicU32,
     pub(crate) addresses: Addresses,
-    /// What the other copies see of this one: see `copies`.
+    /// The word by which the other copies know this one: see `copies`.
     pub(crate) claim: AtomicU32,
     /// 1 once `prepare` has succeeded.
     pub(crate) ready: AtomicU32,
@@ -190,7 +191,7 @@ impl Registry {
     /// Whether the arenas exist. Handles can name nothing before.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        // The child of a fork is put in order before it looks at anything.
+        // The child of a fork is put in order before it reads anything.
         sys::settle_fork();
         // Acquire pairs with the Release in prepare: what it set up is seen.
         self.ready.load(Ordering::Acquire) != 0

@@ -1,4 +1,4 @@
-//! Whether the runtime is available: one word that every call looks at. Who changes it is above.
+//! Whether the runtime is available: one word that every call loads. Starting and stopping it is `host::runtime`'s.
 
 use crate::constants::{
     HOST_RUNTIME_FAILED, HOST_RUNTIME_NOT_LOADED, HOST_RUNTIME_RUNNING, HOST_RUNTIME_STOPPED,
@@ -28,7 +28,7 @@ pub(crate) struct Runtime {
 }
 
 pub(crate) const STATE_MASK: u64 = 3;
-/// Entering must go the slow way, because owners are tracked.
+/// Entering takes the slow path, because hold records are kept.
 pub(crate) const TRACKING: u64 = 4;
 pub(crate) const EPOCH_SHIFT: u32 = 8;
 
@@ -61,13 +61,13 @@ impl Runtime {
         self.state() == State::Running
     }
 
-    /// Whether entering must go the slow way.
+    /// Whether entering must take the slow path.
     #[inline(always)]
     pub(crate) fn is_tracking(&self) -> bool {
         self.word() & TRACKING != 0
     }
 
-    /// Makes entering go the slow way, or no more.
+    /// Makes entering take the slow path, or no more.
     pub(crate) fn set_tracking(&self, on: bool) {
         if on {
             self.word.fetch_or(TRACKING, Ordering::Relaxed);

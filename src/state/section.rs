@@ -1,5 +1,5 @@
-//! A critical section as it stands in memory, and what can be read of it. The lock word and its proof are explained in
-//! `handle`; who writes to it is in `lock`.
+//! A critical section as it stands in memory, and how each of its fields is read. Nothing here waits, wakes or spins: what
+//! changes a section stands in `lock`. The lock word and its proof are explained in `handle`.
 
 use core::mem::offset_of;
 
@@ -10,23 +10,23 @@ use crate::state::task::TaskRef;
 use crate::sys::Mutex;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-// queue_state: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; an owner
-// alone takes FENCE_PENDING and BACK_OFF away without it.
-/// A waiter has been here; the owner must leave by the fenced way. Stays for a while after the last waiter.
+// queue_state: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; only an
+// owner clears FENCE_PENDING and BACK_OFF without it.
+/// A waiter has been here: leaves must be fenced. Stays for a while after the last waiter.
 pub(crate) const ARMED: u32 = 1;
-/// The first of the queue has been woken and is awake.
+/// The first waiter has been woken and contends: a leave wakes no other.
 pub(crate) const CONTENDER: u32 = 1 << 1;
-/// The heavy barrier is not to be had: ARMED for ever.
+/// The heavy barrier is refused: ARMED for ever.
 pub(crate) const FENCED: u32 = 1 << 2;
-/// The queue_state of a section that was made after the heavy barrier was refused, and for which nobody waits.
+/// The queue state of a section that was made after the heavy barrier was refused, and that has no waiters.
 pub(crate) const ALWAYS_FENCED: u32 = ARMED | FENCED;
-/// FENCED came late, and no leave has gone the fenced way since.
+/// FENCED came after the section was made, and no leave has been fenced since: waiters poll the word by themselves.
 pub(crate) const FENCE_PENDING: u32 = 1 << 3;
-/// The contender has lost often enough: the owner is to pass the section to the first waiter.
+/// The contender has lost often enough: the owner is to make the first waiter the owner.
 pub(crate) const HANDOFF: u32 = 1 << 4;
-/// A newcomer has looked for long: whoever leaves next is to keep off for a moment (see `spin`).
+/// A spinner has had no luck for a while: the next task that leaves is to back off (see `spin`).
 pub(crate) const BACK_OFF: u32 = 1 << 5;
-/// What goes with a contender.
+/// The bits that are cleared when the contender parks again or is gone.
 pub(crate) const OF_CONTENDER: u32 = CONTENDER | HANDOFF;
 pub(crate) const WAITER_SHIFT: u32 = 8;
 pub(crate) const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
@@ -34,20 +34,21 @@ pub(crate) const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
 /// A critical section: one cache line. Zeroed memory is a slot never used.
 #[repr(C, align(64))]
 pub(crate) struct Section {
-    /// The handle XOR the owner's id.
+    /// The lock word: the handle XOR the owner's id; the handle alone if the section is free. `handle` has the proof, and
+    /// `docs/lock.md` every change of it.
     pub(crate) word: AtomicU64,
-    /// How often the owner has entered; 1 while the section is free, so that entering need not write it. Owner only.
+    /// The owner's recursion; 1 while the section is free, so that entering need not write it. Owner only.
     pub(crate) entries: AtomicU32,
-    /// Not 0 if a leave has more to do than to store the word.
+    /// Not 0 forces the slow path of the last leave: the flags above and the number of waiters.
     pub(crate) queue_state: AtomicU32,
     pub(crate) queue_lock: Mutex,
     /// The task slot that is first in the circle of waiters, 0 for none.
     pub(crate) first_waiter: AtomicU16,
-    /// The task slot that this slot was last lent to, 0 for none. Stays with the slot.
+    /// The task slot that this slot was last biased to, 0 for none. Stays with the slot.
     pub(crate) biased_to: AtomicU16,
-    /// As set.
+    /// As the program has set it.
     pub(crate) spin_count: AtomicU32,
-    /// Leaves by the fenced way since they began or a waiter was last woken. Counted by the owner.
+    /// Fenced leaves since ARMED was set or a waiter was last woken. Counted by the owner.
     pub(crate) leaves: AtomicU16,
     /// Under the queue lock, or before the section has a handle.
     pub(crate) flags: AtomicU16,
@@ -57,9 +58,9 @@ pub(crate) struct Section {
     pub(crate) last_owner_thread: AtomicU32,
     /// Entries that had to wait; under the queue lock.
     pub(crate) contended: AtomicU64,
-    /// One more than the entries of the task that the section is lent to, which alone writes it: see `bias`.
+    /// One more than the recursion of the task that the section is biased to, which alone writes it: see `bias`.
     pub(crate) bias_counter: AtomicU32,
-    /// Which task was found owning it by the last samples of entries, and how often in a row: see `bias`.
+    /// Which task the last samples found as the owner, and how often in a row: see `bias`.
     pub(crate) bias_sample: AtomicU32,
     /// The address of the CRITICAL_SECTION that shows this one, or 0: then it is a section of the host's.
     pub(crate) mirror: AtomicU64,
@@ -83,7 +84,7 @@ pub(crate) const LAYOUT: [(&str, usize); 8] = [
 
 /// flags: the spin count is the program's, not the library's.
 pub(crate) const SPIN_COUNT_SET: u16 = 1;
-/// flags: the section was lent and taken away; it is not lent again.
+/// flags: a bias was revoked; none is granted again.
 pub(crate) const BIAS_DISABLED: u16 = 2;
 
 // SAFETY: all fields are atomics or made of such.
@@ -101,7 +102,7 @@ pub(crate) enum State {
     Abandoned = HOSTCRST_ABANDONED,
 }
 
-/// What a section looks like at one moment.
+/// What `hostcrst_info` tells of a section.
 #[derive(Clone, Copy)]
 pub(crate) struct SectionInfo {
     pub(crate) state: State,
@@ -113,21 +114,21 @@ pub(crate) struct SectionInfo {
     pub(crate) contended: u64,
 }
 
-/// How long a newcomer looks at an owned section before it queues.
+/// How long a spinner polls an owned section before it queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpinPolicy {
     /// For a time that the library chooses.
     Adaptive,
-    /// So many times, as the program asked.
+    /// So many polls, as the program has set.
     Count(u32),
 }
 
-/// How many tasks wait, from a section's queue_state.
+/// How many tasks wait, from a section's queue state.
 pub(crate) fn waiters(queue_state: u32) -> u32 {
     queue_state >> WAITER_SHIFT
 }
 
-/// Whether a word XOR its handle says that the section is biased, or was until just now.
+/// Whether a word XOR its handle says that the section is biased, or that its bias is being revoked.
 pub(crate) const fn is_biased(owner: u64) -> bool {
     owner & (BIASED | REVOKING) != 0
 }
@@ -166,7 +167,7 @@ impl Section {
         &self.bias_counter
     }
 
-    /// The task slot that this slot was last lent to, 0 for none.
+    /// The task slot that this slot was last biased to, 0 for none.
     pub(crate) fn biased_to(&self) -> u32 {
         u32::from(self.biased_to.load(Ordering::Relaxed))
     }
@@ -194,9 +195,9 @@ impl Section {
     /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
     /// such section.
     pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
-        // The word of a slot never used is 0: to a handle of generation 0 it would look owned.
+        // The word of a slot never used is 0: to a handle of generation 0 it would seem owned.
         let was_given = handle::section_generation(handle) != 0;
-        // Acquire pairs with the Release of who revoked a bias: an owner that finds itself here sees its entries.
+        // Acquire pairs with the Release of a revoker: an owner that finds itself here sees its entries.
         // place: owner-word-load
         let mut owner = self.word.load(Ordering::Acquire) ^ handle;
         let same_generation = handle::section_generation(owner) == 0;
@@ -205,7 +206,7 @@ impl Section {
             if handle::is_win32(handle) || owner & BIASED != 0 && owner & REVOKING != 0 {
                 return None;
             }
-            // Lent: owned only while it is entered.
+            // Biased: owned only while it is entered.
             owner = if self.biased_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
         }
         (was_given && same_generation && owner != DESTROYED).then_some(owner)
@@ -233,7 +234,7 @@ impl Section {
     }
 
     /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
-    /// zero word looks like the caller's to a handle that is the caller's own id.
+    /// zero word seems to be the caller's for a handle that is the caller's own id.
     #[inline(always)]
     pub(crate) fn reenter(&self) -> bool {
         let entries = self.entries.load(Ordering::Relaxed);
@@ -254,7 +255,7 @@ impl Section {
         self.name.load(Ordering::Acquire)
     }
 
-    /// What the section with this handle looks like; None if there is no such section in this slot.
+    /// The state of the section with this handle; None if there is no such section in this slot.
     pub(crate) fn info(&self, handle: u64) -> Option<SectionInfo> {
         let owner = self.owner(handle)?;
         let (state, recursion) = match owner {
@@ -310,7 +311,7 @@ impl Section {
         orphaned.then(|| self.last_owner_thread.load(Ordering::Relaxed))
     }
 
-    /// Counts a leave by the fenced way, up to what fits. By the owner.
+    /// Counts a fenced leave, up to what fits. By the owner.
     pub(crate) fn count_leave(&self) -> u32 {
         let leaves = self.leaves.load(Ordering::Relaxed).wrapping_add(1);
         self.leaves.store(leaves, Ordering::Relaxed);
@@ -321,7 +322,7 @@ impl Section {
         self.leaves.store(0, Ordering::Relaxed);
     }
 
-    /// How often the task that the section is lent to has entered it.
+    /// The recursion of the task that the section is biased to.
     pub(crate) fn biased_entries(&self) -> u32 {
         // Acquire pairs with the Release in leave_biased.
         self.bias_counter().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)

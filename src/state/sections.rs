@@ -1,4 +1,5 @@
-//! The sections of the registry, by their handles. Whatever value a handle has, it names a slot that can be read.
+//! The sections of the registry, by their handles. Whatever value a handle has, it names a slot that can be read. What is done
+//! with a section is not known here.
 
 use crate::base::name::NameCopy;
 use crate::error::{Error, Result};
@@ -40,7 +41,7 @@ fn find_of_kind(handle: u64, kind: u64) -> Result<&'static Section> {
     if !REGISTRY.is_ready() {
         return Err(Error::Handle);
     }
-    // Pairs with the Release fence in make: who was given this handle in whatever way finds its slot.
+    // Pairs with the Release fence in begin: a thread that was given this handle in any way finds its slot.
     fence(Ordering::Acquire);
     let index = handle::host_index(REGISTRY.copy(), handle ^ kind).ok_or(Error::Handle)?;
     let section = REGISTRY.sections.get(index).ok_or(Error::Handle)?;

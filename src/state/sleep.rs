@@ -1,4 +1,5 @@
-//! How a task sleeps on a condition variable: written under the lock of the bucket that it stands in (see `lock::condition`).
+//! How a task sleeps on a condition variable: the fields, and how a reader gets those of one sleep. Who sleeps where is
+//! `lock::condition`'s.
 
 use crate::sys::Instant;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -58,7 +59,7 @@ impl Sleep {
                 site: self.site.load(Ordering::Relaxed),
                 limited: self.limited.load(Ordering::Relaxed) != 0,
             };
-            // Pairs with the Release fence in join: who reads something of the next sleep finds this one over.
+            // Pairs with the Release fence in join: a reader that sees something of the next sleep finds this one over.
             // place: sleep-read-fence
             fence(Ordering::Acquire);
             if self.word.load(Ordering::Relaxed) == number {

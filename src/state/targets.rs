@@ -1,4 +1,4 @@
-//! Names of layer targets: told once, kept for ever, looked up without a lock.
+//! Names of layer targets: set once, kept for ever, found without a lock. Where a name comes from is not known here.
 
 use crate::base::memory::{Here, Memory};
 use crate::state::layers::Origin;
@@ -10,7 +10,7 @@ use crate::text::{Text, cut};
 pub(crate) const TEXT_BYTES: usize = 232;
 /// Targets that can have a name; further ones are shown as numbers. A power of two.
 const CAPACITY: usize = 1 << 15;
-/// Entries looked at before giving up: the table is open-addressed and never shrinks.
+/// Entries probed before giving up: the table is open-addressed and never shrinks.
 const PROBES: usize = 64;
 
 /// One target. Zeroed memory is an empty entry.
@@ -108,7 +108,7 @@ impl Targets {
             }
             entry.length.store(text.len() as u32, Ordering::Relaxed);
             entry.target.store(target, Ordering::Relaxed);
-            // Release pairs with the Acquire in find: who sees the claim sees target and text.
+            // Release pairs with the Acquire in find: a reader that sees the claim sees target and text.
             entry.claim.store(NAMED + origin as u32, Ordering::Release);
             return;
         }

@@ -1,4 +1,4 @@
-//! A task's record, and what is read and counted there.
+//! A task's record, and what is read and counted there. How a thread becomes a task, waits and ends is not known here.
 
 use core::mem::offset_of;
 use core::ops::Deref;
@@ -32,9 +32,9 @@ pub(crate) const ANOMALIES: usize = 4;
 #[repr(C, align(64))]
 pub(crate) struct Task {
     pub(crate) layers: Layers,
-    /// How it waits, if it does; written by those who end the wait too.
+    /// How it waits, if it does; written also by tasks that end the wait.
     pub(crate) wait: Wait,
-    /// How it sleeps on a condition variable, if it does; written by those who wake it too.
+    /// How it sleeps on a condition variable, if it does; written also by threads that wake it.
     pub(crate) sleep: Sleep,
     /// The owner id, 0 while the slot is not in use.
     pub(crate) id: AtomicU64,
@@ -47,21 +47,21 @@ pub(crate) struct Task {
     pub(crate) clr_thread: AtomicU64,
     /// What the CLR's callbacks remember between two of them; own thread only.
     pub(crate) last_return: AtomicU64,
-    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. Being lent a section
-    /// counts as leaving it: what is lent is looked at in `biases`.
+    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. Biased sections are not in
+    /// these counts, so a grant counts as leaving; `biases` says which they are.
     pub(crate) entries: AtomicU32,
     pub(crate) leaves: AtomicU32,
-    /// Sections it was in when their bias went, counted by whoever took it away.
+    /// Sections that it had entered when their bias was revoked, counted by the revoker.
     pub(crate) revoked_entries: AtomicU32,
     pub(crate) thread_id: AtomicU32,
     pub(crate) generation: AtomicU32,
     pub(crate) anomalies: [AtomicU32; ANOMALIES],
     pub(crate) name: Name,
-    /// Sections lent to it (see `bias`), 0 for a free place.
+    /// Sections biased to it (see `bias`), 0 for a free place.
     pub(crate) biases: [AtomicU64; MOST_BIASES],
 }
 
-/// How many sections are lent to one task at a time.
+/// How many sections are biased to one task at a time, at most.
 pub(crate) const MOST_BIASES: usize = 8;
 
 const _: () = assert!(size_of::<Task>() == 704);
@@ -116,7 +116,7 @@ impl Task {
         self.thread_id.load(Ordering::Relaxed)
     }
 
-    /// How many sections the task owns. `is_biased_and_entered` says so of a section that is or was lent to it.
+    /// How many sections the task owns. `is_biased_and_entered` says so of a section that is or was biased to it.
     pub(crate) fn owned_with(&self, is_biased_and_entered: impl Fn(u64) -> bool) -> u32 {
         // Another thread may read these at different times; leaves first, so that it does not see fewer entries.
         let leaves = self.leaves.load(Ordering::Acquire);
@@ -141,7 +141,7 @@ impl Task {
     /// Counts a section less. Own thread only.
     #[inline(always)]
     pub(crate) fn count_leave(&self) {
-        // Release pairs with the Acquire in owned: who sees this leave sees the entry before it.
+        // Release pairs with the Acquire in owned: a reader that sees this leave sees the entry before it.
         self.leaves.store(self.leaves.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 
@@ -150,12 +150,12 @@ impl Task {
         self.leaves.load(Ordering::Relaxed)
     }
 
-    /// Whether the task is known to sleep: it waits for a section, or on a condition variable.
+    /// Whether the task is known to be blocked: it waits for a section, or sleeps on a condition variable.
     pub(crate) fn is_blocked(&self) -> bool {
         self.wait.section() != 0 || self.sleep.is_asleep()
     }
 
-    /// Counts a section that was lent to the task and is now its own like any other. Any thread.
+    /// Counts a section that was biased to the task and entered, and is now owned by it like any other. Any thread.
     pub(crate) fn count_revoked_entry(&self) {
         self.revoked_entries.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The tasks of the registry, by their handles and owner ids.
+//! The tasks of the registry, by their handles and owner ids. How a thread becomes one is not known here.
 
 use crate::error::{Error, Result};
 use crate::handle;
@@ -28,7 +28,7 @@ pub(crate) fn named(handle: u64) -> Result<(u64, TaskRef)> {
     if !REGISTRY.is_ready() || id == 0 {
         return Err(Error::Handle);
     }
-    // Pairs with the Release fence in register: who was given this handle in whatever way finds its slot.
+    // Pairs with the Release fence in register: a thread that was given this handle in any way finds its slot.
     fence(Ordering::Acquire);
     let task = of_owner(id);
     if task.id() == id { Ok((id, task)) } else { Err(Error::Handle) }

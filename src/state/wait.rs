@@ -1,4 +1,5 @@
-//! How a task waits: written by the task, and under the queue lock by those who end the wait.
+//! How a task waits: written by the task, and under the queue lock by tasks that end the wait. Who that is and why is known
+//! above: here are the fields, and how a reader gets those of one wait.
 
 use core::mem::offset_of;
 
@@ -11,7 +12,7 @@ pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
 const _: () = assert!(WAIT_OPTION_MASK & WAIT_WITHOUT_RUNTIME == 0);
 
 // park: the outcome of a wait; other values are failure codes.
-/// In the queue, to sleep.
+/// In the queue, parked or about to park.
 pub(crate) const PARKED: u32 = 0;
 /// In the queue, awake, to contend.
 pub(crate) const CONTEND: u32 = 1;
@@ -36,7 +37,7 @@ pub(crate) struct Wait {
     pub(crate) since: AtomicU64,
     /// When it ends by itself, NO_DEADLINE for never.
     pub(crate) deadline: AtomicU64,
-    /// Counts the task's waits, so that two looks can tell one wait from the next.
+    /// Counts the task's waits, so that two reads can tell one wait from the next.
     pub(crate) sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
     pub(crate) noted: AtomicU64,
@@ -46,12 +47,11 @@ pub(crate) struct Wait {
     pub(crate) site: AtomicU64,
     /// When it was last woken to contend, or came out of the queue as the owner.
     pub(crate) awake_since: AtomicU64,
-    /// How long it has looked at owned sections since it last came out of a queue, in nanoseconds. Written by the task
-    /// alone.
+    /// How long it has spun since it last left a queue as the owner, in nanoseconds. Written by the task alone.
     pub(crate) spun: AtomicU32,
     /// 1 once it runs after it was woken to contend.
     pub(crate) arrived: AtomicU32,
-    /// How often it was woken to contend in this wait and went to sleep again.
+    /// How often it was woken to contend in this wait and parked again.
     pub(crate) losses: AtomicU32,
     /// The section slot that the queue gave it last; of meaning while `park` is GRANTED.
     pub(crate) granted: AtomicU32,
@@ -155,7 +155,7 @@ impl Wait {
                 limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
                 option: self.option() & WAIT_OPTION_MASK,
             };
-            // Pairs with the Release fence in enqueue: who reads something of the next wait finds this one over.
+            // Pairs with the Release fence in enqueue: a reader that sees something of the next wait finds this one over.
             // place: wait-read-fence
             fence(Ordering::Acquire);
             // First the section: if the next wait is for the same one, its number is found with it.

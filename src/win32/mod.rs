@@ -564,7 +564,7 @@ pub(crate) fn leave(shown: &CriticalSection) -> bool {
     shown.recursion_count.store(0, Ordering::Relaxed);
     shown.owning_thread.store(0, Ordering::Relaxed);
     match shown.show_state(section, FREE) {
-        Shown::Done => section.let_go(handle),
+        Shown::Done => section.leave_plain(handle),
         how_far => leave_contended(shown, how_far),
     }
     true
