@@ -24,16 +24,14 @@ const MARK: &str = "// place: ";
 
 /// The files that have such places.
 const SOURCES: &[(&str, &str)] = &sources![
-    "base/name.rs",
+    "base/seqlock.rs",
     "host/deadlocks.rs",
     "host/enter.rs",
     "host/threads.rs",
     "lock/bias.rs",
     "lock/condition.rs",
     "lock/crst.rs",
-    "lock/holds.rs",
     "lock/queue.rs",
-    "state/holds.rs",
     "state/layers.rs",
     "state/runtime.rs",
     "state/section.rs",

@@ -5,3 +5,4 @@ pub(crate) mod copies;
 pub(crate) mod memory;
 pub(crate) mod name;
 pub(crate) mod region;
+pub(crate) mod seqlock;

@@ -3,7 +3,9 @@
 use core::mem::offset_of;
 
 use crate::base::memory::Memory;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::base::seqlock::SeqLock;
+use crate::sys;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::text::cut;
 
 const WORDS: usize = 7;
@@ -13,14 +15,11 @@ pub(crate) const NAME_BYTES: usize = WORDS * 8;
 /// A writer is at work for nanoseconds, or it was stopped in the middle: then a reader must not wait for it.
 const TRIES: usize = 10_000;
 
-/// A sequence lock over 56 bytes of text. Zeroed memory is the empty name.
-///
-/// The sequence is odd while a writer is at work. Writers take turns by a lock of whoever has the name; readers never
-/// write. The text is kept in atomics, so a reader that loses the race reads stale words, not undefined ones, and
-/// finds the sequence changed.
+/// 56 bytes of text under a sequence lock. Zeroed memory is the empty name. Writers take turns by a lock of whoever has
+/// the name.
 #[repr(C)]
 pub(crate) struct Name {
-    sequence: AtomicU32,
+    lock: SeqLock,
     length: AtomicU32,
     text: [AtomicU64; WORDS],
 }
@@ -28,7 +27,7 @@ pub(crate) struct Name {
 /// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 4] = [
     ("name.bytes", NAME_BYTES),
-    ("name.sequence", offset_of!(Name, sequence)),
+    ("name.sequence", offset_of!(Name, lock)),
     ("name.length", offset_of!(Name, length)),
     ("name.text", offset_of!(Name, text)),
 ];
@@ -65,31 +64,20 @@ impl NameCopy {
 impl Name {
     /// The empty name.
     pub(crate) const fn new() -> Self {
-        Name {
-            sequence: AtomicU32::new(0),
-            length: AtomicU32::new(0),
-            text: [const { AtomicU64::new(0) }; WORDS],
-        }
+        Name { lock: SeqLock::new(), length: AtomicU32::new(0), text: [const { AtomicU64::new(0) }; WORDS] }
     }
 
     /// Replaces the name by `utf8`, cut to what fits. One thread at a time: the caller holds the lock of what has the name.
     pub(crate) fn set(&self, utf8: &[u8]) {
         let new = NameCopy::new(utf8);
-        // Odd already if a thread that vanished in a fork was at it: until now the name was empty.
-        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
-        self.sequence.store(sequence, Ordering::Relaxed);
-        // Pairs with the Acquire fence in get: who reads one of the new words reads the odd sequence after it.
-        // place: name-write-fence
-        fence(Ordering::Release);
-        self.length.store(new.length as u32, Ordering::Relaxed);
-        for (word, bytes) in self.text.iter().zip(new.text.chunks_exact(8)) {
-            let mut value = [0; 8];
-            value.copy_from_slice(bytes);
-            word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
-        }
-        // Pairs with the Acquire load in get: who reads the new sequence reads all of the text.
-        // place: name-write-end
-        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
+        self.lock.write(|| {
+            self.length.store(new.length as u32, Ordering::Relaxed);
+            for (word, bytes) in self.text.iter().zip(new.text.chunks_exact(8)) {
+                let mut value = [0; 8];
+                value.copy_from_slice(bytes);
+                word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+            }
+        });
     }
 
     /// A copy of the name as it was at one moment; empty if a writer has been at it all the time one may wait for that.
@@ -104,27 +92,28 @@ impl Name {
 
     fn get_within(&self, tries: usize) -> NameCopy {
         for _ in 0..tries {
-            let before = self.sequence.load(Ordering::Acquire);
-            let length = self.length.load(Ordering::Relaxed) as usize;
-            let mut text = [0; NAME_BYTES];
-            for (word, bytes) in self.text.iter().zip(text.chunks_exact_mut(8)) {
-                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            if let Some(name) = self.lock.read(|| self.copy()) {
+                return name;
             }
-            // place: name-read-fence
-            fence(Ordering::Acquire);
-            if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
-                return NameCopy { length: length.min(NAME_BYTES), text };
-            }
-            crate::sys::pause();
+            sys::pause();
         }
-        NameCopy::new(&[])
+        NameCopy::EMPTY
+    }
+
+    /// Under the lock.
+    fn copy(&self) -> NameCopy {
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        let mut text = [0; NAME_BYTES];
+        for (word, bytes) in self.text.iter().zip(text.chunks_exact_mut(8)) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        NameCopy { length: length.min(NAME_BYTES), text }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::sync::atomic::AtomicBool;
 
     #[test]
     fn long_names_are_cut_between_characters() {
@@ -139,28 +128,9 @@ mod tests {
     fn a_name_that_nobody_finishes_is_empty_until_the_next() {
         let name = Name::new();
         name.set(b"first");
-        name.sequence.fetch_add(1, Ordering::Relaxed);
+        name.lock.begin_write();
         assert_eq!(name.get().bytes(), b"");
         name.set(b"second");
         assert_eq!(name.get().bytes(), b"second");
-    }
-
-    #[test]
-    fn readers_never_see_a_mixture() {
-        let name = Name::new();
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let names = (1..NAME_BYTES).cycle().zip([b'x', b'y'].into_iter().cycle());
-                for (length, letter) in names.take_while(|_| !stop.load(Ordering::Relaxed)) {
-                    name.set(&[letter; NAME_BYTES][..length]);
-                }
-            });
-            for _ in 0..100_000 {
-                let copy = name.get();
-                assert!(copy.bytes().windows(2).all(|pair| pair[0] == pair[1]));
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
     }
 }

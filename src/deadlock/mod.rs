@@ -157,7 +157,7 @@ pub(crate) fn search(me: TaskRef) -> Option<Cycle> {
     let length = cycle_length(me)?;
     note_waits(me, length);
     let place = REGISTRY.deadlocks.next_place();
-    place.begin_to_write();
+    place.lock.begin_write();
     verify(place, me, length)
 }
 
@@ -189,7 +189,7 @@ impl Deadlocks {
         place.victim.store(victim.map_or(cycle.length, |victim| victim.place), Ordering::Relaxed);
         place.number.store(number, Ordering::Relaxed);
         place.found_at.store(sys::now(), Ordering::Relaxed);
-        place.end_writing();
+        place.lock.end_write();
         self.broken.fetch_add(u64::from(victim.is_some()), Ordering::Relaxed);
         // Release pairs with the Acquire in found: a reader that counts it can read it.
         self.found.store(number + 1, Ordering::Release);

@@ -6,23 +6,17 @@ use crate::state::holds::Hold;
 use crate::state::registry::REGISTRY;
 use crate::state::section::Section;
 use crate::sys;
-use crate::sys::atomic::{Ordering, fence};
+use crate::sys::atomic::Ordering;
 
 impl Hold {
     /// By the owner.
     fn write(&self, owner: u64, site: usize, era: u32) {
-        // Odd already if a thread that vanished in a fork was at it.
-        let sequence = self.sequence.load(Ordering::Relaxed) | 1;
-        self.sequence.store(sequence, Ordering::Relaxed);
-        // Pairs with the Acquire fence in read.
-        // place: hold-write-fence
-        fence(Ordering::Release);
-        self.owner.store(owner, Ordering::Relaxed);
-        self.since.store(sys::now(), Ordering::Relaxed);
-        self.site.store(site as u64, Ordering::Relaxed);
-        self.era.store(era, Ordering::Relaxed);
-        // Release pairs with the Acquire in read: a reader that sees this number sees all of the entry.
-        self.sequence.store(sequence.wrapping_add(1), Ordering::Release);
+        self.lock.write(|| {
+            self.owner.store(owner, Ordering::Relaxed);
+            self.since.store(sys::now(), Ordering::Relaxed);
+            self.site.store(site as u64, Ordering::Relaxed);
+            self.era.store(era, Ordering::Relaxed);
+        });
     }
 }
 

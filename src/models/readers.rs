@@ -47,18 +47,28 @@ fn a_name_is_never_torn() {
 
 #[test]
 fn control_name_without_the_reader_s_fence() {
-    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place("name-read-fence")], name_while_it_is_set);
+    breaks_with_preemptions(
+        2,
+        Sight::Said("a torn name"),
+        &[place("seqlock-read-fence")],
+        name_while_it_is_set,
+    );
 }
 
 #[test]
 fn control_name_without_the_writer_s_fence() {
-    let place = place("name-write-fence");
+    let place = place("seqlock-write-fence");
     breaks_with_preemptions(2, Sight::Said("a torn name"), &[place], name_while_it_is_set);
 }
 
 #[test]
 fn control_name_that_is_not_released() {
-    breaks_with_preemptions(2, Sight::Said("a torn name"), &[place("name-write-end")], name_while_it_is_set);
+    breaks_with_preemptions(
+        2,
+        Sight::Said("a torn name"),
+        &[place("seqlock-write-end")],
+        name_while_it_is_set,
+    );
 }
 
 // ---- waits ------------------------------------------------------------------------------------------------
@@ -175,14 +185,14 @@ fn a_hold_is_of_one_entry() {
 
 #[test]
 fn control_hold_without_the_reader_s_fence() {
-    let place = place("hold-read-fence");
+    let place = place("seqlock-read-fence");
     let said = Sight::Said("since one entry, from the place of another");
     breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
 }
 
 #[test]
 fn control_hold_without_the_writer_s_fence() {
-    let place = place("hold-write-fence");
+    let place = place("seqlock-write-fence");
     let said = Sight::Said("since one entry, from the place of another");
     breaks_with_preemptions(2, said, &[place], hold_while_it_is_written);
 }

@@ -3,9 +3,10 @@
 use core::ffi::c_void;
 
 use crate::base::name::{Name, NameCopy};
+use crate::base::seqlock::SeqLock;
 use crate::constants::{HOST_DEADLOCK_ABORT, HOST_DEADLOCK_ERROR, HOST_DEADLOCK_REPORT};
 use crate::sys::Mutex;
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// What is done when a deadlock is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +70,11 @@ pub(crate) struct Deadlocks {
     pub(crate) remembered: [Deadlock; PLACES],
 }
 
-/// One deadlock as it was found. Written under the lock of Deadlocks.
+/// One deadlock as it was found. Written under the lock of Deadlocks by a search, which leaves the write open if it finds
+/// none.
 #[repr(C)]
 pub(crate) struct Deadlock {
-    /// Odd while it is written.
-    pub(crate) sequence: AtomicU32,
+    pub(crate) lock: SeqLock,
     /// Tasks in the cycle; more may be than are remembered.
     pub(crate) length: AtomicU32,
     /// Which member's wait was broken; `length` if none was.
@@ -182,7 +183,7 @@ impl Deadlocks {
 impl Deadlock {
     const fn new() -> Self {
         Deadlock {
-            sequence: AtomicU32::new(0),
+            lock: SeqLock::new(),
             length: AtomicU32::new(0),
             victim: AtomicU32::new(0),
             _reserved: AtomicU32::new(0),
@@ -192,28 +193,18 @@ impl Deadlock {
         }
     }
 
-    pub(crate) fn begin_to_write(&self) {
-        // The Release fence pairs with the Acquire fence in copy: a reader that sees something new finds the odd number.
-        self.sequence.store(self.sequence.load(Ordering::Relaxed) | 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-    }
-
-    pub(crate) fn end_writing(&self) {
-        self.sequence.store(self.sequence.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-    }
-
     /// Copies what stands here; true if that is all of deadlock `number`.
     pub(crate) fn copy(&self, number: u64, into: &mut DeadlockCopy) -> bool {
-        let before = self.sequence.load(Ordering::Acquire);
-        let length = self.length.load(Ordering::Relaxed);
-        let victim = self.victim.load(Ordering::Relaxed);
-        into.length = length;
-        into.victim = (victim < length).then_some(victim);
-        into.found_at = self.found_at.load(Ordering::Relaxed);
-        into.members.iter_mut().zip(&self.members).for_each(|(copy, member)| *copy = member.copy());
-        let same_number = self.number.load(Ordering::Relaxed) == number;
-        fence(Ordering::Acquire);
-        before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before && same_number
+        let copied = self.lock.read(|| {
+            let length = self.length.load(Ordering::Relaxed);
+            let victim = self.victim.load(Ordering::Relaxed);
+            into.length = length;
+            into.victim = (victim < length).then_some(victim);
+            into.found_at = self.found_at.load(Ordering::Relaxed);
+            into.members.iter_mut().zip(&self.members).for_each(|(copy, member)| *copy = member.copy());
+            self.number.load(Ordering::Relaxed)
+        });
+        copied == Some(number)
     }
 }
 
@@ -274,9 +265,7 @@ mod tests {
         fn write_one(&self) {
             let number = self.found();
             let place = self.place_of(number);
-            place.begin_to_write();
-            place.number.store(number, Ordering::Relaxed);
-            place.end_writing();
+            place.lock.write(|| place.number.store(number, Ordering::Relaxed));
             self.found.store(number + 1, Ordering::Release);
         }
 
@@ -292,7 +281,7 @@ mod tests {
         (0..REMEMBERED + 3).for_each(|_| deadlocks.write_one());
         let last: std::vec::Vec<u64> = (3..3 + REMEMBERED as u64).collect();
         assert_eq!(deadlocks.numbers_remembered(), last);
-        deadlocks.place_of(deadlocks.found()).begin_to_write();
+        deadlocks.place_of(deadlocks.found()).lock.begin_write();
         assert_eq!(deadlocks.numbers_remembered(), last);
     }
 
@@ -300,7 +289,7 @@ mod tests {
     fn a_search_that_finds_nothing_spoils_no_place() {
         let deadlocks = Deadlocks::new();
         deadlocks.write_one();
-        deadlocks.place_of(1).begin_to_write();
+        deadlocks.place_of(1).lock.begin_write();
         assert_eq!(deadlocks.numbers_remembered(), [0]);
         deadlocks.write_one();
         assert_eq!(deadlocks.numbers_remembered(), [0, 1]);

@@ -2,7 +2,8 @@
 //! here.
 
 use crate::base::region::Region;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::base::seqlock::SeqLock;
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The record of the present ownership of one section. Written by the owner.
 #[repr(C)]
@@ -12,8 +13,7 @@ pub(crate) struct Hold {
     pub(crate) owner: AtomicU64,
     /// The era of tracking that it was written in: each time that tracking is switched on begins one.
     pub(crate) era: AtomicU32,
-    /// Odd while the owner writes.
-    pub(crate) sequence: AtomicU32,
+    pub(crate) lock: SeqLock,
 }
 
 /// One Hold for each section slot that was ever handed out, from when tracking is first switched on.
@@ -46,14 +46,11 @@ impl Holds {
     /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also
     /// while the owner writes: it has only just entered.
     pub(crate) fn read(&self, hold: &Hold, owner: u64) -> Option<(u64, u64)> {
-        let before = hold.sequence.load(Ordering::Acquire);
-        let known = hold.owner.load(Ordering::Relaxed) == owner
-            && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
-        let entry = (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed));
-        // Pairs with the Release fence in write: a reader that sees something of the next entry finds the number changed.
-        // place: hold-read-fence
-        fence(Ordering::Acquire);
-        let same = before & 1 == 0 && hold.sequence.load(Ordering::Relaxed) == before;
-        (known && same).then_some(entry)
+        let (known, entry) = hold.lock.read(|| {
+            let known = hold.owner.load(Ordering::Relaxed) == owner
+                && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
+            (known, (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed)))
+        })?;
+        known.then_some(entry)
     }
 }

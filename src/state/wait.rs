@@ -37,7 +37,8 @@ pub(crate) struct Wait {
     pub(crate) since: AtomicU64,
     /// When it ends by itself, NO_DEADLINE for never.
     pub(crate) deadline: AtomicU64,
-    /// Counts the task's waits, so that two reads can tell one wait from the next.
+    /// Counts the task's waits, so that two reads can tell one wait from the next. No sequence lock: it is never odd, as
+    /// `section` says whether there is a wait, and it is part of the SeqCst order that the search for deadlocks rests on.
     pub(crate) sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
     pub(crate) noted: AtomicU64,
