@@ -79,7 +79,7 @@ mod header {
     const CODES_AND_OPTIONS: &str = "@codes and options@\n";
 
     pub fn make() {
-        let header = place_sections(&cbindgen_header());
+        let header = with_section_titles(&cbindgen_header());
         let generated = Path::new(&variable("OUT_DIR")).join("hostcrst.h");
         write_if_changed(&generated, &header);
         if env::var_os("HOSTCRST_UPDATE_HEADER").is_some_and(|value| value == "1") {
@@ -167,24 +167,39 @@ mod header {
         )
     }
 
-    /// Puts the module documentation of each file of `SECTIONS` before the first function that the file declares.
-    fn place_sections(header: &str) -> String {
-        let mut lines: Vec<String> = header.lines().map(str::to_owned).collect();
-        let declarations = lines.iter().position(|line| line == "extern \"C\" {").expect("cpp_compat is on");
-        for file in SECTIONS {
+    /// A file of `SECTIONS`: its module documentation, and the first function that it declares.
+    struct Section {
+        title: String,
+        function: String,
+    }
+
+    impl Section {
+        fn read(file: &str) -> Self {
             let source = fs::read_to_string(file).expect(file);
             let title: Vec<&str> = source.lines().map_while(|line| line.strip_prefix("//!")).collect();
-            let Some(function) = source.lines().find_map(exported_name) else { continue };
-            let declaration = lines
-                .iter()
-                .skip(declarations)
-                .position(|line| !line.starts_with(' ') && line.contains(&format!("{function}(")))
-                .map(|after| declarations + after)
-                .unwrap_or_else(|| panic!("{file}: {function} is not in the header"));
-            let start = (0..declaration).rev().find(|&at| lines[at].is_empty()).map_or(0, |blank| blank + 1);
-            lines.splice(start..start, section_comment(&title));
+            let function = source.lines().find_map(exported_name);
+            let function = function.unwrap_or_else(|| panic!("{file} exports no function")).to_owned();
+            Section { title: comment(&title), function }
         }
-        lines.join("\n") + "\n"
+
+        /// Whether this declares the first function, perhaps below a comment.
+        fn begins_with(&self, declaration: &str) -> bool {
+            let call = format!("{}(", self.function);
+            declaration.lines().any(|line| !line.starts_with(' ') && line.contains(&call))
+        }
+    }
+
+    /// Puts the title of each section before its first function. The functions, each with its comment, are parted by blank
+    /// lines.
+    fn with_section_titles(header: &str) -> String {
+        let (types, functions) = header.split_at(header.find("extern \"C\" {").expect("cpp_compat is on"));
+        let mut declarations: Vec<String> = functions.split("\n\n").map(str::to_owned).collect();
+        for section in SECTIONS.iter().map(|file| Section::read(file)) {
+            let first = declarations.iter_mut().find(|declaration| section.begins_with(declaration));
+            let first = first.unwrap_or_else(|| panic!("{} is not in the header", section.function));
+            first.insert_str(0, &section.title);
+        }
+        format!("{types}{}", declarations.join("\n\n"))
     }
 
     fn exported_name(line: &str) -> Option<&str> {
@@ -192,14 +207,10 @@ mod header {
         signature.split_once('(').map(|(name, _)| name)
     }
 
-    fn section_comment(title: &[&str]) -> Vec<String> {
+    fn comment(lines: &[&str]) -> String {
         let rule = "=".repeat(100);
-        let text = title.iter().map(|line| format!(" *{line}").trim_end().to_owned());
-        [format!("/* {rule}")]
-            .into_iter()
-            .chain(text)
-            .chain([format!(" * {rule} */"), String::new()])
-            .collect()
+        let text: String = lines.iter().map(|line| format!("{}\n", format!(" *{line}").trim_end())).collect();
+        format!("/* {rule}\n{text} * {rule} */\n\n")
     }
 
     fn write_if_changed(path: &Path, text: &str) {

@@ -3,12 +3,13 @@
 use core::ffi::c_char;
 
 use super::{deliver, hresult};
-use crate::error::{Error, S_FALSE, S_OK};
+use crate::error::{Error, Result, S_FALSE, S_OK};
 use crate::host::runtime;
 use crate::state::registry::REGISTRY;
+use crate::sys::preserving_errno;
 
 /// S_OK if something changed, S_FALSE if it was so already.
-fn changed(result: crate::error::Result<bool>) -> i32 {
+fn changed(result: Result<bool>) -> i32 {
     match result {
         Ok(true) => S_OK,
         Ok(false) => S_FALSE,
@@ -35,7 +36,7 @@ fn changed(result: crate::error::Result<bool>) -> i32 {
 /// Source: an extension; the hosting interfaces assume a runtime that has been loaded.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_runtime_start() -> i32 {
-    changed(crate::sys::preserving_errno(runtime::start))
+    changed(preserving_errno(runtime::start))
 }
 
 /// Makes the runtime unavailable until it is started again.
@@ -54,7 +55,7 @@ pub extern "C" fn host_runtime_start() -> i32 {
 /// Source: an extension.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_runtime_stop() -> i32 {
-    changed(runtime::stop())
+    changed(preserving_errno(runtime::stop))
 }
 
 /// Declares the runtime unusable for the life of the process.
@@ -72,7 +73,7 @@ pub extern "C" fn host_runtime_stop() -> i32 {
 /// Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_runtime_fail() -> i32 {
-    hresult(crate::sys::preserving_errno(runtime::fail))
+    hresult(preserving_errno(runtime::fail))
 }
 
 /// Gets the state of the runtime.

@@ -36,6 +36,15 @@ pub(crate) const fn run_of(word: u64) -> u64 {
     word >> EPOCH_SHIFT
 }
 
+pub(crate) const fn state_of(word: u64) -> State {
+    match (word & STATE_MASK) as u32 {
+        HOST_RUNTIME_RUNNING => State::Running,
+        HOST_RUNTIME_STOPPED => State::Stopped,
+        HOST_RUNTIME_FAILED => State::Failed,
+        _ => State::NotLoaded,
+    }
+}
+
 impl Runtime {
     pub(crate) const fn new() -> Self {
         Runtime { word: AtomicU64::new(State::NotLoaded as u64) }
@@ -77,12 +86,7 @@ impl Runtime {
     }
 
     pub(crate) fn state(&self) -> State {
-        match (self.word() & STATE_MASK) as u32 {
-            HOST_RUNTIME_RUNNING => State::Running,
-            HOST_RUNTIME_STOPPED => State::Stopped,
-            HOST_RUNTIME_FAILED => State::Failed,
-            _ => State::NotLoaded,
-        }
+        state_of(self.word())
     }
 
     /// Which run of the runtime this is, counted by its starts.
@@ -93,7 +97,7 @@ impl Runtime {
     /// Whether entries and transitions are allowed, in this run.
     pub(crate) fn is_in_run(&self, run: u64) -> bool {
         let word = self.word();
-        word & STATE_MASK == State::Running as u64 && run_of(word) == run
+        state_of(word) == State::Running && run_of(word) == run
     }
 
     /// Whether two words belong to the same run of the runtime, whatever its state.
