@@ -346,7 +346,7 @@ static void ask_without_a_task(void *unused)
     }
 }
 
-/* Without a section all slots are zero, and 1 << 6 is the bit that tells a lent section from an owned one. */
+/* Without a section all slots are zero, and 1 << 6 is the bit that tells a biased section from an owned one. */
 static void handles_before_there_is_a_section(void)
 {
     CHECK_EQ(host_runtime_start(), S_OK);

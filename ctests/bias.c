@@ -1,6 +1,6 @@
 /*
- * Sections lent to the task that enters them: what others see of one, how it is taken away, and that it is never
- * owned twice. HOSTCRST_BIAS=always lends at the first entry.
+ * Sections biased to the task that enters them: what others see of one, how its bias is revoked, and that it is never
+ * owned twice. HOSTCRST_BIAS=always grants the bias at the first entry.
  */
 #include "host.h"
 
@@ -10,7 +10,7 @@ static void grant_at_once(void)
     start_runtime();
 }
 
-static void a_lent_section_looks_like_any_other(void)
+static void a_biased_section_looks_like_any_other(void)
 {
     int32_t entered = 1;
     holder_t other;
@@ -38,7 +38,7 @@ static void a_lent_section_looks_like_any_other(void)
     CHECK_EQ(hostcrst_leave(crst), E_HANDLE);
 }
 
-static void a_section_lent_and_entered_keeps_others_out(void)
+static void a_section_biased_and_entered_keeps_others_out(void)
 {
     waiter_t waiter;
     hostcrst_t crst = new_section();
@@ -64,7 +64,7 @@ static void enter_twenty_and_keep_one(void *sections)
     }
 }
 
-static void what_was_lent_comes_back_when_the_task_ends(void)
+static void a_bias_ends_with_its_task(void)
 {
     check_thread_t thread;
     hostcrst_t crsts[20];
@@ -81,8 +81,8 @@ static void what_was_lent_comes_back_when_the_task_ends(void)
 }
 
 /*
- * Two threads and a fresh section again and again: the section is lent to one, which enters and leaves it until the
- * other has taken it away, in the midst of that. Each counts inside; a count lost is a section owned twice.
+ * Two threads and a fresh section again and again: the section is biased to one, which enters and leaves it until the
+ * other has revoked the bias, in the midst of that. Each counts inside; a count lost is a section owned twice.
  */
 enum { ROUNDS = 4000, ROUNDS_LEAST = 50, MILLISECONDS_MOST = 5000 };
 
@@ -109,8 +109,8 @@ static void come_in_between(void *unused)
     (void)unused;
     for (int round = 1;; round++) {
         int now;
-        for (unsigned looks = 1; (now = __atomic_load_n(&round_of_owner, __ATOMIC_ACQUIRE)) < round; looks++) {
-            if (looks % 1024 == 0) {
+        for (unsigned polls = 1; (now = __atomic_load_n(&round_of_owner, __ATOMIC_ACQUIRE)) < round; polls++) {
+            if (polls % 1024 == 0) {
                 sched_yield();
             }
         }
@@ -153,6 +153,6 @@ static void a_section_is_never_owned_twice(void)
     check_join(&thread);
 }
 
-CHECK_MAIN(CHECK_TEST(grant_at_once), CHECK_TEST(a_lent_section_looks_like_any_other),
-           CHECK_TEST(a_section_lent_and_entered_keeps_others_out),
-           CHECK_TEST(what_was_lent_comes_back_when_the_task_ends), CHECK_TEST(a_section_is_never_owned_twice))
+CHECK_MAIN(CHECK_TEST(grant_at_once), CHECK_TEST(a_biased_section_looks_like_any_other),
+           CHECK_TEST(a_section_biased_and_entered_keeps_others_out),
+           CHECK_TEST(a_bias_ends_with_its_task), CHECK_TEST(a_section_is_never_owned_twice))

@@ -356,7 +356,7 @@ static void live_without_futexes(void)
     end_sleepers(&sleepers, 2);
 }
 
-static void where_futexes_are_refused_threads_look_again_after_a_nap(void)
+static void where_futexes_are_refused_threads_check_again_after_a_nap(void)
 {
     for (size_t at = 0; at < sizeof refusals / sizeof refusals[0]; at++) {
         refusal = refusals[at];
@@ -372,4 +372,4 @@ CHECK_MAIN(CHECK_TEST(a_variable_may_stand_at_any_address),
            CHECK_TEST(no_wake_is_lost_and_none_is_for_two), CHECK_TEST(a_variable_made_anew_has_no_sleepers),
            CHECK_TEST(a_child_inherits_no_sleepers), CHECK_TEST(a_report_shows_who_sleeps_where),
            CHECK_TEST(a_stall_line_says_that_the_owner_sleeps),
-           CHECK_TEST(where_futexes_are_refused_threads_look_again_after_a_nap))
+           CHECK_TEST(where_futexes_are_refused_threads_check_again_after_a_nap))

@@ -312,7 +312,7 @@ static int64_t seconds_now(void)
 }
 
 /* Gives up with a report if some wait has been in a cycle for too long. */
-static void look_for_missed_cycles(suspicion_t *suspicion)
+static void search_for_missed_cycles(suspicion_t *suspicion)
 {
     int missed = 0;
     pthread_mutex_lock(&oracle.mutex);
@@ -352,13 +352,13 @@ static void the_oracle_agrees(void)
         check_start(&tasks[index].thread, stress_body, &tasks[index]);
     }
     while (seconds_now() < end && check_failed_so_far() == 0) {
-        look_for_missed_cycles(&suspicion);
+        search_for_missed_cycles(&suspicion);
         check_pause();
     }
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     int64_t patience = seconds_now() + CHECK_PATIENCE_SECONDS;
     while (__atomic_load_n(&finished, __ATOMIC_ACQUIRE) < TASKS) {
-        look_for_missed_cycles(&suspicion);
+        search_for_missed_cycles(&suspicion);
         if (seconds_now() > patience) {
             stuck(__FILE__, __LINE__, "not all tasks finish");
         }

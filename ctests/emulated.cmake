@@ -36,7 +36,7 @@ set(not_emulated
     fork
     gone.the_first_thread_may_be_gone_too
     gone.their_places_are_used_again
-    gone.a_section_lent_to_a_thread_that_is_gone_is_abandoned
+    gone.a_section_biased_to_a_thread_that_is_gone_is_abandoned
     sys.a_child_goes_on_with_what_its_thread_had
     sys.a_fork_in_the_middle_of_anything_is_fine
     # Ten thousand threads are more than it runs in time.

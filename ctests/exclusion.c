@@ -166,7 +166,7 @@ static void leave_in_vain(void *argument)
 
 static void who_is_no_task_leaves_nothing(void)
 {
-    /* Fewer entries than a section takes to be lent to who enters it: then nobody else would look at its count. */
+    /* Fewer entries than it takes for a section to become biased: then only its task would read the count. */
     enum { SECTIONS = 200, ENTRIES = 5000 };
     static shared_t shared;
     check_thread_t stranger;

@@ -232,7 +232,7 @@ static void a_child_made_in_a_callback_goes_on(void)
     CHECK_EQ(hostcrst_destroy(theirs), S_OK);
 }
 
-/* ---- while a deadlock is looked into ---- */
+/* ---- while a search for a deadlock goes on ---- */
 
 static void deadlock_of_two(void)
 {
@@ -273,7 +273,7 @@ static void a_child_finds_deadlocks_though_a_search_was_going_on(void)
     in_child(deadlock_of_two);
 }
 
-/* ---- while a section is lent, or taken back ---- */
+/* ---- while a section is biased, or its bias is being revoked ---- */
 
 static void enter_many_times(void *crst)
 {
@@ -283,57 +283,57 @@ static void enter_many_times(void *crst)
     }
 }
 
-static void borrow_and_stay(void *crst)
+static void earn_a_bias_and_stay(void *crst)
 {
     enter_many_times(crst);
     check_reach(&steps, 1);
     check_await(&steps, 2);
 }
 
-static void take_it(void *crst)
+static void enter_and_leave_once(void *crst)
 {
     CHECK_EQ(hostcrst_enter(*(hostcrst_t *)crst, 0), S_OK);
     CHECK_EQ(hostcrst_leave(*(hostcrst_t *)crst), S_OK);
 }
 
-static hostcrst_t lent;
+static hostcrst_t biased;
 
 static void find_it_free(void)
 {
-    CHECK_SECTION(lent, HOSTCRST_FREE, 0, 0);
-    CHECK_EQ(hostcrst_enter_timeout(lent, 0, 1000), S_OK);
-    CHECK_SECTION(lent, HOSTCRST_OWNED, this_task(), 1);
-    CHECK_EQ(hostcrst_leave(lent), S_OK);
+    CHECK_SECTION(biased, HOSTCRST_FREE, 0, 0);
+    CHECK_EQ(hostcrst_enter_timeout(biased, 0, 1000), S_OK);
+    CHECK_SECTION(biased, HOSTCRST_OWNED, this_task(), 1);
+    CHECK_EQ(hostcrst_leave(biased), S_OK);
     use_everything();
 }
 
-static void fork_while_it_is_lent(void)
+static void fork_while_it_is_biased_and_revoked(void)
 {
     static const check_steps_t none = CHECK_STEPS_INIT;
-    check_thread_t borrower, taker;
+    check_thread_t biased_task, revoker;
     REQUIRE_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
     start_runtime();
-    lent = new_section();
+    biased = new_section();
     steps = none;
-    check_start(&borrower, borrow_and_stay, &lent);
+    check_start(&biased_task, earn_a_bias_and_stay, &biased);
     check_await(&steps, 1);
     in_child(find_it_free);
 
-    /* Whoever takes it back waits for its barrier. */
+    /* A thread that revokes waits for its barrier. */
     hold_at(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-    check_start(&taker, take_it, &lent);
+    check_start(&revoker, enter_and_leave_once, &biased);
     await_held();
     in_child(find_it_free);
     let_it_go();
-    check_join(&taker);
+    check_join(&revoker);
     check_reach(&steps, 2);
-    check_join(&borrower);
+    check_join(&biased_task);
     find_it_free();
 }
 
-static void a_section_lent_to_a_thread_of_the_parent_is_free(void)
+static void a_section_biased_to_a_thread_of_the_parent_is_free(void)
 {
-    in_child(fork_while_it_is_lent);
+    in_child(fork_while_it_is_biased_and_revoked);
 }
 
 /* ---- while a name is set ---- */
@@ -498,16 +498,16 @@ static void wait_for_it(void *unused)
 }
 
 /*
- * The library looks at one entry of 1024, and at the sixteenth such look it takes the lock of the section's queue, without
- * looking at anything else before that. Here a thread of the parent has that lock.
+ * The library samples one entry of 1024, and at the sixteenth sample it takes the lock of the section's queue, without
+ * reading anything else before that. Here a thread of the parent has that lock.
  */
 static void enter_under_a_lock_that_nobody_has(void *unused)
 {
-    enum { ENTRIES_TO_THE_LOOK = 16 * 1024 };
+    enum { ENTRIES_TO_THE_LAST_SAMPLE = 16 * 1024 };
     check_thread_t waiter;
     (void)unused;
     looked_at = new_section();
-    for (int entry = 1; entry < ENTRIES_TO_THE_LOOK; entry++) {
+    for (int entry = 1; entry < ENTRIES_TO_THE_LAST_SAMPLE; entry++) {
         if (entry > 1) {
             CHECK_EQ(hostcrst_leave(looked_at), S_OK);
         }
@@ -608,7 +608,7 @@ static void take_what_was_left(void)
     use_everything();
 }
 
-static void leave_and_take_it(void)
+static void leave_and_enter_it(void)
 {
     CHECK_EQ(lock_count(&shown), -2);
     LeaveCriticalSection(&shown);
@@ -627,7 +627,7 @@ static void fork_as_the_owner_of_what_is_waited_for(void)
     while (!own_what_is_to_be_handed_over(&waiter)) {
         REQUIRE(++attempt < ATTEMPTS);
     }
-    in_child(leave_and_take_it);
+    in_child(leave_and_enter_it);
     leaves_in_its_handler = 1;
     in_child(take_what_was_left);
     LeaveCriticalSection(&shown);
@@ -643,23 +643,23 @@ static void a_section_left_in_the_childs_handler_is_passed_to_nobody_of_the_pare
 
 /* ---- without handlers, and another thread comes first ---- */
 
-static hostcrst_t owned, borrowed;
+static hostcrst_t owned, biased_one;
 
 static void find_them_owned(void *unused)
 {
-    /* Longer than a waiter waits before it looks whether the owner's thread is gone. */
+    /* Longer than a waiter waits before it checks whether the owner's thread is gone. */
     enum { MILLISECONDS = 100 };
     (void)unused;
     CHECK_EQ(hostcrst_enter_timeout(owned, 0, MILLISECONDS), HOST_E_TIMEOUT);
-    CHECK_EQ(hostcrst_enter_timeout(borrowed, 0, MILLISECONDS), HOST_E_TIMEOUT);
+    CHECK_EQ(hostcrst_enter_timeout(biased_one, 0, MILLISECONDS), HOST_E_TIMEOUT);
     CHECK(!TryEnterCriticalSection(&shown));
 }
 
 static void find_them_free(void *unused)
 {
     (void)unused;
-    take_it(&owned);
-    take_it(&borrowed);
+    enter_and_leave_once(&owned);
+    enter_and_leave_once(&biased_one);
     CHECK(TryEnterCriticalSection(&shown));
     LeaveCriticalSection(&shown);
 }
@@ -668,7 +668,7 @@ static void go_on_after_another_thread(void)
 {
     check_thread_t thread;
     /* Nothing of this puts things in order. */
-    take_it(&owned);
+    enter_and_leave_once(&owned);
     EnterCriticalSection(&shown);
     LeaveCriticalSection(&shown);
     check_start(&thread, find_them_owned, NULL);
@@ -676,7 +676,7 @@ static void go_on_after_another_thread(void)
     CHECK_SECTION(owned, HOSTCRST_OWNED, this_task(), 1);
     CHECK_EQ(task_info_of(this_task()).thread_id, getpid());
     CHECK_EQ(hostcrst_leave(owned), S_OK);
-    CHECK_EQ(hostcrst_leave(borrowed), S_OK);
+    CHECK_EQ(hostcrst_leave(biased_one), S_OK);
     LeaveCriticalSection(&shown);
     check_start(&thread, find_them_free, NULL);
     check_join(&thread);
@@ -696,39 +696,39 @@ static void fork_without_handlers(void)
     check_child(child);
 }
 
-static void fork_as_an_owner_and_a_borrower(void)
+static void fork_as_an_ordinary_and_a_biased_owner(void)
 {
-    check_thread_t taker;
+    check_thread_t revoker;
     REQUIRE_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
     start_runtime();
     owned = new_section();
-    borrowed = new_section();
+    biased_one = new_section();
     InitializeCriticalSection(&shown);
     EnterCriticalSection(&shown);
-    /* Taken back once, it is not lent again. */
+    /* Revoked once, it is not biased again. */
     enter_many_times(&owned);
-    check_start(&taker, take_it, &owned);
-    check_join(&taker);
+    check_start(&revoker, enter_and_leave_once, &owned);
+    check_join(&revoker);
     CHECK_EQ(hostcrst_enter(owned, 0), S_OK);
-    enter_many_times(&borrowed);
-    CHECK_EQ(hostcrst_enter(borrowed, 0), S_OK);
+    enter_many_times(&biased_one);
+    CHECK_EQ(hostcrst_enter(biased_one, 0), S_OK);
     fork_without_handlers();
 
-    /* Whoever takes it back waits for its barrier. */
+    /* A thread that revokes waits for its barrier. */
     hold_at(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-    check_start(&taker, take_it, &borrowed);
+    check_start(&revoker, enter_and_leave_once, &biased_one);
     await_held();
     fork_without_handlers();
     let_it_go();
-    CHECK_EQ(hostcrst_leave(borrowed), S_OK);
+    CHECK_EQ(hostcrst_leave(biased_one), S_OK);
     CHECK_EQ(hostcrst_leave(owned), S_OK);
-    check_join(&taker);
+    check_join(&revoker);
     LeaveCriticalSection(&shown);
 }
 
 static void what_the_forking_thread_owns_stays_its_own_though_another_calls_first(void)
 {
-    in_child(fork_as_an_owner_and_a_borrower);
+    in_child(fork_as_an_ordinary_and_a_biased_owner);
 }
 
 /* ---- what it costs ---- */
@@ -785,7 +785,7 @@ static void a_child_writes_to_what_differs_only(void)
     in_child(compare_what_is_written);
 }
 
-CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_lent_to_a_thread_of_the_parent_is_free),
+CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_biased_to_a_thread_of_the_parent_is_free),
            CHECK_TEST(handlers_of_the_program_may_use_sections),
            CHECK_TEST(a_section_left_in_the_childs_handler_is_passed_to_nobody_of_the_parent),
            CHECK_TEST(what_the_forking_thread_owns_stays_its_own_though_another_calls_first),

@@ -115,7 +115,7 @@ static void who_waits_already_is_told(void)
     take_over(crst);
 }
 
-static void own_what_is_lent(void)
+static void own_a_biased_section(void)
 {
     vanisher_t owner;
     REQUIRE_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
@@ -129,9 +129,9 @@ static void own_what_is_lent(void)
     CHECK_EQ(hostcrst_destroy(other), S_OK);
 }
 
-static void a_section_lent_to_a_thread_that_is_gone_is_abandoned(void)
+static void a_section_biased_to_a_thread_that_is_gone_is_abandoned(void)
 {
-    in_child(own_what_is_lent);
+    in_child(own_a_biased_section);
 }
 
 /* ---- in the last round of destructors ---- */
@@ -300,7 +300,7 @@ static void who_waits_behind_a_thread_that_is_gone_is_served(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
-/* The one that lives looks at all of them at once: after a look for each, at doubling times, the test would be given up. */
+/* The one that lives checks all of them at once: with a check for each, at doubling times, the test would be given up. */
 static void who_waits_behind_many_threads_that_are_gone_is_served(void)
 {
     enum { GONE = 8 };
@@ -353,7 +353,7 @@ static void the_first_thread_may_be_gone_too(void)
     in_child(vanish_as_the_first_thread);
 }
 
-CHECK_MAIN(CHECK_TEST(a_section_lent_to_a_thread_that_is_gone_is_abandoned),
+CHECK_MAIN(CHECK_TEST(a_section_biased_to_a_thread_that_is_gone_is_abandoned),
            CHECK_TEST(their_places_are_used_again), CHECK_TEST(the_first_thread_may_be_gone_too),
            CHECK_TEST(who_comes_later_is_told), CHECK_TEST(who_waits_already_is_told),
            CHECK_TEST(a_task_born_in_the_last_round_ends),

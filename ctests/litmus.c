@@ -1,6 +1,6 @@
 /*
- * The heavy barrier on the processor itself: two threads that store and then look, the one with a store buffer full of
- * cache misses, so that the other sees its store long after it has looked. Each scene runs twice: with the barrier it
+ * The heavy barrier on the processor itself: two threads that store and then load, the one with a store buffer full of
+ * cache misses, so that the other sees its store long after its load. Each scene runs twice: with the barrier it
  * must hold; with one that does nothing for the other thread it must be seen to break, or the first run shows nothing.
  *
  * LITMUS_SECONDS=<number> is how long each scene has to hold, if that is more than its rounds take.
@@ -128,7 +128,7 @@ static void leave_anew(void)
 /* Whoever leaves has made the waiter runnable before the leave returns: one that sleeps after that sleeps for ever. */
 static int leave_and_watch(int round, chance_t *chance)
 {
-    enter_and_leave(); /* if sections are lent, this one is from here on */
+    enter_and_leave(); /* if sections are biased, this one is from here on */
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     reach(&begun, round);
     fill_the_store_buffer(chance);
@@ -144,13 +144,13 @@ static int leave_and_watch(int round, chance_t *chance)
 }
 
 static const scene_t plain_leave = {"off", leave_and_watch, visit_and_wait};
-static const scene_t lent_leave = {"always", leave_and_watch, visit_and_wait};
+static const scene_t biased_leave = {"always", leave_and_watch, visit_and_wait};
 
-/* ---- an entry of a lent section, while another takes it away: both are inside ---- */
+/* ---- an entry of a biased section, while another revokes the bias: both are inside ---- */
 
 static int32_t visitor_is_inside;
 
-static void visit_and_take_away(int round, chance_t *chance)
+static void visit_and_revoke(int round, chance_t *chance)
 {
     delay(chance);
     CHECK_EQ(hostcrst_try_enter(crst, 0, &visitor_is_inside), S_OK);
@@ -162,7 +162,7 @@ static void visit_and_take_away(int round, chance_t *chance)
     reach(&over, round);
 }
 
-static int enter_what_is_lent(int round, chance_t *chance)
+static int enter_what_is_biased(int round, chance_t *chance)
 {
     int32_t is_inside = 0;
     enter_and_leave();
@@ -179,7 +179,7 @@ static int enter_what_is_lent(int round, chance_t *chance)
     return both_are;
 }
 
-static const scene_t lent_entry = {"always", enter_what_is_lent, visit_and_take_away};
+static const scene_t biased_entry = {"always", enter_what_is_biased, visit_and_revoke};
 
 /* ---- the runs ---- */
 
@@ -278,24 +278,24 @@ static void a_plain_leave_without_the_barrier_loses_one(void)
     expect_to_break(&plain_leave);
 }
 
-static void a_lent_leave_loses_no_wake_up(void)
+static void a_biased_leave_loses_no_wake_up(void)
 {
-    expect_to_hold(&lent_leave);
+    expect_to_hold(&biased_leave);
 }
 
-static void a_lent_leave_without_the_barrier_loses_one(void)
+static void a_biased_leave_without_the_barrier_loses_one(void)
 {
-    expect_to_break(&lent_leave);
+    expect_to_break(&biased_leave);
 }
 
-static void a_lent_entry_keeps_others_out(void)
+static void a_biased_entry_keeps_others_out(void)
 {
-    expect_to_hold(&lent_entry);
+    expect_to_hold(&biased_entry);
 }
 
-static void a_lent_entry_without_the_barrier_does_not(void)
+static void a_biased_entry_without_the_barrier_does_not(void)
 {
-    expect_to_break(&lent_entry);
+    expect_to_break(&biased_entry);
 }
 
 int main(int argument_count, char **arguments)
@@ -303,10 +303,10 @@ int main(int argument_count, char **arguments)
     static const check_test_t tests[] = {
         CHECK_TEST(a_plain_leave_without_the_barrier_loses_one),
         CHECK_TEST(a_plain_leave_loses_no_wake_up),
-        CHECK_TEST(a_lent_leave_without_the_barrier_loses_one),
-        CHECK_TEST(a_lent_leave_loses_no_wake_up),
-        CHECK_TEST(a_lent_entry_without_the_barrier_does_not),
-        CHECK_TEST(a_lent_entry_keeps_others_out),
+        CHECK_TEST(a_biased_leave_without_the_barrier_loses_one),
+        CHECK_TEST(a_biased_leave_loses_no_wake_up),
+        CHECK_TEST(a_biased_entry_without_the_barrier_does_not),
+        CHECK_TEST(a_biased_entry_keeps_others_out),
     };
     if (check_processors() < 2) {
         printf("skipped: on one processor no thread sees another's stores late\n");

@@ -51,7 +51,7 @@ static void require_done_inside(void)
     REQUIRE(__atomic_load_n(&inside_call, __ATOMIC_ACQUIRE) == NULL);
 }
 
-static void start_that_lends_at_once(void)
+static void start_that_grants_at_once(void)
 {
     CHECK_EQ(setenv("HOSTCRST_BIAS", "always", 1), 0);
     start_runtime();
@@ -89,7 +89,7 @@ static void a_stop_ends_no_wait_of_the_next_run(void)
 {
     static const check_steps_t steps = CHECK_STEPS_INIT;
     waiter_t first;
-    start_that_lends_at_once();
+    start_that_grants_at_once();
     hostcrst_t crst = new_section();
     kept = new_section();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
@@ -163,7 +163,7 @@ static void who_recovers_a_section_waits_for_nobody_who_waited_for_it(void)
     static const check_steps_t steps = CHECK_STEPS_INIT;
     holder_t owner;
     waiter_t first;
-    start_that_lends_at_once();
+    start_that_grants_at_once();
     abandoned = new_section();
     wanted = new_section();
     hold(&owner, abandoned);
@@ -184,107 +184,107 @@ static void who_recovers_a_section_waits_for_nobody_who_waited_for_it(void)
     CHECK_EQ(hostcrst_destroy(wanted), S_OK);
 }
 
-/* ---- what is lent ---- */
+/* ---- a bias that is revoked ---- */
 
-static hostcrst_t lent;
-static hostcrst_t lent_next;
+static hostcrst_t biased;
+static hostcrst_t biased_next;
 
-static struct borrower {
+static struct biased_task {
     check_thread_t thread;
     check_steps_t steps;
     int has_ended;
-} borrower;
+} biased_task;
 
 static void enter_both_and_leave_one(void *unused)
 {
     (void)unused;
-    (void)this_task(); /* what makes the thread a task is lent nothing */
-    CHECK_EQ(hostcrst_enter(lent, 0), S_OK);
-    check_reach(&borrower.steps, 1);
-    check_await(&borrower.steps, 2);
-    CHECK_EQ(hostcrst_enter(lent_next, 0), S_OK);
-    CHECK_EQ(hostcrst_leave(lent_next), S_OK);
+    (void)this_task(); /* no bias is granted to the call that makes the thread a task */
+    CHECK_EQ(hostcrst_enter(biased, 0), S_OK);
+    check_reach(&biased_task.steps, 1);
+    check_await(&biased_task.steps, 2);
+    CHECK_EQ(hostcrst_enter(biased_next, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(biased_next), S_OK);
 }
 
-static void let_the_borrower_end(void)
+static void let_the_biased_task_end(void)
 {
     struct timespec until;
-    check_reach(&borrower.steps, 2);
+    check_reach(&biased_task.steps, 2);
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += LONG_ENOUGH_MILLISECONDS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
-    borrower.has_ended = pthread_timedjoin_np(borrower.thread.id, NULL, &until) == 0;
+    biased_task.has_ended = pthread_timedjoin_np(biased_task.thread.id, NULL, &until) == 0;
 }
 
-static void an_owner_that_ends_while_its_section_is_taken_away_is_missed(void)
+static void an_owner_that_ends_while_its_bias_is_revoked_is_missed(void)
 {
     static const check_steps_t steps = CHECK_STEPS_INIT;
     int32_t entered = 1;
-    start_that_lends_at_once();
-    lent = new_section();
-    lent_next = new_section();
-    borrower.steps = steps;
-    check_start(&borrower.thread, enter_both_and_leave_one, NULL);
-    check_await(&borrower.steps, 1);
-    do_inside_next(SYS_membarrier, HEAVY_BARRIER, let_the_borrower_end);
-    int32_t tried = hostcrst_try_enter(lent, 0, &entered);
+    start_that_grants_at_once();
+    biased = new_section();
+    biased_next = new_section();
+    biased_task.steps = steps;
+    check_start(&biased_task.thread, enter_both_and_leave_one, NULL);
+    check_await(&biased_task.steps, 1);
+    do_inside_next(SYS_membarrier, HEAVY_BARRIER, let_the_biased_task_end);
+    int32_t tried = hostcrst_try_enter(biased, 0, &entered);
     CHECK(tried == S_OK || tried == HOST_E_ABANDONED);
     CHECK_EQ(entered, 0);
     require_done_inside();
-    if (!borrower.has_ended) {
-        check_join(&borrower.thread);
+    if (!biased_task.has_ended) {
+        check_join(&biased_task.thread);
     }
-    CHECK_SECTION(lent, HOSTCRST_ABANDONED, 0, 0);
-    CHECK_EQ(hostcrst_enter(lent, 0), HOST_E_ABANDONED);
-    CHECK_EQ(hostcrst_destroy(lent), S_OK);
-    CHECK_EQ(hostcrst_destroy(lent_next), S_OK);
+    CHECK_SECTION(biased, HOSTCRST_ABANDONED, 0, 0);
+    CHECK_EQ(hostcrst_enter(biased, 0), HOST_E_ABANDONED);
+    CHECK_EQ(hostcrst_destroy(biased), S_OK);
+    CHECK_EQ(hostcrst_destroy(biased_next), S_OK);
 }
 
 /* ---- a fork ---- */
 
-static check_steps_t steps_of_taker;
+static check_steps_t steps_of_revoker;
 
 static void stay_inside_barrier(void)
 {
-    check_reach(&steps_of_taker, 1);
-    check_await(&steps_of_taker, 2);
+    check_reach(&steps_of_revoker, 1);
+    check_await(&steps_of_revoker, 2);
 }
 
-static void try_to_take(void *unused)
+static void try_to_enter_it(void *unused)
 {
     int32_t entered = 1;
     (void)unused;
-    CHECK_EQ(hostcrst_try_enter(lent, 0, &entered), S_OK);
+    CHECK_EQ(hostcrst_try_enter(biased, 0, &entered), S_OK);
     CHECK_EQ(entered, 0);
 }
 
-static void own_what_was_being_taken_away(void)
+static void own_what_was_being_revoked(void)
 {
-    CHECK_SECTION(lent, HOSTCRST_OWNED, this_task(), 2);
-    CHECK_EQ(hostcrst_leave(lent), S_OK);
-    CHECK_EQ(hostcrst_leave(lent), S_OK);
-    CHECK_SECTION(lent, HOSTCRST_FREE, 0, 0);
-    CHECK_EQ(hostcrst_enter(lent, 0), S_OK);
-    CHECK_EQ(hostcrst_destroy(lent), S_OK);
+    CHECK_SECTION(biased, HOSTCRST_OWNED, this_task(), 2);
+    CHECK_EQ(hostcrst_leave(biased), S_OK);
+    CHECK_EQ(hostcrst_leave(biased), S_OK);
+    CHECK_SECTION(biased, HOSTCRST_FREE, 0, 0);
+    CHECK_EQ(hostcrst_enter(biased, 0), S_OK);
+    CHECK_EQ(hostcrst_destroy(biased), S_OK);
 }
 
-static void the_child_of_a_fork_owns_what_was_being_taken_away(void)
+static void the_child_of_a_fork_owns_what_was_being_revoked(void)
 {
     static const check_steps_t steps = CHECK_STEPS_INIT;
-    check_thread_t taker;
-    start_that_lends_at_once();
-    lent = new_section();
-    CHECK_EQ(hostcrst_enter(lent, 0), S_OK);
-    CHECK_EQ(hostcrst_enter(lent, 0), S_OK);
-    steps_of_taker = steps;
+    check_thread_t revoker;
+    start_that_grants_at_once();
+    biased = new_section();
+    CHECK_EQ(hostcrst_enter(biased, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(biased, 0), S_OK);
+    steps_of_revoker = steps;
     do_inside_next(SYS_membarrier, HEAVY_BARRIER, stay_inside_barrier);
-    check_start(&taker, try_to_take, NULL);
-    check_await(&steps_of_taker, 1);
-    in_child(own_what_was_being_taken_away);
-    check_reach(&steps_of_taker, 2);
-    check_join(&taker);
-    own_what_was_being_taken_away();
+    check_start(&revoker, try_to_enter_it, NULL);
+    check_await(&steps_of_revoker, 1);
+    in_child(own_what_was_being_revoked);
+    check_reach(&steps_of_revoker, 2);
+    check_join(&revoker);
+    own_what_was_being_revoked();
 }
 
 /* ---- a callback, and who replaces it ---- */
@@ -341,7 +341,7 @@ static void make_a_deadlock(void)
 static void a_callback_that_was_replaced_is_not_running(void)
 {
     static const check_steps_t steps = CHECK_STEPS_INIT;
-    start_that_lends_at_once();
+    start_that_grants_at_once();
     replacer.steps = steps;
     CHECK_EQ(host_set_deadlock_callback(take_a_while, NULL), S_OK);
     check_start(&replacer.thread, replace_the_callback, NULL);
@@ -352,7 +352,7 @@ static void a_callback_that_was_replaced_is_not_running(void)
 static void a_callback_may_replace_itself(void)
 {
     int called = 0;
-    start_that_lends_at_once();
+    start_that_grants_at_once();
     CHECK_EQ(host_set_deadlock_callback(replace_oneself, &called), S_OK);
     make_a_deadlock();
     CHECK_EQ(called, 1);
@@ -435,11 +435,11 @@ static void who_was_woken_is_not_counted_as_asleep(void)
     DeleteCriticalSection(&watched);
 }
 
-/* Before the first start; and, as a slot is lent to no second task before the first has ended, what is lent comes before
- * what main has been in. */
+/* Before the first start; and, as a slot is biased to no second task before the first has ended, the biased sections come before
+ * those that main has been in. */
 CHECK_MAIN(CHECK_TEST(the_settings_are_in_force_before_any_start_returns),
-           CHECK_TEST(an_owner_that_ends_while_its_section_is_taken_away_is_missed),
-           CHECK_TEST(the_child_of_a_fork_owns_what_was_being_taken_away),
+           CHECK_TEST(an_owner_that_ends_while_its_bias_is_revoked_is_missed),
+           CHECK_TEST(the_child_of_a_fork_owns_what_was_being_revoked),
            CHECK_TEST(a_stop_ends_no_wait_of_the_next_run),
            CHECK_TEST(who_recovers_a_section_waits_for_nobody_who_waited_for_it),
            CHECK_TEST(a_callback_that_was_replaced_is_not_running), CHECK_TEST(a_callback_may_replace_itself),

@@ -81,21 +81,21 @@ static void on_one_processor_a_section_that_has_calmed_down_yields_once(void)
     in_child(wait_and_calm_down);
 }
 
-enum { SECTIONS = 100, LOOKED_AT = 3 };
+enum { SECTIONS = 100, SPUN = 3 };
 static hostcrst_t sections[SECTIONS];
 
 /* Each wait sleeps once, until its time is up; each rest sleeps once more. */
 static void wait_for_all(void *argument)
 {
     int *rests = (int *)argument;
-    for (int wait = 0; wait < SECTIONS * LOOKED_AT; wait++) {
+    for (int wait = 0; wait < SECTIONS * SPUN; wait++) {
         CHECK_EQ(hostcrst_enter_timeout(sections[wait % SECTIONS], 0, 1), HOST_E_TIMEOUT);
     }
-    *rests = limited_sleeps - SECTIONS * LOOKED_AT;
+    *rests = limited_sleeps - SECTIONS * SPUN;
 }
 
-/* Nothing is known yet of a new section: so it is looked at. On one processor nobody looks. */
-static void who_looks_for_long_rests_now_and_then(void)
+/* A new section has all of its credit: so tasks spin. On one processor they never do. */
+static void a_task_that_spins_for_long_rests_now_and_then(void)
 {
     check_thread_t thread;
     int rests = 0;
@@ -107,17 +107,17 @@ static void who_looks_for_long_rests_now_and_then(void)
     check_start(&thread, wait_for_all, &rests);
     check_join(&thread);
     CHECK(check_processors() > 1 ? rests > 0 : rests == 0);
-    CHECK(rests < SECTIONS * LOOKED_AT / 10);
+    CHECK(rests < SECTIONS * SPUN / 10);
     for (int at = 0; at < SECTIONS; at++) {
         CHECK_EQ(hostcrst_destroy(sections[at]), S_OK);
     }
 }
 
 /*
- * Where looking does not pay nobody looks, but for a try now and then. Each wait here sleeps once, until its time is up. If
- * each looked as long as the first ones, some of them would have to rest and so sleep once more.
+ * Where spinning does not pay nobody spins, but for a try now and then. Each wait here sleeps once, until its time is up. If
+ * each spun as long as the first ones, some of them would have to rest and so sleep once more.
  */
-static void who_would_look_in_vain_does_not_look(void)
+static void nobody_spins_where_that_does_not_pay(void)
 {
     enum { WAITS = 400 };
     holder_t holder;
@@ -163,7 +163,7 @@ static int losses_of_a_waiter(int policy)
     return losses;
 }
 
-/* On more than one processor the waiter looks while it is awake, and soon asks for the section. */
+/* On more than one processor the waiter spins while it is awake, and soon requests hand-off. */
 static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
 {
     start_runtime();
@@ -172,7 +172,7 @@ static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
     }
 }
 
-/* On one nobody looks. A thread of this policy takes the processor from nobody when it is woken. */
+/* On one it does not spin. A thread of this policy preempts no other when it is woken. */
 static void lose_on_one_processor(void)
 {
     int most = 0;
@@ -185,14 +185,14 @@ static void lose_on_one_processor(void)
     CHECK(most > 10);
 }
 
-static void so_is_one_that_does_not_look(void)
+static void so_is_one_that_does_not_spin(void)
 {
     in_child(lose_on_one_processor);
 }
 
 CHECK_MAIN(CHECK_TEST(on_one_processor_a_section_that_has_calmed_down_yields_once),
            CHECK_TEST(limits_are_counted_on_the_monotonic_clock),
-           CHECK_TEST(who_looks_for_long_rests_now_and_then),
-           CHECK_TEST(who_would_look_in_vain_does_not_look),
+           CHECK_TEST(a_task_that_spins_for_long_rests_now_and_then),
+           CHECK_TEST(nobody_spins_where_that_does_not_pay),
            CHECK_TEST(a_waiter_that_loses_again_and_again_is_given_the_section),
-           CHECK_TEST(so_is_one_that_does_not_look))
+           CHECK_TEST(so_is_one_that_does_not_spin))

@@ -123,12 +123,12 @@ typedef struct owner {
     waiter_t *waiter;
 } owner_t;
 
-/* The waiter is woken and cannot run before the newcomer has come and gone, and this thread sleeps. */
+/* The waiter is woken and cannot run before the barging thread has come and gone, and this thread sleeps. */
 static void leave_while_another_comes(void *argument)
 {
     static const check_steps_t steps = CHECK_STEPS_INIT;
     owner_t *self = (owner_t *)argument;
-    check_thread_t newcomer;
+    check_thread_t barging;
     become_realtime(2);
     CHECK_EQ(hostcrst_enter(self->crst, 0), S_OK);
     self->waiter->steps = steps;
@@ -138,11 +138,11 @@ static void leave_while_another_comes(void *argument)
     check_await(&self->waiter->steps, 1);
     REQUIRE_SOON(is_waiting(self->waiter->task, self->crst));
     CHECK_EQ(hostcrst_leave(self->crst), S_OK);
-    check_start(&newcomer, come_and_go, &self->crst);
-    check_join(&newcomer);
+    check_start(&barging, come_and_go, &self->crst);
+    check_join(&barging);
 }
 
-static void a_wake_is_not_lost_to_a_newcomer_of_higher_priority(void)
+static void a_wake_is_not_lost_to_a_barging_thread_of_higher_priority(void)
 {
     start_runtime();
     for (int time = 0; time < 20; time++) {
@@ -159,4 +159,4 @@ static void a_wake_is_not_lost_to_a_newcomer_of_higher_priority(void)
 
 CHECK_MAIN(CHECK_TEST(nobody_spins_for_a_thread_that_was_stopped_at_a_name),
            CHECK_TEST(nobody_spins_for_an_owner_that_was_stopped),
-           CHECK_TEST(a_wake_is_not_lost_to_a_newcomer_of_higher_priority))
+           CHECK_TEST(a_wake_is_not_lost_to_a_barging_thread_of_higher_priority))

@@ -1,21 +1,21 @@
 /*
- * A newcomer that looks before it waits, as often as the program has asked for: here for minutes. While its section stays
- * owned it waits like anyone else soon, and what ends waits ends its one. Without that each of these would take minutes.
+ * A spinner with a spin count of the program's: here it would spin for minutes. While its section stays owned it soon queues
+ * as any other does, and what ends waits ends its wait. Without that each of these tests would take minutes.
  */
 #include "host.h"
 
-static hostcrst_t section_looked_at_for_long(void)
+static hostcrst_t section_with_a_huge_spin_count(void)
 {
     hostcrst_t crst = 0;
     REQUIRE_EQ(hostcrst_create_with_spin_count(UINT32_MAX, &crst), S_OK);
     return crst;
 }
 
-static void a_newcomer_that_looks_queues_soon(void)
+static void a_spinner_queues_soon(void)
 {
     waiter_t waiter;
     start_runtime();
-    hostcrst_t crst = section_looked_at_for_long();
+    hostcrst_t crst = section_with_a_huge_spin_count();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     wait_for(&waiter, crst, 0);
     CHECK_EQ(info_of(crst).waiters, 1);
@@ -28,7 +28,7 @@ static void its_limit_ends_its_wait(void)
 {
     const uint32_t limits[] = {1, 2, 50};
     start_runtime();
-    hostcrst_t crst = section_looked_at_for_long();
+    hostcrst_t crst = section_with_a_huge_spin_count();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     for (size_t at = 0; at < sizeof limits / sizeof limits[0]; at++) {
         waiter_t waiter;
@@ -45,7 +45,7 @@ static void an_alert_ends_its_wait(void)
 {
     waiter_t waiter;
     start_runtime();
-    hostcrst_t crst = section_looked_at_for_long();
+    hostcrst_t crst = section_with_a_huge_spin_count();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     begin_to_wait(&waiter, crst, WAIT_ALERTABLE, HOSTCRST_INFINITE);
     CHECK_EQ(host_task_alert(waiter.task), S_OK);
@@ -58,7 +58,7 @@ static void a_stop_ends_its_wait(void)
 {
     waiter_t waiter;
     start_runtime();
-    hostcrst_t crst = section_looked_at_for_long();
+    hostcrst_t crst = section_with_a_huge_spin_count();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     begin_to_wait(&waiter, crst, 0, HOSTCRST_INFINITE);
     CHECK_EQ(host_runtime_stop(), S_OK);
@@ -73,7 +73,7 @@ static void the_end_of_the_section_ends_its_wait(void)
 {
     waiter_t waiter;
     start_runtime();
-    hostcrst_t crst = section_looked_at_for_long();
+    hostcrst_t crst = section_with_a_huge_spin_count();
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
     begin_to_wait(&waiter, crst, 0, HOSTCRST_INFINITE);
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
@@ -86,7 +86,7 @@ static void the_end_of_the_owner_ends_its_wait(void)
     holder_t holder;
     waiter_t waiter;
     start_runtime();
-    hostcrst_t crst = section_looked_at_for_long();
+    hostcrst_t crst = section_with_a_huge_spin_count();
     hold(&holder, crst);
     begin_to_wait(&waiter, crst, 0, HOSTCRST_INFINITE);
     die_holding(&holder);
@@ -113,12 +113,12 @@ static void enter_both(void *argument)
     CHECK_EQ(hostcrst_leave(self->first), S_OK);
 }
 
-static void two_that_look_crosswise_are_in_a_deadlock(void)
+static void two_that_spin_crosswise_are_in_a_deadlock(void)
 {
     check_steps_t steps = CHECK_STEPS_INIT;
     crosswise_t tasks[2];
     start_runtime();
-    hostcrst_t crsts[] = {section_looked_at_for_long(), section_looked_at_for_long()};
+    hostcrst_t crsts[] = {section_with_a_huge_spin_count(), section_with_a_huge_spin_count()};
     for (int at = 0; at < 2; at++) {
         crosswise_t task = {.steps = &steps, .first = crsts[at], .second = crsts[1 - at]};
         tasks[at] = task;
@@ -135,7 +135,7 @@ static void two_that_look_crosswise_are_in_a_deadlock(void)
     CHECK_EQ(refused, 1);
 }
 
-CHECK_MAIN(CHECK_TEST(a_newcomer_that_looks_queues_soon), CHECK_TEST(its_limit_ends_its_wait),
+CHECK_MAIN(CHECK_TEST(a_spinner_queues_soon), CHECK_TEST(its_limit_ends_its_wait),
            CHECK_TEST(an_alert_ends_its_wait), CHECK_TEST(a_stop_ends_its_wait),
            CHECK_TEST(the_end_of_the_section_ends_its_wait), CHECK_TEST(the_end_of_the_owner_ends_its_wait),
-           CHECK_TEST(two_that_look_crosswise_are_in_a_deadlock))
+           CHECK_TEST(two_that_spin_crosswise_are_in_a_deadlock))

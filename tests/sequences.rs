@@ -63,7 +63,7 @@ fn windows() {
 
 /// Variables of the environment are read once in a process.
 #[test]
-fn host_with_every_section_lent_at_once() {
+fn host_with_every_section_biased_at_once() {
     let again = Command::new(env::current_exe().expect("this program has a file"))
         .args(["host", "--exact"])
         .env("HOSTCRST_BIAS", "always")

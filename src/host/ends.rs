@@ -32,7 +32,7 @@ fn end(task: TaskRef, silently: bool) {
     let id = task.id();
     condition::withdraw(&task);
     queue::forget_wait(&task);
-    queue::give_back_unused_grant(&task);
+    queue::give_back_unnoticed_section(&task);
     task.release_biases();
     if silently || task.owned() != 0 {
         let thread_id = task.thread_id();

@@ -12,7 +12,7 @@ use crate::state::registry::REGISTRY;
 use crate::state::section::{FENCE_PENDING, Section, is_biased};
 use crate::state::sections;
 use crate::state::task::TaskRef;
-use crate::state::wait::{CONTEND, GRANTED, OVER, PARKED};
+use crate::state::wait::{ACQUIRED, CONTEND, OVER, PARKED};
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{self, Instant, preserving_errno};
 
@@ -113,7 +113,7 @@ impl Section {
             // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
-        queue::give_back_unused_grant(&me);
+        queue::give_back_unnoticed_section(&me);
         let rests = me.wait.is_rest_due();
         if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
@@ -131,7 +131,7 @@ impl Section {
             match me.wait.park.load(Ordering::Acquire) {
                 PARKED => self.park(handle, me, request.deadline, &mut stall, &mut owner)?,
                 CONTEND => self.contend(handle, me),
-                GRANTED => {
+                ACQUIRED => {
                     me.wait.park.store(OVER, Ordering::Relaxed);
                     me.wait.spun.store(0, Ordering::Relaxed);
                     return Ok(());

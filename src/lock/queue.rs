@@ -46,7 +46,7 @@ use crate::state::section::{
 };
 use crate::state::sections;
 use crate::state::task::{Task, TaskRef};
-use crate::state::wait::{CONTEND, GRANTED, NO_DEADLINE, OVER, PARKED, WAIT_WITHOUT_RUNTIME, Wait};
+use crate::state::wait::{ACQUIRED, CONTEND, NO_DEADLINE, OVER, PARKED, WAIT_WITHOUT_RUNTIME, Wait};
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
 
@@ -131,9 +131,9 @@ impl Section {
                 self.wake_first_if_free(handle);
                 None
             }
-            GRANTED => {
+            ACQUIRED => {
                 drop(queue);
-                give_back_unused_grant(&me);
+                give_back_unnoticed_section(&me);
                 None
             }
             code => Some(failure(code)),
@@ -337,7 +337,7 @@ impl Section {
         loop {
             match me.wait.park.load(Ordering::Relaxed) {
                 CONTEND => {}
-                outcome => return learn(&spin_loop, outcome == GRANTED),
+                outcome => return learn(&spin_loop, outcome == ACQUIRED),
             }
             polled = self.poll(handle, me);
             if polled == Poll::Acquired {
@@ -468,11 +468,11 @@ impl Section {
             task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         }
         self.unlink(task);
-        task.wait.granted.store(handle::section_index(handle), Ordering::Relaxed);
+        task.wait.acquired.store(handle::section_index(handle), Ordering::Relaxed);
         // place: hand-off-word-store
         self.word().store(handle ^ task.id(), Ordering::Release);
         // place: hand-off-grant
-        task.wait.park.store(GRANTED, Ordering::Release);
+        task.wait.park.store(ACQUIRED, Ordering::Release);
         drop(queue);
         if sleeps {
             sys::futex_wake(&task.wait.park, 1);
@@ -483,8 +483,8 @@ impl Section {
     /// `me` has taken the section: its wait is over; under the queue lock.
     fn come_out_as_owner(&self, me: TaskRef) {
         self.unlink(&me);
-        me.wait.granted.store(REGISTRY.sections.index_of(self), Ordering::Relaxed);
-        me.wait.park.store(GRANTED, Ordering::Relaxed);
+        me.wait.acquired.store(REGISTRY.sections.index_of(self), Ordering::Relaxed);
+        me.wait.park.store(ACQUIRED, Ordering::Relaxed);
     }
 
     /// Goes back to the plain leave if nobody waits. By the owner.
@@ -603,13 +603,13 @@ pub(crate) fn forget_wait(task: &Task) {
 
 /// Gives back the section that the queue gave to the task, if the task has not noticed: its thread has ended in the wait, or
 /// has left it by `longjmp`. By its own thread, or after its end.
-pub(crate) fn give_back_unused_grant(task: &Task) {
+pub(crate) fn give_back_unnoticed_section(task: &Task) {
     // Acquire pairs with the Release in hand_off.
-    if task.wait.park.load(Ordering::Acquire) != GRANTED {
+    if task.wait.park.load(Ordering::Acquire) != ACQUIRED {
         return;
     }
     task.wait.park.store(OVER, Ordering::Relaxed);
-    let slot = task.wait.granted.load(Ordering::Relaxed);
+    let slot = task.wait.acquired.load(Ordering::Relaxed);
     let section = REGISTRY.sections.at(slot);
     let handle = section.handle(REGISTRY.copy(), slot);
     if section.owner(handle) == Some(task.id()) {
@@ -739,7 +739,7 @@ mod tests {
             leave(other);
             assert_eq!((busy, before, after), (true, false, true));
         });
-        assert_eq!(me.wait.park.load(Ordering::Relaxed), GRANTED, "handed off to a parked waiter");
+        assert_eq!(me.wait.park.load(Ordering::Relaxed), ACQUIRED, "handed off to a parked waiter");
         me.wait.park.store(OVER, Ordering::Relaxed);
         me.count_entry();
         assert!(is_to_be_handed_off(), "by the next leave too");

@@ -30,7 +30,7 @@
 //!
 //! **Rests.** Nor does the scheduler know that a spinner has nothing to do: a thread that has a processor to itself may keep
 //! it for a tenth of a second while all others share what is left. So a task that has spun for long in all rests: it queues,
-//! and parks for a moment before it contends. Its processor is free for another; and a task that comes in that moment finds
+//! and sleeps for a moment before it contends. Its processor is free for another; and a task that comes in that moment finds
 //! a waiter in the queue and follows, so that the queue rotates from then on.
 //!
 //! **One processor.** There a queue rotates because each owner yields to the next, which has been woken. The last one has

@@ -1,4 +1,4 @@
-//! A lent section: its task enters and leaves it with plain stores while another takes the bias away.
+//! A biased section: its task enters and leaves it with plain stores while another revokes the bias.
 
 use std::vec;
 
@@ -10,7 +10,7 @@ use crate::state::section::is_biased;
 
 use crate::sys::atomic::Ordering;
 
-/// A section that is lent to a new task, which is not in it.
+/// A section that is biased to a new task, which has not entered it.
 fn biased_section() -> (Protected, (u64, usize)) {
     let section = Protected::new();
     let task = new_task();
@@ -20,11 +20,11 @@ fn biased_section() -> (Protected, (u64, usize)) {
         section.leave();
     });
     let word = sections::slot_of(section.crst).word().load(Ordering::Relaxed);
-    assert!(is_biased(word ^ section.crst), "it is lent");
+    assert!(is_biased(word ^ section.crst), "it is biased");
     (section, task)
 }
 
-/// The task visits its section while another tries to enter, which takes the bias away.
+/// The task visits its section while another tries to enter, which revokes the bias.
 fn try_during_visit(barriers: Barriers) -> Scene {
     let (section, task) = biased_section();
     model::set_barriers(barriers);
@@ -62,7 +62,7 @@ fn control_biased_leave_without_release() {
     breaks(Sight::Race, &[place("biased-leave-release")], revocation_during_visit);
 }
 
-/// The task is in its section and leaves it while another comes, which takes the bias away and waits.
+/// The task is in its section and leaves it while another comes, which revokes the bias and waits.
 fn revocation_during_leave() -> Scene {
     let (section, task) = biased_section();
     act_as(task, || section.enter());
@@ -81,7 +81,7 @@ fn control_biased_leave_without_its_barrier() {
     breaks(Sight::LostWakeUp, &[place("biased-leave-barrier")], revocation_during_leave);
 }
 
-/// The heavy barrier is refused when the bias is taken away.
+/// The heavy barrier is refused when the bias is revoked.
 fn late_refusal_during_visit() -> Scene {
     try_during_visit(Barriers::RefusedButTimePasses)
 }
@@ -120,7 +120,7 @@ fn control_owner_that_does_not_see_its_entries() {
     breaks_with_preemptions(3, Sight::Said("left"), &[place("owner-word-load")], revocation_during_reentry);
 }
 
-/// The task ends while another takes the bias away.
+/// The task ends while another revokes the bias.
 fn revocation_at_the_end_of_the_task() -> Scene {
     let (section, task) = biased_section();
     let end = section.then(|section| {
@@ -136,7 +136,7 @@ fn a_bias_is_returned_at_the_end_of_its_task() {
     holds_with_preemptions(3, revocation_at_the_end_of_the_task);
 }
 
-/// A section is lent to the task that has just entered it, while another comes.
+/// A section becomes biased to the task that has just entered it, while another comes.
 fn grant_during_visit() -> Scene {
     let section = Protected::new();
     REGISTRY.bias.grant_at_once();
@@ -162,7 +162,7 @@ fn try_to_visit(crst: u64) {
     }
 }
 
-/// A task that is in a section which is lent to it is lent a second one and ends, while the first is taken away.
+/// A task that has entered a section which is biased to it is granted a second one and ends, while the first is revoked.
 fn end_during_revocation() -> Scene {
     let (first, second) = (new_section(), new_section());
     let task = new_task();
@@ -172,11 +172,11 @@ fn end_during_revocation() -> Scene {
         try_to_visit(second);
         model::end_thread();
     });
-    let take_away = body(move || match enter(first, 0, Patience::None) {
+    let revoke = body(move || match enter(first, 0, Patience::None) {
         Ok(entered) => assert!(!entered, "two owners"),
         Err(error) => assert_eq!(error, Error::Abandoned),
     });
-    scene(vec![(task, end), (new_task(), take_away)], move || {
+    scene(vec![(task, end), (new_task(), revoke)], move || {
         assert_eq!(
             crst::info(first).expect("it lives").state,
             section::State::Abandoned,
@@ -202,7 +202,7 @@ fn control_place_of_a_section_just_revoked() {
     breaks_with_preemptions(3, Sight::Said("of a task that is gone"), &[place], end_during_revocation);
 }
 
-/// A task that a section is lent to is on its way into it, while another destroys it, makes a new one in its slot, and
+/// The task that a section is biased to is entering it, while another destroys it, makes a new one in its slot, and
 /// enters and leaves that.
 fn replacement_during_entry() -> Scene {
     let crst = new_section();
@@ -233,7 +233,7 @@ fn a_slot_is_biased_to_no_other_before_the_last_one_has_ended() {
     holds_with_preemptions(3, replacement_during_entry);
 }
 
-// ---- what is lent and what is not -------------------------------------------------------------------------
+// ---- which sections are biased ----------------------------------------------------------------------------
 
 fn is_section_biased(crst: u64) -> bool {
     is_biased(sections::slot_of(crst).word().load(Ordering::Relaxed) ^ crst)
@@ -255,12 +255,12 @@ fn a_revoked_section_is_not_biased_again() {
             assert!(is_section_biased(crst));
             sections::slot_of(crst).revoke(crst);
             try_to_visit(crst);
-            assert!(!is_section_biased(crst), "lent again");
+            assert!(!is_section_biased(crst), "biased again");
             crst::destroy(crst).expect("free");
             let next = new_section();
             assert!(core::ptr::eq(sections::slot_of(next), sections::slot_of(crst)), "the same slot");
             try_to_visit(next);
-            assert!(is_section_biased(next), "another section, which was taken from nobody");
+            assert!(is_section_biased(next), "another section, whose bias was never revoked");
         })
     });
 }
@@ -275,7 +275,7 @@ fn as_many_are_biased_to_a_task_as_it_can_release() {
             assert_eq!(crsts.map(is_section_biased), core::array::from_fn(|index| index < MOST));
             sections::slot_of(crsts[2]).revoke(crsts[2]);
             try_to_visit(crsts[MOST]);
-            assert!(is_section_biased(crsts[MOST]), "in the place of the one taken away");
+            assert!(is_section_biased(crsts[MOST]), "in the place of the one that was revoked");
         })
     });
 }

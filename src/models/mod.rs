@@ -187,7 +187,7 @@ fn leave(crst: u64) {
     }
 }
 
-/// Has the section's owner pass it on, as a contender does that has looked for a while.
+/// Requests hand-off, as a contender does that has spun for a while.
 fn request_hand_off(crst: u64) {
     let section = sections::slot_of(crst);
     let _queue = section.queue_lock().lock();

@@ -3,7 +3,7 @@
 //!
 //! Each program has some of these: tasks that end, politely or in their sections, and others in their slots; sections that
 //! are destroyed and made anew, and spin counts that are set meanwhile; stops and starts of the runtime; a section of
-//! Windows' with a condition variable; sections lent at once, soon or never; a heavy barrier that is refused.
+//! Windows' with a condition variable; sections biased at once, soon or never; a heavy barrier that is refused.
 
 mod oracle;
 
@@ -31,7 +31,7 @@ use oracle::{Kind, Oracle, Seen};
 const ORDERS: usize = 700;
 const STRATEGIES: [Strategy; 3] = [Strategy::AnyThread, Strategy::Preemptions(3), Strategy::Preemptions(10)];
 const FIXED_SEEDS: [u64; 3] = [1, 2, 3];
-/// From how many seeds a mistake is looked for, until it is seen.
+/// From how many seeds a mistake is searched for, until it is seen.
 const SEEDS_FOR_MISTAKES: u64 = 16;
 /// Shuttle takes the seed that this variable holds, whatever it is told.
 const SEED: &str = "SHUTTLE_RANDOM_SEED";
@@ -524,7 +524,7 @@ fn every_deadlock_is_broken_and_nothing_else_is() {
 
 #[test]
 fn control_search_that_forgets_what_it_noted() {
-    // Where the heavy barrier was refused, who sleeps looks again and again.
+    // Where the heavy barrier was refused, waiters poll again and again.
     let said = ["deadlock! blocked tasks", "exceeded max_steps"];
     breaks_at_random(&said, place("noted-wait-store"), programs_at_random);
 }

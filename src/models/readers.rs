@@ -20,7 +20,7 @@ fn read_during(change: ((u64, usize), Body), read: Body) -> Scene {
 
 static NAME: Name = Name::new();
 
-/// Memory that a reader does not wait for: one look, and none if that was torn.
+/// Memory that a reader does not wait for: one read, and none if that was torn.
 struct OneLook;
 
 impl Memory for OneLook {
@@ -73,7 +73,7 @@ fn control_name_that_is_not_released() {
 
 // ---- waits ------------------------------------------------------------------------------------------------
 
-/// A task waits for one section and then for another, each time from another site, while `read` looks at its waits.
+/// A task waits for one section and then for another, each time from another site, while `read` copies its waits.
 fn wait_after_wait(read: fn(task::TaskRef, u64)) -> Scene {
     let sections = [Protected::new(), Protected::new()];
     act_as(new_task(), || sections.iter().for_each(Protected::enter));
@@ -155,7 +155,7 @@ fn a_copy_is_of_one_wait_for_the_same_section() {
 
 // ---- holds ------------------------------------------------------------------------------------------------
 
-/// A task enters a section twice, from two places, while another looks since when and from where it is owned.
+/// A task enters a section twice, from two places, while another reads its hold record.
 fn hold_while_it_is_written() -> Scene {
     let section = Protected::new();
     crate::host::holds::set_tracking(true).expect("memory for the table");
@@ -288,12 +288,12 @@ fn control_layers_without_the_run_s_acquire() {
 fn first_look_during_start() -> Scene {
     const NO_TASK: (u64, usize) = (0, 0);
     let start = body(|| assert_eq!(runtime::start(), Ok(true)));
-    let look = body(|| {
+    let read = body(|| {
         if REGISTRY.runtime.is_plain() {
             assert_ne!(REGISTRY.sections.capacity(), 0, "running, and no arena");
         }
     });
-    scene(vec![(NO_TASK, start), (NO_TASK, look)], || {})
+    scene(vec![(NO_TASK, start), (NO_TASK, read)], || {})
 }
 
 #[test]

@@ -190,9 +190,9 @@ fn control_hand_off_without_release() {
     breaks_with_preemptions(2, Sight::Said("left: NotOwner"), &places, hand_off_during_visit);
 }
 
-// ---- giving way -------------------------------------------------------------------------------------------
+// ---- backing off ------------------------------------------------------------------------------------------
 
-/// A newcomer asks the owner to give way at any time, and comes or does not come by it.
+/// A spinner requests a back-off at any time, and gets the section by that or does not.
 fn back_off_request_during_leave() -> Scene {
     let section = Protected::new();
     let ask_and_visit = section.then(|section: &Protected| {

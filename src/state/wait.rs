@@ -16,9 +16,9 @@ const _: () = assert!(WAIT_OPTION_MASK & WAIT_WITHOUT_RUNTIME == 0);
 pub(crate) const PARKED: u32 = 0;
 /// In the queue, awake, to contend.
 pub(crate) const CONTEND: u32 = 1;
-/// Out of the queue and the owner.
-pub(crate) const GRANTED: u32 = 2;
-/// GRANTED, and the task knows.
+/// Out of the queue, as the owner.
+pub(crate) const ACQUIRED: u32 = 2;
+/// ACQUIRED, and the task has noticed.
 pub(crate) const OVER: u32 = 3;
 
 /// How a task waits. A task waits for one section at most.
@@ -54,8 +54,8 @@ pub(crate) struct Wait {
     pub(crate) arrived: AtomicU32,
     /// How often it was woken to contend in this wait and parked again.
     pub(crate) losses: AtomicU32,
-    /// The section slot that the queue gave it last; of meaning while `park` is GRANTED.
-    pub(crate) granted: AtomicU32,
+    /// The section slot that the queue gave it last; of meaning while `park` is ACQUIRED.
+    pub(crate) acquired: AtomicU32,
 }
 
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;

@@ -32,7 +32,7 @@ pub enum Call {
     EnterTimeout(Which, u32),
     TryEnter(Which, u32),
     TryEnterNowhere(Which),
-    /// So often that the section may be lent to the task.
+    /// So often that the section may become biased to the task.
     EnterAndLeave(Which, u32),
     Leave(Which),
     Destroy(Which),
@@ -93,7 +93,7 @@ fn option() -> impl Strategy<Value = u32> {
 /// Targets that have a hook now and then.
 const TARGETS: usize = 4;
 
-/// Seldom as often as it takes to be lent a section.
+/// Seldom as often as it takes for a section to become biased.
 fn often() -> impl Strategy<Value = u32> {
     prop_oneof![9 => 1..20_u32, 1 => 18_000..20_000_u32]
 }
