@@ -5,10 +5,8 @@ use core::fmt::{self, Display, Write};
 use super::{Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::state::deadlocks::DeadlockCopy;
-use crate::state::layers::{LayerKind, Mode};
-use crate::state::runtime;
-use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
+use crate::state::task::Anomaly;
 use crate::text::is_deceptive;
 use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
@@ -120,15 +118,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(outer) = self.namer.surroundings.outer_process_id() {
             self.out.number("outer_pid", outer)?;
         }
-        self.out.text(
-            "runtime",
-            match picture.registry().runtime.state() {
-                runtime::State::NotLoaded => b"not loaded",
-                runtime::State::Running => b"running",
-                runtime::State::Stopped => b"stopped",
-                runtime::State::Failed => b"failed",
-            },
-        )?;
+        self.out.text("runtime", picture.registry().runtime.state().key().as_bytes())?;
         if picture.registry().has_other_copies() {
             self.out.number("other_copies", true)?;
         }
@@ -200,14 +190,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.hex("task", self.namer.picture.task_handle(task.id))?;
         self.out.number("tid", task.thread_id)?;
         self.out.text("name", name.bytes())?;
-        self.out.text(
-            "mode",
-            match task.mode {
-                Mode::Unknown => b"unknown",
-                Mode::Managed => b"managed",
-                Mode::Unmanaged => b"unmanaged",
-            },
-        )?;
+        self.out.text("mode", task.mode.key().as_bytes())?;
         self.out.number("owned", task.owned)?;
         if let Some(wait) = task.wait {
             self.out.key("waiting")?;
@@ -228,13 +211,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         for (index, layer) in layers.of(task).iter().enumerate().rev() {
             self.out.open('{')?;
             self.out.number("index", task.older_layers() + index)?;
-            self.out.text(
-                "kind",
-                match layer.kind {
-                    LayerKind::Leave => b"leave",
-                    LayerKind::ReverseEnter => b"reverse_enter",
-                },
-            )?;
+            self.out.text("kind", layer.kind.key().as_bytes())?;
             self.out.hex("target", layer.target)?;
             let namer = &mut self.namer;
             self.out.string("name", |out| namer.write_target(*layer, out))?;
@@ -243,9 +220,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close(']')?;
         self.out.key("anomalies")?;
         self.out.open('{')?;
-        const KEYS: [&str; 4] = ["unmatched_return", "repeated_call", "unknown_function", "missed_return"];
-        for (key, count) in KEYS.iter().zip(task.anomalies) {
-            self.out.number(key, count)?;
+        for (anomaly, count) in Anomaly::ALL.iter().zip(task.anomalies) {
+            self.out.number(anomaly.key(), count)?;
         }
         self.out.close('}')?;
         self.out.close('}')
@@ -264,14 +240,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(thread) = section.orphaned_by {
             self.out.number("orphaned_by_tid", thread)?;
         }
-        self.out.text(
-            "state",
-            match section.state {
-                State::Free => b"free",
-                State::Owned => b"owned",
-                State::Abandoned => b"abandoned",
-            },
-        )?;
+        self.out.text("state", section.state.key().as_bytes())?;
         if section.owner != 0 {
             self.out.hex("owner", self.namer.picture.task_handle(section.owner))?;
         }

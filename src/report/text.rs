@@ -6,11 +6,10 @@ use super::{Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
-use crate::state::layers::{LayerKind, Mode};
-use crate::state::runtime;
+use crate::state::layers::Mode;
 use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
-use crate::state::task::{self, Anomaly};
+use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
 use crate::text::{Printable, Seconds, Text};
 use crate::view::picture::{Circle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
@@ -181,12 +180,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             "hostcrst {} report  pid {}  runtime {}",
             env!("CARGO_PKG_VERSION"),
             self.namer.surroundings.process_id(),
-            match registry.runtime.state() {
-                runtime::State::NotLoaded => "not loaded",
-                runtime::State::Running => "running",
-                runtime::State::Stopped => "stopped",
-                runtime::State::Failed => "failed",
-            }
+            registry.runtime.state().word(),
         )?;
         if let Some(outer) = self.namer.surroundings.outer_process_id() {
             writeln!(
@@ -240,11 +234,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             " tid={thread} (0x{thread:x}) task=0x{:x} [",
             self.namer.picture.task_handle(task.id)
         )?;
-        self.out.write_str(match task.mode {
-            Mode::Unknown => "no transitions yet",
-            Mode::Managed => "managed",
-            Mode::Unmanaged => "unmanaged",
-        })?;
+        self.out.write_str(task.mode.word())?;
         if let Some(wait) = task.wait {
             self.out.write_str(", waiting")?;
             if let Some(age) = self.namer.age(wait.since) {
@@ -384,32 +374,20 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let Some(oldest) = layers.first() else { return Ok(()) };
         self.out.write_str("   layers, newest first:\n")?;
         for (index, layer) in layers.iter().enumerate().rev() {
-            let kind = match layer.kind {
-                LayerKind::Leave => "native   ",
-                LayerKind::ReverseEnter => "managed  ",
-            };
-            write!(self.out, "     [{}] {kind}", older + index)?;
+            write!(self.out, "     [{}] {:<9}", older + index, layer.kind.word())?;
             self.namer.write_target(*layer, self.out)?;
             self.out.write_str("\n")?;
         }
-        match (older, oldest.kind) {
-            (0, LayerKind::Leave) => self.out.write_str("     [-] managed  (the thread began here)\n"),
-            (0, LayerKind::ReverseEnter) => self.out.write_str("     [-] native   (the thread began here)\n"),
-            _ => writeln!(self.out, "     ... and {older} older layers"),
+        if older != 0 {
+            return writeln!(self.out, "     ... and {older} older layers");
         }
+        writeln!(self.out, "     [-] {:<9}(the thread began here)", oldest.kind.reverse().word())
     }
 
     fn anomalies(&mut self, task: &TaskPicture) -> fmt::Result {
-        const NAMES: [(Anomaly, &str); task::ANOMALIES] = [
-            (Anomaly::UnmatchedPop, "returns without a call"),
-            (Anomaly::RepeatedPush, "calls told twice"),
-            (Anomaly::UnknownFunction, "unknown functions"),
-            (Anomaly::MissedPop, "calls whose return was missed"),
-        ];
-        for (kind, text) in NAMES {
-            let count = task.anomalies[kind as usize];
+        for (anomaly, count) in Anomaly::ALL.iter().zip(task.anomalies) {
             if count != 0 {
-                writeln!(self.out, "   anomalies: {count} {text}")?;
+                writeln!(self.out, "   anomalies: {count} {}", anomaly.word())?;
             }
         }
         Ok(())
@@ -431,12 +409,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn section_row(&mut self, section: &SectionPicture) -> fmt::Result {
-        let state = match section.state {
-            State::Free => "free",
-            State::Owned => "owned",
-            State::Abandoned => "abandoned",
-        };
-        write!(self.out, "0x{:<16x}  {state:<9}", section.handle)?;
+        write!(self.out, "0x{:<16x}  {:<9}", section.handle, section.state.word())?;
         let owner = self.namer.picture.thread_id(section.owner);
         match owner.or(section.orphaned_by) {
             Some(thread_id) => write!(self.out, " {thread_id:>6}")?,

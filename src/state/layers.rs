@@ -104,6 +104,14 @@ impl LayerKind {
         }
     }
 
+    /// The other kind: the next one on a stack.
+    pub(crate) const fn reverse(self) -> LayerKind {
+        match self {
+            LayerKind::Leave => LayerKind::ReverseEnter,
+            LayerKind::ReverseEnter => LayerKind::Leave,
+        }
+    }
+
     /// What a push of this kind adds to a position for the mode.
     pub(crate) const fn change_of_mode(self) -> u64 {
         (self.above() as u64).wrapping_sub(self.below() as u64)

@@ -19,3 +19,4 @@ pub(crate) mod targets;
 pub(crate) mod task;
 pub(crate) mod tasks;
 pub(crate) mod wait;
+pub(crate) mod words;

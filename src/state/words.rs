@@ -1,0 +1,96 @@
+//! What reports call a state, once: for people (the text, gdb) and, where that differs, for programs (JSON). Knows the
+//! states; how a report is laid out is above.
+
+use crate::state::layers::{LayerKind, Mode};
+use crate::state::task::Anomaly;
+use crate::state::{runtime, section};
+
+macro_rules! words {
+    (@last $word:literal) => { $word };
+    (@last $word:literal, $key:literal) => { $key };
+    ($($state:ty { $($variant:ident = $word:literal $(, $key:literal)?;)* })*) => {
+        $(
+            impl $state {
+                /// Those that have a word.
+                #[allow(dead_code, reason = "the tests go through all states, reports through the anomalies")]
+                pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+
+                /// For people.
+                pub(crate) const fn word(self) -> &'static str {
+                    match self {
+                        $(Self::$variant => $word,)*
+                    }
+                }
+
+                /// For programs.
+                pub(crate) const fn key(self) -> &'static str {
+                    match self {
+                        $(Self::$variant => words!(@last $word $(, $key)?),)*
+                    }
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    runtime::State {
+        NotLoaded = "not loaded";
+        Running = "running";
+        Stopped = "stopped";
+        Failed = "failed";
+    }
+    Mode {
+        Unknown = "no transitions yet", "unknown";
+        Managed = "managed";
+        Unmanaged = "unmanaged";
+    }
+    LayerKind {
+        Leave = "native", "leave";
+        ReverseEnter = "managed", "reverse_enter";
+    }
+    section::State {
+        Free = "free";
+        Owned = "owned";
+        Abandoned = "abandoned";
+    }
+    Anomaly {
+        UnmatchedPop = "returns without a call", "unmatched_return";
+        RepeatedPush = "calls told twice", "repeated_call";
+        UnknownFunction = "unknown functions", "unknown_function";
+        MissedPop = "calls whose return was missed", "missed_return";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::task::ANOMALIES;
+    use std::format;
+    use std::string::String;
+
+    const SCHEMA: &str = include_str!("../../docs/report.schema.json");
+
+    fn schema_lists(keys: impl Iterator<Item = &'static str>) {
+        let keys: std::vec::Vec<String> = keys.map(|key| format!("\"{key}\"")).collect();
+        let list = format!("\"enum\": [{}]", keys.join(", "));
+        assert!(SCHEMA.contains(&list), "not in the schema: {list}");
+    }
+
+    #[test]
+    fn the_words_of_json_are_those_of_its_schema() {
+        schema_lists(runtime::State::ALL.iter().map(|state| state.key()));
+        schema_lists(Mode::ALL.iter().map(|mode| mode.key()));
+        schema_lists(LayerKind::ALL.iter().map(|kind| kind.key()));
+        schema_lists(section::State::ALL.iter().map(|state| state.key()));
+        for anomaly in Anomaly::ALL {
+            assert!(SCHEMA.contains(&format!("\"{}\": {{", anomaly.key())), "{anomaly:?}");
+        }
+    }
+
+    #[test]
+    fn an_anomaly_stands_where_its_count_does() {
+        assert_eq!(Anomaly::ALL.len(), ANOMALIES);
+        assert!(Anomaly::ALL.iter().enumerate().all(|(place, &anomaly)| anomaly as usize == place));
+    }
+}
