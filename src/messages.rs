@@ -1,12 +1,13 @@
-//! What the library says unasked: complaints, lines about long waits, reports of deadlocks. It holds up nobody.
+//! The library's own messages: complaints, stall lines, reports of deadlocks. Writes them without blocking the program; does
+//! not know why something is said.
 //!
-//! **Nobody waits for a reader.** Most of it is said by a task that others depend on: it is in a queue, or was just woken.
-//! So nothing here sleeps until a descriptor takes more (see `files::write_at_once`). What finds no room is dropped
-//! and counted; the next message that gets through says how many, and so does every report. One that was taken in part
-//! counts as well, and the next begins on a line of its own. Only who is asleep in its queue anyway, and sees its own
-//! wake, may wait a little for room: see `Patience`.
+//! **No message waits for a reader.** Most are written by a task on which others depend: it is in a queue, or was just woken.
+//! So nothing here sleeps until a descriptor takes more (see `files::write_at_once`). A message without room is dropped
+//! and counted; the next one that gets through says how many were, and so does every report. A message that was written in
+//! part counts as well, and the next one begins on a new line. Only a task that is asleep in its queue anyway, and notices
+//! when it is woken, may wait a little for room: see `Patience`.
 //!
-//! **Stderr is what it was.** A program that closes descriptor 2 gets that number for the next file it opens, its data.
+//! **Stderr must be the file that it was.** If a program closes descriptor 2, the next file that it opens gets this number.
 //! So the file behind it is remembered when the library is loaded, and nothing is written to another one.
 
 use core::ffi::CStr;
@@ -35,7 +36,7 @@ impl Kind {
     }
 }
 
-/// Asked when there is no room: waits for a moment and says whether to try again.
+/// Called when there is no room: waits for a moment and returns whether to try again.
 pub(crate) type Patience<'a> = &'a mut dyn FnMut() -> bool;
 
 /// Remembers which file stderr is, the first time.
@@ -136,7 +137,7 @@ enum Place {
 impl Place {
     fn of(kind: Kind, path: &mut Text<PATH_BYTES>) -> Place {
         let Some(path) = write_path(kind, path) else { return Place::stderr() };
-        // What happens in the life of a process is added, the report at its end replaces an older one.
+        // The report at exit replaces an older file, other messages are appended.
         let file = if kind == Kind::Exit { File::create(path) } else { File::append(path) };
         match file {
             Some(file) => Place::File(file),
@@ -163,7 +164,7 @@ impl Place {
     }
 }
 
-/// Says that a file cannot be written: once, as it may be tried again and again.
+/// Complains that a file cannot be written: once, as every message tries again.
 fn complain_once(path: &[u8]) {
     static SAID: AtomicU32 = AtomicU32::new(0);
     if SAID.swap(1, Ordering::Relaxed) == 0 {
@@ -177,9 +178,9 @@ fn complain_once(path: &[u8]) {
 pub(crate) struct Message<'a> {
     place: Place,
     patience: Patience<'a>,
-    /// How much of it was taken.
+    /// How many bytes were written.
     taken: usize,
-    /// Not all of it was: the rest is of no use.
+    /// Some of it was dropped: the rest is dropped, too.
     is_lost: bool,
 }
 
@@ -195,7 +196,7 @@ impl<'a> Message<'a> {
         message
     }
 
-    /// Begins with what became of the messages before, if that is worth saying.
+    /// Begins with how many earlier messages were dropped, if any.
     fn tell_of_dropped(&mut self) {
         let messages = &REGISTRY.messages;
         let untold = messages.untold.swap(0, Ordering::Relaxed);
@@ -212,7 +213,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Writes all of `bytes`; false if that, or something before it, was not to be done.
+    /// Writes all of `bytes`; false if they, or an earlier part, were dropped.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> bool {
         if self.is_lost {
             return false;
@@ -246,7 +247,7 @@ impl Drop for Message<'_> {
     }
 }
 
-/// Says one line on stderr, in one write, at once or not at all. Parts of it are anybody's bytes.
+/// Writes one line to stderr, in one write, without waiting. The parts may contain any bytes.
 pub(crate) fn complain(parts: &[&[u8]]) {
     let mut line = Text::<512>::new();
     // A line that does not fit is cut.

@@ -1,5 +1,5 @@
-//! Crossings between managed and native code: a task opens and closes its layers. How others read them is in
-//! `state::layers`.
+//! Transitions between managed and native code: a task opens and closes its layers. Knows no locks. How other threads read
+//! the layers is in `state::layers`.
 
 use crate::base::memory::Here;
 use crate::error::{Error, Result};
@@ -44,7 +44,7 @@ impl Layers {
         self.top.store(top, Ordering::Relaxed);
     }
 
-    /// Opens a layer, if nothing about that is unusual: the path that must be short. Owner only.
+    /// Opens a layer: the fast path, which fails in every unusual case. Owner only.
     #[inline(always)]
     pub(crate) fn push_fast(&self, kind: LayerKind, origin: Origin, target: u64) -> bool {
         if self.runtime.load(Ordering::Relaxed) != REGISTRY.runtime.word() {
@@ -77,7 +77,7 @@ impl Layers {
         self.position.store(position, Ordering::Release);
     }
 
-    /// The first transition of a task or of a run, a full part of the stack, or a refusal.
+    /// The slow path: the first transition of a task or since a start, a full part of the stack, or a refusal.
     #[cold]
     fn push_rare(&self, kind: LayerKind, origin: Origin, target: u64) -> Result<()> {
         preserving_errno(|| self.follow_runtime())?;
@@ -98,7 +98,7 @@ impl Layers {
         Ok(())
     }
 
-    /// The chunk after the present part: left over from a deeper time, or new.
+    /// The chunk after the present part: kept from an earlier, greater depth, or new.
     fn next_chunk(&self) -> Result<&'static Chunk> {
         let here = self.chunk.load(Ordering::Relaxed);
         let link = if here == 0 { &self.chunks } else { &chunk_at(here).next };
@@ -113,7 +113,7 @@ impl Layers {
         Ok(chunk)
     }
 
-    /// Closes the innermost layer, if nothing about that is unusual: the path that must be short. Owner only.
+    /// Closes the innermost layer: the fast path, which fails in every unusual case. Owner only.
     #[inline(always)]
     pub(crate) fn pop_fast(&self, kind: LayerKind) -> bool {
         if self.runtime.load(Ordering::Relaxed) != REGISTRY.runtime.word() {
@@ -142,7 +142,7 @@ impl Layers {
         self.position.store(position, Ordering::Release);
     }
 
-    /// The layer lies at the end of the part before, or a refusal.
+    /// The slow path: the layer is at the end of the previous part, or a refusal.
     #[cold]
     fn pop_rare(&self, kind: LayerKind) -> Result<()> {
         preserving_errno(|| self.follow_runtime())?;
@@ -167,7 +167,7 @@ impl Layers {
         }
     }
 
-    /// Begins anew where the runtime was started again since the last transition.
+    /// Discards the layers if the runtime was started again since the last transition.
     fn follow_runtime(&self) -> Result<()> {
         REGISTRY.runtime.require_running()?;
         let word = REGISTRY.runtime.word();

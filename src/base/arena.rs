@@ -1,12 +1,12 @@
 //! Type-stable slots: memory that once held a section or a task never holds anything else and is never unmapped.
 //!
-//! A stale handle is therefore recognised by reading its slot, and an owner may look at a section's slot after it
-//! has let it go. Whoever reads a slot late finds the same kind of object, perhaps a newer one.
+//! A stale handle is therefore recognised by reading its slot, and an owner may read a section's slot after it
+//! has let the section go. A late reader finds an object of the same kind, perhaps a newer one.
 //!
-//! **A slot is free because its link says so.** Which slots are free stands beside them, one link for each, where nobody
-//! gets who is given a slot: a late store to a slot's field cannot reach the list. A link says of its slot that it is in
-//! use, retired, or free, and then which free one is next. So a slot is handed out only if its own link calls it free, and
-//! taken back only if its own link calls it in use: none is handed out twice, whatever else went wrong.
+//! **A slot is free because its link says so.** The free list is kept outside of the slots, in one link for each, so that a
+//! late store to a slot's field cannot reach it. A link says that its slot is in use, retired, or free, and then which free
+//! slot is next. A slot is allocated only if its own link says free, and released only if its own link says in use: no slot
+//! is allocated twice, whatever else went wrong.
 
 use core::marker::PhantomData;
 use core::mem::offset_of;
@@ -22,13 +22,13 @@ use crate::sys::{self, Mutex};
 /// Every field is an atomic or an array of such, so zeroed memory is valid and may be shared.
 pub(crate) unsafe trait Slot: Sized {}
 
-/// A growing array of slots at a fixed address. Slot 0 is never handed out, so 0 can mean "none".
+/// A growing array of slots at a fixed address. Slot 0 is never allocated, so 0 can mean "none".
 ///
-/// Only slots below `used` are sure to be memory, and one that can be looked at before it is looked up can do without that:
-/// see `at_offset`. A number of a slot comes to a thread from one that was given the slot, or from a caller. With
-/// the first it comes by way of an atomic or a lock, and `used` with it: who is given a slot issues a Release fence before
-/// it passes the number on, and who looks acquires. With a caller it may have come in any way; the functions that
-/// take handles begin with an Acquire fence. A number that is not below `used` is none.
+/// Only slots below `used` are certain to be memory; `at_offset` reads slots without that check. A thread gets the number of
+/// a slot from the thread that allocated it, or from a caller. In the first case the number comes through an atomic or a
+/// lock, and `used` with it: the allocating thread issues a Release fence before it passes the number on, and the reader
+/// acquires. A caller may pass any number, received in any way; the functions that take handles begin with an Acquire
+/// fence. A number that is not below `used` is not a slot.
 #[repr(C)]
 pub(crate) struct Arena<T> {
     slots: Region,
@@ -36,7 +36,7 @@ pub(crate) struct Arena<T> {
     offset_mask: AtomicUsize,
     /// Reserved slots, a power of two.
     capacity: AtomicU32,
-    /// Slots ever handed out are 1 to `used - 1`.
+    /// Slots 1 to `used - 1` were allocated at some time.
     used: AtomicU32,
     /// Slots in use now.
     live: AtomicU32,
@@ -52,7 +52,7 @@ pub(crate) struct Arena<T> {
 const IN_USE: u32 = 0;
 /// A link: the slot is not used again.
 const RETIRED: u32 = 1 << 30;
-/// A link: the slot is free. Beside it stands the number of the next free slot, 0 for none.
+/// A link: the slot is free. The other bits are the number of the next free slot, 0 for none.
 const FREE: u32 = 1 << 31;
 
 const LINK_BYTES: usize = size_of::<AtomicU32>();
@@ -127,7 +127,7 @@ impl<T: Slot> Arena<T> {
         (self.offset_mask.load(Ordering::Relaxed) / size_of::<T>()) as u32 + 1
     }
 
-    /// The slot at `index`, if it was ever handed out or left out.
+    /// The slot at `index`, if it was ever allocated or skipped.
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
         // SAFETY: slots below `used` are memory, never unmapped; zeroed slots are valid (Slot).
         (index < self.used()).then(|| unsafe { &*(self.slots.base() as *const T).add(index as usize) })
@@ -143,13 +143,13 @@ impl<T: Slot> Arena<T> {
     /// The slot at the offset in `bits` XOR `FLIP`, or another one: readable whatever the bits are, which may hold anything
     /// above and below the offset. Only for slots whose size is a power of two, once some are shown.
     ///
-    /// A thread may see a mask of long ago, as it may be stopped between its looks for any time. It then finds another slot
-    /// than the one meant, and has to take it for what it is; at finds the right one.
+    /// A thread may read an old mask, as it may be stopped between its reads for any time. It then finds another slot
+    /// than the one meant, and must check what it found; `at` finds the right one.
     #[inline(always)]
     pub(crate) fn at_offset<const FLIP: usize>(&self, bits: u64) -> &T {
         const { assert!(size_of::<T>().is_power_of_two()) };
         const { assert!(FLIP.is_multiple_of(size_of::<T>()) && FLIP < SMALLEST_STEP) };
-        // Flipped at last: so the bits are left as they are, in the register that the caller needs them in.
+        // FLIP is applied last, so that `bits` stays unchanged in the register in which the caller needs it.
         let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed) ^ FLIP;
         let address = sys::in_one_register(self.slots.base() + offset);
         // SAFETY: the mask lets through multiples of the size below a power of two, which FLIP is less than: show has made
@@ -173,8 +173,8 @@ impl<T: Slot> Arena<T> {
         Ok(index)
     }
 
-    /// The first free slot, which is in use from here on; under `lock`. A list that leads to a slot which is not free ends
-    /// there: what came after is lost, and what is in use stays whose it is.
+    /// The first free slot, which is in use from here on; under `lock`. If the list leads to a slot that is not free, it
+    /// ends there: the slots after it are leaked, and no slot in use is allocated again.
     fn take_free(&self) -> Option<u32> {
         let index = self.free.load(Ordering::Relaxed);
         let link = self.link(index)?;
@@ -182,13 +182,13 @@ impl<T: Slot> Arena<T> {
         if next & FREE != 0 {
             return None;
         }
-        // In this order: between the two the list is whole (see `sys::mutex`, forks), and misses one slot.
+        // In this order: a fork between the two leaves the list consistent (see `sys::mutex`), without one slot.
         self.free.store(next, Ordering::Relaxed);
         link.store(IN_USE, Ordering::Relaxed);
         Some(index)
     }
 
-    /// The link of a slot that was ever handed out; under `lock`.
+    /// The link of a slot that was ever allocated; under `lock`.
     fn link(&self, index: u32) -> Option<&AtomicU32> {
         let exists = index != 0 && index < self.used.load(Ordering::Relaxed);
         // SAFETY: extend has committed the links of all slots below `used`.
@@ -204,16 +204,16 @@ impl<T: Slot> Arena<T> {
         if self.offset_mask.load(Ordering::Relaxed) != 0 && index >= self.shown() {
             self.show(self.shown() * 2)?;
         }
-        // The last slot in the memory that there is may lie only partly there.
+        // The last slot may lie only partly in committed memory.
         self.slots.cover((index as usize + 1) * size_of::<T>())?;
         self.links.cover((index as usize + 1) * LINK_BYTES)?;
-        // Release pairs with the Acquire in used: who sees the number may touch the slot.
+        // Release pairs with the Acquire in used: a thread that sees the number may access the slot.
         self.used.store(index + 1, Ordering::Release);
         Ok(index)
     }
 
-    /// Makes slot `index` the last of its use: it can be handed out again, unless it is to `retire` for good. Of a slot that
-    /// is not in use nothing changes.
+    /// Releases slot `index`, so that it can be allocated again, or retires it for good. A slot that is not in use does not
+    /// change.
     pub(crate) fn release(&self, index: u32, retire: bool) {
         let _guard = self.lock.lock();
         let Some(link) = self.link(index).filter(|link| link.load(Ordering::Relaxed) == IN_USE) else {
@@ -228,41 +228,41 @@ impl<T: Slot> Arena<T> {
         self.live.store(self.live() - 1, Ordering::Relaxed);
     }
 
-    /// Every slot ever handed out, in use or not.
+    /// Every slot ever allocated, in use or not.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         (1..self.used.load(Ordering::Acquire)).map(|index| self.at(index))
     }
 
-    /// The address of slot `index`, if it was ever handed out. In the memory that this arena stands in.
+    /// The address of slot `index`, if it was ever allocated, in the memory that this arena is in.
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         let base = self.slots.base();
-        // In a copy of another process's arena any number may stand.
+        // A copy of another process's arena may contain any number.
         (index != 0 && index < self.end()).then(|| base.wrapping_add(index as usize * size_of::<T>()))
     }
 
-    /// The addresses of all slots ever handed out, from slot 1 on.
+    /// The addresses of all slots ever allocated, from slot 1 on.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
         (1..self.end()).filter_map(|index| self.address(index))
     }
 
-    /// The last slot ever handed out: its number and its address.
+    /// The last slot ever allocated: its number and its address.
     pub(crate) fn last(&self) -> Option<(u32, usize)> {
         let index = self.end().checked_sub(1)?;
         self.address(index).map(|address| (index, address))
     }
 
-    /// The number above those of all slots ever handed out.
+    /// The number after the last slot ever allocated.
     pub(crate) fn end(&self) -> u32 {
         self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))
     }
 
-    /// Slots ever handed out are below this number.
+    /// All slots ever allocated are below this number.
     pub(crate) fn used(&self) -> u32 {
         // Acquire pairs with the Release in extend.
         self.used.load(Ordering::Acquire)
     }
 
-    /// Whether no slot can be had before one is given back.
+    /// Whether no slot can be allocated before one is released.
     pub(crate) fn is_full(&self) -> bool {
         self.used() >= self.capacity() && self.free.load(Ordering::Relaxed) == 0
     }
@@ -277,8 +277,7 @@ impl<T: Slot> Arena<T> {
         self.capacity.load(Ordering::Relaxed)
     }
 
-    /// Leaves the slots below `index` out for ever: they may be looked at and are never handed out. Before the first
-    /// allocation.
+    /// Skips the slots below `index` for ever: they can be read and are never allocated. Before the first allocation.
     pub(crate) fn skip_to(&self, index: u32) -> Result<()> {
         let _guard = self.lock.lock();
         while self.used.load(Ordering::Relaxed) < index {

@@ -1,19 +1,20 @@
-//! Several copies of the library in one process: each has a number, which is in its handles.
+//! Several copies of the library in one process: each has a number, which is part of its handles.
 //!
-//! A copy's claim is a word that the others see: its number and one more in the lowest byte, 0 before it has one, and
-//! OTHERS beside it. What these bits mean is the same in every version.
+//! A copy's claim is a word that the others read: its lowest byte is the copy's number plus one, 0 before it has one; the
+//! bit OTHERS says that there are other copies. The meaning of these bits is the same in every version.
 //!
-//! **No two have the same number.** A copy chooses the lowest number that no claim shows, shows it in its own, and then looks
-//! at all the others again. If another shows the same, it takes its own back and chooses again. Of two that showed the same
-//! one, each looked after it had shown its own, so one of the two saw the other's (SeqCst on both sides); only who has seen no
-//! other keeps it. Who stands lower in memory may choose the same number again, the other one not; so they part.
+//! **No two copies have the same number.** A copy chooses the lowest number that is in no claim, stores it in its own, and
+//! then reads all other claims again. If another claim has the same number, it withdraws its own and chooses again. Of two
+//! copies with the same number each read after its store, so at least one saw the other's (SeqCst on both sides); only a
+//! copy that saw no other keeps the number. Only the copy at the lower address may choose the same number again, so one of
+//! the two goes on to another number.
 
 use crate::error::{Error, Result};
 use crate::handle::MOST_COPIES;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
 
-/// A claim: the number, and one more.
+/// A claim: the number plus one.
 const NUMBER: u32 = 0xff;
 /// A claim: another copy has a number as well.
 const OTHERS: u32 = 0x100;
@@ -22,7 +23,7 @@ fn number_of(claim: &AtomicU32) -> Option<u32> {
     (claim.load(Ordering::SeqCst) & NUMBER).checked_sub(1)
 }
 
-/// Finds a number for this copy, which is to show it in `own`. Fails with OutOfMemory if all are taken.
+/// Finds a number for this copy and stores it in its claim `own`. Fails with OutOfMemory if all are taken.
 pub(crate) fn claim(own: &AtomicU32) -> Result<u32> {
     claim_among(own, |look| sys::each_other_claim(own, look))
 }
@@ -30,7 +31,7 @@ pub(crate) fn claim(own: &AtomicU32) -> Result<u32> {
 fn claim_among(own: &AtomicU32, each_other: impl Fn(&mut dyn FnMut(&AtomicU32))) -> Result<u32> {
     let mut avoided = None;
     let number = loop {
-        // Of an attempt before, perhaps of a thread that is gone.
+        // Left by an earlier attempt, perhaps of a thread that is gone.
         own.fetch_and(!NUMBER, Ordering::SeqCst);
         let mut taken = 0u64;
         each_other(&mut |other| taken |= number_of(other).map_or(0, |number| 1 << number.min(MOST_COPIES)));

@@ -1,8 +1,8 @@
-//! Whose memory a picture is drawn from: this process's, or a copy of another's.
+//! The memory that a report is made from: this process's, or a copy of another's.
 
 /// A way to look at the objects of a registry.
 pub trait Memory {
-    /// Whether `look` shows the object itself, which may change during the look, and not a copy of it.
+    /// Whether `look` shows the object itself, which may change meanwhile, and not a copy of it.
     const LIVE: bool;
 
     /// Shows `look` the object at `address` as it is at one moment; None if it cannot be read.

@@ -1,4 +1,5 @@
-//! What the rest is made of, and knows nothing of locks or tasks.
+//! Building blocks: slots, names, memory regions, numbers of copies. Knows that others read memory while it changes; does
+//! not know what is kept in it.
 
 pub(crate) mod arena;
 pub(crate) mod copies;

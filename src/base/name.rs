@@ -12,11 +12,11 @@ const WORDS: usize = 7;
 /// The bytes of a name at most; longer ones are cut before a character.
 pub(crate) const NAME_BYTES: usize = WORDS * 8;
 
-/// A writer is at work for nanoseconds, or it was stopped in the middle: then a reader must not wait for it.
+/// A write takes nanoseconds, unless its thread was stopped in the middle: a reader must not wait for that.
 const TRIES: usize = 10_000;
 
-/// 56 bytes of text under a sequence lock. Zeroed memory is the empty name. Writers take turns by a lock of whoever has
-/// the name.
+/// 56 bytes of text under a sequence lock. Zeroed memory is the empty name. Writers hold a lock of the object that has the
+/// name.
 #[repr(C)]
 pub(crate) struct Name {
     lock: SeqLock,

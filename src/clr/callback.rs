@@ -7,8 +7,8 @@
 //! | UnmanagedToManagedTransition | call | ReverseEnterRuntime() |
 //! | ManagedToUnmanagedTransition | return | ReverseLeaveRuntime() |
 //!
-//! The transition callbacks stand on the path of every P/Invoke: no lock, no allocation, and a FunctionID is
-//! searched for at its first sight only.
+//! The transition callbacks are on the path of every P/Invoke: no lock, no allocation, and a FunctionID is
+//! looked up only when it is first seen.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
@@ -32,7 +32,7 @@ const EVENTS: u32 = 0x800 | 0x200;
 /// COR_PRF_TRANSITION_CALL and COR_PRF_TRANSITION_RETURN.
 const CALL: i32 = 0;
 const RETURN: i32 = 1;
-/// CORPROF_E_PROFILER_NOT_ATTACHABLE: transitions cannot be watched from the middle of a process's life.
+/// CORPROF_E_PROFILER_NOT_ATTACHABLE: the CLR does not report transitions to a profiler that attaches later.
 const NOT_ATTACHABLE: i32 = 0x8013_1368_u32 as i32;
 
 /// How many methods ICorProfilerCallback has, and each of its successors adds.
@@ -64,8 +64,8 @@ pub(crate) const INTERFACES: [Guid; 10] = [
 
 pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
 
-/// Every slot holds a function that may be called as what the interface declares there. [`ignored`] stands
-/// for the callbacks nobody asked for.
+/// Every slot has a function that may be called with the signature which the interface declares there. [`ignored`] is in
+/// the slots of callbacks that were not requested.
 static VTABLE: Vtable<SLOTS> = {
     let mut slots = [ignored as *const (); SLOTS];
     slots[0] = query_interface as *const ();
@@ -82,12 +82,12 @@ static VTABLE: Vtable<SLOTS> = {
     Vtable(slots)
 };
 
-/// The answer to a callback that means nothing here.
+/// Ignores a callback.
 ///
 /// It declares no parameters and is called with up to seven. In the C ABIs of x86-64 (System V) and AArch64
-/// the caller passes arguments in registers and in stack space that it frees itself, so a callee that looks
-/// at none of them is correct for any number. No callback it stands for has an out parameter that S_OK
-/// promises to fill: the CLR presets those it reads.
+/// the caller passes arguments in registers and in stack space that it frees itself, so a callee that reads
+/// none of them is correct for any number. No ignored callback has an out parameter that must be written with
+/// S_OK: the CLR presets those it reads.
 extern "C" fn ignored() -> i32 {
     S_OK
 }
@@ -108,7 +108,7 @@ extern "C" fn release(_this: *mut c_void) -> u32 {
 /// The CLR's side, from Initialize to Shutdown. Its reference is never released, since a thread may be using
 /// it while another runs Shutdown.
 static INFO: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-/// Whether a CLR has ever been let in: a second one in the process would count every transition twice.
+/// Whether a CLR was ever accepted: with a second one in the process every transition would count twice.
 static HOSTING: AtomicBool = AtomicBool::new(false);
 
 fn info() -> Option<Info> {
@@ -147,7 +147,7 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     Ok(())
 }
 
-/// The CLR ends. From here on it may not be called; threads still in native code may go on and call us.
+/// The CLR ends. From here on it must not be called; threads in native code may run on and call the library.
 extern "C" fn shutdown(_this: *mut c_void) -> i32 {
     preserving_errno(|| {
         if !INFO.swap(null_mut(), Ordering::AcqRel).is_null() {
@@ -216,12 +216,12 @@ fn call(kind: LayerKind, function: u64) {
     let info = info();
     threads::tie_current(task, info);
     let verified = functions::verify(info, function);
-    // 0 is how the CLR says that there is no function to name: nothing is wrong with it.
+    // 0 is no anomaly: the CLR passes it if there is no function to name.
     if !verified && function != 0 && info.is_some() {
         task.count_anomaly(Anomaly::UnknownFunction);
     }
     task.set_last_return(0);
-    // A push that fails for want of memory, or of a running runtime, leaves a return that will find no layer.
+    // If a push fails because there is no memory or the runtime is stopped, its return will find no layer.
     if task.push(kind, Origin::ClrFunction, function) == Err(Error::InvalidOperation) {
         resynchronise(task, Crossing { kind, function, step: Step::Call { verified } }, false);
     }
@@ -243,17 +243,17 @@ fn return_mark(kind: LayerKind, function: u64) -> u64 {
     function << 2 | kind as u64
 }
 
-/// Makes the best of a callback that does not fit the layers there are.
+/// Adapts the layers to a callback that does not match them.
 #[cold]
 fn resynchronise(task: TaskRef, crossing: Crossing, repeated: bool) {
-    // Callbacks go on while the runtime is stopped: nothing is wrong with them, they are not for us.
+    // Callbacks while the runtime is stopped are no anomalies; they are ignored.
     if !REGISTRY.runtime.is_running() {
         return;
     }
     let decision = decide(task.depth(), |index| task.layer(index), crossing, repeated);
     task.truncate(decision.keep);
     if decision.push {
-        // With no layers left, where the task once began says nothing about where it is now.
+        // Without layers, the mode in which the task began does not tell its present one.
         if task.depth() == 0 {
             task.layers.prepare();
         }

@@ -1,4 +1,4 @@
-//! The little of COM that talking to the CLR takes: interface ids, calls through a vtable, counted pointers.
+//! The parts of COM that calls to and from the CLR need: interface ids, vtables, counted pointers.
 
 use core::ffi::c_void;
 use core::mem::transmute_copy;

@@ -1,9 +1,10 @@
-//! What a transition callback means for a task's layers, when callbacks can be doubled, missing or wrong.
+//! Decides what a transition callback does to a task's layers, as callbacks can be doubled, missing or wrong. Knows neither
+//! the CLR nor threads.
 //!
 //! In a balanced program every CALL pushes a layer and every RETURN pops the one its CALL pushed. Real
-//! runtimes break that (dotnet/runtime 59917, 69717, 120151), so [`decide`] compares each callback with the
-//! layers there are and gives the most likely reading. Whatever arrives, the kinds of a task's layers keep
-//! alternating, the depth never goes below zero, and each departure from balance is counted once.
+//! runtimes violate that (dotnet/runtime 59917, 69717, 120151), so [`decide`] compares each callback with the
+//! present layers and chooses the most likely interpretation. Whatever arrives, the kinds of a task's layers keep
+//! alternating, the depth never goes below zero, and each anomaly is counted once.
 
 use crate::state::layers::{Layer, LayerKind};
 use crate::state::task::Anomaly;
@@ -35,8 +36,8 @@ pub(crate) struct Decision {
     pub(crate) times: usize,
 }
 
-/// Chooses a reading. `layer` shows the task's layers, 0 the outermost; `repeated` says that this very return
-/// was also the callback before it.
+/// Chooses an interpretation. `layer` reads the task's layers, 0 the outermost; `repeated` says that the previous callback
+/// was the same return.
 pub(crate) fn decide(
     depth: usize,
     layer: impl Fn(usize) -> Option<Layer>,
@@ -60,9 +61,8 @@ pub(crate) fn decide(
     }
 }
 
-/// Two calls of one kind in a row. The same function again is a doubled callback. Another function means that
-/// the first call has ended unseen, unless the new FunctionID is no method's: then it is the new one that
-/// never happened.
+/// Two calls of one kind in a row. With the same function it is a doubled callback. With another function the return of
+/// the first call was missed, unless the new FunctionID is not a method's: then the new call did not happen.
 fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> Decision {
     if top.target == function || !verified {
         Decision { keep: depth, push: false, anomaly: Some(Anomaly::RepeatedPush), times: 1 }
@@ -71,9 +71,9 @@ fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> De
     }
 }
 
-/// A return that is not the top layer's. If it repeats the callback before it, it is doubled: two returns of
-/// one kind are never neighbours, as the kinds alternate. Otherwise it is looked for further out, and the
-/// layers inside it have ended unseen. If it is nowhere, its call was never seen.
+/// A return that is not the top layer's. If it repeats the previous callback, it is doubled: two returns of
+/// one kind never follow each other, as the kinds alternate. Otherwise an outer layer is searched for; the returns of the
+/// layers inside it were missed. If there is none, its call was missed.
 fn return_out_of_order(
     depth: usize,
     target_at: impl Fn(usize) -> Option<u64>,

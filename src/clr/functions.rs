@@ -1,16 +1,16 @@
-//! From a FunctionID to a name, without ever handing the FunctionID back to the CLR.
+//! From a FunctionID to a name, without passing the FunctionID to the CLR.
 //!
-//! A FunctionID is an address inside the CLR, and every method of ICorProfilerInfo that takes one follows it
-//! unchecked. Transition callbacks have carried FunctionIDs that were no function's (dotnet/runtime 120151):
-//! looking such a one up crashes the process. So it is looked up the other way round: the CLR is asked for
-//! the FunctionID of every method of every loaded module, which it knows from module and token, and the
-//! answers are compared with the number at hand. Equality proves that the number is, at this moment, the
-//! FunctionID of that method; module and token then lead to the names. A number that is nobody's FunctionID
-//! has only been compared.
+//! A FunctionID is an address inside the CLR, and every method of ICorProfilerInfo that takes one dereferences it
+//! unchecked. Transition callbacks have passed numbers that were not FunctionIDs (dotnet/runtime 120151):
+//! looking up such a number crashes the process. So the search goes the other way: it asks the CLR for
+//! the FunctionID of every method of every loaded module, by module and token, and compares
+//! the results with the number. Equality proves that the number is, at this moment, the
+//! FunctionID of that method; module and token then give the names. A number that is not a FunctionID
+//! is only compared.
 //!
-//! Not found this way, and so shown as numbers: methods of generic classes (the CLR gives no FunctionID for
-//! their tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may give
-//! its FunctionIDs to other methods, which are then shown under the old name.
+//! Not found this way, and therefore shown as numbers, are methods of generic classes (the CLR has no FunctionID for
+//! their tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may reuse
+//! its FunctionIDs for other methods, which are then shown under the old name.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -24,7 +24,7 @@ const TARGET_BYTES: usize = 200;
 /// Classes nested deeper than this are named from the inside out and cut.
 const NESTING: usize = 8;
 
-/// A short memory for FunctionIDs, so that each costs one search; a slot remembers its latest.
+/// A cache of FunctionIDs, so that each costs one search; a slot has the last one stored.
 struct Recent([AtomicU64; 256]);
 
 impl Recent {
@@ -47,14 +47,14 @@ impl Recent {
 
 /// Numbers that are no method's FunctionID.
 static REJECTED: Recent = Recent::new();
-/// FunctionIDs that are a method's, whose name found no room.
+/// FunctionIDs of methods for whose names there was no room.
 static NAMELESS: Recent = Recent::new();
-/// Searches that found nothing. A search costs a quarter of a millisecond, so a process that keeps producing
-/// new unknown numbers must not pay for each.
+/// How many searches found nothing. A search takes a quarter of a millisecond, so a process that keeps producing
+/// new unknown numbers must not cause one for each.
 static FRUITLESS: AtomicU32 = AtomicU32::new(0);
 const MAX_FRUITLESS: u32 = 1000;
 
-/// Whether `function` is the FunctionID of a method. At first sight its name is looked for and kept.
+/// Whether `function` is the FunctionID of a method. When it is first seen, its name is searched for and stored.
 #[inline]
 pub(crate) fn verify(info: Option<Info>, function: u64) -> bool {
     REGISTRY.targets.is_known(Origin::ClrFunction, function)

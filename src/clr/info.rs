@@ -1,4 +1,4 @@
-//! What the CLR tells about itself: ICorProfilerInfo3, and the metadata of its modules.
+//! The CLR's query interfaces: ICorProfilerInfo3, and the metadata of its modules.
 //!
 //! Each function here is one method of one interface: slot, signature, and a safe result. Slot numbers count
 //! from the interface's own first method after IUnknown, in the order of corprof.idl and cor.h.
@@ -36,7 +36,7 @@ fn check(hresult: i32) -> Option<()> {
     (hresult >= 0).then_some(())
 }
 
-/// The CLR's ICorProfilerInfo3. Holds no reference of its own: see `Info::keep`.
+/// The CLR's ICorProfilerInfo3. Has no reference of its own: see `from_raw`.
 #[derive(Clone, Copy)]
 pub(crate) struct Info(*mut c_void);
 
@@ -223,7 +223,7 @@ impl Metadata {
         })
     }
 
-    /// The class that a nested class stands in.
+    /// The class that encloses a nested class.
     pub(crate) fn enclosing_class(&self, class: u32) -> Option<u32> {
         let mut enclosing = 0_u32;
         check(call!(self.0.as_ptr(), 59, fn(u32, *mut u32), class, &mut enclosing))?;

@@ -1,5 +1,5 @@
-//! The CLR as the hosted runtime: this library, loaded as a profiler, hears of each transition and each
-//! thread.
+//! The CLR as the hosted runtime: it loads this library as a profiler and calls it at each transition and for each
+//! thread. Only translates: what a transition does to a task is decided below.
 //!
 //! A .NET process is started with `CORECLR_ENABLE_PROFILING=1`, `CORECLR_PROFILER` set to any GUID in braces,
 //! and `CORECLR_PROFILER_PATH` set to the library. The CLR calls [`DllGetClassObject`] for a class factory,
@@ -42,7 +42,7 @@ static FACTORY_METHODS: Vtable<5> = Vtable([
     lock_server as *const (),
 ]);
 
-/// Where the CLR gets the class factory of its profiler. Any class id will do: the library has one class.
+/// Gives the CLR the class factory of its profiler. Any class id is accepted: the library has one class.
 ///
 /// cbindgen:ignore
 ///
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn DllGetClassObject(
     hresult(unsafe { FACTORY.answer(&[IID_UNKNOWN, IID_CLASS_FACTORY], iid, out) })
 }
 
-/// Never: tasks and sections stand in the library's memory for the life of the process.
+/// Never: tasks and sections are in the library's memory for the life of the process.
 ///
 /// cbindgen:ignore
 #[unsafe(no_mangle)]

@@ -1,8 +1,7 @@
-//! Which task a managed thread is, and its managed name.
+//! The task of a managed thread, and its managed name.
 //!
-//! The CLR names a thread by its ThreadID, which exists before the thread runs; a task exists from the first
-//! time the library meets the running thread. So a name given early waits in a small table until the two are
-//! tied.
+//! The CLR identifies a thread by its ThreadID, which exists before the thread runs; the task exists from the thread's first
+//! call of the library. So a name that is set earlier is kept in a small table until the task is known.
 
 use core::sync::atomic::{Ordering, fence};
 
@@ -15,8 +14,8 @@ use crate::sys::Mutex;
 
 /// A task's name keeps this many bytes.
 const NAME_BYTES: usize = 59;
-/// How many threads can have been named and not yet have run. A name beyond these is dropped; its thread then
-/// shows under the name the operating system has for it.
+/// How many threads can be named before they run. A name beyond these is dropped; reports then show the
+/// operating system's name of the thread.
 const WAITING_NAMES: usize = 64;
 
 struct WaitingName {
@@ -83,7 +82,7 @@ fn tie_at_first_sight(task: TaskRef, info: Option<Info>) {
 
 fn tie(task: TaskRef, thread: u64) {
     task.set_clr_thread(thread);
-    // Pairs with the fence in `named`: either this thread sees the name waiting, or the one naming it sees
+    // Pairs with the fence in `named`: either this thread sees the stored name, or the naming thread sees
     // the task.
     fence(Ordering::SeqCst);
     deliver(thread, (task.id(), task));
@@ -91,12 +90,12 @@ fn tie(task: TaskRef, thread: u64) {
 
 fn deliver(thread: u64, (id, task): (u64, TaskRef)) {
     if let Some(name) = WAITING.take(thread) {
-        // Of a task that has ended meanwhile nobody asks the name.
+        // It fails only if the task has ended meanwhile.
         let _ = task.set_name(id, name.bytes());
     }
 }
 
-/// The CLR runs a managed thread on an OS thread. It says so on that thread itself.
+/// The CLR runs a managed thread on an OS thread. It calls this on that thread.
 pub(crate) fn assigned(thread: u64, os_thread: u32) {
     if os_thread == crate::sys::thread_id()
         && let Ok(task) = host::threads::current()
@@ -105,7 +104,7 @@ pub(crate) fn assigned(thread: u64, os_thread: u32) {
     }
 }
 
-/// A managed thread has a name now; it may be any thread.
+/// A managed thread was named; called on any thread.
 pub(crate) fn named(thread: u64, name: &[u16]) {
     WAITING.put(thread, Text::from_utf16(name));
     // Pairs with the fence in `tie`.
@@ -115,7 +114,7 @@ pub(crate) fn named(thread: u64, name: &[u16]) {
     }
 }
 
-/// A managed thread is no more, and its ThreadID may be used again.
+/// A managed thread has ended, and its ThreadID may be reused.
 pub(crate) fn destroyed(thread: u64) {
     WAITING.take(thread);
     if let Some((_, task)) = tasks::find_clr_thread(thread) {

@@ -1,17 +1,17 @@
-//! Windows' critical sections and condition variables: what include/hostcrst/win32.h maps the Windows names to. That
-//! header is written by hand and documents them.
+//! Windows' critical sections and condition variables: the functions to which include/hostcrst/win32.h maps the Windows
+//! names. That header is written by hand and documents them.
 //!
 //! Every function here: the pointers are those of a CRITICAL_SECTION or a CONDITION_VARIABLE that the caller keeps in
-//! place during the call; memory of any content will do.
+//! place during the call; the memory may have any content.
 
 use crate::state::mirror::{ConditionVariable, CriticalSection};
 use crate::sys::{self, with_call_site};
-use crate::win32::{self, Fast, Spin};
+use crate::win32::{self, FastEnter, Spin};
 
 const TRUE: i32 = 1;
 const FALSE: i32 = 0;
 
-/// TRUE, or FALSE with the code where GetLastError finds it.
+/// TRUE, or FALSE with the code stored for GetLastError.
 fn succeed(result: core::result::Result<(), u32>) -> i32 {
     match result {
         Ok(()) => TRUE,
@@ -22,7 +22,7 @@ fn succeed(result: core::result::Result<(), u32>) -> i32 {
     }
 }
 
-/// The CRITICAL_SECTION at this address. Where none can stand the process ends.
+/// The CRITICAL_SECTION at this address. If the address is not aligned, ends the process.
 ///
 /// # Safety
 /// See "every function here".
@@ -85,11 +85,11 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
     // SAFETY: see "every function here".
-    let shown = unsafe { at(section) };
-    match win32::enter_fast(shown) {
-        Fast::Done => {}
-        Fast::Entered(how_far) => _ = win32::show_entry(shown, how_far),
-        Fast::No => _ = enter_from(section),
+    let mirror = unsafe { at(section) };
+    match win32::enter_fast(mirror) {
+        FastEnter::Done => {}
+        FastEnter::Unpublished(how_far) => _ = win32::publish_entry(mirror, how_far),
+        FastEnter::No => _ = enter_from(section),
     }
 }
 
@@ -107,11 +107,11 @@ extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) -> i32 {
     // SAFETY: see "every function here".
-    let shown = unsafe { at(section) };
-    match win32::enter_fast(shown) {
-        Fast::Done => TRUE,
-        Fast::Entered(how_far) => win32::show_entry(shown, how_far),
-        Fast::No => try_enter_from(section),
+    let mirror = unsafe { at(section) };
+    match win32::enter_fast(mirror) {
+        FastEnter::Done => TRUE,
+        FastEnter::Unpublished(how_far) => win32::publish_entry(mirror, how_far),
+        FastEnter::No => try_enter_from(section),
     }
 }
 

@@ -409,9 +409,9 @@ impl Windows {
 
     fn enter(&self) {
         match win32::enter_fast(self.section) {
-            win32::Fast::Done => {}
-            win32::Fast::Entered(how_far) => _ = win32::show_entry(self.section, how_far),
-            win32::Fast::No => assert!(win32::enter_slowly(self.section, true, 0)),
+            win32::FastEnter::Done => {}
+            win32::FastEnter::Unpublished(how_far) => _ = win32::publish_entry(self.section, how_far),
+            win32::FastEnter::No => assert!(win32::enter_slowly(self.section, true, 0)),
         }
         self.note_entry();
     }

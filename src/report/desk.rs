@@ -1,8 +1,8 @@
-//! The memory that a report takes. It stands here and not on the stack of whoever asks for one, which may be small.
+//! The working memory of reports, which is static, as the caller's stack may be small.
 //!
-//! There are a few desks, and each report has one to itself. Whoever finds none free waits for no lock, as a report may
-//! go to a reader that never reads: a message is dropped then, and `host_report` fails after a while. One desk is kept for
-//! messages, so that reports which a program has got stuck in do not silence it.
+//! There are a few desks, and each report uses one alone. If none is free there is no lock to wait on, as a report may
+//! be blocked by a reader that never reads: a message is dropped then, and `host_report` fails after a second. One desk is
+//! reserved for messages, so that blocked calls of `host_report` do not silence them.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -14,7 +14,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::Resolver;
 use crate::text::Text;
 
-/// The longest line about a task that waits.
+/// The longest stall line.
 const LINE_BYTES: usize = 1024;
 
 /// All zeros while it is new, so it takes no room in the library's file.
@@ -35,7 +35,7 @@ struct Place {
 unsafe impl Sync for Place {}
 
 const DESKS: usize = 4;
-/// The first of the desks that are for reports on request, too.
+/// The first of the desks that `host_report` may use, too.
 const FIRST_FOR_ALL: usize = 1;
 
 static PLACES: [Place; DESKS] = [const {
@@ -59,7 +59,7 @@ pub(super) fn take() -> Option<Guard> {
     take_from(&PLACES)
 }
 
-/// A desk for a report on request. None if none gets free within a second.
+/// A desk for `host_report`. None if none becomes free within a second.
 pub(super) fn take_patiently() -> Option<Guard> {
     const NAPS: usize = 1000;
     const NAP: u64 = 1_000_000;
@@ -74,13 +74,13 @@ pub(super) fn take_patiently() -> Option<Guard> {
 
 fn take_from(places: &'static [Place]) -> Option<Guard> {
     let free = |place: &&Place| {
-        // Acquire pairs with the Release in drop: what the last one did at the desk is done.
+        // Acquire pairs with the Release in drop: sees what the last user wrote.
         place.is_taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
     };
     places.iter().find(free).map(Guard)
 }
 
-/// In the child of a fork: who sat at a desk is gone, and the files there are the parent's business.
+/// Frees all desks in the child of a fork: their users do not exist there, and their open files are the parent's.
 pub(crate) fn free_after_fork() {
     for place in PLACES.iter().filter(|place| place.is_taken.load(Ordering::Relaxed) != 0) {
         // SAFETY: whoever takes a desk in the child puts it in order first, or waits until this is done.

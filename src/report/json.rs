@@ -1,4 +1,4 @@
-//! The report for programs: one JSON object, described by docs/report.schema.json.
+//! The report as one JSON object, described by docs/report.schema.json.
 
 use core::fmt::{self, Display, Write};
 
@@ -63,7 +63,7 @@ impl Json<'_> {
         write!(self.out, "{value}")
     }
 
-    /// Numbers above 2^53 are not safe in every reader of JSON: as text.
+    /// As text, since not every JSON reader has exact numbers above 2^53.
     fn hex(&mut self, key: &str, value: u64) -> fmt::Result {
         self.key(key)?;
         self.first = false;
@@ -88,7 +88,7 @@ impl Json<'_> {
     }
 }
 
-/// Escapes what a JSON string may not contain, and what a reader of the raw text would be deceived by.
+/// Escapes what a JSON string may not contain, and what would deceive a reader of the raw text.
 struct Escaped<'a>(&'a mut dyn Write);
 
 impl Write for Escaped<'_> {

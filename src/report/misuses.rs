@@ -1,4 +1,4 @@
-//! The first misuse of a kind is said on stderr, each is counted.
+//! Counts each misuse of a CRITICAL_SECTION, and reports the first of each kind on stderr.
 
 use crate::report;
 use crate::state::misuses::{Counts, MISUSES, Misuse};
@@ -6,8 +6,8 @@ use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
 
 impl Counts {
-    /// Counts what the calling thread did with the CRITICAL_SECTION at `address`; at the first time says so on stderr.
-    /// `site` is where it called from, 0 if unknown.
+    /// Counts a misuse of the CRITICAL_SECTION at `address` by the calling thread; reports the first one of a kind.
+    /// `site` is the call site, 0 if unknown.
     #[cold]
     pub(crate) fn count(&self, misuse: Misuse, address: usize, site: usize) {
         self.count_of(sys::thread_id(), misuse, address, site);

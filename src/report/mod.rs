@@ -1,9 +1,9 @@
-//! What a reader is shown: every task with its layers, what it owns and waits for, every section of interest, every
-//! deadlock. One source (`picture`), several renderings.
+//! Reports: every task with its layers, what it owns and waits for, every section that is not free or was contended, every
+//! deadlock. One source (`view::picture`), several formats. Does not decide what is done about what it shows.
 //!
-//! The program's allocator is not called, no lock is taken that a stuck program may hold, and little of the caller's stack
-//! is used (see `desk`). Each task and section is shown as it was at one moment; the moments of two of them may differ
-//! while the program runs on.
+//! A report does not call the program's allocator, takes no lock that a hung program may hold, and uses little of the
+//! caller's stack (see `desk`). Each task and section is a snapshot of one moment; the moments of two of them may differ
+//! while the program runs.
 
 mod desk;
 pub mod dot;
@@ -43,32 +43,32 @@ pub enum Format {
     Dot,
 }
 
-/// What a report needs to know beyond the registry.
+/// What a report needs beside the registry.
 pub trait Surroundings {
     /// Room for numbers.
     type Room: AsMut<[u32]>;
-    /// Room for so many numbers, all of them 0; None if there is none, and the report takes longer.
+    /// Room for `count` numbers, all of them 0; without it (None) the report takes longer.
     fn room(&self, count: usize) -> Option<Self::Room>;
-    /// The process shown, by the id that it knows itself by.
+    /// The process id, in the process's own namespace.
     fn process_id(&self) -> u32;
-    /// Its id outside of its namespace, if it is looked at from there and has another one.
+    /// Its id in the reader's namespace, if that is another one.
     fn outer_process_id(&self) -> Option<u32> {
         None
     }
-    /// The present instant of its monotonic clock in nanoseconds; None if that is not known.
+    /// The present instant of its monotonic clock in nanoseconds, if it is known.
     fn now(&self) -> Option<u64>;
-    /// The name that the operating system has for a thread; empty if it is not known.
+    /// The operating system's name of a thread; empty if it is not known.
     fn thread_name(&mut self, thread_id: u32) -> NameCopy;
-    /// Writes what stands at a code address, a library, a function, an offset; false where that is not known, and the
-    /// address itself was written.
+    /// Writes library, function and offset of a code address; if they are not known, the address itself, and returns
+    /// false.
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
-    /// Writes which variable stands at an address, after the address itself.
+    /// Writes an address, and the variable at it if that is known.
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")
     }
 }
 
-/// What the renderings need of memory, beside the index.
+/// The memory that the formats need, beside the index.
 struct Scratch {
     layers: ShownLayers,
     deadlock: DeadlockCopy,
@@ -80,7 +80,7 @@ impl Scratch {
     }
 }
 
-/// Writes a picture in one of the formats. Whether a deadlock stands in it.
+/// Writes a picture in one of the formats. Returns whether it has a deadlock that stands.
 pub fn render<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     surroundings: &mut S,
@@ -139,7 +139,7 @@ fn write_to<'a>(
     out.flush()
 }
 
-/// Writes a report as a message. What cannot be written is counted.
+/// Writes a report as a message. A message that is dropped is counted.
 fn write_message(kind: Kind, patience: Patience<'_>) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
     let Desk { resolver, scratch, buffer, path, .. } = &mut *desk;
@@ -147,8 +147,8 @@ fn write_message(kind: Kind, patience: Patience<'_>) {
     let _ = write_to(Sink::Message(message), buffer, resolver, scratch, Format::Text);
 }
 
-/// Says with a report that a deadlock stands, on the thread of a task that waits in it. A reader may keep it waiting for a
-/// second, while the task would be asleep anyway: when that is woken, the rest of the report is dropped.
+/// Writes a report because a deadlock stands, on the thread of a task that waits in it. It may wait for a slow reader for a
+/// second, while the task would be asleep anyway; when the task is woken, the rest of the report is dropped.
 pub(crate) fn write_deadlock(me: TaskRef) {
     const PATIENCE: u64 = 1_000_000_000;
     let until = sys::now().saturating_add(PATIENCE);
@@ -157,7 +157,7 @@ pub(crate) fn write_deadlock(me: TaskRef) {
 
 // ---- at exit ----------------------------------------------------------------------------------------------
 
-/// Arranges for a report when the process exits, at the place that HOSTCRST_REPORT gives. False if there is no such place.
+/// Arranges for a report at process exit, to the place that HOSTCRST_REPORT names. False if the value is invalid.
 pub(crate) fn set_place(value: &[u8]) -> bool {
     let wanted = messages::set_place(value);
     if wanted {
@@ -167,10 +167,10 @@ pub(crate) fn set_place(value: &[u8]) -> bool {
     wanted
 }
 
-/// 1 while a report at exit is wanted and has not been written.
+/// 1 while a report at exit is still to be written.
 static WANTED: AtomicU32 = AtomicU32::new(0);
 
-/// Writes the report that HOSTCRST_REPORT asks for, once in a process. A reader may keep the process for a few seconds.
+/// Writes the report of HOSTCRST_REPORT, once in a process. It may wait for a slow reader for a few seconds.
 pub(crate) extern "C" fn at_exit() {
     const PATIENCE: u64 = 5_000_000_000;
     const NAP: u64 = 1_000_000;
@@ -190,18 +190,18 @@ pub(crate) extern "C" fn at_exit() {
 
 /// Where a report goes.
 enum Sink<'a> {
-    /// A descriptor that is waited for.
+    /// A descriptor; the writer blocks.
     Descriptor(c_int),
     Message(Message<'a>),
 }
 
-/// A sink behind a buffer. Fails for good when the sink does.
+/// A sink behind a buffer. After the sink has failed, so does every write.
 struct Output<'a> {
     sink: Sink<'a>,
     buffer: &'a mut Text<OUTPUT_BYTES>,
 }
 
-/// As much as a pipe takes whole, or not at all.
+/// PIPE_BUF: what a pipe takes as a whole or not at all.
 const OUTPUT_BYTES: usize = 4096;
 
 impl Output<'_> {
@@ -228,7 +228,7 @@ impl Write for Output<'_> {
     }
 }
 
-/// What the operating system tells about the process that this code runs in.
+/// This process, asked through the operating system.
 struct ThisProcess<'a> {
     resolver: &'a mut Resolver,
 }
@@ -273,7 +273,7 @@ impl Surroundings for ThisProcess<'_> {
     }
 }
 
-/// Numbers in pages of the system's, not of the program's allocator.
+/// Numbers in pages of their own, not from the program's allocator.
 struct Pages {
     start: *mut u32,
     count: usize,
@@ -309,7 +309,7 @@ fn write_symbol(out: &mut dyn Write, symbol: &Symbol) -> fmt::Result {
     write!(out, "+0x{:x}", symbol.offset())
 }
 
-/// Says that a task waits, for whom, and for whom that one waits in turn: one line, one write.
+/// Writes a stall line: one line, one write.
 pub(crate) fn write_stall(task: TaskRef) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
     let Desk { resolver, path, line, .. } = &mut *desk;
@@ -320,8 +320,8 @@ pub(crate) fn write_stall(task: TaskRef) {
     Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
 }
 
-/// Says on stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is where it
-/// called from, 0 if unknown.
+/// Writes to stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is the call
+/// site, 0 if unknown.
 pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usize) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
     let Desk { resolver, line, .. } = &mut *desk;
@@ -333,9 +333,9 @@ pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usi
     messages::complain_line(line.bytes());
 }
 
-// ---- what the renderings share ----------------------------------------------------------------------------
+// ---- what the formats share -------------------------------------------------------------------------------
 
-/// A picture with its surroundings: how things in it are called.
+/// A picture with its surroundings: the names of what is in it.
 struct Namer<'a, M, S> {
     picture: &'a Picture<'a, M>,
     surroundings: &'a mut S,
@@ -346,7 +346,7 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
         if task.name.is_empty() { self.surroundings.thread_name(task.thread_id) } else { task.name }
     }
 
-    /// Writes where a layer leads to: the name that was told, or what stands at the address.
+    /// Writes the target of a layer: the name that was stored for it, or the symbol at its address.
     fn write_target(&mut self, layer: Layer, out: &mut dyn Write) -> fmt::Result {
         if let Some(name) = self.picture.target_name(layer) {
             return write!(out, "{}", Printable(name.bytes()));

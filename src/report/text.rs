@@ -1,4 +1,4 @@
-//! The report for people: one fact a line, newest layer first, verdict first and last.
+//! The report as text: one fact a line, newest layer first, the verdict at the beginning and at the end.
 
 use core::fmt::{self, Write};
 
@@ -27,8 +27,7 @@ pub(super) fn write<M: Memory, S: Surroundings>(
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
 const STALL_CHAIN: usize = 4;
 
-/// One line on a task that waits: who owns what it waits for, and what that one waits for in turn. It ends where the
-/// chain does, or where it comes to a circle, and says so.
+/// A stall line: the wait chain of a task. It ends where the chain ends, or where the chain comes to a cycle, and says so.
 pub(super) fn write_stall<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     surroundings: &mut S,
@@ -58,7 +57,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         if let Some(thread) = section.orphaned_by {
             write!(report.out, ", which stays locked: its owner tid={thread} has ended")?;
         }
-        // Its own is what a task has just been given.
+        // A task that owns what it waited for has just been handed it.
         if section.owner == 0 || section.owner == waiter {
             return Ok(());
         }
@@ -75,7 +74,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
                 None => Ok(()),
             };
         }
-        // Of a circle that the first task is no part of, its own members say more.
+        // The stall lines of a cycle's own members say more about it.
         if !in_circle && let Some(circle) = picture.circle(waiter) {
             report.out.write_str(", which is part of ")?;
             return report.circle(&circle);
@@ -326,7 +325,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.namer.surroundings.write_address(self.out, site).map(|_| ())
     }
 
-    /// What a section is called where there is little room: its name, without one its handle.
+    /// A section in short: its name, or without one its handle.
     fn short_name(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
         if name.is_empty() {
             write!(self.out, "0x{handle:x}")
@@ -351,7 +350,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
     }
 
-    /// The name of a section of Windows' kind: where it stands, and which variable that is.
+    /// A Windows section: its address, and the variable at it.
     fn critical_section(&mut self, section: &SectionPicture) -> fmt::Result {
         self.out.write_str(" CRITICAL_SECTION ")?;
         self.namer.surroundings.write_variable(self.out, section.mirror)
@@ -495,7 +494,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
     }
 
-    /// The two columns that explain a deadlock of two tasks, time going down: who entered what, and then wanted what.
+    /// Two columns that explain a deadlock of two tasks, time going down: what each entered, and then waited for.
     fn order(&mut self, first: &Side, last: &Side) -> fmt::Result {
         let mut heading = Text::<{ NAME_BYTES + 16 }>::new();
         first.write_heading(&mut heading)?;
@@ -520,7 +519,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("\n")
     }
 
-    /// The deadlocks that stand no more, as they were when they were found.
+    /// The deadlocks that do not stand any more, as they were when they were found.
     fn past_deadlocks(&mut self, place: &mut DeadlockCopy) -> fmt::Result {
         let picture = self.namer.picture;
         picture.deadlocks(place, |deadlock| {
@@ -571,7 +570,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("\n")
     }
 
-    /// A member, and the next one if it is remembered: that owned what the member waited for.
+    /// A member, and the next one, which owned what the member waited for, if it is remembered.
     fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
         let name = Printable(member.task_name.bytes());
         write!(self.out, "   \"{name}\" tid={} waited for 0x{:x}", member.thread_id, member.section)?;

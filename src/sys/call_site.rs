@@ -1,8 +1,8 @@
-//! Where a C caller called from, learnt on the slow path only.
+//! The call site of a C caller, determined on the slow path only.
 //!
-//! An exported function ends with a call of a trampoline that has its own parameters. The compiler makes that last
+//! An exported function ends with a call of a trampoline that has the same parameters. The compiler makes this tail
 //! call a jump, so the trampoline finds the caller's return address where the exported function would return to,
-//! and passes it on as one more argument. Where the compiler made it a call after all, the address is one inside the
+//! and passes it on as one more argument. If the compiler makes it a call after all, the address is one inside the
 //! exported function: less useful, not wrong.
 
 /// Defines a trampoline to a function that takes one more `usize`. The register is that of the extra argument in the

@@ -1,12 +1,13 @@
 //! The other copies of the library in the process: a program and each of its plugins may have one linked into it.
 //!
-//! Each copy has an ELF note, in the object that it is part of, which says where its claim stands: a word by which copies
-//! know each other (see `copies`). The loader's list of objects is the only thing that all copies share, whatever they were
-//! linked with and whichever symbols they show.
+//! Each copy has an ELF note, in the object that it is part of, with the offset of its claim: a word by which copies
+//! know each other (see `base::copies`). The loader's list of objects is the only thing that all copies share, whatever
+//! they were linked with and whichever symbols they export.
 //!
-//! **What cannot be unloaded.** At the end of a thread, and in a forked child, libc calls functions of this library, for as long
-//! as the process lives. So the object that it is part of stays loaded: it asks the loader for that as it is loaded, in a
-//! constructor. Later would be too late for a lock: a thread inside dlopen holds the loader's, and may wait for any other.
+//! **The object stays loaded.** At the end of a thread, and in a forked child, libc calls functions of this library, for as
+//! long as the process lives. So the object that contains it must stay loaded: a constructor asks the loader for that while
+//! it loads the object. A later call could deadlock: a thread inside dlopen holds the loader's lock and may wait for any
+//! other.
 
 use core::arch::global_asm;
 use core::ffi::{c_char, c_int, c_void};
@@ -43,8 +44,8 @@ macro_rules! show_claim {
 }
 pub(crate) use show_claim;
 
-// The address of dlsym, or 0 where the program has none: one that is linked statically, where nothing is unloaded. (Such
-// a program would be warned of a reference to dlopen.)
+// The address of dlsym, or 0 in a statically linked program, which unloads nothing. (A reference to dlopen would cause a
+// linker warning in such a program.)
 global_asm!(
     ".section .data.rel.ro.hostcrst_dlsym,\"aw\",%progbits",
     ".balign 8",
@@ -126,7 +127,7 @@ fn each_object(mut look: impl FnMut(Object<'_>)) {
     call(&mut look);
 }
 
-/// Shows `look` the claim of every copy of the library that is loaded, but for this copy's `own`.
+/// Shows `look` the claim of every loaded copy of the library except `own`, this copy's.
 pub(crate) fn each_other_claim(own: &AtomicU32, look: &mut dyn FnMut(&AtomicU32)) {
     each_object(|object| {
         for claim in object.claims().filter(|&claim| claim != own as *const AtomicU32 as usize) {
@@ -136,7 +137,7 @@ pub(crate) fn each_other_claim(own: &AtomicU32, look: &mut dyn FnMut(&AtomicU32)
     });
 }
 
-/// Has the object stay loaded that this library is part of.
+/// Keeps the object that contains this library loaded.
 extern "C" fn stay_loaded() {
     let mut name = core::ptr::null();
     let mut is_program = true;
@@ -151,7 +152,7 @@ extern "C" fn stay_loaded() {
     }
 }
 
-/// Has the loaded object of this name stay so.
+/// Keeps the loaded object of this name loaded.
 fn pin(name: *const c_char) {
     let mode = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
     // SAFETY: the assembly above makes the word, 0 or the address of dlsym; what dlsym finds has the type of dlopen, or is

@@ -1,4 +1,4 @@
-//! Which task the calling thread is: words of thread-local storage, read in one instruction each.
+//! The calling thread's task: words of thread-local storage, read in one instruction each.
 //!
 //! `#[thread_local]` is unstable and `thread_local!` calls a function, which would cost more than the rest of an
 //! uncontended enter. So the words are declared in assembly and read with the initial-exec model: the
@@ -10,7 +10,7 @@ use core::arch::{asm, global_asm};
 use crate::handle::BIASED;
 
 // Word 0: the owner id of the thread's task, 0 while the thread is no task. Word 1: the task's address. Word 2: the
-// code of the thread's last failure in a function of Windows. Word 3: word 0 XOR BIASED.
+// thread's last error of the Win32 functions. Word 3: word 0 XOR BIASED.
 global_asm!(
     ".section .tdata.hostcrst_current,\"awT\",%progbits",
     ".balign 16",
@@ -176,9 +176,9 @@ pub(crate) fn set_last_error(code: u32) {
     unsafe { words().add(2).write_volatile(u64::from(code)) };
 }
 
-/// The same number, which the compiler takes for new: it then addresses fields by one register and a constant. A store
-/// and a load that name their place in this way, the same on both sides, are what processors forward without delay;
-/// left to itself the compiler adds base and offset again in each access, and entering once more takes twice as long.
+/// The same number, opaque to the compiler, which then addresses fields by one register and a constant. Processors forward a
+/// store to a load without delay if both are addressed in this same way; otherwise the compiler adds base and offset again
+/// in each access, and a recursive enter takes twice as long.
 #[inline(always)]
 pub(crate) fn in_one_register(mut address: usize) -> usize {
     // SAFETY: no instruction at all.

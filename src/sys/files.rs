@@ -1,7 +1,7 @@
 //! Files and descriptors.
 //!
-//! The system calls are made directly. The functions of libc that have their names are cancellation points: a thread
-//! that was cancelled would end inside the library, in a queue or with a lock of it. The raw ones only return.
+//! The system calls are made directly. libc's functions of the same names are cancellation points: a cancelled thread
+//! would end inside the library, in a queue or with one of its locks held.
 
 use core::ffi::{CStr, c_int, c_long};
 use core::fmt::Write;
@@ -38,17 +38,17 @@ impl File {
         retried(open).map(|descriptor| File(descriptor as c_int))
     }
 
-    /// Opens for reading whatever stands at the path: it may be a FIFO by now, which is not waited for.
+    /// Opens whatever is at the path for reading; if it is a FIFO by now, without waiting for a writer.
     pub(crate) fn read_only(path: &CStr) -> Option<File> {
         File::open(path, libc::O_RDONLY | libc::O_NONBLOCK)
     }
 
-    /// Creates a file, or empties it, for writing. A FIFO that nobody reads is not waited for.
+    /// Creates or truncates a file for writing; a FIFO, without waiting for a reader.
     pub(crate) fn create(path: &CStr) -> Option<File> {
         File::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK)
     }
 
-    /// As create, but what the file has stays, and what is written comes after it.
+    /// As create, but appends to an existing file.
     pub(crate) fn append(path: &CStr) -> Option<File> {
         File::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK)
     }
@@ -130,18 +130,18 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
-/// How something is written to a descriptor of the program's without waiting for a reader. Its O_NONBLOCK is left as it
-/// is: it belongs to everyone who has the same file open, in other processes too.
+/// How to write to a descriptor of the program without waiting for a reader. Its O_NONBLOCK stays as it is, because it is
+/// shared by all that have the same file open, also in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// A file on a disk takes what it is given, short of a file system that does not answer. So does a file that was
+    /// A plain write: a file on a disk does not block, unless its file system does not answer; nor does a file that was
     /// opened with O_NONBLOCK.
     Plain,
     Pipe,
     /// A terminal, or another device.
     Device,
     Socket,
-    /// Of other kinds it is not known how.
+    /// No way is known for other kinds of files.
     None,
 }
 
@@ -213,8 +213,8 @@ fn write_no_wait(descriptor: c_int, bytes: &[u8]) -> Option<usize> {
 }
 
 impl File {
-    /// Opens what a descriptor stands for once more, so that writing to it never waits. Takes the process's list of
-    /// descriptors, and the right to open the file.
+    /// Opens the file of a descriptor once more, so that writing to it never waits. Needs `/proc`, and the permission to
+    /// open the file.
     fn open_once_more(descriptor: c_int) -> Option<File> {
         let mut path = Text::<40>::new();
         write!(path, "/proc/self/fd/{descriptor}\0").ok()?;
@@ -222,8 +222,8 @@ impl File {
     }
 }
 
-/// Writes to a pipe that cannot be opened once more, for which another user's process has made it: what is in one pipe
-/// can be moved to another without waiting.
+/// Writes to a pipe that cannot be opened once more, because a process of another user created it: splice(2) moves the
+/// content of one pipe to another without waiting.
 fn splice(pipe: c_int, bytes: &[u8]) -> Option<usize> {
     let mut ends: [c_int; 2] = [0; 2];
     // SAFETY: pipe2(2) writes the two descriptors.
@@ -257,10 +257,10 @@ const fn set_of(signal: c_int) -> Signals {
     1 << (signal - 1)
 }
 
-/// Runs `write`. What it fails with may come with a signal that ends the process: SIGPIPE from a pipe without a reader,
-/// SIGXFSZ at the limit for the size of a file. Both go to the calling thread, which blocks them and takes them back.
-/// One that the program has pending itself stays. SIGTTOU, which stops a process in the background that writes to its
-/// terminal, is not sent to a thread that blocks it.
+/// Runs `write`. A failed write may raise a signal that ends the process: SIGPIPE for a pipe without a reader,
+/// SIGXFSZ at the limit for the size of a file. Both go to the calling thread, which blocks and then consumes them.
+/// A signal that the program already has pending stays pending. SIGTTOU, which stops a background process that writes to
+/// its terminal, is not sent to a thread that blocks it.
 pub(crate) fn without_signals(write: impl FnOnce() -> bool) -> bool {
     const ALL: Signals = set_of(libc::SIGPIPE) | set_of(libc::SIGXFSZ) | set_of(libc::SIGTTOU);
     let before = change_mask(libc::SIG_BLOCK, ALL);

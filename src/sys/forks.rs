@@ -1,13 +1,12 @@
-//! Whether this process is the child of a fork in which nothing was put in order yet.
+//! Detects that this process is the child of a fork whose memory was not repaired yet. Does not know what the repair does.
 //!
-//! A fork leaves the child with one thread and with memory as all threads of the parent happened to use it. What is to be done
-//! about that is done in the child, once, before anything else of the library: by the handler that fork(2) calls there, or
-//! earlier, if the program has handlers of its own that come first, by the first call that looks here. Whoever takes a
-//! lock looks, and whoever is asked for something by its handle. A page that the system clears in a child says so. Where a
-//! system does not do that (before Linux 4.14), it is the handler alone.
+//! A fork leaves the child with one thread and with memory as all threads of the parent happened to use it. The child repairs
+//! that once, before it uses anything else of the library: in the fork handler, or, if the program has handlers of its own
+//! that run earlier, in the first call that checks here. Every call that takes a lock or a handle checks. The check reads a
+//! page that the system clears in a child; on systems that do not do that (before Linux 4.14), only the handler repairs.
 //!
-//! A child of _Fork, which calls no handlers, may have started threads before one of them looks here. The first that does puts
-//! things in order, the others wait for it.
+//! A child of _Fork, which calls no handlers, may have started threads before one of them checks. The first one repairs,
+//! the others wait for it.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -15,20 +14,20 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::linux::{allocate_pages, nap, preserving_errno, process_id, thread_id};
 
-/// The id of the process that was put in order last, or REPAIRING: a page of its own, which is cleared in the child of a
+/// The id of the process that was repaired last, or REPAIRING: in a page of its own, which is cleared in the child of a
 /// fork.
 static ORDERLY: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
-/// What puts a child in order: a `fn()`.
+/// The function that repairs a child: a `fn()`.
 static REPAIR: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// With the id of the thread that is putting things in order. No id is as large.
+/// Beside the id of the thread that repairs. No id is as large.
 const REPAIRING: u32 = 1 << 31;
-/// How long others sleep before they look whether it is done, in nanoseconds.
+/// How long others sleep before they check whether the repair is done, in nanoseconds.
 const REPAIR_NAP: u64 = 100_000;
 
 const PAGE_BYTES: usize = 4096;
 
-/// Has `repair`, always the same one, run in every child of a fork from here on. False if the system has no memory for that.
+/// Makes `repair`, always the same function, run in every child of a fork from here on. False without memory for that.
 pub(crate) fn on_fork(repair: fn()) -> bool {
     if !ORDERLY.load(Ordering::Relaxed).is_null() {
         return true;

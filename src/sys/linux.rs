@@ -1,4 +1,5 @@
-//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers. Files are in `files`.
+//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers. Files are in `files`. Knows no sections or
+//! tasks, and has no policy.
 //!
 //! Functions here may change `errno`; the shims that reach them restore it (see `preserving_errno`).
 
@@ -35,25 +36,25 @@ pub(super) fn errno() -> c_int {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Slept {
-    /// The word may have changed: callers look again, and sleep again if it has not.
-    LookAgain,
+    /// The word may have changed: the caller checks it, and sleeps again if it has not.
+    CheckAgain,
     /// The deadline has passed.
     TimedOut,
-    /// The kernel refuses futexes: nobody will be woken. The caller has slept for a moment, and looks again.
+    /// The kernel refuses futexes: there will be no wake. The caller has slept for a moment, and checks again.
     Refused,
 }
 
-/// How long a thread sleeps before it looks again where it cannot rely on being woken, in nanoseconds.
+/// How long a thread that may not be woken sleeps before it checks again, in nanoseconds.
 const UNWOKEN_NAP: u64 = NANOS_PER_MILLISECOND;
 
 /// 1 once futex(2) was refused: from then on no sleeper relies on being woken.
 static REFUSED: AtomicU32 = AtomicU32::new(0);
 
-/// Sleeps while `*word == expected`, until woken or until `deadline`. The deadline is absolute, so looking again does
-/// not stretch it.
+/// Sleeps while `*word == expected`, until woken or until `deadline`. The deadline is absolute, so sleeping again does
+/// not extend it.
 ///
-/// Every way in which futex(2) fails has its meaning here. A refusal never becomes a spin, nor an ignored deadline: it
-/// is a nap, after which callers look again.
+/// Every error of futex(2) has a defined result. A refusal leads neither to a busy loop nor to an ignored deadline, but to
+/// a nap, after which the caller checks again.
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
     if REFUSED.load(Ordering::Relaxed) != 0 {
         return nap_until(word, expected, deadline);
@@ -74,14 +75,14 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
         )
     };
     if result == 0 {
-        return Slept::LookAgain;
+        return Slept::CheckAgain;
     }
     match errno() {
         // The word had changed; a signal handler ran.
-        libc::EAGAIN | libc::EINTR => Slept::LookAgain,
+        libc::EAGAIN | libc::EINTR => Slept::CheckAgain,
         libc::ETIMEDOUT => Slept::TimedOut,
-        // ENOSYS, EPERM, EACCES or what else a filter of system calls answers. EINVAL and EFAULT, of a word that is not
-        // aligned or no memory, are those of a filter too: the words are the library's own.
+        // ENOSYS, EPERM, EACCES or any other answer of a system call filter. EINVAL and EFAULT, for an unaligned or invalid
+        // address, can only come from a filter too: the words are the library's own.
         _ => {
             REFUSED.store(1, Ordering::Relaxed);
             nap_until(word, expected, deadline)
@@ -100,11 +101,11 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: i32) {
     }
 }
 
-/// As futex_wait, where that is refused. Sleeps for a moment at most.
+/// futex_wait, where futexes are refused: sleeps for a moment at most.
 #[cold]
 fn nap_until(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
     if word.load(Ordering::Relaxed) != expected {
-        return Slept::LookAgain;
+        return Slept::CheckAgain;
     }
     let now = now();
     if deadline.is_some_and(|deadline| now >= deadline) {
@@ -122,7 +123,7 @@ fn nap_until(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slep
         )
     };
     if result < 0 && errno() != libc::EINTR {
-        // That is refused as well: the processor goes to others, if there are any.
+        // Sleeping is refused as well.
         yield_now();
     }
     Slept::Refused
@@ -132,8 +133,8 @@ fn timespec(at: Instant) -> libc::timespec {
     libc::timespec { tv_sec: (at / NANOS_PER_SECOND) as libc::time_t, tv_nsec: (at % NANOS_PER_SECOND) as _ }
 }
 
-/// How often the library's own mutex is looked at before a thread sleeps: it is held for tens of instructions.
-pub(crate) const LOOKS_BEFORE_SLEEP: u32 = 40;
+/// How often a thread polls the library's own mutex before it sleeps: the mutex is held for tens of instructions.
+pub(crate) const POLLS_BEFORE_SLEEP: u32 = 40;
 
 /// Tells the processor that this is a waiting loop.
 #[inline(always)]
@@ -189,20 +190,20 @@ fn membarrier(command: c_int) -> bool {
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
-/// Announces that this process will use heavy_barrier. False where the kernel or a filter refuses it.
+/// Registers the process for heavy_barrier. False if the kernel or a filter refuses it.
 pub(crate) fn register_heavy_barrier() -> bool {
     membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
 }
 
-/// A full memory barrier on every thread of the process that is running, and on the caller. Threads that are not
-/// running pass one when they are switched in. False where it is refused, even after registration (a system-call
-/// filter may be installed at any time): then nothing is known of the other threads.
+/// A full memory barrier on every running thread of the process, and on the caller. Threads that are not
+/// running pass one when they are switched in. False if it is refused, which may happen even after registration (a
+/// system call filter may be installed at any time): then no other thread has passed a barrier.
 pub(crate) fn heavy_barrier() -> bool {
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }
 
-/// The other side of the heavy barrier: keeps a store before it and a load after it in this order for the compiler. For
-/// the processor a heavy barrier of another thread does.
+/// The other side of the heavy barrier: the compiler keeps a store before it and a load after it in this order. The heavy
+/// barrier of another thread does the same for the processor.
 #[inline(always)]
 pub(crate) fn light_barrier() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
@@ -218,7 +219,7 @@ pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
     Some(start)
 }
 
-/// Says whether cores hold these pages. Where the system does not know this, they hold those that can be read.
+/// Includes these pages in cores or excludes them. A system that does not support this includes all readable pages.
 ///
 /// # Safety
 /// The range lies inside one mapping of the library.
@@ -227,7 +228,7 @@ unsafe fn advise_on_cores(start: *mut u8, bytes: usize, advice: c_int) {
     preserving_errno(|| unsafe { libc::madvise(start.cast(), bytes, advice) });
 }
 
-/// Makes reserved pages readable: as zeros, and cores leave them out. False if the system refuses that.
+/// Makes reserved pages readable, as zeros, and excludes them from cores. False if the system refuses that.
 ///
 /// # Safety
 /// The range lies inside one earlier reservation, and no part of it was committed.
@@ -253,12 +254,12 @@ pub(crate) fn allocate_pages(bytes: usize) -> Option<*mut u8> {
     map(bytes, libc::PROT_READ | libc::PROT_WRITE)
 }
 
-/// Pages for a while, zeroed.
+/// Allocates zeroed pages that are returned later.
 pub(crate) fn borrow_pages(bytes: usize) -> Option<*mut u8> {
     allocate_pages(bytes)
 }
 
-/// Gives them back.
+/// Unmaps pages of borrow_pages.
 ///
 /// # Safety
 /// `start` and `bytes` are those of a borrow_pages, and nothing refers to the pages any more.
@@ -290,7 +291,7 @@ pub(crate) fn process_id() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
-/// The operating system's id of the calling thread; 0 where a filter of system calls keeps it back.
+/// The operating system's id of the calling thread; 0 if a system call filter hides it.
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: gettid takes nothing.
     let id = unsafe { libc::syscall(libc::SYS_gettid) };
@@ -300,8 +301,8 @@ pub(crate) fn thread_id() -> u32 {
 /// Whether threads can end without their destructors.
 pub(crate) const THREADS_MAY_VANISH: bool = true;
 
-/// Whether this process has no thread with this id. One that ends has it until after its last destructor.
-/// An id that is not known, 0, is of no thread that is gone: the system takes it for a mistake.
+/// Whether this process has no thread with this id. A thread keeps its id until after its last destructor.
+/// The unknown id 0 never counts as gone: the system refuses it as invalid.
 pub(crate) fn is_thread_gone(thread: u32) -> bool {
     let process = process_id();
     // SAFETY: tgkill takes integers; signal 0 is sent to nobody.
@@ -327,9 +328,9 @@ static EXIT_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 /// What on_thread_exit was given: a `fn()`.
 static EXIT_HOOK: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Destructors are run in rounds while some key still has a value, POSIX promises 4 of them
+/// Destructors run in rounds while some key still has a value; POSIX promises 4 rounds
 /// (PTHREAD_DESTRUCTOR_ITERATIONS). A thread that first calls the library from a destructor of the first round has only
-/// the other three: with more than these its task would never end.
+/// three left: if the hook waited for a later one, its task would never end.
 const LAST_ROUND: usize = 3;
 
 /// Arranges that `hook` runs at the end of every thread that called expect_thread_exit. Call once. False if the
@@ -357,7 +358,7 @@ fn set_exit_round(round: usize) -> bool {
     unsafe { libc::pthread_setspecific(key, round as *const c_void) == 0 }
 }
 
-/// Waits for a late round, so that destructors of the program that still enter and leave sections come first.
+/// Runs the hook in a late round, after destructors of the program that still enter and leave sections.
 unsafe extern "C" fn thread_exiting(round: *mut c_void) {
     let round = round as usize;
     if round < LAST_ROUND && set_exit_round(round + 1) {

@@ -1,6 +1,7 @@
-//! The platform seam: every operating-system call and every choice between platforms is made here.
+//! The platform seam: every operating-system call and every choice between platforms is made here. Knows neither sections
+//! nor tasks.
 //!
-//! The rest of the crate sees futexes, a clock, pages, thread identity, barriers and descriptors by these
+//! The rest of the crate uses futexes, a clock, pages, thread identity, barriers and descriptors by these
 //! names only. A second platform is a second file with the same functions.
 
 #[cfg(not(target_os = "linux"))]
@@ -14,12 +15,12 @@ mod call_site;
 pub(crate) mod mutex;
 pub(crate) mod symbols;
 
-// Below one of the two: the machine, or loom's model of it, which the tests run on with `--cfg loom`.
+// One of the two: the machine, or loom's model of it, with `--cfg loom`.
 #[cfg(not(all(loom, test)))]
 pub(crate) mod copies;
 #[cfg(not(all(loom, test)))]
 mod current;
-// Of the machine, the model uses a part.
+// The model uses only a part of the real platform.
 #[cfg_attr(all(loom, test), allow(dead_code))]
 mod files;
 #[cfg(not(all(loom, test)))]

@@ -649,7 +649,7 @@ pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Opti
     if let Some(deadline) = deadline {
         while threads::draws_another_moment() {
             if word.load(atomic::Ordering::Relaxed) != expected {
-                return Slept::LookAgain;
+                return Slept::CheckAgain;
             }
             threads::yield_now();
         }
@@ -665,7 +665,7 @@ pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Opti
     }
     monitor(core::ptr::from_ref(word) as usize)
         .sleep_if(&|| word.load(atomic::Ordering::Relaxed) == expected);
-    Slept::LookAgain
+    Slept::CheckAgain
 }
 
 pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
@@ -673,8 +673,8 @@ pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
     if count == 1 { monitor.wake_one() } else { monitor.wake_all() }
 }
 
-/// No more looks than one: nothing is gained by another.
-pub(crate) const LOOKS_BEFORE_SLEEP: u32 = 1;
+/// One poll: more would only add equivalent executions.
+pub(crate) const POLLS_BEFORE_SLEEP: u32 = 1;
 
 pub(crate) fn pause() {}
 
@@ -740,7 +740,7 @@ impl Mutex {
 
 // ---- processors, barriers, pages --------------------------------------------------------------------------
 
-/// One: nothing is gained by looking twice.
+/// One: spinning would only add equivalent executions.
 pub(crate) fn processors() -> u32 {
     1
 }

@@ -3,13 +3,13 @@
 //! Three states of one futex word, zero is unlocked, so it works in zeroed memory. Never held while user code
 //! runs or while a caller waits for a section.
 //!
-//! **Forks.** Nothing is locked around a fork, so that it may happen in any handler of the program's, in any order. A thread
-//! that holds a mutex then is gone in the child, in the middle of what it did there. So every mutex is unlocked in the child
-//! (see `fork`), and what it protects is kept such that every single store leaves it usable, at the cost of a slot at most.
-//! That is done before the child's first lock: nobody finds what the parent's threads left, such as their queues.
+//! **Forks.** No mutex is locked around a fork, so that a fork may happen in any handler of the program, in any order. A
+//! thread that holds a mutex at that moment does not exist in the child. So every mutex is unlocked in the child
+//! (see `fork`), and the data under it is written such that every single store leaves it usable, at the cost of a slot at
+//! most. The child does that before its first lock, so no call finds what the parent's threads left, such as their queues.
 
 use super::atomic::{AtomicU32, Ordering};
-use super::{LOOKS_BEFORE_SLEEP, futex_wait, futex_wake, pause, settle_fork};
+use super::{POLLS_BEFORE_SLEEP, futex_wait, futex_wake, pause, settle_fork};
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
@@ -30,7 +30,7 @@ impl Mutex {
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_> {
         settle_fork();
-        // Acquire pairs with the Release in unlock: what the last holder wrote is seen.
+        // Acquire pairs with the Release in unlock: sees what the last holder wrote.
         // place: mutex-lock-exchange
         if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
@@ -38,7 +38,7 @@ impl Mutex {
         Guard(self)
     }
 
-    /// Takes the mutex if nobody has it.
+    /// Locks the mutex if it is unlocked.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
         settle_fork();
         // As in lock.
@@ -50,7 +50,7 @@ impl Mutex {
 
     #[cold]
     fn lock_contended(&self) {
-        for _ in 0..LOOKS_BEFORE_SLEEP {
+        for _ in 0..POLLS_BEFORE_SLEEP {
             pause();
             if self.0.load(Ordering::Relaxed) == UNLOCKED
                 && self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -58,7 +58,7 @@ impl Mutex {
                 return;
             }
         }
-        // From here the word is taken as CONTENDED even if nobody else sleeps: one wake too many at worst.
+        // From here on the mutex is locked as CONTENDED even if no other thread sleeps: at worst one wake too many.
         // place: mutex-sleeper-swap
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
             let _ = futex_wait(&self.0, CONTENDED, None);

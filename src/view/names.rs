@@ -1,4 +1,4 @@
-//! How threads and tasks of this process are called.
+//! The names of threads and tasks of this process.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -8,7 +8,7 @@ use crate::state::task::TaskRef;
 use crate::sys;
 use crate::text::Text;
 
-/// The name that the system has for a thread of this process.
+/// The system's name of a thread of this process.
 pub(crate) fn thread_name(thread_id: u32) -> NameCopy {
     let mut path = Text::<64>::new();
     let mut name = [0; 64];
@@ -17,7 +17,7 @@ pub(crate) fn thread_name(thread_id: u32) -> NameCopy {
         Err(_) => 0,
     };
     if length == 0 {
-        // The thread has ended since it was seen: its process gave it this name, unless it took another.
+        // The thread has ended meanwhile: it had the name of the process, unless it was named.
         length = sys::read_file(c"/proc/self/comm", &mut name);
     }
     NameCopy::new(name.get(..length).unwrap_or(&[]).trim_ascii_end())

@@ -1,27 +1,28 @@
-//! Critical sections and condition variables by Windows' rules, in memory of the program's.
+//! Critical sections and condition variables by Windows' rules, in memory that belongs to the program. Knows nothing of
+//! the C types of `ffi`.
 //!
-//! A CRITICAL_SECTION names one section of the core: its field LockSemaphore holds that section's handle, which is of a
-//! kind of its own (see `handle`): no handle of the host's. A section is made when the CRITICAL_SECTION is initialised, or at its first use
-//! where it never was: zeroed memory works. Who owns it, who waits and what a report shows is the core's business. The
-//! other fields are a picture of it, drawn for whoever reads them; nothing is decided by them.
+//! A CRITICAL_SECTION is the mirror of one section of the core. Its field LockSemaphore holds the handle of that section,
+//! a kind of handle that the `hostcrst_*` functions refuse (see `handle`). The section is created when the
+//! CRITICAL_SECTION is initialised, or at its first use if it never was: zeroed memory works. The core alone decides who
+//! owns the section and who waits; the other fields are published for readers, and no decision depends on them.
 //!
-//! **The picture.** RecursionCount and OwningThread are written by the owner alone. Of LockCount bit 0 is the owner's,
-//! the rest belongs to whoever holds the queue lock:
-//! - `queue_state` is not 0: either side changes its own bits by a read-modify-write, so neither undoes the other's.
-//! - `queue_state` is 0, nobody waits: the owner stores the whole word without one (S) and then looks at `queue_state`
-//!   again (L). A first waiter sets ARMED, issues the heavy barrier (H) and then draws the queue (W). If L came before
-//!   H, so did S, and W was drawn on top of it. If L came after H, it saw ARMED: the owner may have wiped out W, so it
-//!   draws the whole word again under the queue lock. (Where the barrier is refused just then, S can wipe W out
-//!   unnoticed. The waiters of such a section, FENCE_PENDING in `queue`, draw the queue again every millisecond, until an
-//!   owner has left who knew of them. Each owner after that one does.)
+//! **Publishing the fields.** Only the owner writes RecursionCount and OwningThread. Bit 0 of LockCount is the owner's,
+//! the other bits belong to the holder of the queue lock:
+//! - `queue_state` is not 0: each side changes its own bits by a read-modify-write, so neither overwrites the other's.
+//! - `queue_state` is 0, there are no waiters: the owner stores the whole word (S) and then reads `queue_state` again (L).
+//!   A first waiter sets ARMED, issues the heavy barrier (H) and then publishes the queue (W). If L came before
+//!   H, so did S, and W came after S. If L came after H, it saw ARMED: S may have overwritten W, so the owner
+//!   publishes the whole word again under the queue lock. (If the barrier is refused at that moment, S can overwrite W
+//!   without either side noticing. The waiters of such a section, FENCE_PENDING in `queue`, publish the queue again every
+//!   millisecond, until an owner that has seen them has left. Every later owner sees them, too.)
 //!
-//! Locked is shown before an owner's RecursionCount, and free after it is 0: LockCount and RecursionCount, read at
-//! once as 64 bits, never show entries in a free section.
+//! "Locked" is published before the owner's RecursionCount, and "free" after it is 0: LockCount and RecursionCount, read
+//! together as 64 bits, never show recursion in a free section.
 //!
-//! **When the memory may be touched.** The program may free a CRITICAL_SECTION as soon as it owned and left it, even
-//! while an earlier owner is still on its way out of the leave. So an owner touches it until it lets the section go and
-//! not after. What is drawn after that is the queue, only while somebody is in it, and that is somebody inside an
-//! Enter with this very CRITICAL_SECTION, which every waiter makes the section's mirror.
+//! **When the memory may be accessed.** The program may free a CRITICAL_SECTION as soon as it has owned and left it, even
+//! while an earlier owner is still returning from its leave. So an owner does not access it after it has let the section
+//! go. After that only the queue is published, and only while it has a waiter; the waiter is inside an
+//! Enter of this CRITICAL_SECTION, which every waiter makes the section's mirror.
 
 use core::fmt::Write;
 
@@ -44,7 +45,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::text::Text;
 
-/// LockSemaphore of a deleted section: no handle.
+/// LockSemaphore of a deleted section; not a handle.
 const DELETED: u64 = 4;
 /// DebugInfo of a section that keeps no debug information.
 const NO_DEBUG_INFO: usize = usize::MAX;
@@ -52,17 +53,17 @@ const NO_DEBUG_INFO: usize = usize::MAX;
 /// SpinCount: the part that counts, and the flag that says the library chooses.
 const SPIN_COUNT_BITS: u32 = 0x00FF_FFFF;
 const DYNAMIC_SPIN: u32 = 0x0200_0000;
-/// The flags of InitializeCriticalSectionEx that Windows has names for: NO_DEBUG_INFO, DYNAMIC_SPIN, STATIC_INIT,
+/// The flags of InitializeCriticalSectionEx that Windows names: NO_DEBUG_INFO, DYNAMIC_SPIN, STATIC_INIT,
 /// RESOURCE_TYPE, FORCE_DEBUG_INFO.
 const KNOWN_FLAGS: u32 = 0x1F00_0000;
 
-/// A wait here depends on no runtime and cannot fail.
+/// A wait here does not depend on the runtime and cannot fail.
 const WAIT: u32 = WAIT_WITHOUT_RUNTIME | WAIT_NOTINDEADLOCK;
 
 /// How long an Enter that can neither fail nor wait in the queue sleeps before it tries again.
 const NAP: u64 = 1_000_000;
 
-/// Codes of Windows for what can go wrong.
+/// Windows' error codes.
 pub(crate) const ERROR_NOT_ENOUGH_MEMORY: u32 = 8;
 pub(crate) const ERROR_INVALID_PARAMETER: u32 = 87;
 pub(crate) const ERROR_NOT_OWNER: u32 = 288;
@@ -81,12 +82,12 @@ pub(crate) enum Spin {
 }
 
 impl Spin {
-    /// InitializeCriticalSectionAndSpinCount: the upper 8 bits of the count meant something else once.
+    /// Of InitializeCriticalSectionAndSpinCount, which ignores the upper 8 bits of the count.
     pub(crate) const fn of_count(count: u32) -> Self {
         Spin::Count(count & SPIN_COUNT_BITS)
     }
 
-    /// InitializeCriticalSectionEx.
+    /// Of InitializeCriticalSectionEx.
     pub(crate) const fn of_count_and_flags(count: u32, flags: u32) -> core::result::Result<Self, u32> {
         if count & !SPIN_COUNT_BITS != 0 || flags & !KNOWN_FLAGS != 0 {
             Err(ERROR_INVALID_PARAMETER)
@@ -105,7 +106,7 @@ impl Spin {
         }
     }
 
-    /// Of memory that was never initialised.
+    /// Of the SpinCount field of memory that was never initialised.
     fn of_field(field: u32) -> Self {
         match field & SPIN_COUNT_BITS {
             0 => Spin::Chosen,
@@ -128,53 +129,53 @@ impl Spin {
     }
 }
 
-/// Begins anew, whatever the memory held. On failure nothing is changed.
-pub(crate) fn initialize(shown: &CriticalSection, spin: Spin) -> Win32Result {
+/// Initialises the memory, whatever it contained. On failure nothing is changed.
+pub(crate) fn initialize(mirror: &CriticalSection, spin: Spin) -> Win32Result {
     preserving_errno(|| {
-        let handle = prepare().and_then(|()| shown.make(spin.possible()));
+        let handle = prepare().and_then(|()| mirror.make(spin.possible()));
         let handle = handle.map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
-        shown.begin(spin.possible(), handle);
+        mirror.begin(spin.possible(), handle);
         Ok(())
     })
 }
 
-/// As initialize, but cannot fail: without memory the section is made at its first use.
-pub(crate) fn initialize_in_any_case(shown: &CriticalSection) {
-    if initialize(shown, Spin::Chosen).is_err() {
-        shown.begin(Spin::Chosen, 0);
+/// As initialize, but cannot fail: without memory the section is created at its first use.
+pub(crate) fn initialize_in_any_case(mirror: &CriticalSection) {
+    if initialize(mirror, Spin::Chosen).is_err() {
+        mirror.begin(Spin::Chosen, 0);
     }
 }
 
-/// Ends a section that nobody else uses; refused and counted otherwise. `site` is where the caller called from.
-pub(crate) fn delete(shown: &CriticalSection, site: usize) {
-    let semaphore = shown.lock_semaphore.load(Ordering::Acquire);
+/// Deletes a section that no other thread owns or waits for; refused and counted otherwise. `site` is the call site.
+pub(crate) fn delete(mirror: &CriticalSection, site: usize) {
+    let semaphore = mirror.lock_semaphore.load(Ordering::Acquire);
     if semaphore != 0 {
         let deleted = preserving_errno(|| crst::retire(semaphore));
         if let Err(error) = deleted {
             let in_use = error == Error::NotOwner || is_anothers(semaphore);
             let misuse = if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete };
-            REGISTRY.win32.count(misuse, shown.address(), site);
+            REGISTRY.win32.count(misuse, mirror.address(), site);
             if in_use {
                 return;
             }
         }
     }
-    shown.debug_info.store(0, Ordering::Relaxed);
-    shown.recursion_count.store(0, Ordering::Relaxed);
-    shown.owning_thread.store(0, Ordering::Relaxed);
-    shown.lock_count.store(FREE, Ordering::Relaxed);
-    shown.spin_count.store(0, Ordering::Relaxed);
-    let _ = shown.lock_semaphore.compare_exchange(semaphore, DELETED, Ordering::Release, Ordering::Relaxed);
+    mirror.debug_info.store(0, Ordering::Relaxed);
+    mirror.recursion_count.store(0, Ordering::Relaxed);
+    mirror.owning_thread.store(0, Ordering::Relaxed);
+    mirror.lock_count.store(FREE, Ordering::Relaxed);
+    mirror.spin_count.store(0, Ordering::Relaxed);
+    let _ = mirror.lock_semaphore.compare_exchange(semaphore, DELETED, Ordering::Release, Ordering::Relaxed);
 }
 
 /// Sets how often a newcomer looks before it waits. Returns the count until now.
-pub(crate) fn set_spin_count(shown: &CriticalSection, count: u32) -> u32 {
+pub(crate) fn set_spin_count(mirror: &CriticalSection, count: u32) -> u32 {
     preserving_errno(|| {
         let _ = prepare();
         let spin = Spin::of_count(count).possible();
-        let before = shown.spin_count.swap(spin.field(), Ordering::Relaxed);
-        // Of memory that names no section the field is read when one is made.
-        let handle = shown.handle();
+        let before = mirror.spin_count.swap(spin.field(), Ordering::Relaxed);
+        // Memory without a section: the field is read when one is created.
+        let handle = mirror.handle();
         if let Ok(section) = sections::find_win32(handle) {
             let _ = section.set_spin_policy(handle, spin.policy());
         }
@@ -187,7 +188,8 @@ pub(crate) fn aligned(section: *mut CriticalSection) -> core::result::Result<*mu
     if section.is_aligned() { Ok(section) } else { Err(ERROR_INVALID_PARAMETER) }
 }
 
-/// A lock across two cache lines is slow on some processors and a fault on others, and Enter cannot fail.
+/// Ends the process: an atomic operation across two cache lines is slow on some processors and a fault on others, and
+/// Enter cannot fail.
 #[cold]
 #[inline(never)]
 pub(crate) fn end_misaligned(address: usize) -> ! {
@@ -220,7 +222,7 @@ impl CriticalSection {
         self.lock_semaphore.load(Ordering::Acquire)
     }
 
-    /// Fields as after an initialisation. Reads none of them: they may never have been written.
+    /// Sets the fields of an initialised section. Reads none of them: they may never have been written.
     fn begin(&self, spin: Spin, semaphore: u64) {
         self.debug_info.store(NO_DEBUG_INFO, Ordering::Relaxed);
         self.lock_count.store(FREE, Ordering::Relaxed);
@@ -230,24 +232,24 @@ impl CriticalSection {
         self.lock_semaphore.store(semaphore, Ordering::Release);
     }
 
-    /// A section that this shows.
+    /// Creates a section whose mirror this is.
     fn make(&self, spin: Spin) -> Result<u64> {
         let handle = crst::make(spin.policy(), self.address())?;
-        if REGISTRY.addresses.count() >= MANY {
-            VERY_MANY.say();
+        if REGISTRY.addresses.count() >= WARN_AT_SECTIONS {
+            MANY_SECTIONS.say();
         }
         Ok(handle)
     }
 
-    /// The section this names, made now if it names none. `site` is where the caller called from.
+    /// The section this names, created now if it names none. `site` is the call site.
     #[cold]
     fn attach(&self, site: usize) -> Result<u64> {
         if let Some(handle) = self.named() {
             return Ok(handle);
         }
         prepare()?;
-        let (handle, semaphore) = self.attach_anew()?;
-        // Of no section of ours, or of one that is no more.
+        let (handle, semaphore) = self.create_and_attach()?;
+        // It named a section that has ended, or was never a handle.
         if semaphore != 0 {
             REGISTRY.win32.count(Misuse::UseAfterDelete, self.address(), site);
         }
@@ -259,10 +261,10 @@ impl CriticalSection {
         Some(self.handle()).filter(|&handle| sections::find_win32(handle).is_ok())
     }
 
-    /// As attach, with what LockSemaphore held in place of a section; 0 if it names one by now. Fails with InvalidOperation if
-    /// it names one of another copy of the library: who has entered that one may be inside.
-    fn attach_anew(&self) -> Result<(u64, u64)> {
-        // One thread at a time: another that made one for the same memory would take this one for a relic of it.
+    /// As attach; also returns the former LockSemaphore, 0 if another thread has attached a section meanwhile. Fails with
+    /// InvalidOperation if it names a section of another copy of the library, which a thread may own.
+    fn create_and_attach(&self) -> Result<(u64, u64)> {
+        // One thread at a time: a second one would retire this section as a stale one in the same memory.
         // place: attach-lock
         let _attaching = ATTACHING.lock();
         if let Some(handle) = self.named() {
@@ -274,140 +276,140 @@ impl CriticalSection {
         }
         let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
         let handle = self.make(spin)?;
-        // Zeroed memory; 0 is no LockCount that a section ever shows.
+        // Zeroed memory; no section ever has LockCount 0.
         let _ = self.lock_count.compare_exchange(0, FREE, Ordering::Relaxed, Ordering::Relaxed);
-        // Release: who finds the handle finds the section.
+        // Release pairs with the Acquire in handle.
         self.lock_semaphore.store(handle, Ordering::Release);
         Ok((handle, semaphore))
     }
 
-    // ---- the picture --------------------------------------------------------------------------------------
+    // ---- publishing the fields ----------------------------------------------------------------------------
 
-    /// Who owns it, and how often; after "locked" has been shown.
+    /// Publishes the owner and its recursion; after "locked" was published.
     #[inline(always)]
-    fn show_entries(&self, entries: u32, me: TaskRef) {
-        // Each time: a fork gives the owner another thread id.
+    fn publish_owner(&self, entries: u32, me: TaskRef) {
+        // At each entry: a fork gives the owner another thread id.
         self.owning_thread.store(me.thread_id() as usize, Ordering::Relaxed);
-        // Release: never seen before "locked".
+        // Release: not visible before "locked".
         self.recursion_count.store(entries as i32, Ordering::Release);
     }
 
-    /// Shows FREE or LOCKED, by the owner; how, if that is not done yet.
+    /// Publishes FREE or LOCKED, as the owner.
     #[inline(always)]
-    fn show_state(&self, section: &Section, state: i32) -> Shown {
+    fn publish_state(&self, section: &Section, state: i32) -> Published {
         let queue_state = section.queue_state();
         if queue_state.load(Ordering::Relaxed) != 0 {
-            return Shown::NotYet;
+            return Published::QueueInUse;
         }
-        // Release: free is never seen before 0 entries.
+        // Release: "free" is not visible before RecursionCount 0.
         self.lock_count.store(state, Ordering::Release);
         sys::light_barrier();
-        if queue_state.load(Ordering::Relaxed) == 0 { Shown::Done } else { Shown::Doubtful }
+        if queue_state.load(Ordering::Relaxed) == 0 { Published::Done } else { Published::QueueAppeared }
     }
 
-    /// As show_state, to the end.
+    /// Completes a publish_state that returned `how_far`.
     #[cold]
-    fn show_state_at_last(&self, section: &Section, state: i32, how_far: Shown) {
+    fn publish_state_slow(&self, section: &Section, state: i32, how_far: Published) {
         match how_far {
-            Shown::Done => {}
-            Shown::NotYet => self.show_bit(state),
-            Shown::Doubtful => preserving_errno(|| self.show_again(section, state)),
+            Published::Done => {}
+            Published::QueueInUse => self.publish_free_bit(state),
+            Published::QueueAppeared => preserving_errno(|| self.republish(section, state)),
         }
     }
 
-    fn show_bit(&self, state: i32) {
+    fn publish_free_bit(&self, state: i32) {
         match state & FREE_BIT {
             0 => self.lock_count.fetch_and(!FREE_BIT, Ordering::Release),
             _ => self.lock_count.fetch_or(FREE_BIT, Ordering::Release),
         };
     }
 
-    fn show_again(&self, section: &Section, state: i32) {
+    fn republish(&self, section: &Section, state: i32) {
         let _queue = section.queue_lock().lock();
         self.lock_count.store(section.queue_shown().lock_count(state), Ordering::Release);
     }
 }
 
-/// How far show_state got.
+/// The result of publish_state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub(crate) enum Published {
     Done,
-    /// Others draw the queue: a read-modify-write is needed.
-    NotYet,
-    /// Others have begun to draw the queue just then.
-    Doubtful,
+    /// Not done: others publish the queue, so a read-modify-write is needed.
+    QueueInUse,
+    /// Stored, but others began to publish the queue, which the store may have overwritten.
+    QueueAppeared,
 }
 
 // ---- enter, leave -----------------------------------------------------------------------------------------
 
-/// How far the fast path of an Enter got. What is left is for its caller to do as its last act, so that the compiler
-/// makes that call a jump and the fast path needs no stack.
+/// How far the fast path of an Enter got. The caller makes the slow path a tail call, so that the fast path needs no stack
+/// frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fast {
+pub(crate) enum FastEnter {
     Done,
-    /// Entered, but not Done with showing it: show_entry.
-    Entered(Shown),
-    /// Nothing was done: enter_slowly.
+    /// Entered, but the fields are not published: publish_entry.
+    Unpublished(Published),
+    /// Not entered: enter_slowly.
     No,
 }
 
-/// Enters, if that needs no waiting and nothing unusual.
+/// Enters a section that is free or the caller's, if nothing unusual is needed.
 #[inline(always)]
-pub(crate) fn enter_fast(shown: &CriticalSection) -> Fast {
-    // A thread that is a task: so there are slots to look at.
-    let Some((id, me)) = task::current_with_id() else { return Fast::No };
+pub(crate) fn enter_fast(mirror: &CriticalSection) -> FastEnter {
+    // The thread is a task, so the registry is ready and slots can be read.
+    let Some((id, me)) = task::current_with_id() else { return FastEnter::No };
     if REGISTRY.runtime.is_tracking() {
-        return Fast::No;
+        return FastEnter::No;
     }
-    let handle = shown.handle();
+    let handle = mirror.handle();
     let section = sections::win32_slot_of(handle);
     let word = section.word().load(Ordering::Relaxed);
     if word != handle {
         if word != handle ^ id || !section.reenter() {
-            return Fast::No;
+            return FastEnter::No;
         }
-        shown.show_entries(section.entries().load(Ordering::Relaxed), me);
-        return Fast::Done;
+        mirror.publish_owner(section.entries().load(Ordering::Relaxed), me);
+        return FastEnter::Done;
     }
     // Acquire pairs with the Release of the last leave.
     if section.word().compare_exchange(handle, handle ^ id, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        return Fast::No;
+        return FastEnter::No;
     }
     me.count_entry();
-    match shown.show_state(section, LOCKED) {
-        Shown::Done => {}
-        how_far => return Fast::Entered(how_far),
+    match mirror.publish_state(section, LOCKED) {
+        Published::Done => {}
+        how_far => return FastEnter::Unpublished(how_far),
     }
-    shown.show_entries(1, me);
-    Fast::Done
+    mirror.publish_owner(1, me);
+    FastEnter::Done
 }
 
-/// The caller has just entered a section that somebody waits for, or did lately: shows it. Always 1, for TryEnter.
+/// Publishes that the caller has just entered a section that has, or recently had, waiters. Returns 1, for TryEnter.
 #[cold]
-pub(crate) fn show_entry(shown: &CriticalSection, how_far: Shown) -> i32 {
+pub(crate) fn publish_entry(mirror: &CriticalSection, how_far: Published) -> i32 {
     if let Some(me) = task::current_if_any() {
-        shown.show_state_at_last(sections::win32_slot_of(shown.handle()), LOCKED, how_far);
-        shown.show_entries(1, me);
+        mirror.publish_state_slow(sections::win32_slot_of(mirror.handle()), LOCKED, how_far);
+        mirror.publish_owner(1, me);
     }
     1
 }
 
-/// Enters where enter_fast could not; false only if another thread owns the section and the caller is not `patient`.
-/// `site` is where the caller called from, 0 if unknown.
+/// Enters if enter_fast could not; false only if another thread owns the section and the caller is not `patient`.
+/// `site` is the call site, 0 if unknown.
 #[cold]
-pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) -> bool {
+pub(crate) fn enter_slowly(mirror: &CriticalSection, patient: bool, site: usize) -> bool {
     preserving_errno(|| {
         loop {
-            let prepared = shown.attach(site).and_then(|handle| Ok((handle, threads::current()?)));
+            let prepared = mirror.attach(site).and_then(|handle| Ok((handle, threads::current()?)));
             let entered = match prepared {
-                Ok((handle, me)) => enter_section(shown, handle, me, patient, site),
+                Ok((handle, me)) => enter_section(mirror, handle, me, patient, site),
                 Err(_) if !patient => Some(false),
                 Err(Error::InvalidOperation) => {
                     OF_ANOTHER_COPY.nap();
                     None
                 }
                 Err(_) => {
-                    end_without_place(shown);
+                    abort_if_full(mirror);
                     NO_MEMORY.nap();
                     None
                 }
@@ -421,7 +423,7 @@ pub(crate) fn enter_slowly(shown: &CriticalSection, patient: bool, site: usize) 
 
 /// None if the section has ended meanwhile.
 fn enter_section(
-    shown: &CriticalSection,
+    mirror: &CriticalSection,
     handle: u64,
     me: TaskRef,
     patient: bool,
@@ -434,20 +436,20 @@ fn enter_section(
             0 => {}
             owner if owner == me.id() => {
                 if section.reenter() {
-                    shown.show_entries(section.entries().load(Ordering::Relaxed), me);
+                    mirror.publish_owner(section.entries().load(Ordering::Relaxed), me);
                     return Some(true);
                 }
-                REGISTRY.win32.count(Misuse::TooManyEntries, shown.address(), site);
+                REGISTRY.win32.count(Misuse::TooManyEntries, mirror.address(), site);
                 return Some(patient);
             }
             _ if !patient => return Some(false),
             _ if me.wait.section() != 0 => IN_HANDLER.nap(),
             _ => {
-                if set_mirror(section, handle, shown)? && is_entered_elsewhere(section, handle, shown) {
-                    REGISTRY.win32.count(Misuse::Copied, shown.address(), site);
+                if set_mirror(section, handle, mirror)? && is_entered_elsewhere(section, handle, mirror) {
+                    REGISTRY.win32.count(Misuse::Copied, mirror.address(), site);
                 }
                 if section.owner(handle)? == ABANDONED {
-                    REGISTRY.win32.count(Misuse::EnterAfterOwnerEnded, shown.address(), site);
+                    REGISTRY.win32.count(Misuse::EnterAfterOwnerEnded, mirror.address(), site);
                 }
                 section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
                 break;
@@ -456,74 +458,75 @@ fn enter_section(
     }
     me.count_entry();
     section.note_owner(me.id(), site);
-    shown.show_state_at_last(section, LOCKED, shown.show_state(section, LOCKED));
-    shown.show_entries(1, me);
+    mirror.publish_state_slow(section, LOCKED, mirror.publish_state(section, LOCKED));
+    mirror.publish_owner(1, me);
     Some(true)
 }
 
-/// The program may have moved the memory since the section was made. Whether it has.
-fn set_mirror(section: &Section, handle: u64, shown: &CriticalSection) -> Option<bool> {
+/// Makes this memory the section's mirror: the program may have moved it since the section was created. Returns whether it
+/// has.
+fn set_mirror(section: &Section, handle: u64, mirror: &CriticalSection) -> Option<bool> {
     let _queue = section.queue_lock().lock();
     section.owner(handle)?;
-    let moved = section.mirror() != shown.address();
+    let moved = section.mirror() != mirror.address();
     if moved {
-        REGISTRY.addresses.change(handle::section_index(handle), shown.address());
+        REGISTRY.addresses.change(handle::section_index(handle), mirror.address());
     }
     Some(moved)
 }
 
-/// Whether the owner of the section is not shown here, although it has had time to be: then it has entered by another copy
-/// of this memory.
-fn is_entered_elsewhere(section: &Section, handle: u64, shown: &CriticalSection) -> bool {
+/// Whether the owner has entered through another copy of this memory: it has had time to publish itself here, and has not.
+fn is_entered_elsewhere(section: &Section, handle: u64, mirror: &CriticalSection) -> bool {
     const TIME: u64 = 1_000_000;
     let owner = || section.owner(handle).filter(|&owner| owner != 0 && owner != ABANDONED);
     let Some(before) = owner() else { return false };
     let is_shown =
-        || shown.owning_thread.load(Ordering::Relaxed) == tasks::of_owner(before).thread_id() as usize;
+        || mirror.owning_thread.load(Ordering::Relaxed) == tasks::of_owner(before).thread_id() as usize;
     if is_shown() {
         return false;
     }
-    // It may be between entering and showing that.
+    // The owner may be between entering and publishing that.
     sys::nap(TIME);
     owner() == Some(before) && !is_shown()
 }
 
-/// Where every place for a section is taken there is no use in waiting for one: a program has that many by not deleting
-/// them.
-fn end_without_place(shown: &CriticalSection) {
-    if shown.named().is_none() && REGISTRY.is_ready() && REGISTRY.sections.is_full() {
+/// Ends the process if every place for a section is taken: waiting would not end, as a program gets there by not deleting
+/// sections.
+fn abort_if_full(mirror: &CriticalSection) {
+    if mirror.named().is_none() && REGISTRY.is_ready() && REGISTRY.sections.is_full() {
         let mut line = Text::<128>::new();
         let sections = REGISTRY.sections.live();
-        let _ = write!(line, "no place for CRITICAL_SECTION {:p}: all {sections} are in use. ", shown);
+        let _ = write!(line, "no place for CRITICAL_SECTION {:p}: all {sections} are in use. ", mirror);
         messages::complain(&[line.bytes(), b"Were they deleted? The process ends"]);
         sys::abort();
     }
 }
 
-/// What is said on stderr once in a process.
-struct Sentence {
+/// A message that is written to stderr once in a process.
+struct OnceMessage {
     text: &'static [u8],
     was_said: AtomicU32,
 }
 
 /// Why an Enter that can neither fail nor wait in the queue tries again and again.
-static NO_MEMORY: Sentence = Sentence::new(b"out of memory: EnterCriticalSection waits until there is some");
-static OF_ANOTHER_COPY: Sentence = Sentence::new(
+static NO_MEMORY: OnceMessage =
+    OnceMessage::new(b"out of memory: EnterCriticalSection waits until there is some");
+static OF_ANOTHER_COPY: OnceMessage = OnceMessage::new(
     b"a CRITICAL_SECTION is used by two copies of the library in this process: EnterCriticalSection waits, in the one that \
       did not make it, until it is initialised anew; have all parts of the program use one libhostcrst.so",
 );
-static IN_HANDLER: Sentence = Sentence::new(
+static IN_HANDLER: OnceMessage = OnceMessage::new(
     b"EnterCriticalSection in a signal handler that interrupted a wait has to wait: no report shows that",
 );
-/// So many are rather forgotten than needed.
-const MANY: u32 = 1_000_000;
-static VERY_MANY: Sentence = Sentence::new(
+/// So many live sections suggest that the program does not delete them.
+const WARN_AT_SECTIONS: u32 = 1_000_000;
+static MANY_SECTIONS: OnceMessage = OnceMessage::new(
     b"a million CRITICAL_SECTIONs are in use: are they deleted? Where all places are taken, the process ends",
 );
 
-impl Sentence {
+impl OnceMessage {
     const fn new(text: &'static [u8]) -> Self {
-        Sentence { text, was_said: AtomicU32::new(0) }
+        OnceMessage { text, was_said: AtomicU32::new(0) }
     }
 
     #[cold]
@@ -533,7 +536,7 @@ impl Sentence {
         }
     }
 
-    /// Says so and sleeps for a moment.
+    /// Writes the message and sleeps for a moment.
     #[cold]
     fn nap(&self) {
         self.say();
@@ -541,101 +544,101 @@ impl Sentence {
     }
 }
 
-/// Leaves once; the last leave lets the section go. False if the caller is not the owner: leave_refused.
+/// Leaves once; the last leave releases the section. False if the caller is not the owner: leave_refused.
 #[inline(always)]
-pub(crate) fn leave(shown: &CriticalSection) -> bool {
+pub(crate) fn leave(mirror: &CriticalSection) -> bool {
     let Some((id, me)) = task::current_with_id() else { return false };
-    let handle = shown.handle();
+    let handle = mirror.handle();
     let section = sections::win32_slot_of(handle);
     if section.word().load(Ordering::Relaxed) != handle ^ id {
         return false;
     }
     let entries = section.entries().load(Ordering::Relaxed);
     if entries != 1 {
-        // A slot never used has 0: see handle, "every 64-bit value".
+        // Only a slot that was never used has 0: see handle, "every 64-bit value".
         if entries == 0 {
             return false;
         }
         section.entries().store(entries - 1, Ordering::Relaxed);
-        shown.show_entries(entries - 1, me);
+        mirror.publish_owner(entries - 1, me);
         return true;
     }
     me.count_leave();
-    shown.recursion_count.store(0, Ordering::Relaxed);
-    shown.owning_thread.store(0, Ordering::Relaxed);
-    match shown.show_state(section, FREE) {
-        Shown::Done => section.leave_plain(handle),
-        how_far => leave_contended(shown, how_far),
+    mirror.recursion_count.store(0, Ordering::Relaxed);
+    mirror.owning_thread.store(0, Ordering::Relaxed);
+    match mirror.publish_state(section, FREE) {
+        Published::Done => section.leave_plain(handle),
+        how_far => leave_contended(mirror, how_far),
     }
     true
 }
 
-/// The caller's last leave of a section that somebody waits for, or did lately.
+/// The caller's last leave of a section that has, or recently had, waiters.
 #[cold]
-fn leave_contended(shown: &CriticalSection, how_far: Shown) {
-    let handle = shown.handle();
+fn leave_contended(mirror: &CriticalSection, how_far: Published) {
+    let handle = mirror.handle();
     let section = sections::win32_slot_of(handle);
-    shown.show_state_at_last(section, FREE, how_far);
+    mirror.publish_state_slow(section, FREE, how_far);
     preserving_errno(|| section.leave_contended(handle));
 }
 
-/// A leave by a thread that is not the owner: counted. `site` is where it called from.
+/// Counts a leave by a thread that is not the owner. `site` is the call site.
 #[cold]
-pub(crate) fn leave_refused(shown: &CriticalSection, site: usize) {
-    let ended = preserving_errno(|| leave_what_was_here(shown));
+pub(crate) fn leave_refused(mirror: &CriticalSection, site: usize) {
+    let ended = preserving_errno(|| retire_replaced(mirror));
     let misuse = if ended { Misuse::InitializeInUse } else { Misuse::LeaveByOther };
-    REGISTRY.win32.count(misuse, shown.address(), site);
+    REGISTRY.win32.count(misuse, mirror.address(), site);
 }
 
-/// The program may have initialised the memory anew while the caller owned the section it named. Ends that one: those
-/// who wait for it look at the memory again, and find the new one.
-fn leave_what_was_here(shown: &CriticalSection) -> bool {
+/// Retires the caller's section that this memory named before the program initialised it again, if there is one. Its
+/// waiters then read the memory again, and find the new section.
+fn retire_replaced(mirror: &CriticalSection) -> bool {
     let Some(me) = task::current_if_any().filter(|me| me.owned() != 0) else { return false };
     let was_mine = |handle, section: &Section| section.owner(handle) == Some(me.id());
-    let found = REGISTRY.addresses.find(shown.address(), was_mine);
+    let found = REGISTRY.addresses.find(mirror.address(), was_mine);
     found.is_some_and(|handle| crst::retire_with_waiters(handle).is_ok())
 }
 
 // ---- condition variables ----------------------------------------------------------------------------------
 
-/// As zeroed memory.
+/// Sets the variable to zeros, and wakes what sleeps on it.
 pub(crate) fn initialize_variable(variable: &ConditionVariable) {
     preserving_errno(|| condition::initialize(variable));
 }
 
-/// Leaves the section, sleeps until woken or for so long, enters it again.
+/// Leaves the section, sleeps until woken or until the time limit, and enters the section again.
 pub(crate) fn sleep(
     variable: &ConditionVariable,
-    shown: &CriticalSection,
+    mirror: &CriticalSection,
     milliseconds: u32,
     site: usize,
 ) -> Win32Result {
-    let me = entered_once(shown, site)?;
+    let me = entered_once(mirror, site)?;
     preserving_errno(|| {
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
-        let request = condition::Request { section: shown.handle(), deadline, site };
+        let request = condition::Request { section: mirror.handle(), deadline, site };
         let number = condition::join(variable, me, request);
-        leave(shown);
+        leave(mirror);
         let in_time = condition::sleep(me, number, deadline);
-        match enter_fast(shown) {
-            Fast::Done => {}
-            Fast::Entered(how_far) => _ = show_entry(shown, how_far),
-            Fast::No => _ = enter_slowly(shown, true, site),
+        match enter_fast(mirror) {
+            FastEnter::Done => {}
+            FastEnter::Unpublished(how_far) => _ = publish_entry(mirror, how_far),
+            FastEnter::No => _ = enter_slowly(mirror, true, site),
         }
         if in_time { Ok(()) } else { Err(ERROR_TIMEOUT) }
     })
 }
 
-/// The calling thread's task, if it has entered the section, and that once.
-fn entered_once(shown: &CriticalSection, site: usize) -> core::result::Result<TaskRef, u32> {
-    let handle = shown.handle();
+/// The calling thread's task, if it has entered the section exactly once.
+fn entered_once(mirror: &CriticalSection, site: usize) -> core::result::Result<TaskRef, u32> {
+    let handle = mirror.handle();
     let owner = task::current_with_id()
         .filter(|(id, _)| sections::win32_slot_of(handle).word().load(Ordering::Relaxed) == handle ^ id);
     match owner {
         Some((_, me)) if sections::win32_slot_of(handle).entries().load(Ordering::Relaxed) == 1 => {
             return Ok(me);
         }
-        _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce, shown.address(), site),
+        _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce, mirror.address(), site),
     }
     Err(if owner.is_some() { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })
 }
@@ -680,21 +683,21 @@ mod tests {
     fn more_entries_than_can_be_counted_are_counted_as_misuse() {
         // SAFETY: zeroed memory is a CRITICAL_SECTION.
         let mut section: CriticalSection = unsafe { core::mem::zeroed() };
-        let shown = &raw mut section;
+        let mirror = &raw mut section;
         // SAFETY: the section stays in place, here and below.
-        unsafe { hostcrst_cs_enter(shown) };
+        unsafe { hostcrst_cs_enter(mirror) };
         let entries = sections::find_win32(section.handle()).unwrap().entries();
-        // As if it had been entered so often.
+        // As if it had been entered that often.
         entries.store(u32::MAX, Ordering::Relaxed);
         let before = too_many_entries();
         // SAFETY: as above.
         unsafe {
-            hostcrst_cs_enter(shown);
-            assert_eq!(hostcrst_cs_try_enter(shown), 0);
+            hostcrst_cs_enter(mirror);
+            assert_eq!(hostcrst_cs_try_enter(mirror), 0);
         }
         assert_eq!(entries.load(Ordering::Relaxed), u32::MAX);
         assert_eq!(too_many_entries(), before + 2);
         // SAFETY: as above.
-        unsafe { hostcrst_cs_delete(shown) };
+        unsafe { hostcrst_cs_delete(mirror) };
     }
 }
