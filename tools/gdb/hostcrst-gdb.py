@@ -13,7 +13,7 @@ LAYOUT_VERSION = 2
 ENTRY_NAME_BYTES = 24
 ENTRY_BYTES = 32
 
-# The meaning of what stands in the fields, in layout version 2. Where the fields stand is told by the library itself.
+# The meaning of the fields in layout version 2. Their offsets come from the library's own table.
 SECTION_SHIFT = 6
 SECTION_TAG = 1
 COPY_SHIFT = 2

@@ -1,4 +1,4 @@
-//! An ELF file: its header, and the tables of segments and sections, of which one record is looked at after the other.
+//! An ELF file: its header, and the tables of segments and sections, read record by record. Knows no symbols.
 
 use core::marker::PhantomData;
 
@@ -26,12 +26,12 @@ pub struct Table<T> {
 }
 
 impl<T: Pod> Table<T> {
-    /// So many records from an offset on.
+    /// A table of `count` records at an offset.
     pub const fn new(offset: u64, count: u64) -> Self {
         Table { offset, count, records: PhantomData }
     }
 
-    /// Shows `visit` one record after the other until it answers, or the table or the file ends.
+    /// Calls `visit` with each record until it returns Some, or the table or the file ends.
     pub fn find<R>(
         &self,
         file: &impl ReadAt,
@@ -66,7 +66,7 @@ impl<T: Pod> Table<T> {
     }
 }
 
-/// An ELF file of a kind that is understood.
+/// An ELF file of the supported kind: 64-bit, little-endian.
 #[derive(Clone, Debug)]
 pub struct Elf<F> {
     /// Where it is read.
@@ -105,7 +105,7 @@ impl<F: ReadAt> Elf<F> {
         })
     }
 
-    /// The first segment that is loaded and of which `visit` has an answer.
+    /// The first loaded segment for which `visit` returns Some.
     fn find_loaded<R>(&self, block: &mut Block, visit: impl Fn(&ProgramHeader) -> Option<R>) -> Option<R> {
         self.segments.find(&self.file, block, |segment| match segment.p_type.get(LittleEndian) {
             elf::PT_LOAD => visit(segment),

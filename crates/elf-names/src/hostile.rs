@@ -1,5 +1,5 @@
-//! What must hold whatever is read: nothing panics, and the work has a limit. The unit tests call this with some thousand
-//! damaged files, the fuzzer (`fuzz/`) with what it thinks of.
+//! Checks that hold for any input: nothing panics, and the work is bounded. The unit tests call this with some thousand
+//! damaged files, the fuzzer (`fuzz/`) with its inputs.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -44,7 +44,7 @@ impl<'a> Files for Process<'a> {
     }
 }
 
-/// Of the first so many mappings addresses are looked up.
+/// Addresses are looked up in this many mappings, the first ones.
 const MAPPINGS: usize = 4;
 /// What stands at an address is found in so many reads besides those of whole tables, of which it goes through five: that
 /// of segments, and twice those of sections and symbols.

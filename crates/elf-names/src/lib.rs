@@ -1,19 +1,19 @@
-//! Addresses of code and of variables as `library!symbol+0xoffset`, found while the rest of the process may be stuck.
+//! Finds the names of code and variable addresses, as `library!symbol+0xoffset`, even in a process that hangs.
 //!
-//! A report is wanted most when threads hang, and a hung thread may hold any lock of the C library: `dladdr`
+//! A thread that hangs may hold any lock of the C library: `dladdr`
 //! and `dl_iterate_phdr` take the dynamic loader's (held through a whole `dlopen`, constructors included),
-//! the allocator and stdio have their own. So the kernel is asked instead, in four steps:
+//! the allocator and stdio have their own. So this crate reads what the kernel provides, in four steps:
 //!
 //! ```text
 //! address ─ maps: /proc/PID/maps ─> file, offset in it ─ elf: program headers ─> virtual address ─ symbols ─> name
 //! ```
 //!
-//! `resolver` takes the four together and remembers what it has seen; `notes` are what programs say of themselves.
-//! How a file is opened and read is the caller's business: [`Files`] and [`ReadAt`]. This crate calls nothing but these
-//! two and `core`; it has no memory but what it is lent, takes no lock and needs little stack.
+//! `resolver` combines the four steps and caches results; `notes` reads ELF notes.
+//! The caller opens and reads the files: [`Files`] and [`ReadAt`]. This crate calls nothing but these
+//! two and `core`; it uses only memory that the caller provides, takes no lock and needs little stack.
 //!
-//! Files may be torn, replaced or hostile: each read is checked against what there is, each loop has a limit, and the
-//! worst answer is an address without a name. Understood are 64-bit little-endian ELF files with section headers.
+//! Files may be truncated, replaced or hostile: each read is checked against the file's size, each loop has a limit, and the
+//! worst result is an address without a name. Supported are 64-bit little-endian ELF files with section headers.
 
 #![no_std]
 

@@ -4,10 +4,10 @@ use crate::{Block, ReadAt};
 
 /// Longest path the kernel opens, with its NUL.
 pub const PATH_CAPACITY: usize = 4096;
-/// Kept of a line: its numbers and any path that can be opened.
+/// The part of a line that is kept: its numbers and any path that can be opened.
 pub const LINE_CAPACITY: usize = PATH_CAPACITY + 256;
 
-/// A list is not read any further: it would have a million lines.
+/// The limit for the list, about a million lines.
 const MOST_BYTES: u64 = 1 << 26;
 
 /// Room for a line.
@@ -74,7 +74,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
     u64::from_str_radix(core::str::from_utf8(digits).ok()?, radix).ok()
 }
 
-/// Shows `visit` one mapping after the other. What of a line does not fit is left out, and so is a line of another kind.
+/// Calls `visit` with each mapping. A line that is too long is cut, and one that cannot be parsed is skipped.
 pub fn each_mapping(
     list: &impl ReadAt,
     line: &mut Line,

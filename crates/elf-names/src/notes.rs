@@ -1,4 +1,4 @@
-//! ELF notes: what a program, a library or a core file says of itself.
+//! ELF notes of programs, libraries and core files.
 
 use object::LittleEndian;
 use object::elf::{NoteHeader64, NoteType};
@@ -7,11 +7,11 @@ use object::pod;
 /// One note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note<'a> {
-    /// Whose kind of note it is, with the zero that it ends with.
+    /// The owner that defines the note's type, with the terminating zero.
     pub name: &'a [u8],
-    /// Which of that owner's kinds.
+    /// The type, one of that owner's.
     pub kind: NoteType,
-    /// What it says.
+    /// The content.
     pub content: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ impl<'a> Iterator for Notes<'a> {
             kind: header.n_type.get(LittleEndian),
             content: self.bytes.get(content_start..content_end)?,
         };
-        // The last one may lack what it would be filled up with.
+        // The last note may lack its padding.
         self.bytes = self.bytes.get(content_end.checked_next_multiple_of(self.align)?..).unwrap_or(&[]);
         Some(note)
     }

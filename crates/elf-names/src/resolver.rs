@@ -1,4 +1,4 @@
-//! The whole way from an address to its name, with a memory of what was looked up before.
+//! All steps from an address to its name, with caches of earlier look-ups.
 
 use core::ffi::CStr;
 
@@ -14,7 +14,7 @@ const MAX_LIBRARIES: usize = 1024;
 const TEXTS: usize = 128 * 1024;
 /// Files kept open.
 const MAX_FILES: usize = 8;
-/// Answers remembered: most layers of most threads lead to few functions.
+/// Cached results: most layers of most threads have few different targets.
 const ANSWERS: usize = 256;
 
 /// Where a process's files are.
@@ -51,9 +51,9 @@ impl Symbol<'_> {
     }
 }
 
-/// Looks addresses up. It reads the list of mappings once, keeps files open and remembers answers: meant to live for one
-/// report, as mappings change. It is large: it has the memory for all that, so that a caller needs little stack. Where
-/// that is too small, the rest are addresses without names.
+/// Looks addresses up. It reads the list of mappings once, keeps files open and caches results, so it is meant for one
+/// report, as mappings change. It is large, as it contains all its memory, so that a caller needs little stack. When this
+/// memory is full, further addresses have no names.
 ///
 /// A new one is all zeros.
 pub struct Resolver<F> {
@@ -129,7 +129,7 @@ impl<F: ReadAt> Default for Resolver<F> {
 }
 
 impl<F: ReadAt> Resolver<F> {
-    /// A resolver that has looked at nothing yet.
+    /// An empty resolver.
     pub const fn new() -> Self {
         let region = Region { start: 0, end: 0, offset: 0, base: 0, library: 0, what: What::Data };
         Resolver {
@@ -148,7 +148,7 @@ impl<F: ReadAt> Resolver<F> {
         }
     }
 
-    /// Forgets what it has looked at, and closes its files.
+    /// Empties the caches and closes the files.
     pub fn forget(&mut self) {
         self.is_read = false;
         (self.region_count, self.library_count, self.text_length) = (0, 0, 0);
@@ -156,7 +156,7 @@ impl<F: ReadAt> Resolver<F> {
         self.answers.iter_mut().for_each(|answer| answer.address = 0);
     }
 
-    /// Gives its files up without closing them. In the child of a fork: the numbers may be another's by now.
+    /// Empties the caches without closing the files. In the child of a fork: their numbers may be other files' by now.
     pub fn abandon_files(&mut self) {
         self.files.iter_mut().for_each(|open| core::mem::forget(open.file.take()));
     }
@@ -228,7 +228,7 @@ impl<F: ReadAt> Resolver<F> {
 
     // ---- Files ----------------------------------------------------------------------------------------------
 
-    /// Runs `body` with the library's file, if that can be opened, which it is once.
+    /// Runs `body` with the library's file, if it can be opened; it is opened once.
     fn with_file<R>(
         &mut self,
         files: &impl Files<File = F>,
@@ -249,9 +249,9 @@ impl<F: ReadAt> Resolver<F> {
         body(self.files.get(place)?.file.as_ref()?, &mut self.scratch)
     }
 
-    /// Opens the mapped file by its path. Only what is mapped as code, too, has symbols, and only that is sure not to be a
-    /// device that minds being opened. The path of a file that was deleted or replaced carries a mark, so it opens
-    /// nothing.
+    /// Opens the mapped file by its path. Only files that are mapped as code, too, have symbols, and only those are certain
+    /// not to be devices, which opening could affect. The path of a file that was deleted or replaced has a suffix, so that
+    /// it cannot be opened.
     #[inline(never)]
     fn open(&self, files: &impl Files<File = F>, library: u32) -> Option<F> {
         let regions = self.regions.get(..self.region_count)?;
@@ -338,7 +338,7 @@ impl<F: ReadAt> Resolver<F> {
             Some(())
         };
         each_mapping(maps, line, &mut scratch.block, |mapping| {
-            // What there is no room for has no names.
+            // A mapping without room has no names.
             let _ = add(mapping);
         });
     }

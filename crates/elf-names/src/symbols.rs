@@ -73,8 +73,8 @@ pub fn read_name(file: &impl ReadAt, offset: u64, name: &mut Name) -> Option<usi
     end.or((read == NAME_CAPACITY).then_some(read)).filter(|&length| length > 0)
 }
 
-/// Finds what stands at `address` and is of one of these kinds of symbol. The full table first; a stripped file has
-/// only the names it exports.
+/// Finds the symbol of one of these types at `address`. The full table first; a stripped file has
+/// only exported names.
 fn find_symbol(
     elf: &Elf<impl ReadAt>,
     scratch: &mut Scratch,
@@ -121,7 +121,7 @@ fn find_in_table(
     Some(Found { name, distance: address.saturating_sub(found.start) })
 }
 
-/// Where it stands: of several names for one function the one with the fewest leading underscores, the plainest:
+/// Chooses, of several names for one function, the one with the fewest leading underscores:
 /// `malloc`, not `__libc_malloc`.
 fn best_name(file: &impl ReadAt, room: &mut Name, strings: &SectionHeader, names: &[u32]) -> Option<u64> {
     let underscores = |name: &[u8]| name.iter().take_while(|&&byte| byte == b'_').count();

@@ -1,5 +1,5 @@
-//! A process that has the library more than once: linked into several of its parts, each copy knows its own sections only.
-//! A thread is a task of each copy that it calls, so threads join what the copies know.
+//! Deadlocks across several copies of the library in one process. Each copy knows its own sections only; a thread is a task
+//! of each copy that it calls, so threads connect the copies' wait-for graphs.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -9,10 +9,10 @@ use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
 use crate::symbols::write_printable;
 use crate::target::Target;
 
-/// Threads that wait for each other in a circle, each with the number of the copy that it waits in.
+/// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
 pub type Circle = Vec<(usize, Blocked)>;
 
-/// The circles that stand and lead through several copies: those within one are in its own report.
+/// The cycles that stand and lead through several copies. Those within one copy are in its own report.
 pub fn circles<M: Memory>(pictures: &[Picture<'_, M>]) -> Vec<Circle> {
     let blocked = pictures.iter().enumerate();
     let blocked = blocked.flat_map(|(copy, picture)| picture.blocked().map(move |blocked| (copy, blocked)));
@@ -47,7 +47,7 @@ fn stands<M: Memory>(pictures: &[Picture<'_, M>], circle: &[(usize, Blocked)]) -
     circle.iter().all(|(copy, link)| pictures[*copy].blocked_now(link).is_some_and(|now| link.is_same(&now)))
 }
 
-/// Says which copy a report is on, and in which file that is.
+/// Writes which copy a report is on, and which file contains it.
 pub fn write_heading(target: &dyn Target, number: usize, count: usize, address: u64, text: &mut String) {
     let mapping = target.mappings().iter().find(|mapping| mapping.holds(address));
     let file = mapping.and_then(|mapping| mapping.path.file_name()).unwrap_or_default();
@@ -57,7 +57,7 @@ pub fn write_heading(target: &dyn Target, number: usize, count: usize, address: 
     text.push_str(":\n\n");
 }
 
-/// Writes what the reports on the copies do not say. Writing to a String does not fail.
+/// Writes what no report on a single copy contains. Writing to a String does not fail.
 pub fn write(
     circles: &[Circle],
     count: usize,

@@ -1,4 +1,4 @@
-//! A core file: its segments are the memory, its notes tell of files and threads.
+//! A core file: its segments are the memory, its notes describe files and threads.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use crate::elf_file::{At, Budget, read_table};
 use crate::failure::Failure;
 use crate::target::{Mapping, Target, open_regular};
 
-/// Bytes at rest.
+/// Bytes that do not change.
 pub trait Bytes {
     fn length(&self) -> u64;
     /// Copies as much as there is from `offset` on. Returns how much.
@@ -74,7 +74,7 @@ struct Segment {
     is_writable: bool,
 }
 
-/// How compressed files begin, and what unpacks them.
+/// The first bytes of compressed files, and the command that unpacks them.
 const COMPRESSED: [(&[u8], &str); 5] = [
     (b"\x28\xb5\x2f\xfd", "zstd -dc"),
     (b"\x1f\x8b", "gzip -dc"),
@@ -284,7 +284,7 @@ impl<B: Bytes> Target for Core<B> {
         mapping.path.is_absolute().then(|| open_regular(&mapping.path)).flatten()
     }
 
-    /// A core does not tell when it was taken.
+    /// A core does not contain the time when it was taken.
     fn now(&self) -> Option<u64> {
         None
     }

@@ -1,4 +1,5 @@
-//! A program or library as a file, of which only what is asked for is read. Nothing in it is trusted, least of all a size.
+//! A program or library as a file, of which only the requested parts are read. Nothing in it is trusted, in particular no
+//! size.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -12,7 +13,7 @@ use object::pod::{self, Pod};
 
 use crate::core_file::Bytes;
 
-/// What may yet be read of the files of a target in all.
+/// How many bytes may still be read of all files of a target.
 pub struct Budget(Cell<u64>);
 
 impl Budget {

@@ -1,5 +1,5 @@
-//! Source lines of code addresses, from the table of lines alone. It is a program for each unit, which is run for each
-//! address anew: what it makes is as much as someone wishes who wrote it, and is not kept.
+//! Source lines of code addresses, from the line table alone. DWARF encodes the table as a program for each unit. It is run
+//! again for each address and its output is not kept, because a hostile program could produce any amount.
 
 use gimli::{
     AttributeValue, DebugLine, DebugLineOffset, EndianSlice, FileEntry, IncompleteLineProgram, LineRows,
@@ -12,27 +12,27 @@ use crate::time_limit::TimeLimit;
 
 pub struct Lines {
     programs: Vec<u8>,
-    /// Where names of files stand.
+    /// The sections with file names.
     line_names: Vec<u8>,
     names: Vec<u8>,
     /// In the order of their addresses.
     sequences: Vec<Sequence>,
 }
 
-/// Code without gaps, and the program that tells of it.
+/// Contiguous code, and the line program that describes it.
 struct Sequence {
     start: u64,
     end: u64,
     program: usize,
 }
 
-/// Larger tables, and larger parts of them, are not looked into, and none in the format for more than 4 GB.
+/// Larger tables, larger parts of them, and tables in the 64-bit DWARF format are not read.
 const LARGEST_TABLE: u64 = 64 << 20;
 const LARGEST_NAMES: u64 = 128 << 20;
 const LARGEST_PROGRAM: usize = 8 << 20;
 const LARGEST_PROGRAM_HEADER: u32 = 1 << 20;
 const MOST_SEQUENCES: usize = 1 << 21;
-/// Sequences lie apart, but for those of a file that was made to harm: this many before an address are considered.
+/// Sequences do not overlap, except in a hostile file: this many before an address are considered.
 const OVERLAPPING: usize = 16;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;

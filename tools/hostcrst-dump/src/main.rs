@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Where the message cannot be written, the code still tells.
+            // If the message cannot be written, the exit code still says it.
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -87,7 +87,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     Ok(pause)
 }
 
-/// Writes one report. Whether a deadlock stands.
+/// Writes one report. Returns whether a deadlock stands.
 fn once(arguments: &Arguments) -> Result<bool, Failure> {
     let time_limit = TimeLimit::of(arguments.timeout);
     let Report { text, deadlock } = report(&*open(&arguments.subject)?, format(arguments), time_limit)?;

@@ -1,4 +1,4 @@
-//! A process of this machine: read with process_vm_readv, or through /proc where that is refused. Neither stops it nor runs
+//! A process of this machine: read with process_vm_readv, or through /proc if that is refused. Neither stops it or runs
 //! anything in it.
 
 use std::collections::HashMap;
@@ -83,7 +83,7 @@ fn refusal(id: u32, error: &io::Error) -> Failure {
         Some(libc::EPERM | libc::EACCES) => Failure::NoPermission(id),
         Some(libc::ENOENT | libc::ESRCH) => match signal_nobody(id) {
             Some(libc::ESRCH) => Failure::NoSuchProcess(id),
-            // Where /proc hides the processes of others, only this tells that there is one.
+            // If /proc hides other users' processes, only this shows that the process exists.
             Some(libc::EPERM) => Failure::NoPermission(id),
             _ => Failure::Unreadable { id, reason: format!("/proc does not show it: {error}") },
         },
@@ -91,7 +91,7 @@ fn refusal(id: u32, error: &io::Error) -> Failure {
     }
 }
 
-/// Asks whether there is such a process; why not.
+/// Checks whether the process exists.
 fn signal_nobody(id: u32) -> Option<i32> {
     // SAFETY: signal 0 is sent to nobody.
     let sent = unsafe { libc::kill(id as libc::pid_t, 0) };
@@ -106,14 +106,14 @@ struct ProcessMemory {
 }
 
 impl ProcessMemory {
-    /// Finds out how: the memory at `address` is there.
+    /// Finds out how memory can be read, by reading at `address`, which is mapped.
     fn open(id: u32, thread: u32, address: u64) -> Result<Self, Failure> {
         let mut memory = ProcessMemory { thread, file: None };
         let refused = match memory.read(address, &mut [0]) {
             Err(error) if error.raw_os_error() != Some(libc::EFAULT) => error,
             _ => return Ok(memory),
         };
-        // A sandbox or its kernel may not have the call, or not allow it, and yet allow what it does.
+        // A sandbox may lack or forbid the call, and yet allow /proc/PID/mem.
         let by_file = File::open(format!("/proc/{thread}/mem"));
         let by_file = by_file.and_then(|file| file.read_at(&mut [0], address).map(|_| file));
         match by_file {
@@ -227,7 +227,7 @@ fn open_folder(path: &Path) -> Option<OwnedFd> {
 pub fn open_below(root: &OwnedFd, path: &Path) -> Option<File> {
     let file = match resolve_in_root(root, path) {
         Ok(file) => file,
-        // A kernel before 5.6, or a sandbox that does not know the call.
+        // openat2 is missing: a kernel before 5.6, or a sandbox.
         Err(libc::ENOSYS | libc::EPERM) => open_without_links(root, path)?,
         Err(_) => return None,
     };

@@ -1,12 +1,12 @@
 //! Finds the registries in a target's memory.
 //!
-//! A registry stands in the writable data of the library, or of the program that has the library in it, and begins with
-//! sixteen bytes that say what it is. The search for those needs none of the target's files, no symbols, and no
-//! knowledge of its loader: it finds the registry of a stripped program and of one whose files were replaced since. The
-//! symbol `hostcrst_registry_v1` is for debuggers, which have the symbols at hand.
+//! A registry is in the writable data of the library, or of the program that contains it, and begins with
+//! sixteen bytes that identify it. The search for those needs none of the target's files, no symbols, and no
+//! knowledge of its loader: it finds the registry of a stripped program and of one whose files were replaced. The
+//! symbol `hostcrst_registry_v1` is for debuggers, which have the symbols.
 //!
-//! Whether all were found that there are is what ELF notes say (`src/sys/copies.rs` of the library). They do not lead to
-//! the registry itself: what they name is a word of it, and which one is a matter of its layout.
+//! ELF notes (`src/sys/copies.rs` of the library) show whether all registries were found. They do not point to
+//! the beginning of a registry, but to a word in it, whose offset depends on the layout.
 
 use elf_names::notes::Notes;
 use hostcrst::inspect::{Header, MAGIC, Registry};
@@ -20,12 +20,12 @@ use crate::time_limit::TimeLimit;
 /// How a registry is aligned, whatever its layout.
 const ALIGNMENT: usize = 64;
 const STEP: usize = 1 << 20;
-/// A process may hold the library more than once, linked into several of its parts, but not often.
+/// A process may have several copies of the library, but not many.
 const MOST: usize = 16;
 
-/// A copy of a registry alone: all memory that it refers to is elsewhere.
+/// A copy of the registry structure alone, without the memory that it refers to.
 pub struct Found {
-    /// Where it stands.
+    /// Its address.
     pub address: u64,
     pub registry: Box<Registry>,
 }
@@ -81,7 +81,7 @@ pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, O
     }
 }
 
-/// Where in memory from `start` on something stands that begins as a registry does.
+/// The addresses in memory from `start` on of what begins like a registry.
 fn headers_in(bytes: &[u8], start: u64) -> impl Iterator<Item = (u64, Header)> {
     let headers = bytes.chunks(ALIGNMENT).enumerate().filter_map(move |(index, bytes)| {
         Some((start.wrapping_add((index * ALIGNMENT) as u64), parse_header(bytes)?))

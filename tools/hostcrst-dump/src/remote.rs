@@ -1,4 +1,4 @@
-//! The target's memory as the library's renderers want to see it: object by object.
+//! The target's memory in the form in which the library's renderers read it: object by object.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use hostcrst::inspect::Memory;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
 
-/// Copies of objects, each as it was at one moment as far as that can be had from outside.
+/// Copies of objects, each a snapshot of one moment as far as that is possible from outside.
 pub struct Remote<'a> {
     target: &'a dyn Target,
     time_limit: TimeLimit,
@@ -40,7 +40,7 @@ const TRIES: usize = 8;
 const LOOKS_BETWEEN_TIMES: u32 = 256;
 
 impl<'a> Remote<'a> {
-    /// When the time is over nothing can be read any more, so whoever goes through it comes to an end.
+    /// After the time limit nothing can be read any more, so every loop over the memory ends.
     pub fn new(target: &'a dyn Target, time_limit: TimeLimit) -> Self {
         Remote {
             target,

@@ -20,7 +20,7 @@ pub struct Report {
     pub deadlock: Result<bool, Failure>,
 }
 
-/// One report for each registry in the target, one after the other, and then what none of them can know alone.
+/// One report for each registry in the target, followed by what no single registry shows.
 pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
     let (found, unknown) = registries::find(target, time_limit)?;
     let mut surroundings =

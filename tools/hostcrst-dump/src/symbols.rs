@@ -1,4 +1,4 @@
-//! What stands at an address: `library!symbol+offset`; of code the source line too, where debug information tells.
+//! Names of addresses: `library!symbol+offset`, and for code the source line if there is debug information.
 
 use hostcrst::inspect::Printable;
 use std::collections::HashMap;

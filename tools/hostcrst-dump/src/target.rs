@@ -1,4 +1,4 @@
-//! What a report is drawn from: a process or its core, seen alike.
+//! The target of a report: a process or its core, behind one interface.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// Memory with what the system knows about it. Nothing that comes from it can be trusted.
 pub trait Target {
-    /// How messages call it.
+    /// Its name in messages.
     fn description(&self) -> String;
-    /// Its id, and the ids of threads, are those that it knows itself by.
+    /// Its process id, in its own namespace, as are the ids of threads.
     fn process_id(&self) -> u32;
     /// Its id where this tool runs, if that is another one.
     fn outer_process_id(&self) -> Option<u32> {

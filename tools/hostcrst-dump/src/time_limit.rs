@@ -1,4 +1,4 @@
-//! What a run may take in all, however many registries, files and pieces of work it has.
+//! The time limit for a whole run, whatever the number of registries and files.
 
 use std::time::{Duration, Instant};
 
