@@ -1,5 +1,5 @@
-//! Handles, owner ids, and the one word that is both a section's lock and its proof of identity. Numbers only: no memory is
-//! read here, and nothing is known of who compares them and when.
+//! Handles, owner ids, and the one word that is both a section's lock and its proof of identity. Numbers only: no
+//! memory is read here, and nothing is known of who compares them and when.
 //!
 //! ```text
 //!                 63 ........ 40 | 39 ........ 24 | 23 ........ 8 | 7 | 6 | 5 .. 2 | 1 0
@@ -14,33 +14,33 @@
 //! So one compare of the word with the handle asks four things at once: is the slot that of a section, of this
 //! generation, is the handle well formed, is the section free. One compare with `handle ^ me` asks: is it mine.
 //!
-//! A section whose mirror is a CRITICAL_SECTION has a Windows' handle, which the field LockSemaphore holds: the handle that
-//! a section of the host's would have in that slot, XOR WIN32. Each of the two interfaces finds no section by a handle of
-//! the other. `copy` is the number of this copy of the library among those in the process, so nor does a copy find one by
-//! another's handle.
+//! A section whose mirror is a CRITICAL_SECTION has a Windows' handle, which the field LockSemaphore holds: the
+//! handle that a section of the host's would have in that slot, XOR WIN32. Each of the two interfaces finds no
+//! section by a handle of the other. `copy` is the number of this copy of the library among those in the process, so
+//! nor does a copy find one by another's handle.
 //!
-//! **Why every 64-bit value is a legal argument.** A value `h` selects the slot at its bits 6-29, modulo a power of two that
-//! is at least four times the number of task slots, which start two bits higher; that is always readable memory. The
-//! functions of Windows first flip bits 6 and 7. (The power of two grows with the sections. What follows holds for each
-//! power, so also for one that was read long ago: that may select another slot than the one meant, which then does not
-//! match.) Let the word there be `g ^ o`, where `g` is the slot's own handle and `o` the owner id, which is without BIASED and
-//! REVOKING (bits 6 and 7, 0 in every id) or, in a section of the host's, has one of the two beside it. First, let `g` be of
-//! the kind that is asked for, so `g` selects the slot that `h` does.
+//! **Why every 64-bit value is a legal argument.** A value `h` selects the slot at its bits 6-29, modulo a power of
+//! two that is at least four times the number of task slots, which start two bits higher; that is always readable
+//! memory. The functions of Windows first flip bits 6 and 7. (The power of two grows with the sections. What follows
+//! holds for each power, so also for one that was read long ago: that may select another slot than the one meant,
+//! which then does not match.) Let the word there be `g ^ o`, where `g` is the slot's own handle and `o` the owner
+//! id, which is without BIASED and REVOKING (bits 6 and 7, 0 in every id) or, in a section of the host's, has one of
+//! the two beside it. First, let `g` be of the kind that is asked for, so `g` selects the slot that `h` does.
 //! - Entering compares with `h`. If `h == g ^ o`, then `h` and `g` select the same slot only if `o` is 0 in bits
 //!   6-29; the task slot in there is never 0 for an owner. So `o == 0` and `h == g`: the true handle of a free one.
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //!   A word with BIASED or REVOKING selects another slot than one without.
-//! - A thread that is no task asks with `me == 0` whether a section is biased to it, `h == g ^ o ^ BIASED`. Then `o ^ BIASED`
-//!   is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
+//! - A thread that is no task asks with `me == 0` whether a section is biased to it, `h == g ^ o ^ BIASED`. Then
+//!   `o ^ BIASED` is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
 //!
 //! Now let `g` be of the other kind: where `h` selects this slot, `g` has bits 6 and 7 flipped. Each of these compares
 //! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a biased
 //! one. No such `o` is ever in a word. So whatever stands in a CRITICAL_SECTION never enters a section of the host's, and
 //! vice versa.
-//! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, or slot 3 for Windows; both are
-//!   taken from the start, as DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but a
-//!   slot never used has 0 in `entries`, and in `bias_counter`, where a live one has at least 1.
+//! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, or slot 3 for Windows; both are taken
+//!   from the start, as DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but
+//!   a slot never used has 0 in `entries`, and in `bias_counter`, where a live one has at least 1.
 //! - A destroyed section's word is its next generation's handle XOR the reserved owner DESTROYED: by the same
 //!   arguments it matches nothing, and the old generation differs above bit 40.
 
@@ -84,8 +84,8 @@ pub(crate) const REVOKING: u64 = 1 << 7;
 /// The first slot that a task may have.
 pub(crate) const FIRST_TASK_SLOT: u32 = 3;
 
-/// What a Windows' handle has that the handle of a section of the host's in that slot has not, and the other way round: in
-/// the tag, and in the bits that select the slot.
+/// What a Windows' handle has that the handle of a section of the host's in that slot has not, and the other way
+/// round: in the tag, and in the bits that select the slot.
 pub(crate) const WIN32: u64 = 2 | BIASED | REVOKING;
 
 /// The part of it in the offset.
@@ -250,7 +250,8 @@ mod tests {
         (value ^ if win32 { WIN32 } else { 0 }) >> SLOT_SHIFT & (slots - 1)
     }
 
-    /// The proof above, tried out: for every word that can stand in a slot, which values match it in the slot that they select.
+    /// The proof above, tried out: for every word that can stand in a slot, which values match it in the slot that
+    /// they select.
     #[test]
     fn only_a_true_handle_matches_a_word() {
         let slots = 4 * u64::from(MAX_TASKS);

@@ -1,5 +1,5 @@
-//! Calls of the program's callbacks that have ended, by returning or with their threads. Which callbacks there are is not known
-//! here.
+//! Calls of the program's callbacks that have ended, by returning or with their threads. Which callbacks there are is
+//! not known here.
 
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};

@@ -1,13 +1,14 @@
-//! What the child of a fork finds: the forking thread's task with all that it had. Every other task has ended there. How a
-//! queue or a section is repaired is known below.
+//! What the child of a fork finds: the forking thread's task with all that it had. Every other task has ended there.
+//! How a queue or a section is repaired is known below.
 //!
-//! Those others were stopped anywhere, a lock of the library's in hand or not (see `sys::mutex`). A wait of the forking thread
-//! itself, which a signal handler interrupted in order to fork, is over in the child: the threads that could end it are gone.
+//! Those others were stopped anywhere, a lock of the library's in hand or not (see `sys::mutex`). A wait of the
+//! forking thread itself, which a signal handler interrupted in order to fork, is over in the child: the threads that
+//! could end it are gone.
 //!
-//! **Another thread may be first.** In a child of _Fork, where no handlers run, the forking thread may enter and leave by fast
-//! paths and start other threads before it comes here. If one of those comes first, it is not known which of the tasks is
-//! the forking thread's. So none is ended, and nothing is abandoned: the sections of tasks that are gone stay
-//! owned. No section has two owners.
+//! **Another thread may be first.** In a child of _Fork, where no handlers run, the forking thread may enter and
+//! leave by fast paths and start other threads before it comes here. If one of those comes first, it is not known
+//! which of the tasks is the forking thread's. So none is ended, and nothing is abandoned: the sections of tasks that
+//! are gone stay owned. No section has two owners.
 //!
 //! What is in order already is only read: the child of a program with a million sections shares their pages with its
 //! parent.
@@ -60,8 +61,8 @@ pub(crate) fn repair_child() {
     }
 }
 
-/// Whether the calling thread of the child is the one that forked: its first one, whose task, if it is one, is the only one
-/// that a thread of the child has yet.
+/// Whether the calling thread of the child is the one that forked: its first one, whose task, if it is one, is the
+/// only one that a thread of the child has yet.
 fn is_forking_thread() -> bool {
     sys::current_id() != 0 || sys::thread_id() == sys::process_id()
 }

@@ -1,4 +1,5 @@
-//! Switches hold records on and off: since when, and from where, each section is owned. They are written in `lock::holds`.
+//! Switches hold records on and off: since when, and from where, each section is owned. They are written in
+//! `lock::holds`.
 
 use crate::base::region::SMALLEST_STEP;
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! Which calls the runtime must report: the policy behind `host_call_needs_host_hook`. What a report of a call does is not known
-//! here.
+//! Which calls the runtime must report: the policy behind `host_call_needs_host_hook`. What a report of a call does
+//! is not known here.
 
 use crate::error::{Error, Result};
 use crate::host::locks;

@@ -1,5 +1,5 @@
-//! Brings the rooms below together: the runtime's life, threads and their tasks, the slow enter, fork, settings. It knows the
-//! order of things, and not the C types nor Windows' rules.
+//! Brings the rooms below together: the runtime's life, threads and their tasks, the slow enter, fork, settings. It
+//! knows the order of things, and not the C types nor Windows' rules.
 
 pub(crate) mod calls;
 pub(crate) mod deadlocks;

@@ -1,5 +1,5 @@
-//! Before anything else: the memory is reserved, the hooks are installed, the machine is measured. What they are for is known in
-//! the rooms that own them.
+//! Before anything else: the memory is reserved, the hooks are installed, the machine is measured. What they are for
+//! is known in the rooms that own them.
 
 use crate::base::copies;
 use crate::error::{Error, Result};
@@ -29,7 +29,8 @@ pub(crate) fn prepare() -> Result<()> {
     // a handle that selects the section's slot.
     REGISTRY.tasks.reserve(handle::MAX_TASKS.min(REGISTRY.sections.capacity() / 4))?;
     REGISTRY.names.reserve(handle::MAX_SECTIONS)?;
-    // Readable from the start, for the same proof: a thread could still select among fewer slots when a later task begins.
+    // Readable from the start, for the same proof: a thread could still select among fewer slots when a later task
+    // begins.
     REGISTRY.sections.show(REGISTRY.tasks.capacity() * 4)?;
     REGISTRY.addresses.reserve(REGISTRY.sections.capacity())?;
     REGISTRY.targets.reserve();

@@ -1,5 +1,5 @@
-//! The environment variables of the library, read once: when the runtime is first started, or the first of Windows' sections
-//! is made. What a setting changes is known by the function that takes it.
+//! The environment variables of the library, read once: when the runtime is first started, or the first of Windows'
+//! sections is made. What a setting changes is known by the function that takes it.
 
 use core::ffi::CStr;
 

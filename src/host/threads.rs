@@ -1,5 +1,5 @@
-//! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default. How a task
-//! waits is `lock`'s, how it ends `ends`'.
+//! Tasks: the unit that owns sections, waits for them, and is in managed or native code. A thread is one by default.
+//! How a task waits is `lock`'s, how it ends `ends`'.
 
 use crate::base::memory::Here;
 use crate::error::{Error, Result};

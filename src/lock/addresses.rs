@@ -1,9 +1,9 @@
 //! Which of Windows' sections stands at which address, so that none is lost where memory is initialised anew. It reads
 //! nothing of the program's memory, and does not know what Windows promises of it.
 //!
-//! A program that frees a CRITICAL_SECTION without having deleted it, or initialises one a second time, leaves a section
-//! behind that no handle names any more. But two CRITICAL_SECTIONs do not overlap: one whose memory belongs to another from
-//! now on is over. So each that begins learns which others stood there.
+//! A program that frees a CRITICAL_SECTION without having deleted it, or initialises one a second time, leaves a
+//! section behind that no handle names any more. But two CRITICAL_SECTIONs do not overlap: one whose memory belongs
+//! to another from now on is over. So each that begins learns which others stood there.
 //!
 //! A hash table with a chain of section slots in each bucket. It grows by one bucket where a section comes that has none
 //! for itself, by dividing an older one in two (linear hashing): no call pays for all that there are. Each single store
@@ -159,7 +159,8 @@ impl Addresses {
         true
     }
 
-    /// Adds a bucket, with what of an older one belongs there. Where there is no memory for it chains grow longer instead.
+    /// Adds a bucket, with what of an older one belongs there. Where there is no memory for it chains grow longer
+    /// instead.
     #[cold]
     fn widen(&self) -> Result<()> {
         let width = self.width.load(Ordering::Relaxed);
@@ -193,8 +194,8 @@ impl Addresses {
         self.width.store(width, Ordering::Relaxed);
     }
 
-    /// The bucket of an address: its hash modulo the power of two from `width` on, or modulo half of that where there is no
-    /// such bucket yet.
+    /// The bucket of an address: its hash modulo the power of two from `width` on, or modulo half of that where there
+    /// is no such bucket yet.
     fn bucket_of(&self, address: usize) -> u32 {
         let hash = ((address / STRETCH) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let mask = self.mask.load(Ordering::Relaxed);

@@ -1,9 +1,9 @@
-//! Owner bias: a section that one task enters again and again becomes biased to that task, which then enters and leaves it
-//! with plain loads and stores, until another task comes and revokes the bias. How tasks wait stands in `queue`; here is
-//! only known that a section with waiters must not be biased.
+//! Owner bias: a section that one task enters again and again becomes biased to that task, which then enters and
+//! leaves it with plain loads and stores, until another task comes and revokes the bias. How tasks wait stands in
+//! `queue`; here is only known that a section with waiters must not be biased.
 //!
-//! A biased section's word is its handle XOR the task's id XOR BIASED. While it is so, `bias_counter` is one more than the
-//! task's recursion, and only that task writes it:
+//! A biased section's word is its handle XOR the task's id XOR BIASED. While it is so, `bias_counter` is one more
+//! than the task's recursion, and only that task writes it:
 //!
 //! ```text
 //!   the biased task, entering or leaving     the revoker, under the queue lock
@@ -13,19 +13,20 @@
 //! ```
 //!
 //! Store, then load, on both sides, where the revoker pays for the biased task's barrier too (Dekker's pattern, as in
-//! `queue`). If the task's store came before the heavy barrier, the revoker's load sees it, and the task becomes an ordinary
-//! owner with the recursion that `bias_counter` gives. If it came after, the task's load sees that the bias is gone. The task
-//! then takes the queue lock and settles: if the word names it as the owner, `bias_counter` gives its recursion; if not, its
-//! entry has not happened, and it enters like any other task.
+//! `queue`). If the task's store came before the heavy barrier, the revoker's load sees it, and the task becomes an
+//! ordinary owner with the recursion that `bias_counter` gives. If it came after, the task's load sees that the bias
+//! is gone. The task then takes the queue lock and settles: if the word names it as the owner, `bias_counter` gives
+//! its recursion; if not, its entry has not happened, and it enters like any other task.
 //!
-//! **Whose the counter is.** A task may be preempted between its load of the word and its store to `bias_counter`, for any
-//! length of time. So the counter belongs to the task that the slot was last biased to until that task has ended: before,
-//! the slot is biased to no other task, not even for another section. A late store then lands in a word that nobody reads.
+//! **Whose the counter is.** A task may be preempted between its load of the word and its store to `bias_counter`,
+//! for any length of time. So the counter belongs to the task that the slot was last biased to until that task has
+//! ended: before, the slot is biased to no other task, not even for another section. A late store then lands in a
+//! word that nobody reads.
 //!
-//! **When a bias is granted.** Of the entries of a task one in 1,024 is sampled; a section that sixteen samples in a row
-//! found owned by the same task becomes biased to it. A revocation costs a heavy barrier, so a section whose bias was revoked
-//! is never biased again: one that passes from task to task pays for at most one revocation in its life, after tens of
-//! thousands of entries.
+//! **When a bias is granted.** Of the entries of a task one in 1,024 is sampled; a section that sixteen samples in a
+//! row found owned by the same task becomes biased to it. A revocation costs a heavy barrier, so a section whose bias
+//! was revoked is never biased again: one that passes from task to task pays for at most one revocation in its life,
+//! after tens of thousands of entries.
 
 use crate::handle::{self, BIASED, REVOKING};
 use crate::lock::crst::FastPath;
@@ -180,7 +181,8 @@ impl Section {
         self.word().store(if entries == 0 { handle } else { handle ^ owner }, Ordering::Release);
     }
 
-    /// Samples an entry of `me`, which has just entered the section once: makes it biased to `me` if enough samples agree.
+    /// Samples an entry of `me`, which has just entered the section once: makes it biased to `me` if enough samples
+    /// agree.
     pub(crate) fn sample_entry(&self, handle: u64, me: u64) {
         let samples = REGISTRY.bias.samples.load(Ordering::Relaxed);
         if samples == 0
@@ -229,7 +231,8 @@ impl Section {
         self.disable_bias();
     }
 
-    /// In the child of a fork: ends a revocation that a thread of the parent had begun. The biased task may be the one alive.
+    /// In the child of a fork: ends a revocation that a thread of the parent had begun. The biased task may be the
+    /// one alive.
     pub(crate) fn revoke_after_fork(&self, handle: u64) {
         let owner = self.word().load(Ordering::Relaxed) ^ handle;
         if handle::section_generation(owner) == 0 && owner & BIASED == 0 && owner & REVOKING != 0 {
@@ -239,7 +242,8 @@ impl Section {
     }
 }
 
-/// Waits until the biased task sees REVOKING when it next loads the word, unless its store to `bias_counter` is seen here.
+/// Waits until the biased task sees REVOKING when it next loads the word, unless its store to `bias_counter` is seen
+/// here.
 fn await_biased_owner() {
     // place: revoke-heavy-barrier
     if !sys::heavy_barrier() {
@@ -254,9 +258,9 @@ const SAMPLE_COUNT_BITS: u32 = 8;
 const SAMPLE_COUNT_MASK: u32 = (1 << SAMPLE_COUNT_BITS) - 1;
 
 impl Task {
-    /// Notes that the section is biased to this task, so that the bias can be released at its end. False if it has too many.
-    /// A section that is being revoked keeps its place: until that is done nobody can say whether the task owns it, and
-    /// at its end the task must wait for the answer.
+    /// Notes that the section is biased to this task, so that the bias can be released at its end. False if it has
+    /// too many. A section that is being revoked keeps its place: until that is done nobody can say whether the task
+    /// owns it, and at its end the task must wait for the answer.
     fn remember_bias(&self, handle: u64) -> bool {
         let place = self.biases().iter().find(|place| {
             let other = place.load(Ordering::Relaxed);

@@ -1,25 +1,26 @@
-//! Sleepers of condition variables: who sleeps where, and how every sleep ends exactly once. A sleeper has left its section
-//! before it sleeps; that it has to enter again afterwards is for callers to see to.
+//! Sleepers of condition variables: who sleeps where, and how every sleep ends exactly once. A sleeper has left its
+//! section before it sleeps; that it has to enter again afterwards is for callers to see to.
 //!
 //! A sleeper stands in the queue of a bucket, which its variable's address selects, from before it leaves the section
-//! until it is taken out under the bucket's lock: by a wake, or by itself when its deadline has passed. It sleeps on a word
-//! of its own record. So a wake is for the sleeper that it took out, the one that came first: no later sleeper can use it up,
-//! whatever its priority, and none is lost to a deadline that passes at the same moment.
+//! until it is taken out under the bucket's lock: by a wake, or by itself when its deadline has passed. It sleeps on
+//! a word of its own record. So a wake is for the sleeper that it took out, the one that came first: no later sleeper
+//! can use it up, whatever its priority, and none is lost to a deadline that passes at the same moment.
 //!
-//! **What stands in the variable** is one byte, `may_sleep`: whether any task may sleep there. A byte has no alignment,
-//! so a variable may stand at any address. It is written under the bucket's lock only: 1 by a sleeper that joins, 0 by a wake
-//! that leaves no sleeper, before it lets the last one go. (Initialize writes it without the lock, to memory that is
-//! no variable until then.)
+//! **What stands in the variable** is one byte, `may_sleep`: whether any task may sleep there. A byte has no
+//! alignment, so a variable may stand at any address. It is written under the bucket's lock only: 1 by a sleeper that
+//! joins, 0 by a wake that leaves no sleeper, before it lets the last one go. (Initialize writes it without the lock,
+//! to memory that is no variable until then.)
 //!
-//! **No wake is lost.** A wake that reads 0 does nothing. A sleeper that it has to wake joined while it owned the section,
-//! which the waking thread has owned since, to change what the sleeper waits for. So the 1 was written before the byte
-//! is read, and what is read is that 1 or something written later: a 0 only if the sleeper has been taken out since.
+//! **No wake is lost.** A wake that reads 0 does nothing. A sleeper that it has to wake joined while it owned the
+//! section, which the waking thread has owned since, to change what the sleeper waits for. So the 1 was written
+//! before the byte is read, and what is read is that 1 or something written later: a 0 only if the sleeper has been
+//! taken out since.
 //!
 //! **The memory may be freed** when the last sleeper has returned: a thread that takes sleepers out touches the variable
 //! before it changes their words (Release, paired with the Acquire of the sleeper's load), and not after.
 //!
-//! **Initialize** of a variable where a task sleeps, or slept when other memory stood there, wakes it: it would take wakes
-//! that are not for it. A task that is woken without cause checks again what it waits for.
+//! **Initialize** of a variable where a task sleeps, or slept when other memory stood there, wakes it: it would take
+//! wakes that are not for it. A task that is woken without cause checks again what it waits for.
 
 use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;

@@ -235,7 +235,8 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
     })
 }
 
-/// Ends a section of Windows' that nobody waits for and that is free, abandoned or the caller's; otherwise fails with NotOwner.
+/// Ends a section of Windows' that nobody waits for and that is free, abandoned or the caller's; otherwise fails with
+/// NotOwner.
 pub(crate) fn retire(handle: u64) -> Result<()> {
     retire_as(handle, sys::current_id())
 }
@@ -320,8 +321,8 @@ impl Section {
     /// The owner has just left by a plain store while a waiter announced itself.
     #[cold]
     fn wake_after_plain_leave(&self) {
-        // Orders that store before the load of the number of waiters: what was seen is ARMED, and after that only fences order
-        // the two sides.
+        // Orders that store before the load of the number of waiters: what was seen is ARMED, and after that only
+        // fences order the two sides.
         // place: leave-wake-fence
         fence(Ordering::SeqCst);
         preserving_errno(|| self.wake_after_leave());
@@ -389,8 +390,8 @@ impl Section {
         self.word.store(handle::section_handle(REGISTRY.copy(), index, 1) ^ DESTROYED, Ordering::Relaxed);
     }
 
-    /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned. Whether it is one of
-    /// Windows' that stays locked.
+    /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned. Whether it
+    /// is one of Windows' that stays locked.
     fn abandon(&self, handle: u64, id: u64) -> bool {
         if self.owner(handle) != Some(id) {
             return false;
@@ -413,8 +414,8 @@ impl Section {
     }
 }
 
-/// The task with this id has ended: what it owned is abandoned. `each_locked` is called for each section that stays locked,
-/// as on Windows.
+/// The task with this id has ended: what it owned is abandoned. `each_locked` is called for each section that stays
+/// locked, as on Windows.
 pub(crate) fn abandon_all_of(id: u64, each_locked: impl Fn(&Section)) {
     for (handle, section) in sections::all() {
         if section.abandon(handle, id) {

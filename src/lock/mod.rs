@@ -1,5 +1,5 @@
-//! What happens to sections and condition variables: entering, leaving, waiting. Nothing here knows of deadlocks, reports,
-//! or how a thread becomes a task.
+//! What happens to sections and condition variables: entering, leaving, waiting. Nothing here knows of deadlocks,
+//! reports, or how a thread becomes a task.
 
 pub(crate) mod addresses;
 pub(crate) mod bias;

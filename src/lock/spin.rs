@@ -1,42 +1,44 @@
-//! How long to spin before parking, and how tasks take turns: the waiting policy, in times rather than in counts. It decides
-//! how long something takes, never whether it is right, and knows nothing of the queue but what its callers say.
+//! How long to spin before parking, and how tasks take turns: the waiting policy, in times rather than in counts. It
+//! decides how long something takes, never whether it is right, and knows nothing of the queue but what its callers
+//! say.
 //!
-//! **Pace.** A saturated short section does best if one processor works in long batches while the others poll seldom; a
-//! section that is fought over now and then does best if the loser polls again at once. So a section has a pace (`Hints`):
-//! the interval between two polls doubles with each spinner that finds the section owned soon after the last one did, and
-//! falls back when that was long ago.
+//! **Pace.** A saturated short section does best if one processor works in long batches while the others poll seldom;
+//! a section that is fought over now and then does best if the loser polls again at once. So a section has a pace
+//! (`Hints`): the interval between two polls doubles with each spinner that finds the section owned soon after the
+//! last one did, and falls back when that was long ago.
 //!
-//! **Backing off.** Each poll costs the owner, which has to fetch the section's cache line back; and a spinner that polls
-//! seldom finds a section that is nearly always owned by luck alone. So a spinner that has had no luck for a while requests
-//! that the owner back off: the owner pauses for a moment after its next leave, while the spinner polls as fast as it can.
+//! **Backing off.** Each poll costs the owner, which has to fetch the section's cache line back; and a spinner that
+//! polls seldom finds a section that is nearly always owned by luck alone. So a spinner that has had no luck for a
+//! while requests that the owner back off: the owner pauses for a moment after its next leave, while the spinner
+//! polls as fast as it can.
 //!
-//! **Credit.** All of that is for owners that run and leave soon. A task that spins while the owner sleeps takes a processor
-//! from others, perhaps the very one that the owner needs to go on. So nobody spins for an owner that is known to be blocked;
-//! and nobody for longer than the section's credit lasts, which grows with each spin that ends in an entry and shrinks by
-//! the time spent in vain. Where it is used up, one of many tasks that have to wait spins for a short time, to find out
-//! whether that pays again. So the time spent in vain on a section is, all in all, no more than a constant, a constant for
-//! each success and a little for each wait. An owner that leaves and enters again and again costs no credit while it is
-//! polled: it will leave soon.
+//! **Credit.** All of that is for owners that run and leave soon. A task that spins while the owner sleeps takes a
+//! processor from others, perhaps the very one that the owner needs to go on. So nobody spins for an owner that is
+//! known to be blocked; and nobody for longer than the section's credit lasts, which grows with each spin that ends
+//! in an entry and shrinks by the time spent in vain. Where it is used up, one of many tasks that have to wait spins
+//! for a short time, to find out whether that pays again. So the time spent in vain on a section is, all in all, no
+//! more than a constant, a constant for each success and a little for each wait. An owner that leaves and enters
+//! again and again costs no credit while it is polled: it will leave soon.
 //!
-//! **Hand-off after a loss to a blocked owner.** Where owners block at another section, a contender that is woken mostly
-//! finds that a spinner has taken the section and sleeps in turn: each such wake-up is wasted. So the next few leaves hand
-//! the section off to the first waiter while it is parked. The section then goes from one to the next in the order in which
-//! they came, which is what such programs need: producers and consumers that meet in one section take turns, rather than fill
-//! and empty what is between them.
+//! **Hand-off after a loss to a blocked owner.** Where owners block at another section, a contender that is woken
+//! mostly finds that a spinner has taken the section and sleeps in turn: each such wake-up is wasted. So the next few
+//! leaves hand the section off to the first waiter while it is parked. The section then goes from one to the next in
+//! the order in which they came, which is what such programs need: producers and consumers that meet in one section
+//! take turns, rather than fill and empty what is between them.
 //!
-//! **Turns.** With more threads than processors, tasks that spin never queue: each gets the section within a few polls
-//! while it runs, and the scheduler decides which one runs, for milliseconds at a time. So spinning is limited to turns: a
-//! task that has been awake for longer queues behind the waiters, and the queue rotates instead.
+//! **Turns.** With more threads than processors, tasks that spin never queue: each gets the section within a few
+//! polls while it runs, and the scheduler decides which one runs, for milliseconds at a time. So spinning is limited
+//! to turns: a task that has been awake for longer queues behind the waiters, and the queue rotates instead.
 //!
-//! **Rests.** Nor does the scheduler know that a spinner has nothing to do: a thread that has a processor to itself may keep
-//! it for a tenth of a second while all others share what is left. So a task that has spun for long in all rests: it queues,
-//! and sleeps for a moment before it contends. Its processor is free for another; and a task that comes in that moment finds
-//! a waiter in the queue and follows, so that the queue rotates from then on.
+//! **Rests.** Nor does the scheduler know that a spinner has nothing to do: a thread that has a processor to itself
+//! may keep it for a tenth of a second while all others share what is left. So a task that has spun for long in all
+//! rests: it queues, and sleeps for a moment before it contends. Its processor is free for another; and a task that
+//! comes in that moment finds a waiter in the queue and follows, so that the queue rotates from then on.
 //!
-//! **One processor.** There a queue rotates because each owner yields to the next, which has been woken. The last one has
-//! nobody to yield to, and would keep the processor for the rest of a time slice many times as long as everybody else's turn;
-//! and it is the last because it has had most: the scheduler let it run, and so queue, after all others. So there the owner
-//! yields once more when the section has calmed down.
+//! **One processor.** There a queue rotates because each owner yields to the next, which has been woken. The last one
+//! has nobody to yield to, and would keep the processor for the rest of a time slice many times as long as everybody
+//! else's turn; and it is the last because it has had most: the scheduler let it run, and so queue, after all others.
+//! So there the owner yields once more when the section has calmed down.
 
 use crate::handle;
 use crate::state::registry::REGISTRY;
@@ -44,7 +46,8 @@ use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Instant};
 
-/// The shortest interval between two polls of a spinner, in nanoseconds, as all times here; and how often it doubles at most.
+/// The shortest interval between two polls of a spinner, in nanoseconds, as all times here; and how often it doubles
+/// at most.
 const SHORTEST_INTERVAL: u32 = 80;
 const MOST_DOUBLINGS: u32 = 5;
 /// How long a spinner spins before it requests that the owner back off.
@@ -53,7 +56,8 @@ const SPIN_TIME: u32 = 18_000;
 const AFTER_REQUEST_INTERVAL: u32 = 80;
 const AFTER_REQUEST_TIME: u32 = 10_000;
 /// Spinners that come within this time of each other slow the section's pace. Longer than a spinner takes that has to
-/// request a back-off: otherwise the next one, which comes when that one has entered, would poll at the fastest pace again.
+/// request a back-off: otherwise the next one, which comes when that one has entered, would poll at the fastest pace
+/// again.
 const CROWDED: u64 = 2 * SPIN_TIME as u64;
 /// How long an owner backs off: a poll, and the section's cache line on its way from one processor to another.
 const BACK_OFF_TIME: u32 = 600;
@@ -62,17 +66,18 @@ const CONTENDER_INTERVAL: u32 = 80;
 const CONTENDER_TIME: u32 = 45_000;
 /// How long a spinner spins at most, whatever spin count the program has set.
 const COUNTED_TIME: u64 = 1_000_000;
-/// A section's credit at most, which is also what it begins with; what a success adds, which is about what it costs to park
-/// and be woken. With less than the least, one of so many tasks that have to wait spins for that long.
+/// A section's credit at most, which is also what it begins with; what a success adds, which is about what it costs
+/// to park and be woken. With less than the least, one of so many tasks that have to wait spins for that long.
 const MOST_CREDIT: u32 = 60_000;
 const SUCCESS: u32 = 10_000;
 const LEAST_CREDIT: u32 = 2_000;
 const WAITS_PER_TRY: u64 = 32;
-/// How many leaves hand a section off after its contender lost it to a blocked owner. Few, as that may have been one owner of
-/// many: then spinners take it again.
+/// How many leaves hand a section off after its contender lost it to a blocked owner. Few, as that may have been one
+/// owner of many: then spinners take it again.
 const HAND_OFFS: u32 = 8;
-/// After how long it is first checked whether an owner that seems to stay has left and entered again; later checks come after
-/// doubling times, and after this one once the owner has been seen to do so. Each check fetches a cache line of the owner's.
+/// After how long it is first checked whether an owner that seems to stay has left and entered again; later checks
+/// come after doubling times, and after this one once the owner has been seen to do so. Each check fetches a cache
+/// line of the owner's.
 const FIRST_CHECK: u32 = 1_000;
 const CHECK_OF_THE_BUSY: u32 = 8_000;
 /// How long the contender spins before it requests hand-off.
@@ -104,10 +109,10 @@ fn pauses(nanoseconds: u32) -> u32 {
     (u64::from(nanoseconds) * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
 }
 
-/// What is learnt about a contended section. Not in the section's slot: a spinner has no proof that the slot still holds the
-/// section it means, and may not write there. So this is a table of cache lines, each of which belongs to the section that
-/// last claimed it: others whose handles select the same line claim it in turn and learn anew. Written by any task; a lost
-/// update costs nothing but speed.
+/// What is learnt about a contended section. Not in the section's slot: a spinner has no proof that the slot still
+/// holds the section it means, and may not write there. So this is a table of cache lines, each of which belongs to
+/// the section that last claimed it: others whose handles select the same line claim it in turn and learn anew.
+/// Written by any task; a lost update costs nothing but speed.
 #[repr(C, align(64))]
 pub(crate) struct Hints {
     /// The handle of the section they are about.
@@ -148,8 +153,8 @@ impl Hints {
         hints
     }
 
-    /// For how long at most a task spins while one owner stays in the section, which had `waits` waits so far; 0 for not at
-    /// all.
+    /// For how long at most a task spins while one owner stays in the section, which had `waits` waits so far; 0 for
+    /// not at all.
     pub(crate) fn stay_limit(&self, waits: u64) -> u32 {
         match self.credit.load(Ordering::Relaxed) {
             0..LEAST_CREDIT if waits.is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,

@@ -1,5 +1,5 @@
-//! Which section the CRITICAL_SECTION at an address shows: the table as it stands in memory. How it is searched and grows is
-//! `lock::addresses`'s.
+//! Which section the CRITICAL_SECTION at an address shows: the table as it stands in memory. How it is searched and
+//! grows is `lock::addresses`'s.
 
 use crate::base::region::Region;
 use crate::sys::Mutex;

@@ -170,8 +170,8 @@ impl Deadlocks {
         &self.lock
     }
 
-    /// In the child of a fork: another thread may have been writing one down. A place that is half written, its names too,
-    /// is written anew by the next search.
+    /// In the child of a fork: another thread may have been writing one down. A place that is half written, its names
+    /// too, is written anew by the next search.
     pub(crate) fn reset_after_fork(&self) {
         let found = self.found();
         if self.broken() > found {

@@ -1,5 +1,5 @@
-//! Hold records: since when, and from where, each section is owned, where that is tracked. When one is written is not known
-//! here.
+//! Hold records: since when, and from where, each section is owned, where that is tracked. When one is written is not
+//! known here.
 
 use crate::base::region::Region;
 use crate::base::seqlock::SeqLock;

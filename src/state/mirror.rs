@@ -1,5 +1,5 @@
-//! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out. What Windows promises of them is
-//! `win32`'s.
+//! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out. What Windows promises of
+//! them is `win32`'s.
 
 use crate::sys::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 

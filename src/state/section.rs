@@ -1,5 +1,5 @@
-//! A critical section as it stands in memory, and how each of its fields is read. Nothing here waits, wakes or spins: what
-//! changes a section stands in `lock`. The lock word and its proof are explained in `handle`.
+//! A critical section as it stands in memory, and how each of its fields is read. Nothing here waits, wakes or spins:
+//! what changes a section stands in `lock`. The lock word and its proof are explained in `handle`.
 
 use core::mem::offset_of;
 
@@ -10,8 +10,8 @@ use crate::state::task::TaskRef;
 use crate::sys::Mutex;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-// queue_state: flags below, the number of waiters above. Written under the queue lock, where the section cannot end; only an
-// owner clears FENCE_PENDING and BACK_OFF without it.
+// queue_state: flags below, the number of waiters above. Written under the queue lock, where the section cannot end;
+// only an owner clears FENCE_PENDING and BACK_OFF without it.
 /// A waiter has been here: leaves must be fenced. Stays for a while after the last waiter.
 pub(crate) const ARMED: u32 = 1;
 /// The first waiter has been woken and contends: a leave wakes no other.

@@ -1,5 +1,5 @@
-//! The sections of the registry, by their handles. Whatever value a handle has, it names a slot that can be read. What is done
-//! with a section is not known here.
+//! The sections of the registry, by their handles. Whatever value a handle has, it names a slot that can be read.
+//! What is done with a section is not known here.
 
 use crate::base::name::NameCopy;
 use crate::error::{Error, Result};

@@ -7,8 +7,8 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 /// How a task sleeps. Written under the lock of the bucket that it stands in.
 #[repr(C)]
 pub(crate) struct Sleep {
-    /// Odd while in a queue. Counts up at each end of a sleep and at each beginning, so it is the number of the sleep too.
-    /// No sequence lock: the sleeper's futex is this word, and what stands beside it is whole while it is odd.
+    /// Odd while in a queue. Counts up at each end of a sleep and at each beginning, so it is the number of the sleep
+    /// too. No sequence lock: the sleeper's futex is this word, and what stands beside it is whole while it is odd.
     pub(crate) word: AtomicU32,
     /// The neighbours in the circle of a bucket's sleepers: task slots.
     pub(crate) next: AtomicU32,

@@ -47,8 +47,8 @@ pub(crate) struct Task {
     pub(crate) clr_thread: AtomicU64,
     /// What the CLR's callbacks remember between two of them; own thread only.
     pub(crate) last_return: AtomicU64,
-    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. Biased sections are not in
-    /// these counts, so a grant counts as leaving; `biases` says which they are.
+    /// Sections it has entered and left, counted when it becomes the owner and when it ceases to be. Biased sections
+    /// are not in these counts, so a grant counts as leaving; `biases` says which they are.
     pub(crate) entries: AtomicU32,
     pub(crate) leaves: AtomicU32,
     /// Sections that it had entered when their bias was revoked, counted by the revoker.
