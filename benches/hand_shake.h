@@ -1,5 +1,5 @@
 // Queues between threads with condition variables as code from before Windows Vista builds them: of a guard, a count and two
-// semaphores, one of which the signaller waits for while it owns the guard. Newcomers find an owner that sleeps.
+// semaphores, one of which the signaller waits for while it owns the guard. Entering threads find an owner that sleeps.
 #ifndef BENCH_HAND_SHAKE_H
 #define BENCH_HAND_SHAKE_H
 

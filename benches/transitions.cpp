@@ -1,5 +1,4 @@
-// From managed code to native code and back, beside what CPython does when it lets go of its lock and
-// takes it again.
+// From managed code to native code and back, beside CPython's release and acquisition of its GIL.
 #include "locks.h"
 #include "subjects.h"
 #include "uncontended.h"

@@ -1,4 +1,4 @@
-/* Where sections live: grown in steps, slots used again, nothing lost when memory ends. */
+/* The arena of sections: it grows in steps, reuses slots, and loses nothing when memory runs out. */
 #include "host.h"
 
 enum { MANY = 50000 };

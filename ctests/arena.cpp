@@ -1,4 +1,4 @@
-// Threads that create and destroy all the time share the slots, and never a section.
+// Threads that create and destroy continuously share slots, but never a section.
 #include "host.hpp"
 
 #include <memory>

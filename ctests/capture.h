@@ -1,4 +1,4 @@
-/* What the tests of reports and of the environment share: text from a descriptor, this program run again. */
+/* Helpers for the tests of reports and of the environment: text from a descriptor, this program run again. */
 #ifndef CAPTURE_H
 #define CAPTURE_H
 

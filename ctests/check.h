@@ -1,5 +1,5 @@
 /*
- * What the C and C++ tests are written with: checks that print what they saw, a runner, and threads that wait
+ * The test framework of the C and C++ tests: checks that print the values, a runner, and threads that wait
  * for each other by handshake, never by sleeping. Include it before anything else.
  *
  *     static void enter_takes_a_free_section(void) { CHECK_EQ(hostcrst_enter(crst, 0), S_OK); }

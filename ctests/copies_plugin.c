@@ -1,4 +1,4 @@
-/* A plugin with a copy of the library of its own in it, which shows nothing but this. */
+/* A plugin that contains a copy of the library, and exports nothing but this. */
 #include "copies_plugin.h"
 
 const copy_t copies_plugin = COPY_OF_THIS_OBJECT;

@@ -1,4 +1,4 @@
-/* Critical sections as one thread and its neighbour see them; what waiting does is in waiting.c. */
+/* Critical sections used by one thread, or by two that do not wait; waits are in waiting.c. */
 #include "host.h"
 
 static void a_new_section_is_free(void)

@@ -1,6 +1,6 @@
 /*
- * Threads that leave the library by another way than a return: out of a deadlock callback, out of a wait. Whatever the
- * way, nothing of theirs stays in a queue, what they own is theirs or abandoned, and nobody who comes later notices.
+ * Threads that leave the library otherwise than by a return: from a deadlock callback, from a wait. Afterwards they are in
+ * no queue, they still own what they owned or it is abandoned, and other threads are not affected.
  */
 #include "host.h"
 
@@ -64,7 +64,7 @@ static void be_refused(void)
     CHECK_EQ(hostcrst_leave(second), S_OK);
 }
 
-/* Nobody queues for it or has it, and whoever takes over the slot of a task can wait like any other. */
+/* The section has no owner and no waiters, and a task that reuses the slot of an ended one can wait like any other. */
 static void check_whole(hostcrst_t crst)
 {
     enum { LATER = 4 };

@@ -1,4 +1,4 @@
-/* Many threads, one section, every way to enter: never two owners, no entry lost, nobody left behind. */
+/* Many threads, one section, every way to enter: never two owners, no entry lost, no waiter forgotten. */
 #include "host.h"
 #include "step.h"
 

@@ -1,6 +1,6 @@
 /*
  * membarrier works when the library starts and is refused later: with sections that have been waited for
- * before, with sections that have not, with owners that are inside just then. Nobody's wake-up may be lost.
+ * before, with sections that have not, with owners that are inside at that moment. No wake-up may be lost.
  */
 #include "host.h"
 #include "lock_count.h"

@@ -1,7 +1,7 @@
 /*
- * Forks at every moment: while other threads are anywhere inside the library, while the forking thread waits or is told of
- * a deadlock, among handlers of the program's own, and with a million sections. The program stands in for libc's
- * syscall(), so that a thread can be held where the library calls the system.
+ * Forks at every moment: while other threads are anywhere inside the library, while the forking thread waits or is in a
+ * deadlock callback, in the program's own fork handlers, and with a million sections. The program replaces libc's
+ * syscall(), so that it can hold a thread where the library makes a system call.
  */
 #include "host.h"
 #include "lock_count.h"

@@ -1,4 +1,4 @@
-/* Handles: of two kinds that never meet, never given twice. */
+/* Handles: those of sections and of tasks never coincide, and none is reused. */
 #include "host.h"
 
 static int compare(const void *one, const void *other)

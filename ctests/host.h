@@ -1,5 +1,5 @@
 /*
- * What the tests of the library share: threads that hold a section or wait for one, children of a fork,
+ * Helpers for the tests of the library: threads that own a section or wait for one, children of a fork,
  * errno, time. A thread is known to wait when host_task_info says so, never because some time has passed.
  */
 #ifndef HOST_H

@@ -1,4 +1,4 @@
-// The library as C++ code would use it: owners of sections and of entries, crossings as scopes, std::thread.
+// The library as C++ code would use it: RAII owners of sections and entries, transitions as scopes, std::thread.
 #ifndef HOST_HPP
 #define HOST_HPP
 

@@ -1,4 +1,4 @@
-/* The nested layers of a task: what may follow what, how deep it goes, and how they look from outside. */
+/* The nested layers of a task: which transitions are legal, how deep layers nest, and what other threads read of them. */
 #include "host.h"
 
 enum { DEEP = 1000000 };

@@ -1,4 +1,4 @@
-// Crossings as scopes: they nest as C++ scopes do, exceptions included.
+// Transitions as scopes: they nest as C++ scopes do, also with exceptions.
 #include "host.hpp"
 
 #include <stdexcept>

@@ -1,5 +1,5 @@
 /*
- * What LockCount shows of a waiter that has been woken: it is one that was woken, and none of those that wait. The waiter
+ * LockCount of a waiter that has been woken: it counts as woken, and not as waiting. The waiter
  * is held where it is about to sleep, so it does not run when it is woken.
  */
 #include "host.h"

@@ -1,4 +1,4 @@
-/* A process, or what is left of its life, in which the membarrier system call is refused. */
+/* Makes the membarrier system call fail from here on, for the rest of the process's life. */
 #ifndef MEMBARRIER_H
 #define MEMBARRIER_H
 

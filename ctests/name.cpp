@@ -1,4 +1,4 @@
-// Names from std::string, copied: the string may go at once.
+// Names from std::string: the library copies them, so the string may be destroyed at once.
 #include "capture.h"
 #include "host.hpp"
 

@@ -1,7 +1,7 @@
 /*
- * What nobody waits for costs no system call and no heap allocation, in a process of two threads. Each path
- * is walked in a child of its own: a seccomp filter turns every system call of its thread into a signal that
- * counts. That the fast ones among them take no lock is seen by the test `instructions`.
+ * Uncontended calls make no system call and no heap allocation, in a process of two threads. Each path
+ * runs in a child of its own: a seccomp filter turns every system call of its thread into a signal that
+ * is counted. The test `instructions` shows that the fast paths take no lock.
  */
 #include "check.h"
 

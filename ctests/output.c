@@ -1,4 +1,4 @@
-/* What writing does to the program: no signal, no thread ended in the middle, no descriptor kept, nothing left over. */
+/* Output has no side effects on the program: no signal, no thread ended, no descriptor kept open, nothing left over. */
 #include "capture.h"
 #include "own_syscall.h"
 

@@ -1,6 +1,6 @@
 /*
- * Two at once: a thread is held inside a system call of the library's, with half of what it does done, and others do
- * meanwhile what they may not be able to do, or must wait with.
+ * Overlapping calls: a thread is held inside a system call of the library, in the middle of its call, and other threads
+ * meanwhile make calls that must fail or wait.
  */
 #include "host.h"
 #include "own_stderr.h"
@@ -61,7 +61,7 @@ static void start_that_grants_at_once(void)
 
 static hostcrst_t kept;
 
-/* A task that is there before the stop looks at the tasks, behind the one whose wait it ends first. */
+/* A task that exists before the stop goes through the tasks, and comes after the one whose wait it ends first. */
 static struct late {
     check_thread_t thread;
     check_steps_t steps;

@@ -1,6 +1,6 @@
 /*
- * A program that includes this has had a file as its stderr since it was loaded: the library writes to no other. What
- * children of it say there is looked at; whatever is left goes to the true stderr when the program exits.
+ * Makes a file the stderr of the including program, before the library is loaded: the library writes to no other file.
+ * Tests read there what the program's children write; what is left goes to the original stderr when the program exits.
  */
 #ifndef OWN_STDERR_H
 #define OWN_STDERR_H

@@ -1,4 +1,4 @@
-/* A syscall() of the program's own, which stands in for that of libc, for the library as well. */
+/* A syscall() of the program's own that replaces libc's, also for the library. */
 #ifndef OWN_SYSCALL_H
 #define OWN_SYSCALL_H
 

@@ -1,4 +1,4 @@
-/* When a thread that waits, or that others wait for, lets the scheduler have its processor. See pace.rs. */
+/* When a spinner, a waiter or an owner gives its processor to others: see src/lock/spin.rs. */
 #include "host.h"
 #include "membarrier.h"
 #include "own_syscall.h"

@@ -1,8 +1,8 @@
 /*
  * Every call against every other: each pair of calls on the same objects, once with one of the two stopped at
  * some instruction while the other is made from its beginning to its end (step.h), once with both at the same
- * moment and a third beside them. After each round everything has to be whole: what was given out is not
- * given out again, nobody owns what another owns, nobody sleeps for what is free.
+ * moment and a third beside them. After each round everything has to be consistent: no live handle is returned
+ * again, no section has two owners, and no task sleeps for a free section.
  *
  * The table below has a row for each function that the library exports (ctests/exports.txt); one that is new
  * has to get one, or the test fails. PAIRS_SEED draws other rounds; PAIRS_SECONDS makes each of the two ways
@@ -934,7 +934,7 @@ static const call_t calls[] = {
 enum { CALLS = sizeof calls / sizeof calls[0] };
 
 /*
- * Exported, and neither changes anything nor looks at what others change. hostcrst_last_error is in a row
+ * Exported, and neither changes anything nor reads what others change. hostcrst_last_error is in a row
  * above.
  */
 static const char *const others_exported[] = {

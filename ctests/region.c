@@ -1,6 +1,6 @@
 /*
- * Memory: what is reserved and not used cannot be read, so that no core holds it, whoever writes it; and all that is
- * used can be.
+ * Memory: what is reserved and not in use cannot be read, so that it is in no core, whichever tool writes it; all memory in
+ * use can be read.
  */
 #include "capture.h"
 

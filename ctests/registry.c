@@ -1,4 +1,4 @@
-/* Everything in one place: what is there is shown, what is gone is not, and the counts are right. */
+/* The registry: reports show every live object and no other, and count them correctly. */
 #include "capture.h"
 
 enum { TASKS = 200 };

@@ -1,4 +1,4 @@
-/* A million sections and ten thousand tasks, all live at once; says what each takes of memory. */
+/* A million sections and ten thousand tasks, all live at once, and the memory that each takes. */
 #include "host.h"
 
 /* The smallest stack that aarch64's glibc gives a thread; others give smaller ones too. */

@@ -1,9 +1,8 @@
 /*
- * A thread that stops after so many instructions, wherever that is: the other thread then does the whole of
- * its call, and the first one goes on. Which of two calls is torn by which other, at which instruction, needs
- * no luck this way.
+ * Stops a thread after a given number of instructions, so that another thread makes a whole call at that point. So every
+ * interleaving of one call at each instruction of another is tested deterministically.
  *
- * The processor's trap flag does it, so this exists where CAN_STEP is 1. Elsewhere a step_in() does nothing.
+ * It uses the processor's trap flag, so it exists where CAN_STEP is 1. Elsewhere step_in() does nothing.
  */
 #ifndef STEP_H
 #define STEP_H

@@ -1,4 +1,5 @@
-//! What C sees: shims that check, call the core and convert. A shim with a branch of its own is in the wrong file.
+//! The C interface: shims that check arguments, call the core and convert the result. They decide nothing: a shim with a
+//! branch of its own is in the wrong file.
 //!
 //! The documentation of these functions is the C header's, so it names C types and C functions only.
 
@@ -26,8 +27,7 @@ fn hresult(result: Result<()>) -> i32 {
     }
 }
 
-/// Puts the value of a result where the caller wants it, or zero on failure, and returns the HRESULT. The value is
-/// not even made where the caller gave no place for it.
+/// Writes the value of a result to `out`, or zero on failure, and returns the HRESULT. Does not call `make` if `out` is NULL.
 ///
 /// # Safety
 /// `out` is NULL or valid for writing a `T`.
@@ -42,7 +42,7 @@ unsafe fn deliver<T: Default>(out: *mut T, make: impl FnOnce() -> Result<T>) -> 
     code
 }
 
-/// The bytes of a C string, as many as a name can hold and one more, so that cutting it sees where it was cut.
+/// The bytes of a C string, at most one more than a name can have, so that the name is cut between characters.
 ///
 /// # Safety
 /// `utf8` is NULL or points to a zero-terminated string.

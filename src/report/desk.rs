@@ -83,7 +83,7 @@ fn take_from(places: &'static [Place]) -> Option<Guard> {
 /// Frees all desks in the child of a fork: their users do not exist there, and their open files are the parent's.
 pub(crate) fn free_after_fork() {
     for place in PLACES.iter().filter(|place| place.is_taken.load(Ordering::Relaxed) != 0) {
-        // SAFETY: whoever takes a desk in the child puts it in order first, or waits until this is done.
+        // SAFETY: a thread that takes a desk in the child runs this repair first, or waits until it is done.
         unsafe { &mut *place.desk.get() }.resolver.abandon_files();
         place.is_taken.store(0, Ordering::Relaxed);
     }

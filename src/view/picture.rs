@@ -1,4 +1,5 @@
-//! What stands in a registry, piece by piece, each piece as it was at one moment: the source of every report.
+//! The content of a registry, object by object, each a snapshot of one moment: the source of every report. Does not know
+//! formats.
 
 use crate::base::memory::{Anew, Here, Memory};
 use crate::base::name::NameCopy;
@@ -18,7 +19,7 @@ use core::mem::MaybeUninit;
 /// Layers shown of one task, the newest; older ones are counted.
 pub const LAYERS_SHOWN: usize = 64;
 
-/// How often the newest layers of a task are looked for while its depth changes.
+/// How often a snapshot of a task's layers is tried while its depth changes.
 const ATTEMPTS: usize = 100;
 
 /// A registry and the memory it stands in.
@@ -38,14 +39,14 @@ pub struct TaskPicture {
     pub(crate) name: NameCopy,
     pub(crate) owned: u32,
     pub(crate) wait: Option<WaitCopy>,
-    /// How it sleeps on a condition variable of Windows' kind, if it does.
+    /// Its sleep on a Windows condition variable, if it sleeps.
     pub(crate) sleep: Option<SleepCopy>,
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
 }
 
-/// The newest layers of a task. They are many: so they have a place of their own, and are drawn on demand.
+/// The newest layers of a task. They are large, so they have a place of their own, filled on demand.
 pub(crate) struct ShownLayers {
     layers: [MaybeUninit<Layer>; LAYERS_SHOWN],
     /// How many of the places were written to.
@@ -67,7 +68,7 @@ impl ShownLayers {
         }
     }
 
-    /// Those of the task that they were drawn with, oldest of them first.
+    /// The layers of the task with which they were filled, oldest first.
     pub(crate) fn of(&self, task: &TaskPicture) -> &[Layer] {
         let shown = task.depth.min(self.count);
         // SAFETY: the first `count` places were written to, and a MaybeUninit has the layout of what it holds.
@@ -86,19 +87,19 @@ pub struct SectionPicture {
     pub(crate) waiters: u32,
     pub(crate) contended: u64,
     pub(crate) name: Option<NameCopy>,
-    /// The address of the CRITICAL_SECTION that shows it, 0 if it is the host's.
+    /// The address of its mirror, a CRITICAL_SECTION; 0 if it is a section of the host's.
     pub(crate) mirror: u64,
-    /// The id of the thread that ended as its owner and left it locked for ever.
+    /// The id of the thread that owned it when it ended, and so left it locked for ever.
     pub(crate) orphaned_by: Option<u32>,
     /// Since when and from where it is owned, if that is tracked.
     pub(crate) hold: Option<(u64, u64)>,
 }
 
-/// Tasks that wait for each other in a circle, with a time limit or without.
+/// A cycle of waits, with or without time limits. Reports call it a circle if it is no deadlock.
 pub(crate) struct Circle {
     /// How many tasks.
     pub(crate) length: u32,
-    /// Whether a wait of it has a limit, which opens it: then it is no deadlock.
+    /// Whether one of its waits has a limit, which opens the cycle: then it is no deadlock.
     pub(crate) limited: bool,
 }
 
@@ -121,7 +122,7 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Whether that is the same wait, for the same section and owner.
+    /// Whether `other` is the same wait, for the same section and owner.
     pub fn is_same(&self, other: &Blocked) -> bool {
         let all = |blocked: &Blocked| (blocked.task, blocked.wait, blocked.section, blocked.owner);
         all(self) == all(other)
@@ -159,7 +160,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry
     }
 
-    /// Whether the memory has all tasks, sections and names: the last one of each that was ever in use can be read.
+    /// Whether the memory contains all tasks, sections and names: the last slot of each that was ever used can be read.
     pub fn is_complete(&self) -> bool {
         let Registry { tasks, sections, names, .. } = self.registry;
         tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
@@ -174,7 +175,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         })
     }
 
-    /// The name that was told of a layer's target.
+    /// The name that was stored for a layer's target.
     pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
         self.registry.targets.name(self.memory, layer.origin, layer.target)
     }
@@ -184,12 +185,12 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.deadlocks.found()
     }
 
-    /// Of how many a wait was broken.
+    /// How many of them had a victim.
     pub(crate) fn deadlocks_broken(&self) -> u64 {
         self.registry.deadlocks.broken()
     }
 
-    /// Shows `visit` the deadlocks that are remembered, oldest first, each in `place`.
+    /// Calls `visit` with each remembered deadlock, oldest first, copied to `place`.
     pub(crate) fn deadlocks<E>(
         &self,
         place: &mut DeadlockCopy,
@@ -230,11 +231,11 @@ impl<'a, M: Memory> Picture<'a, M> {
             };
             match drawn? {
                 Some(task) => return Some(task).filter(|task| task.id == id),
-                // It has ended, or its layers did not stand still.
+                // It has ended, or its layers changed meanwhile.
                 None => self.look_at_task(id, |_| ())??,
             }
         }
-        // Its layers never stood still: it is shown without.
+        // Its layers changed each time: it is shown without them.
         self.task(id).map(|task| TaskPicture { depth: 0, ..task })
     }
 
@@ -245,7 +246,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task, None)) }
     }
 
-    /// The task in its slot at `address`; None if there is none, or if its layers are wanted and did not stand still.
+    /// The task in the slot at `address`; None if there is none, or if `layers` is given and they changed meanwhile.
     fn draw_task(
         &self,
         address: usize,
@@ -275,11 +276,11 @@ impl<'a, M: Memory> Picture<'a, M> {
             anomalies: task.anomalies(),
             depth,
         };
-        // What was read of two tasks that had the slot in turn is a picture of neither.
+        // If the slot got another task meanwhile, the fields may be of two tasks.
         (task.id() == id).then_some(picture)
     }
 
-    /// The newest layers, all of one moment, with how many there are in all, and the task's mode.
+    /// Copies the newest layers, a snapshot of one moment; returns the depth and the mode.
     fn draw_layers(
         &self,
         address: usize,
@@ -299,7 +300,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
     }
 
-    /// Every section there is. Ends at the first slot that cannot be read.
+    /// Every live section. Ends at the first slot that cannot be read.
     pub(crate) fn sections(&self) -> impl Iterator<Item = SectionPicture> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
@@ -365,8 +366,8 @@ impl<'a, M: Memory> Picture<'a, M> {
         unsafe { self.memory.look(address, |hold: &Hold| self.registry.holds.read(hold, owner)) }.flatten()
     }
 
-    /// The id of the task that the one with this id cannot go on before, if it waits without a limit for a section that
-    /// a live task owns.
+    /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for which it
+    /// waits without a limit.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
         let section = self.look_at_task(id, |task| task.wait.unbounded_section())?.flatten()?;
         self.other_owner(section, id)
@@ -391,13 +392,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         unsafe { self.memory.look(address, |task: &Task| (task.id() == id).then(|| look(task))) }
     }
 
-    /// How many tasks the chain from the task with this id passes before it is back there; None if it ends or loops
+    /// The length of the cycle of unlimited waits through the task with this id; None if its chain ends or leads into a cycle
     /// elsewhere.
     pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
         self.steps_back_to(start, |id| self.blocked_by(id))
     }
 
-    /// The circle of waits through the task with this id, if there is one.
+    /// The cycle of waits, limited or not, through the task with this id, if there is one.
     pub(crate) fn circle(&self, start: u64) -> Option<Circle> {
         let mut limited = false;
         let length = self.steps_back_to(start, |id| {
@@ -408,10 +409,10 @@ impl<'a, M: Memory> Picture<'a, M> {
         Some(Circle { length, limited })
     }
 
-    /// How many steps lead from `start` back to it; None if they end or loop elsewhere.
+    /// How many steps lead from `start` back to it; None if they end or lead into a cycle elsewhere.
     fn steps_back_to(&self, start: u64, mut step: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
         let mut id = start;
-        // A loop elsewhere comes back to a task that it has passed: one is remembered, at doubling distances.
+        // Brent's algorithm: a cycle elsewhere returns to a task that was passed; one is remembered, at doubling distances.
         let (mut passed, mut next_to_remember) = (start, 1);
         for length in 1..=self.registry.tasks.live() {
             id = step(id)?;
@@ -463,7 +464,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         }
     }
 
-    /// The task before the one with this id in its cycle of waits: that waits for it. None if that is in no cycle.
+    /// The task that waits for the one with this id in its cycle; None if it is in no cycle.
     pub(crate) fn before_in_cycle(&self, index: &Index<'_>, id: u64) -> Option<TaskPicture> {
         match &index.0 {
             Some(tables) => {
@@ -474,21 +475,21 @@ impl<'a, M: Memory> Picture<'a, M> {
         }
     }
 
-    /// Whether a cycle stands in which this id is the lowest.
+    /// Whether there is a cycle that stands, in which this id is the lowest.
     fn stands(&self, lowest: u64) -> bool {
-        // The same in two rounds: every task was in its wait all the time in between, so the edges, which were looked at
-        // one after the other, stood together (see `deadlock`).
+        // If two rounds find the same waits, every task was in its wait all the time between them, so the edges, which are
+        // read one after the other, existed together (see `deadlock`).
         let now = Picture { memory: &Anew(self.memory), registry: self.registry };
         let round = now.waits_of_cycle(lowest);
         round.is_some() && round == now.waits_of_cycle(lowest)
     }
 
-    /// A number made from each wait of the cycle in which this id is the lowest, if there is one.
+    /// A hash of the waits of the cycle in which this id is the lowest, if there is one.
     fn waits_of_cycle(&self, lowest: u64) -> Option<u64> {
         let (mut sum, mut id) = (0, lowest);
         for _ in 0..self.registry.tasks.live() {
             let next = self.blocked_by(id).filter(|&next| next >= lowest)?;
-            // After the edge that was read of it.
+            // After the edge: an unchanged number means that the edge was of this wait.
             let wait = self.look_at_task(id, |task| task.wait.number()).flatten()?;
             sum = (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
             id = next;
@@ -524,7 +525,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.waiting().filter_map(move |id| picture.blocked_task(id))
     }
 
-    /// The same as it is now, if its task waits so.
+    /// The same task's present wait, if it still waits without a limit for a section that another thread owns.
     pub fn blocked_now(&self, blocked: &Blocked) -> Option<Blocked> {
         Picture { memory: &Anew(self.memory), registry: self.registry }.blocked_task(blocked.task)
     }
@@ -532,7 +533,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     fn blocked_task(&self, task: u64) -> Option<Blocked> {
         let owner = self.blocked_by(task)?;
         let owner_thread_id = self.thread_id(owner)?;
-        // After the edge that was read of it.
+        // After the edge: an unchanged number means that the edge was of this wait.
         let wait = |slot: &Task| Blocked {
             task,
             thread_id: slot.thread_id(),
@@ -578,22 +579,22 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 }
 
-/// What is to be known of all tasks and sections before the first is shown, gathered in one walk over each. Without room
-/// for it each is searched for when it is asked for, which takes long where there are many.
+/// Facts about all tasks and sections that are needed before the first is shown, collected in one pass over each. Without
+/// room for them each query searches, which takes long if there are many.
 pub(crate) struct Index<'r>(Option<Tables<'r>>);
 
 struct Tables<'r> {
     /// By the slots of tasks: the first and the last section that it owns, 0 for none.
     first: &'r mut [u32],
     last: &'r mut [u32],
-    /// By the slots of tasks: what the walk along the waits has found, as below.
+    /// By the slots of tasks: what the walk along the wait chains has found, as below.
     waits: &'r mut [u32],
-    /// By the numbers of sections: the next one with the same owner. They rise.
+    /// By the numbers of sections: the next section with the same owner, in rising order.
     next: &'r mut [u32],
 }
 
-/// In `waits`, beside the slot of the task before it: it is in a cycle, and it has the lowest id there. Otherwise that of a
-/// task which was passed has the number of the start from which it was.
+/// An entry of `waits` with IN_CYCLE has the slot of the task before it in the cycle, and LOWEST if its id is the lowest.
+/// Otherwise it has the number of the walk that passed the task, 0 for none.
 const IN_CYCLE: u32 = 1 << 31;
 const LOWEST: u32 = 1 << 30;
 const _: () = assert!(handle::MAX_TASKS < LOWEST);
@@ -601,7 +602,7 @@ const _: () = assert!(handle::MAX_TASKS < LOWEST);
 impl<'r> Index<'r> {
     /// For how many numbers there must be room.
     pub(crate) fn size<M: Memory>(picture: &Picture<'_, M>) -> usize {
-        // In a copy of another process's registry any numbers may stand.
+        // A copy of another process's registry may contain any numbers.
         3 * Self::tasks(picture) + picture.registry.sections.end().min(handle::MAX_SECTIONS) as usize
     }
 
@@ -640,7 +641,7 @@ impl<'r> Index<'r> {
 }
 
 impl Tables<'_> {
-    /// Goes from each task that waits along the chain until a task that was passed: each is passed once.
+    /// Walks from each waiting task along its wait chain up to a task that was passed before, so each task is passed once.
     fn follow_waits<M: Memory>(&mut self, picture: &Picture<'_, M>) {
         for (number, start) in (1..LOWEST).zip(picture.waiting()) {
             let mut next = Some(start);
@@ -703,7 +704,7 @@ impl Tables<'_> {
     fn add_owned(&mut self, owner: u64, section: u32) {
         let slot = handle::owner_slot(owner) as usize;
         let (Some(first), Some(last)) = (self.first.get_mut(slot), self.last.get_mut(slot)) else { return };
-        // One that began to exist since there was room made for all is not listed.
+        // A section that was created after the room was allocated is not listed.
         if section as usize >= self.next.len() {
             return;
         }

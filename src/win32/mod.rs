@@ -168,7 +168,7 @@ pub(crate) fn delete(mirror: &CriticalSection, site: usize) {
     let _ = mirror.lock_semaphore.compare_exchange(semaphore, DELETED, Ordering::Release, Ordering::Relaxed);
 }
 
-/// Sets how often a newcomer looks before it waits. Returns the count until now.
+/// Sets the spin count. Returns the previous one.
 pub(crate) fn set_spin_count(mirror: &CriticalSection, count: u32) -> u32 {
     preserving_errno(|| {
         let _ = prepare();
@@ -218,7 +218,7 @@ impl CriticalSection {
     /// The handle of the section this names, if it names one.
     #[inline(always)]
     fn handle(&self) -> u64 {
-        // Acquire pairs with the Release of whoever attached the section.
+        // Acquire pairs with the Release in create_and_attach and begin.
         self.lock_semaphore.load(Ordering::Acquire)
     }
 
