@@ -125,7 +125,7 @@ static void nothing_is_left_of_a_wait_that_its_callback_leaves(void)
 static hostcrst_t third;
 static int depth;
 
-/* Leaves what the other one waits for, waits for a third section, and takes back what it left. */
+/* Leaves what the other one waits for, waits for a third section, and takes back what it left once the other has had it. */
 static void step_aside(const host_deadlock_t *deadlock, void *third_owner)
 {
     CHECK_EQ(deadlock->victim, 0);
@@ -137,6 +137,7 @@ static void step_aside(const host_deadlock_t *deadlock, void *third_owner)
     let_go((holder_t *)third_owner);
     CHECK_EQ(hostcrst_enter(third, 0), S_OK);
     CHECK_EQ(hostcrst_leave(third), S_OK);
+    REQUIRE_SOON(info_of(first).waiters == 0);
     CHECK_EQ(hostcrst_enter(first, 0), S_OK);
     depth--;
 }
@@ -227,6 +228,174 @@ static void a_cycle_that_is_closed_in_the_callback_is_told_inside_it(void)
     check_whole(first);
     check_whole(second);
     check_whole(third);
+}
+
+/* Two tasks that are told of cycles which were broken close a third one when they wait anew. */
+typedef struct teller {
+    check_thread_t thread;
+    host_task_t task;
+    int calls;
+} teller_t;
+
+static teller_t tellers[2];
+static hostcrst_t lure;
+static int stands;
+
+/* The first teller's one call waits until the second is told of that, whose one call lasts until the first waits anew. */
+static void tell_while_another_does(const host_deadlock_t *deadlock, void *context)
+{
+    (void)context;
+    stands += deadlock->victim == 0;
+    host_task_t me = this_task();
+    if (me == tellers[0].task && tellers[0].calls++ == 0) {
+        check_await(&steps, 2);
+        CHECK_EQ(hostcrst_enter(first, 0), HOST_E_DEADLOCK);
+    } else if (me == tellers[1].task && tellers[1].calls++ == 0) {
+        REQUIRE_SOON(task_info_of(tellers[0].task).waiting_for == first && tellers[0].calls == 1);
+    }
+}
+
+static void own_second_and_wait_for_first(void *unused)
+{
+    (void)unused;
+    tellers[0].task = this_task();
+    CHECK_EQ(hostcrst_enter(second, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(lure, 0), S_OK);
+    check_reach(&steps, 1);
+    REQUIRE_SOON(info_of(lure).waiters == 1);
+    CHECK_EQ(hostcrst_enter(first, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE), HOST_E_INTERRUPTED);
+    CHECK_EQ(hostcrst_leave(lure), S_OK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+}
+
+static void own_first_and_wait_for_second(void *unused)
+{
+    (void)unused;
+    tellers[1].task = this_task();
+    CHECK_EQ(hostcrst_enter(first, 0), S_OK);
+    check_reach(&steps, 2);
+    REQUIRE_SOON(task_info_of(tellers[0].task).waiting_for == first);
+    CHECK_EQ(hostcrst_enter(second, WAIT_NOTINDEADLOCK), S_OK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+}
+
+static void a_cycle_of_waits_that_were_told_of_broken_ones_is_told(void)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    steps = none;
+    stands = 0;
+    start_runtime();
+    first = new_section();
+    second = new_section();
+    lure = new_section();
+    REQUIRE_EQ(host_set_deadlock_callback(tell_while_another_does, NULL), S_OK);
+    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
+    check_start(&tellers[0].thread, own_second_and_wait_for_first, NULL);
+    check_await(&steps, 1);
+    CHECK_EQ(hostcrst_enter(lure, 0), HOST_E_DEADLOCK);
+    check_start(&tellers[1].thread, own_first_and_wait_for_second, NULL);
+    REQUIRE_SOON(info_of(first).waiters == 1);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    REQUIRE_SOON(__atomic_load_n(&stands, __ATOMIC_ACQUIRE) == 1);
+    CHECK_EQ(host_task_alert(tellers[0].task), S_OK);
+    check_join(&tellers[0].thread);
+    check_join(&tellers[1].thread);
+    CHECK_EQ(stands, 1);
+    CHECK_EQ(stands, 1);
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    check_whole(first);
+    check_whole(second);
+    check_whole(lure);
+}
+
+/* Two tasks that are told of a standing cycle each, and whose callbacks swap what they own, close a third one. */
+typedef struct swapper {
+    check_thread_t thread;
+    check_thread_t partner;
+    host_task_t task;
+    host_task_t partner_task;
+    check_steps_t steps;
+    hostcrst_t owned;
+    hostcrst_t wanted;
+    struct swapper *other;
+    int calls;
+} swapper_t;
+
+static swapper_t swappers[2];
+static pthread_barrier_t both;
+
+static void own_what_is_wanted_and_wait(void *context)
+{
+    swapper_t *swapper = context;
+    swapper->partner_task = this_task();
+    CHECK_EQ(hostcrst_enter(swapper->wanted, 0), S_OK);
+    check_reach(&swapper->steps, 1);
+    CHECK_EQ(hostcrst_enter(swapper->owned, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE), HOST_E_INTERRUPTED);
+    CHECK_EQ(hostcrst_leave(swapper->wanted), S_OK);
+}
+
+static void swap_while_the_other_does(const host_deadlock_t *deadlock, void *context)
+{
+    (void)context;
+    swapper_t *me = this_task() == swappers[0].task ? &swappers[0] : &swappers[1];
+    CHECK_EQ(deadlock->victim, 0);
+    __atomic_add_fetch(&stands, 1, __ATOMIC_ACQ_REL);
+    if (me->calls++ != 0) {
+        CHECK_EQ(host_task_alert(me->other->task), S_OK);
+        return;
+    }
+    CHECK_EQ(host_task_alert(me->partner_task), S_OK);
+    check_join(&me->partner);
+    CHECK_EQ(hostcrst_leave(me->owned), S_OK);
+    pthread_barrier_wait(&both);
+    CHECK_EQ(hostcrst_enter(me->other->wanted, 0), S_OK);
+    pthread_barrier_wait(&both);
+}
+
+static void swap_in_the_callback(void *context)
+{
+    swapper_t *me = context;
+    me->task = this_task();
+    CHECK_EQ(hostcrst_enter(me->owned, 0), S_OK);
+    check_start(&me->partner, own_what_is_wanted_and_wait, me);
+    check_await(&me->steps, 1);
+    REQUIRE_SOON(info_of(me->owned).waiters == 1);
+    int answer = hostcrst_enter(me->wanted, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE);
+    CHECK(answer == S_OK || answer == HOST_E_INTERRUPTED);
+    CHECK_EQ(hostcrst_leave(me->other->wanted), S_OK);
+    if (answer == S_OK) {
+        CHECK_EQ(hostcrst_leave(me->wanted), S_OK);
+    }
+}
+
+static void a_cycle_of_waits_that_were_told_of_others_that_stood_is_told(void)
+{
+    static const check_steps_t none = CHECK_STEPS_INIT;
+    start_runtime();
+    stands = 0;
+    REQUIRE_EQ(pthread_barrier_init(&both, NULL, 2), 0);
+    for (int at = 0; at < 2; at++) {
+        swapper_t *swapper = &swappers[at];
+        swapper->steps = none;
+        swapper->owned = new_section();
+        swapper->wanted = new_section();
+        swapper->other = &swappers[1 - at];
+        swapper->calls = 0;
+    }
+    REQUIRE_EQ(host_set_deadlock_callback(swap_while_the_other_does, NULL), S_OK);
+    for (int at = 0; at < 2; at++) {
+        check_start(&swappers[at].thread, swap_in_the_callback, &swappers[at]);
+    }
+    for (int at = 0; at < 2; at++) {
+        check_join(&swappers[at].thread);
+        check_whole(swappers[at].owned);
+    }
+    CHECK_EQ(stands, 3);
+    CHECK_EQ(host_set_deadlock_callback(NULL, NULL), S_OK);
+    for (int at = 0; at < 2; at++) {
+        check_whole(swappers[at].wanted);
+    }
 }
 
 /* ---- out of a wait ---- */
@@ -356,6 +525,8 @@ static void a_handler_that_interrupts_a_wait_cannot_wait(void)
 CHECK_MAIN(CHECK_TEST(nothing_is_left_of_a_wait_that_its_callback_leaves),
            CHECK_TEST(a_callback_may_open_the_cycle_and_wait_for_others),
            CHECK_TEST(a_cycle_that_is_closed_in_the_callback_is_told_inside_it),
+           CHECK_TEST(a_cycle_of_waits_that_were_told_of_broken_ones_is_told),
+           CHECK_TEST(a_cycle_of_waits_that_were_told_of_others_that_stood_is_told),
            CHECK_TEST(a_handler_that_interrupts_a_wait_cannot_wait),
            CHECK_TEST(the_end_of_a_thread_ends_its_wait),
            CHECK_TEST(a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended))

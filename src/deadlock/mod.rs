@@ -20,12 +20,17 @@
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
 //! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
 //! else has ended the chosen wait first, the cycle is open and nothing is reported. Where no wait is broken the
-//! cycle stands, and the second finds all of its waits marked: told. A wait is born without the mark, and the wait that
-//! closes a cycle is a new one, so each is told.
+//! cycle stands, and each of its waits is marked with the number of this deadlock: the second search finds that number at
+//! all of them and reports nothing. A wait begins without a mark, and the wait that closes a cycle is a new one, so each
+//! cycle is told.
 //!
-//! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's callback, and
-//! waits anew after it. That opens a cycle which stands and closes it again: so the new wait takes the mark over, unless
-//! the task has other sections than before.
+//! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's callback,
+//! and waits anew after it. That opens a cycle which stands and closes it again, so the new wait takes over the number of
+//! the deadlock that its task has told of, not one that others have told of meanwhile. So only one task ever waits anew
+//! with a given number, and a cycle whose waits all have one number is the one that was told: the others are in the same
+//! waits as then, own what they owned, and each waits for the same next one; the wait that was begun anew is for the same
+//! section. Waits that were told of as part of different deadlocks close a new one. Where a wait was broken, the task
+//! leaves the queue under the lock: no other search finds a cycle that only stands until it does.
 
 use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::Error;
@@ -99,7 +104,7 @@ pub(crate) struct Cycle {
     pub(crate) breakable: Option<Link>,
     /// Whether one of its waits cannot fail at all.
     pub(crate) has_infallible: bool,
-    /// Whether each of its waits was part of a cycle told of.
+    /// Whether each of its waits was told of as part of one and the same deadlock.
     pub(crate) was_told: bool,
 }
 
@@ -113,6 +118,7 @@ fn entered_at(section: u64) -> u64 {
 /// were noted form no cycle.
 fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
     let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
+    let told = closer.wait.told();
     let mut task = closer;
     for place in 0..length {
         // After the first round, and after the owner that led here.
@@ -134,19 +140,19 @@ fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
         first = first.or(Some(link));
         breakable = breakable.or(may_be_broken.then_some(link));
         has_infallible |= cannot_fail;
-        was_told &= task.wait.was_told();
+        was_told &= told != 0 && task.wait.told() == told;
         task = next;
     }
     let closes = task.id() == closer.id();
     closes.then_some(Cycle { length, closer: first?, breakable, has_infallible, was_told })
 }
 
-/// Marks each wait of a cycle that stands as told; under the lock.
-fn tell_waits(start: TaskRef, length: u32) {
+/// Marks each wait of a cycle that stands as part of deadlock number `told`; under the lock.
+fn tell_waits(start: TaskRef, length: u32, told: u64) {
     let mut task = Some(start);
     for _ in 0..length {
         let Some(here) = task else { return };
-        here.wait.set_told();
+        queue::tell_noted_wait(&here, told);
         task = blocked_by(here);
     }
 }
@@ -173,7 +179,7 @@ pub(crate) fn break_or_tell(cycle: &Cycle, policy: Policy) -> Option<Option<Link
         }
         None if cycle.was_told => None,
         None => {
-            tell_waits(cycle.closer.task, cycle.length);
+            tell_waits(cycle.closer.task, cycle.length, REGISTRY.deadlocks.found() + 1);
             publish(None);
             Some(None)
         }

@@ -34,12 +34,18 @@ pub(crate) struct Notice {
     deadlock: host_deadlock_t,
     callback: Callback,
     context: *mut c_void,
+    stands: Option<u64>,
     /// The task that makes the call, and the setting whose call it was inside of before.
     me: TaskRef,
     outer: u64,
 }
 
 impl Notice {
+    /// The number of the deadlock if it stands, from 1; None if a wait of it was broken.
+    pub(crate) fn stands(&self) -> Option<u64> {
+        self.stands
+    }
+
     /// Calls the program. That may never return: an exception, `longjmp`, or the end of the thread.
     pub(crate) fn tell(self) {
         (self.callback)(&raw const self.deadlock, self.context);
@@ -68,9 +74,9 @@ fn wait_for_calls(last: u64) {
 }
 
 /// `me` has just announced a wait: searches, and if the wait closed a cycle, does what the policy says. Returns what the
-/// program is to be told of it, once `me` is out of the queue.
+/// program is to be told of it, and what `step_out`, which takes `me` out of the queue for that, has returned.
 #[cold]
-pub(crate) fn search_for_deadlock(me: TaskRef) -> Option<Notice> {
+pub(crate) fn search_for_deadlock<T>(me: TaskRef, step_out: impl Fn() -> T) -> Option<(Notice, T)> {
     deadlock::cycle_length(me)?;
     let policy = deadlock::policy();
     let deadlocks = &REGISTRY.deadlocks;
@@ -79,9 +85,11 @@ pub(crate) fn search_for_deadlock(me: TaskRef) -> Option<Notice> {
     let cycle = deadlock::search(me)?;
     let victim = deadlock::break_or_tell(&cycle, policy)?;
     let notice = deadlocks.notice(me, &cycle, victim);
+    // Under the lock: no other search shall find a cycle that only stands until `me` steps out.
+    let out = notice.as_ref().and(victim).map(|_| step_out());
     drop(guard);
     report(&cycle, victim, policy);
-    notice
+    notice.map(|notice| (notice, out.unwrap_or_else(step_out)))
 }
 
 /// Writes the report that the policy asks for.
@@ -124,6 +132,7 @@ impl Deadlocks {
         let callback = unsafe { core::mem::transmute::<*mut c_void, Callback>(callback) };
         let context = self.context.load(Ordering::Relaxed);
         let outer = me.begin_telling(SETTINGS.load(Ordering::Relaxed));
-        Some(Notice { deadlock, callback, context, me, outer })
+        let stands = victim.is_none().then(|| self.found());
+        Some(Notice { deadlock, callback, context, stands, me, outer })
     }
 }

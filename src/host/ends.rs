@@ -144,7 +144,7 @@ mod tests {
             let waiter = scope.spawn(move || {
                 let me = threads::current().expect("a place");
                 let request = Request { option: 0, deadline: None, site: 0 };
-                let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+                let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
                 assert!(matches!(section.enqueue(crst, me, request, beginning), Ok(Attempt::Busy)));
                 tell.send(me.id()).expect("heard");
                 gone.recv().expect("told");

@@ -145,21 +145,21 @@ impl Section {
     /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
     /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
     fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Attempt> {
-        let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+        let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
         loop {
             let attempt = self.enqueue(handle, me, request, beginning)?;
             if matches!(attempt, Attempt::Entered) || request.deadline.is_some() {
                 return Ok(attempt);
             }
-            let Some(notice) = deadlocks::search_for_deadlock(me) else { return Ok(attempt) };
-            let ended = self.step_out(handle, me);
-            let owned = me.owned();
+            let step_out = || self.step_out(handle, me);
+            let Some((notice, ended)) = deadlocks::search_for_deadlock(me, step_out) else {
+                return Ok(attempt);
+            };
+            beginning.told = notice.stands().unwrap_or(beginning.told);
             notice.tell();
             if let Some(reason) = ended {
                 return Err(reason);
             }
-            // If the callback has entered or left something, what the wait may be part of is another cycle.
-            beginning.told = me.owned() == owned;
         }
     }
 

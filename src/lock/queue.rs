@@ -103,8 +103,8 @@ pub(crate) struct Beginning {
     pub(crate) since: Instant,
     /// The run of the runtime then.
     pub(crate) run: u64,
-    /// It is one of a cycle that was told of.
-    pub(crate) told: bool,
+    /// The number of the deadlock that it was told of as part of; 0 for none.
+    pub(crate) told: u64,
 }
 
 /// What came of an attempt to take the section under the queue lock.
@@ -238,10 +238,8 @@ impl Section {
         me.wait.site.store(request.site as u64, Ordering::Relaxed);
         me.wait.losses.store(0, Ordering::Relaxed);
         // SeqCst: a reader that finds the section set finds this number, or a later one.
-        let before = me.wait.sequence.fetch_add(1, Ordering::SeqCst);
-        if beginning.told {
-            me.wait.set_told_number(before + 1);
-        }
+        me.wait.sequence.fetch_add(1, Ordering::SeqCst);
+        me.wait.set_told(beginning.told);
         self.link(&me);
         // SeqCst: a task that ends waits (stop, alert) first stores the reason and then loads this.
         me.wait.section.store(handle, Ordering::SeqCst);
@@ -637,22 +635,36 @@ pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> b
     ended.get()
 }
 
+/// Marks the task's wait as part of deadlock number `told`, if it is the one that was noted.
+pub(crate) fn tell_noted_wait(task: &Task, told: u64) {
+    if let Some((_queue, _)) = queue_of_waiter(task)
+        && task.wait.is_as_noted()
+    {
+        task.wait.set_told(told);
+    }
+}
+
 fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
+    let Some((queue, handle)) = queue_of_waiter(task) else { return };
+    if condition(task) {
+        let section = sections::any_slot_of(handle);
+        section.end(task, reason);
+        drop(queue);
+        section.wake_first_if_free(handle);
+    }
+}
+
+/// The lock of the queue that the task is in, and the section of that. None if it waits for nothing.
+fn queue_of_waiter(task: &Task) -> Option<(sys::Guard<'static>, u64)> {
     loop {
         let handle = task.wait.section();
         if handle == 0 {
-            return;
+            return None;
         }
-        let section = sections::any_slot_of(handle);
-        let queue = section.queue_lock().lock();
+        let queue = sections::any_slot_of(handle).queue_lock().lock();
         // Only under this lock does it become this handle, or stop being it.
         if task.wait.section() == handle {
-            if condition(task) {
-                section.end(task, reason);
-                drop(queue);
-                section.wake_first_if_free(handle);
-            }
-            return;
+            return Some((queue, handle));
         }
     }
 }
@@ -729,7 +741,7 @@ mod tests {
                 std::thread::yield_now();
             }
             let request = Request { option: 0, deadline: None, site: 0 };
-            let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: false };
+            let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
             let busy = matches!(section.enqueue(lost, me, request, beginning), Ok(Attempt::Busy));
             section.wake_first();
             let before = is_to_be_handed_off();

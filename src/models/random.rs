@@ -582,5 +582,5 @@ fn a_cycle_that_stands_is_told_of_once() {
 
 #[test]
 fn control_cycle_that_is_not_marked_as_told() {
-    breaks_at_random(&["a cycle is told of twice"], place("told-wait-load"), cycle_that_stands);
+    breaks_at_random(&["a cycle is told of twice"], place("told-wait-store"), cycle_that_stands);
 }

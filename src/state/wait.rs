@@ -42,7 +42,7 @@ pub(crate) struct Wait {
     pub(crate) sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
     pub(crate) noted: AtomicU64,
-    /// The number of the last wait that was part of a cycle told of.
+    /// The number, from 1, of the deadlock that the present wait was told of as part of; 0 for none.
     pub(crate) told: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     pub(crate) site: AtomicU64,
@@ -116,20 +116,15 @@ impl Wait {
         self.noted.store(self.number(), Ordering::Relaxed);
     }
 
-    /// Marks the wait that was noted as one of a cycle that was told of; under the lock of the search for deadlocks.
-    pub(crate) fn set_told(&self) {
-        // place: told-wait-load
-        self.set_told_number(self.noted.load(Ordering::Relaxed));
+    /// Marks the present wait as part of deadlock number `told`, of which the program is told; under the queue lock.
+    pub(crate) fn set_told(&self, told: u64) {
+        // place: told-wait-store
+        self.told.store(told, Ordering::Relaxed);
     }
 
-    /// Numbers only rise: the mark of a wait that is over by now does not undo that of a later one.
-    pub(crate) fn set_told_number(&self, number: u64) {
-        self.told.fetch_max(number, Ordering::Relaxed);
-    }
-
-    /// Whether the wait that was noted is marked so; under the same lock.
-    pub(crate) fn was_told(&self) -> bool {
-        self.told.load(Ordering::Relaxed) == self.noted.load(Ordering::Relaxed)
+    /// The deadlock that the present wait was told of as part of; 0 for none.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
     }
 
     /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this

@@ -44,5 +44,5 @@ pub(crate) use {
     files::*,
     forks::{on_fork, settle_fork},
     linux::*,
-    mutex::Mutex,
+    mutex::{Guard, Mutex},
 };

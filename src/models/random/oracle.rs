@@ -79,8 +79,8 @@ pub(super) struct KnownWait {
     abandoned_before: u64,
     /// It was part of a cycle.
     closed: bool,
-    /// It was part of a cycle that stands and was told of.
-    told: bool,
+    /// Which of the cycles that stood it was told of as part of, from 1; 0 for none.
+    told: u64,
     /// It was seen in the queue of an owner that ends.
     pub(super) ends: bool,
 }
@@ -262,7 +262,7 @@ impl Oracle {
             interrupted_before: self.interrupted(),
             abandoned_before: known.abandonments - u64::from(known.abandoned),
             closed: false,
-            told: false,
+            told: 0,
             ends: false,
         });
         let crst = known.crst;
@@ -318,19 +318,22 @@ impl Oracle {
         if !wait.closed {
             self.wrong = Some("a cycle is told of that is none".into());
         }
-        // One wait of another cycle was told of with that one.
-        let is_told = |&member: &usize| self.waits[member].is_some_and(|wait| wait.told);
+        // Waits that were told of as part of different cycles are a new one.
+        let is_told = |&member: &usize| {
+            wait.told != 0 && self.waits[member].is_some_and(|other| other.told == wait.told)
+        };
         if self.cycle(closer).is_some_and(|members| members.iter().all(is_told)) {
             self.wrong = Some("a cycle is told of twice".into());
         }
         if self.may_be_opened(wait) {
             // By now there may be another cycle through this wait.
-            self.wait(closer).told = true;
+            self.wait(closer).told = self.seen.stood;
             return;
         }
         for member in self.cycle(closer).into_iter().flatten() {
+            let number = self.seen.stood;
             let wait = self.wait(member);
-            wait.told = true;
+            wait.told = number;
             if wait.kind != Kind::NotBreakable {
                 self.wrong = Some("a cycle stands that could be broken".into());
             }
