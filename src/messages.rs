@@ -16,7 +16,7 @@ use core::fmt::Write;
 use crate::state::registry::REGISTRY;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::sys::{self, File, Way};
-use crate::text::{Printable, Text};
+use crate::text::{Printable, TextBuffer};
 
 /// What a message is about: the `%k` of a pattern for files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ static AT_LOAD: extern "C" fn() = remember_stderr;
 
 /// HOSTCRST_REPORT as it was when the runtime was first started, zero-terminated: a pattern for paths. NULL if it is not
 /// set, or "stderr".
-static PATTERN: AtomicPtr<Text<PATH_BYTES>> = AtomicPtr::new(core::ptr::null_mut());
+static PATTERN: AtomicPtr<TextBuffer<PATH_BYTES>> = AtomicPtr::new(core::ptr::null_mut());
 /// The longest pattern, and the longest path, with its zero.
 pub(crate) const PATH_BYTES: usize = 4096;
 /// What stands for the kind of a message in a pattern.
@@ -74,9 +74,9 @@ pub(crate) fn set_place(value: &[u8]) -> bool {
 }
 
 fn set_pattern(value: &[u8]) -> bool {
-    let Some(pages) = sys::allocate_pages(size_of::<Text<PATH_BYTES>>()) else { return false };
-    let place = pages.cast::<Text<PATH_BYTES>>();
-    // SAFETY: the new pages have room for a Text, zeros are an empty one, and nobody else knows them yet.
+    let Some(pages) = sys::allocate_pages(size_of::<TextBuffer<PATH_BYTES>>()) else { return false };
+    let place = pages.cast::<TextBuffer<PATH_BYTES>>();
+    // SAFETY: the new pages have room for it, zeros are an empty one, and nobody else knows them yet.
     let pattern = unsafe { &mut *place };
     if value.is_empty() || [value, &[0]].iter().any(|part| pattern.push(part).is_err()) {
         return false;
@@ -101,7 +101,7 @@ fn pattern() -> Option<&'static [u8]> {
 }
 
 /// Writes the path of the file for messages of a kind, zero-terminated. None if they go to stderr.
-fn write_path(kind: Kind, path: &mut Text<PATH_BYTES>) -> Option<&CStr> {
+fn write_path(kind: Kind, path: &mut TextBuffer<PATH_BYTES>) -> Option<&CStr> {
     let mut rest = pattern()?;
     if kind != Kind::Exit && !rest.windows(KIND.len()).any(|part| part == KIND) {
         return None;
@@ -135,7 +135,7 @@ enum Place {
 }
 
 impl Place {
-    fn of(kind: Kind, path: &mut Text<PATH_BYTES>) -> Place {
+    fn of(kind: Kind, path: &mut TextBuffer<PATH_BYTES>) -> Place {
         let Some(path) = write_path(kind, path) else { return Place::stderr() };
         // The report at exit replaces an older file, other messages are appended.
         let file = if kind == Kind::Exit { File::create(path) } else { File::append(path) };
@@ -186,7 +186,7 @@ pub(crate) struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// `path` is a place for the path of a file.
-    pub(crate) fn begin(kind: Kind, path: &mut Text<PATH_BYTES>, patience: Patience<'a>) -> Self {
+    pub(crate) fn begin(kind: Kind, path: &mut TextBuffer<PATH_BYTES>, patience: Patience<'a>) -> Self {
         Message::begin_at(Place::of(kind, path), patience)
     }
 
@@ -204,7 +204,7 @@ impl<'a> Message<'a> {
             return;
         }
         let is_torn = messages.is_torn.swap(0, Ordering::Relaxed);
-        let mut line = Text::<128>::new();
+        let mut line = TextBuffer::<128>::new();
         let end = if is_torn != 0 { " [cut]\n" } else { "" };
         let _ = writeln!(line, "{end}hostcrst: messages dropped or cut before this one: {untold}");
         if !self.write(line.bytes()) {
@@ -249,7 +249,7 @@ impl Drop for Message<'_> {
 
 /// Writes one line to stderr, in one write, without waiting. The parts may contain any bytes.
 pub(crate) fn complain(parts: &[&[u8]]) {
-    let mut line = Text::<512>::new();
+    let mut line = TextBuffer::<512>::new();
     // A line that does not fit is cut.
     let _ = line.write_str("hostcrst: ");
     let _ = parts.iter().try_for_each(|part| write!(line, "{}", Printable(part)));

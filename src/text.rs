@@ -2,23 +2,50 @@
 
 use core::fmt::{self, Write};
 
-/// A text under construction, of at most so many bytes.
-pub(crate) struct Text<const BYTES: usize> {
+/// A text in a buffer of its own, of at most so many bytes. What is added fits whole, or as far as is said.
+#[derive(Clone, Copy)]
+pub struct TextBuffer<const BYTES: usize> {
     length: usize,
     bytes: [u8; BYTES],
 }
 
-impl<const BYTES: usize> Text<BYTES> {
+impl<const BYTES: usize> TextBuffer<BYTES> {
+    /// An empty one. Zeroed memory is one too.
     pub(crate) const fn new() -> Self {
-        Text { length: 0, bytes: [0; BYTES] }
+        TextBuffer { length: 0, bytes: [0; BYTES] }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// A copy of `utf8`, cut to what fits.
+    pub fn of(utf8: &[u8]) -> Self {
+        let mut text = Self::new();
+        text.push_what_fits(cut(utf8, BYTES));
+        text
+    }
+
+    /// As of.
+    pub(crate) fn of_utf16(units: &[u16]) -> Self {
+        let mut text = Self::new();
+        // What does not fit is cut.
+        let _ = text.push_utf16(units);
+        text
+    }
+
+    /// What stands in it.
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&[])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     pub(crate) fn clear(&mut self) {
         self.length = 0;
+    }
+
+    /// Takes away what is behind the first `length` bytes.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
     }
 
     /// Adds all of `bytes`, or nothing if there is no room.
@@ -35,16 +62,24 @@ impl<const BYTES: usize> Text<BYTES> {
         let _ = self.push(fitting);
     }
 
+    /// Adds the characters of `units` up to a NUL, or up to the first that does not fit. Unpaired surrogates become U+FFFD.
+    pub(crate) fn push_utf16(&mut self, units: &[u16]) -> fmt::Result {
+        char::decode_utf16(units.iter().copied())
+            .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .take_while(|&character| character != '\0')
+            .try_for_each(|character| self.write_char(character))
+    }
+
     /// Adds a line feed, instead of the last character if there is no room.
     pub(crate) fn end_line(&mut self) {
         if self.push(b"\n").is_err() {
-            self.length = cut(self.bytes(), BYTES - 1).len();
+            self.truncate(cut(self.bytes(), BYTES - 1).len());
             let _ = self.push(b"\n");
         }
     }
 }
 
-impl<const BYTES: usize> Write for Text<BYTES> {
+impl<const BYTES: usize> Write for TextBuffer<BYTES> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text.as_bytes())
     }
@@ -106,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_text_takes_all_or_nothing_or_what_fits() {
-        let mut text = Text::<4>::new();
+        let mut text = TextBuffer::<4>::new();
         assert!(text.push(b"abcde").is_err());
         text.push(b"abc").unwrap();
         text.push_what_fits(b"de");
@@ -117,6 +152,30 @@ mod tests {
         text.push("aaé".as_bytes()).unwrap();
         text.end_line();
         assert_eq!(text.bytes(), b"aa\n");
+    }
+
+    #[test]
+    fn a_copy_is_cut_between_characters() {
+        let text = TextBuffer::<4>::of("abcé".as_bytes());
+        assert_eq!((text.bytes(), text.is_empty()), (&b"abc"[..], false));
+        assert!(TextBuffer::<4>::of(b"").is_empty());
+        let mut text = TextBuffer::<4>::of(b"abcd");
+        text.truncate(5);
+        assert_eq!(text.bytes(), b"abcd");
+        text.truncate(1);
+        assert_eq!(text.bytes(), b"a");
+    }
+
+    #[test]
+    fn utf16_becomes_utf8() {
+        let units = |text: &str| text.encode_utf16().collect::<std::vec::Vec<u16>>();
+        assert_eq!(TextBuffer::<32>::of_utf16(&units("Größe 🙂")).bytes(), "Größe 🙂".as_bytes());
+        let unpaired = [b'a' as u16, 0xD800, b'b' as u16];
+        assert_eq!(TextBuffer::<32>::of_utf16(&unpaired).bytes(), "a\u{FFFD}b".as_bytes());
+        assert_eq!(TextBuffer::<32>::of_utf16(&units("a\0b")).bytes(), b"a");
+        let mut text = TextBuffer::<4>::new();
+        assert!(text.push_utf16(&units("abcéd")).is_err());
+        assert_eq!(text.bytes(), b"abc", "nothing is put after what did not fit");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::base::memory::Memory;
 use crate::base::seqlock::SeqLock;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::text::cut;
+use crate::text::{TextBuffer, cut};
 
 const WORDS: usize = 7;
 /// The bytes of a name at most; longer ones are cut before a character.
@@ -32,34 +32,8 @@ pub(crate) const LAYOUT: [(&str, usize); 4] = [
     ("name.text", offset_of!(Name, text)),
 ];
 
-/// A copy of a name.
-#[derive(Clone, Copy)]
-pub struct NameCopy {
-    length: usize,
-    text: [u8; NAME_BYTES],
-}
-
-impl NameCopy {
-    /// No name.
-    pub(crate) const EMPTY: NameCopy = NameCopy { length: 0, text: [0; NAME_BYTES] };
-
-    /// A copy of `utf8`, cut to what fits.
-    pub fn new(utf8: &[u8]) -> Self {
-        let utf8 = cut(utf8, NAME_BYTES);
-        let mut text = [0; NAME_BYTES];
-        text[..utf8.len()].copy_from_slice(utf8);
-        NameCopy { length: utf8.len(), text }
-    }
-
-    /// Its bytes, of at most 56.
-    pub fn bytes(&self) -> &[u8] {
-        self.text.get(..self.length).unwrap_or(&[])
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-}
+/// A copy of a name, or what is to become one.
+pub type NameCopy = TextBuffer<NAME_BYTES>;
 
 impl Name {
     /// The empty name.
@@ -69,12 +43,13 @@ impl Name {
 
     /// Replaces the name by `utf8`, cut to what fits. One thread at a time: the caller holds the lock of what has the name.
     pub(crate) fn set(&self, utf8: &[u8]) {
-        let new = NameCopy::new(utf8);
+        let utf8 = cut(utf8, NAME_BYTES);
         self.lock.write(|| {
-            self.length.store(new.length as u32, Ordering::Relaxed);
-            for (word, bytes) in self.text.iter().zip(new.text.chunks_exact(8)) {
+            self.length.store(utf8.len() as u32, Ordering::Relaxed);
+            let mut parts = utf8.chunks(8);
+            for word in &self.text {
                 let mut value = [0; 8];
-                value.copy_from_slice(bytes);
+                value.iter_mut().zip(parts.next().unwrap_or(&[])).for_each(|(to, &from)| *to = from);
                 word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
             }
         });
@@ -97,17 +72,17 @@ impl Name {
             }
             sys::pause();
         }
-        NameCopy::EMPTY
+        NameCopy::new()
     }
 
     /// Under the lock.
     fn copy(&self) -> NameCopy {
-        let length = self.length.load(Ordering::Relaxed) as usize;
-        let mut text = [0; NAME_BYTES];
-        for (word, bytes) in self.text.iter().zip(text.chunks_exact_mut(8)) {
-            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        let mut copy = NameCopy::new();
+        for word in &self.text {
+            copy.push_what_fits(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        NameCopy { length: length.min(NAME_BYTES), text }
+        copy.truncate(self.length.load(Ordering::Relaxed) as usize);
+        copy
     }
 }
 

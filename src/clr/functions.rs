@@ -12,12 +12,13 @@
 //! their tokens alone) and dynamic methods (in no metadata). After an assembly is unloaded, the CLR may reuse
 //! its FunctionIDs for other methods, which are then shown under the old name.
 
+use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::info::{Info, Metadata};
-use super::text::Text;
 use crate::state::layers::Origin;
 use crate::state::registry::REGISTRY;
+use crate::text::TextBuffer;
 
 /// Room for the names of a layer's target.
 const TARGET_BYTES: usize = 200;
@@ -97,38 +98,44 @@ fn find_in(info: Info, module: usize, function: u64) -> Option<(Metadata, u32)> 
 }
 
 /// `Namespace.Class.Method`, and for a P/Invoke `library!entry (Namespace.Class.Method)`.
-fn name(metadata: &Metadata, method: u32) -> Text<TARGET_BYTES> {
-    let mut text = Text::new();
-    match metadata.import(method) {
-        Some((library, entry)) => {
-            text.push_utf16(library.units());
-            text.push("!");
-            text.push_utf16(entry.units());
-            text.push(" (");
-            push_managed_name(&mut text, metadata, method);
-            text.push(")");
-        }
-        None => push_managed_name(&mut text, metadata, method),
-    }
+fn name(metadata: &Metadata, method: u32) -> TextBuffer<TARGET_BYTES> {
+    let mut text = TextBuffer::new();
+    // What does not fit is cut.
+    let _ = write_name(&mut text, metadata, method);
     text
 }
 
-fn push_managed_name(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, method: u32) {
-    let Some((name, class)) = metadata.method(method) else { return };
-    push_class(text, metadata, class, NESTING);
-    text.push(".");
-    text.push_utf16(name.units());
+fn write_name(text: &mut TextBuffer<TARGET_BYTES>, metadata: &Metadata, method: u32) -> fmt::Result {
+    let Some((library, entry)) = metadata.import(method) else {
+        return write_managed_name(text, metadata, method);
+    };
+    text.push_utf16(library.units())?;
+    text.push(b"!")?;
+    text.push_utf16(entry.units())?;
+    text.push(b" (")?;
+    write_managed_name(text, metadata, method)?;
+    text.push(b")")
+}
+
+fn write_managed_name(text: &mut TextBuffer<TARGET_BYTES>, metadata: &Metadata, method: u32) -> fmt::Result {
+    let Some((name, class)) = metadata.method(method) else { return Ok(()) };
+    write_class(text, metadata, class, NESTING)?;
+    text.push(b".")?;
+    text.push_utf16(name.units())
 }
 
 /// `Namespace.Outer+Inner`.
-fn push_class(text: &mut Text<TARGET_BYTES>, metadata: &Metadata, class: u32, nesting: usize) {
+fn write_class(
+    text: &mut TextBuffer<TARGET_BYTES>,
+    metadata: &Metadata,
+    class: u32,
+    nesting: usize,
+) -> fmt::Result {
     if let (Some(outer), Some(left)) = (metadata.enclosing_class(class), nesting.checked_sub(1)) {
-        push_class(text, metadata, outer, left);
-        text.push("+");
+        write_class(text, metadata, outer, left)?;
+        text.push(b"+")?;
     }
-    if let Some(name) = metadata.class(class) {
-        text.push_utf16(name.units());
-    }
+    metadata.class(class).map_or(Ok(()), |name| text.push_utf16(name.units()))
 }
 
 #[cfg(test)]

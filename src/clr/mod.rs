@@ -19,7 +19,6 @@ mod crossing;
 mod fake;
 mod functions;
 mod info;
-mod text;
 mod threads;
 
 use core::ffi::c_void;

@@ -6,21 +6,19 @@
 use core::sync::atomic::{Ordering, fence};
 
 use super::info::Info;
-use super::text::Text;
+use crate::base::name::NameCopy;
 use crate::host;
 use crate::state::task::TaskRef;
 use crate::state::tasks;
 use crate::sys::Mutex;
 
-/// A task's name keeps this many bytes.
-const NAME_BYTES: usize = 59;
 /// How many threads can be named before they run. A name beyond these is dropped; reports then show the
 /// operating system's name of the thread.
 const WAITING_NAMES: usize = 64;
 
 struct WaitingName {
     thread: u64,
-    name: Text<NAME_BYTES>,
+    name: NameCopy,
 }
 
 struct WaitingNames {
@@ -35,7 +33,7 @@ unsafe impl Sync for WaitingNames {}
 static WAITING: WaitingNames = WaitingNames {
     mutex: Mutex::new(),
     names: core::cell::UnsafeCell::new(
-        [const { WaitingName { thread: 0, name: Text::new() } }; WAITING_NAMES],
+        [const { WaitingName { thread: 0, name: NameCopy::new() } }; WAITING_NAMES],
     ),
 };
 
@@ -46,7 +44,7 @@ impl WaitingNames {
         body(unsafe { &mut *self.names.get() })
     }
 
-    fn put(&self, thread: u64, name: Text<NAME_BYTES>) {
+    fn put(&self, thread: u64, name: NameCopy) {
         self.with(|names| {
             let slot = names.iter().position(|slot| slot.thread == thread);
             let slot = slot.or_else(|| names.iter().position(|slot| slot.thread == 0));
@@ -56,11 +54,11 @@ impl WaitingNames {
         });
     }
 
-    fn take(&self, thread: u64) -> Option<Text<NAME_BYTES>> {
+    fn take(&self, thread: u64) -> Option<NameCopy> {
         self.with(|names| {
             let slot = names.iter_mut().find(|slot| slot.thread == thread)?;
             slot.thread = 0;
-            Some(core::mem::replace(&mut slot.name, Text::new()))
+            Some(core::mem::replace(&mut slot.name, NameCopy::new()))
         })
     }
 }
@@ -106,7 +104,7 @@ pub(crate) fn assigned(thread: u64, os_thread: u32) {
 
 /// A managed thread was named; called on any thread.
 pub(crate) fn named(thread: u64, name: &[u16]) {
-    WAITING.put(thread, Text::from_utf16(name));
+    WAITING.put(thread, NameCopy::of_utf16(name));
     // Pairs with the fence in `tie`.
     fence(Ordering::SeqCst);
     if let Some(task) = tasks::find_clr_thread(thread) {
@@ -130,15 +128,13 @@ mod tests {
         WaitingNames {
             mutex: Mutex::new(),
             names: core::cell::UnsafeCell::new(
-                [const { WaitingName { thread: 0, name: Text::new() } }; WAITING_NAMES],
+                [const { WaitingName { thread: 0, name: NameCopy::new() } }; WAITING_NAMES],
             ),
         }
     }
 
-    fn text(name: &str) -> Text<NAME_BYTES> {
-        let mut text = Text::new();
-        text.push(name);
-        text
+    fn text(name: &str) -> NameCopy {
+        NameCopy::of(name.as_bytes())
     }
 
     fn taken(names: &WaitingNames, thread: u64) -> Option<std::vec::Vec<u8>> {

@@ -12,7 +12,7 @@ use crate::messages::PATH_BYTES;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::Resolver;
-use crate::text::Text;
+use crate::text::TextBuffer;
 
 /// The longest stall line.
 const LINE_BYTES: usize = 1024;
@@ -21,9 +21,9 @@ const LINE_BYTES: usize = 1024;
 pub(super) struct Desk {
     pub(super) resolver: Resolver,
     pub(super) scratch: Scratch,
-    pub(super) buffer: Text<OUTPUT_BYTES>,
-    pub(super) path: Text<PATH_BYTES>,
-    pub(super) line: Text<LINE_BYTES>,
+    pub(super) buffer: TextBuffer<OUTPUT_BYTES>,
+    pub(super) path: TextBuffer<PATH_BYTES>,
+    pub(super) line: TextBuffer<LINE_BYTES>,
 }
 
 struct Place {
@@ -44,9 +44,9 @@ static PLACES: [Place; DESKS] = [const {
         desk: UnsafeCell::new(Desk {
             resolver: Resolver::new(),
             scratch: Scratch::new(),
-            buffer: Text::new(),
-            path: Text::new(),
-            line: Text::new(),
+            buffer: TextBuffer::new(),
+            path: TextBuffer::new(),
+            line: TextBuffer::new(),
         }),
     }
 }; DESKS];

@@ -26,7 +26,7 @@ use crate::state::task::TaskRef;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::{Mapped, Resolver};
 use crate::sys::{self, preserving_errno};
-use crate::text::{Printable, Text};
+use crate::text::{Printable, TextBuffer};
 use crate::view::names;
 use crate::view::picture::{Index, Picture, ShownLayers, TaskPicture};
 use desk::Desk;
@@ -129,7 +129,7 @@ pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
 
 fn write_to<'a>(
     sink: Sink<'a>,
-    buffer: &'a mut Text<OUTPUT_BYTES>,
+    buffer: &'a mut TextBuffer<OUTPUT_BYTES>,
     resolver: &mut Resolver,
     scratch: &mut Scratch,
     format: Format,
@@ -198,7 +198,7 @@ enum Sink<'a> {
 /// A sink behind a buffer. After the sink has failed, so does every write.
 struct Output<'a> {
     sink: Sink<'a>,
-    buffer: &'a mut Text<OUTPUT_BYTES>,
+    buffer: &'a mut TextBuffer<OUTPUT_BYTES>,
 }
 
 /// PIPE_BUF: what a pipe takes as a whole or not at all.

@@ -11,7 +11,7 @@ use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
-use crate::text::{Printable, Seconds, Text};
+use crate::text::{Printable, Seconds, TextBuffer};
 use crate::view::picture::{Circle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
@@ -480,7 +480,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 name: namer.task(task),
                 thread_id: task.thread_id,
                 owned: owns.section,
-                owned_name: owned.and_then(|section| section.name).unwrap_or(NameCopy::new(&[])),
+                owned_name: owned.and_then(|section| section.name).unwrap_or(NameCopy::new()),
                 entered_at: owned.and_then(|section| section.hold).map_or(0, |(_, site)| site),
                 waited_at: wait.site,
             }
@@ -496,7 +496,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     /// Two columns that explain a deadlock of two tasks, time going down: what each entered, and then waited for.
     fn order(&mut self, first: &Side, last: &Side) -> fmt::Result {
-        let mut heading = Text::<{ NAME_BYTES + 16 }>::new();
+        let mut heading = TextBuffer::<{ NAME_BYTES + 16 }>::new();
         first.write_heading(&mut heading)?;
         let heading = core::str::from_utf8(heading.bytes()).unwrap_or("?");
         let width = COLUMN.max(heading.chars().count() + 2);

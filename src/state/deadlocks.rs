@@ -217,8 +217,8 @@ impl DeadlockCopy {
             site: 0,
             entered_at: 0,
             thread_id: 0,
-            task_name: NameCopy::EMPTY,
-            section_name: NameCopy::EMPTY,
+            task_name: NameCopy::new(),
+            section_name: NameCopy::new(),
         };
         DeadlockCopy { length: 0, victim: None, found_at: 0, members: [NOBODY; MEMBERS] }
     }

@@ -7,18 +7,18 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    name: [u8; NAME_BYTES],
+    name: [u8; LABEL_BYTES],
     value: u64,
 }
 
-const NAME_BYTES: usize = 24;
+const LABEL_BYTES: usize = 24;
 
 /// Room in the table. It ends with an entry of which all bytes are zero.
 pub(crate) const ENTRIES: usize = 48;
 
 /// The table of these parts.
 pub(crate) const fn table<const PARTS: usize>(parts: [&[(&str, usize)]; PARTS]) -> [Entry; ENTRIES] {
-    let mut table = [Entry { name: [0; NAME_BYTES], value: 0 }; ENTRIES];
+    let mut table = [Entry { name: [0; LABEL_BYTES], value: 0 }; ENTRIES];
     let (mut part, mut end) = (0, 0);
     while part < parts.len() {
         let mut index = 0;
@@ -99,7 +99,7 @@ mod tests {
         let names: std::vec::Vec<_> =
             TABLE.iter().map(|entry| entry.name).take_while(|name| name[0] != 0).collect();
         for (index, name) in names.iter().enumerate() {
-            assert_eq!(name[NAME_BYTES - 1], 0);
+            assert_eq!(name[LABEL_BYTES - 1], 0);
             assert!(!names[..index].contains(name));
         }
     }

@@ -4,7 +4,7 @@ use crate::base::memory::{Here, Memory};
 use crate::state::layers::Origin;
 use crate::sys;
 use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crate::text::{Text, cut};
+use crate::text::{TextBuffer, cut};
 
 /// The bytes of a target's name at most.
 pub(crate) const TEXT_BYTES: usize = 232;
@@ -120,9 +120,9 @@ impl Targets {
         memory: &M,
         origin: Origin,
         target: u64,
-    ) -> Option<Text<TEXT_BYTES>> {
+    ) -> Option<TextBuffer<TEXT_BYTES>> {
         self.find(memory, origin, target, |entry| {
-            let mut name = Text::new();
+            let mut name = TextBuffer::new();
             for byte in entry.text.iter().take(entry.length.load(Ordering::Relaxed) as usize) {
                 name.push_what_fits(&[byte.load(Ordering::Relaxed)]);
             }

@@ -7,7 +7,7 @@ use core::ffi::{CStr, c_int, c_long};
 use core::fmt::Write;
 
 use super::linux::errno;
-use crate::text::Text;
+use crate::text::TextBuffer;
 
 /// The descriptor of standard error.
 pub(crate) const STDERR: c_int = libc::STDERR_FILENO;
@@ -216,7 +216,7 @@ impl File {
     /// Opens the file of a descriptor once more, so that writing to it never waits. Needs `/proc`, and the permission to
     /// open the file.
     fn open_once_more(descriptor: c_int) -> Option<File> {
-        let mut path = Text::<40>::new();
+        let mut path = TextBuffer::<40>::new();
         write!(path, "/proc/self/fd/{descriptor}\0").ok()?;
         File::open(CStr::from_bytes_with_nul(path.bytes()).ok()?, libc::O_WRONLY | libc::O_NONBLOCK)
     }

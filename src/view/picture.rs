@@ -13,7 +13,7 @@ use crate::state::sleep::SleepCopy;
 use crate::state::targets::TEXT_BYTES;
 use crate::state::task::{ANOMALIES, Task};
 use crate::state::wait::WaitCopy;
-use crate::text::Text;
+use crate::text::TextBuffer;
 use core::mem::MaybeUninit;
 
 /// Layers shown of one task, the newest; older ones are counted.
@@ -176,7 +176,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 
     /// The name that was stored for a layer's target.
-    pub(crate) fn target_name(&self, layer: Layer) -> Option<Text<TEXT_BYTES>> {
+    pub(crate) fn target_name(&self, layer: Layer) -> Option<TextBuffer<TEXT_BYTES>> {
         self.registry.targets.name(self.memory, layer.origin, layer.target)
     }
 
@@ -539,14 +539,14 @@ impl<'a, M: Memory> Picture<'a, M> {
             thread_id: slot.thread_id(),
             name: slot.name_in::<M>(),
             section: slot.wait.section(),
-            section_name: NameCopy::new(&[]),
+            section_name: NameCopy::new(),
             owner,
             owner_thread_id,
             wait: slot.wait.number(),
         };
         let blocked = self.look_at_task(task, wait).flatten()?;
         let section_name = self.section(blocked.section).and_then(|section| section.name);
-        Some(Blocked { section_name: section_name.unwrap_or(NameCopy::new(&[])), ..blocked })
+        Some(Blocked { section_name: section_name.unwrap_or(NameCopy::new()), ..blocked })
     }
 
     /// The sections that the task owns.

@@ -43,7 +43,7 @@ use crate::state::wait::WAIT_WITHOUT_RUNTIME;
 use crate::state::{sections, tasks};
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
-use crate::text::Text;
+use crate::text::TextBuffer;
 
 /// LockSemaphore of a deleted section; not a handle.
 const DELETED: u64 = 4;
@@ -193,7 +193,7 @@ pub(crate) fn aligned(section: *mut CriticalSection) -> core::result::Result<*mu
 #[cold]
 #[inline(never)]
 pub(crate) fn end_misaligned(address: usize) -> ! {
-    let mut line = Text::<64>::new();
+    let mut line = TextBuffer::<64>::new();
     let _ = write!(line, "CRITICAL_SECTION 0x{address:x}");
     messages::complain(&[line.bytes(), b" is not aligned to 8 bytes. The process ends"]);
     sys::abort()
@@ -494,7 +494,7 @@ fn is_entered_elsewhere(section: &Section, handle: u64, mirror: &CriticalSection
 /// sections.
 fn abort_if_full(mirror: &CriticalSection) {
     if mirror.named().is_none() && REGISTRY.is_ready() && REGISTRY.sections.is_full() {
-        let mut line = Text::<128>::new();
+        let mut line = TextBuffer::<128>::new();
         let sections = REGISTRY.sections.live();
         let _ = write!(line, "no place for CRITICAL_SECTION {:p}: all {sections} are in use. ", mirror);
         messages::complain(&[line.bytes(), b"Were they deleted? The process ends"]);

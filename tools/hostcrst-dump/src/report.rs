@@ -77,7 +77,7 @@ impl Surroundings for Outside<'_> {
     }
 
     fn thread_name(&mut self, thread_id: u32) -> NameCopy {
-        NameCopy::new(self.thread_names.get(&thread_id).map_or(&[], |name| name))
+        NameCopy::of(self.thread_names.get(&thread_id).map_or(&[], |name| name))
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
