@@ -68,7 +68,7 @@ mod win32;
 /// is built from the same version of this crate, and the registry's layout version says whether it fits.
 #[doc(hidden)]
 pub mod inspect {
-    pub use crate::base::memory::Memory;
+    pub use crate::base::memory::{Memory, Shown};
     pub use crate::base::name::NameCopy;
     pub use crate::report::{Format, Surroundings, render};
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};

@@ -264,6 +264,17 @@ fn arrows_only_point_down() {
     assert!(wrong.is_empty(), "arrows that point up: {wrong:#?}");
 }
 
+/// What may be read of a copy of another process's memory is said in `base` and `state`, as `impl Shown<…>`.
+#[test]
+fn rooms_above_state_do_not_read_the_fields_of_what_is_shown() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in house().arrows.keys() {
+        let source = fs::read_to_string(root.join(file)).expect("a source");
+        let may = file.starts_with("base/") || file.starts_with("state/");
+        assert!(may || !source.contains(".fields()"), "src/{file}");
+    }
+}
+
 #[test]
 fn no_files_stand_in_a_circle() {
     let house = house();

@@ -1,5 +1,40 @@
 //! The memory that a report is made from: this process's, or a copy of another's.
 
+/// A `T` of this process, or a copy of one of another process. What may be read of both is written as `impl Shown<T>`,
+/// beside the `T`; all else wants a `T`, which only this process has.
+#[repr(transparent)]
+pub struct Shown<T>(T);
+
+impl<T> Shown<T> {
+    /// Makes the object one of which it is not known whose it is.
+    #[inline(always)]
+    pub fn of(object: &T) -> &Shown<T> {
+        // SAFETY: a Shown has the layout of what it holds.
+        unsafe { &*core::ptr::from_ref(object).cast() }
+    }
+
+    /// For `base` and `state`: rooms above read by their functions.
+    #[inline(always)]
+    pub(crate) fn fields(&self) -> &T {
+        &self.0
+    }
+}
+
+/// What may be read of a copy of such an object may be read of the object itself.
+macro_rules! readable_in_copies {
+    ($object:ty) => {
+        impl core::ops::Deref for $object {
+            type Target = $crate::base::memory::Shown<$object>;
+
+            #[inline(always)]
+            fn deref(&self) -> &Self::Target {
+                $crate::base::memory::Shown::of(self)
+            }
+        }
+    };
+}
+pub(crate) use readable_in_copies;
+
 /// A way to look at the objects of a registry.
 pub trait Memory {
     /// Whether `look` shows the object itself, which may change meanwhile, and not a copy of it.
@@ -9,13 +44,13 @@ pub trait Memory {
     ///
     /// # Safety
     /// In the memory looked at, a `T` stands at `address`. A `T` is made of atomics and valid for all bytes.
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R>;
+    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R>;
 
     /// As look, at the object as it is now: `look` may show what was copied when another object was looked at.
     ///
     /// # Safety
     /// As look.
-    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         // SAFETY: the caller says what look asks for.
         unsafe { self.look(address, look) }
     }
@@ -27,7 +62,7 @@ pub(crate) struct Anew<'a, M>(pub(crate) &'a M);
 impl<M: Memory> Memory for Anew<'_, M> {
     const LIVE: bool = M::LIVE;
 
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         // SAFETY: the caller says what look_anew asks for.
         unsafe { self.0.look_anew(address, look) }
     }
@@ -40,8 +75,8 @@ pub struct Here;
 impl Memory for Here {
     const LIVE: bool = true;
 
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         // SAFETY: the caller says that a T of atomics stands there; what the library allocates is never unmapped.
-        Some(look(unsafe { &*(address as *const T) }))
+        Some(look(Shown::of(unsafe { &*(address as *const T) })))
     }
 }

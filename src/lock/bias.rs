@@ -165,11 +165,6 @@ impl Section {
         is_biased(owner) && owner & !(BIASED | REVOKING) == id
     }
 
-    /// Whether it is biased to the task, and the task has entered it.
-    pub(crate) fn is_biased_and_entered(&self, handle: u64, id: u64) -> bool {
-        self.is_biased_to(handle, id) && self.biased_entries() != 0
-    }
-
     /// Ends the bias: gives the section its ordinary word, owned with the recursion that `bias_counter` gives, or free.
     fn unbias(&self, handle: u64, owner: u64) {
         let entries = self.biased_entries();

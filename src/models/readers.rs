@@ -3,7 +3,7 @@
 use std::vec;
 
 use super::*;
-use crate::base::memory::Memory;
+use crate::base::memory::{Memory, Shown};
 use crate::base::name::Name;
 use crate::constants::WAIT_ALERTABLE;
 use crate::error::Error;
@@ -25,7 +25,7 @@ struct OneLook;
 
 impl Memory for OneLook {
     const LIVE: bool = false;
-    unsafe fn look<T, R>(&self, _address: usize, _take: impl FnOnce(&T) -> R) -> Option<R> {
+    unsafe fn look<T, R>(&self, _address: usize, _take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         None
     }
 }

@@ -1,6 +1,7 @@
 //! Hold records: since when, and from where, each section is owned, where that is tracked. When one is written is not
 //! known here.
 
+use crate::base::memory::Shown;
 use crate::base::region::Region;
 use crate::base::seqlock::SeqLock;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -45,7 +46,8 @@ impl Holds {
 
     /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also
     /// while the owner writes: it has only just entered.
-    pub(crate) fn read(&self, hold: &Hold, owner: u64) -> Option<(u64, u64)> {
+    pub(crate) fn read(&self, hold: &Shown<Hold>, owner: u64) -> Option<(u64, u64)> {
+        let hold = hold.fields();
         let (known, entry) = hold.lock.read(|| {
             let known = hold.owner.load(Ordering::Relaxed) == owner
                 && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@
 
 use core::mem::offset_of;
 
-use crate::base::memory::Memory;
+use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::constants::{
     HOST_LAYER_LEAVE, HOST_LAYER_REVERSE_ENTER, HOST_TASK_MANAGED, HOST_TASK_UNKNOWN, HOST_TASK_UNMANAGED,
 };
@@ -256,16 +256,18 @@ pub(crate) struct Layers {
     pub(crate) first: [LayerSlot; FIRST_LAYERS],
 }
 
-impl Layers {
+readable_in_copies!(Layers);
+
+impl Shown<Layers> {
     /// The position, if the layers are of the run that the runtime's word `runtime` belongs to; otherwise one with no
     /// layers.
     pub(crate) fn position(&self, runtime: u64) -> u64 {
         // First the run: prepare, which goes to the next one, writes the position before it. Acquire pairs with the
         // Release there: a reader that finds the stack of this run finds its layers of this run, too.
         // place: layers-run-load
-        let is_of_this_run = Runtime::same_epoch(self.runtime.load(Ordering::Acquire), runtime);
+        let is_of_this_run = Runtime::same_epoch(self.fields().runtime.load(Ordering::Acquire), runtime);
         // Acquire pairs with the Release in push_at and prepare.
-        let position = self.position.load(Ordering::Acquire);
+        let position = self.fields().position.load(Ordering::Acquire);
         if is_of_this_run { position } else { position >> SEQUENCE_SHIFT << SEQUENCE_SHIFT }
     }
 
@@ -331,16 +333,17 @@ impl Layers {
                 take(layer, stamp);
             }
         };
-        part(&self.first, 0);
+        part(&self.fields().first, 0);
         // Acquire pairs with the Release in next_chunk.
-        let mut chunk = self.chunks.load(Ordering::Acquire);
+        let mut chunk = self.fields().chunks.load(Ordering::Acquire);
         if chunk == 0 {
             return;
         }
         for start in (FIRST_LAYERS..end).step_by(CHUNK_LAYERS) {
             // SAFETY: only addresses of chunks are linked, see chunk_at.
             let next = unsafe {
-                memory.look(chunk, |chunk: &Chunk| {
+                memory.look(chunk, |chunk: &Shown<Chunk>| {
+                    let chunk = chunk.fields();
                     part(&chunk.layers, start);
                     chunk.next.load(Ordering::Acquire)
                 })

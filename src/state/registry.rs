@@ -10,7 +10,8 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::arena::{self, Arena};
 use crate::base::copies;
-use crate::base::name::{self, Name};
+use crate::base::memory::{Memory, Shown};
+use crate::base::name::{self, Name, NameCopy};
 use crate::state::addresses::Addresses;
 use crate::state::deadlocks::Deadlocks;
 use crate::state::holds::Holds;
@@ -82,6 +83,13 @@ pub struct NameSlot {
 
 // SAFETY: all fields are atomics or made of such.
 unsafe impl crate::base::arena::Slot for NameSlot {}
+
+impl Shown<NameSlot> {
+    /// The name, of a slot that `M` shows.
+    pub(crate) fn name_in<M: Memory>(&self) -> NameCopy {
+        self.fields().name.get_in::<M>()
+    }
+}
 
 pub(crate) static REGISTRY: Registry = Registry {
     header: Registry::HEADER,

@@ -4,6 +4,7 @@
 use core::mem::offset_of;
 
 use crate::base::arena::Slot;
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::constants::{HOSTCRST_ABANDONED, HOSTCRST_FREE, HOSTCRST_OWNED};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, REVOKING};
 use crate::state::task::TaskRef;
@@ -141,6 +142,91 @@ pub(crate) fn handle_in(copy: u32, index: u32, generation: u64, mirror: usize) -
     }
 }
 
+readable_in_copies!(Section);
+
+impl Shown<Section> {
+    /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
+    /// such section.
+    pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
+        // The word of a slot never used is 0: to a handle of generation 0 it would seem owned.
+        let was_given = handle::section_generation(handle) != 0;
+        // Acquire pairs with the Release of a revoker: an owner that finds itself here sees its entries.
+        // place: owner-word-load
+        let mut owner = self.fields().word.load(Ordering::Acquire) ^ handle;
+        let same_generation = handle::section_generation(owner) == 0;
+        if same_generation && is_biased(owner) {
+            // What is in the slot may be of the other kind by now: see handle.
+            if handle::is_win32(handle) || owner & BIASED != 0 && owner & REVOKING != 0 {
+                return None;
+            }
+            // Biased: owned only while it is entered.
+            owner = if self.biased_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
+        }
+        (was_given && same_generation && owner != DESTROYED).then_some(owner)
+    }
+
+    /// The handle of the section that is, or was last, in this slot, number `index` in this copy of the library; of
+    /// generation 0 if none ever was.
+    pub(crate) fn handle(&self, copy: u32, index: u32) -> u64 {
+        // Acquire pairs with the Release in make: the mirror is of the section that the word is of, or of a newer one.
+        let generation = handle::section_generation(self.fields().word.load(Ordering::Acquire));
+        handle_in(copy, index, generation, self.mirror())
+    }
+
+    /// The state of the section with this handle; None if there is no such section in this slot.
+    pub(crate) fn info(&self, handle: u64) -> Option<SectionInfo> {
+        let owner = self.owner(handle)?;
+        let (state, recursion) = match owner {
+            0 => (State::Free, 0),
+            ABANDONED => (State::Abandoned, 0),
+            _ if is_biased(self.fields().word.load(Ordering::Relaxed) ^ handle) => {
+                (State::Owned, self.biased_entries().max(1))
+            }
+            _ => (State::Owned, self.fields().entries.load(Ordering::Relaxed)),
+        };
+        Some(SectionInfo {
+            state,
+            owner: if state == State::Owned { owner } else { 0 },
+            recursion,
+            waiters: waiters(self.fields().queue_state.load(Ordering::Relaxed)),
+            spin_count: self.fields().spin_count.load(Ordering::Relaxed),
+            contended: self.contended(),
+        })
+    }
+
+    /// The slot of the section's name, 0 if it never had one.
+    pub(crate) fn name_slot(&self) -> u32 {
+        // Acquire pairs with the Release in set_name: the slot may be read.
+        self.fields().name.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn contended(&self) -> u64 {
+        self.fields().contended.load(Ordering::Relaxed)
+    }
+
+    /// The address of the CRITICAL_SECTION that shows this section, or 0.
+    pub(crate) fn mirror(&self) -> usize {
+        self.fields().mirror.load(Ordering::Relaxed) as usize
+    }
+
+    /// The id of the thread that ended as the owner of a section that stays locked for ever.
+    pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
+        let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
+        orphaned.then(|| self.fields().last_owner_thread.load(Ordering::Relaxed))
+    }
+
+    /// The recursion of the task that the section is biased to.
+    pub(crate) fn biased_entries(&self) -> u32 {
+        // Acquire pairs with the Release in leave_biased.
+        self.fields().bias_counter.load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
+    }
+
+    /// Whether it is biased to the task, and the task has entered it.
+    pub(crate) fn is_biased_and_entered(&self, handle: u64, id: u64) -> bool {
+        self.fields().word.load(Ordering::Relaxed) == handle ^ id ^ BIASED && self.biased_entries() != 0
+    }
+}
+
 impl Section {
     pub(crate) fn word(&self) -> &AtomicU64 {
         &self.word
@@ -192,34 +278,6 @@ impl Section {
         self.flags.load(Ordering::Relaxed) & BIAS_DISABLED != 0
     }
 
-    /// Who owns the section with this handle, which names this slot: an owner id, 0 if it is free, None if there is no
-    /// such section.
-    pub(crate) fn owner(&self, handle: u64) -> Option<u64> {
-        // The word of a slot never used is 0: to a handle of generation 0 it would seem owned.
-        let was_given = handle::section_generation(handle) != 0;
-        // Acquire pairs with the Release of a revoker: an owner that finds itself here sees its entries.
-        // place: owner-word-load
-        let mut owner = self.word.load(Ordering::Acquire) ^ handle;
-        let same_generation = handle::section_generation(owner) == 0;
-        if same_generation && is_biased(owner) {
-            // What is in the slot may be of the other kind by now: see handle.
-            if handle::is_win32(handle) || owner & BIASED != 0 && owner & REVOKING != 0 {
-                return None;
-            }
-            // Biased: owned only while it is entered.
-            owner = if self.biased_entries() == 0 { 0 } else { owner & !(BIASED | REVOKING) };
-        }
-        (was_given && same_generation && owner != DESTROYED).then_some(owner)
-    }
-
-    /// The handle of the section that is, or was last, in this slot, number `index` in this copy of the library; of
-    /// generation 0 if none ever was.
-    pub(crate) fn handle(&self, copy: u32, index: u32) -> u64 {
-        // Acquire pairs with the Release in make: the mirror is of the section that the word is of, or of a newer one.
-        let generation = handle::section_generation(self.word.load(Ordering::Acquire));
-        handle_in(copy, index, generation, self.mirror())
-    }
-
     /// Whether the section with this handle is free.
     #[inline(always)]
     pub(crate) fn is_free(&self, handle: u64) -> bool {
@@ -249,43 +307,12 @@ impl Section {
         self.first_waiter() != 0
     }
 
-    /// The slot of the section's name, 0 if it never had one.
-    pub(crate) fn name_slot(&self) -> u32 {
-        // Acquire pairs with the Release in set_name: the slot may be read.
-        self.name.load(Ordering::Acquire)
-    }
-
-    /// The state of the section with this handle; None if there is no such section in this slot.
-    pub(crate) fn info(&self, handle: u64) -> Option<SectionInfo> {
-        let owner = self.owner(handle)?;
-        let (state, recursion) = match owner {
-            0 => (State::Free, 0),
-            ABANDONED => (State::Abandoned, 0),
-            _ if is_biased(self.word.load(Ordering::Relaxed) ^ handle) => {
-                (State::Owned, self.biased_entries().max(1))
-            }
-            _ => (State::Owned, self.entries.load(Ordering::Relaxed)),
-        };
-        Some(SectionInfo {
-            state,
-            owner: if state == State::Owned { owner } else { 0 },
-            recursion,
-            waiters: waiters(self.queue_state.load(Ordering::Relaxed)),
-            spin_count: self.spin_count.load(Ordering::Relaxed),
-            contended: self.contended(),
-        })
-    }
-
     pub(crate) fn spin_policy(&self) -> SpinPolicy {
         if self.flags.load(Ordering::Relaxed) & SPIN_COUNT_SET != 0 {
             SpinPolicy::Count(self.spin_count.load(Ordering::Relaxed))
         } else {
             SpinPolicy::Adaptive
         }
-    }
-
-    pub(crate) fn contended(&self) -> u64 {
-        self.contended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_contended(&self) {
@@ -296,19 +323,8 @@ impl Section {
         &self.entries
     }
 
-    /// The address of the CRITICAL_SECTION that shows this section, or 0.
-    pub(crate) fn mirror(&self) -> usize {
-        self.mirror.load(Ordering::Relaxed) as usize
-    }
-
     pub(crate) fn set_mirror(&self, address: usize) {
         self.mirror.store(address as u64, Ordering::Relaxed);
-    }
-
-    /// The id of the thread that ended as the owner of a section that stays locked for ever.
-    pub(crate) fn orphaned_by(&self, handle: u64) -> Option<u32> {
-        let orphaned = self.mirror() != 0 && self.owner(handle) == Some(ABANDONED);
-        orphaned.then(|| self.last_owner_thread.load(Ordering::Relaxed))
     }
 
     /// Counts a fenced leave, up to what fits. By the owner.
@@ -320,11 +336,5 @@ impl Section {
 
     pub(crate) fn reset_leaves(&self) {
         self.leaves.store(0, Ordering::Relaxed);
-    }
-
-    /// The recursion of the task that the section is biased to.
-    pub(crate) fn biased_entries(&self) -> u32 {
-        // Acquire pairs with the Release in leave_biased.
-        self.bias_counter().load(Ordering::Acquire).saturating_sub(NOT_ENTERED)
     }
 }

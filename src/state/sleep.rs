@@ -1,6 +1,7 @@
 //! How a task sleeps on a condition variable: the fields, and how a reader gets those of one sleep. Who sleeps where is
 //! `lock::condition`'s.
 
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::sys::Instant;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -39,34 +40,39 @@ pub struct SleepCopy {
     pub(crate) limited: bool,
 }
 
-impl Sleep {
-    /// Whether the task sleeps.
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.variable.load(Ordering::Relaxed) != 0
-    }
+readable_in_copies!(Sleep);
 
+impl Shown<Sleep> {
     /// How the task sleeps, all of one sleep; None if it does not.
     pub(crate) fn copy(&self) -> Option<SleepCopy> {
+        let sleep = self.fields();
         loop {
             // place: sleep-read-begin
-            let number = self.word.load(Ordering::Acquire);
+            let number = sleep.word.load(Ordering::Acquire);
             if number & 1 == 0 {
                 return None;
             }
             let copy = SleepCopy {
-                variable: self.variable.load(Ordering::Relaxed),
-                section: self.section.load(Ordering::Relaxed),
-                since: self.since.load(Ordering::Relaxed),
-                site: self.site.load(Ordering::Relaxed),
-                limited: self.limited.load(Ordering::Relaxed) != 0,
+                variable: sleep.variable.load(Ordering::Relaxed),
+                section: sleep.section.load(Ordering::Relaxed),
+                since: sleep.since.load(Ordering::Relaxed),
+                site: sleep.site.load(Ordering::Relaxed),
+                limited: sleep.limited.load(Ordering::Relaxed) != 0,
             };
             // Pairs with the Release fence in join: a reader that sees something of the next sleep finds this one over.
             // place: sleep-read-fence
             fence(Ordering::Acquire);
-            if self.word.load(Ordering::Relaxed) == number {
+            if sleep.word.load(Ordering::Relaxed) == number {
                 return Some(copy);
             }
         }
+    }
+}
+
+impl Sleep {
+    /// Whether the task sleeps.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.variable.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn matches(&self, variable: usize) -> bool {

@@ -1,6 +1,6 @@
 //! Names of layer targets: set once, kept for ever, found without a lock. Where a name comes from is not known here.
 
-use crate::base::memory::{Here, Memory};
+use crate::base::memory::{Here, Memory, Shown};
 use crate::state::layers::Origin;
 use crate::sys;
 use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -65,13 +65,14 @@ impl Targets {
         memory: &M,
         origin: Origin,
         target: u64,
-        found: impl FnOnce(&Entry) -> R,
+        found: impl FnOnce(&Shown<Entry>) -> R,
     ) -> Option<R> {
         let claim = |entry: &Entry| entry.claim.load(Ordering::Acquire);
         for address in self.candidates(origin, target) {
             // SAFETY: candidates gives addresses within the table; its pages are zeroed and hold atomics only.
             let (claim, same) = unsafe {
-                memory.look(address, |entry: &Entry| {
+                memory.look(address, |entry: &Shown<Entry>| {
+                    let entry = entry.fields();
                     (claim(entry), entry.target.load(Ordering::Relaxed) == target)
                 })
             }?;
@@ -122,6 +123,7 @@ impl Targets {
         target: u64,
     ) -> Option<TextBuffer<TEXT_BYTES>> {
         self.find(memory, origin, target, |entry| {
+            let entry = entry.fields();
             let mut name = TextBuffer::new();
             for byte in entry.text.iter().take(entry.length.load(Ordering::Relaxed) as usize) {
                 name.push_what_fits(&[byte.load(Ordering::Relaxed)]);

@@ -4,7 +4,7 @@ use core::mem::offset_of;
 use core::ops::Deref;
 
 use crate::base::arena::Slot;
-use crate::base::memory::{Here, Memory};
+use crate::base::memory::{Here, Memory, Shown, readable_in_copies};
 use crate::base::name::{Name, NameCopy};
 use crate::state::layers::Layers;
 use crate::state::sleep::Sleep;
@@ -106,30 +106,56 @@ pub(crate) fn current_with_id() -> Option<(u64, TaskRef)> {
     (address != 0).then(|| (id, TaskRef(unsafe { &*(address as *const Task) })))
 }
 
-impl Task {
+readable_in_copies!(Task);
+
+impl Shown<Task> {
     /// The owner id, 0 if the slot is not in use.
     pub(crate) fn id(&self) -> u64 {
-        self.id.load(Ordering::Acquire)
+        self.fields().id.load(Ordering::Acquire)
     }
 
     pub(crate) fn thread_id(&self) -> u32 {
-        self.thread_id.load(Ordering::Relaxed)
+        self.fields().thread_id.load(Ordering::Relaxed)
     }
 
     /// How many sections the task owns. `is_biased_and_entered` says so of a section that is or was biased to it.
     pub(crate) fn owned_with(&self, is_biased_and_entered: impl Fn(u64) -> bool) -> u32 {
         // Another thread may read these at different times; leaves first, so that it does not see fewer entries.
-        let leaves = self.leaves.load(Ordering::Acquire);
-        let biased = self.biases.iter().map(|place| place.load(Ordering::Relaxed));
+        let leaves = self.fields().leaves.load(Ordering::Acquire);
+        let biased = self.fields().biases.iter().map(|place| place.load(Ordering::Relaxed));
         let entered = biased.filter(|&handle| handle != 0 && is_biased_and_entered(handle)).count();
         self.counted().wrapping_sub(leaves).wrapping_add(entered as u32)
     }
 
     /// Sections entered, as leaves counts them.
     pub(crate) fn counted(&self) -> u32 {
-        self.entries.load(Ordering::Relaxed).wrapping_add(self.revoked_entries.load(Ordering::Relaxed))
+        let Task { entries, revoked_entries, .. } = self.fields();
+        entries.load(Ordering::Relaxed).wrapping_add(revoked_entries.load(Ordering::Relaxed))
     }
 
+    /// As name, of a task that `M` shows.
+    pub(crate) fn name_in<M: Memory>(&self) -> NameCopy {
+        self.fields().name.get_in::<M>()
+    }
+
+    pub(crate) fn anomalies(&self) -> [u32; ANOMALIES] {
+        core::array::from_fn(|kind| self.fields().anomalies[kind].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn wait(&self) -> &Shown<Wait> {
+        &self.fields().wait
+    }
+
+    pub(crate) fn sleep(&self) -> &Shown<Sleep> {
+        &self.fields().sleep
+    }
+
+    pub(crate) fn layers(&self) -> &Shown<Layers> {
+        &self.fields().layers
+    }
+}
+
+impl Task {
     /// Counts a section more and returns how many there were in all. Own thread only, so no read-modify-write is needed.
     #[inline(always)]
     pub(crate) fn count_entry(&self) -> u32 {
@@ -196,17 +222,8 @@ impl Task {
         self.name_in::<Here>()
     }
 
-    /// As name, of a task that `M` shows.
-    pub(crate) fn name_in<M: Memory>(&self) -> NameCopy {
-        self.name.get_in::<M>()
-    }
-
     pub(crate) fn count_anomaly(&self, kind: Anomaly) {
         self.anomalies[kind as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn anomalies(&self) -> [u32; ANOMALIES] {
-        core::array::from_fn(|kind| self.anomalies[kind].load(Ordering::Relaxed))
     }
 
     pub(crate) fn last_return(&self) -> u64 {

@@ -3,6 +3,7 @@
 
 use core::mem::offset_of;
 
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::constants::WAIT_OPTION_MASK;
 use crate::sys::Instant;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -68,6 +69,61 @@ pub(crate) const LAYOUT: [(&str, usize); 4] = [
     ("wait.site", offset_of!(Wait, site)),
 ];
 
+readable_in_copies!(Wait);
+
+impl Shown<Wait> {
+    /// The section the task waits for, or 0.
+    pub(crate) fn section(&self) -> u64 {
+        self.fields().section.load(Ordering::SeqCst)
+    }
+
+    /// The section the task waits for without a time limit, if it does.
+    pub(crate) fn unbounded_section(&self) -> Option<u64> {
+        let section = self.section();
+        (section != 0 && self.fields().deadline.load(Ordering::Relaxed) == NO_DEADLINE).then_some(section)
+    }
+
+    /// The options of the present wait.
+    pub(crate) fn option(&self) -> u32 {
+        self.fields().option.load(Ordering::Relaxed)
+    }
+
+    /// Where the present wait was called for, 0 if unknown.
+    pub(crate) fn site(&self) -> u64 {
+        self.fields().site.load(Ordering::Relaxed)
+    }
+
+    /// Which of the task's waits this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.fields().sequence.load(Ordering::SeqCst)
+    }
+
+    /// What the task waits for, all of one wait; None if it waits for nothing.
+    pub(crate) fn copy(&self) -> Option<WaitCopy> {
+        loop {
+            let sequence = self.number();
+            let section = self.section();
+            if section == 0 {
+                return None;
+            }
+            let copy = WaitCopy {
+                section,
+                since: self.fields().since.load(Ordering::Relaxed),
+                site: self.site(),
+                limited: self.fields().deadline.load(Ordering::Relaxed) != NO_DEADLINE,
+                option: self.option() & WAIT_OPTION_MASK,
+            };
+            // Pairs with the Release fence in enqueue: a reader that sees something of the next wait finds this one over.
+            // place: wait-read-fence
+            fence(Ordering::Acquire);
+            // First the section: if the next wait is for the same one, its number is found with it.
+            if self.section() == section && self.number() == sequence {
+                return Some(copy);
+            }
+        }
+    }
+}
+
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.section.store(0, Ordering::Relaxed);
@@ -79,35 +135,9 @@ impl Wait {
         self.next.store(next, Ordering::Relaxed);
     }
 
-    /// The section the task waits for, or 0.
-    pub(crate) fn section(&self) -> u64 {
-        self.section.load(Ordering::SeqCst)
-    }
-
-    /// The section the task waits for without a time limit, if it does.
-    pub(crate) fn unbounded_section(&self) -> Option<u64> {
-        let section = self.section();
-        (section != 0 && self.deadline.load(Ordering::Relaxed) == NO_DEADLINE).then_some(section)
-    }
-
-    /// The options of the present wait.
-    pub(crate) fn option(&self) -> u32 {
-        self.option.load(Ordering::Relaxed)
-    }
-
     /// Whether nothing but the section can end the present wait: it has no way to fail.
     pub(crate) fn cannot_fail(&self) -> bool {
         self.option() & WAIT_WITHOUT_RUNTIME != 0
-    }
-
-    /// Where the present wait was called for, 0 if unknown.
-    pub(crate) fn site(&self) -> u64 {
-        self.site.load(Ordering::Relaxed)
-    }
-
-    /// Which of the task's waits this is.
-    pub(crate) fn number(&self) -> u64 {
-        self.sequence.load(Ordering::SeqCst)
     }
 
     /// Notes which wait this is.
@@ -134,31 +164,6 @@ impl Wait {
         // place: noted-wait-fence
         fence(Ordering::Acquire);
         self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
-    }
-
-    /// What the task waits for, all of one wait; None if it waits for nothing.
-    pub(crate) fn copy(&self) -> Option<WaitCopy> {
-        loop {
-            let sequence = self.sequence.load(Ordering::SeqCst);
-            let section = self.section();
-            if section == 0 {
-                return None;
-            }
-            let copy = WaitCopy {
-                section,
-                since: self.since.load(Ordering::Relaxed),
-                site: self.site(),
-                limited: self.deadline.load(Ordering::Relaxed) != NO_DEADLINE,
-                option: self.option() & WAIT_OPTION_MASK,
-            };
-            // Pairs with the Release fence in enqueue: a reader that sees something of the next wait finds this one over.
-            // place: wait-read-fence
-            fence(Ordering::Acquire);
-            // First the section: if the next wait is for the same one, its number is found with it.
-            if self.section() == section && self.sequence.load(Ordering::SeqCst) == sequence {
-                return Some(copy);
-            }
-        }
     }
 }
 

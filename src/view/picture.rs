@@ -1,7 +1,7 @@
 //! The content of a registry, object by object, each a snapshot of one moment: the source of every report. Does not know
 //! formats.
 
-use crate::base::memory::{Anew, Here, Memory};
+use crate::base::memory::{Anew, Here, Memory, Shown};
 use crate::base::name::NameCopy;
 use crate::handle::{self, ABANDONED};
 use crate::state::deadlocks::{DeadlockCopy, REMEMBERED};
@@ -165,13 +165,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         let Registry { tasks, sections, names, .. } = self.registry;
         tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
             // SAFETY: the arena of tasks says that a Task stands there.
-            unsafe { self.memory.look(address, |_: &Task| ()) }.is_some()
+            unsafe { self.memory.look(address, |_: &Shown<Task>| ()) }.is_some()
         }) && sections.last().is_none_or(|(_, address)| {
             // SAFETY: the arena of sections says that a Section stands there.
-            unsafe { self.memory.look(address, |_: &Section| ()) }.is_some()
+            unsafe { self.memory.look(address, |_: &Shown<Section>| ()) }.is_some()
         }) && names.last().is_none_or(|(_, address)| {
             // SAFETY: the arena of names says that a NameSlot stands there.
-            unsafe { self.memory.look(address, |_: &NameSlot| ()) }.is_some()
+            unsafe { self.memory.look(address, |_: &Shown<NameSlot>| ()) }.is_some()
         })
     }
 
@@ -220,7 +220,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     pub(crate) fn task_with_layers(&self, id: u64, layers: &mut ShownLayers) -> Option<TaskPicture> {
         let address = self.registry.tasks.address(handle::owner_slot(id))?;
         for attempt in 0..ATTEMPTS {
-            let draw = |task: &Task| self.draw_task(address, task, Some(&mut *layers));
+            let draw = |task: &Shown<Task>| self.draw_task(address, task, Some(&mut *layers));
             // SAFETY: the arena of tasks says that a Task stands there.
             let drawn = unsafe {
                 if attempt == 0 {
@@ -243,14 +243,14 @@ impl<'a, M: Memory> Picture<'a, M> {
     #[inline(never)]
     fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
         // SAFETY: the arena of tasks says that a Task stands there.
-        unsafe { self.memory.look(address, |task: &Task| self.draw_task(address, task, None)) }
+        unsafe { self.memory.look(address, |task: &Shown<Task>| self.draw_task(address, task, None)) }
     }
 
     /// The task in the slot at `address`; None if there is none, or if `layers` is given and they changed meanwhile.
     fn draw_task(
         &self,
         address: usize,
-        task: &Task,
+        task: &Shown<Task>,
         layers: Option<&mut ShownLayers>,
     ) -> Option<TaskPicture> {
         let id = task.id();
@@ -260,7 +260,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let runtime = self.registry.runtime.word();
         let (depth, mode) = match layers {
             Some(layers) => self.draw_layers(address, task, runtime, layers)?,
-            None => task.layers.depth_and_mode(runtime),
+            None => task.layers().depth_and_mode(runtime),
         };
         let picture = TaskPicture {
             id,
@@ -271,8 +271,8 @@ impl<'a, M: Memory> Picture<'a, M> {
                 self.look_at_section(handle, |section| section.is_biased_and_entered(handle, id))
                     == Some(true)
             }),
-            wait: task.wait.copy(),
-            sleep: task.sleep.copy(),
+            wait: task.wait().copy(),
+            sleep: task.sleep().copy(),
             anomalies: task.anomalies(),
             depth,
         };
@@ -284,18 +284,19 @@ impl<'a, M: Memory> Picture<'a, M> {
     fn draw_layers(
         &self,
         address: usize,
-        task: &Task,
+        task: &Shown<Task>,
         runtime: u64,
         layers: &mut ShownLayers,
     ) -> Option<(usize, Mode)> {
         // SAFETY: as in task_at.
-        let position_now =
-            || unsafe { self.memory.look_anew(address, |task: &Task| task.layers.position(runtime)) };
-        let (guess, _) = task.layers.depth_and_mode(runtime);
+        let position_now = || unsafe {
+            self.memory.look_anew(address, |task: &Shown<Task>| task.layers().position(runtime))
+        };
+        let (guess, _) = task.layers().depth_and_mode(runtime);
         let skip = guess.saturating_sub(LAYERS_SHOWN);
         let take = |index: usize, layer| layers.put(index, layer);
         let (depth, mode) =
-            task.layers.snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
+            task.layers().snapshot(self.memory, runtime, position_now, skip, LAYERS_SHOWN, take)?;
         // The depth may have changed since the layers to take were chosen.
         (depth.saturating_sub(LAYERS_SHOWN) == skip).then_some((depth, mode))
     }
@@ -307,7 +308,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let drawn = slots.map_while(move |(index, address)| {
             // SAFETY: the arena of sections says that a Section stands there.
             unsafe {
-                picture.memory.look(address, |section: &Section| {
+                picture.memory.look(address, |section: &Shown<Section>| {
                     picture.draw_section(section, index, picture.section_handle(section, index))
                 })
             }
@@ -315,7 +316,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         drawn.flatten()
     }
 
-    fn section_handle(&self, section: &Section, index: u32) -> u64 {
+    fn section_handle(&self, section: &Shown<Section>, index: u32) -> u64 {
         section.handle(self.registry.copy(), index)
     }
 
@@ -330,13 +331,13 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.look_at_section(handle, |section| self.draw_section(section, index, handle)).flatten()
     }
 
-    fn look_at_section<R>(&self, handle: u64, look: impl FnOnce(&Section) -> R) -> Option<R> {
+    fn look_at_section<R>(&self, handle: u64, look: impl FnOnce(&Shown<Section>) -> R) -> Option<R> {
         let address = self.registry.sections.address(handle::section_index(handle))?;
         // SAFETY: the arena of sections says that a Section stands there.
         unsafe { self.memory.look(address, look) }
     }
 
-    fn draw_section(&self, section: &Section, index: u32, handle: u64) -> Option<SectionPicture> {
+    fn draw_section(&self, section: &Shown<Section>, index: u32, handle: u64) -> Option<SectionPicture> {
         let info = section.info(handle)?;
         Some(SectionPicture {
             handle,
@@ -352,30 +353,31 @@ impl<'a, M: Memory> Picture<'a, M> {
         })
     }
 
-    fn section_name(&self, section: &Section) -> Option<NameCopy> {
+    fn section_name(&self, section: &Shown<Section>) -> Option<NameCopy> {
         let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
         let address = self.registry.names.address(slot)?;
         // SAFETY: the arena of names says that a NameSlot stands there.
-        let name = unsafe { self.memory.look(address, |slot: &NameSlot| slot.name.get_in::<M>()) }?;
+        let name = unsafe { self.memory.look(address, |slot: &Shown<NameSlot>| slot.name_in::<M>()) }?;
         Some(name).filter(|name| !name.is_empty())
     }
 
     fn hold(&self, index: u32, owner: u64) -> Option<(u64, u64)> {
         let address = self.registry.holds.address(index).filter(|_| owner != 0)?;
         // SAFETY: the table has a Hold for each slot of the arena of sections.
-        unsafe { self.memory.look(address, |hold: &Hold| self.registry.holds.read(hold, owner)) }.flatten()
+        unsafe { self.memory.look(address, |hold: &Shown<Hold>| self.registry.holds.read(hold, owner)) }
+            .flatten()
     }
 
     /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for which it
     /// waits without a limit.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
-        let section = self.look_at_task(id, |task| task.wait.unbounded_section())?.flatten()?;
+        let section = self.look_at_task(id, |task| task.wait().unbounded_section())?.flatten()?;
         self.other_owner(section, id)
     }
 
     /// The id of the live task that owns what the one with this id waits for, and whether that wait has a limit.
     fn waits_for(&self, id: u64) -> Option<(u64, bool)> {
-        let wait = self.look_at_task(id, |task| task.wait.copy())?.flatten()?;
+        let wait = self.look_at_task(id, |task| task.wait().copy())?.flatten()?;
         Some((self.other_owner(wait.section, id)?, wait.limited))
     }
 
@@ -386,10 +388,10 @@ impl<'a, M: Memory> Picture<'a, M> {
         (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
     }
 
-    fn look_at_task<R>(&self, id: u64, look: impl FnOnce(&Task) -> R) -> Option<Option<R>> {
+    fn look_at_task<R>(&self, id: u64, look: impl FnOnce(&Shown<Task>) -> R) -> Option<Option<R>> {
         let address = self.registry.tasks.address(handle::owner_slot(id))?;
         // SAFETY: the arena of tasks says that a Task stands there.
-        unsafe { self.memory.look(address, |task: &Task| (task.id() == id).then(|| look(task))) }
+        unsafe { self.memory.look(address, |task: &Shown<Task>| (task.id() == id).then(|| look(task))) }
     }
 
     /// The length of the cycle of unlimited waits through the task with this id; None if its chain ends or leads into a cycle
@@ -440,7 +442,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
         let waiting = self.registry.tasks.addresses().map_while(move |address| {
-            let look = |task: &Task| (task.wait.section() != 0).then(|| task.id());
+            let look = |task: &Shown<Task>| (task.wait().section() != 0).then(|| task.id());
             // SAFETY: the arena of tasks says that a Task stands there.
             unsafe { picture.memory.look(address, look) }
         });
@@ -490,7 +492,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         for _ in 0..self.registry.tasks.live() {
             let next = self.blocked_by(id).filter(|&next| next >= lowest)?;
             // After the edge: an unchanged number means that the edge was of this wait.
-            let wait = self.look_at_task(id, |task| task.wait.number()).flatten()?;
+            let wait = self.look_at_task(id, |task| task.wait().number()).flatten()?;
             sum = (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
             id = next;
             if id == lowest {
@@ -510,7 +512,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
         let owners = slots.map_while(move |(index, address)| {
-            let look = |section: &Section| {
+            let look = |section: &Shown<Section>| {
                 section.owner(self.section_handle(section, index)).map(|owner| (owner, index))
             };
             // SAFETY: the arena of sections says that a Section stands there.
@@ -534,15 +536,15 @@ impl<'a, M: Memory> Picture<'a, M> {
         let owner = self.blocked_by(task)?;
         let owner_thread_id = self.thread_id(owner)?;
         // After the edge: an unchanged number means that the edge was of this wait.
-        let wait = |slot: &Task| Blocked {
+        let wait = |slot: &Shown<Task>| Blocked {
             task,
             thread_id: slot.thread_id(),
             name: slot.name_in::<M>(),
-            section: slot.wait.section(),
+            section: slot.wait().section(),
             section_name: NameCopy::new(),
             owner,
             owner_thread_id,
-            wait: slot.wait.number(),
+            wait: slot.wait().number(),
         };
         let blocked = self.look_at_task(task, wait).flatten()?;
         let section_name = self.section(blocked.section).and_then(|section| section.name);
@@ -571,7 +573,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let address = self.registry.sections.address(index)?;
         // SAFETY: the arena of sections says that a Section stands there.
         unsafe {
-            self.memory.look(address, |section: &Section| {
+            self.memory.look(address, |section: &Shown<Section>| {
                 self.draw_section(section, index, self.section_handle(section, index))
             })
         }

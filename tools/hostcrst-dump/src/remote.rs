@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 
-use hostcrst::inspect::Memory;
+use hostcrst::inspect::{Memory, Shown};
 
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
@@ -140,7 +140,7 @@ impl Block {
 impl Memory for Remote<'_> {
     const LIVE: bool = false;
 
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         let mut object = MaybeUninit::<T>::zeroed();
         let bytes = bytes_of(&mut object);
         if !self.has_time() {
@@ -151,16 +151,16 @@ impl Memory for Remote<'_> {
             return unsafe { self.look_anew(address, look) };
         }
         // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
-        Some(look(unsafe { object.assume_init_ref() }))
+        Some(look(Shown::of(unsafe { object.assume_init_ref() })))
     }
 
-    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         let mut object = MaybeUninit::<T>::zeroed();
         let mut spare = MaybeUninit::<T>::zeroed();
         let copied =
             self.has_time() && self.copy_anew(address as u64, bytes_of(&mut object), bytes_of(&mut spare));
         // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
-        copied.then(|| look(unsafe { object.assume_init_ref() }))
+        copied.then(|| look(Shown::of(unsafe { object.assume_init_ref() })))
     }
 }
 
