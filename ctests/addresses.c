@@ -196,7 +196,7 @@ static void many_sections_are_told_apart(void)
     free(all);
 }
 
-/* Threads that are the first to use the same zeroed memory find one section, whoever comes first. */
+/* Threads that use the same zeroed memory first, at the same time, get the same section. */
 enum { FIRST_USERS = 4, FIRST_USES = 2000 };
 
 static struct {
@@ -277,7 +277,7 @@ static void where_all_places_are_taken_an_enter_ends_the_process(void)
     CHECK_EQ(GetLastError(), ERROR_NOT_ENOUGH_MEMORY);
     REQUIRE(made > 1000 && made < COUNT);
     CHECK_EQ(TryEnterCriticalSection(&one_more), FALSE);
-    /* One that is given back is found. */
+    /* A released one is found. */
     DeleteCriticalSection(&all[0]);
     enter_and_leave(&one_more);
     InitializeCriticalSection(&all[0]);

@@ -328,7 +328,7 @@ static int tells_of_a_deadlock_from(off_t start)
 
 static off_t said_before;
 
-/* Not before it was told of: an alert that comes earlier opens the cycle, and there is nothing to tell. */
+/* Not before the callback was called: an earlier alert would open the cycle, and there would be no deadlock. */
 static void alert_when_it_stands(void *task)
 {
     REQUIRE_SOON(tells_of_a_deadlock_from(said_before));

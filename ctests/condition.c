@@ -214,7 +214,7 @@ static void no_wake_is_lost_and_none_is_for_two(void)
     DeleteCriticalSection(&counted.section);
 }
 
-/* Who sleeps where a variable is made anew would take the wakes of those who come later. */
+/* A sleeper of a variable that is initialised again would take the wakes of later sleepers. */
 static void a_variable_made_anew_has_no_sleepers(void)
 {
     static CONDITION_VARIABLE variable;

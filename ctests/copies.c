@@ -120,7 +120,7 @@ static void share_a_critical_section(void)
     here->cs_enter(&shared);
     CHECK_EQ(there->cs_try_enter(&shared), 0);
     here->cs_leave(&shared);
-    /* Not even free: whoever made it may enter it at any moment. */
+    /* Refused even if it is free: the copy that created it may enter it at any moment. */
     CHECK_EQ(there->cs_try_enter(&shared), 0);
     CHECK_EQ(__atomic_load_n(&is_inside, __ATOMIC_ACQUIRE), 0);
     here->cs_delete(&shared);

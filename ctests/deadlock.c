@@ -78,7 +78,7 @@ static void ring_of_fifty(void)
     closer_is_refused(50, (unsigned)check_number_from("DEADLOCK_RINGS_OF_FIFTY", RINGS_OF_FIFTY));
 }
 
-/* All begin to wait at the same time: whoever is last, one is refused. */
+/* All begin to wait at the same time: whichever is last, one is the victim. */
 static void racing_closers(unsigned size)
 {
     ring_t *ring = ring_start(size);

@@ -242,7 +242,7 @@ static void wait_for_first(void *unused)
     CHECK_EQ(hostcrst_leave(first), S_OK);
 }
 
-/* "last" waits for what "middle" owns, who waits for what the main thread owns, until that was said. */
+/* "last" waits for "middle", which waits for the main thread, until the expected line was written. */
 static void a_chain_of_waits(void)
 {
     check_thread_t middle;
@@ -277,7 +277,7 @@ static void wait_outside(void *argument)
 }
 
 /*
- * A circle of so many tasks, until what is awaited was said: a deadlock, or one that the limit of member 0 opens. With
+ * A cycle of `size` tasks, until the expected line was written: a deadlock, or one that the limit of member 0 opens. With
  * `outside` a third task waits for a section of it, and is no part of it.
  */
 static void a_circle(unsigned size, int limited, int outside)

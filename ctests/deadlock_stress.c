@@ -73,7 +73,7 @@ typedef struct oracle {
 
 static oracle_t oracle = {PTHREAD_MUTEX_INITIALIZER, {0}, {0}, {0}, {0}, 0, 0, 0, 0, 0};
 
-/* What the callback was told; the oracle's mutex is not needed for these. */
+/* The arguments of the callback; the oracle's mutex is not needed for these. */
 static unsigned long told_broken;
 static unsigned long told_standing;
 

@@ -178,10 +178,10 @@ static void a_callback_may_open_the_cycle_and_wait_for_others(void)
     check_whole(third);
 }
 
-/* Whom the callback told of, in the order in which it began. */
+/* The victims that the callback got, in the order of its calls. */
 static host_task_t victims[2];
 
-/* What it does the first time closes another cycle, of which it is told inside itself. */
+/* Its first call closes another cycle, for which it is called nested. */
 static void close_another_cycle(const host_deadlock_t *deadlock, void *context)
 {
     CHECK(context == &depth);

@@ -115,7 +115,7 @@ static void exclude(int threads)
     while (milliseconds_since(start) < RUN_MILLISECONDS) {
         check_pause();
     }
-    /* Who has to share the processors with other programs takes longer, and still nobody is left behind. */
+    /* Beside other programs this takes longer, and still no waiter is forgotten. */
     for (int at = 0; at < threads; at++) {
         REQUIRE_SOON(__atomic_load_n(&workers[at].entries, __ATOMIC_RELAXED) > 0);
         REQUIRE_SOON(threads > 2 || __atomic_load_n(&workers[at].timeouts, __ATOMIC_RELAXED) > 0);

@@ -70,7 +70,7 @@ static const row_t rows[] = {
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
-/* ---- who lets system calls go on ---- */
+/* ---- the supervisor of system calls ---- */
 
 /* When a call with this number is refused: each, or only the nth. */
 enum { ALWAYS = 0 };
@@ -519,7 +519,7 @@ static void *take_a_page(void)
     return page;
 }
 
-/* As a library that does not look at what mmap answers. */
+/* As in a library that ignores the result of mmap. */
 static void use_what_was_refused(void)
 {
     void *page;

@@ -49,7 +49,7 @@ static void own_and_vanish(void *argument)
     syscall(SYS_exit, 0);
 }
 
-/* Enters the section so often, has left it but once, and vanishes when told. */
+/* Enters the section `times` times, leaves it once less, and vanishes on request. */
 static void begin_to_own(vanisher_t *self, hostcrst_t crst, int times)
 {
     static const check_steps_t none = CHECK_STEPS_INIT;

@@ -49,7 +49,7 @@ static int32_t make_transition(int transition, size_t target)
     }
 }
 
-/* The rules of the library, told again in the plainest way. */
+/* A simple model of the library's rules. */
 typedef struct model {
     uint32_t mode;
     size_t depth;
@@ -350,7 +350,7 @@ static void push_until_memory_ends(void)
     CHECK_EQ(KEEPING_ERRNO(push(depth)), E_OUTOFMEMORY);
     CHECK_EQ(task_info_of(me).depth, depth);
     check_deep_layers(me, room, depth);
-    /* What was given back can be had again, and no more. */
+    /* What was released can be allocated again, and no more. */
     for (size_t time = 0; time < 1000; time++) {
         CHECK_EQ(pop(depth - time - 1), S_OK);
     }

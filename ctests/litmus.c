@@ -125,7 +125,7 @@ static void leave_anew(void)
     }
 }
 
-/* Whoever leaves has made the waiter runnable before the leave returns: one that sleeps after that sleeps for ever. */
+/* A leave makes the waiter runnable before it returns: a waiter that sleeps after that would sleep for ever. */
 static int leave_and_watch(int round, chance_t *chance)
 {
     enter_and_leave(); /* if sections are biased, this one is from here on */

@@ -450,7 +450,7 @@ static void a_terminal_that_stands_still_holds_up_nobody(void)
     run_with_a_full_stderr("wait_with_a_full_stderr", terminal_ends);
 }
 
-/* ---- a deadlock that is told of ---- */
+/* ---- a deadlock that is reported ---- */
 
 typedef struct pair {
     hostcrst_t first;
@@ -480,7 +480,7 @@ static void be_told(const host_deadlock_t *deadlock, void *context)
     __atomic_add_fetch(&told, 1, __ATOMIC_RELEASE);
 }
 
-/* A deadlock that is reported and then told of, and stands until then: an alert ends it. */
+/* A deadlock that is reported, passed to the callback, and then ended by an alert. */
 __attribute__((noinline)) static void stand_in_a_deadlock(void)
 {
     check_steps_t both = CHECK_STEPS_INIT;
@@ -504,7 +504,7 @@ __attribute__((noinline)) static void stand_in_a_deadlock(void)
     CHECK(pairs[0].result == HOST_E_INTERRUPTED || pairs[1].result == HOST_E_INTERRUPTED);
 }
 
-/* The report waits for a moment and is dropped; then the callback is told, and the deadlock can be ended. */
+/* The report waits for a moment and is dropped; then the callback is called, and the deadlock can be ended. */
 static void stand_with_a_full_stderr(void)
 {
     stand_in_a_deadlock();

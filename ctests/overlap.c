@@ -173,7 +173,7 @@ static void who_recovers_a_section_waits_for_nobody_who_waited_for_it(void)
     check_await(&between.steps, 1);
     REQUIRE_SOON(is_waiting(between.task, abandoned));
 
-    /* The first of the two is told that the owner is gone. */
+    /* The first of the two learns that the owner is gone. */
     do_inside_next(SYS_futex, WAKE, begin_to_recover);
     die_holding(&owner);
     require_done_inside();
@@ -287,7 +287,7 @@ static void the_child_of_a_fork_owns_what_was_being_revoked(void)
     own_what_was_being_revoked();
 }
 
-/* ---- a callback, and who replaces it ---- */
+/* ---- replacing a callback ---- */
 
 static struct replacer {
     check_thread_t thread;

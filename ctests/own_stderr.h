@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-/* Names the descriptor of the true stderr, once the program has begun anew. */
+/* Names the descriptor of the original stderr, after the program was executed again. */
 #define OWN_STDERR_VARIABLE "CHECK_TRUE_STDERR"
 
 /* The process that shows the rest: no child of it. */

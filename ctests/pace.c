@@ -34,7 +34,7 @@ static int stands_in(long number, const long *arguments, long *result)
     return 0;
 }
 
-/* Whoever sets the clock of the machine makes no wait longer or shorter. */
+/* Setting the machine's clock makes no wait longer or shorter. */
 static void limits_are_counted_on_the_monotonic_clock(void)
 {
     enum { MILLISECONDS = 20 };

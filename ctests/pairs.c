@@ -24,7 +24,7 @@ enum { STOPPED_NANOSECONDS = 400000 };
 
 /* ---- what is shared ---- */
 
-/* A place for one section at a time. Who has entered it says so in `inside`: 0 for nobody. */
+/* A place for one section at a time. Its owner stores itself in `inside`: 0 for none. */
 typedef struct cell {
     hostcrst_t crst;
     unsigned inside;
@@ -61,7 +61,7 @@ static int has_happened(event_t event)
 
 static int null_device;
 
-/* ---- who acts ---- */
+/* ---- actors ---- */
 
 struct call;
 
@@ -394,7 +394,7 @@ static int32_t make_recover(actor_t *self)
     return result;
 }
 
-/* What the dead one had, and then what somebody owns that waited for it. */
+/* Recovers the section of the ended thread, then enters one that a former waiter for it owns. */
 static int32_t make_recover_and_enter(actor_t *self)
 {
     int32_t result;
@@ -671,7 +671,7 @@ static int32_t make_cs_leave(actor_t *self)
 static int32_t make_cs_delete(actor_t *self)
 {
     if (next_random(&self->chance) % 2 == 0) {
-        /* Whoever comes after that, or owns it, finds memory that works. */
+        /* For a later thread, and for the owner, the memory works. */
         STEPPED_VOID(DeleteCriticalSection(&windows[1]));
         return S_OK;
     }
@@ -851,7 +851,7 @@ static int lives_on_in_the_child(void)
     for (unsigned at = 0; at < CELLS; at++) {
         int32_t result = hostcrst_try_enter(crst_at(at), 0, &entered);
         if (result == S_OK && !entered) {
-            /* Whoever owned it is not here. */
+            /* Its owner does not exist in the child. */
             return 3;
         }
         if (result == S_OK && hostcrst_leave(crst_at(at)) != S_OK) {
@@ -965,7 +965,7 @@ static void give_order(actor_t *actor, order_t order)
     wake(&actor->ordered);
 }
 
-/* Whether the actor did what it was told in time. */
+/* Whether the actor finished its task in time. */
 static int await_for(actor_t *actor, int64_t nanoseconds)
 {
     int64_t end = nanoseconds_now() + nanoseconds;
@@ -1120,7 +1120,7 @@ static void make_call(actor_t *self)
             judge_result(self, self->result);
         }
     }
-    /* Who waits for what it has waits no longer. */
+    /* Ends the waits for what it owns. */
     let_go_of_all(self);
 }
 
@@ -1271,7 +1271,7 @@ static unsigned below(unsigned limit)
     return (unsigned)(next_random(&chance) % limit);
 }
 
-/* Who owns what when the calls are made. */
+/* The owners at the time of the calls. */
 static void draw_scene(const call_t *const made[ACTORS])
 {
     int is_taken = 0;

@@ -160,7 +160,7 @@ static void let_stand(ring_t *ring)
     ring->closer = 0;
     ring_begin(ring);
     AWAIT(times_told(ring) == 1);
-    /* Who is told is out of the queue, and waits anew after that. */
+    /* A task in the callback is out of the queue, and queues again afterwards. */
     for (unsigned at = 0; at < ring->size; at++) {
         AWAIT(section_info(ring->members[at].section).waiters == 1);
     }

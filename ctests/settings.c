@@ -35,7 +35,7 @@ static void use_the_library_with_privileges(void)
     use_the_library();
 }
 
-/* Whoever starts such a program may have set anything. */
+/* The user who starts such a program may have set any variable. */
 static void a_set_user_id_process_reads_nothing(void)
 {
     run_t run = run_again("use_the_library_with_privileges", "HOSTCRST_REPORT=stderr", "HOSTCRST_NO_SUCH_NAME=1",

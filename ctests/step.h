@@ -39,7 +39,7 @@ static __thread stepper_t *stepper_here;
 #if CAN_STEP
 #define STEP_TRAP_FLAG 0x100
 
-/* Below the red zone of whoever called. */
+/* Below the caller's red zone. */
 #define STEP_CHANGE_FLAGS_(instruction) \
     __asm__ volatile("lea -128(%%rsp), %%rsp\n\t" \
                      "pushfq\n\t" instruction "\n\t" \

@@ -104,7 +104,7 @@ static int run_again(const char *test, const char *variable, const char *value, 
     return status;
 }
 
-/* A thread that enters, says so, and leaves when told. */
+/* A thread that enters, signals that, and leaves on request. */
 typedef struct keeper {
     check_thread_t thread;
     CRITICAL_SECTION *section;

@@ -161,7 +161,7 @@ typedef struct ring {
     unsigned rushed;
     /* Called by a member whose wait was refused, while it still owns its section. */
     void (*refused)(struct ring *ring, member_t *member);
-    /* What the deadlock callback was told, and how often, in this round. */
+    /* The argument of the deadlock callback, and how often it was called, in this round. */
     unsigned told;
     host_deadlock_t notice;
 } ring_t;

@@ -1,5 +1,5 @@
 /*
- * Beside WinPR, whose GetLastError a program asks: failures of our functions are told there. Built with TOLD_BY_HEADER it
+ * Beside WinPR, whose GetLastError a program calls: the library stores its failures there. Built with TOLD_BY_HEADER it
  * includes <hostcrst/win32.h> and is linked with the library; otherwise it is a program of WinPR's, for the preloaded one.
  */
 #include <winpr/error.h>

@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use super::com::{Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
 use super::crossing::{Crossing, Step, decide};
 use super::functions;
-use super::info::Info;
+use super::info::ProfilerInfo;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
 use crate::host::{self, runtime};
@@ -111,11 +111,11 @@ static INFO: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 /// Whether a CLR was ever accepted: with a second one in the process every transition would count twice.
 static HOSTING: AtomicBool = AtomicBool::new(false);
 
-fn info() -> Option<Info> {
+fn info() -> Option<ProfilerInfo> {
     // Acquire pairs with the Release in `host`.
     let raw = INFO.load(Ordering::Acquire);
     // SAFETY: only `host` stores anything but null, and what it stores is what `from_raw` asks for.
-    (!raw.is_null()).then(|| unsafe { Info::from_raw(raw) })
+    (!raw.is_null()).then(|| unsafe { ProfilerInfo::from_raw(raw) })
 }
 
 unsafe extern "C" fn initialize(_this: *mut c_void, unknown: *mut c_void) -> i32 {
@@ -129,14 +129,14 @@ unsafe extern "C" fn initialize(_this: *mut c_void, unknown: *mut c_void) -> i32
 /// `unknown` is null or a live COM object.
 unsafe fn host(unknown: *mut c_void) -> Result<()> {
     // SAFETY: the same contract.
-    let reference = unsafe { Info::query(unknown) }?;
+    let reference = unsafe { ProfilerInfo::query(unknown) }?;
     if HOSTING.swap(true, Ordering::Relaxed) {
         return Err(Error::InvalidOperation);
     }
     runtime::start()?;
     let raw = reference.into_raw();
     // SAFETY: `raw` is from `query`, and with `into_raw` its reference is never released.
-    let info = unsafe { Info::from_raw(raw) };
+    let info = unsafe { ProfilerInfo::from_raw(raw) };
     // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
     INFO.store(raw, Ordering::Release);
     if info.set_event_mask(EVENTS) < 0 {

@@ -4,7 +4,7 @@ use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::com::{Guid, Object, Vtable};
-use super::info::Info;
+use super::info::ProfilerInfo;
 
 /// What the CLR's module is called by its own number.
 const MODULE: usize = 0x1000;
@@ -32,9 +32,9 @@ const LIBRARY: u32 = 0x1A00_0001;
 /// How often all methods of the module were gone through.
 pub(crate) static SEARCHES: AtomicU32 = AtomicU32::new(0);
 
-pub(crate) fn info() -> Info {
+pub(crate) fn info() -> ProfilerInfo {
     // SAFETY: the fake is a static that answers for ICorProfilerInfo3 as far as it is used.
-    unsafe { Info::from_raw(object(&INFO)) }
+    unsafe { ProfilerInfo::from_raw(object(&INFO)) }
 }
 
 /// What the CLR passes to Initialize.

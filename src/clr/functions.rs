@@ -15,7 +15,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::info::{Info, Metadata};
+use super::info::{Metadata, ProfilerInfo};
 use crate::state::layers::Origin;
 use crate::state::registry::REGISTRY;
 use crate::text::TextBuffer;
@@ -57,13 +57,13 @@ const MAX_FRUITLESS: u32 = 1000;
 
 /// Whether `function` is the FunctionID of a method. When it is first seen, its name is searched for and stored.
 #[inline]
-pub(crate) fn verify(info: Option<Info>, function: u64) -> bool {
+pub(crate) fn verify(info: Option<ProfilerInfo>, function: u64) -> bool {
     REGISTRY.targets.is_known(Origin::ClrFunction, function)
         || info.is_some_and(|info| find_and_name(info, function))
 }
 
 #[cold]
-fn find_and_name(info: Info, function: u64) -> bool {
+fn find_and_name(info: ProfilerInfo, function: u64) -> bool {
     if function == 0 || REJECTED.has(function) {
         return false;
     }
@@ -91,7 +91,7 @@ fn find_and_name(info: Info, function: u64) -> bool {
 }
 
 /// The method of a module whose FunctionID is `function`.
-fn find_in(info: Info, module: usize, function: u64) -> Option<(Metadata, u32)> {
+fn find_in(info: ProfilerInfo, module: usize, function: u64) -> Option<(Metadata, u32)> {
     let metadata = info.metadata(module)?;
     let method = metadata.methods().find(|&method| info.function(module, method) == Some(function))?;
     Some((metadata, method))

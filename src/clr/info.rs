@@ -38,9 +38,9 @@ fn check(hresult: i32) -> Option<()> {
 
 /// The CLR's ICorProfilerInfo3. Has no reference of its own: see `from_raw`.
 #[derive(Clone, Copy)]
-pub(crate) struct Info(*mut c_void);
+pub(crate) struct ProfilerInfo(*mut c_void);
 
-impl Info {
+impl ProfilerInfo {
     /// Asks what the CLR passed to Initialize for ICorProfilerInfo3, the first that can list modules.
     ///
     /// # Safety
@@ -55,8 +55,8 @@ impl Info {
 
     /// # Safety
     /// `raw` came from `query` and its reference is never released.
-    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Info {
-        Info(raw)
+    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> ProfilerInfo {
+        ProfilerInfo(raw)
     }
 
     pub(crate) fn set_event_mask(self, events: u32) -> i32 {

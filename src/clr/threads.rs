@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{Ordering, fence};
 
-use super::info::Info;
+use super::info::ProfilerInfo;
 use crate::base::name::NameCopy;
 use crate::host;
 use crate::state::task::TaskRef;
@@ -65,15 +65,15 @@ impl WaitingNames {
 
 /// Ties the current thread's task to its ThreadID, if it is not tied yet.
 #[inline]
-pub(crate) fn tie_current(task: TaskRef, info: Option<Info>) {
+pub(crate) fn tie_current(task: TaskRef, info: Option<ProfilerInfo>) {
     if task.clr_thread() == 0 {
         tie_at_first_sight(task, info);
     }
 }
 
 #[cold]
-fn tie_at_first_sight(task: TaskRef, info: Option<Info>) {
-    if let Some(thread) = info.and_then(Info::current_thread) {
+fn tie_at_first_sight(task: TaskRef, info: Option<ProfilerInfo>) {
+    if let Some(thread) = info.and_then(ProfilerInfo::current_thread) {
         tie(task, thread);
     }
 }

@@ -3,23 +3,23 @@
 //! Loom tries every order, of loads and stores too, for a few threads that do little. Shuttle draws orders at random, for
 //! more threads that do more; what one of them stores, all see at once.
 //!
-//! The code under test stands in statics and in mapped pages, which outlive an execution and cannot hold loom's atomics.
-//! So the memory itself is never written. The value of an atomic is looked up by its address in a `World`, which each
-//! execution begins anew: first from the value in memory, later from what was stored. During the set-up of an execution,
-//! which is one thread, values are plain numbers. When its threads start, those atomics become loom's that are *shared*: used
-//! by two threads, one of which writes. Which these are is learnt: a thread that uses a plain value in that way ends the
+//! The code under test uses statics and mapped pages, which outlive an execution and cannot contain loom's atomics.
+//! So the memory itself is never written. The value of an atomic is looked up by its address in a `World`, a new one for
+//! each execution: first the value in memory, later what was stored. During the set-up of an execution, on
+//! one thread, values are plain numbers. When its threads start, the *shared* atomics, used by two threads of which one
+//! writes, become loom's. Which atomics are shared is found by trial: a thread that shares a plain value ends the
 //! attempt, and the exploration begins again with that address known as shared (`NowShared`). Under shuttle all values
 //! stay plain numbers, and a thread may be stopped before each access.
 //!
-//! **Orderings**, under loom. It takes a SeqCst access for an AcqRel one. So here a fence follows a SeqCst write, as late as that
-//! can be: before the thread's next SeqCst load or weaker write. A SeqCst load has none, and so does not order weaker
-//! writes before it, in the language as on most processors. All SeqCst fences take turns at one atomic, so that loom
-//! tries every order of them.
+//! **Orderings**, under loom. Loom treats a SeqCst access as AcqRel. So here a fence follows a SeqCst write, as late as
+//! possible: before the thread's next SeqCst load or weaker write. A SeqCst load has no fence, and so does not order weaker
+//! writes before it, in the language as on most processors. All SeqCst fences are read-modify-writes of one atomic, so that
+//! loom tries every order of them.
 //!
-//! **Barriers**, under loom too. The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence in each
-//! `light_barrier` would order it with any other fence, which is more than there is. So each thread has an atomic of
-//! its own: a light barrier is a read-modify-write of that one, a heavy one of those of all other threads in turn. So a
-//! light one and a heavy one are ordered, and two light ones are not.
+//! **Barriers**, under loom too. The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence
+//! in each `light_barrier` would be ordered with any other fence, which is stronger than the real one. So each thread has an
+//! atomic of its own: a light barrier is a read-modify-write of that one, a heavy one of those of all other threads in turn.
+//! So a light and a heavy barrier are ordered, and two light ones are not.
 //!
 //! **Negative controls.** `World::weakened` names places of the source, by file and line. Under loom an access or a barrier
 //! there has no ordering. Under shuttle, where that would change nothing, it is left out: a load gives 0, a store writes
@@ -55,11 +55,11 @@ struct World {
     scheduler: Scheduler,
     phase: Phase,
     places: HashMap<usize, Place>,
-    /// Of the mutexes and of the words that threads sleep on.
+    /// For the mutexes and the words that threads sleep on.
     monitors: HashMap<usize, Rc<dyn Monitor>>,
-    /// Where SeqCst fences take turns; None during set-up.
+    /// The atomic that orders SeqCst fences; None during set-up.
     turns: Option<Rc<Turns>>,
-    /// For each thread, where its light barriers and all heavy ones take turns.
+    /// For each thread, the atomic that orders its light barriers with all heavy ones.
     barriers: Vec<Rc<Turns>>,
     /// Which task each thread is, and its clock.
     threads: Vec<Thread>,
@@ -72,7 +72,7 @@ struct World {
 
     /// Of all executions: the atomics that must be loom's.
     shared: HashMap<usize, Maker>,
-    /// Pages given in each execution, in this order.
+    /// Pages that each execution gets, in this order.
     pages: Vec<(usize, usize)>,
     weakened: Vec<SourceLine>,
     executions: u64,
@@ -96,7 +96,7 @@ struct Maker {
     initial: u64,
 }
 
-/// Where an atomic of the crate stands.
+/// The state of an atomic of the crate.
 struct Place {
     value: u64,
     live: Option<Rc<dyn Any>>,
@@ -117,7 +117,7 @@ struct Thread {
     clock: Instant,
     timed_waits: u32,
     last_error: u32,
-    /// Its last write was SeqCst, and no fence came after it.
+    /// Its last write was SeqCst, and no fence has followed.
     wrote_seq_cst: bool,
 }
 
@@ -157,7 +157,7 @@ fn number() -> usize {
 pub(crate) enum Outcome {
     /// No execution of so many broke anything.
     Holds(u64),
-    /// One did: what loom or an assertion said.
+    /// One did: the message of loom or of an assertion.
     Broken(String),
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn explore(preemptions: Option<usize>, weakened: &[SourceLine], scene
 pub(crate) enum Strategy {
     /// Any one, at each point.
     AnyThread,
-    /// The first of the threads in a row drawn at random; at so many points, drawn too, it goes to the end of the row: PCT
+    /// The thread of the highest priority, in random order; at so many random points the running thread gets the lowest: PCT
     /// (Burckhardt et al., 2010).
     Preemptions(usize),
 }
@@ -643,8 +643,8 @@ fn monitor(address: usize) -> Rc<dyn Monitor> {
     })
 }
 
-/// A wait with a limit ends by it: at any moment, as the thread may be stopped after that, and under shuttle later too. If
-/// it waits again it lets others run first, or it could wait for ever.
+/// A wait with a limit may end by it at any moment, as the thread may be stopped after that; under shuttle later, too. Before
+/// it waits again it lets others run, or it could wait for ever.
 pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
     if let Some(deadline) = deadline {
         while threads::draws_another_moment() {
@@ -680,7 +680,7 @@ pub(crate) fn pause() {}
 
 pub(crate) fn yield_now() {}
 
-/// Long enough for what every thread has stored before to be seen by all.
+/// Long enough that all threads see every earlier store.
 #[track_caller]
 pub(crate) fn nap(nanoseconds: u64) {
     thread(|thread| thread.clock += nanoseconds);
@@ -690,7 +690,7 @@ pub(crate) fn nap(nanoseconds: u64) {
     }
 }
 
-/// A clock of each thread, which stands still but in its timed waits.
+/// A clock for each thread, which advances only in its timed waits.
 pub(crate) fn now() -> Instant {
     const START: Instant = 1_000_000_000;
     thread(|thread| START + thread.clock)
@@ -700,7 +700,7 @@ pub(crate) fn deadline_after(milliseconds: u32) -> Instant {
     now() + u64::from(milliseconds) * 1_000_000
 }
 
-/// The mutex of `mutex` has a model of its own; in all others this one stands for it, which takes far fewer steps.
+/// The mutex of `mutex` has a model of its own; all other models use this one, which takes far fewer steps.
 #[repr(transparent)]
 pub(crate) struct Mutex(core::sync::atomic::AtomicU32);
 
@@ -729,7 +729,7 @@ impl Mutex {
         Guard { _held: held, _monitor: monitor, _mutex: self }
     }
 
-    /// Always waits: whether the mutex is busy decides nothing but speed.
+    /// Always waits: a busy mutex only affects speed.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_>> {
         Some(self.lock())
     }
@@ -825,7 +825,7 @@ pub(crate) fn address_space_limit() -> u64 {
     u64::MAX
 }
 
-/// What the model draws reports of is small.
+/// Reports in a model are small.
 pub(crate) fn borrow_pages(_bytes: usize) -> Option<*mut u8> {
     None
 }
@@ -869,7 +869,7 @@ pub(crate) fn in_one_register(address: usize) -> usize {
     address
 }
 
-/// While the scene is set, another one for each task: one thread makes them all.
+/// During set-up, a different id for each task: one thread creates them all.
 pub(crate) fn thread_id() -> u32 {
     const OF_THE_SCENE: u32 = 100;
     let made = world(|world| (world.phase == Phase::SetUp).then_some(world.tasks_become));
@@ -880,7 +880,7 @@ pub(crate) fn process_id() -> u32 {
     1
 }
 
-/// Every thread ends by its own end, and one that sets the scene makes many tasks.
+/// Every thread ends regularly, and the set-up thread creates many tasks.
 pub(crate) const THREADS_MAY_VANISH: bool = false;
 
 pub(crate) fn is_thread_gone(_thread: u32) -> bool {

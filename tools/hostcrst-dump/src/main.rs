@@ -16,7 +16,7 @@ use hostcrst_dump::report::{Report, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
 
-/// Shows who holds and who waits for which hostcrst section in a running, hung or dumped process.
+/// Shows who owns and who waits for which hostcrst section in a running, hung or dumped process.
 ///
 /// The process is read from outside: nothing runs in it, and it is not stopped.
 #[derive(Parser)]
