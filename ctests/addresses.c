@@ -1,6 +1,6 @@
 /*
- * CRITICAL_SECTIONs that are never deleted: memory that is initialised again, or freed and reused, releases its old section;
- * and what happens if that is not enough.
+ * CRITICAL_SECTIONs that are never deleted: memory that is initialised again, or freed and reused, releases its old
+ * section; and what happens if that is not enough.
  */
 #include "capture.h"
 #include "lock_count.h"

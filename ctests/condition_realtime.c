@@ -1,6 +1,6 @@
 /*
- * A condition variable with sleepers of different priorities: a realtime thread that begins to sleep later does not take
- * the wake of an earlier sleeper. Needs the permission for SCHED_FIFO.
+ * A condition variable with sleepers of different priorities: a realtime thread that begins to sleep later does not
+ * take the wake of an earlier sleeper. Needs the permission for SCHED_FIFO.
  */
 #include "host.h"
 #include "lock_count.h"

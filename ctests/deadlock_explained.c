@@ -277,8 +277,8 @@ static void wait_outside(void *argument)
 }
 
 /*
- * A cycle of `size` tasks, until the expected line was written: a deadlock, or one that the limit of member 0 opens. With
- * `outside` a third task waits for a section of it, and is no part of it.
+ * A cycle of `size` tasks, until the expected line was written: a deadlock, or one that the limit of member 0 opens.
+ * With `outside` a third task waits for a section of it, and is no part of it.
  */
 static void a_circle(unsigned size, int limited, int outside)
 {

@@ -1,6 +1,6 @@
 /*
- * Threads that leave the library otherwise than by a return: from a deadlock callback, from a wait. Afterwards they are in
- * no queue, they still own what they owned or it is abandoned, and other threads are not affected.
+ * Threads that leave the library otherwise than by a return: from a deadlock callback, from a wait. Afterwards they are
+ * in no queue, they still own what they owned or it is abandoned, and other threads are not affected.
  */
 #include "host.h"
 

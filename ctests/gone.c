@@ -1,8 +1,8 @@
 /*
- * Threads that are gone without having ended their task: by the bare system call, or because they called the library for the
- * first time in the last round of their destructors. What they own is abandoned, waiters behind them are served, and
- * their slots are reused. The tests ask the system whether a thread is gone, and never conclude it from time. The program
- * replaces libc's syscall(), so that a thread can have the id of an earlier one.
+ * Threads that are gone without having ended their task: by the bare system call, or because they called the library
+ * for the first time in the last round of their destructors. What they own is abandoned, waiters behind them are
+ * served, and their slots are reused. The tests ask the system whether a thread is gone, and never conclude it from
+ * time. The program replaces libc's syscall(), so that a thread can have the id of an earlier one.
  */
 #include "host.h"
 #include "own_syscall.h"

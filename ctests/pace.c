@@ -114,8 +114,8 @@ static void a_task_that_spins_for_long_rests_now_and_then(void)
 }
 
 /*
- * Where spinning does not pay nobody spins, but for a try now and then. Each wait here sleeps once, until its time is up. If
- * each spun as long as the first ones, some of them would have to rest and so sleep once more.
+ * Where spinning does not pay nobody spins, but for a try now and then. Each wait here sleeps once, until its time is
+ * up. If each spun as long as the first ones, some of them would have to rest and so sleep once more.
  */
 static void nobody_spins_where_that_does_not_pay(void)
 {

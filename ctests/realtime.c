@@ -1,7 +1,7 @@
 /*
- * Realtime threads on one processor: while one runs, no thread of a lower priority does. So a realtime thread that waits for
- * one of lower priority must sleep soon: spinning would keep the processor that the other needs. Needs the permission for
- * SCHED_FIFO.
+ * Realtime threads on one processor: while one runs, no thread of a lower priority does. So a realtime thread that
+ * waits for one of lower priority must sleep soon: spinning would keep the processor that the other needs. Needs the
+ * permission for SCHED_FIFO.
  */
 #include "host.h"
 

@@ -1,6 +1,6 @@
 /*
- * Memory: what is reserved and not in use cannot be read, so that it is in no core, whichever tool writes it; all memory in
- * use can be read.
+ * Memory: what is reserved and not in use cannot be read, so that it is in no core, whichever tool writes it; all
+ * memory in use can be read.
  */
 #include "capture.h"
 

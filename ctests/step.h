@@ -1,6 +1,6 @@
 /*
- * Stops a thread after a given number of instructions, so that another thread makes a whole call at that point. So every
- * interleaving of one call at each instruction of another is tested deterministically.
+ * Stops a thread after a given number of instructions, so that another thread makes a whole call at that point. So
+ * every interleaving of one call at each instruction of another is tested deterministically.
  *
  * It uses the processor's trap flag, so it exists where CAN_STEP is 1. Elsewhere step_in() does nothing.
  */

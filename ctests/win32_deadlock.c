@@ -1,6 +1,6 @@
 /*
- * Deadlocks in which threads wait in EnterCriticalSection, which cannot fail: what stderr reports, which other wait is the
- * victim, and what an Enter does inside the callback. Each situation runs in a child process.
+ * Deadlocks in which threads wait in EnterCriticalSection, which cannot fail: what stderr reports, which other wait is
+ * the victim, and what an Enter does inside the callback. Each situation runs in a child process.
  */
 #include "capture.h"
 #include "lock_count.h"

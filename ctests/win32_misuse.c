@@ -1,6 +1,6 @@
 /*
- * Misuse that Windows leaves undefined is reported: the first of each kind is a line on stderr that names the section, the
- * thread and the call site. Each situation runs in a child process.
+ * Misuse that Windows leaves undefined is reported: the first of each kind is a line on stderr that names the section,
+ * the thread and the call site. Each situation runs in a child process.
  */
 #include "capture.h"
 #include "lock_count.h"

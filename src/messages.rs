@@ -1,14 +1,14 @@
-//! The library's own messages: complaints, stall lines, reports of deadlocks. Writes them without blocking the program; does
-//! not know why something is said.
+//! The library's own messages: complaints, stall lines, reports of deadlocks. Writes them without blocking the program;
+//! does not know why something is said.
 //!
-//! **No message waits for a reader.** Most are written by a task on which others depend: it is in a queue, or was just woken.
-//! So nothing here sleeps until a descriptor takes more (see `files::write_at_once`). A message without room is dropped
-//! and counted; the next one that gets through says how many were, and so does every report. A message that was written in
-//! part counts as well, and the next one begins on a new line. Only a task that is asleep in its queue anyway, and notices
-//! when it is woken, may wait a little for room: see `Patience`.
+//! **No message waits for a reader.** Most are written by a task on which others depend: it is in a queue, or was just
+//! woken. So nothing here sleeps until a descriptor takes more (see `files::write_at_once`). A message without room is
+//! dropped and counted; the next one that gets through says how many were, and so does every report. A message that was
+//! written in part counts as well, and the next one begins on a new line. Only a task that is asleep in its queue
+//! anyway, and notices when it is woken, may wait a little for room: see `Patience`.
 //!
-//! **Stderr must be the file that it was.** If a program closes descriptor 2, the next file that it opens gets this number.
-//! So the file behind it is remembered when the library is loaded, and nothing is written to another one.
+//! **Stderr must be the file that it was.** If a program closes descriptor 2, the next file that it opens gets this
+//! number. So the file behind it is remembered when the library is loaded, and nothing is written to another one.
 
 use core::ffi::CStr;
 use core::fmt::Write;

@@ -1,5 +1,5 @@
-//! Transitions between managed and native code: a task opens and closes its layers. Knows no locks. How other threads read
-//! the layers is in `state::layers`.
+//! Transitions between managed and native code: a task opens and closes its layers. Knows no locks. How other threads
+//! read the layers is in `state::layers`.
 
 use crate::base::memory::Here;
 use crate::error::{Error, Result};

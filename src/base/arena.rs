@@ -3,10 +3,10 @@
 //! A stale handle is therefore recognised by reading its slot, and an owner may read a section's slot after it
 //! has let the section go. A late reader finds an object of the same kind, perhaps a newer one.
 //!
-//! **A slot is free because its link says so.** The free list is kept outside of the slots, in one link for each, so that a
-//! late store to a slot's field cannot reach it. A link says that its slot is in use, retired, or free, and then which free
-//! slot is next. A slot is allocated only if its own link says free, and released only if its own link says in use: no slot
-//! is allocated twice, whatever else went wrong.
+//! **A slot is free because its link says so.** The free list is kept outside of the slots, in one link for each, so
+//! that a late store to a slot's field cannot reach it. A link says that its slot is in use, retired, or free, and then
+//! which free slot is next. A slot is allocated only if its own link says free, and released only if its own link says
+//! in use: no slot is allocated twice, whatever else went wrong.
 
 use core::marker::PhantomData;
 use core::mem::offset_of;
@@ -24,11 +24,11 @@ pub(crate) unsafe trait Slot: Sized {}
 
 /// A growing array of slots at a fixed address. Slot 0 is never allocated, so 0 can mean "none".
 ///
-/// Only slots below `used` are certain to be memory; `at_offset` reads slots without that check. A thread gets the number of
-/// a slot from the thread that allocated it, or from a caller. In the first case the number comes through an atomic or a
-/// lock, and `used` with it: the allocating thread issues a Release fence before it passes the number on, and the reader
-/// acquires. A caller may pass any number, received in any way; the functions that take handles begin with an Acquire
-/// fence. A number that is not below `used` is not a slot.
+/// Only slots below `used` are certain to be memory; `at_offset` reads slots without that check. A thread gets the
+/// number of a slot from the thread that allocated it, or from a caller. In the first case the number comes through an
+/// atomic or a lock, and `used` with it: the allocating thread issues a Release fence before it passes the number on,
+/// and the reader acquires. A caller may pass any number, received in any way; the functions that take handles begin
+/// with an Acquire fence. A number that is not below `used` is not a slot.
 #[repr(C)]
 pub(crate) struct Arena<T> {
     slots: Region,
@@ -173,8 +173,8 @@ impl<T: Slot> Arena<T> {
         Ok(index)
     }
 
-    /// The first free slot, which is in use from here on; under `lock`. If the list leads to a slot that is not free, it
-    /// ends there: the slots after it are leaked, and no slot in use is allocated again.
+    /// The first free slot, which is in use from here on; under `lock`. If the list leads to a slot that is not free,
+    /// it ends there: the slots after it are leaked, and no slot in use is allocated again.
     fn take_free(&self) -> Option<u32> {
         let index = self.free.load(Ordering::Relaxed);
         let link = self.link(index)?;
@@ -212,8 +212,8 @@ impl<T: Slot> Arena<T> {
         Ok(index)
     }
 
-    /// Releases slot `index`, so that it can be allocated again, or retires it for good. A slot that is not in use does not
-    /// change.
+    /// Releases slot `index`, so that it can be allocated again, or retires it for good. A slot that is not in use does
+    /// not change.
     pub(crate) fn release(&self, index: u32, retire: bool) {
         let _guard = self.lock.lock();
         let Some(link) = self.link(index).filter(|link| link.load(Ordering::Relaxed) == IN_USE) else {

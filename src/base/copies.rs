@@ -1,13 +1,13 @@
 //! Several copies of the library in one process: each has a number, which is part of its handles.
 //!
-//! A copy's claim is a word that the others read: its lowest byte is the copy's number plus one, 0 before it has one; the
-//! bit OTHERS says that there are other copies. The meaning of these bits is the same in every version.
+//! A copy's claim is a word that the others read: its lowest byte is the copy's number plus one, 0 before it has one;
+//! the bit OTHERS says that there are other copies. The meaning of these bits is the same in every version.
 //!
-//! **No two copies have the same number.** A copy chooses the lowest number that is in no claim, stores it in its own, and
-//! then reads all other claims again. If another claim has the same number, it withdraws its own and chooses again. Of two
-//! copies with the same number each read after its store, so at least one saw the other's (SeqCst on both sides); only a
-//! copy that saw no other keeps the number. Only the copy at the lower address may choose the same number again, so one of
-//! the two goes on to another number.
+//! **No two copies have the same number.** A copy chooses the lowest number that is in no claim, stores it in its own,
+//! and then reads all other claims again. If another claim has the same number, it withdraws its own and chooses again.
+//! Of two copies with the same number each read after its store, so at least one saw the other's (SeqCst on both
+//! sides); only a copy that saw no other keeps the number. Only the copy at the lower address may choose the same
+//! number again, so one of the two goes on to another number.
 
 use crate::error::{Error, Result};
 use crate::handle::MOST_COPIES;

@@ -1,5 +1,5 @@
-//! Building blocks: slots, names, memory regions, numbers of copies. Knows that others read memory while it changes; does
-//! not know what is kept in it.
+//! Building blocks: slots, names, memory regions, numbers of copies. Knows that others read memory while it changes;
+//! does not know what is kept in it.
 
 pub(crate) mod arena;
 pub(crate) mod copies;

@@ -15,8 +15,8 @@ pub(crate) const NAME_BYTES: usize = WORDS * 8;
 /// A write takes nanoseconds, unless its thread was stopped in the middle: a reader must not wait for that.
 const TRIES: usize = 10_000;
 
-/// 56 bytes of text under a sequence lock. Zeroed memory is the empty name. Writers hold a lock of the object that has the
-/// name.
+/// 56 bytes of text under a sequence lock. Zeroed memory is the empty name. Writers hold a lock of the object that has
+/// the name.
 #[repr(C)]
 pub(crate) struct Name {
     lock: SeqLock,

@@ -1,5 +1,5 @@
-//! A range of reserved address space, of which a growing first part is committed memory. The rest cannot be read, so it is
-//! in no core, and tools that copy all readable memory do not copy it.
+//! A range of reserved address space, of which a growing first part is committed memory. The rest cannot be read, so it
+//! is in no core, and tools that copy all readable memory do not copy it.
 
 use crate::error::{Error, Result};
 use crate::sys;

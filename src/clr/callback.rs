@@ -64,8 +64,8 @@ pub(crate) const INTERFACES: [Guid; 10] = [
 
 pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
 
-/// Every slot has a function that may be called with the signature which the interface declares there. [`ignored`] is in
-/// the slots of callbacks that were not requested.
+/// Every slot has a function that may be called with the signature which the interface declares there. [`ignored`] is
+/// in the slots of callbacks that were not requested.
 static VTABLE: Vtable<SLOTS> = {
     let mut slots = [ignored as *const (); SLOTS];
     slots[0] = query_interface as *const ();

@@ -1,5 +1,5 @@
-//! Decides what a transition callback does to a task's layers, as callbacks can be doubled, missing or wrong. Knows neither
-//! the CLR nor threads.
+//! Decides what a transition callback does to a task's layers, as callbacks can be doubled, missing or wrong. Knows
+//! neither the CLR nor threads.
 //!
 //! In a balanced program every CALL pushes a layer and every RETURN pops the one its CALL pushed. Real
 //! runtimes violate that (dotnet/runtime 59917, 69717, 120151), so [`decide`] compares each callback with the
@@ -36,8 +36,8 @@ pub(crate) struct Decision {
     pub(crate) times: usize,
 }
 
-/// Chooses an interpretation. `layer` reads the task's layers, 0 the outermost; `repeated` says that the previous callback
-/// was the same return.
+/// Chooses an interpretation. `layer` reads the task's layers, 0 the outermost; `repeated` says that the previous
+/// callback was the same return.
 pub(crate) fn decide(
     depth: usize,
     layer: impl Fn(usize) -> Option<Layer>,
@@ -71,9 +71,9 @@ fn call_over_call(depth: usize, top: Layer, function: u64, verified: bool) -> De
     }
 }
 
-/// A return that is not the top layer's. If it repeats the previous callback, it is doubled: two returns of
-/// one kind never follow each other, as the kinds alternate. Otherwise an outer layer is searched for; the returns of the
-/// layers inside it were missed. If there is none, its call was missed.
+/// A return that is not the top layer's. If it repeats the previous callback, it is doubled: two returns of one kind
+/// never follow each other, as the kinds alternate. Otherwise an outer layer is searched for; the returns of the layers
+/// inside it were missed. If there is none, its call was missed.
 fn return_out_of_order(
     depth: usize,
     target_at: impl Fn(usize) -> Option<u64>,

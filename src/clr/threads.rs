@@ -1,7 +1,7 @@
 //! The task of a managed thread, and its managed name.
 //!
-//! The CLR identifies a thread by its ThreadID, which exists before the thread runs; the task exists from the thread's first
-//! call of the library. So a name that is set earlier is kept in a small table until the task is known.
+//! The CLR identifies a thread by its ThreadID, which exists before the thread runs; the task exists from the thread's
+//! first call of the library. So a name that is set earlier is kept in a small table until the task is known.
 
 use core::sync::atomic::{Ordering, fence};
 

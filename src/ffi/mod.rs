@@ -1,5 +1,5 @@
-//! The C interface: shims that check arguments, call the core and convert the result. They decide nothing: a shim with a
-//! branch of its own is in the wrong file.
+//! The C interface: shims that check arguments, call the core and convert the result. They decide nothing: a shim with
+//! a branch of its own is in the wrong file.
 //!
 //! The documentation of these functions is the C header's, so it names C types and C functions only.
 
@@ -27,7 +27,8 @@ fn hresult(result: Result<()>) -> i32 {
     }
 }
 
-/// Writes the value of a result to `out`, or zero on failure, and returns the HRESULT. Does not call `make` if `out` is NULL.
+/// Writes the value of a result to `out`, or zero on failure, and returns the HRESULT. Does not call `make` if `out` is
+/// NULL.
 ///
 /// # Safety
 /// `out` is NULL or valid for writing a `T`.

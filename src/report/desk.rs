@@ -1,8 +1,8 @@
 //! The working memory of reports, which is static, as the caller's stack may be small.
 //!
 //! There are a few desks, and each report uses one alone. If none is free there is no lock to wait on, as a report may
-//! be blocked by a reader that never reads: a message is dropped then, and `host_report` fails after a second. One desk is
-//! reserved for messages, so that blocked calls of `host_report` do not silence them.
+//! be blocked by a reader that never reads: a message is dropped then, and `host_report` fails after a second. One desk
+//! is reserved for messages, so that blocked calls of `host_report` do not silence them.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};

@@ -1,9 +1,9 @@
-//! Reports: every task with its layers, what it owns and waits for, every section that is not free or was contended, every
-//! deadlock. One source (`view::picture`), several formats. Does not decide what is done about what it shows.
+//! Reports: every task with its layers, what it owns and waits for, every section that is not free or was contended,
+//! every deadlock. One source (`view::picture`), several formats. Does not decide what is done about what it shows.
 //!
 //! A report does not call the program's allocator, takes no lock that a hung program may hold, and uses little of the
-//! caller's stack (see `desk`). Each task and section is a snapshot of one moment; the moments of two of them may differ
-//! while the program runs.
+//! caller's stack (see `desk`). Each task and section is a snapshot of one moment; the moments of two of them may
+//! differ while the program runs.
 
 mod desk;
 pub mod dot;
@@ -147,8 +147,8 @@ fn write_message(kind: Kind, patience: Patience<'_>) {
     let _ = write_to(Sink::Message(message), buffer, resolver, scratch, Format::Text);
 }
 
-/// Writes a report because a deadlock stands, on the thread of a task that waits in it. It may wait for a slow reader for a
-/// second, while the task would be asleep anyway; when the task is woken, the rest of the report is dropped.
+/// Writes a report because a deadlock stands, on the thread of a task that waits in it. It may wait for a slow reader
+/// for a second, while the task would be asleep anyway; when the task is woken, the rest of the report is dropped.
 pub(crate) fn write_deadlock(me: TaskRef) {
     const PATIENCE: u64 = 1_000_000_000;
     let until = sys::now().saturating_add(PATIENCE);
@@ -320,8 +320,8 @@ pub(crate) fn write_stall(task: TaskRef) {
     Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
 }
 
-/// Writes to stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is the call
-/// site, 0 if unknown.
+/// Writes to stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is the
+/// call site, 0 if unknown.
 pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usize) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
     let Desk { resolver, line, .. } = &mut *desk;

@@ -27,7 +27,8 @@ pub(super) fn write<M: Memory, S: Surroundings>(
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
 const STALL_CHAIN: usize = 4;
 
-/// A stall line: the wait chain of a task. It ends where the chain ends, or where the chain comes to a cycle, and says so.
+/// A stall line: the wait chain of a task. It ends where the chain ends, or where the chain comes to a cycle, and says
+/// so.
 pub(super) fn write_stall<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     surroundings: &mut S,

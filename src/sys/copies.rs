@@ -4,10 +4,10 @@
 //! know each other (see `base::copies`). The loader's list of objects is the only thing that all copies share, whatever
 //! they were linked with and whichever symbols they export.
 //!
-//! **The object stays loaded.** At the end of a thread, and in a forked child, libc calls functions of this library, for as
-//! long as the process lives. So the object that contains it must stay loaded: a constructor asks the loader for that while
-//! it loads the object. A later call could deadlock: a thread inside dlopen holds the loader's lock and may wait for any
-//! other.
+//! **The object stays loaded.** At the end of a thread, and in a forked child, libc calls functions of this library,
+//! for as long as the process lives. So the object that contains it must stay loaded: a constructor asks the loader for
+//! that while it loads the object. A later call could deadlock: a thread inside dlopen holds the loader's lock and may
+//! wait for any other.
 
 use core::arch::global_asm;
 use core::ffi::{c_char, c_int, c_void};
@@ -44,8 +44,8 @@ macro_rules! show_claim {
 }
 pub(crate) use show_claim;
 
-// The address of dlsym, or 0 in a statically linked program, which unloads nothing. (A reference to dlopen would cause a
-// linker warning in such a program.)
+// The address of dlsym, or 0 in a statically linked program, which unloads nothing. (A reference to dlopen would cause
+// a linker warning in such a program.)
 global_asm!(
     ".section .data.rel.ro.hostcrst_dlsym,\"aw\",%progbits",
     ".balign 8",

@@ -176,9 +176,9 @@ pub(crate) fn set_last_error(code: u32) {
     unsafe { words().add(2).write_volatile(u64::from(code)) };
 }
 
-/// The same number, opaque to the compiler, which then addresses fields by one register and a constant. Processors forward a
-/// store to a load without delay if both are addressed in this same way; otherwise the compiler adds base and offset again
-/// in each access, and a recursive enter takes twice as long.
+/// The same number, opaque to the compiler, which then addresses fields by one register and a constant. Processors
+/// forward a store to a load without delay if both are addressed in this same way; otherwise the compiler adds base and
+/// offset again in each access, and a recursive enter takes twice as long.
 #[inline(always)]
 pub(crate) fn in_one_register(mut address: usize) -> usize {
     // SAFETY: no instruction at all.

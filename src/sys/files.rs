@@ -130,8 +130,8 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
-/// How to write to a descriptor of the program without waiting for a reader. Its O_NONBLOCK stays as it is, because it is
-/// shared by all that have the same file open, also in other processes.
+/// How to write to a descriptor of the program without waiting for a reader. Its O_NONBLOCK stays as it is, because it
+/// is shared by all that have the same file open, also in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// A plain write: a file on a disk does not block, unless its file system does not answer; nor does a file that was
@@ -213,8 +213,8 @@ fn write_no_wait(descriptor: c_int, bytes: &[u8]) -> Option<usize> {
 }
 
 impl File {
-    /// Opens the file of a descriptor once more, so that writing to it never waits. Needs `/proc`, and the permission to
-    /// open the file.
+    /// Opens the file of a descriptor once more, so that writing to it never waits. Needs `/proc`, and the permission
+    /// to open the file.
     fn open_once_more(descriptor: c_int) -> Option<File> {
         let mut path = TextBuffer::<40>::new();
         write!(path, "/proc/self/fd/{descriptor}\0").ok()?;
@@ -257,10 +257,10 @@ const fn set_of(signal: c_int) -> Signals {
     1 << (signal - 1)
 }
 
-/// Runs `write`. A failed write may raise a signal that ends the process: SIGPIPE for a pipe without a reader,
-/// SIGXFSZ at the limit for the size of a file. Both go to the calling thread, which blocks and then consumes them.
-/// A signal that the program already has pending stays pending. SIGTTOU, which stops a background process that writes to
-/// its terminal, is not sent to a thread that blocks it.
+/// Runs `write`. A failed write may raise a signal that ends the process: SIGPIPE for a pipe without a reader, SIGXFSZ
+/// at the limit for the size of a file. Both go to the calling thread, which blocks and then consumes them. A signal
+/// that the program already has pending stays pending. SIGTTOU, which stops a background process that writes to its
+/// terminal, is not sent to a thread that blocks it.
 pub(crate) fn without_signals(write: impl FnOnce() -> bool) -> bool {
     const ALL: Signals = set_of(libc::SIGPIPE) | set_of(libc::SIGXFSZ) | set_of(libc::SIGTTOU);
     let before = change_mask(libc::SIG_BLOCK, ALL);

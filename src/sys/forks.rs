@@ -1,12 +1,14 @@
-//! Detects that this process is the child of a fork whose memory was not repaired yet. Does not know what the repair does.
+//! Detects that this process is the child of a fork whose memory was not repaired yet. Does not know what the repair
+//! does.
 //!
-//! A fork leaves the child with one thread and with memory as all threads of the parent happened to use it. The child repairs
-//! that once, before it uses anything else of the library: in the fork handler, or, if the program has handlers of its own
-//! that run earlier, in the first call that checks here. Every call that takes a lock or a handle checks. The check reads a
-//! page that the system clears in a child; on systems that do not do that (before Linux 4.14), only the handler repairs.
+//! A fork leaves the child with one thread and with memory as all threads of the parent happened to use it. The child
+//! repairs that once, before it uses anything else of the library: in the fork handler, or, if the program has handlers
+//! of its own that run earlier, in the first call that checks here. Every call that takes a lock or a handle checks.
+//! The check reads a page that the system clears in a child; on systems that do not do that (before Linux 4.14), only
+//! the handler repairs.
 //!
-//! A child of _Fork, which calls no handlers, may have started threads before one of them checks. The first one repairs,
-//! the others wait for it.
+//! A child of _Fork, which calls no handlers, may have started threads before one of them checks. The first one
+//! repairs, the others wait for it.
 
 use core::ffi::c_void;
 use core::ptr;

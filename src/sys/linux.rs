@@ -1,5 +1,5 @@
-//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers. Files are in `files`. Knows no sections or
-//! tasks, and has no policy.
+//! Linux: futexes, the monotonic clock, pages, thread identity and exit, barriers. Files are in `files`. Knows no
+//! sections or tasks, and has no policy.
 //!
 //! Functions here may change `errno`; the shims that reach them restore it (see `preserving_errno`).
 
@@ -53,8 +53,8 @@ static REFUSED: AtomicU32 = AtomicU32::new(0);
 /// Sleeps while `*word == expected`, until woken or until `deadline`. The deadline is absolute, so sleeping again does
 /// not extend it.
 ///
-/// Every error of futex(2) has a defined result. A refusal leads neither to a busy loop nor to an ignored deadline, but to
-/// a nap, after which the caller checks again.
+/// Every error of futex(2) has a defined result. A refusal leads neither to a busy loop nor to an ignored deadline, but
+/// to a nap, after which the caller checks again.
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
     if REFUSED.load(Ordering::Relaxed) != 0 {
         return nap_until(word, expected, deadline);
@@ -81,8 +81,8 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<Insta
         // The word had changed; a signal handler ran.
         libc::EAGAIN | libc::EINTR => Slept::CheckAgain,
         libc::ETIMEDOUT => Slept::TimedOut,
-        // ENOSYS, EPERM, EACCES or any other answer of a system call filter. EINVAL and EFAULT, for an unaligned or invalid
-        // address, can only come from a filter too: the words are the library's own.
+        // ENOSYS, EPERM, EACCES or any other answer of a system call filter. EINVAL and EFAULT, for an unaligned or
+        // invalid address, can only come from a filter too: the words are the library's own.
         _ => {
             REFUSED.store(1, Ordering::Relaxed);
             nap_until(word, expected, deadline)
@@ -202,8 +202,8 @@ pub(crate) fn heavy_barrier() -> bool {
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }
 
-/// The other side of the heavy barrier: the compiler keeps a store before it and a load after it in this order. The heavy
-/// barrier of another thread does the same for the processor.
+/// The other side of the heavy barrier: the compiler keeps a store before it and a load after it in this order. The
+/// heavy barrier of another thread does the same for the processor.
 #[inline(always)]
 pub(crate) fn light_barrier() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);

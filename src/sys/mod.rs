@@ -1,5 +1,5 @@
-//! The platform seam: every operating-system call and every choice between platforms is made here. Knows neither sections
-//! nor tasks.
+//! The platform seam: every operating-system call and every choice between platforms is made here. Knows neither
+//! sections nor tasks.
 //!
 //! The rest of the crate uses futexes, a clock, pages, thread identity, barriers and descriptors by these
 //! names only. A second platform is a second file with the same functions.

@@ -3,23 +3,23 @@
 //! Loom tries every order, of loads and stores too, for a few threads that do little. Shuttle draws orders at random, for
 //! more threads that do more; what one of them stores, all see at once.
 //!
-//! The code under test uses statics and mapped pages, which outlive an execution and cannot contain loom's atomics.
-//! So the memory itself is never written. The value of an atomic is looked up by its address in a `World`, a new one for
-//! each execution: first the value in memory, later what was stored. During the set-up of an execution, on
-//! one thread, values are plain numbers. When its threads start, the *shared* atomics, used by two threads of which one
-//! writes, become loom's. Which atomics are shared is found by trial: a thread that shares a plain value ends the
-//! attempt, and the exploration begins again with that address known as shared (`NowShared`). Under shuttle all values
-//! stay plain numbers, and a thread may be stopped before each access.
+//! The code under test uses statics and mapped pages, which outlive an execution and cannot contain loom's atomics. So
+//! the memory itself is never written. The value of an atomic is looked up by its address in a `World`, a new one for
+//! each execution: first the value in memory, later what was stored. During the set-up of an execution, on one thread,
+//! values are plain numbers. When its threads start, the *shared* atomics, used by two threads of which one writes,
+//! become loom's. Which atomics are shared is found by trial: a thread that shares a plain value ends the attempt, and
+//! the exploration begins again with that address known as shared (`NowShared`). Under shuttle all values stay plain
+//! numbers, and a thread may be stopped before each access.
 //!
 //! **Orderings**, under loom. Loom treats a SeqCst access as AcqRel. So here a fence follows a SeqCst write, as late as
-//! possible: before the thread's next SeqCst load or weaker write. A SeqCst load has no fence, and so does not order weaker
-//! writes before it, in the language as on most processors. All SeqCst fences are read-modify-writes of one atomic, so that
-//! loom tries every order of them.
+//! possible: before the thread's next SeqCst load or weaker write. A SeqCst load has no fence, and so does not order
+//! weaker writes before it, in the language as on most processors. All SeqCst fences are read-modify-writes of one
+//! atomic, so that loom tries every order of them.
 //!
-//! **Barriers**, under loom too. The heavy barrier acts as a full barrier on every thread, which loom cannot express. A fence
-//! in each `light_barrier` would be ordered with any other fence, which is stronger than the real one. So each thread has an
-//! atomic of its own: a light barrier is a read-modify-write of that one, a heavy one of those of all other threads in turn.
-//! So a light and a heavy barrier are ordered, and two light ones are not.
+//! **Barriers**, under loom too. The heavy barrier acts as a full barrier on every thread, which loom cannot express. A
+//! fence in each `light_barrier` would be ordered with any other fence, which is stronger than the real one. So each
+//! thread has an atomic of its own: a light barrier is a read-modify-write of that one, a heavy one of those of all
+//! other threads in turn. So a light and a heavy barrier are ordered, and two light ones are not.
 //!
 //! **Negative controls.** `World::weakened` names places of the source, by file and line. Under loom an access or a barrier
 //! there has no ordering. Under shuttle, where that would change nothing, it is left out: a load gives 0, a store writes
@@ -203,8 +203,8 @@ pub(crate) fn explore(preemptions: Option<usize>, weakened: &[SourceLine], scene
 pub(crate) enum Strategy {
     /// Any one, at each point.
     AnyThread,
-    /// The thread of the highest priority, in random order; at so many random points the running thread gets the lowest: PCT
-    /// (Burckhardt et al., 2010).
+    /// The thread of the highest priority, in random order; at so many random points the running thread gets the
+    /// lowest: PCT (Burckhardt et al., 2010).
     Preemptions(usize),
 }
 
@@ -643,8 +643,8 @@ fn monitor(address: usize) -> Rc<dyn Monitor> {
     })
 }
 
-/// A wait with a limit may end by it at any moment, as the thread may be stopped after that; under shuttle later, too. Before
-/// it waits again it lets others run, or it could wait for ever.
+/// A wait with a limit may end by it at any moment, as the thread may be stopped after that; under shuttle later, too.
+/// Before it waits again it lets others run, or it could wait for ever.
 pub(crate) fn futex_wait(word: &atomic::AtomicU32, expected: u32, deadline: Option<Instant>) -> Slept {
     if let Some(deadline) = deadline {
         while threads::draws_another_moment() {

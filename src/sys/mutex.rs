@@ -3,10 +3,11 @@
 //! Three states of one futex word, zero is unlocked, so it works in zeroed memory. Never held while user code
 //! runs or while a caller waits for a section.
 //!
-//! **Forks.** No mutex is locked around a fork, so that a fork may happen in any handler of the program, in any order. A
-//! thread that holds a mutex at that moment does not exist in the child. So every mutex is unlocked in the child
-//! (see `fork`), and the data under it is written such that every single store leaves it usable, at the cost of a slot at
-//! most. The child does that before its first lock, so no call finds what the parent's threads left, such as their queues.
+//! **Forks.** No mutex is locked around a fork, so that a fork may happen in any handler of the program, in any order.
+//! A thread that holds a mutex at that moment does not exist in the child. So every mutex is unlocked in the child (see
+//! `fork`), and the data under it is written such that every single store leaves it usable, at the cost of a slot at
+//! most. The child does that before its first lock, so no call finds what the parent's threads left, such as their
+//! queues.
 
 use super::atomic::{AtomicU32, Ordering};
 use super::{POLLS_BEFORE_SLEEP, futex_wait, futex_wake, pause, settle_fork};

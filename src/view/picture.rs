@@ -1,5 +1,5 @@
-//! The content of a registry, object by object, each a snapshot of one moment: the source of every report. Does not know
-//! formats.
+//! The content of a registry, object by object, each a snapshot of one moment: the source of every report. Does not
+//! know formats.
 
 use crate::base::memory::{Anew, Here, Memory, Shown};
 use crate::base::name::NameCopy;
@@ -368,8 +368,8 @@ impl<'a, M: Memory> Picture<'a, M> {
             .flatten()
     }
 
-    /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for which it
-    /// waits without a limit.
+    /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for
+    /// which it waits without a limit.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
         let section = self.look_at_task(id, |task| task.wait().unbounded_section())?.flatten()?;
         self.other_owner(section, id)
@@ -394,8 +394,8 @@ impl<'a, M: Memory> Picture<'a, M> {
         unsafe { self.memory.look(address, |task: &Shown<Task>| (task.id() == id).then(|| look(task))) }
     }
 
-    /// The length of the cycle of unlimited waits through the task with this id; None if its chain ends or leads into a cycle
-    /// elsewhere.
+    /// The length of the cycle of unlimited waits through the task with this id; None if its chain ends or leads into a
+    /// cycle elsewhere.
     pub(crate) fn cycle_length(&self, start: u64) -> Option<u32> {
         self.steps_back_to(start, |id| self.blocked_by(id))
     }
@@ -414,7 +414,8 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// How many steps lead from `start` back to it; None if they end or lead into a cycle elsewhere.
     fn steps_back_to(&self, start: u64, mut step: impl FnMut(u64) -> Option<u64>) -> Option<u32> {
         let mut id = start;
-        // Brent's algorithm: a cycle elsewhere returns to a task that was passed; one is remembered, at doubling distances.
+        // Brent's algorithm: a cycle elsewhere returns to a task that was passed; one is remembered, at doubling
+        // distances.
         let (mut passed, mut next_to_remember) = (start, 1);
         for length in 1..=self.registry.tasks.live() {
             id = step(id)?;
@@ -479,8 +480,8 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// Whether there is a cycle that stands, in which this id is the lowest.
     fn stands(&self, lowest: u64) -> bool {
-        // If two rounds find the same waits, every task was in its wait all the time between them, so the edges, which are
-        // read one after the other, existed together (see `deadlock`).
+        // If two rounds find the same waits, every task was in its wait all the time between them, so the edges, which
+        // are read one after the other, existed together (see `deadlock`).
         let now = Picture { memory: &Anew(self.memory), registry: self.registry };
         let round = now.waits_of_cycle(lowest);
         round.is_some() && round == now.waits_of_cycle(lowest)
@@ -581,8 +582,8 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 }
 
-/// Facts about all tasks and sections that are needed before the first is shown, collected in one pass over each. Without
-/// room for them each query searches, which takes long if there are many.
+/// Facts about all tasks and sections that are needed before the first is shown, collected in one pass over each.
+/// Without room for them each query searches, which takes long if there are many.
 pub(crate) struct Index<'r>(Option<Tables<'r>>);
 
 struct Tables<'r> {
@@ -595,8 +596,8 @@ struct Tables<'r> {
     next: &'r mut [u32],
 }
 
-/// An entry of `waits` with IN_CYCLE has the slot of the task before it in the cycle, and LOWEST if its id is the lowest.
-/// Otherwise it has the number of the walk that passed the task, 0 for none.
+/// An entry of `waits` with IN_CYCLE has the slot of the task before it in the cycle, and LOWEST if its id is the
+/// lowest. Otherwise it has the number of the walk that passed the task, 0 for none.
 const IN_CYCLE: u32 = 1 << 31;
 const LOWEST: u32 = 1 << 30;
 const _: () = assert!(handle::MAX_TASKS < LOWEST);
@@ -643,7 +644,8 @@ impl<'r> Index<'r> {
 }
 
 impl Tables<'_> {
-    /// Walks from each waiting task along its wait chain up to a task that was passed before, so each task is passed once.
+    /// Walks from each waiting task along its wait chain up to a task that was passed before, so each task is passed
+    /// once.
     fn follow_waits<M: Memory>(&mut self, picture: &Picture<'_, M>) {
         for (number, start) in (1..LOWEST).zip(picture.waiting()) {
             let mut next = Some(start);

@@ -1,28 +1,29 @@
 //! Critical sections and condition variables by Windows' rules, in memory that belongs to the program. Knows nothing of
 //! the C types of `ffi`.
 //!
-//! A CRITICAL_SECTION is the mirror of one section of the core. Its field LockSemaphore holds the handle of that section,
-//! a kind of handle that the `hostcrst_*` functions refuse (see `handle`). The section is created when the
-//! CRITICAL_SECTION is initialised, or at its first use if it never was: zeroed memory works. The core alone decides who
-//! owns the section and who waits; the other fields are published for readers, and no decision depends on them.
+//! A CRITICAL_SECTION is the mirror of one section of the core. Its field LockSemaphore holds the handle of that
+//! section, a kind of handle that the `hostcrst_*` functions refuse (see `handle`). The section is created when the
+//! CRITICAL_SECTION is initialised, or at its first use if it never was: zeroed memory works. The core alone decides
+//! who owns the section and who waits; the other fields are published for readers, and no decision depends on them.
 //!
 //! **Publishing the fields.** Only the owner writes RecursionCount and OwningThread. Bit 0 of LockCount is the owner's,
 //! the other bits belong to the holder of the queue lock:
 //! - `queue_state` is not 0: each side changes its own bits by a read-modify-write, so neither overwrites the other's.
-//! - `queue_state` is 0, there are no waiters: the owner stores the whole word (S) and then reads `queue_state` again (L).
+//! - `queue_state` is 0, there are no waiters: the owner stores the whole word (S) and then reads `queue_state` again
+//!   (L).
 //!   A first waiter sets ARMED, issues the heavy barrier (H) and then publishes the queue (W). If L came before
 //!   H, so did S, and W came after S. If L came after H, it saw ARMED: S may have overwritten W, so the owner
 //!   publishes the whole word again under the queue lock. (If the barrier is refused at that moment, S can overwrite W
 //!   without either side noticing. The waiters of such a section, FENCE_PENDING in `queue`, publish the queue again every
 //!   millisecond, until an owner that has seen them has left. Every later owner sees them, too.)
 //!
-//! "Locked" is published before the owner's RecursionCount, and "free" after it is 0: LockCount and RecursionCount, read
-//! together as 64 bits, never show recursion in a free section.
+//! "Locked" is published before the owner's RecursionCount, and "free" after it is 0: LockCount and RecursionCount,
+//! read together as 64 bits, never show recursion in a free section.
 //!
-//! **When the memory may be accessed.** The program may free a CRITICAL_SECTION as soon as it has owned and left it, even
-//! while an earlier owner is still returning from its leave. So an owner does not access it after it has let the section
-//! go. After that only the queue is published, and only while it has a waiter; the waiter is inside an
-//! Enter of this CRITICAL_SECTION, which every waiter makes the section's mirror.
+//! **When the memory may be accessed.** The program may free a CRITICAL_SECTION as soon as it has owned and left it,
+//! even while an earlier owner is still returning from its leave. So an owner does not access it after it has let the
+//! section go. After that only the queue is published, and only while it has a waiter; the waiter is inside an Enter of
+//! this CRITICAL_SECTION, which every waiter makes the section's mirror.
 
 use core::fmt::Write;
 
@@ -261,8 +262,8 @@ impl CriticalSection {
         Some(self.handle()).filter(|&handle| sections::find_win32(handle).is_ok())
     }
 
-    /// As attach; also returns the former LockSemaphore, 0 if another thread has attached a section meanwhile. Fails with
-    /// InvalidOperation if it names a section of another copy of the library, which a thread may own.
+    /// As attach; also returns the former LockSemaphore, 0 if another thread has attached a section meanwhile. Fails
+    /// with InvalidOperation if it names a section of another copy of the library, which a thread may own.
     fn create_and_attach(&self) -> Result<(u64, u64)> {
         // One thread at a time: a second one would retire this section as a stale one in the same memory.
         // place: attach-lock
@@ -342,8 +343,8 @@ pub(crate) enum Published {
 
 // ---- enter, leave -----------------------------------------------------------------------------------------
 
-/// How far the fast path of an Enter got. The caller makes the slow path a tail call, so that the fast path needs no stack
-/// frame.
+/// How far the fast path of an Enter got. The caller makes the slow path a tail call, so that the fast path needs no
+/// stack frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastEnter {
     Done,
@@ -463,8 +464,8 @@ fn enter_section(
     Some(true)
 }
 
-/// Makes this memory the section's mirror: the program may have moved it since the section was created. Returns whether it
-/// has.
+/// Makes this memory the section's mirror: the program may have moved it since the section was created. Returns whether
+/// it has.
 fn set_mirror(section: &Section, handle: u64, mirror: &CriticalSection) -> Option<bool> {
     let _queue = section.queue_lock().lock();
     section.owner(handle)?;
@@ -475,7 +476,8 @@ fn set_mirror(section: &Section, handle: u64, mirror: &CriticalSection) -> Optio
     Some(moved)
 }
 
-/// Whether the owner has entered through another copy of this memory: it has had time to publish itself here, and has not.
+/// Whether the owner has entered through another copy of this memory: it has had time to publish itself here, and has
+/// not.
 fn is_entered_elsewhere(section: &Section, handle: u64, mirror: &CriticalSection) -> bool {
     const TIME: u64 = 1_000_000;
     let owner = || section.owner(handle).filter(|&owner| owner != 0 && owner != ABANDONED);
@@ -490,8 +492,8 @@ fn is_entered_elsewhere(section: &Section, handle: u64, mirror: &CriticalSection
     owner() == Some(before) && !is_shown()
 }
 
-/// Ends the process if every place for a section is taken: waiting would not end, as a program gets there by not deleting
-/// sections.
+/// Ends the process if every place for a section is taken: waiting would not end, as a program gets there by not
+/// deleting sections.
 fn abort_if_full(mirror: &CriticalSection) {
     if mirror.named().is_none() && REGISTRY.is_ready() && REGISTRY.sections.is_full() {
         let mut line = TextBuffer::<128>::new();

@@ -12,8 +12,9 @@
 //! The caller opens and reads the files: [`Files`] and [`ReadAt`]. This crate calls nothing but these
 //! two and `core`; it uses only memory that the caller provides, takes no lock and needs little stack.
 //!
-//! Files may be truncated, replaced or hostile: each read is checked against the file's size, each loop has a limit, and the
-//! worst result is an address without a name. Supported are 64-bit little-endian ELF files with section headers.
+//! Files may be truncated, replaced or hostile: each read is checked against the file's size, each loop has a limit,
+//! and the worst result is an address without a name. Supported are 64-bit little-endian ELF files with section
+//! headers.
 
 #![no_std]
 

@@ -52,8 +52,8 @@ impl Symbol<'_> {
 }
 
 /// Looks addresses up. It reads the list of mappings once, keeps files open and caches results, so it is meant for one
-/// report, as mappings change. It is large, as it contains all its memory, so that a caller needs little stack. When this
-/// memory is full, further addresses have no names.
+/// report, as mappings change. It is large, as it contains all its memory, so that a caller needs little stack. When
+/// this memory is full, further addresses have no names.
 ///
 /// A new one is all zeros.
 pub struct Resolver<F> {
@@ -249,9 +249,9 @@ impl<F: ReadAt> Resolver<F> {
         body(self.files.get(place)?.file.as_ref()?, &mut self.scratch)
     }
 
-    /// Opens the mapped file by its path. Only files that are mapped as code, too, have symbols, and only those are certain
-    /// not to be devices, which opening could affect. The path of a file that was deleted or replaced has a suffix, so that
-    /// it cannot be opened.
+    /// Opens the mapped file by its path. Only files that are mapped as code, too, have symbols, and only those are
+    /// certain not to be devices, which opening could affect. The path of a file that was deleted or replaced has a
+    /// suffix, so that it cannot be opened.
     #[inline(never)]
     fn open(&self, files: &impl Files<File = F>, library: u32) -> Option<F> {
         let regions = self.regions.get(..self.region_count)?;

@@ -1,5 +1,5 @@
-//! Deadlocks across several copies of the library in one process. Each copy knows its own sections only; a thread is a task
-//! of each copy that it calls, so threads connect the copies' wait-for graphs.
+//! Deadlocks across several copies of the library in one process. Each copy knows its own sections only; a thread is a
+//! task of each copy that it calls, so threads connect the copies' wait-for graphs.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;

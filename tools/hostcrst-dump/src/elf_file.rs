@@ -1,5 +1,5 @@
-//! A program or library as a file, of which only the requested parts are read. Nothing in it is trusted, in particular no
-//! size.
+//! A program or library as a file, of which only the requested parts are read. Nothing in it is trusted, in particular
+//! no size.
 
 use std::cell::Cell;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! Source lines of code addresses, from the line table alone. DWARF encodes the table as a program for each unit. It is run
-//! again for each address and its output is not kept, because a hostile program could produce any amount.
+//! Source lines of code addresses, from the line table alone. DWARF encodes the table as a program for each unit. It is
+//! run again for each address and its output is not kept, because a hostile program could produce any amount.
 
 use gimli::{
     AttributeValue, DebugLine, DebugLineOffset, EndianSlice, FileEntry, IncompleteLineProgram, LineRows,

@@ -222,8 +222,8 @@ fn open_folder(path: &Path) -> Option<OwnedFd> {
     open_at(libc::AT_FDCWD, path, libc::O_PATH | libc::O_DIRECTORY)
 }
 
-/// Opens the regular file that `path` names for a process whose root is `root`: a link in it, absolute or upwards, does not
-/// lead out of that. The process may change the folders below at any time.
+/// Opens the regular file that `path` names for a process whose root is `root`: a link in it, absolute or upwards, does
+/// not lead out of that. The process may change the folders below at any time.
 pub fn open_below(root: &OwnedFd, path: &Path) -> Option<File> {
     let file = match resolve_in_root(root, path) {
         Ok(file) => file,
