@@ -9,25 +9,24 @@
  *
  * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been
  *   initialised.
- * - Enter always ends with the section entered. Leave by a thread that is not the owner, and Delete of a
+ * - Enter always returns with the section entered. Leave by a thread that is not the owner, and Delete of a
  *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT); the first
- *   of each such misuse is also a line on stderr, with the section, the thread and the place.
- * - A CRITICAL_SECTION is aligned to 8 bytes, as in every struct that is not packed: any other ends the
- *   process, with a line that says so. A CONDITION_VARIABLE may stand anywhere.
- * - Initialize without Delete, and memory freed and used again without it, lose nothing. A process has about
- *   16 million sections at most; an Enter that would make one more ends it, with a line that says so.
+ *   misuse of each kind is also a line on stderr, with the section, the thread and the call site.
+ * - A CRITICAL_SECTION must be aligned to 8 bytes, as in every struct that is not packed: the use of any other
+ *   ends the process, with a line that says so. A CONDITION_VARIABLE may be at any address.
+ * - Initialize without Delete, and memory freed and reused without it, leak nothing. A process has about
+ *   16 million sections at most; an Enter that would need one more ends it, with a line that says so.
  * - A section whose owner's thread ends stays locked.
  * - A CRITICAL_SECTION in use must not be copied. It belongs to one process.
  *
  * Beside other headers:
- * - <windows.h> (for a Windows target, _WIN32): this header includes it and declares nothing. Windows has its
- *   own.
+ * - <windows.h> (for a Windows target, _WIN32): this header only includes it, as Windows has these functions.
  * - WinPR (<winpr/synch.h>) and DirectX-Headers (<wsl/winadapter.h>): in either order. If they are on the
- *   include path, this header includes what it needs of them, and uses their types. WinPR's functions of
- *   these names are then ours; its GetLastError stays its own, and is told.
+ *   include path, this header includes what it needs of them, and uses their types. Calls of WinPR's functions
+ *   of these names then go to this library; GetLastError stays WinPR's, and gets the codes of failures here.
  * - Any other header that defines BOOL, DWORD and the like: include it first and define
- *   HOSTCRST_WIN32_NO_TYPES. If it has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and ask
- *   hostcrst_last_error() for failures of ours.
+ *   HOSTCRST_WIN32_NO_TYPES. If it has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and call
+ *   hostcrst_last_error() for failures of this library.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -90,11 +89,11 @@ typedef void *HANDLE;
 #else
 #define HOSTCRST_CONDITION_VARIABLE_INIT_ {NULL}
 
-/* There never is such a record: DebugInfo is NULL or -1. */
+/* There is never such a record: DebugInfo is NULL or -1. */
 typedef struct _RTL_CRITICAL_SECTION_DEBUG RTL_CRITICAL_SECTION_DEBUG;
 typedef struct _RTL_CRITICAL_SECTION_DEBUG *PRTL_CRITICAL_SECTION_DEBUG;
 
-/* For reading only. Read by another thread they are what they were at some moment; by the owner, exact. */
+/* Read-only. Exact for the owner; for another thread each was true at some moment. */
 typedef struct _RTL_CRITICAL_SECTION {
     PRTL_CRITICAL_SECTION_DEBUG DebugInfo;
     /*
@@ -103,9 +102,9 @@ typedef struct _RTL_CRITICAL_SECTION {
      * owned, nobody waits.
      */
     LONG LockCount;
-    LONG RecursionCount; /* how often the owner has entered */
+    LONG RecursionCount; /* entries by the owner */
     HANDLE OwningThread; /* the owner's thread id (gettid), or NULL */
-    HANDLE LockSemaphore; /* the library's */
+    HANDLE LockSemaphore; /* private to the library */
     ULONG_PTR SpinCount; /* low 24 bits: the count. 0x02000000: the library chooses */
 } RTL_CRITICAL_SECTION, *PRTL_CRITICAL_SECTION;
 
@@ -195,7 +194,7 @@ enum { ERROR_TIMEOUT = 1460 };
 
 /* ---- functions ---------------------------------------------------------------------------------------- */
 
-/* As in hostcrst.h: no stub of the procedure linkage table, unless the program defines this itself. */
+/* As in hostcrst.h: no procedure linkage table, unless the program defines this itself. */
 #ifndef HOSTCRST_API
 #ifdef __has_attribute
 #if __has_attribute(noplt)
@@ -211,7 +210,7 @@ enum { ERROR_TIMEOUT = 1460 };
 extern "C" {
 #endif
 
-/* The name for the compiler is Windows', the name for the linker is ours. */
+/* The compiler sees Windows' name, the linker the library's. */
 #define HOSTCRST_WIN32_IS_(name) __asm__(#name) HOSTCRST_API
 
 #ifndef HOSTCRST_WIN32_NO_FUNCTIONS
@@ -241,7 +240,7 @@ VOID WINAPI LeaveCriticalSection(LPCRITICAL_SECTION lpCriticalSection) HOSTCRST_
 VOID WINAPI DeleteCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
     HOSTCRST_WIN32_IS_(hostcrst_cs_delete);
 
-/* The count until now. On one processor the new one is 0. */
+/* Returns the previous count. On one processor the new one is 0. */
 DWORD WINAPI SetCriticalSectionSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
     HOSTCRST_WIN32_IS_(hostcrst_cs_set_spin_count);
 
@@ -250,8 +249,8 @@ VOID WINAPI InitializeConditionVariable(PCONDITION_VARIABLE ConditionVariable)
 
 /*
  * Leaves the section, which the caller has entered exactly once, sleeps until woken, at most dwMilliseconds
- * (INFINITE: no limit), and enters again, in any case. FALSE and ERROR_TIMEOUT if not woken in time. May
- * return TRUE although nobody woke: test in a loop what you wait for. FALSE at once, with ERROR_NOT_OWNER, if
+ * (INFINITE: no limit), and in any case enters again. FALSE and ERROR_TIMEOUT if not woken in time. May
+ * return TRUE without a wake: test the condition in a loop. FALSE at once, with ERROR_NOT_OWNER, if
  * the caller does not own the section, and with ERROR_INVALID_PARAMETER if it has entered more than once.
  */
 BOOL WINAPI SleepConditionVariableCS(PCONDITION_VARIABLE ConditionVariable, PCRITICAL_SECTION CriticalSection,
@@ -276,7 +275,7 @@ HOSTCRST_API void hostcrst_set_last_error(DWORD dwErrCode);
 DWORD WINAPI GetLastError(VOID) HOSTCRST_WIN32_IS_(hostcrst_last_error);
 VOID WINAPI SetLastError(DWORD dwErrCode) HOSTCRST_WIN32_IS_(hostcrst_set_last_error);
 #else
-/* WinPR has a last error of its own, which our failures go to. */
+/* WinPR has its own last error, where the library stores its failures. */
 static inline BOOL hostcrst_win32_told_(BOOL done)
 {
     if (!done) {
