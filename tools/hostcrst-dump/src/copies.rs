@@ -10,10 +10,10 @@ use crate::symbols::write_printable;
 use crate::target::Target;
 
 /// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
-pub type Circle = Vec<(usize, Blocked)>;
+pub type Cycle = Vec<(usize, Blocked)>;
 
 /// The cycles that stand and lead through several copies. Those within one copy are in its own report.
-pub fn circles<M: Memory>(pictures: &[Picture<'_, M>]) -> Vec<Circle> {
+pub fn cycles<M: Memory>(pictures: &[Picture<'_, M>]) -> Vec<Cycle> {
     let blocked = pictures.iter().enumerate();
     let blocked = blocked.flat_map(|(copy, picture)| picture.blocked().map(move |blocked| (copy, blocked)));
     // A thread waits for one section at most.
@@ -22,7 +22,7 @@ pub fn circles<M: Memory>(pictures: &[Picture<'_, M>]) -> Vec<Circle> {
     let mut threads: Vec<u32> = blocked.keys().copied().collect();
     threads.sort_unstable();
     let mut passed = HashSet::new();
-    let mut circles = Vec::new();
+    let mut cycles = Vec::new();
     for thread in threads {
         let mut path = Vec::new();
         let mut next = Some(thread);
@@ -33,18 +33,18 @@ pub fn circles<M: Memory>(pictures: &[Picture<'_, M>]) -> Vec<Circle> {
             next = Some(link.1.owner_thread_id);
         }
         let start = path.iter().position(|(_, link)| Some(link.thread_id) == next);
-        let circle = start.map_or(Vec::new(), |start| path.split_off(start));
-        let leads_through_several = circle.iter().any(|(copy, _)| *copy != circle[0].0);
+        let cycle = start.map_or(Vec::new(), |start| path.split_off(start));
+        let leads_through_several = cycle.iter().any(|(copy, _)| *copy != cycle[0].0);
         // The same in two rounds, as within one copy: all of its waits and owners stood together.
-        if leads_through_several && stands(pictures, &circle) && stands(pictures, &circle) {
-            circles.push(circle);
+        if leads_through_several && stands(pictures, &cycle) && stands(pictures, &cycle) {
+            cycles.push(cycle);
         }
     }
-    circles
+    cycles
 }
 
-fn stands<M: Memory>(pictures: &[Picture<'_, M>], circle: &[(usize, Blocked)]) -> bool {
-    circle.iter().all(|(copy, link)| pictures[*copy].blocked_now(link).is_some_and(|now| link.is_same(&now)))
+fn stands<M: Memory>(pictures: &[Picture<'_, M>], cycle: &[(usize, Blocked)]) -> bool {
+    cycle.iter().all(|(copy, link)| pictures[*copy].blocked_now(link).is_some_and(|now| link.is_same(&now)))
 }
 
 /// Writes which copy a report is on, and which file contains it.
@@ -59,7 +59,7 @@ pub fn write_heading(target: &dyn Target, number: usize, count: usize, address: 
 
 /// Writes what no report on a single copy contains. Writing to a String does not fail.
 pub fn write(
-    circles: &[Circle],
+    cycles: &[Cycle],
     count: usize,
     names: &HashMap<u32, Vec<u8>>,
     format: Format,
@@ -70,23 +70,23 @@ pub fn write(
         printable(own.or(names.get(&link.thread_id).map(Vec::as_slice)).unwrap_or(&[]))
     };
     let _ = match format {
-        Format::Text => write_text(circles, count, name, text),
-        Format::Json => write_json(circles, count, name, text),
-        Format::Dot => write_dot(circles, name, text),
+        Format::Text => write_text(cycles, count, name, text),
+        Format::Json => write_json(cycles, count, name, text),
+        Format::Dot => write_dot(cycles, name, text),
     };
 }
 
 fn write_text(
-    circles: &[Circle],
+    cycles: &[Cycle],
     count: usize,
     name: impl Fn(&Blocked) -> String,
     text: &mut String,
 ) -> std::fmt::Result {
     writeln!(text, "\nThis process has {count} copies of the library.")?;
-    for circle in circles {
+    for cycle in cycles {
         text.push_str("Found a deadlock across them:\n=============================\n");
-        for (index, (copy, link)) in circle.iter().enumerate() {
-            let (_, owner) = circle[(index + 1) % circle.len()];
+        for (index, (copy, link)) in cycle.iter().enumerate() {
+            let (_, owner) = cycle[(index + 1) % cycle.len()];
             writeln!(text, "\"{}\" tid={}:", name(link), link.thread_id)?;
             write!(text, "   waiting to enter 0x{:x}", link.section)?;
             write_section_name(&link.section_name, text)?;
@@ -94,7 +94,7 @@ fn write_text(
             writeln!(text, "      which is owned by \"{}\" tid={}", name(&owner), owner.thread_id)?;
         }
     }
-    match circles.len() {
+    match cycles.len() {
         0 => writeln!(text, "No deadlock across them."),
         1 => writeln!(text, "Found 1 deadlock across them."),
         more => writeln!(text, "Found {more} deadlocks across them."),
@@ -106,15 +106,15 @@ fn write_section_name(name: &NameCopy, text: &mut String) -> std::fmt::Result {
 }
 
 fn write_json(
-    circles: &[Circle],
+    cycles: &[Cycle],
     count: usize,
     name: impl Fn(&Blocked) -> String,
     text: &mut String,
 ) -> std::fmt::Result {
     write!(text, "{{\"copies\":{count},\"deadlocks\":[")?;
-    for (index, circle) in circles.iter().enumerate() {
+    for (index, cycle) in cycles.iter().enumerate() {
         text.push_str(if index == 0 { "[" } else { ",[" });
-        for (index, (copy, link)) in circle.iter().enumerate() {
+        for (index, (copy, link)) in cycle.iter().enumerate() {
             text.push_str(if index == 0 { "" } else { "," });
             let section_name = printable(link.section_name.bytes());
             write!(
@@ -133,9 +133,9 @@ fn write_json(
     Ok(())
 }
 
-fn write_dot(circles: &[Circle], name: impl Fn(&Blocked) -> String, text: &mut String) -> std::fmt::Result {
+fn write_dot(cycles: &[Cycle], name: impl Fn(&Blocked) -> String, text: &mut String) -> std::fmt::Result {
     text.push_str("digraph hostcrst_copies {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n");
-    for (copy, link) in circles.iter().flatten() {
+    for (copy, link) in cycles.iter().flatten() {
         writeln!(text, "  t{0} [label=\"{1}\\n{0}\"];", link.thread_id, name(link))?;
         let (waiter, owner) = (link.thread_id, link.owner_thread_id);
         writeln!(

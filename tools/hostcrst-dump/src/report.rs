@@ -37,9 +37,9 @@ pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Res
         deadlock |= render(picture, &mut surroundings, format, &mut text).unwrap_or(false);
     }
     if pictures.len() > 1 {
-        let circles = copies::circles(&pictures);
-        deadlock |= !circles.is_empty();
-        copies::write(&circles, pictures.len(), &surroundings.thread_names, format, &mut text);
+        let cycles = copies::cycles(&pictures);
+        deadlock |= !cycles.is_empty();
+        copies::write(&cycles, pictures.len(), &surroundings.thread_names, format, &mut text);
     }
     let deadlock = if memory.gave_up() {
         Err(time_limit.failure(target.description()))
