@@ -289,3 +289,30 @@ fn no_files_stand_in_a_circle() {
     }
     assert!(circles.is_empty(), "{circles:#?}");
 }
+
+/// The numbered lines of "A contended enter" name a file and functions of it; six files, one of them opened twice.
+#[test]
+fn the_way_of_a_contended_enter_is_as_architecture_md_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let from = page.split("## A contended enter").nth(1).expect("the way of a contended enter");
+    let way =
+        from.split("\n## ").next().expect("its lines").split("\n\n").nth(2).expect("the numbered lines");
+    let mut opened: Vec<&str> = Vec::new();
+    let mut source = String::new();
+    for name in way.split('`').skip(1).step_by(2) {
+        if name.contains('.') {
+            opened.push(name);
+            source = fs::read_to_string(root.join(name)).expect(name);
+        } else {
+            assert!(source.contains(&format!("{name}(")), "{name} is not in {:?}", opened.last());
+        }
+    }
+    assert_eq!(opened.last(), Some(&"src/sys/linux.rs"));
+    let files: BTreeSet<&str> = opened.iter().copied().collect();
+    assert_eq!(
+        (files.len(), opened.len() - files.len()),
+        (6, 1),
+        "files, and times that one is opened again"
+    );
+}
