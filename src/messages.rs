@@ -63,7 +63,7 @@ static AT_LOAD: extern "C" fn() = remember_stderr;
 static PATTERN: AtomicPtr<TextBuffer<PATH_BYTES>> = AtomicPtr::new(core::ptr::null_mut());
 /// The longest pattern, and the longest path, with its zero.
 pub(crate) const PATH_BYTES: usize = 4096;
-/// What stands for the kind of a message in a pattern.
+/// The placeholder for the kind of a message in a pattern.
 const KIND: &[u8] = b"%k";
 /// The pattern for files in a folder.
 const IN_FOLDER: &[u8] = b"/hostcrst.%p.%k";

@@ -73,7 +73,7 @@ impl Layers {
         let position = position.wrapping_add(SEQUENCE_ONE + DEPTH_ONE).wrapping_add(kind.change_of_mode());
         slot.write(position, origin, target);
         self.top.store(top + LAYER_BYTES, Ordering::Relaxed);
-        // Release pairs with the Acquire in snapshot: who reads this depth reads the layer.
+        // Release pairs with the Acquire in snapshot: a reader of this depth reads the layer.
         self.position.store(position, Ordering::Release);
     }
 

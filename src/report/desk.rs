@@ -31,7 +31,7 @@ struct Place {
     desk: UnsafeCell<Desk>,
 }
 
-// SAFETY: only who has set is_taken touches the desk.
+// SAFETY: only the thread that has set is_taken accesses the desk.
 unsafe impl Sync for Place {}
 
 const DESKS: usize = 4;

@@ -123,7 +123,7 @@ fn wait_writable(descriptor: c_int) {
 
 // ---- writing at once, or not at all -----------------------------------------------------------------------
 
-/// Which file a descriptor stands for.
+/// The identity of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(crate) device: u64,
@@ -145,7 +145,7 @@ pub(crate) enum Way {
     None,
 }
 
-/// Which file a descriptor stands for, and how to write to it.
+/// The file of a descriptor, and how to write to it.
 pub(crate) fn identify(descriptor: c_int) -> Option<(FileId, Way)> {
     // SAFETY: a stat is plain data, for which all zeros is valid.
     let mut status: libc::stat = unsafe { core::mem::zeroed() };

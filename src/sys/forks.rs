@@ -41,7 +41,7 @@ pub(crate) fn on_fork(repair: fn()) -> bool {
     // SAFETY: zeroed pages are valid atomics, and this one is never unmapped once it is published.
     unsafe { &*orderly }.store(this_process(), Ordering::Relaxed);
     REPAIR.store(repair as *mut c_void, Ordering::Relaxed);
-    // Release pairs with the Acquire in settle_fork: who sees the page sees what stands in it, and the function.
+    // Release pairs with the Acquire in settle_fork: who sees the page sees its content, and the function.
     if ORDERLY.compare_exchange(ptr::null_mut(), orderly, Ordering::Release, Ordering::Relaxed).is_err() {
         // Another thread was first.
         // SAFETY: nobody else has seen this page.
@@ -56,7 +56,7 @@ pub(crate) fn on_fork(repair: fn()) -> bool {
     installed
 }
 
-/// In the child of a fork, puts things in order first.
+/// In the child of a fork, repairs it first.
 #[inline]
 pub(crate) fn settle_fork() {
     settle_unless(is_process);
@@ -66,12 +66,12 @@ extern "C" fn in_child() {
     settle_unless(|found| found == this_process());
 }
 
-/// Puts things in order unless what stands in the page says that they are.
+/// Repairs this process unless the page has its id.
 #[inline]
 fn settle_unless(is_orderly: impl FnOnce(u32) -> bool) {
     // SAFETY: null, or a page of on_fork's.
     if let Some(orderly) = unsafe { ORDERLY.load(Ordering::Acquire).as_ref() } {
-        // Acquire pairs with the Release in repair: what was put in order is seen so.
+        // Acquire pairs with the Release in repair: sees what the repair wrote.
         let found = orderly.load(Ordering::Acquire);
         if !is_orderly(found) {
             repair(orderly, found);
@@ -79,7 +79,7 @@ fn settle_unless(is_orderly: impl FnOnce(u32) -> bool) {
     }
 }
 
-/// The id of this process, as it stands in the page: some id even where the system refuses to tell.
+/// The id of this process as the page has it; not 0 even if the system hides the id.
 fn this_process() -> u32 {
     (process_id() & !REPAIRING).max(1)
 }
@@ -89,7 +89,8 @@ const fn is_process(orderly: u32) -> bool {
     orderly != 0 && orderly & REPAIRING == 0
 }
 
-/// Puts things in order, or waits until another thread has; returns at once to who is doing it. `found` is what stood there.
+/// Repairs this process, or waits until another thread has; returns at once in the thread that is repairing. `found` is
+/// the content of the page.
 #[cold]
 fn repair(orderly: &AtomicU32, found: u32) {
     preserving_errno(|| {

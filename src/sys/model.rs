@@ -208,7 +208,7 @@ pub(crate) enum Strategy {
     Preemptions(usize),
 }
 
-/// Runs `scene` in so many orders drawn at random. What stands at the places of `left_out` is not done.
+/// Runs `scene` in so many random orders, without the accesses at the places of `left_out`.
 pub(crate) fn wander(
     strategy: Strategy,
     seed: u64,

@@ -22,7 +22,7 @@ pub const LAYERS_SHOWN: usize = 64;
 /// How often a snapshot of a task's layers is tried while its depth changes.
 const ATTEMPTS: usize = 100;
 
-/// A registry and the memory it stands in.
+/// A registry and the memory that its addresses refer to.
 #[derive(Clone, Copy)]
 pub struct Picture<'a, M> {
     memory: &'a M,
@@ -164,13 +164,13 @@ impl<'a, M: Memory> Picture<'a, M> {
     pub fn is_complete(&self) -> bool {
         let Registry { tasks, sections, names, .. } = self.registry;
         tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
-            // SAFETY: the arena of tasks says that a Task stands there.
+            // SAFETY: the address is that of a slot of the arena of tasks, a Task.
             unsafe { self.memory.look(address, |_: &Shown<Task>| ()) }.is_some()
         }) && sections.last().is_none_or(|(_, address)| {
-            // SAFETY: the arena of sections says that a Section stands there.
+            // SAFETY: the address is that of a slot of the arena of sections, a Section.
             unsafe { self.memory.look(address, |_: &Shown<Section>| ()) }.is_some()
         }) && names.last().is_none_or(|(_, address)| {
-            // SAFETY: the arena of names says that a NameSlot stands there.
+            // SAFETY: the address is that of a slot of the arena of names, a NameSlot.
             unsafe { self.memory.look(address, |_: &Shown<NameSlot>| ()) }.is_some()
         })
     }
@@ -221,7 +221,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let address = self.registry.tasks.address(handle::owner_slot(id))?;
         for attempt in 0..ATTEMPTS {
             let draw = |task: &Shown<Task>| self.draw_task(address, task, Some(&mut *layers));
-            // SAFETY: the arena of tasks says that a Task stands there.
+            // SAFETY: the address is that of a slot of the arena of tasks, a Task.
             let drawn = unsafe {
                 if attempt == 0 {
                     self.memory.look(address, draw)
@@ -242,7 +242,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The task in the slot at `address`, if there is one; None if the slot cannot be read.
     #[inline(never)]
     fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
-        // SAFETY: the arena of tasks says that a Task stands there.
+        // SAFETY: the address is that of a slot of the arena of tasks, a Task.
         unsafe { self.memory.look(address, |task: &Shown<Task>| self.draw_task(address, task, None)) }
     }
 
@@ -306,7 +306,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let picture = Picture { ..*self };
         let slots = (1..).zip(self.registry.sections.addresses());
         let drawn = slots.map_while(move |(index, address)| {
-            // SAFETY: the arena of sections says that a Section stands there.
+            // SAFETY: the address is that of a slot of the arena of sections, a Section.
             unsafe {
                 picture.memory.look(address, |section: &Shown<Section>| {
                     picture.draw_section(section, index, picture.section_handle(section, index))
@@ -333,7 +333,7 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     fn look_at_section<R>(&self, handle: u64, look: impl FnOnce(&Shown<Section>) -> R) -> Option<R> {
         let address = self.registry.sections.address(handle::section_index(handle))?;
-        // SAFETY: the arena of sections says that a Section stands there.
+        // SAFETY: the address is that of a slot of the arena of sections, a Section.
         unsafe { self.memory.look(address, look) }
     }
 
@@ -356,7 +356,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     fn section_name(&self, section: &Shown<Section>) -> Option<NameCopy> {
         let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
         let address = self.registry.names.address(slot)?;
-        // SAFETY: the arena of names says that a NameSlot stands there.
+        // SAFETY: the address is that of a slot of the arena of names, a NameSlot.
         let name = unsafe { self.memory.look(address, |slot: &Shown<NameSlot>| slot.name_in::<M>()) }?;
         Some(name).filter(|name| !name.is_empty())
     }
@@ -390,7 +390,7 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     fn look_at_task<R>(&self, id: u64, look: impl FnOnce(&Shown<Task>) -> R) -> Option<Option<R>> {
         let address = self.registry.tasks.address(handle::owner_slot(id))?;
-        // SAFETY: the arena of tasks says that a Task stands there.
+        // SAFETY: the address is that of a slot of the arena of tasks, a Task.
         unsafe { self.memory.look(address, |task: &Shown<Task>| (task.id() == id).then(|| look(task))) }
     }
 
@@ -444,7 +444,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         let picture = Picture { ..*self };
         let waiting = self.registry.tasks.addresses().map_while(move |address| {
             let look = |task: &Shown<Task>| (task.wait().section() != 0).then(|| task.id());
-            // SAFETY: the arena of tasks says that a Task stands there.
+            // SAFETY: the address is that of a slot of the arena of tasks, a Task.
             unsafe { picture.memory.look(address, look) }
         });
         waiting.flatten()
@@ -516,7 +516,7 @@ impl<'a, M: Memory> Picture<'a, M> {
             let look = |section: &Shown<Section>| {
                 section.owner(self.section_handle(section, index)).map(|owner| (owner, index))
             };
-            // SAFETY: the arena of sections says that a Section stands there.
+            // SAFETY: the address is that of a slot of the arena of sections, a Section.
             unsafe { picture.memory.look(address, look) }
         });
         owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
@@ -572,7 +572,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The section that has this number now.
     pub(crate) fn section_at(&self, index: u32) -> Option<SectionPicture> {
         let address = self.registry.sections.address(index)?;
-        // SAFETY: the arena of sections says that a Section stands there.
+        // SAFETY: the address is that of a slot of the arena of sections, a Section.
         unsafe {
             self.memory.look(address, |section: &Shown<Section>| {
                 self.draw_section(section, index, self.section_handle(section, index))

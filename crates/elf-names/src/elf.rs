@@ -73,7 +73,7 @@ pub struct Elf<F> {
     pub file: F,
     /// A program, a library, a core, …
     pub kind: FileType,
-    /// What is to be loaded, and what the loader is told beside that.
+    /// The program headers: segments to load, and other information for the loader.
     pub segments: Table<ProgramHeader>,
     /// The parts by their purpose. Zero for a file without any.
     pub sections: Table<SectionHeader>,

@@ -40,7 +40,7 @@ impl Symbol<'_> {
         self.library
     }
 
-    /// Name of the function or variable as it stands in the file: mangled, any bytes but NUL.
+    /// Name of the function or variable as in the file: mangled, any bytes but NUL.
     pub fn name(&self) -> Option<&[u8]> {
         self.name
     }

@@ -27,7 +27,7 @@ pub struct Scratch {
     pub name: Name,
 }
 
-/// Where the name of what was found stands in the file, and how far behind its start the address is.
+/// The place of the found name in the file, and the distance of the address from the symbol's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The offset in the file.

@@ -231,7 +231,7 @@ pub fn open_below(root: &OwnedFd, path: &Path) -> Option<File> {
         Err(libc::ENOSYS | libc::EPERM) => open_without_links(root, path)?,
         Err(_) => return None,
     };
-    // Opened anew through its descriptor, which is known by now to be no device and no pipe.
+    // Opened again through its descriptor, which is known by now to be neither a device nor a pipe.
     let file = File::from(file);
     file.metadata().ok()?.is_file().then_some(())?;
     open_regular(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))

@@ -150,7 +150,7 @@ fn claims_of(target: &dyn Target, head: &Mapping) -> Option<Vec<u64>> {
             claims.push(start.wrapping_add(place).wrapping_add_signed(distance));
         }
     }
-    // A file may also be mapped as a whole, by who reads it: then the claim is in no other mapping of it.
+    // The process may also map a file as a whole, to read it: then the claim is in no other mapping of it.
     let is_data = |mapping: &Mapping, claim| {
         mapping.holds(claim) && mapping.path == head.path && mapping.start != head.start
     };

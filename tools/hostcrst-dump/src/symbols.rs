@@ -103,7 +103,7 @@ impl<'a> Symbols<'a> {
         Ok(text)
     }
 
-    /// Writes an address, and which variable stands there if it is one of a library's.
+    /// Writes an address, and the variable at it if it is one of a library's.
     pub fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")?;
         let Some((head, mapping)) = self.library_before(address) else { return Ok(()) };
