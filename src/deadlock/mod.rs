@@ -10,12 +10,13 @@
 //! fences that follow them. Each other task of the cycle took its sections before its own announcement and fence,
 //! so this last one, searching after its fence, sees every wait and every owner of the cycle.
 //!
-//! **None is reported that was not there.** A chain that seems to close is verified under one lock. The first round notes
-//! the number of each wait. The second goes from a task to the section it waits for, to its owner, and then reads the number
-//! of the task's wait again: if it is the one noted, the task has been in that one wait all the time in between, and the
-//! section read was of that wait. A task that waits neither leaves a section nor takes one, but for the one it waits for; and
-//! once it has taken that it is blocked by no other task, and the chain ends there. So each owner that the second round saw had
-//! its section already when the first round ended, and at that moment all edges of the cycle stood together.
+//! **None is reported that was not there.** A chain that seems to close is verified under one lock. The first round
+//! notes the number of each wait. The second goes from a task to the section it waits for, to its owner, and then
+//! reads the number of the task's wait again: if it is the one noted, the task has been in that one wait all the time
+//! in between, and the section read was of that wait. A task that waits neither leaves a section nor takes one, but
+//! for the one it waits for; and once it has taken that it is blocked by no other task, and the chain ends there. So
+//! each owner that the second round saw had its section already when the first round ended, and at that moment all
+//! edges of the cycle stood together.
 //!
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
 //! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
@@ -24,13 +25,14 @@
 //! all of them and reports nothing. A wait begins without a mark, and the wait that closes a cycle is a new one, so each
 //! cycle is told.
 //!
-//! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's callback,
-//! and waits anew after it. That opens a cycle which stands and closes it again, so the new wait takes over the number of
-//! the deadlock that its task has told of, not one that others have told of meanwhile. So only one task ever waits anew
-//! with a given number, and a cycle whose waits all have one number is the one that was told: the others are in the same
-//! waits as then, own what they owned, and each waits for the same next one; the wait that was begun anew is for the same
-//! section. Waits that were told of as part of different deadlocks close a new one. Where a wait was broken, the task
-//! leaves the queue under the lock: no other search finds a cycle that only stands until it does.
+//! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's
+//! callback, and waits anew after it. That opens a cycle which stands and closes it again, so the new wait takes over
+//! the number of the deadlock that its task has told of, not one that others have told of meanwhile. So only one task
+//! ever waits anew with a given number, and a cycle whose waits all have one number is the one that was told: the
+//! others are in the same waits as then, own what they owned, and each waits for the same next one; the wait that was
+//! begun anew is for the same section. Waits that were told of as part of different deadlocks close a new one. Where
+//! a wait was broken, the task leaves the queue under the lock: no other search finds a cycle that only stands until
+//! it does.
 
 use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::Error;
@@ -114,8 +116,8 @@ fn entered_at(section: u64) -> u64 {
     hold.map_or(0, |(_, site)| site)
 }
 
-/// Walks around once more and records the members in `deadlock`: the second round of the proof above. None if the waits that
-/// were noted form no cycle.
+/// Walks around once more and records the members in `deadlock`: the second round of the proof above. None if the
+/// waits that were noted form no cycle.
 fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
     let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
     let told = closer.wait.told();

@@ -1,5 +1,5 @@
-//! What is done about a deadlock that was found: the report, the program's callback, and waiting for that. How one is found and
-//! broken is `deadlock`'s.
+//! What is done about a deadlock that was found: the report, the program's callback, and waiting for that. How one is
+//! found and broken is `deadlock`'s.
 
 use core::ffi::c_void;
 
@@ -20,8 +20,8 @@ pub(crate) fn set_policy(policy: Policy) {
 /// The number of the present setting of the callback, from 1; under the lock.
 static SETTINGS: AtomicU64 = AtomicU64::new(1);
 
-/// Sets the callback. On return no call of the former one is in progress, unless the caller is inside of a callback itself:
-/// two callbacks that set another at once would wait for each other.
+/// Sets the callback. On return no call of the former one is in progress, unless the caller is inside of a callback
+/// itself: two callbacks that set another at once would wait for each other.
 pub(crate) fn set_callback(callback: Option<Callback>, context: *mut c_void) {
     let before = REGISTRY.deadlocks.set_callback(callback, context);
     if !task::current_if_any().is_some_and(|me| me.tells_one_of(u64::MAX)) {
@@ -104,8 +104,8 @@ fn report(cycle: &Cycle, victim: Option<Link>, policy: Policy) {
 }
 
 impl Deadlocks {
-    /// Sets the callback; returns the number of the setting before. The calls that one asked for have been noted by then, as
-    /// `notice` is under the same lock.
+    /// Sets the callback; returns the number of the setting before. The calls that one asked for have been noted by
+    /// then, as `notice` is under the same lock.
     fn set_callback(&self, callback: Option<Callback>, context: *mut c_void) -> u64 {
         let _guard = self.lock.lock();
         self.context.store(context, Ordering::Relaxed);

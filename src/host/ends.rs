@@ -51,9 +51,9 @@ fn end(task: TaskRef, silently: bool) {
 
 // ---- threads that are gone --------------------------------------------------------------------------------
 //
-// A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last round, or
-// that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for what it owns, by a
-// later one that the system gives the same id, and when there is no slot for another task.
+// A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last
+// round, or that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for
+// what it owns, by a later one that the system gives the same id, and when there is no slot for another task.
 
 /// Ends the task with this owner id if its thread is gone. Whether it was.
 pub(crate) fn reap_if_gone(id: u64) -> bool {
@@ -82,8 +82,8 @@ fn slot_by_thread(thread: u32) -> &'static AtomicU16 {
     &SLOTS_BY_THREAD[thread as usize % SLOTS_BY_THREAD.len()]
 }
 
-/// A task of another thread that had the id of the calling one is of a thread that is gone. Threads whose ids are not known
-/// are not the same for that.
+/// A task of another thread that had the id of the calling one is of a thread that is gone. Threads whose ids are not
+/// known are not the same for that.
 pub(crate) fn reap_earlier_thread() {
     let thread = sys::thread_id();
     if thread == 0 {

@@ -1,5 +1,5 @@
-//! The slow enter, step by step: spin, queue, search for a cycle that this closed, report it, park. Each step is a call to the
-//! room that owns it; the C types and Windows' rules are not known here.
+//! The slow enter, step by step: spin, queue, search for a cycle that this closed, report it, park. Each step is a
+//! call to the room that owns it; the C types and Windows' rules are not known here.
 
 use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
@@ -53,8 +53,8 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
     preserving_errno(|| {
         let me = threads::current()?;
         let abandoned = handle ^ ABANDONED;
-        // Not before the waits for the last owner have ended: they would seem to be for the new one, and a search would find
-        // a deadlock that does not exist.
+        // Not before the waits for the last owner have ended: they would seem to be for the new one, and a search
+        // would find a deadlock that does not exist.
         // place: recover-queue-lock
         let queue = section.queue_lock.lock();
         section
@@ -148,9 +148,10 @@ impl Section {
         }
     }
 
-    /// Puts `me` into the queue, unless a last attempt gets the section, and searches for a cycle that this closed. If the
-    /// program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait: should the
-    /// callback never come back, nothing is left behind. After that it waits anew, behind those who came meanwhile.
+    /// Puts `me` into the queue, unless a last attempt gets the section, and searches for a cycle that this closed.
+    /// If the program is to be told of one, `me` is out of the queue while it is, and has nothing of this wait:
+    /// should the callback never come back, nothing is left behind. After that it waits anew, behind those who came
+    /// meanwhile.
     fn announce(&self, handle: u64, me: TaskRef, request: Request) -> Result<Attempt> {
         let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
         loop {
@@ -197,8 +198,8 @@ impl Section {
         Ok(())
     }
 
-    /// Ends the tasks that every waiter here depends on, if their threads are gone: the owner, and those at the head of the
-    /// queue, of which a leave may have woken the first.
+    /// Ends the tasks that every waiter here depends on, if their threads are gone: the owner, and those at the head
+    /// of the queue, of which a leave may have woken the first.
     fn reap_who_is_gone(&self, handle: u64) {
         ends::reap_if_gone(self.owner(handle).unwrap_or(0));
         while ends::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id()) {}

@@ -2,31 +2,32 @@
 //! deadlocks or reports, nor why a wait is ended by another task.
 //!
 //! **One lock serialises the end of every wait.** A waiter is in the section's queue from the moment it has announced
-//! itself until a task, under the section's queue lock, takes it out and writes the outcome into its `park` word: the waiter
-//! itself (it got the section, or its deadline has passed), the owner that hands the section off, or a task that ends the
-//! wait (destroy, alert, the runtime's end, a broken deadlock). The waiter parks on its own word, so a wake is for one.
+//! itself until a task, under the section's queue lock, takes it out and writes the outcome into its `park` word: the
+//! waiter itself (it got the section, or its deadline has passed), the owner that hands the section off, or a task
+//! that ends the wait (destroy, alert, the runtime's end, a broken deadlock). The waiter parks on its own word, so a
+//! wake is for one.
 //!
 //! **Why no wake-up is lost.** The owner's last leave stores the free word and then loads `queue_state`; a waiter writes
 //! `queue_state` and then loads the word (store, then load, on both sides: Dekker's pattern). One of the two must see the
 //! other's store, which takes a full barrier on each side:
 //! - `queue_state` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
 //!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
-//!   If the owner's load came before that barrier, so did its store, and the waiter's load finds the word free; if it came
-//!   after, it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave) before it loads
-//!   the number of waiters: the waiter may be between ARMED and counting itself. All this happens under the queue lock, so no
-//!   second waiter can overtake the first.
+//!   If the owner's load came before that barrier, so did its store, and the waiter's load finds the word free; if it
+//!   came after, it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave)
+//!   before it loads the number of waiters: the waiter may be between ARMED and counting itself. Arming and counting
+//!   happen under the queue lock, so no second waiter can overtake the first.
 //! - `queue_state` is not 0: the leave is a read-modify-write (`swap`, SeqCst), and so is the waiter's announcement.
-//! - The heavy barrier is refused: sections made from then on carry FENCED from creation, so every leave is a swap. For
-//!   one that was armed just then nothing is proven about an owner that leaves at this very moment, so its waiters poll the
-//!   word every millisecond (FENCE_PENDING) until one leave was fenced: after that, each owner has entered after a leave that
-//!   saw FENCED, and sees it as well.
+//! - The heavy barrier is refused: sections made from then on carry FENCED from creation, so every leave is a swap.
+//!   For one that was armed just then nothing is proven about an owner that leaves at this very moment, so its
+//!   waiters poll the word every millisecond (FENCE_PENDING) until one leave was fenced: after that, each owner has
+//!   entered after a leave that saw FENCED, and sees it as well.
 //!
-//! **One contender.** Of the queue only the first is ever awake: it contends with spinners for the free section (barging),
-//! and a leave wakes nobody while CONTENDER is set. When the contender parks again it clears the bit and then loads the word:
-//! the same pattern, against the swap of the leave. So that it cannot lose for ever it requests hand-off after it has spun
-//! for a while; the owner then hands the section off, which costs nothing as long as the contender is awake. Where spinning
-//! does not pay (see `spin`) it soon parks again; but after so many times that it was woken and lost it requests hand-off all
-//! the same, and is handed the section while it is parked.
+//! **One contender.** Of the queue only the first is ever awake: it contends with spinners for the free section
+//! (barging), and a leave wakes nobody while CONTENDER is set. When the contender parks again it clears the bit and
+//! then loads the word: the same pattern, against the swap of the leave. So that it cannot lose for ever it requests
+//! hand-off after it has spun for a while; the owner then hands the section off, which costs nothing as long as the
+//! contender is awake. Where spinning does not pay (see `spin`) it soon parks again; but after so many times that it
+//! was woken and lost it requests hand-off all the same, and is handed the section while it is parked.
 //!
 //! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; `contend` once a leave has woken it
 //! (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
@@ -52,8 +53,8 @@ use crate::sys::{self, Instant, Slept};
 
 /// How long waiters of a FENCE_PENDING section sleep before they check the word again.
 pub(crate) const FENCE_PENDING_NAP: u64 = 1_000_000;
-/// Fenced leaves without a waiter before a section goes back to the plain leave: arming costs a heavy barrier, which is as
-/// much as about so many fences.
+/// Fenced leaves without a waiter before a section goes back to the plain leave: arming costs a heavy barrier, which
+/// is as much as about so many fences.
 const COOLDOWN: u32 = 800;
 
 impl Wait {
@@ -61,8 +62,8 @@ impl Wait {
         self.spun.store(self.spun.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
     }
 
-    /// Whether the task has spun for so long that it is to queue and rest (see `spin`). If it gets the section without a rest,
-    /// this is soon so again.
+    /// Whether the task has spun for so long that it is to queue and rest (see `spin`). If it gets the section
+    /// without a rest, this is soon so again.
     pub(crate) fn is_rest_due(&self) -> bool {
         let spun = self.spun.load(Ordering::Relaxed);
         let due = spun > spin::SPIN_TIME_BEFORE_REST;
@@ -147,9 +148,10 @@ impl Section {
         self.wake_after_leave();
     }
 
-    /// Spins for a while before queueing: most sections are left sooner than a thread can be put to sleep. Not if others wait
-    /// and `me` has had its turn (see `spin`). Whatever spin count the program has set, this is over after a millisecond: a
-    /// spinner is in no queue, where deadlines, alerts, the runtime's end and the search for deadlocks would find it.
+    /// Spins for a while before queueing: most sections are left sooner than a thread can be put to sleep. Not if
+    /// others wait and `me` has had its turn (see `spin`). Whatever spin count the program has set, this is over
+    /// after a millisecond: a spinner is in no queue, where deadlines, alerts, the runtime's end and the search for
+    /// deadlocks would find it.
     pub(crate) fn spin(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> bool {
         if !REGISTRY.spinning_helps() {
             return false;
@@ -306,8 +308,8 @@ impl Section {
         Err(Error::Timeout)
     }
 
-    /// Fence pending: the section may be free although no leave has woken a waiter. Takes it if so. If not, an owner whose
-    /// leave did not see the queue may have overwritten the mirrored LockCount, which is written again.
+    /// Fence pending: the section may be free although no leave has woken a waiter. Takes it if so. If not, an owner
+    /// whose leave did not see the queue may have overwritten the mirrored LockCount, which is written again.
     pub(crate) fn recheck(&self, handle: u64, me: TaskRef) {
         let _queue = self.queue_lock().lock();
         if !is_queued(&me) {
@@ -391,7 +393,8 @@ impl Section {
         }
         let late = queue_state & CONTENDER != 0 && self.contender_is_late();
         // Before the section is released: after that the slot may be another section's, whose waiters rely on their
-        // FENCE_PENDING. Nothing is lost by being early: until the swap only this owner can leave, and its leave is fenced.
+        // FENCE_PENDING. Nothing is lost by being early: until the swap only this owner can leave, and its leave is
+        // fenced.
         if queue_state & (FENCE_PENDING | BACK_OFF) != 0 {
             self.queue_state().fetch_and(!(queue_state & (FENCE_PENDING | BACK_OFF)), Ordering::Relaxed);
         }
@@ -421,8 +424,8 @@ impl Section {
             && spin::is_late(wait.awake_since.load(Ordering::Relaxed))
     }
 
-    /// The section was left; wakes the first waiter if there is no contender. The slot may hold another section by now: its
-    /// waiter then has a spurious wake-up.
+    /// The section was left; wakes the first waiter if there is no contender. The slot may hold another section by
+    /// now: its waiter then has a spurious wake-up.
     #[cold]
     pub(crate) fn wake_after_leave(&self) {
         let queue_state = self.queue_state().load(Ordering::SeqCst);
@@ -599,8 +602,8 @@ pub(crate) fn forget_wait(task: &Task) {
     end_wait_if(task, Error::Abandoned, |_| true);
 }
 
-/// Gives back the section that the queue gave to the task, if the task has not noticed: its thread has ended in the wait, or
-/// has left it by `longjmp`. By its own thread, or after its end.
+/// Gives back the section that the queue gave to the task, if the task has not noticed: its thread has ended in the
+/// wait, or has left it by `longjmp`. By its own thread, or after its end.
 pub(crate) fn give_back_unnoticed_section(task: &Task) {
     // Acquire pairs with the Release in hand_off.
     if task.wait.park.load(Ordering::Acquire) != ACQUIRED {

@@ -1,5 +1,5 @@
-//! How a task waits: written by the task, and under the queue lock by tasks that end the wait. Who that is and why is known
-//! above: here are the fields, and how a reader gets those of one wait.
+//! How a task waits: written by the task, and under the queue lock by tasks that end the wait. Who that is and why is
+//! known above: here are the fields, and how a reader gets those of one wait.
 
 use core::mem::offset_of;
 
