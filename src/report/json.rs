@@ -254,11 +254,14 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close('}')
     }
 
-    /// A cycle that stands: the tasks in order, each waiting for a section of the next.
+    /// A cycle that stands: the tasks in order, each waiting for a section of the next. Nothing if it has ended since it was
+    /// found.
     fn standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
+        let mut members = picture.cycle(start);
+        let (Some(first), Some(second)) = (members.next(), members.next()) else { return Ok(()) };
         self.out.open('[')?;
-        for id in picture.cycle(start) {
+        for id in [first, second].into_iter().chain(members) {
             self.out.open('{')?;
             self.out.hex("task", self.namer.picture.task_handle(id))?;
             if let Some(wait) = picture.task(id).and_then(|task| task.wait) {
@@ -291,5 +294,26 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.out.close(']')?;
         self.out.close('}')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ThisProcess;
+    use crate::sys::symbols::Resolver;
+    use std::boxed::Box;
+    use std::string::String;
+
+    #[test]
+    fn a_cycle_that_has_ended_is_not_listed() {
+        const NOBODY: u64 = u64::MAX;
+        let (mut resolver, mut out) = (Box::new(Resolver::new()), String::new());
+        let surroundings = &mut ThisProcess { resolver: &mut resolver };
+        let namer = Namer { picture: &Picture::here(), surroundings };
+        let out_of_report = Json { out: &mut out, first: true };
+        let mut report = JsonReport { namer, index: &Index::none(), out: out_of_report };
+        report.standing(NOBODY).expect("a string takes all");
+        assert_eq!(out, "");
     }
 }
