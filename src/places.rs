@@ -25,6 +25,7 @@ const MARK: &str = "// place: ";
 /// The files that have such places.
 const SOURCES: &[(&str, &str)] = &sources![
     "base/seqlock.rs",
+    "base/table.rs",
     "host/deadlocks.rs",
     "host/enter.rs",
     "host/threads.rs",

@@ -7,3 +7,4 @@ pub(crate) mod memory;
 pub(crate) mod name;
 pub(crate) mod region;
 pub(crate) mod seqlock;
+pub(crate) mod table;

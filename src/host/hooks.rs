@@ -1,104 +1,91 @@
 //! Which calls the runtime must report: the policy behind `host_call_needs_host_hook`. What a report of a call does
 //! is not known here.
 
+use crate::base::table::{Key, Table};
 use crate::error::{Error, Result};
 use crate::host::locks;
 use crate::state::registry::REGISTRY;
 use crate::sys;
-use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicUsize, Ordering};
 
-/// A target that has a policy of its own.
-#[repr(C)]
-struct Entry {
-    target: AtomicU64,
-    policy: AtomicU32,
-}
+/// The policy of a target is its entry's detail.
+type Policies = Table<()>;
 
-const UNSET: u32 = 0;
+// Policies of a target; one that has none needs a hook.
 const NOT_NEEDED: u32 = 1;
 const NEEDED: u32 = 2;
 
-/// An open-addressed table that doubles; readers need no lock, as a table that was outgrown stays readable.
-struct Table {
-    /// A TableHead followed by its entries, 0 while no policy was set.
-    head: AtomicUsize,
-}
+/// The table, which is replaced by one of twice the size when it is half full: its address, and in the bits below a page's
+/// the binary logarithm of its capacity. 0 while no policy was set. One that was replaced stays readable.
+static TABLE: AtomicUsize = AtomicUsize::new(0);
+/// How many entries it has; under the lock of hooks.
+static USED: AtomicUsize = AtomicUsize::new(0);
 
-#[repr(C)]
-struct TableHead {
-    /// A power of two.
-    capacity: AtomicUsize,
-    used: AtomicUsize,
-}
-
+const LOGARITHM: usize = 0xfff;
 const FIRST_CAPACITY: usize = 256;
 
-static TABLE: Table = Table { head: AtomicUsize::new(0) };
+fn table() -> Option<Policies> {
+    // Pairs with the Release in make_room: who sees the table sees its content.
+    let word = TABLE.load(Ordering::Acquire);
+    (word != 0).then(|| table_of(word))
+}
 
-impl TableHead {
-    fn allocate(capacity: usize) -> Result<&'static TableHead> {
-        let bytes = size_of::<TableHead>() + capacity * size_of::<Entry>();
-        let pages = sys::allocate_pages(bytes).ok_or(Error::OutOfMemory)?;
-        // SAFETY: the pages are large and aligned enough, zeroed (a valid TableHead of atomics), never unmapped.
-        let head = unsafe { &*pages.cast::<TableHead>() };
-        head.capacity.store(capacity, Ordering::Relaxed);
-        Ok(head)
+fn capacity_of(word: usize) -> usize {
+    1 << (word & LOGARITHM)
+}
+
+fn table_of(word: usize) -> Policies {
+    // As many probes as there are entries: a search always ends, as it is half empty.
+    let capacity = capacity_of(word);
+    // SAFETY: a word of `allocate`: zeroed pages of this size, never unmapped.
+    unsafe { Policies::at(word & !LOGARITHM, capacity, capacity) }
+}
+
+/// The word of a new table, empty.
+fn allocate(capacity: usize) -> Result<usize> {
+    let pages = sys::allocate_pages(Policies::bytes(capacity)).ok_or(Error::OutOfMemory)?;
+    Ok(pages as usize | capacity.ilog2() as usize)
+}
+
+/// Sees to it that there is a table, and room in it; under the lock.
+fn make_room() -> Result<Policies> {
+    let word = TABLE.load(Ordering::Relaxed);
+    let larger = match word {
+        0 => allocate(FIRST_CAPACITY)?,
+        _ if USED.load(Ordering::Relaxed) * 2 < capacity_of(word) => return Ok(table_of(word)),
+        _ => allocate(capacity_of(word) * 2)?,
+    };
+    let table = table_of(larger);
+    if word != 0 {
+        table_of(word).each(|key, entry| {
+            set(&table, key, entry.detail.load(Ordering::Relaxed));
+        });
     }
+    // Pairs with the Acquire in table.
+    TABLE.store(larger, Ordering::Release);
+    Ok(table)
+}
 
-    /// The entry of `target`, or the empty one where it would stand. A table is never full.
-    fn entry(&self, target: u64) -> &Entry {
-        let mask = self.capacity.load(Ordering::Relaxed) - 1;
-        let mut index = target.wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> 20;
-        loop {
-            // SAFETY: the entries follow the head in the same pages; the index is below the capacity.
-            let entry = unsafe { &*(self as *const TableHead).add(1).cast::<Entry>().add(index & mask) };
-            // Acquire pairs with the Release in set: a reader that sees a policy sees its target.
-            let empty = entry.policy.load(Ordering::Acquire) == UNSET;
-            if empty || entry.target.load(Ordering::Relaxed) == target {
-                return entry;
-            }
-            index += 1;
+/// Whether the policy is a target's first; under the lock.
+fn set(table: &Policies, key: Key, policy: u32) -> bool {
+    match table.find(key) {
+        Some(entry) => {
+            entry.detail.store(policy, Ordering::Relaxed);
+            false
         }
-    }
-
-    fn set(&self, target: u64, policy: u32) {
-        let entry = self.entry(target);
-        if entry.policy.load(Ordering::Relaxed) == UNSET {
-            entry.target.store(target, Ordering::Relaxed);
-            self.used.fetch_add(1, Ordering::Relaxed);
-        }
-        entry.policy.store(policy, Ordering::Release);
-    }
-
-    fn is_half_full(&self) -> bool {
-        self.used.load(Ordering::Relaxed) * 2 >= self.capacity.load(Ordering::Relaxed)
-    }
-
-    /// A table of twice the size with the same content.
-    fn grown(&self) -> Result<&'static TableHead> {
-        let capacity = self.capacity.load(Ordering::Relaxed);
-        let larger = TableHead::allocate(capacity * 2)?;
-        for index in 0..capacity {
-            // SAFETY: as in entry.
-            let entry = unsafe { &*(self as *const TableHead).add(1).cast::<Entry>().add(index) };
-            let policy = entry.policy.load(Ordering::Relaxed);
-            if policy != UNSET {
-                larger.set(entry.target.load(Ordering::Relaxed), policy);
-            }
-        }
-        Ok(larger)
+        None => table.add(key, |entry| entry.detail.store(policy, Ordering::Relaxed)),
     }
 }
 
-fn table() -> Option<&'static TableHead> {
-    let head = TABLE.head.load(Ordering::Acquire) as *const TableHead;
-    // SAFETY: only addresses from TableHead::allocate are stored; they are never unmapped.
-    unsafe { head.as_ref() }
+fn key(target: u64) -> Key {
+    Key { kind: 0, number: target }
 }
 
 /// Whether calls to `target` must be reported; they must unless the policy says otherwise.
 pub(crate) fn needs_hook(target: u64) -> bool {
-    table().is_none_or(|table| table.entry(target).policy.load(Ordering::Acquire) != NOT_NEEDED)
+    table().is_none_or(|table| {
+        table.find(key(target)).is_none_or(|entry| entry.detail.load(Ordering::Relaxed) != NOT_NEEDED)
+    })
 }
 
 /// Sets the policy for `target`.
@@ -106,14 +93,10 @@ pub(crate) fn set_hook(target: u64, needed: bool) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     sys::preserving_errno(|| {
         let _guard = locks::HOOKS.lock();
-        let table = match table() {
-            None => TableHead::allocate(FIRST_CAPACITY)?,
-            Some(table) if table.is_half_full() => table.grown()?,
-            Some(table) => table,
-        };
-        table.set(target, if needed { NEEDED } else { NOT_NEEDED });
-        // Release pairs with the Acquire in table: a reader that sees the table sees its content.
-        TABLE.head.store(table as *const TableHead as usize, Ordering::Release);
+        let table = make_room()?;
+        if set(&table, key(target), if needed { NEEDED } else { NOT_NEEDED }) {
+            USED.store(USED.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
         Ok(())
     })
 }

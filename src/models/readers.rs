@@ -3,7 +3,7 @@
 use std::vec;
 
 use super::*;
-use crate::base::memory::{Memory, Shown};
+use crate::base::memory::{Here, Memory, Shown};
 use crate::base::name::Name;
 use crate::constants::WAIT_ALERTABLE;
 use crate::error::Error;
@@ -69,6 +69,35 @@ fn control_name_that_is_not_released() {
         &[place("seqlock-write-end")],
         name_while_it_is_set,
     );
+}
+
+// ---- names of targets ---------------------------------------------------------------------------------------
+
+/// One thread names a target while another asks for the name.
+fn target_while_it_is_named() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let read = body(|| {
+        let name = REGISTRY.targets.name(&Here, Origin::Address, 7);
+        assert!(name.is_none_or(|name| name.bytes() == b"n"), "a name that is not whole");
+    });
+    read_during((new_task(), body(|| REGISTRY.targets.intern(Origin::Address, 7, b"n"))), read)
+}
+
+#[test]
+fn a_target_s_name_is_found_whole() {
+    holds_with_preemptions(2, target_while_it_is_named);
+}
+
+#[test]
+fn control_target_found_without_acquire() {
+    let said = Sight::Said("a name that is not whole");
+    breaks_with_preemptions(2, said, &[place("table-find")], target_while_it_is_named);
+}
+
+#[test]
+fn control_target_added_without_release() {
+    let said = Sight::Said("a name that is not whole");
+    breaks_with_preemptions(2, said, &[place("table-add")], target_while_it_is_named);
 }
 
 // ---- waits ------------------------------------------------------------------------------------------------

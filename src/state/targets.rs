@@ -1,35 +1,26 @@
 //! Names of layer targets: set once, kept for ever, found without a lock. Where a name comes from is not known here.
 
-use crate::base::memory::{Here, Memory, Shown};
+use crate::base::arena::Slot;
+use crate::base::memory::Memory;
+use crate::base::table::{Key, Table};
 use crate::state::layers::Origin;
 use crate::sys;
-use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::text::{TextBuffer, cut};
 
 /// The bytes of a target's name at most.
 pub(crate) const TEXT_BYTES: usize = 232;
 /// Targets that can have a name; further ones are shown as numbers. A power of two.
 const CAPACITY: usize = 1 << 15;
-/// Entries probed before giving up: the table is open-addressed and never shrinks.
+/// Entries probed before giving up.
 const PROBES: usize = 64;
 
-/// One target. Zeroed memory is an empty entry.
-#[repr(C)]
-struct Entry {
-    /// 0 while the entry is empty, then CLAIMED with the origin; never changes again.
-    claim: AtomicU32,
-    /// The text's length, 0 until all of it stands.
-    length: AtomicU32,
-    target: AtomicU64,
-    /// The bytes are copied in order.
-    text: [AtomicU8; TEXT_BYTES],
-}
+/// A name, copied in order. Its length is the entry's detail.
+#[repr(transparent)]
+struct Bytes([AtomicU8; TEXT_BYTES]);
 
-const EMPTY: u32 = 0;
-/// Claimed by a writer that has not yet written the target.
-const CLAIMED: u32 = 1;
-/// Added to the origin once the target stands.
-const NAMED: u32 = 2;
+// SAFETY: atomics only.
+unsafe impl Slot for Bytes {}
 
 /// The table, in pages that are taken when the library is prepared.
 #[repr(C)]
@@ -45,74 +36,37 @@ impl Targets {
     /// Takes address space for the table; without it every target is shown as a number.
     pub(crate) fn reserve(&self) {
         if self.entries.load(Ordering::Relaxed) == 0
-            && let Some(pages) = sys::allocate_pages(CAPACITY * size_of::<Entry>())
+            && let Some(pages) = sys::allocate_pages(Table::<Bytes>::bytes(CAPACITY))
         {
+            // Pairs with the Acquire in table.
             self.entries.store(pages as usize, Ordering::Release);
         }
     }
 
-    /// The addresses of the entries at which a target may stand, best first.
-    fn candidates(&self, origin: Origin, target: u64) -> impl Iterator<Item = usize> {
+    fn table(&self) -> Option<Table<Bytes>> {
+        // Pairs with the Release in reserve.
         let base = self.entries.load(Ordering::Acquire);
-        let hash = (target ^ origin as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let probes = if base == 0 { 0 } else { PROBES };
-        let offset = move |probe| (hash as usize + probe) % CAPACITY * size_of::<Entry>();
-        (0..probes).map(move |probe| base.wrapping_add(offset(probe)))
-    }
-
-    fn find<M: Memory, R>(
-        &self,
-        memory: &M,
-        origin: Origin,
-        target: u64,
-        found: impl FnOnce(&Shown<Entry>) -> R,
-    ) -> Option<R> {
-        let claim = |entry: &Entry| entry.claim.load(Ordering::Acquire);
-        for address in self.candidates(origin, target) {
-            // SAFETY: candidates gives addresses within the table; its pages are zeroed and hold atomics only.
-            let (claim, same) = unsafe {
-                memory.look(address, |entry: &Shown<Entry>| {
-                    let entry = entry.fields();
-                    (claim(entry), entry.target.load(Ordering::Relaxed) == target)
-                })
-            }?;
-            if claim == EMPTY {
-                return None;
-            }
-            if claim == NAMED + origin as u32 && same {
-                // SAFETY: as above.
-                return unsafe { memory.look(address, found) };
-            }
-        }
-        None
+        // SAFETY: reserve has stored the address of zeroed pages of this size, which are never unmapped.
+        (base != 0).then(|| unsafe { Table::at(base, CAPACITY, PROBES) })
     }
 
     /// Whether the target has a name.
     pub(crate) fn is_known(&self, origin: Origin, target: u64) -> bool {
-        self.find(&Here, origin, target, |_| ()).is_some()
+        self.table().is_some_and(|table| table.find(key(origin, target)).is_some())
     }
 
     /// Gives the target a name, cut to what fits, unless it has one.
     pub(crate) fn intern(&self, origin: Origin, target: u64, text: &[u8]) {
+        let Some(table) = self.table() else { return };
         if self.is_known(origin, target) {
             return;
         }
         let text = cut(text, TEXT_BYTES);
-        for address in self.candidates(origin, target) {
-            // SAFETY: an entry within the table: zeroed pages of atomics, never unmapped.
-            let entry = unsafe { &*(address as *const Entry) };
-            if entry.claim.compare_exchange(EMPTY, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-                continue;
-            }
-            for (byte, value) in entry.text.iter().zip(text) {
-                byte.store(*value, Ordering::Relaxed);
-            }
-            entry.length.store(text.len() as u32, Ordering::Relaxed);
-            entry.target.store(target, Ordering::Relaxed);
-            // Release pairs with the Acquire in find: a reader that sees the claim sees target and text.
-            entry.claim.store(NAMED + origin as u32, Ordering::Release);
-            return;
-        }
+        // Where there is no room the target stays a number.
+        let _ = table.add(key(origin, target), |entry| {
+            entry.value.0.iter().zip(text).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
+            entry.detail.store(text.len() as u32, Ordering::Relaxed);
+        });
     }
 
     /// The target's name, if it has one.
@@ -122,10 +76,10 @@ impl Targets {
         origin: Origin,
         target: u64,
     ) -> Option<TextBuffer<TEXT_BYTES>> {
-        self.find(memory, origin, target, |entry| {
+        self.table()?.find_in(memory, key(origin, target), |entry| {
             let entry = entry.fields();
             let mut name = TextBuffer::new();
-            for byte in entry.text.iter().take(entry.length.load(Ordering::Relaxed) as usize) {
+            for byte in entry.value.0.iter().take(entry.detail.load(Ordering::Relaxed) as usize) {
                 name.push_what_fits(&[byte.load(Ordering::Relaxed)]);
             }
             name
@@ -133,9 +87,14 @@ impl Targets {
     }
 }
 
+fn key(origin: Origin, target: u64) -> Key {
+    Key { kind: origin as u32, number: target }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::memory::Here;
 
     #[test]
     fn a_name_is_kept_and_the_first_one_wins() {
