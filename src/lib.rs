@@ -73,7 +73,7 @@ pub mod inspect {
     pub use crate::report::{Format, Surroundings, render};
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::text::Printable;
-    pub use crate::view::picture::{Blocked, Picture};
+    pub use crate::view::picture::{Blocked, Picture, TaskSeen};
 }
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.

@@ -101,6 +101,46 @@ test_windows() {
     has_windows_sections
 }
 
+# Each waiter with what it waits for and who has that, in the lines that follow its own.
+is_told() { # is_told <thread> <what it waits for> <whom that is with>
+    grep -A2 "^\"$1\" tid=[0-9]* \[blocked in futex\]" "$WORK/report" >"$WORK/thread" || fail "no $1 in $(cat "$WORK/report")"
+    grep -q "^   waiting $2" "$WORK/thread" && grep -q "^      which is $3 tid=" "$WORK/thread" ||
+        fail "$1 does not wait $2 of $3: $(cat "$WORK/report")"
+}
+
+is_told_of_all() { # is_told_of_all <what two waits for>
+    local program=${SUBJECT##*/}
+    is_told one "for recursive mutex 0x[0-9a-f]* $program!recursive+0x0$" 'owned by "two"'
+    is_told two "$1" 'owned by "three"'
+    is_told three "for mutex 0x[0-9a-f]* $program!plain+0x0, as 1 other does" 'owned by "one"'
+    is_told four 'for mutex' 'owned by "one"'
+    is_told five "to read-lock rwlock 0x[0-9a-f]* $program!rwlock+0x0$" 'held for writing by "four"'
+    is_told "${program:0:15}" 'for the end of a thread (join)' '"one"'
+    has '^Found a deadlock:' '\[blocked in pause\]'
+    # The circle has its three members, and no other.
+    [ "$(sed -n '/^Found a deadlock:/,$p' "$WORK/report" | grep -o '^"[a-z]*"' | sort | tr -d '\n')" = '"one""three""two"' ] ||
+        fail "these are not the members: $(cat "$WORK/report")"
+}
+
+test_mixed() { # test_mixed <program>
+    SUBJECT=$1
+    start ''
+    dump 2 "$subject"
+    is_told_of_all 'to enter section 0x[0-9a-f]* "section"'
+    has '^Found 1 deadlock through locks of other kinds.'
+    ! grep -q 'No deadlock' "$WORK/report" || fail "it is called clean: $(cat "$WORK/report")"
+    dump 2 --dot "$subject"
+    [ "$(grep -c color=red "$WORK/report")" -eq 3 ] || fail "not three edges are red: $(cat "$WORK/report")"
+}
+
+test_mixed_without() { # test_mixed_without <program>
+    SUBJECT=$1
+    start ''
+    dump 2 "$subject"
+    is_told_of_all "for error-checking mutex 0x[0-9a-f]* ${SUBJECT##*/}!section+0x0$"
+    has '^There is no hostcrst in this process' '^Found 1 deadlock.$'
+}
+
 test_stripped() {
     need strip binutils
     strip -o "$WORK/subject" "$SUBJECT"

@@ -59,6 +59,15 @@ pub trait Surroundings {
     fn now(&self) -> Option<u64>;
     /// The operating system's name of a thread; empty if it is not known.
     fn thread_name(&mut self, thread_id: u32) -> NameCopy;
+    /// Writes a verdict beyond the one on `sections` sections, among which `found` deadlocks stand; returns false if there is none.
+    fn write_verdict(
+        &mut self,
+        _out: &mut dyn Write,
+        _sections: u32,
+        _found: u32,
+    ) -> core::result::Result<bool, fmt::Error> {
+        Ok(false)
+    }
     /// Writes library, function and offset of a code address; if they are not known, the address itself, and returns
     /// false.
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;

@@ -170,7 +170,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.win32_misuses()?;
         self.past_deadlocks(deadlock)?;
         self.standing_deadlocks()?;
-        self.verdict(totals.deadlocks)
+        self.verdict(&totals)
     }
 
     fn heading(&mut self, totals: &Totals) -> fmt::Result {
@@ -206,10 +206,11 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if dropped != 0 {
             writeln!(self.out, "Messages dropped or cut, as nobody took them: {dropped}.")?;
         }
-        self.verdict(totals.deadlocks)
+        self.verdict(totals)
     }
 
-    fn verdict(&mut self, standing: u32) -> fmt::Result {
+    fn verdict(&mut self, totals: &Totals) -> fmt::Result {
+        let standing = totals.deadlocks;
         let broken = self.namer.picture.deadlocks_broken();
         if standing != 0 {
             writeln!(self.out, "Found {standing} deadlock{}.", plural(standing))?;
@@ -217,7 +218,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if broken != 0 {
             writeln!(self.out, "{broken} deadlock{} broken so far.", plural(broken.min(2) as u32))?;
         }
-        if standing == 0 && broken == 0 {
+        let is_said = self.namer.surroundings.write_verdict(self.out, totals.sections, standing)?;
+        if standing == 0 && broken == 0 && !is_said {
             self.out.write_str("No deadlock.\n")?;
         }
         Ok(())

@@ -129,6 +129,40 @@ impl Blocked {
     }
 }
 
+/// A task, for who joins it with what the system says of its thread.
+#[derive(Clone, Copy)]
+pub struct TaskSeen {
+    /// The id of its thread.
+    pub thread_id: u32,
+    /// The name that was set; empty if none was.
+    pub name: NameCopy,
+    wait: Option<WaitCopy>,
+    sleep: Option<SleepCopy>,
+    section_name: NameCopy,
+}
+
+impl TaskSeen {
+    /// Whether it waits for a section or sleeps on a condition variable.
+    pub fn waits(&self) -> bool {
+        self.wait.is_some() || self.sleep.is_some()
+    }
+
+    /// The section that it waits for, and the name of that; empty if it has none.
+    pub fn section(&self) -> Option<(u64, NameCopy)> {
+        self.wait.map(|wait| (wait.section, self.section_name))
+    }
+
+    /// The address of the condition variable that it sleeps on.
+    pub fn condition_variable(&self) -> Option<u64> {
+        self.sleep.map(|sleep| sleep.variable)
+    }
+
+    /// Whether that has a time limit.
+    pub fn is_limited(&self) -> bool {
+        self.wait.map(|wait| wait.limited).or(self.sleep.map(|sleep| sleep.limited)) == Some(true)
+    }
+}
+
 impl SectionPicture {
     /// Whether a report lists it: it is owned, abandoned, or was ever waited for.
     pub(crate) fn is_of_interest(&self) -> bool {
@@ -520,6 +554,16 @@ impl<'a, M: Memory> Picture<'a, M> {
             unsafe { picture.memory.look(address, look) }
         });
         owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
+    }
+
+    /// Every live task, for who joins them with threads.
+    pub fn tasks_seen(&self) -> impl Iterator<Item = TaskSeen> {
+        let picture = Picture { ..*self };
+        self.tasks().map(move |TaskPicture { thread_id, name, wait, sleep, .. }| {
+            let section = wait.and_then(|wait| picture.section(wait.section));
+            let section_name = section.and_then(|section| section.name).unwrap_or(NameCopy::new());
+            TaskSeen { thread_id, name, wait, sleep, section_name }
+        })
     }
 
     /// The threads that wait without a limit for a section which another thread of this process owns.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
 
-use crate::symbols::write_printable;
+use crate::symbols::{printable, write_printable};
 use crate::target::Target;
 
 /// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
@@ -147,11 +147,4 @@ fn write_dot(cycles: &[Cycle], name: impl Fn(&Blocked) -> String, text: &mut Str
     }
     text.push_str("}\n");
     Ok(())
-}
-
-/// A name that may stand between quotation marks in each of the formats.
-fn printable(name: &[u8]) -> String {
-    let mut text = String::new();
-    let _ = write_printable(&mut text, &String::from_utf8_lossy(name).replace('\\', "/"));
-    text
 }

@@ -2,6 +2,7 @@
 
 pub mod core_file;
 pub mod failure;
+pub mod foreign;
 pub mod process;
 pub mod report;
 pub mod symbols;

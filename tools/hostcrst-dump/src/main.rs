@@ -16,7 +16,8 @@ use hostcrst_dump::report::{Report, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
 
-/// Shows who owns and who waits for which hostcrst section in a running, hung or dumped process.
+/// Shows which thread waits for which other, through sections of hostcrst, locks of glibc and joins, in any process, and
+/// through sections in a core.
 ///
 /// The process is read from outside: nothing runs in it, and it is not stopped.
 #[derive(Parser)]
@@ -47,7 +48,7 @@ Exit codes:
   3  wrong arguments
   4  no such process
   5  the process may not be read
-  6  the library is not loaded in it
+  6  the library is not in the core
   7  the library has a layout that this tool does not know
   8  the core file, or the memory of the process, cannot be read or is damaged, or
      the report was not finished in time (see --timeout)";

@@ -1,7 +1,6 @@
 //! A process of this machine: read with process_vm_readv, or through /proc if that is refused. Neither stops it or runs
 //! anything in it.
 
-use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io;
@@ -69,12 +68,12 @@ fn find_memory(id: u32) -> Result<(u32, Vec<u8>), Failure> {
     })
 }
 
-fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_ascii)
 }
 
 /// The id in the innermost namespace, which is the last of those that `/proc` lists.
-fn own_id(ids: &str) -> Option<u32> {
+pub(crate) fn own_id(ids: &str) -> Option<u32> {
     ids.split_ascii_whitespace().last()?.parse().ok()
 }
 
@@ -203,16 +202,8 @@ impl Target for Process {
         known.then_some(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
 
-    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
-        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.id)) else { return HashMap::new() };
-        let name = |thread: fs::DirEntry| {
-            let name = fs::read(thread.path().join("comm")).ok()?;
-            // The library knows a thread by its id in the process's own namespace.
-            let status = fs::read_to_string(thread.path().join("status")).ok()?;
-            let id = own_id(status_field(&status, "NSpid:")?)?;
-            Some((id, name.trim_ascii_end().to_vec()))
-        };
-        threads.flatten().filter_map(name).collect()
+    fn id_in_proc(&self) -> Option<u32> {
+        Some(self.id)
     }
 }
 

@@ -7,6 +7,7 @@ use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render};
 
 use crate::copies;
 use crate::failure::Failure;
+use crate::foreign::{self, Chains};
 use crate::registries;
 use crate::remote::Remote;
 use crate::symbols::Symbols;
@@ -22,11 +23,19 @@ pub struct Report {
 
 /// One report for each registry in the target, followed by what no single registry shows.
 pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
-    let (found, unknown) = registries::find(target, time_limit)?;
-    let mut surroundings =
-        Outside { target, symbols: Symbols::new(target, time_limit), thread_names: target.thread_names() };
+    let threads = target.id_in_proc().map(|id| foreign::threads(id, time_limit)).transpose()?;
+    let (found, unknown) = match registries::find(target, time_limit) {
+        // A process has threads to show all the same.
+        Err(Failure::NotLoaded(_)) if threads.is_some() => (Vec::new(), None),
+        found => found?,
+    };
     let memory = Remote::new(target, time_limit);
     let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
+    let mut symbols = Symbols::new(target, time_limit);
+    let thread_names = threads.as_ref().map_or_else(|| target.thread_names(), |threads| threads.names());
+    let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, time_limit);
+    let chains = threads.map(look).transpose()?;
+    let mut surroundings = Outside { target, symbols, thread_names, chains, verdict: None };
     let (mut text, mut deadlock, mut is_complete) = (String::new(), false, true);
     for (number, (picture, found)) in pictures.iter().zip(&found).enumerate() {
         if pictures.len() > 1 && format == Format::Text {
@@ -36,11 +45,17 @@ pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Res
         // Writing to a String does not fail.
         deadlock |= render(picture, &mut surroundings, format, &mut text).unwrap_or(false);
     }
+    if pictures.is_empty() && format == Format::Json {
+        let nothing = registries::nothing();
+        // Writing to a String does not fail.
+        let _ = render(&Picture::new(&memory, &nothing), &mut surroundings, format, &mut text);
+    }
     if pictures.len() > 1 {
         let cycles = copies::cycles(&pictures);
         deadlock |= !cycles.is_empty();
         copies::write(&cycles, pictures.len(), &surroundings.thread_names, format, &mut text);
     }
+    deadlock |= surroundings.write_chains(format, !pictures.is_empty(), &mut text);
     let deadlock = if memory.gave_up() {
         Err(time_limit.failure(target.description()))
     } else if !is_complete {
@@ -55,6 +70,27 @@ struct Outside<'a> {
     target: &'a dyn Target,
     symbols: Symbols<'a>,
     thread_names: HashMap<u32, Vec<u8>>,
+    /// Of a process.
+    chains: Option<Chains>,
+    /// What was last said of its deadlocks.
+    verdict: Option<String>,
+}
+
+impl Outside<'_> {
+    /// Writes what the threads do, and whether that is a deadlock.
+    fn write_chains(&mut self, format: Format, has_library: bool, text: &mut String) -> bool {
+        let Some(chains) = &self.chains else { return false };
+        // Writing to a String does not fail.
+        let _ = match format {
+            Format::Text => {
+                let verdict = self.verdict.as_deref();
+                foreign::write_text(chains, self.target, verdict, &mut self.symbols, text)
+            }
+            Format::Json => foreign::add_json(chains, has_library, &mut self.symbols, text),
+            Format::Dot => foreign::write_dot(chains, &mut self.symbols, text),
+        };
+        chains.deadlocks() != 0
+    }
 }
 
 impl Surroundings for Outside<'_> {
@@ -78,6 +114,19 @@ impl Surroundings for Outside<'_> {
 
     fn thread_name(&mut self, thread_id: u32) -> NameCopy {
         NameCopy::of(self.thread_names.get(&thread_id).map_or(&[], |name| name))
+    }
+
+    fn write_verdict(&mut self, out: &mut dyn Write, sections: u32, found: u32) -> Result<bool, fmt::Error> {
+        match &self.chains {
+            Some(chains) => {
+                let mut verdict = String::new();
+                foreign::write_verdict(chains, Some(sections), found, &mut verdict)?;
+                out.write_str(&verdict)?;
+                self.verdict = Some(verdict);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {

@@ -117,6 +117,24 @@ impl<'a> Symbols<'a> {
         }
     }
 
+    /// The name of the file that the code address lies in, and of the function there.
+    pub fn function_at(&mut self, address: u64) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let mapping = mapping_at(self.target, address)?;
+        let file = mapping.path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+        let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
+        let function = self.image(mapping).and_then(|image| {
+            let (_, name) = image.functions.at(image.address_of(file_offset)?)?;
+            Some(name.to_vec())
+        });
+        Some((file, function))
+    }
+
+    /// Whether the file that the code address lies in has names of functions at all.
+    pub fn knows_functions_at(&mut self, address: u64) -> bool {
+        let image = mapping_at(self.target, address).and_then(|mapping| self.image(mapping));
+        image.is_some_and(|image| image.functions.0.iter().any(|table| !table.named.is_empty()))
+    }
+
     /// The first and the last mapping up to the address of the library there: pieces of one file at rising offsets. The
     /// address may be behind the last one: what zeroed data needs beyond the file is anonymous.
     fn library_before(&self, address: u64) -> Option<(&'a Mapping, &'a Mapping)> {
@@ -334,4 +352,12 @@ impl Write for Limited {
 /// Without what could garble a line or end a quoted text.
 pub(crate) fn write_printable(out: &mut dyn Write, text: &str) -> fmt::Result {
     write!(out, "{}", Printable(text.as_bytes()))
+}
+
+/// A name that may stand between quotation marks in each of the formats.
+pub(crate) fn printable(name: &[u8]) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = write_printable(&mut text, &String::from_utf8_lossy(name).replace('\\', "/"));
+    text
 }

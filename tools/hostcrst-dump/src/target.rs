@@ -34,8 +34,14 @@ pub trait Target {
     fn open(&self, mapping: &Mapping) -> Option<File>;
     /// The present instant of its monotonic clock in nanoseconds, if that is known.
     fn now(&self) -> Option<u64>;
-    /// The names of its threads by their ids, as far as the system knows them.
-    fn thread_names(&self) -> HashMap<u32, Vec<u8>>;
+    /// The names of its threads by their ids, as far as a core has them.
+    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
+        HashMap::new()
+    }
+    /// By which id `/proc` shows its threads, if it runs.
+    fn id_in_proc(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A part of memory that came from a file.

@@ -270,14 +270,57 @@ fn programs_and_graphviz_can_read_it() {
 fn a_clean_process_is_clean() {
     let subject = Subject::start("clean");
     let text = report(0, &[&subject.id().to_string()]);
-    assert_contains(&text, &["No deadlock.", "\"accounts\" recursion=1", "\"subject\" tid="]);
+    let verdict =
+        "No deadlock among 2 sections and 0 other locks seen; 1 thread blocked in what has no owner.\n";
+    assert_contains(&text, &[verdict, "\"accounts\" recursion=1", "\"subject\" tid="]);
+    assert!(text.ends_with(verdict), "{text}");
 }
 
 #[test]
-fn what_is_no_process_with_the_library_is_said_so() {
+fn a_process_without_the_library_is_shown_by_its_threads() {
+    let mut other = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let id = other.id().to_string();
+    let shown = format!("\"cat\" tid={id} [blocked in read]\n   read from fd 0 pipe:[");
+    let mut text = String::new();
+    // It has to get there first.
+    while !text.contains(&shown) {
+        text = report(0, &[&id]);
+    }
+    let verdict = "No deadlock among 0 locks seen; 1 thread blocked in what has no owner.\n";
+    assert_contains(&text, &["There is no hostcrst in this process", "1 thread of this process:", verdict]);
+    assert!(text.ends_with(verdict), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&report(0, &["--json", &id])).unwrap();
+    assert_eq!((&json["library"], &json["tasks"]), (&false.into(), &serde_json::json!([])));
+    let thread = &json["threads"][0];
+    assert_eq!(
+        (&thread["name"], &thread["state"], &thread["call"]),
+        (&"cat".into(), &"blocked".into(), &"read".into())
+    );
+    assert!(thread["meaning"].as_str().unwrap().starts_with("from fd 0 pipe:["), "{thread}");
+    assert!(report(0, &["--dot", &id]).starts_with("digraph hostcrst_threads {"));
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn a_stopped_process_is_said_to_be_stopped() {
+    let subject = Subject::start("clean");
+    let id = subject.id().to_string();
+    let wait_until = |state| {
+        while !report(0, &[&id]).contains(state) {
+            std::thread::yield_now();
+        }
+    };
+    wait_until(" [blocked in futex]");
+    // SAFETY: a process of this one's own.
+    assert_eq!(unsafe { libc::kill(subject.id() as i32, libc::SIGSTOP) }, 0);
+    wait_until(" [stopped in futex]\n   probably waiting on a futex");
+}
+
+#[test]
+fn what_is_no_process_any_more_is_said_so() {
     let mut other = Command::new("sleep").arg("60").spawn().unwrap();
     let id = other.id().to_string();
-    refusal(6, &[&id], "has not loaded hostcrst");
     other.kill().unwrap();
     // It is killed, and stays in the list of processes until it is waited for.
     while !std::fs::read_to_string(format!("/proc/{id}/status")).unwrap().contains("State:\tZ") {

@@ -10,8 +10,12 @@ use std::process::{Child, Command, Stdio};
 pub struct Subject(Child);
 
 pub fn program() -> PathBuf {
+    example("subject")
+}
+
+pub fn example(name: &str) -> PathBuf {
     // cargo builds examples before it runs tests, beside the folder of the tests.
-    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/subject")
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
 impl Subject {
@@ -21,11 +25,17 @@ impl Subject {
     }
 
     pub fn run(command: &mut Command) -> Subject {
+        let (subject, line) = Self::run_until_line(command);
+        assert_eq!(line, "ready\n");
+        subject
+    }
+
+    /// Runs a program until it has written a line.
+    pub fn run_until_line(command: &mut Command) -> (Subject, String) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Subject(child)
+        (Subject(child), line)
     }
 
     pub fn id(&self) -> u32 {

@@ -1,0 +1,268 @@
+//! `random_locks SEED`: threads take, release and join at random, one step at a time, so it is known what each owns and waits
+//! for. At the end it says so, as JSON on one line, and stands still:
+//! `{"edges": [[waiter, owner], …], "ownerless": [waiter, …], "cycles": [[thread, …], …]}`, all by thread ids.
+
+mod locks;
+
+use std::collections::BTreeSet;
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use locks::{KINDS, Kind, Lock};
+
+enum Step {
+    Lock(usize),
+    Read(usize),
+    Unlock(usize),
+    Join(libc::pthread_t),
+}
+
+/// A thread that does what it is told.
+struct Actor {
+    id: i32,
+    thread: libc::pthread_t,
+    orders: Sender<Step>,
+}
+
+fn act(locks: &[&Lock], orders: Receiver<Step>, place: usize, done: Sender<usize>) {
+    for step in orders {
+        match step {
+            Step::Lock(lock) => locks[lock].lock(),
+            Step::Read(lock) => locks[lock].read_lock(),
+            Step::Unlock(lock) => locks[lock].unlock(),
+            // SAFETY: a thread that runs, and that nobody else joins.
+            Step::Join(thread) => unsafe {
+                libc::pthread_join(thread, std::ptr::null_mut());
+            },
+        }
+        done.send(place).unwrap();
+    }
+}
+
+/// What is true of the program.
+struct Oracle {
+    locks: Vec<&'static Lock>,
+    actors: Vec<Actor>,
+    done: Receiver<usize>,
+    /// By locks: the actors that own it, once for each time.
+    owners: Vec<Vec<usize>>,
+    /// By locks: whether the owners only read.
+    is_read: Vec<bool>,
+    /// By actors.
+    waits: Vec<Option<Wait>>,
+    joined: Vec<Option<usize>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Wait {
+    For(usize),
+    Join(usize),
+}
+
+impl Oracle {
+    fn new() -> Self {
+        let locks: Vec<_> =
+            (0..fastrand::usize(2..9)).map(|_| Lock::create(KINDS[fastrand::usize(..KINDS.len())])).collect();
+        let (say, done) = channel();
+        let actors: Vec<_> = (0..fastrand::usize(3..9))
+            .map(|place| {
+                let (orders, of_actor) = channel();
+                let (say_id, id) = channel();
+                let (locks, say) = (locks.clone(), say.clone());
+                let handle = std::thread::spawn(move || {
+                    // SAFETY: has no preconditions.
+                    say_id.send(unsafe { libc::gettid() }).unwrap();
+                    act(&locks, of_actor, place, say);
+                });
+                let actor = Actor { id: id.recv().unwrap(), thread: handle.as_pthread_t(), orders };
+                // Only pthread_join is to wait for it.
+                std::mem::forget(handle);
+                actor
+            })
+            .collect();
+        Oracle {
+            owners: vec![Vec::new(); locks.len()],
+            is_read: vec![false; locks.len()],
+            waits: vec![None; actors.len()],
+            joined: vec![None; actors.len()],
+            locks,
+            actors,
+            done,
+        }
+    }
+
+    fn step(&mut self) {
+        let actor = fastrand::usize(..self.actors.len());
+        if self.waits[actor].is_some() {
+            return;
+        }
+        let lock = fastrand::usize(..self.locks.len());
+        match fastrand::u8(..20) {
+            0 => self.join(actor, fastrand::usize(..self.actors.len())),
+            1..7 => self.unlock(actor, lock),
+            7..11 if self.locks[lock].kind() == Kind::RwLock => self.read(actor, lock),
+            _ => self.lock(actor, lock),
+        }
+    }
+
+    fn order(&self, actor: usize, step: Step) {
+        self.actors[actor].orders.send(step).unwrap();
+    }
+
+    fn do_at_once(&self, actor: usize, step: Step) {
+        self.order(actor, step);
+        assert_eq!(self.done.recv().unwrap(), actor);
+    }
+
+    fn lock(&mut self, actor: usize, lock: usize) {
+        use Kind::{Adaptive, Plain, Recursive, Robust, Section};
+        let kind = self.locks[lock].kind();
+        let is_own = self.owners[lock].contains(&actor);
+        if self.owners[lock].is_empty() || is_own && matches!(kind, Recursive | Section) {
+            self.do_at_once(actor, Step::Lock(lock));
+            self.owners[lock].push(actor);
+            self.is_read[lock] = false;
+            return;
+        }
+        // The others refuse it.
+        if is_own && !matches!(kind, Plain | Adaptive | Robust) {
+            return;
+        }
+        // The kernel refuses to close a cycle of these.
+        if kind == Kind::Inheriting && self.leads_to(self.owners[lock][0], actor) {
+            return;
+        }
+        self.order(actor, Step::Lock(lock));
+        self.waits[actor] = Some(Wait::For(lock));
+        self.wait_until_asleep(actor);
+    }
+
+    fn read(&mut self, actor: usize, lock: usize) {
+        if self.owners[lock].contains(&actor) {
+            return;
+        }
+        if !self.owners[lock].is_empty() && !self.is_read[lock] {
+            self.order(actor, Step::Read(lock));
+            self.waits[actor] = Some(Wait::For(lock));
+            return self.wait_until_asleep(actor);
+        }
+        self.do_at_once(actor, Step::Read(lock));
+        self.owners[lock].push(actor);
+        self.is_read[lock] = true;
+    }
+
+    fn unlock(&mut self, actor: usize, lock: usize) {
+        let Some(owned) = self.owners[lock].iter().position(|&owner| owner == actor) else { return };
+        let waiters: Vec<_> =
+            (0..self.actors.len()).filter(|&at| self.waits[at] == Some(Wait::For(lock))).collect();
+        // Who gets it then is not as simple.
+        if self.locks[lock].kind() == Kind::RwLock && !waiters.is_empty() {
+            return;
+        }
+        self.order(actor, Step::Unlock(lock));
+        self.owners[lock].remove(owned);
+        let is_passed_on = self.owners[lock].is_empty() && !waiters.is_empty();
+        let mut said: Vec<_> =
+            (0..1 + usize::from(is_passed_on)).map(|_| self.done.recv().unwrap()).collect();
+        said.retain(|&who| who != actor);
+        if let Some(&next) = said.first() {
+            assert!(waiters.contains(&next));
+            self.waits[next] = None;
+            self.owners[lock].push(next);
+            waiters
+                .into_iter()
+                .filter(|&waiter| waiter != next)
+                .for_each(|waiter| self.wait_until_asleep(waiter));
+        }
+    }
+
+    fn join(&mut self, actor: usize, other: usize) {
+        // These are refused.
+        if actor == other || self.joined[other].is_some() || self.joined[actor] == Some(other) {
+            return;
+        }
+        self.order(actor, Step::Join(self.actors[other].thread));
+        self.joined[other] = Some(actor);
+        self.waits[actor] = Some(Wait::Join(other));
+        self.wait_until_asleep(actor);
+    }
+
+    fn wait_until_asleep(&self, actor: usize) {
+        let waits_for =
+            |lock: usize| self.waits.iter().filter(|&&wait| wait == Some(Wait::For(lock))).count();
+        loop {
+            let word = futex_of(self.actors[actor].id);
+            let sleeps = match self.waits[actor] {
+                Some(Wait::For(lock)) => {
+                    let waiters = self.locks[lock].section_waiters();
+                    self.locks[lock].has_word(word)
+                        && waiters.is_none_or(|waiters| waiters as usize == waits_for(lock))
+                }
+                // The word is one of the joined thread's own record.
+                Some(Wait::Join(other)) => word.wrapping_sub(self.actors[other].thread as usize) < 4096,
+                None => true,
+            };
+            if sleeps {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn waits_for(&self, actor: usize) -> Option<usize> {
+        match self.waits[actor]? {
+            Wait::Join(other) => Some(other),
+            Wait::For(lock) if self.is_read[lock] => None,
+            Wait::For(lock) => self.owners[lock].first().copied(),
+        }
+    }
+
+    fn leads_to(&self, from: usize, to: usize) -> bool {
+        let steps = std::iter::successors(Some(from), |&at| self.waits_for(at));
+        steps.take(self.actors.len() + 1).any(|at| at == to)
+    }
+
+    fn say(&self) {
+        let id = |actor: usize| self.actors[actor].id;
+        let (mut edges, mut ownerless, mut cycles) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for actor in (0..self.actors.len()).filter(|&actor| self.waits[actor].is_some()) {
+            match self.waits_for(actor) {
+                Some(owner) => edges.push([id(actor), id(owner)]),
+                None => ownerless.push(id(actor)),
+            }
+            let chain = std::iter::successors(self.waits_for(actor), |&at| self.waits_for(at));
+            let chain: Vec<_> = chain.take(self.actors.len()).collect();
+            if let Some(back) = chain.iter().position(|&at| at == actor) {
+                let cycle: BTreeSet<_> = chain[..=back].iter().map(|&at| id(at)).collect();
+                cycles.insert(cycle.into_iter().collect::<Vec<_>>());
+            }
+        }
+        println!(
+            "{{\"edges\": {edges:?}, \"ownerless\": {ownerless:?}, \"cycles\": {:?}}}",
+            Vec::from_iter(cycles)
+        );
+    }
+}
+
+/// The address of the word that the thread sleeps on; 0 if it does not.
+fn futex_of(thread: i32) -> usize {
+    let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap();
+    let mut words = call.split_ascii_whitespace();
+    if words.next().and_then(|number| number.parse().ok()) != Some(libc::SYS_futex) {
+        return 0;
+    }
+    words.next().map_or(0, |word| usize::from_str_radix(&word[2..], 16).unwrap())
+}
+
+fn main() {
+    fastrand::seed(std::env::args().nth(1).unwrap().parse().unwrap());
+    locks::prepare();
+    let mut oracle = Oracle::new();
+    for _ in 0..fastrand::usize(10..80) {
+        oracle.step();
+    }
+    oracle.say();
+    loop {
+        std::thread::park();
+    }
+}

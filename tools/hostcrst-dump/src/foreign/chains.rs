@@ -1,0 +1,329 @@
+//! Who waits for whom: what each thread waits for, and the cycles that stand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use hostcrst::inspect::{Blocked, Memory, Picture, TaskSeen};
+
+use super::callers::{Caller, Callers};
+use super::calls;
+use super::futexes::{FutexWait, Operation};
+use super::glibc::{Thing, recognise};
+use super::proc::{Glance, State, Threads};
+use crate::failure::Failure;
+use crate::symbols::Symbols;
+use crate::target::Target;
+use crate::time_limit::TimeLimit;
+
+/// What is known of the threads of a process.
+pub struct Chains {
+    pub threads: Threads,
+    /// By the places of threads: what each does.
+    pub does: Vec<Does>,
+    pub cycles: Vec<Cycle>,
+}
+
+/// What a thread does.
+pub struct Does {
+    /// The name of its task, or its own.
+    pub name: Vec<u8>,
+    pub state: State,
+    /// The system call that it is in, and what that waits for; None if that is not known, or it is in none.
+    pub call: Option<calls::Call>,
+    pub wait: Option<Wait>,
+}
+
+/// What a thread waits for.
+#[derive(Clone)]
+pub struct Wait {
+    pub what: Awaited,
+    /// Everything said of it is known, and not only likely.
+    pub is_certain: bool,
+    pub is_limited: bool,
+    /// The place of the thread that it cannot go on before.
+    pub owner: Option<usize>,
+    /// How many other threads wait for the same.
+    pub others: usize,
+}
+
+#[derive(Clone)]
+pub enum Awaited {
+    /// A section of the library's, and who owns it, by the copy of the library that it is of.
+    Section {
+        copy: usize,
+        blocked: Box<Blocked>,
+    },
+    /// What the library says, of a wait that is no edge.
+    Task(Box<TaskSeen>),
+    Thing(Thing),
+}
+
+/// Threads of which each waits for the next, and the last for the first, at least one of them for what is not the
+/// library's.
+pub struct Cycle {
+    pub places: Vec<usize>,
+    pub is_certain: bool,
+}
+
+impl Chains {
+    pub fn deadlocks(&self) -> usize {
+        self.cycles.iter().filter(|cycle| cycle.is_certain).count()
+    }
+
+    /// The locks that are not the library's and that are waited for.
+    pub fn other_locks(&self) -> usize {
+        let things = self.waits().filter_map(|wait| match &wait.what {
+            Awaited::Thing(thing) if thing.is_lock() => thing.address(),
+            _ => None,
+        });
+        things.collect::<HashSet<_>>().len()
+    }
+
+    /// How many threads are blocked in something that no thread is known to own.
+    pub fn blocked_without_owner(&self) -> usize {
+        let is =
+            |does: &&Does| does.is_blocked() && does.wait.as_ref().is_none_or(|wait| wait.owner.is_none());
+        self.does.iter().filter(is).count()
+    }
+
+    pub fn waits(&self) -> impl Iterator<Item = &Wait> {
+        self.does.iter().filter_map(|does| does.wait.as_ref())
+    }
+}
+
+impl Does {
+    pub fn is_blocked(&self) -> bool {
+        matches!(self.state, State::Asleep | State::AsleepUninterruptibly)
+    }
+}
+
+/// Looks at all threads, and joins them with what the copies of the library say.
+pub fn look<M: Memory>(
+    target: &dyn Target,
+    threads: Threads,
+    pictures: &[Picture<'_, M>],
+    symbols: &mut Symbols<'_>,
+    time_limit: TimeLimit,
+) -> Result<Chains, Failure> {
+    let mut tasks = HashMap::new();
+    let mut blocked = HashMap::new();
+    for (copy, picture) in pictures.iter().enumerate() {
+        tasks.extend(picture.tasks_seen().map(|task| (task.thread_id, task)));
+        blocked.extend(picture.blocked().map(|blocked| (blocked.thread_id, (copy, blocked))));
+    }
+    let mut viewer = Viewer { target, threads: &threads, symbols, callers: Callers::default() };
+    let has_layout = viewer.is_of_64_bits();
+    let mut does = Vec::new();
+    for (place, thread) in threads.list.iter().enumerate() {
+        if time_limit.is_over() {
+            return Err(time_limit.failure(target.description()));
+        }
+        let task = tasks.get(&thread.id);
+        let name = task.map(|task| task.name.bytes()).filter(|name| !name.is_empty());
+        let mut glance = thread.glance.clone();
+        let wait = match (task, blocked.get(&thread.id)) {
+            (_, Some((copy, blocked))) => viewer.section_wait(*copy, blocked),
+            (Some(task), None) if task.waits() => Some(Wait::of_task(task)),
+            _ if has_layout => viewer.futex_wait(place, &mut glance),
+            _ => None,
+        };
+        let call = glance
+            .call
+            .as_ref()
+            .filter(|_| has_layout)
+            .map(|call| calls::explain(target, &threads, place, call));
+        let name = name.unwrap_or(&thread.name).to_vec();
+        does.push(Does { name, state: glance.state, call, wait });
+    }
+    count_others(&mut does);
+    let cycles = viewer.cycles(&does, pictures);
+    Ok(Chains { threads, does, cycles })
+}
+
+/// Counts for each wait who else waits for the same thing in memory.
+fn count_others(does: &mut [Does]) {
+    let address = |wait: &Wait| match &wait.what {
+        Awaited::Thing(thing) => thing.address(),
+        _ => None,
+    };
+    let mut counts = HashMap::<u64, usize>::new();
+    let waits = does.iter().filter_map(|does| does.wait.as_ref());
+    waits.filter_map(address).for_each(|address| *counts.entry(address).or_default() += 1);
+    for wait in does.iter_mut().filter_map(|does| does.wait.as_mut()) {
+        wait.others = address(wait).map_or(0, |address| counts[&address] - 1);
+    }
+}
+
+impl Wait {
+    fn of_task(task: &TaskSeen) -> Wait {
+        let what = Awaited::Task(Box::new(*task));
+        Wait { what, is_certain: true, is_limited: task.is_limited(), owner: None, others: 0 }
+    }
+}
+
+struct Viewer<'v, 't> {
+    target: &'v dyn Target,
+    threads: &'v Threads,
+    symbols: &'v mut Symbols<'t>,
+    callers: Callers,
+}
+
+/// How often a wait is looked at until it stands still.
+const TRIES: usize = 3;
+
+impl Viewer<'_, '_> {
+    /// Whether the system calls and locks of the process are those of a 64-bit machine, as this tool's are.
+    fn is_of_64_bits(&self) -> bool {
+        let heads = self.target.mappings().iter().filter(|mapping| mapping.file_offset == 0);
+        let classes = heads.filter_map(|head| {
+            let mut bytes = [0; 5];
+            (self.target.read(head.start, &mut bytes) == bytes.len() && bytes.starts_with(b"\x7fELF"))
+                .then_some(bytes[4])
+        });
+        classes.take(1).all(|class| class == 2)
+    }
+
+    fn section_wait(&self, copy: usize, blocked: &Blocked) -> Option<Wait> {
+        Some(Wait {
+            what: Awaited::Section { copy, blocked: Box::new(*blocked) },
+            is_certain: true,
+            is_limited: false,
+            owner: self.threads.place(blocked.owner_thread_id),
+            others: 0,
+        })
+    }
+
+    /// What the thread waits for, found twice while it did not run between. `glance` is what it was first seen to do, and then
+    /// what it was last.
+    fn futex_wait(&mut self, place: usize, glance: &mut Glance) -> Option<Wait> {
+        for attempt in 0..TRIES {
+            let wait = self.thing_of(place, glance);
+            let Some(now) = self.threads.glance(place) else {
+                glance.state = State::Ended;
+                return None;
+            };
+            let is_same = now == *glance;
+            *glance = now;
+            let again = self.thing_of(place, glance);
+            match (wait, again) {
+                (None, None) => return None,
+                (Some(first), Some(second)) if is_same && first.is_same(&second) => return Some(second),
+                (_, Some(last)) if attempt + 1 == TRIES => {
+                    return Some(Wait { is_certain: false, ..last });
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// What the thread waits for, if it still does what was seen of it.
+    fn thing_of(&mut self, place: usize, glance: &Glance) -> Option<Wait> {
+        let call = glance.call.as_ref()?;
+        let wait = FutexWait::of(call)?;
+        let caller = self.callers.of(call.code_address, self.symbols);
+        let (target, threads) = (self.target, self.threads);
+        let read = |address, buffer: &mut [u8]| target.read(address, buffer) == buffer.len();
+        let mut thing = recognise(&wait, &read, &|id| threads.place(id).is_some());
+        let of_kernel = wait.operation == Operation::LockPi;
+        if caller == Caller::Other && !of_kernel {
+            thing = Thing::Futex(wait.word);
+        }
+        let owner = thing.owner().and_then(|id| threads.place(id));
+        let is_known = of_kernel || caller == Caller::Glibc && !is_doubtful(&thing);
+        // A thread that was stopped may have been woken before: then its wait is over, although its call is not.
+        let is_asleep = glance.is_sure_sleep();
+        let has_owner = owner.is_some() || thing.owner().is_none();
+        // Nobody joins itself.
+        let owner = owner.filter(|&owner| owner != place || thing.is_lock());
+        Some(Wait {
+            // That it sleeps on a word is no guess.
+            is_certain: is_asleep && (matches!(thing, Thing::Futex(_)) || is_known && has_owner),
+            what: Awaited::Thing(thing),
+            is_limited: wait.is_limited,
+            owner,
+            others: 0,
+        })
+    }
+
+    // ---- cycles --------------------------------------------------------------------------------------------
+
+    /// The cycles of waits without a time limit that lead through something that is not the library's, and that stand.
+    fn cycles<M: Memory>(&mut self, does: &[Does], pictures: &[Picture<'_, M>]) -> Vec<Cycle> {
+        let edge = |place: usize| {
+            let wait = does[place].wait.as_ref().filter(|wait| !wait.is_limited)?;
+            wait.owner
+        };
+        let mut passed = vec![false; does.len()];
+        let mut cycles = BTreeMap::new();
+        for start in 0..does.len() {
+            let mut path = Vec::new();
+            let mut next = Some(start);
+            while let Some(place) = next.filter(|&place| !passed[place]) {
+                passed[place] = true;
+                path.push(place);
+                next = edge(place);
+            }
+            let Some(first) = path.iter().position(|&place| Some(place) == next) else { continue };
+            let places = path.split_off(first);
+            let waits: Vec<_> = places.iter().filter_map(|&place| does[place].wait.as_ref()).collect();
+            let is_foreign = waits.iter().any(|wait| matches!(wait.what, Awaited::Thing(_)));
+            if is_foreign && let Some(is_certain) = self.stands(&places, &waits, pictures) {
+                cycles.insert(places[0], Cycle { places, is_certain });
+            }
+        }
+        cycles.into_values().collect()
+    }
+
+    /// Finds each wait of the cycle twice, in two rounds. If no thread has run between them, then all of these waits and
+    /// owners stood together at the moment between. Whether that is certain; None if it is not so.
+    fn stands<M: Memory>(
+        &mut self,
+        places: &[usize],
+        waits: &[&Wait],
+        pictures: &[Picture<'_, M>],
+    ) -> Option<bool> {
+        let mut is_certain = true;
+        let mut round = || -> Option<Vec<Option<Glance>>> {
+            let links = places.iter().zip(waits);
+            let glances = links.map(|(&place, wait)| {
+                is_certain &= wait.is_certain;
+                match &wait.what {
+                    Awaited::Section { copy, blocked } => {
+                        pictures[*copy].blocked_now(blocked).filter(|now| blocked.is_same(now))?;
+                        Some(None)
+                    }
+                    Awaited::Thing(_) => {
+                        let glance = self.threads.glance(place)?;
+                        let now = self.thing_of(place, &glance).filter(|now| now.is_same(wait))?;
+                        is_certain &= now.is_certain;
+                        Some(Some(glance))
+                    }
+                    Awaited::Task(_) => None,
+                }
+            });
+            glances.collect()
+        };
+        let first = round()?;
+        (first == round()?).then_some(is_certain)
+    }
+}
+
+impl Wait {
+    fn is_same(&self, other: &Wait) -> bool {
+        let Wait { is_limited, owner, .. } = other;
+        let is_same_thing = match (&self.what, &other.what) {
+            (Awaited::Thing(one), Awaited::Thing(other)) => one == other,
+            _ => false,
+        };
+        // One that was found to be probable only is the same wait when it is found so again.
+        is_same_thing && (self.is_limited, self.owner) == (*is_limited, *owner)
+    }
+}
+
+/// A thread of another process may have the same id, so who owns what is shared with others is not sure.
+fn is_doubtful(thing: &Thing) -> bool {
+    match thing {
+        Thing::Mutex { kind, .. } => kind.protects_priority || kind.is_shared && !kind.is_robust,
+        _ => false,
+    }
+}

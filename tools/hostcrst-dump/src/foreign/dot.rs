@@ -1,0 +1,35 @@
+//! For Graphviz: a graph of threads, from each to the one that it waits for.
+
+use std::fmt::{self, Write};
+
+use super::chains::{Awaited, Chains};
+use super::glibc::Thing;
+use crate::symbols::{Symbols, printable};
+
+pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
+    out.push_str("digraph hostcrst_threads {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n");
+    for (does, thread) in chains.does.iter().zip(&chains.threads.list) {
+        if does.wait.is_some() {
+            writeln!(out, "  t{0} [label=\"{1}\\n{0}\"];", thread.id, printable(&does.name))?;
+        }
+    }
+    for (place, does) in chains.does.iter().enumerate() {
+        let Some((wait, owner)) = does.wait.as_ref().and_then(|wait| Some((wait, wait.owner?))) else {
+            continue;
+        };
+        let (waiter, owner) = (chains.threads.list[place].id, chains.threads.list[owner].id);
+        write!(out, "  t{waiter} -> t{owner} [label=\"")?;
+        match &wait.what {
+            Awaited::Section { blocked, .. } => write!(out, "section 0x{:x}", blocked.section)?,
+            Awaited::Thing(Thing::Thread(_)) => out.push_str("join"),
+            Awaited::Thing(thing) => symbols.write_variable(out, thing.address().unwrap_or(0))?,
+            Awaited::Task(_) => {}
+        }
+        let is_in_cycle = chains.cycles.iter().any(|cycle| cycle.places.contains(&place));
+        let color = if is_in_cycle { ",color=red" } else { "" };
+        let style = if wait.is_certain { "" } else { ",style=dashed" };
+        writeln!(out, "\"{color}{style}];")?;
+    }
+    out.push_str("}\n");
+    Ok(())
+}

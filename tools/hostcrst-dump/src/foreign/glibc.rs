@@ -1,0 +1,260 @@
+//! What of glibc's a futex word is part of. The layouts are those of 64-bit machines, unchanged since glibc 2.25.
+
+use super::futexes::{FutexWait, Operation};
+
+/// What a thread waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Thing {
+    Mutex {
+        address: u64,
+        kind: MutexKind,
+        /// The thread id that stands in it, whoever that is.
+        owner: Option<u32>,
+    },
+    RwLock {
+        address: u64,
+        /// Who has it for writing.
+        writer: Option<u32>,
+        /// How many have it for reading.
+        readers: u32,
+        /// Whether the waiting thread wants to write.
+        to_write: bool,
+    },
+    /// The end of a thread.
+    Thread(u32),
+    Condition(u64),
+    Semaphore(u64),
+    /// Something else that is waited for at this word.
+    Futex(u64),
+}
+
+/// The kinds of a mutex, all that one can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MutexKind {
+    /// None where only the kernel's part of the mutex is known.
+    pub behaviour: Option<Behaviour>,
+    pub is_robust: bool,
+    pub inherits_priority: bool,
+    pub protects_priority: bool,
+    pub is_shared: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behaviour {
+    Plain,
+    Recursive,
+    ErrorChecking,
+    Adaptive,
+}
+
+impl Thing {
+    /// Whom a thread that waits for it waits for.
+    pub fn owner(&self) -> Option<u32> {
+        match *self {
+            Thing::Mutex { owner, .. } => owner,
+            Thing::RwLock { writer, .. } => writer,
+            Thing::Thread(id) => Some(id),
+            Thing::Condition(_) | Thing::Semaphore(_) | Thing::Futex(_) => None,
+        }
+    }
+
+    /// Where it stands, if it is a thing in memory.
+    pub fn address(&self) -> Option<u64> {
+        match *self {
+            Thing::Mutex { address, .. } | Thing::RwLock { address, .. } => Some(address),
+            Thing::Condition(address) | Thing::Semaphore(address) | Thing::Futex(address) => Some(address),
+            Thing::Thread(_) => None,
+        }
+    }
+
+    /// Whether it is of a kind that one thread owns.
+    pub fn is_lock(&self) -> bool {
+        matches!(self, Thing::Mutex { .. } | Thing::RwLock { .. })
+    }
+}
+
+/// Memory, by address; false where there is none.
+pub type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> bool;
+/// Whether a live thread of the process has this id.
+pub type IsThread<'a> = &'a dyn Fn(u32) -> bool;
+
+/// What the word is part of, by all marks that glibc's code leaves there; `Futex` if there are others.
+pub fn recognise(wait: &FutexWait, read: Read<'_>, is_thread: IsThread<'_>) -> Thing {
+    let found = match wait.operation {
+        Operation::LockPi => mutex_of_kernel(wait, read),
+        Operation::Wait | Operation::WaitBitset => {
+            let ways = [
+                mutex(wait, read),
+                rwlock(wait, read, 8),
+                rwlock(wait, read, 12),
+                rwlock(wait, read, 0),
+                join(wait, read, is_thread),
+                semaphore(wait, read),
+                condition(wait, read, 40),
+                condition(wait, read, 44),
+            ];
+            // What fits two ways is not known to be either.
+            let mut ways = ways.into_iter().flatten();
+            ways.next().filter(|_| ways.next().is_none())
+        }
+        Operation::Requeue => None,
+    };
+    found.unwrap_or(Thing::Futex(wait.word))
+}
+
+/// A copy of `N` bytes at an address that is a multiple of 8, or of 4 as far as it is a single word.
+struct Words<const N: usize>([u8; N]);
+
+impl<const N: usize> Words<N> {
+    fn read(read: Read<'_>, address: u64) -> Option<Self> {
+        let mut bytes = [0; N];
+        let is_aligned = address.is_multiple_of(if N > 4 { 8 } else { 4 });
+        (is_aligned && read(address, &mut bytes)).then_some(Words(bytes))
+    }
+
+    fn word(&self, offset: usize) -> u32 {
+        self.0.get(offset..).and_then(<[u8]>::first_chunk).copied().map_or(0, u32::from_le_bytes)
+    }
+}
+
+// ---- mutexes ------------------------------------------------------------------------------------------------
+
+const WAITERS: u32 = 1 << 31;
+const OWNER_DIED: u32 = 1 << 30;
+const THREAD_ID: u32 = OWNER_DIED - 1;
+
+const ROBUST: u32 = 16;
+const INHERITS: u32 = 32;
+const PROTECTS: u32 = 64;
+const SHARED: u32 = 128;
+const ELISION: u32 = 256 | 512;
+
+impl MutexKind {
+    fn parse(kind: u32) -> Option<Self> {
+        let behaviour = match kind & 3 {
+            0 => Behaviour::Plain,
+            1 => Behaviour::Recursive,
+            2 => Behaviour::ErrorChecking,
+            _ => Behaviour::Adaptive,
+        };
+        let has = |bit| kind & bit != 0;
+        let is_legal = kind & !(3 | ROBUST | INHERITS | PROTECTS | SHARED | ELISION) == 0
+            && !(has(INHERITS) && has(PROTECTS));
+        is_legal.then_some(MutexKind {
+            behaviour: Some(behaviour),
+            is_robust: has(ROBUST),
+            inherits_priority: has(INHERITS),
+            protects_priority: has(PROTECTS),
+            is_shared: has(SHARED),
+        })
+    }
+}
+
+/// `lock, count, owner, users, kind`, each of 4 bytes.
+fn mutex(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
+    // Only a wait with a time limit is one of the other operation.
+    if wait.operation == Operation::WaitBitset && !wait.is_limited {
+        return None;
+    }
+    let words = Words::<24>::read(read, wait.word)?;
+    let [lock, count, owner, users] = [0, 4, 8, 12].map(|offset| words.word(offset));
+    let kind = MutexKind::parse(words.word(16)).filter(|kind| !kind.inherits_priority)?;
+    let is_owned = owner != 0 && owner & !THREAD_ID == 0 && (1..WAITERS).contains(&users);
+    let fits = if kind.is_robust {
+        // glibc takes every one of these for shared between processes.
+        let (expected, now) = (wait.expected & THREAD_ID, lock & THREAD_ID);
+        let is_waited_for = wait.expected & WAITERS != 0 && lock & (WAITERS | OWNER_DIED) == WAITERS;
+        !wait.is_private && is_waited_for && expected != 0 && now == owner
+    } else {
+        let (held, free_or_held) = (wait.expected & 3, lock & 3);
+        let ceiling = if kind.protects_priority { !3 } else { 0 };
+        let counts = (kind.behaviour == Some(Behaviour::Recursive)) == (count != 0);
+        let is_word = (wait.expected | lock) & !3 & !ceiling == 0;
+        held == 2 && (1..=2).contains(&free_or_held) && is_word && counts && wait.is_private != kind.is_shared
+    };
+    (fits && is_owned).then_some(Thing::Mutex { address: wait.word, kind, owner: Some(owner) })
+}
+
+/// A mutex that the kernel passes on: the word tells who has it, in whatever library.
+fn mutex_of_kernel(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
+    let word = Words::<4>::read(read, wait.word)?.word(0);
+    let owner = Some(word & THREAD_ID).filter(|&owner| owner != 0 && word & OWNER_DIED == 0);
+    let of_glibc = Words::<24>::read(read, wait.word).filter(|words| Some(words.word(8)) == owner);
+    let kind =
+        of_glibc.and_then(|words| MutexKind::parse(words.word(16))).filter(|kind| kind.inherits_priority);
+    let kind = kind.unwrap_or(MutexKind {
+        behaviour: None,
+        is_robust: false,
+        inherits_priority: true,
+        protects_priority: false,
+        is_shared: !wait.is_private,
+    });
+    Some(Thing::Mutex { address: wait.word, kind, owner })
+}
+
+// ---- the others ---------------------------------------------------------------------------------------------
+
+/// In `readers`: it is a writer's turn, a writer has taken the lock or its turn, readers sleep on this word.
+const WRITE_PHASE: u32 = 1;
+const WRITE_LOCKED: u32 = 2;
+const READERS_WAIT: u32 = 4;
+const READERS_SHIFT: u32 = 3;
+
+/// `readers, writers, write phase, writers' word, 0, 0, writer, shared` of 4 bytes each, 16 bytes, `flags`.
+fn rwlock(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
+    if wait.operation != Operation::WaitBitset {
+        return None;
+    }
+    let address = wait.word.checked_sub(offset)?;
+    let words = Words::<56>::read(read, address)?;
+    let [readers, _writers, phase, writers_word, zero, zero_too, writer, shared] =
+        [0, 4, 8, 12, 16, 20, 24, 28].map(|offset| words.word(offset));
+    let prefers = words.word(48);
+    // Both words are 0 or 1, with 2 beside it while someone may sleep there.
+    let is_rwlock = (phase | writers_word) & !3 == 0
+        && zero | zero_too == 0
+        && writer & !THREAD_ID == 0
+        && shared <= 1
+        && prefers <= 2
+        && readers != 0;
+    let is_waited_for = match offset {
+        8 => matches!(wait.expected, 2 | 3) && phase == wait.expected,
+        12 => wait.expected == 3 && writers_word == 3,
+        _ => prefers == 2 && wait.expected & readers & READERS_WAIT != 0,
+    };
+    let is_written = readers & (WRITE_PHASE | WRITE_LOCKED) == WRITE_PHASE | WRITE_LOCKED;
+    (is_rwlock && is_waited_for && wait.is_private == (shared == 0)).then_some(Thing::RwLock {
+        address,
+        writer: Some(writer).filter(|&writer| writer != 0 && is_written),
+        readers: if readers & WRITE_PHASE == 0 { readers >> READERS_SHIFT } else { 0 },
+        to_write: offset == 12 || (offset == 8 && wait.expected == 2),
+    })
+}
+
+/// The word that the kernel zeroes when the thread ends: its id, until then.
+fn join(wait: &FutexWait, read: Read<'_>, is_thread: IsThread<'_>) -> Option<Thing> {
+    let id = Words::<4>::read(read, wait.word)?.word(0);
+    (!wait.is_private && id == wait.expected && is_thread(id)).then_some(Thing::Thread(id))
+}
+
+/// `value, waiters, private`, each of 4 bytes.
+fn semaphore(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
+    let words = Words::<16>::read(read, wait.word)?;
+    let [value, waiters, private] = [0, 4, 8].map(|offset| words.word(offset));
+    let is_semaphore = wait.operation == Operation::WaitBitset && wait.expected == 0;
+    let fits =
+        value == 0 && (1..1 << 16).contains(&waiters) && private == if wait.is_private { 0 } else { 128 };
+    (is_semaphore && fits).then_some(Thing::Semaphore(wait.word))
+}
+
+/// 16 bytes of counters, `references[2], sizes[2]`, 4 bytes, `all references, signals[2]`, each of 4 bytes.
+fn condition(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
+    let address = wait.word.checked_sub(offset)?;
+    let words = Words::<48>::read(read, address)?;
+    let of_group = words.word(16 + (offset as usize - 40));
+    let all = words.word(36);
+    let fits = of_group >> 1 != 0 && of_group >> 1 < 1 << 16 && all >> 3 != 0 && all >> 3 < 1 << 16;
+    let is_private = all & 1 == 0;
+    (wait.operation == Operation::WaitBitset && fits && is_private == wait.is_private)
+        .then_some(Thing::Condition(address))
+}

@@ -1,0 +1,139 @@
+//! For programs: members of the report's object, described by docs/report.schema.json.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::chains::{Awaited, Chains, Does, Wait};
+use super::glibc::{Behaviour, Thing};
+use super::proc::State;
+use crate::symbols::{Symbols, printable};
+
+/// Adds the members to the object at the end of the text.
+pub fn add(
+    chains: &Chains,
+    has_library: bool,
+    symbols: &mut Symbols<'_>,
+    text: &mut String,
+) -> std::fmt::Result {
+    let threads: Vec<_> = (0..chains.does.len()).map(|place| thread(chains, place, symbols)).collect();
+    let cycles = chains.cycles.iter().map(|cycle| {
+        let members: Vec<_> = cycle.places.iter().map(|&place| chains.threads.list[place].id).collect();
+        json!({ "certain": cycle.is_certain, "tids": members })
+    });
+    let members = json!({
+        "library": has_library,
+        "threads": threads,
+        "threads_complete": !chains.threads.more,
+        "other_locks": chains.other_locks(),
+        "blocked_without_owner": chains.blocked_without_owner(),
+        "thread_deadlocks": cycles.collect::<Vec<_>>(),
+    });
+    let object = text.trim_end().strip_suffix('}').unwrap_or_default().len();
+    text.truncate(object);
+    writeln!(text, ",{}", &members.to_string()[1..])
+}
+
+fn thread(chains: &Chains, place: usize, symbols: &mut Symbols<'_>) -> Value {
+    let does = &chains.does[place];
+    let mut members = Map::new();
+    members.insert("tid".to_owned(), chains.threads.list[place].id.into());
+    members.insert("name".to_owned(), printable(&does.name).into());
+    members.insert("state".to_owned(), state(does).into());
+    if let Some(call) = &does.call {
+        members.insert("call".to_owned(), call.name.as_str().into());
+        if !call.meaning.is_empty() {
+            members.insert("meaning".to_owned(), call.meaning.as_str().into());
+        }
+    }
+    if let Some(wait) = &does.wait {
+        members.insert("waits_for".to_owned(), waits_for(chains, wait, symbols));
+    }
+    members.into()
+}
+
+fn state(does: &Does) -> &'static str {
+    match does.state {
+        State::Running => "running",
+        State::Asleep | State::AsleepUninterruptibly => "blocked",
+        State::Stopped => "stopped",
+        State::Traced => "traced",
+        State::Ended => "ended",
+        State::Unknown => "unknown",
+    }
+}
+
+fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
+    put("certain", wait.is_certain.into());
+    put("limited", wait.is_limited.into());
+    let handle = |handle: u64| Value::from(format!("0x{handle:x}"));
+    match &wait.what {
+        Awaited::Section { blocked, .. } => {
+            put("kind", "section".into());
+            put("section", handle(blocked.section));
+        }
+        Awaited::Task(task) => match task.section() {
+            Some((section, _)) => {
+                put("kind", "section".into());
+                put("section", handle(section));
+            }
+            None => put("kind", "windows_condition_variable".into()),
+        },
+        Awaited::Thing(thing) => {
+            put("kind", kind(thing).into());
+            if let Some(address) = thing.address() {
+                put("address", variable(address, symbols));
+            }
+            put("others", wait.others.into());
+            match thing {
+                Thing::Mutex { kind, .. } => {
+                    put("behaviour", kind.behaviour.map(behaviour).into());
+                    put("robust", kind.is_robust.into());
+                    put("priority_inheriting", kind.inherits_priority.into());
+                    put("priority_protecting", kind.protects_priority.into());
+                }
+                Thing::RwLock { readers, to_write, .. } => {
+                    put("readers", (*readers).into());
+                    put("to_write", (*to_write).into());
+                }
+                _ => {}
+            }
+            if let (Some(id), None) = (thing.owner(), wait.owner) {
+                put("owner_not_in_process", id.into());
+            }
+        }
+    }
+    if let Some(owner) = wait.owner {
+        put("owner_tid", chains.threads.list[owner].id.into());
+    }
+    members.into()
+}
+
+fn kind(thing: &Thing) -> &'static str {
+    match thing {
+        Thing::Mutex { .. } => "mutex",
+        Thing::RwLock { .. } => "rwlock",
+        Thing::Thread(_) => "join",
+        Thing::Condition(_) => "condition_variable",
+        Thing::Semaphore(_) => "semaphore",
+        Thing::Futex(_) => "futex",
+    }
+}
+
+fn behaviour(behaviour: Behaviour) -> &'static str {
+    match behaviour {
+        Behaviour::Plain => "plain",
+        Behaviour::Recursive => "recursive",
+        Behaviour::ErrorChecking => "error_checking",
+        Behaviour::Adaptive => "adaptive",
+    }
+}
+
+fn variable(address: u64, symbols: &mut Symbols<'_>) -> Value {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = symbols.write_variable(&mut text, address);
+    text.into()
+}

@@ -1,0 +1,34 @@
+//! What the threads of any process do, and which of them waits for which other: through the library's sections, glibc's
+//! locks and joins alike. Read from outside, from `/proc` and from memory; nothing is stopped, written or run.
+//!
+//! ```text
+//!   text · json · dot     the same facts in each format
+//!        │
+//!   chains                who waits for whom; cycles, and whether they stand
+//!        │
+//!   glibc    calls        what a futex is part of; what a system call waits for
+//!        │    │
+//!   callers  futexes      which code called; the arguments of futex(2)
+//!        │    │
+//!   proc                  threads as `/proc` shows them
+//! ```
+//!
+//! **Certain and probable.** An edge from a waiter to an owner is certain if glibc's own code made the call, the memory has
+//! each mark that its kind of lock has at such a moment, the owner is a live thread of the process, and all of this was
+//! found twice while the waiter did not run between. Any other is probable, and said so.
+
+mod callers;
+mod calls;
+mod chains;
+mod dot;
+mod futexes;
+pub mod glibc;
+mod json;
+mod proc;
+mod text;
+
+pub use chains::{Chains, look};
+pub use dot::write as write_dot;
+pub use json::add as add_json;
+pub use proc::{Threads, threads};
+pub use text::{write as write_text, write_verdict};

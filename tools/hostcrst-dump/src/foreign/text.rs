@@ -1,0 +1,232 @@
+//! For people: each thread with what it waits for, the cycles, a verdict.
+
+use std::fmt::{self, Write};
+
+use super::chains::{Awaited, Chains, Cycle, Does, Wait};
+use super::glibc::{Behaviour, MutexKind, Thing};
+use super::proc::State;
+use crate::symbols::{Symbols, printable};
+use crate::target::Target;
+
+/// What a report begins with on a process that does not have the library.
+fn write_heading(target: &dyn Target, chains: &Chains, out: &mut String) -> fmt::Result {
+    writeln!(out, "hostcrst-dump {} report  pid {}", env!("CARGO_PKG_VERSION"), target.process_id())?;
+    if let Some(outer) = target.outer_process_id() {
+        let what = "All ids are those in the process's own namespace; outside of it this is process";
+        writeln!(out, "{what} {outer}.")?;
+    }
+    out.push_str("There is no hostcrst in this process: this is what the system and glibc's locks tell.\n");
+    write_verdict(chains, None, 0, out)
+}
+
+/// Writes what stands beyond `found` deadlocks among the library's own sections.
+pub fn write_verdict(chains: &Chains, sections: Option<u32>, found: u32, out: &mut String) -> fmt::Result {
+    let (certain, all) = (chains.deadlocks(), chains.cycles.len());
+    let through = if sections.is_some() { " through locks of other kinds" } else { "" };
+    if certain != 0 {
+        writeln!(out, "Found {}{through}.", counted(certain, "deadlock"))?;
+    }
+    if all != certain {
+        writeln!(out, "Probably {}{through}.", counted(all - certain, "deadlock"))?;
+    }
+    if certain == 0 && found == 0 {
+        let certainly = if all == 0 { "No deadlock" } else { "No deadlock that is certain" };
+        write!(out, "{certainly} among ")?;
+        if let Some(sections) = sections {
+            write!(out, "{} and ", counted(sections as usize, "section"))?;
+        }
+        let (locks, blocked) = (chains.other_locks(), chains.blocked_without_owner());
+        let other = if sections.is_some() { "other lock" } else { "lock" };
+        writeln!(
+            out,
+            "{} seen; {} blocked in what has no owner.",
+            counted(locks, other),
+            counted(blocked, "thread")
+        )?;
+    }
+    Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Writes the threads and the cycles, and the verdict once more: what was said of the library's sections, if there is
+/// one.
+pub fn write(
+    chains: &Chains,
+    target: &dyn Target,
+    verdict: Option<&str>,
+    symbols: &mut Symbols<'_>,
+    out: &mut String,
+) -> fmt::Result {
+    if verdict.is_none() {
+        write_heading(target, chains, out)?;
+    }
+    let threads = &chains.threads;
+    let more = if threads.more { ", and more that are not listed" } else { "" };
+    writeln!(out, "\n{} of this process{more}:", counted(threads.list.len(), "thread"))?;
+    let mut writer = Writer { chains, symbols, out };
+    (0..chains.does.len()).try_for_each(|place| writer.thread(place))?;
+    chains.cycles.iter().try_for_each(|cycle| writer.cycle(cycle))?;
+    out.push('\n');
+    match verdict {
+        Some(verdict) => out.write_str(verdict),
+        None => write_verdict(chains, None, 0, out),
+    }
+}
+
+struct Writer<'w, 't> {
+    chains: &'w Chains,
+    symbols: &'w mut Symbols<'t>,
+    out: &'w mut String,
+}
+
+impl Writer<'_, '_> {
+    fn thread(&mut self, place: usize) -> fmt::Result {
+        let does = &self.chains.does[place];
+        self.name(place)?;
+        write!(self.out, " [{}", state_of(does))?;
+        if let Some(call) = &does.call {
+            write!(self.out, " in {}", call.name)?;
+        }
+        self.out.push_str("]\n");
+        match (&does.wait, &does.call) {
+            (Some(wait), _) => self.wait(wait),
+            (None, Some(call)) if !call.meaning.is_empty() => {
+                writeln!(self.out, "   {} {}", call.name, call.meaning)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&mut self, place: usize) -> fmt::Result {
+        let (does, thread) = (&self.chains.does[place], &self.chains.threads.list[place]);
+        write!(self.out, "\"{}\" tid={}", printable(&does.name), thread.id)
+    }
+
+    fn wait(&mut self, wait: &Wait) -> fmt::Result {
+        let probably = if wait.is_certain { "" } else { "probably " };
+        write!(self.out, "   {probably}")?;
+        match &wait.what {
+            Awaited::Section { blocked, .. } => {
+                self.section(blocked.section, blocked.section_name.bytes())?
+            }
+            Awaited::Task(task) => {
+                if let Some((section, name)) = task.section() {
+                    self.section(section, name.bytes())?;
+                } else if let Some(variable) = task.condition_variable() {
+                    self.out.push_str("asleep on CONDITION_VARIABLE ");
+                    self.symbols.write_variable(self.out, variable)?;
+                }
+            }
+            Awaited::Thing(thing) => self.thing(thing)?,
+        }
+        if wait.is_limited {
+            self.out.push_str(" (with a time limit)");
+        }
+        if wait.others != 0 {
+            let do_so = if wait.others == 1 { "does" } else { "do" };
+            write!(self.out, ", as {} {do_so}", counted(wait.others, "other"))?;
+        }
+        self.out.push('\n');
+        self.owner(wait)
+    }
+
+    fn section(&mut self, handle: u64, name: &[u8]) -> fmt::Result {
+        write!(self.out, "waiting to enter section 0x{handle:x}")?;
+        if name.is_empty() { Ok(()) } else { write!(self.out, " \"{}\"", printable(name)) }
+    }
+
+    fn thing(&mut self, thing: &Thing) -> fmt::Result {
+        match thing {
+            Thing::Mutex { kind, .. } => write!(self.out, "waiting for {} ", describe(kind))?,
+            Thing::RwLock { to_write: true, .. } => self.out.push_str("waiting to write-lock rwlock "),
+            Thing::RwLock { to_write: false, .. } => self.out.push_str("waiting to read-lock rwlock "),
+            Thing::Thread(_) => self.out.push_str("waiting for the end of a thread (join)"),
+            Thing::Condition(_) => self.out.push_str("waiting on condition variable "),
+            Thing::Semaphore(_) => self.out.push_str("waiting for semaphore "),
+            Thing::Futex(_) => self.out.push_str("waiting on a futex at "),
+        }
+        match thing.address() {
+            Some(address) => self.symbols.write_variable(self.out, address),
+            None => Ok(()),
+        }
+    }
+
+    fn owner(&mut self, wait: &Wait) -> fmt::Result {
+        let probably = if wait.is_certain { "" } else { "probably " };
+        let is_held_by = match wait.what {
+            Awaited::Thing(Thing::Thread(_)) => "which is",
+            Awaited::Thing(Thing::RwLock { .. }) => "which is held for writing by",
+            _ => "which is owned by",
+        };
+        match (wait.owner, &wait.what) {
+            (Some(owner), _) => {
+                write!(self.out, "      {probably}{is_held_by} ")?;
+                self.name(owner)?;
+                self.out.push('\n');
+                Ok(())
+            }
+            (None, Awaited::Thing(Thing::RwLock { writer: None, readers: 1.., .. })) => {
+                let Awaited::Thing(Thing::RwLock { readers, .. }) = wait.what else { return Ok(()) };
+                writeln!(
+                    self.out,
+                    "      which is held by {}, unknown which",
+                    counted(readers as usize, "reader")
+                )
+            }
+            (None, Awaited::Thing(thing)) => match thing.owner() {
+                Some(id) => {
+                    writeln!(self.out, "      {is_held_by} tid={id}, which is no live thread of this process")
+                }
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn cycle(&mut self, cycle: &Cycle) -> fmt::Result {
+        let heading = if cycle.is_certain { "Found a deadlock:" } else { "Probably a deadlock:" };
+        writeln!(self.out, "\n{heading}\n{}", "=".repeat(heading.len()))?;
+        for &place in &cycle.places {
+            self.name(place)?;
+            self.out.push_str(":\n");
+            if let Some(wait) = &self.chains.does[place].wait {
+                self.wait(wait)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a thread does, in one word or two.
+pub fn state_of(does: &Does) -> &'static str {
+    match does.state {
+        State::Running => "running or ready to run",
+        State::Asleep | State::AsleepUninterruptibly if does.call.is_some() => "blocked",
+        State::Asleep => "asleep",
+        State::AsleepUninterruptibly => "asleep, uninterruptibly",
+        State::Stopped => "stopped",
+        State::Traced => "stopped by a debugger",
+        State::Ended => "ended",
+        State::Unknown => "unknown",
+    }
+}
+
+fn describe(kind: &MutexKind) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    words.extend(kind.is_robust.then_some("robust"));
+    words.extend(kind.inherits_priority.then_some("priority-inheriting"));
+    words.extend(kind.protects_priority.then_some("priority-protecting"));
+    // glibc marks every robust one as shared.
+    words.extend((kind.is_shared && !kind.is_robust).then_some("process-shared"));
+    words.extend(match kind.behaviour {
+        Some(Behaviour::Recursive) => Some("recursive"),
+        Some(Behaviour::ErrorChecking) => Some("error-checking"),
+        Some(Behaviour::Adaptive) => Some("adaptive"),
+        Some(Behaviour::Plain) | None => None,
+    });
+    words.push("mutex");
+    words.join(" ")
+}

@@ -1,0 +1,97 @@
+//! Who waits for whom, in programs of which that is known.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+
+use common::Subject;
+use hostcrst::inspect::Format;
+use hostcrst_dump::process::Process;
+use hostcrst_dump::report::report;
+use hostcrst_dump::time_limit::TimeLimit;
+use serde_json::Value;
+
+/// How many rounds a test has: as many as the variable says.
+fn rounds(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |count| count.parse().unwrap())
+}
+
+/// What the tool says of the process, and whether a deadlock stands.
+fn look(id: u32) -> (Value, bool) {
+    let process = Process::attach(id).unwrap();
+    let report = report(&process, Format::Json, TimeLimit::of(Duration::from_secs(60))).unwrap();
+    (serde_json::from_str(&report.text).unwrap(), report.deadlock.unwrap())
+}
+
+fn list(value: &Value) -> &Vec<Value> {
+    value.as_array().unwrap()
+}
+
+fn numbers(value: &Value) -> BTreeSet<u64> {
+    list(value).iter().map(|number| number.as_u64().unwrap()).collect()
+}
+
+/// Threads that wait without a time limit, by those whom they wait for.
+fn edges(report: &Value) -> BTreeMap<u64, u64> {
+    let threads = list(&report["threads"]).iter();
+    let edge = |thread: &Value| {
+        let owner = thread["waits_for"]["owner_tid"].as_u64()?;
+        assert_eq!(thread["waits_for"]["certain"], true, "{thread}");
+        Some((thread["tid"].as_u64().unwrap(), owner))
+    };
+    threads.filter_map(edge).collect()
+}
+
+/// All cycles, those that the library tells of its own sections too.
+fn cycles(report: &Value) -> BTreeSet<BTreeSet<u64>> {
+    let thread_of = |link: &Value| {
+        let task = list(&report["tasks"]).iter().find(|task| task["task"] == link["task"]).unwrap();
+        task["tid"].as_u64().unwrap()
+    };
+    let of_sections = list(&report["deadlocks"]).iter();
+    let of_sections = of_sections.map(|links| list(links).iter().map(thread_of).collect());
+    let of_threads = list(&report["thread_deadlocks"]).iter();
+    of_sections.chain(of_threads.map(|cycle| numbers(&cycle["tids"]))).collect()
+}
+
+#[test]
+fn random_programs_are_told_as_they_are() {
+    let (mut standing, mut edges_seen) = (0, 0);
+    for seed in 0..rounds("RANDOM_PROGRAMS", 25) {
+        let (subject, line) =
+            Subject::run_until_line(Command::new(common::example("random_locks")).arg(seed.to_string()));
+        let oracle: Value = serde_json::from_str(&line).unwrap();
+        let (told, deadlock) = look(subject.id());
+        let expected: BTreeMap<_, _> = list(&oracle["edges"])
+            .iter()
+            .map(|edge| (edge[0].as_u64().unwrap(), edge[1].as_u64().unwrap()))
+            .collect();
+        assert_eq!(edges(&told), expected, "seed {seed}: {told:#}");
+        let expected_cycles: BTreeSet<_> = list(&oracle["cycles"]).iter().map(numbers).collect();
+        assert_eq!(cycles(&told), expected_cycles, "seed {seed}: {told:#}");
+        assert_eq!(deadlock, !expected_cycles.is_empty(), "seed {seed}");
+        for thread in numbers(&oracle["ownerless"]) {
+            let found = list(&told["threads"]).iter().find(|found| found["tid"] == thread).unwrap();
+            assert_eq!(found["waits_for"]["kind"], "rwlock", "seed {seed}: {found}");
+            assert!(found["waits_for"]["readers"].as_u64() > Some(0), "seed {seed}: {found}");
+        }
+        standing += expected_cycles.len();
+        edges_seen += expected.len();
+    }
+    assert!(standing > 0 && edges_seen > standing, "{standing} cycles, {edges_seen} edges");
+}
+
+#[test]
+fn a_busy_healthy_program_has_no_deadlock() {
+    let subject = Subject::run(&mut Command::new(common::example("busy_locks")));
+    let mut seen = 0;
+    for _ in 0..rounds("BUSY_DUMPS", 150) {
+        let (told, deadlock) = look(subject.id());
+        assert!(!deadlock && cycles(&told).is_empty(), "{told:#}");
+        let waits = list(&told["threads"]).iter().map(|thread| &thread["waits_for"]["owner_tid"]);
+        seen += waits.filter(|owner| owner.is_number()).count();
+    }
+    assert!(seen > 0, "nobody was ever seen to wait");
+}
