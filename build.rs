@@ -1,4 +1,5 @@
-//! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there, and gives the shared library its SONAME.
+//! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there, and gives
+//! the shared library its SONAME.
 //!
 //! With the feature `header` the header is written to `OUT_DIR` on each build; `tests/header.rs` holds the checked-in
 //! copy against it. `HOSTCRST_UPDATE_HEADER=1` (what `./dev header` sets) also writes the checked-in copy.

@@ -1,5 +1,5 @@
-//! The numbers that C knows by name, each once: the enums of the rooms above take their values from here. The header has
-//! them in this order.
+//! The numbers that C knows by name, each once: the enums of the rooms above take their values from here. The header
+//! has them in this order.
 
 /// host_runtime_state: host_runtime_start was never called.
 pub const HOST_RUNTIME_NOT_LOADED: u32 = 0;

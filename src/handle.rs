@@ -91,6 +91,23 @@ pub(crate) const WIN32: u64 = 2 | BIASED | REVOKING;
 /// The part of it in the offset.
 pub(crate) const WIN32_SLOT: usize = (WIN32 & !LOW_BITS) as usize;
 
+/// For `layout`: what it takes to read handles, owner ids and lock words.
+pub(crate) const NUMBERS: [(&str, u64); 13] = [
+    ("handle.section_tag", SECTION_TAG),
+    ("handle.task_tag", TASK_TAG),
+    ("handle.win32", WIN32),
+    ("handle.copy_shift", COPY_SHIFT as u64),
+    ("handle.slot_shift", SECTION_BYTES.trailing_zeros() as u64),
+    ("handle.generation_shift", SECTION_GENERATION_SHIFT as u64),
+    ("id.slot_shift", TASK_SLOT_SHIFT as u64),
+    ("id.slot_bits", TASK_SLOT_BITS as u64),
+    ("id.low_bits", LOW_GENERATION_BITS as u64),
+    ("id.abandoned", ABANDONED),
+    ("id.destroyed", DESTROYED),
+    ("id.biased", BIASED),
+    ("id.revoking", REVOKING),
+];
+
 /// The handle of the host's section in slot `index`, in this copy of the library.
 pub(crate) const fn section_handle(copy: u32, index: u32, generation: u64) -> u64 {
     generation << SECTION_GENERATION_SHIFT

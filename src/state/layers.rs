@@ -74,6 +74,13 @@ pub(crate) const ORIGIN_SHIFT: u32 = DEPTH_SHIFT + DEPTH_BITS;
 pub(crate) const SEQUENCE_SHIFT: u32 = 32;
 pub(crate) const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
 
+/// For `layout`.
+pub(crate) const NUMBERS: [(&str, u64); 3] = [
+    ("position.mode_mask", MODE_MASK),
+    ("position.depth_shift", DEPTH_SHIFT as u64),
+    ("position.depth_bits", DEPTH_BITS as u64),
+];
+
 pub(crate) const fn mode_of(position: u64) -> Mode {
     match (position & MODE_MASK) as u32 {
         HOST_TASK_MANAGED => Mode::Managed,

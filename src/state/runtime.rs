@@ -32,6 +32,10 @@ pub(crate) const STATE_MASK: u64 = 3;
 pub(crate) const TRACKING: u64 = 4;
 pub(crate) const EPOCH_SHIFT: u32 = 8;
 
+/// For `layout`.
+pub(crate) const NUMBERS: [(&str, u64); 2] =
+    [("runtime.state_mask", STATE_MASK), ("runtime.run_shift", EPOCH_SHIFT as u64)];
+
 pub(crate) const fn run_of(word: u64) -> u64 {
     word >> EPOCH_SHIFT
 }

@@ -94,6 +94,10 @@ unsafe impl Slot for Section {}
 /// bias_counter: biased, and not entered.
 pub(crate) const NOT_ENTERED: u32 = 1;
 
+/// For `layout`.
+pub(crate) const NUMBERS: [(&str, u64); 2] =
+    [("section.not_entered", NOT_ENTERED as u64), ("section.waiter_shift", WAITER_SHIFT as u64)];
+
 /// The states of `hostcrst_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

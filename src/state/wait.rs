@@ -62,6 +62,9 @@ pub(crate) struct Wait {
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
 /// For `layout`.
+pub(crate) const NUMBERS: [(&str, u64); 1] = [("wait.no_deadline", NO_DEADLINE)];
+
+/// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 4] = [
     ("wait.section", offset_of!(Wait, section)),
     ("wait.since", offset_of!(Wait, since)),

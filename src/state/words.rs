@@ -62,6 +62,19 @@ words! {
     }
 }
 
+/// For `layout`: the words of the numbers that stand in memory. A layer has there the mode above it.
+pub(crate) const LAYOUT: [(&str, &str, u64); 9] = [
+    ("runtime:", runtime::State::NotLoaded.word(), runtime::State::NotLoaded as u64),
+    ("runtime:", runtime::State::Running.word(), runtime::State::Running as u64),
+    ("runtime:", runtime::State::Stopped.word(), runtime::State::Stopped as u64),
+    ("runtime:", runtime::State::Failed.word(), runtime::State::Failed as u64),
+    ("mode:", Mode::Unknown.word(), Mode::Unknown as u64),
+    ("mode:", Mode::Managed.word(), Mode::Managed as u64),
+    ("mode:", Mode::Unmanaged.word(), Mode::Unmanaged as u64),
+    ("layer:", LayerKind::Leave.word(), LayerKind::Leave.above() as u64),
+    ("layer:", LayerKind::ReverseEnter.word(), LayerKind::ReverseEnter.above() as u64),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

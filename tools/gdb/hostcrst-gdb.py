@@ -9,26 +9,12 @@ import time
 import gdb
 
 MAGIC = b"hostcrst"
-LAYOUT_VERSION = 2
+# What the fields are for. Their offsets, how ids and handles are made, and what states are called come from the library's
+# own table.
+LAYOUT_VERSION = 3
 ENTRY_NAME_BYTES = 24
 ENTRY_BYTES = 32
 
-# The meaning of the fields in layout version 2. Their offsets come from the library's own table.
-SECTION_SHIFT = 6
-SECTION_TAG = 1
-COPY_SHIFT = 2
-# What the handle of a section that a CRITICAL_SECTION shows has beside that.
-WIN32 = 2 | 3 << 6
-SECTION_GENERATION_SHIFT = 40
-LOW_BITS = 63
-LENT = 3 << 6
-ABANDONED = 1 << 8
-DESTROYED = 2 << 8
-TASK_TAG = 2
-NO_DEADLINE = (1 << 64) - 1
-RUNTIME_STATES = ("not loaded", "running", "stopped", "failed")
-MODES = ("no transitions yet", "managed", "unmanaged")
-UNMANAGED = 2
 LAYERS_SHOWN = 64
 # Damaged memory can claim any number of slots.
 MOST_SLOTS = 1 << 24
@@ -53,16 +39,16 @@ def read_number(address, size):
 
 class Task:
     def __init__(self, registry, data):
-        offsets = registry.offsets
-        wait = offsets["task.wait"]
-        self.id = number(data, offsets["task.id"], 8)
-        self.thread_id = number(data, offsets["task.thread_id"], 4)
-        self.name = registry.name(data, offsets["task.name"])
-        self.section = number(data, wait + offsets["wait.section"], 8)
-        self.since = number(data, wait + offsets["wait.since"], 8)
-        self.site = number(data, wait + offsets["wait.site"], 8)
-        self.is_limited = number(data, wait + offsets["wait.deadline"], 8) != NO_DEADLINE
-        self.mode, self.depth, self.layers = registry.layers(data, offsets["task.layers"])
+        layout = registry.layout
+        wait = layout["task.wait"]
+        self.id = number(data, layout["task.id"], 8)
+        self.thread_id = number(data, layout["task.thread_id"], 4)
+        self.name = registry.name(data, layout["task.name"])
+        self.section = number(data, wait + layout["wait.section"], 8)
+        self.since = number(data, wait + layout["wait.since"], 8)
+        self.site = number(data, wait + layout["wait.site"], 8)
+        self.is_limited = number(data, wait + layout["wait.deadline"], 8) != layout["wait.no_deadline"]
+        self.mode, self.depth, self.layers = registry.layers(data, layout["task.layers"])
 
     def __str__(self):
         return '"%s" tid=%d' % (self.name or thread_name(self.thread_id), self.thread_id)
@@ -70,22 +56,23 @@ class Task:
 
 class Section:
     def __init__(self, registry, index, data):
-        offsets = registry.offsets
-        word = number(data, offsets["section.word"], 8)
-        generation = word >> SECTION_GENERATION_SHIFT
-        self.handle = generation << SECTION_GENERATION_SHIFT | index << SECTION_SHIFT | registry.copy | SECTION_TAG
-        if number(data, offsets["section.mirror"], 8):
-            self.handle ^= WIN32
+        layout = registry.layout
+        word = number(data, layout["section.word"], 8)
+        generation = word >> registry.shift("handle.generation_shift")
+        self.handle = registry.section_handle(index, generation)
+        if number(data, layout["section.mirror"], 8):
+            self.handle ^= layout["handle.win32"]
         self.owner = word ^ self.handle
-        self.entries = number(data, offsets["section.entries"], 4)
-        if self.owner & LENT:
-            # Lent to a task, which owns it only while it is entered.
-            self.entries = max(number(data, offsets["section.bias_counter"], 4) - 1, 0)
-            self.owner = self.owner & ~LENT if self.entries else 0
-        self.exists = generation != 0 and self.owner != DESTROYED
-        self.is_abandoned = self.owner == ABANDONED
-        self.is_owned = self.owner not in (0, ABANDONED)
-        self.name_slot = number(data, offsets["section.name"], 4)
+        self.entries = number(data, layout["section.entries"], 4)
+        bias = layout["id.biased"] | layout["id.revoking"]
+        if self.owner & bias:
+            # Biased to a task, which owns it only while it is entered.
+            self.entries = max(number(data, layout["section.bias_counter"], 4) - layout["section.not_entered"], 0)
+            self.owner = self.owner & ~bias if self.entries else 0
+        self.exists = generation != 0 and self.owner != layout["id.destroyed"]
+        self.is_abandoned = self.owner == layout["id.abandoned"]
+        self.is_owned = self.owner != 0 and not self.is_abandoned
+        self.name_slot = number(data, layout["section.name"], 4)
         self.name = registry.section_name(self.name_slot) if self.exists else ""
 
     def __str__(self):
@@ -106,10 +93,34 @@ class Registry:
                 "the library has layout %d, this script knows layout %d: source the hostcrst-gdb.py of that library"
                 % (version, LAYOUT_VERSION)
             )
-        self.offsets = dict(self.entries(address + 16, (size - 16) // ENTRY_BYTES))
-        runtime = address + self.offsets["registry.runtime"]
+        self.layout = dict(self.entries(address + 16, (size - 16) // ENTRY_BYTES))
+        runtime = address + self.layout["registry.runtime"]
         self.runtime = read_number(runtime, 8)
-        self.copy = read_number(address + self.offsets["registry.copy"], 4) << COPY_SHIFT
+        self.copy = read_number(address + self.layout["registry.copy"], 4) << self.shift("handle.copy_shift")
+
+    def shift(self, name):
+        """A shift or number of bits, also of a damaged layout."""
+        return self.layout[name] & 63
+
+    def word_of(self, kind, value):
+        """What reports call the state of that kind that stands in memory as this number."""
+        words = (name for name, number in self.layout.items() if number == value and name.startswith(kind + ":"))
+        return next(words, ":?").split(":")[1]
+
+    def section_handle(self, index, generation):
+        upper = generation << self.shift("handle.generation_shift")
+        return upper | index << self.shift("handle.slot_shift") | self.copy | self.layout["handle.section_tag"]
+
+    def task_handle(self, task_id):
+        low = (1 << self.shift("id.low_bits")) - 1
+        upper = (task_id & low) << self.shift("handle.generation_shift")
+        return upper | task_id & ~low | self.copy | self.layout["handle.task_tag"]
+
+    def depth(self, position):
+        return position >> self.shift("position.depth_shift") & (1 << self.shift("position.depth_bits")) - 1
+
+    def run(self, runtime):
+        return runtime >> self.shift("runtime.run_shift")
 
     @staticmethod
     def entries(address, most):
@@ -122,10 +133,10 @@ class Registry:
             address += ENTRY_BYTES
 
     def arena(self, name):
-        address = self.address + self.offsets["registry." + name]
-        base = read_number(address + self.offsets["arena.base"], 8)
-        used = read_number(address + self.offsets["arena.used"], 4)
-        capacity = read_number(address + self.offsets["arena.capacity"], 4)
+        address = self.address + self.layout["registry." + name]
+        base = read_number(address + self.layout["arena.base"], 8)
+        used = read_number(address + self.layout["arena.used"], 4)
+        capacity = read_number(address + self.layout["arena.capacity"], 4)
         return base, min(used, capacity, MOST_SLOTS)
 
     def slot(self, name, index, size):
@@ -149,49 +160,49 @@ class Registry:
                     yield start + index, data[index * size : (index + 1) * size]
 
     def tasks(self):
-        drawn = (Task(self, data) for _, data in self.slots("tasks", self.offsets["task.bytes"]))
+        drawn = (Task(self, data) for _, data in self.slots("tasks", self.layout["task.bytes"]))
         return {task.id: task for task in drawn if task.id != 0}
 
     def sections(self):
-        slots = self.slots("sections", self.offsets["section.bytes"])
+        slots = self.slots("sections", self.layout["section.bytes"])
         drawn = (Section(self, index, data) for index, data in slots)
         return {section.handle: section for section in drawn if section.exists}
 
     def name(self, data, at):
         """A name; none if it was just being changed."""
-        if number(data, at + self.offsets["name.sequence"], 4) & 1:
+        if number(data, at + self.layout["name.sequence"], 4) & 1:
             return ""
-        length = min(number(data, at + self.offsets["name.length"], 4), self.offsets["name.bytes"])
-        text = data[at + self.offsets["name.text"] :][:length].decode("utf-8", "replace")
+        length = min(number(data, at + self.layout["name.length"], 4), self.layout["name.bytes"])
+        text = data[at + self.layout["name.text"] :][:length].decode("utf-8", "replace")
         return "".join(character if character.isprintable() and character != '"' else "?" for character in text)
 
     def section_name(self, slot):
-        data = self.slot("names", slot, self.offsets["named.bytes"])
-        return self.name(data, self.offsets["named.name"]) if data else ""
+        data = self.slot("names", slot, self.layout["named.bytes"])
+        return self.name(data, self.layout["named.name"]) if data else ""
 
     def layers(self, data, at):
         """Mode, depth, and the newest layers as pairs of the mode above it and its target, newest first."""
-        offsets = self.offsets
-        position = number(data, at + offsets["layers.position"], 8)
-        if number(data, at + offsets["layers.runtime"], 8) >> 8 != self.runtime >> 8:
+        layout = self.layout
+        position = number(data, at + layout["layers.position"], 8)
+        if self.run(number(data, at + layout["layers.runtime"], 8)) != self.run(self.runtime):
             return 0, 0, []
-        depth = position >> 2 & (1 << 29) - 1
+        depth, mode_mask = self.depth(position), layout["position.mode_mask"]
         oldest = max(0, depth - LAYERS_SHOWN)
-        start, count = 0, offsets["layers.first.count"]
-        part = data[at + offsets["layers.first"] :][: count * offsets["layer.bytes"]]
-        chunk = number(data, at + offsets["layers.chunks"], 8)
+        start, count = 0, layout["layers.first.count"]
+        part = data[at + layout["layers.first"] :][: count * layout["layer.bytes"]]
+        chunk = number(data, at + layout["layers.chunks"], 8)
         found, passed = [], set()
         while True:
             for index in range(max(oldest, start), min(depth, start + count)):
-                layer = part[(index - start) * offsets["layer.bytes"] :]
-                mode = number(layer, offsets["layer.stamp"], 1) & 3
-                found.append((mode, number(layer, offsets["layer.target"], 8)))
-            start, count = start + count, offsets["chunk.layers.count"]
+                layer = part[(index - start) * layout["layer.bytes"] :]
+                mode = number(layer, layout["layer.stamp"], 8) & mode_mask
+                found.append((mode, number(layer, layout["layer.target"], 8)))
+            start, count = start + count, layout["chunk.layers.count"]
             if start >= depth or chunk == 0 or chunk in passed:
-                return position & 3, depth, found[::-1]
+                return position & mode_mask, depth, found[::-1]
             passed.add(chunk)
-            part = read(chunk + offsets["chunk.layers"], count * offsets["layer.bytes"])
-            chunk = read_number(chunk + offsets["chunk.next"], 8)
+            part = read(chunk + layout["chunk.layers"], count * layout["layer.bytes"])
+            chunk = read_number(chunk + layout["chunk.next"], 8)
 
 
 def thread_name(thread_id):
@@ -231,8 +242,7 @@ def find_registry():
 
 class Report:
     def __init__(self, registry):
-        self.runtime = RUNTIME_STATES[registry.runtime & 3]
-        self.copy = registry.copy
+        self.registry = registry
         self.tasks = registry.tasks()
         self.sections = registry.sections()
         self.now = now()
@@ -259,10 +269,11 @@ class Report:
                 yield chain[chain.index(task) :]
 
     def write(self):
+        runtime = self.registry.word_of("runtime", self.registry.runtime & self.registry.layout["runtime.state_mask"])
         waiting = sum(task.section != 0 for task in self.tasks.values())
         print(
             "hostcrst: runtime %s, %s (%d waiting), %s"
-            % (self.runtime, plural(len(self.tasks), "task"), waiting, plural(len(self.sections), "section"))
+            % (runtime, plural(len(self.tasks), "task"), waiting, plural(len(self.sections), "section"))
         )
         for task in self.tasks.values():
             self.write_task(task)
@@ -278,16 +289,16 @@ class Report:
         return self.tasks.get(section.owner, "a task that has ended")
 
     def write_task(self, task):
-        handle = (task.id & LOW_BITS) << SECTION_GENERATION_SHIFT | task.id & ~LOW_BITS | self.copy | TASK_TAG
-        print("\n%s task=0x%x [%s]" % (task, handle, MODES[task.mode if task.mode < 3 else 0]))
+        mode = self.registry.word_of("mode", task.mode)
+        print("\n%s task=0x%x [%s]" % (task, self.registry.task_handle(task.id), mode))
         if task.section:
             self.write_wait(task)
         for section in self.sections.values():
             if section.is_owned and section.owner == task.id:
                 print("   owns %s recursion=%d" % (section, section.entries))
         for index, (mode, target) in enumerate(task.layers):
-            way = "native  " if mode == UNMANAGED else "managed "
-            print("   [%d] %s %s" % (task.depth - 1 - index, way, place(target) if target else ""))
+            way = self.registry.word_of("layer", mode)
+            print("   [%d] %-8s %s" % (task.depth - 1 - index, way, place(target) if target else ""))
         if task.depth > len(task.layers):
             print("   ... and %d older layers" % (task.depth - len(task.layers)))
 
