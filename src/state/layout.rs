@@ -1,9 +1,11 @@
 //! What an outside reader must know to draw a picture: a table of names and numbers at the head of the registry, for
-//! tools that are not built from this crate, such as the gdb script. Where fields stand, how ids, handles and other words
-//! are made, and what reports call a state. What a field is for is not known here: the layout version stands for that.
+//! tools that are not built from this crate, such as the gdb script. It says where fields stand, how ids, handles and
+//! other words are made, and what reports call a state. What a field is for is not known here: the layout version
+//! stands for that.
 
 /// One number, by the form of its name:
-/// - `section.word`: the offset of a field in what it is part of; `section.bytes`: a size; `layers.first.count`: a count.
+/// - `section.word`: the offset of a field in what it is part of; `section.bytes`: a size; `layers.first.count`: how
+///   many.
 /// - `handle.copy_shift`, in the lists called NUMBERS: a shift, a number of bits, or a value in a word.
 /// - `mode:managed`: the number that stands for what reports call so.
 #[repr(C)]
