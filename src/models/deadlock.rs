@@ -55,6 +55,35 @@ extern "C" fn alert_oneself(_: *const host_deadlock_t, _: *mut c_void) {
     threads::alert(tasks::handle_of(sys::current_id())).expect("it lives");
 }
 
+/// Two tasks in a cycle, the first of which is refused once and then insists as the other does. So one cycle is broken, and
+/// one stands until a third task alerts the first.
+fn refused_one_that_insists() -> Scene {
+    deadlocks::set_callback(Some(be_told), core::ptr::null_mut());
+    let [first, second] = [new_section(), new_section()];
+    let [refused, insists, alerts] = [new_task(), new_task(), new_task()];
+    act_as(refused, || assert_eq!(enter(first, 0, Patience::Unbounded), Ok(true)));
+    act_as(insists, || assert_eq!(enter(second, 0, Patience::Unbounded), Ok(true)));
+    let insist = |section| match enter(section, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE, Patience::Unbounded) {
+        Ok(_) => leave(section),
+        Err(error) => assert_eq!(error, Error::Interrupted),
+    };
+    let be_refused = body(move || {
+        assert_eq!(enter(second, 0, Patience::Unbounded), Err(Error::Deadlock));
+        insist(second);
+        leave(first);
+    });
+    let wait = body(move || {
+        insist(first);
+        leave(second);
+    });
+    let alert = body(move || threads::alert(tasks::handle_of(refused.0)).expect("it lives"));
+    scene(vec![(refused, be_refused), (insists, wait), (alerts, alert)], || {
+        assert!(REGISTRY.deadlocks.found() <= 2, "told of twice");
+    })
+}
+
+extern "C" fn be_told(_: *const host_deadlock_t, _: *mut c_void) {}
+
 /// A task ends in a section for which another waits, which is in a second one. A third recovers the first and enters the
 /// second. (Without a waiter the first is left.)
 fn recovery_during_abandonment() -> Scene {
@@ -117,6 +146,11 @@ fn one_of_three_is_told() {
 #[test]
 fn a_cycle_that_stands_is_told_of_once() {
     holds_with_preemptions(2, ring_that_insists);
+}
+
+#[test]
+fn a_cycle_is_told_of_once_though_one_like_it_was_just_broken() {
+    holds_with_preemptions(1, refused_one_that_insists);
 }
 
 #[test]
