@@ -141,6 +141,22 @@ test_mixed_without() { # test_mixed_without <program>
     has '^There is no hostcrst in this process' '^Found 1 deadlock.$'
 }
 
+# Names of functions tell that glibc waits. Without them it is only probable.
+test_mixed_alone() { # test_mixed_alone <program>
+    test_mixed_without "$1"
+    need strip binutils
+    kill -KILL "$subject"
+    strip -o "$WORK/mixed" "$1"
+    SUBJECT=$WORK/mixed
+    start ''
+    dump 0 "$subject"
+    has '^   probably waiting for recursive mutex' '^      which is probably owned by "two"' '^Probably a deadlock:' \
+        '^Probably 1 deadlock.$' '^No deadlock that is certain among 4 locks seen'
+    ! grep -q '^Found' "$WORK/report" || fail "a guess is told as certain: $(cat "$WORK/report")"
+    dump 0 --json "$subject"
+    has '"certain":false,"tids"'
+}
+
 test_stripped() {
     need strip binutils
     strip -o "$WORK/subject" "$SUBJECT"

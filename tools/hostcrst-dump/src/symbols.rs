@@ -129,6 +129,12 @@ impl<'a> Symbols<'a> {
         Some((file, function))
     }
 
+    /// Whether a file is mapped whose name is of this kind.
+    pub fn has_file(&self, is_of_kind: impl Fn(&[u8]) -> bool) -> bool {
+        let mut mappings = self.target.mappings().iter();
+        mappings.any(|mapping| is_of_kind(mapping.path.file_name().unwrap_or_default().as_encoded_bytes()))
+    }
+
     /// Whether the file that the code address lies in has names of functions at all.
     pub fn knows_functions_at(&mut self, address: u64) -> bool {
         let image = mapping_at(self.target, address).and_then(|mapping| self.image(mapping));

@@ -95,3 +95,12 @@ fn a_busy_healthy_program_has_no_deadlock() {
     }
     assert!(seen > 0, "nobody was ever seen to wait");
 }
+
+#[test]
+fn a_lock_that_only_looks_like_one_of_glibc_is_none() {
+    let subject = Subject::run(&mut Command::new(common::example("lookalike")));
+    let (told, deadlock) = look(subject.id());
+    assert!(!deadlock && cycles(&told).is_empty(), "{told:#}");
+    let on_words = list(&told["threads"]).iter().filter(|thread| thread["waits_for"]["kind"] == "futex");
+    assert!(edges(&told).is_empty() && on_words.count() >= 2, "{told:#}");
+}

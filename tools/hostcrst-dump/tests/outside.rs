@@ -61,6 +61,7 @@ fn a_hung_process_is_explained() {
     let subject = Subject::start("hang");
     let text = report(2, &[&subject.id().to_string()]);
     assert_contains(&text, DEADLOCK);
+    assert!(!text.contains("through locks of other kinds"), "it is told twice: {text}");
     assert!(
         text.lines().any(|line| line.starts_with("\"alice\"") && line.contains(", waiting 0.")),
         "{text}"
@@ -276,16 +277,25 @@ fn a_clean_process_is_clean() {
     assert!(text.ends_with(verdict), "{text}");
 }
 
+/// The first report with this in it: a process has to get there first.
+fn report_until(shown: &str, id: &str) -> String {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let text = report(0, &[id]);
+        if text.contains(shown) {
+            return text;
+        }
+        assert!(std::time::Instant::now() < end, "{shown} is never in\n{text}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_process_without_the_library_is_shown_by_its_threads() {
     let mut other = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let id = other.id().to_string();
     let shown = format!("\"cat\" tid={id} [blocked in read]\n   read from fd 0 pipe:[");
-    let mut text = String::new();
-    // It has to get there first.
-    while !text.contains(&shown) {
-        text = report(0, &[&id]);
-    }
+    let text = report_until(&shown, &id);
     let verdict = "No deadlock among 0 locks seen; 1 thread blocked in what has no owner.\n";
     assert_contains(&text, &["There is no hostcrst in this process", "1 thread of this process:", verdict]);
     assert!(text.ends_with(verdict), "{text}");
@@ -306,11 +316,7 @@ fn a_process_without_the_library_is_shown_by_its_threads() {
 fn a_stopped_process_is_said_to_be_stopped() {
     let subject = Subject::start("clean");
     let id = subject.id().to_string();
-    let wait_until = |state| {
-        while !report(0, &[&id]).contains(state) {
-            std::thread::yield_now();
-        }
-    };
+    let wait_until = |state| report_until(state, &id);
     wait_until(" [blocked in futex]");
     // SAFETY: a process of this one's own.
     assert_eq!(unsafe { libc::kill(subject.id() as i32, libc::SIGSTOP) }, 0);

@@ -35,8 +35,10 @@ fn find(code_address: u64, symbols: &mut Symbols<'_>) -> Caller {
         (true, Some(function)) if function == b"syscall" => Caller::Other,
         (true, Some(_)) => Caller::Glibc,
         (true, None) if symbols.knows_functions_at(code_address) => Caller::Glibc,
-        // A program may have glibc linked into it.
-        (false, Some(function)) if is_function_of_glibc(&function) => Caller::Glibc,
+        // A program that does not load glibc may have it linked into it.
+        (false, Some(function)) if is_function_of_glibc(&function) && !symbols.has_file(is_glibc) => {
+            Caller::Glibc
+        }
         (false, Some(_)) => Caller::Other,
         (_, None) => Caller::Unknown,
     }
@@ -50,15 +52,8 @@ fn is_glibc(file: &[u8]) -> bool {
         || is_versioned(&b"libpthread-2."[..])
 }
 
+/// Those that make the system call; names of this kind are reserved for a C library.
 fn is_function_of_glibc(function: &[u8]) -> bool {
-    const BEGINNINGS: &[&[u8]] = &[
-        b"__lll_lock_wait",
-        b"__futex_",
-        b"futex_",
-        b"__pthread_",
-        b"___pthread_",
-        b"pthread_",
-        b"__new_sem_",
-    ];
+    const BEGINNINGS: &[&[u8]] = &[b"__lll_lock_wait", b"__futex_", b"__pthread_", b"___pthread_"];
     BEGINNINGS.iter().any(|beginning| function.starts_with(beginning))
 }

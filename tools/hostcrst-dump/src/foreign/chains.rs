@@ -110,7 +110,8 @@ pub fn look<M: Memory>(
         tasks.extend(picture.tasks_seen().map(|task| (task.thread_id, task)));
         blocked.extend(picture.blocked().map(|blocked| (blocked.thread_id, (copy, blocked))));
     }
-    let mut viewer = Viewer { target, threads: &threads, symbols, callers: Callers::default() };
+    let callers = Callers::default();
+    let mut viewer = Viewer { target, threads: &threads, symbols, callers, time_limit };
     let has_layout = viewer.is_of_64_bits();
     let mut does = Vec::new();
     for (place, thread) in threads.list.iter().enumerate() {
@@ -136,6 +137,9 @@ pub fn look<M: Memory>(
     }
     count_others(&mut does);
     let cycles = viewer.cycles(&does, pictures);
+    if time_limit.is_over() {
+        return Err(time_limit.failure(target.description()));
+    }
     Ok(Chains { threads, does, cycles })
 }
 
@@ -165,6 +169,7 @@ struct Viewer<'v, 't> {
     threads: &'v Threads,
     symbols: &'v mut Symbols<'t>,
     callers: Callers,
+    time_limit: TimeLimit,
 }
 
 /// How often a wait is looked at until it stands still.
@@ -286,6 +291,9 @@ impl Viewer<'_, '_> {
         let mut round = || -> Option<Vec<Option<Glance>>> {
             let links = places.iter().zip(waits);
             let glances = links.map(|(&place, wait)| {
+                if self.time_limit.is_over() {
+                    return None;
+                }
                 is_certain &= wait.is_certain;
                 match &wait.what {
                     Awaited::Section { copy, blocked } => {

@@ -1,5 +1,6 @@
 //! For Graphviz: a graph of threads, from each to the one that it waits for.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write};
 
 use super::chains::{Awaited, Chains};
@@ -13,6 +14,8 @@ pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fm
             writeln!(out, "  t{0} [label=\"{1}\\n{0}\"];", thread.id, printable(&does.name))?;
         }
     }
+    let in_cycles: HashSet<usize> =
+        chains.cycles.iter().flat_map(|cycle| cycle.places.iter().copied()).collect();
     for (place, does) in chains.does.iter().enumerate() {
         let Some((wait, owner)) = does.wait.as_ref().and_then(|wait| Some((wait, wait.owner?))) else {
             continue;
@@ -25,8 +28,7 @@ pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fm
             Awaited::Thing(thing) => symbols.write_variable(out, thing.address().unwrap_or(0))?,
             Awaited::Task(_) => {}
         }
-        let is_in_cycle = chains.cycles.iter().any(|cycle| cycle.places.contains(&place));
-        let color = if is_in_cycle { ",color=red" } else { "" };
+        let color = if in_cycles.contains(&place) { ",color=red" } else { "" };
         let style = if wait.is_certain { "" } else { ",style=dashed" };
         writeln!(out, "\"{color}{style}];")?;
     }

@@ -258,3 +258,110 @@ fn condition(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
     (wait.operation == Operation::WaitBitset && fits && is_private == wait.is_private)
         .then_some(Thing::Condition(address))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: u64 = 0x7000;
+    const OWNER: u32 = 6574;
+
+    fn wait(offset: u64, operation: Operation, is_private: bool, expected: u32) -> FutexWait {
+        FutexWait { word: ADDRESS + offset, operation, is_private, expected, is_limited: false }
+    }
+
+    /// What is recognised in memory that has these words, and then nothing more.
+    fn recognise_in(words: &[u32], wait: &FutexWait) -> Thing {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let read = |address: u64, buffer: &mut [u8]| {
+            let start = address.checked_sub(ADDRESS).map_or(usize::MAX, |start| start as usize);
+            let found = bytes.get(start..).and_then(|rest| rest.get(..buffer.len()));
+            found.is_some_and(|found| {
+                buffer.copy_from_slice(found);
+                true
+            })
+        };
+        recognise(wait, &read, &|id| id == OWNER)
+    }
+
+    /// Memory and a wait as they were in a program with glibc 2.36.
+    struct Sample {
+        words: &'static [u32],
+        wait: FutexWait,
+        /// Words with another value are of no such thing.
+        marks: &'static [usize],
+    }
+
+    fn samples() -> [Sample; 7] {
+        let mutex = |words, marks| Sample { words, wait: wait(0, Operation::Wait, true, 2), marks };
+        const ROBUST: u32 = WAITERS | OWNER;
+        [
+            mutex(&[2, 0, OWNER, 1, 0x200, 0, 0, 0], &[0, 1, 2, 3, 4]),
+            mutex(&[2, 3, OWNER, 1, 1, 0, 0, 0], &[0, 2, 3, 4]),
+            mutex(&[2, 0, OWNER, 1, 2, 0, 0, 0], &[0, 1, 2, 3, 4]),
+            mutex(&[2, 0, OWNER, 1, 3, 0, 0, 0], &[0, 1, 2, 3, 4]),
+            Sample {
+                words: &[ROBUST, 1, OWNER, 1, 0x290, 0, 0x1000, 0],
+                wait: wait(0, Operation::Wait, false, ROBUST),
+                marks: &[0, 2, 3, 4],
+            },
+            // A rwlock that is had for writing.
+            Sample {
+                words: &[11, 0, 3, 3, 0, 0, OWNER, 0, 0, 0, 0, 0, 0, 0],
+                wait: wait(8, Operation::WaitBitset, true, 3),
+                marks: &[2, 3, 4, 5, 6, 7, 12],
+            },
+            // A thread that is joined.
+            Sample { words: &[OWNER], wait: wait(0, Operation::WaitBitset, false, OWNER), marks: &[0] },
+        ]
+    }
+
+    #[test]
+    fn each_kind_is_recognised_by_all_of_its_marks() {
+        for Sample { words, wait, marks } in samples() {
+            let nothing = Thing::Futex(wait.word);
+            assert_eq!(recognise_in(words, &wait).owner(), Some(OWNER), "{words:?}");
+            for &mark in marks {
+                let mut other = words.to_vec();
+                other[mark] = WAITERS | OWNER_DIED;
+                assert_eq!(recognise_in(&other, &wait), nothing, "{words:?}, word {mark}");
+            }
+            if wait.word == ADDRESS {
+                let free = [&[0], &words[1..]].concat();
+                assert_eq!(recognise_in(&free, &wait), nothing, "{words:?}, free");
+            }
+            for other in [
+                FutexWait { is_private: !wait.is_private, ..wait },
+                FutexWait { expected: wait.expected ^ WAITERS, ..wait },
+                FutexWait { operation: Operation::Requeue, ..wait },
+            ] {
+                assert_eq!(recognise_in(words, &other), nothing, "{words:?}, {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_owns_has_no_owner() {
+        let readers = [18, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let found = recognise_in(&readers, &wait(8, Operation::WaitBitset, true, 2));
+        assert_eq!(found, Thing::RwLock { address: ADDRESS, writer: None, readers: 2, to_write: true });
+        let condition = [2, 0, 0, 0, 2, 0, 0, 0, 0, 8, 0, 0];
+        let found = recognise_in(&condition, &wait(40, Operation::WaitBitset, true, 0));
+        assert_eq!(found, Thing::Condition(ADDRESS));
+        let found = recognise_in(&[0, 1, 0, 0], &wait(0, Operation::WaitBitset, true, 0));
+        assert_eq!(found, Thing::Semaphore(ADDRESS));
+    }
+
+    #[test]
+    fn the_kernel_knows_the_owner_of_what_it_passes_on() {
+        let wait = wait(0, Operation::LockPi, true, 0);
+        let found = recognise_in(&[WAITERS | OWNER, 1, OWNER, 1, 0x221, 0, 0, 0], &wait);
+        let Thing::Mutex { kind, owner: Some(OWNER), .. } = found else { panic!("{found:?}") };
+        assert_eq!((kind.behaviour, kind.inherits_priority), (Some(Behaviour::Recursive), true));
+        let found = recognise_in(&[WAITERS | OWNER], &wait);
+        assert!(matches!(
+            found,
+            Thing::Mutex { kind: MutexKind { behaviour: None, .. }, owner: Some(OWNER), .. }
+        ));
+    }
+}

@@ -155,15 +155,15 @@ impl Writer<'_, '_> {
     }
 
     fn owner(&mut self, wait: &Wait) -> fmt::Result {
-        let probably = if wait.is_certain { "" } else { "probably " };
-        let is_held_by = match wait.what {
-            Awaited::Thing(Thing::Thread(_)) => "which is",
-            Awaited::Thing(Thing::RwLock { .. }) => "which is held for writing by",
-            _ => "which is owned by",
+        let probably = if wait.is_certain { "" } else { " probably" };
+        let held_by = match wait.what {
+            Awaited::Thing(Thing::Thread(_)) => "",
+            Awaited::Thing(Thing::RwLock { .. }) => " held for writing by",
+            _ => " owned by",
         };
         match (wait.owner, &wait.what) {
             (Some(owner), _) => {
-                write!(self.out, "      {probably}{is_held_by} ")?;
+                write!(self.out, "      which is{probably}{held_by} ")?;
                 self.name(owner)?;
                 self.out.push('\n');
                 Ok(())
@@ -178,7 +178,10 @@ impl Writer<'_, '_> {
             }
             (None, Awaited::Thing(thing)) => match thing.owner() {
                 Some(id) => {
-                    writeln!(self.out, "      {is_held_by} tid={id}, which is no live thread of this process")
+                    writeln!(
+                        self.out,
+                        "      which is{probably}{held_by} tid={id}, no live thread of this process"
+                    )
                 }
                 None => Ok(()),
             },
