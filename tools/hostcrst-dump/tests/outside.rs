@@ -313,6 +313,42 @@ fn a_process_without_the_library_is_shown_by_its_threads() {
 }
 
 #[test]
+fn each_thread_is_shown_with_what_its_call_waits_for() {
+    let (subject, line) = Subject::run_until_line(&mut Command::new(common::example("calls")));
+    let [pipe, socket, file, child] = line.split_whitespace().skip(1).collect::<Vec<_>>()[..] else {
+        panic!("{line}")
+    };
+    let expected = [
+        ("read", "read", format!("read from fd {pipe} pipe:[")),
+        ("write", "write", "write to fd ".to_owned()),
+        ("accept", "accept4", format!("accept4 on fd {socket} TCP 127.0.0.1:")),
+        ("flock", "flock", format!("flock for an exclusive lock of fd {file} /")),
+        ("wait", "wait4", format!("wait4 for child process {child} sleep\n")),
+        ("poll", "p", format!("oll on fd {pipe} pipe:[")),
+        ("select", "pselect6", format!("pselect6 on fd {pipe} pipe:[")),
+        ("epoll", "epoll_", format!(" on fd {socket} TCP 127.0.0.1:")),
+        ("epoll", "epoll_", " listening, for 3600s at most\n".to_owned()),
+        ("sleep", "clock_nanosleep", "clock_nanosleep for 3600s\n".to_owned()),
+    ];
+    let mut text = String::new();
+    for (thread, call, meaning) in &expected {
+        let is_shown = |text: &str| {
+            let blocks = text.split("\n\"").find(|block| block.starts_with(&format!("{thread}\" tid=")));
+            blocks.is_some_and(|block| {
+                block.contains(&format!(" [blocked in {call}")) && format!("{block}\n").contains(meaning)
+            })
+        };
+        for _ in 0..1000 {
+            if is_shown(&text) {
+                break;
+            }
+            text = report(0, &[&subject.id().to_string()]);
+        }
+        assert!(is_shown(&text), "{thread} {meaning}: {text}");
+    }
+}
+
+#[test]
 fn a_stopped_process_is_said_to_be_stopped() {
     let subject = Subject::start("clean");
     let id = subject.id().to_string();

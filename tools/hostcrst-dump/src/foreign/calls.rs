@@ -8,6 +8,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 use super::proc::{SystemCall, Threads};
+use super::sockets::Sockets;
 use crate::symbols::printable;
 use crate::target::Target;
 
@@ -24,17 +25,24 @@ const MOST_NAMED: usize = 4;
 const MOST_POLLED: usize = 1024;
 const LONGEST_PATH: usize = 256;
 
-pub fn explain(target: &dyn Target, threads: &Threads, place: usize, call: &SystemCall) -> Call {
+pub fn explain(
+    target: &dyn Target,
+    threads: &Threads,
+    sockets: &Sockets,
+    place: usize,
+    call: &SystemCall,
+) -> Call {
     let Some(name) = Sysno::new(call.number).map(|number| number.name()) else {
         return Call { name: format!("system call {}", call.number), meaning: String::new() };
     };
-    let meaning = Caller { target, threads, place, call }.meaning(name).unwrap_or_default();
+    let meaning = Caller { target, threads, sockets, place, call }.meaning(name).unwrap_or_default();
     Call { name: name.to_owned(), meaning }
 }
 
 struct Caller<'a> {
     target: &'a dyn Target,
     threads: &'a Threads,
+    sockets: &'a Sockets,
     place: usize,
     call: &'a SystemCall,
 }
@@ -92,11 +100,15 @@ impl Caller<'_> {
         })
     }
 
-    /// `fd 3 pipe:[1234]`.
+    /// `fd 3 pipe:[1234]`, `fd 4 /var/log/messages`, or `fd 5` and what a socket is connected to.
     fn descriptor(&self, descriptor: u64) -> String {
         let descriptor = descriptor as i32;
         match std::fs::read_link(self.threads.path(self.place, &format!("fd/{descriptor}"))) {
-            Ok(path) => format!("fd {descriptor} {}", printable(path.as_os_str().as_bytes())),
+            Ok(link) => {
+                let link = link.as_os_str().as_bytes();
+                let name = self.sockets.name(link).map_or_else(|| printable(link), str::to_owned);
+                format!("fd {descriptor} {name}")
+            }
             Err(_) => format!("fd {descriptor}"),
         }
     }

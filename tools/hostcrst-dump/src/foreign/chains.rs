@@ -9,6 +9,7 @@ use super::calls;
 use super::futexes::{FutexWait, Operation};
 use super::glibc::{Thing, recognise};
 use super::proc::{Glance, State, Threads};
+use super::sockets::Sockets;
 use crate::failure::Failure;
 use crate::symbols::Symbols;
 use crate::target::Target;
@@ -111,6 +112,7 @@ pub fn look<M: Memory>(
         blocked.extend(picture.blocked().map(|blocked| (blocked.thread_id, (copy, blocked))));
     }
     let callers = Callers::default();
+    let sockets = Sockets::new(threads.net_folder());
     let mut viewer = Viewer { target, threads: &threads, symbols, callers, time_limit };
     let has_layout = viewer.is_of_64_bits();
     let mut does = Vec::new();
@@ -131,7 +133,7 @@ pub fn look<M: Memory>(
             .call
             .as_ref()
             .filter(|_| has_layout)
-            .map(|call| calls::explain(target, &threads, place, call));
+            .map(|call| calls::explain(target, &threads, &sockets, place, call));
         let name = name.unwrap_or(&thread.name).to_vec();
         does.push(Does { name, state: glance.state, call, wait });
     }

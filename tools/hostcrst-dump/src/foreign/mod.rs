@@ -8,7 +8,7 @@
 //!        │
 //!   glibc    calls        what a futex is part of; what a system call waits for
 //!        │    │
-//!   callers  futexes      which code called; the arguments of futex(2)
+//!   callers  futexes  sockets      which code called; the arguments of futex(2); names of sockets
 //!        │    │
 //!   proc                  threads as `/proc` shows them
 //! ```
@@ -25,6 +25,7 @@ mod futexes;
 pub mod glibc;
 mod json;
 mod proc;
+mod sockets;
 mod text;
 
 pub use chains::{Chains, look};

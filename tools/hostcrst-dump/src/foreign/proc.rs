@@ -101,6 +101,11 @@ impl Threads {
         format!("/proc/{}/task/{}/{below}", self.process, self.list[place].outer_id)
     }
 
+    /// Where the sockets of the process's network are listed.
+    pub fn net_folder(&self) -> String {
+        format!("/proc/{}/net", self.process)
+    }
+
     pub fn names(&self) -> HashMap<u32, Vec<u8>> {
         self.list.iter().map(|thread| (thread.id, thread.name.clone())).collect()
     }
