@@ -108,6 +108,21 @@ is_told() { # is_told <thread> <what it waits for> <whom that is with>
         fail "$1 does not wait $2 of $3: $(cat "$WORK/report")"
 }
 
+fits_schema() { # the report, in JSON, is as docs/report.schema.json says
+    need python3 python3
+    python3 - "$(dirname "$0")/.." "$WORK/report" <<'VALIDATE' || fail "this does not fit the schema: $(cat "$WORK/report")"
+import pathlib, sys
+ctests, report = (pathlib.Path(path).resolve() for path in sys.argv[1:])
+sys.path.insert(0, str(ctests / "deadlock"))
+import formats
+schema = formats.load(open(ctests / "../docs/report.schema.json"))
+for line in open(report):
+    formats.validate(formats.json.loads(line, object_pairs_hook=formats.without_doubles), schema, schema, "report")
+print(*formats.failures, sep="\n")
+sys.exit(bool(formats.failures))
+VALIDATE
+}
+
 is_told_of_all() { # is_told_of_all <what two waits for>
     local program=${SUBJECT##*/}
     is_told one "for recursive mutex 0x[0-9a-f]* $program!recursive+0x0$" 'owned by "two"'
@@ -129,6 +144,8 @@ test_mixed() { # test_mixed <program>
     is_told_of_all 'to enter section 0x[0-9a-f]* "section"'
     has '^Found 1 deadlock through locks of other kinds.'
     ! grep -q 'No deadlock' "$WORK/report" || fail "it is called clean: $(cat "$WORK/report")"
+    dump 2 --json "$subject"
+    fits_schema
     dump 2 --dot "$subject"
     [ "$(grep -c color=red "$WORK/report")" -eq 3 ] || fail "not three edges are red: $(cat "$WORK/report")"
 }
@@ -155,6 +172,7 @@ test_mixed_alone() { # test_mixed_alone <program>
     ! grep -q '^Found' "$WORK/report" || fail "a guess is told as certain: $(cat "$WORK/report")"
     dump 0 --json "$subject"
     has '"certain":false,"tids"'
+    fits_schema
 }
 
 test_stripped() {
