@@ -33,7 +33,7 @@ fn numbers(value: &Value) -> BTreeSet<u64> {
     list(value).iter().map(|number| number.as_u64().unwrap()).collect()
 }
 
-/// Threads that wait without a time limit, by those whom they wait for.
+/// Threads that wait, and for whom.
 fn edges(report: &Value) -> BTreeMap<u64, u64> {
     let threads = list(&report["threads"]).iter();
     let edge = |thread: &Value| {
@@ -103,4 +103,18 @@ fn a_lock_that_only_looks_like_one_of_glibc_is_none() {
     assert!(!deadlock && cycles(&told).is_empty(), "{told:#}");
     let on_words = list(&told["threads"]).iter().filter(|thread| thread["waits_for"]["kind"] == "futex");
     assert!(edges(&told).is_empty() && on_words.count() >= 2, "{told:#}");
+}
+
+#[test]
+fn a_cycle_that_a_time_limit_opens_is_no_deadlock() {
+    let subject = Subject::run(&mut Command::new(common::example("limited")));
+    let (told, deadlock) = look(subject.id());
+    assert!(!deadlock && cycles(&told).is_empty(), "{told:#}");
+    let edges = edges(&told);
+    assert_eq!(edges.len(), 2, "{told:#}");
+    for (waiter, owner) in &edges {
+        assert_eq!(edges.get(owner), Some(waiter), "{told:#}");
+    }
+    let limited = list(&told["threads"]).iter().filter(|thread| thread["waits_for"]["limited"] == true);
+    assert_eq!(limited.count(), 2, "{told:#}");
 }

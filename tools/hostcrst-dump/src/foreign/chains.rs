@@ -81,9 +81,8 @@ impl Chains {
 
     /// How many threads are blocked in something that no thread is known to own.
     pub fn blocked_without_owner(&self) -> usize {
-        let is =
-            |does: &&Does| does.is_blocked() && does.wait.as_ref().is_none_or(|wait| wait.owner.is_none());
-        self.does.iter().filter(is).count()
+        let is_owned = |does: &Does| does.wait.as_ref().is_some_and(Wait::is_for_what_is_owned);
+        self.does.iter().filter(|does| does.is_blocked() && !is_owned(does)).count()
     }
 
     pub fn waits(&self) -> impl Iterator<Item = &Wait> {
@@ -160,6 +159,15 @@ fn count_others(does: &mut [Does]) {
 }
 
 impl Wait {
+    /// Whether some thread owns what is waited for, even if it is not known here which.
+    fn is_for_what_is_owned(&self) -> bool {
+        match &self.what {
+            Awaited::Section { .. } => true,
+            Awaited::Task(task) => task.section().is_some(),
+            Awaited::Thing(thing) => self.owner.is_some() || thing.owner().is_some(),
+        }
+    }
+
     fn of_task(task: &TaskSeen) -> Wait {
         let what = Awaited::Task(Box::new(*task));
         Wait { what, is_certain: true, is_limited: task.is_limited(), owner: None, others: 0 }
