@@ -26,7 +26,7 @@
 //!         │
 //!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · runtime · layout · …
 //!         │
-//!  base/  arena · region · seqlock · table · name · memory · copies
+//!  base/  arena · region · seqlock · table · hash · name · memory · copies
 //!         │
 //!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols
 //! ```

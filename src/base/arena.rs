@@ -11,6 +11,7 @@
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::base::region::{Region, SMALLEST_STEP};
 use crate::error::{Error, Result};
 use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -69,6 +70,40 @@ unsafe impl<T: Slot> Sync for Arena<T> {}
 
 /// An arena takes at most this part of a limited address space.
 const SHARE_OF_ADDRESS_SPACE: u64 = 8;
+
+readable_in_copies!(Arena<T>, T);
+
+impl<T> Shown<Arena<T>> {
+    /// The address of slot `index`, if it was ever allocated, in the memory that this arena is in.
+    pub(crate) fn address(&self, index: u32) -> Option<usize> {
+        let base = self.fields().slots.base();
+        // A copy of another process's arena may contain any number.
+        (index != 0 && index < self.end()).then(|| base.wrapping_add(index as usize * size_of::<T>()))
+    }
+
+    /// The addresses of all slots ever allocated, from slot 1 on.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
+        (1..self.end()).filter_map(|index| self.address(index))
+    }
+
+    /// The last slot ever allocated: its number and its address.
+    pub(crate) fn last(&self) -> Option<(u32, usize)> {
+        let index = self.end().checked_sub(1)?;
+        self.address(index).map(|address| (index, address))
+    }
+
+    /// The number after the last slot ever allocated.
+    pub(crate) fn end(&self) -> u32 {
+        let arena = self.fields();
+        // Acquire pairs with the Release in extend.
+        arena.used.load(Ordering::Acquire).min(arena.capacity.load(Ordering::Relaxed))
+    }
+
+    /// Slots in use now.
+    pub(crate) fn live(&self) -> u32 {
+        self.fields().live.load(Ordering::Relaxed)
+    }
+}
 
 impl<T: Slot> Arena<T> {
     pub(crate) const fn new() -> Self {
@@ -233,29 +268,6 @@ impl<T: Slot> Arena<T> {
         (1..self.used.load(Ordering::Acquire)).map(|index| self.at(index))
     }
 
-    /// The address of slot `index`, if it was ever allocated, in the memory that this arena is in.
-    pub(crate) fn address(&self, index: u32) -> Option<usize> {
-        let base = self.slots.base();
-        // A copy of another process's arena may contain any number.
-        (index != 0 && index < self.end()).then(|| base.wrapping_add(index as usize * size_of::<T>()))
-    }
-
-    /// The addresses of all slots ever allocated, from slot 1 on.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = usize> {
-        (1..self.end()).filter_map(|index| self.address(index))
-    }
-
-    /// The last slot ever allocated: its number and its address.
-    pub(crate) fn last(&self) -> Option<(u32, usize)> {
-        let index = self.end().checked_sub(1)?;
-        self.address(index).map(|address| (index, address))
-    }
-
-    /// The number after the last slot ever allocated.
-    pub(crate) fn end(&self) -> u32 {
-        self.used.load(Ordering::Acquire).min(self.capacity.load(Ordering::Relaxed))
-    }
-
     /// All slots ever allocated are below this number.
     pub(crate) fn used(&self) -> u32 {
         // Acquire pairs with the Release in extend.
@@ -265,11 +277,6 @@ impl<T: Slot> Arena<T> {
     /// Whether no slot can be allocated before one is released.
     pub(crate) fn is_full(&self) -> bool {
         self.used() >= self.capacity() && self.free.load(Ordering::Relaxed) == 0
-    }
-
-    /// Slots in use now.
-    pub(crate) fn live(&self) -> u32 {
-        self.live.load(Ordering::Relaxed)
     }
 
     /// Slots reserved, a power of two.

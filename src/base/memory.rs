@@ -22,8 +22,8 @@ impl<T> Shown<T> {
 
 /// What may be read of a copy of such an object may be read of the object itself.
 macro_rules! readable_in_copies {
-    ($object:ty) => {
-        impl core::ops::Deref for $object {
+    ($object:ty $(, $parameter:ident)?) => {
+        impl$(<$parameter>)? core::ops::Deref for $object {
             type Target = $crate::base::memory::Shown<$object>;
 
             #[inline(always)]
@@ -35,24 +35,24 @@ macro_rules! readable_in_copies {
 }
 pub(crate) use readable_in_copies;
 
-/// A way to look at the objects of a registry.
+/// A way to read the objects of a registry.
 pub trait Memory {
-    /// Whether `look` shows the object itself, which may change meanwhile, and not a copy of it.
+    /// Whether `read` shows the object itself, which may change meanwhile, and not a copy of it.
     const LIVE: bool;
 
-    /// Shows `look` the object at `address` as it is at one moment; None if it cannot be read.
+    /// Calls `take` with the object at `address` as it is at one moment; None if it cannot be read.
     ///
     /// # Safety
-    /// In the memory looked at, a `T` stands at `address`. A `T` is made of atomics and valid for all bytes.
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R>;
+    /// In the memory that is read, a `T` stands at `address`. A `T` is made of atomics and valid for all bytes.
+    unsafe fn read<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R>;
 
-    /// As look, at the object as it is now: `look` may show what was copied when another object was looked at.
+    /// As read, of the object as it is now: `read` may show what was copied when another object was read.
     ///
     /// # Safety
-    /// As look.
-    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
-        // SAFETY: the caller says what look asks for.
-        unsafe { self.look(address, look) }
+    /// As read.
+    unsafe fn read_anew<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+        // SAFETY: the caller says what read asks for.
+        unsafe { self.read(address, take) }
     }
 }
 
@@ -62,9 +62,9 @@ pub(crate) struct Anew<'a, M>(pub(crate) &'a M);
 impl<M: Memory> Memory for Anew<'_, M> {
     const LIVE: bool = M::LIVE;
 
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
-        // SAFETY: the caller says what look_anew asks for.
-        unsafe { self.0.look_anew(address, look) }
+    unsafe fn read<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+        // SAFETY: the caller says what read_anew asks for.
+        unsafe { self.0.read_anew(address, take) }
     }
 }
 
@@ -75,8 +75,8 @@ pub struct Here;
 impl Memory for Here {
     const LIVE: bool = true;
 
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+    unsafe fn read<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         // SAFETY: the caller says that a T of atomics stands there; what the library allocates is never unmapped.
-        Some(look(Shown::of(unsafe { &*(address as *const T) })))
+        Some(take(Shown::of(unsafe { &*(address as *const T) })))
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod copies;
+pub(crate) mod hash;
 pub(crate) mod memory;
 pub(crate) mod name;
 pub(crate) mod region;

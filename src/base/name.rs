@@ -87,6 +87,13 @@ impl Name {
 }
 
 #[cfg(test)]
+impl Name {
+    pub(crate) fn begin_a_write_that_never_ends(&self) {
+        self.lock.begin_write();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -4,6 +4,7 @@
 use core::marker::PhantomData;
 
 use crate::base::arena::Slot;
+use crate::base::hash::fibonacci_hash;
 use crate::base::memory::{Here, Memory, Shown};
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -75,7 +76,7 @@ impl<V: Slot> Table<V> {
 
     /// The addresses of the entries at which a key may stand, in the order of a search.
     fn candidates(&self, key: Key) -> impl Iterator<Item = usize> {
-        let hash = (key.number ^ u64::from(key.kind)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let hash = fibonacci_hash(key.number ^ u64::from(key.kind)) >> 32;
         let (base, mask) = (self.base, self.capacity - 1);
         let offset = move |probe| ((hash as usize + probe) & mask) * size_of::<Entry<V>>();
         (0..self.probes).map(move |probe| base.wrapping_add(offset(probe)))
@@ -92,7 +93,7 @@ impl<V: Slot> Table<V> {
                 (state, entry.number.load(Ordering::Relaxed))
             };
             // SAFETY: `candidates` gives addresses within the table, which `at` was told of.
-            let (state, number) = unsafe { memory.look(address, state_and_number) }?;
+            let (state, number) = unsafe { memory.read(address, state_and_number) }?;
             if state == EMPTY {
                 return None;
             }
@@ -117,7 +118,7 @@ impl<V: Slot> Table<V> {
         found: impl FnOnce(&Shown<Entry<V>>) -> R,
     ) -> Option<R> {
         // SAFETY: an entry of the table.
-        self.address_of(memory, key).and_then(|address| unsafe { memory.look(address, found) })
+        self.address_of(memory, key).and_then(|address| unsafe { memory.read(address, found) })
     }
 
     /// Adds an entry for a key, which `fill` fills; false if there is no room on its way. By any thread at any time. Of two

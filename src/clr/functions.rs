@@ -18,10 +18,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::info::{Metadata, ProfilerInfo};
 use crate::state::layers::Origin;
 use crate::state::registry::REGISTRY;
+use crate::state::targets::TARGET_NAME_BYTES;
 use crate::text::TextBuffer;
 
-/// Room for the names of a layer's target.
-const TARGET_BYTES: usize = 200;
 /// Classes nested deeper than this are named from the inside out and cut.
 const NESTING: usize = 8;
 
@@ -98,14 +97,14 @@ fn find_in(info: ProfilerInfo, module: usize, function: u64) -> Option<(Metadata
 }
 
 /// `Namespace.Class.Method`, and for a P/Invoke `library!entry (Namespace.Class.Method)`.
-fn name(metadata: &Metadata, method: u32) -> TextBuffer<TARGET_BYTES> {
+fn name(metadata: &Metadata, method: u32) -> TextBuffer<TARGET_NAME_BYTES> {
     let mut text = TextBuffer::new();
     // What does not fit is cut.
     let _ = write_name(&mut text, metadata, method);
     text
 }
 
-fn write_name(text: &mut TextBuffer<TARGET_BYTES>, metadata: &Metadata, method: u32) -> fmt::Result {
+fn write_name(text: &mut TextBuffer<TARGET_NAME_BYTES>, metadata: &Metadata, method: u32) -> fmt::Result {
     let Some((library, entry)) = metadata.import(method) else {
         return write_managed_name(text, metadata, method);
     };
@@ -117,7 +116,11 @@ fn write_name(text: &mut TextBuffer<TARGET_BYTES>, metadata: &Metadata, method: 
     text.push(b")")
 }
 
-fn write_managed_name(text: &mut TextBuffer<TARGET_BYTES>, metadata: &Metadata, method: u32) -> fmt::Result {
+fn write_managed_name(
+    text: &mut TextBuffer<TARGET_NAME_BYTES>,
+    metadata: &Metadata,
+    method: u32,
+) -> fmt::Result {
     let Some((name, class)) = metadata.method(method) else { return Ok(()) };
     write_class(text, metadata, class, NESTING)?;
     text.push(b".")?;
@@ -126,7 +129,7 @@ fn write_managed_name(text: &mut TextBuffer<TARGET_BYTES>, metadata: &Metadata, 
 
 /// `Namespace.Outer+Inner`.
 fn write_class(
-    text: &mut TextBuffer<TARGET_BYTES>,
+    text: &mut TextBuffer<TARGET_NAME_BYTES>,
     metadata: &Metadata,
     class: u32,
     nesting: usize,

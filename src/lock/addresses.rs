@@ -9,6 +9,7 @@
 //! for itself, by dividing an older one in two (linear hashing): no call pays for all that there are. Each single store
 //! leaves all chains whole, but for one slot at most: a fork may come at any moment (see `sys::mutex`).
 
+use crate::base::hash::fibonacci_hash;
 use crate::base::region::SMALLEST_STEP;
 use crate::error::{Error, Result};
 use crate::state::addresses::Addresses;
@@ -197,7 +198,7 @@ impl Addresses {
     /// The bucket of an address: its hash modulo the power of two from `width` on, or modulo half of that where there
     /// is no such bucket yet.
     fn bucket_of(&self, address: usize) -> u32 {
-        let hash = ((address / STRETCH) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let hash = fibonacci_hash((address / STRETCH) as u64) >> 32;
         let mask = self.mask.load(Ordering::Relaxed);
         match hash as u32 & mask {
             bucket if bucket < self.width.load(Ordering::Relaxed) => bucket,

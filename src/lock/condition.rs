@@ -22,6 +22,7 @@
 //! **Initialize** of a variable where a task sleeps, or slept when other memory stood there, wakes it: it would take
 //! wakes that are not for it. A task that is woken without cause checks again what it waits for.
 
+use crate::base::hash::fibonacci_hash;
 use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;
 use crate::state::registry::REGISTRY;
@@ -55,7 +56,7 @@ static TABLE: [Bucket; BUCKETS] =
     [const { Bucket { lock: Mutex::new(), first: AtomicU32::new(0) } }; BUCKETS];
 
 fn bucket_of(variable: usize) -> &'static Bucket {
-    &TABLE[((variable as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as usize % BUCKETS]
+    &TABLE[(fibonacci_hash(variable as u64) >> 58) as usize % BUCKETS]
 }
 
 fn sleep_of(slot: u32) -> &'static Sleep {

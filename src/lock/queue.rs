@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::lock::spin::{self, Hints, Poll, SpinLoop};
 use crate::messages;
-use crate::state::mirror::{self, QueueShown};
+use crate::state::mirror::{self, PublishedQueue};
 use crate::state::registry::REGISTRY;
 use crate::state::section::{
     ALWAYS_FENCED, ARMED, BACK_OFF, CONTENDER, FENCE_PENDING, FENCED, HANDOFF, OF_CONTENDER, Section,
@@ -246,7 +246,7 @@ impl Section {
         // SeqCst: a task that ends waits (stop, alert) first stores the reason and then loads this.
         me.wait.section.store(handle, Ordering::SeqCst);
         self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
-        self.show_queue();
+        self.publish_queue();
         // place: announcement-fence
         fence(Ordering::SeqCst);
 
@@ -318,7 +318,7 @@ impl Section {
         if self.is_free(handle) && self.try_take(handle, me) {
             self.come_out_as_owner(me);
         } else {
-            self.show_queue();
+            self.publish_queue();
         }
     }
 
@@ -372,7 +372,7 @@ impl Section {
         if me.wait.lose() || lost_to_blocked.is_some() {
             self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
-        self.show_queue();
+        self.publish_queue();
         // place: contender-fence
         fence(Ordering::SeqCst);
         if let Attempt::Entered = self.attempt(handle, me) {
@@ -443,7 +443,7 @@ impl Section {
         let task = REGISTRY.tasks.at(first);
         self.queue_state().fetch_or(CONTENDER, Ordering::Relaxed);
         self.reset_leaves();
-        self.show_queue();
+        self.publish_queue();
         task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         task.wait.arrived.store(0, Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
@@ -546,25 +546,25 @@ impl Section {
             self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
         self.queue_state().fetch_sub(WAITER_ONE, Ordering::SeqCst);
-        self.show_queue();
+        self.publish_queue();
     }
 
-    /// Writes the queue into the CRITICAL_SECTION of this section, if it has one; under the queue lock, while a task is
+    /// Publishes the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while a task is
     /// in the queue or is just being taken out of it.
-    fn show_queue(&self) {
+    fn publish_queue(&self) {
         if self.mirror() != 0 {
             // SAFETY: a task that waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
             // and set it as the mirror; the queue lock keeps that call from returning, and so does the end of its thread
             // in the child of a fork.
-            unsafe { mirror::show_queue(self.mirror(), self.queue_shown()) };
+            unsafe { mirror::publish_queue(self.mirror(), self.published_queue()) };
         }
     }
 
-    /// The queue as a CRITICAL_SECTION shows it; under the queue lock.
-    pub(crate) fn queue_shown(&self) -> QueueShown {
+    /// The queue as a CRITICAL_SECTION publishes it; under the queue lock.
+    pub(crate) fn published_queue(&self) -> PublishedQueue {
         let queue_state = self.queue_state().load(Ordering::Relaxed);
         let woken = queue_state & CONTENDER != 0;
-        QueueShown { woken, asleep: waiters(queue_state).saturating_sub(u32::from(woken)) }
+        PublishedQueue { woken, asleep: waiters(queue_state).saturating_sub(u32::from(woken)) }
     }
 }
 
@@ -696,7 +696,7 @@ pub(crate) fn forget_queue_after_fork(section: &Section) {
     }
     if had_waiters {
         // In the child the CRITICAL_SECTION is as it was at the fork, when they waited.
-        section.show_queue();
+        section.publish_queue();
     }
 }
 

@@ -21,11 +21,11 @@ fn read_during(change: ((u64, usize), Body), read: Body) -> Scene {
 static NAME: Name = Name::new();
 
 /// Memory that a reader does not wait for: one read, and none if that was torn.
-struct OneLook;
+struct OneRead;
 
-impl Memory for OneLook {
+impl Memory for OneRead {
     const LIVE: bool = false;
-    unsafe fn look<T, R>(&self, _address: usize, _take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+    unsafe fn read<T, R>(&self, _address: usize, _take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         None
     }
 }
@@ -34,7 +34,7 @@ fn name_while_it_is_set() -> Scene {
     runtime::start().expect("memory for the arenas");
     NAME.set(b"first");
     let read = body(|| {
-        let name = NAME.get_in::<OneLook>();
+        let name = NAME.get_in::<OneRead>();
         assert!([&b"first"[..], b"the next", b""].contains(&name.bytes()), "a torn name");
     });
     read_during((new_task(), body(|| NAME.set(b"the next"))), read)

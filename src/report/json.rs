@@ -118,7 +118,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(outer) = self.namer.surroundings.outer_process_id() {
             self.out.number("outer_pid", outer)?;
         }
-        self.out.text("runtime", picture.registry().runtime.state().key().as_bytes())?;
+        self.out.text("runtime", picture.registry().runtime().state().key().as_bytes())?;
         if picture.registry().has_other_copies() {
             self.out.number("other_copies", true)?;
         }
@@ -139,10 +139,10 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("section_count", picture.sections().count())?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
-        let mut misuses = picture.registry().win32.all();
+        let mut misuses = picture.registry().misuses().all();
         misuses.try_for_each(|(count, name, _)| self.out.number(name, count))?;
         self.out.close('}')?;
-        self.out.number("messages_dropped", picture.registry().messages.dropped())?;
+        self.out.number("messages_dropped", picture.registry().messages().dropped())?;
         self.out.number("deadlocks_found", picture.deadlocks_found())?;
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
         self.out.key("deadlocks")?;

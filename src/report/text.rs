@@ -12,7 +12,7 @@ use crate::state::sleep::SleepCopy;
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
 use crate::text::{Printable, Seconds, TextBuffer};
-use crate::view::picture::{Circle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{Cycle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -39,7 +39,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     let mut report = TextReport { index: &index, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
     report.task_name_and_thread(id)?;
-    let in_circle = picture.circle(id).is_some();
+    let in_cycle = picture.any_cycle(id).is_some();
     let mut waiter = id;
     for link in 0..=STALL_CHAIN {
         let Some(task) = picture.task(waiter) else { return Ok(()) };
@@ -67,23 +67,23 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         report.hold(&section)?;
         waiter = section.owner;
         if waiter == id {
-            return match picture.circle(id) {
-                Some(Circle { limited: false, .. }) => report.out.write_str(": a deadlock"),
-                Some(Circle { limited: true, .. }) => {
+            return match picture.any_cycle(id) {
+                Some(Cycle { limited: false, .. }) => report.out.write_str(": a deadlock"),
+                Some(Cycle { limited: true, .. }) => {
                     report.out.write_str(": a circle that a time limit opens")
                 }
                 None => Ok(()),
             };
         }
         // The stall lines of a cycle's own members say more about it.
-        if !in_circle && let Some(circle) = picture.circle(waiter) {
+        if !in_cycle && let Some(cycle) = picture.any_cycle(waiter) {
             report.out.write_str(", which is part of ")?;
-            return report.circle(&circle);
+            return report.cycle(&cycle);
         }
     }
-    if let Some(circle) = picture.circle(id) {
+    if let Some(cycle) = picture.any_cycle(id) {
         report.out.write_str(", and so on: ")?;
-        return report.circle(&circle);
+        return report.cycle(&cycle);
     }
     match picture.task(waiter) {
         Some(TaskPicture { wait: Some(_), .. }) => report.out.write_str(", and so on"),
@@ -180,7 +180,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             "hostcrst {} report  pid {}  runtime {}",
             env!("CARGO_PKG_VERSION"),
             self.namer.surroundings.process_id(),
-            registry.runtime.state().word(),
+            registry.runtime().state().word(),
         )?;
         if let Some(outer) = self.namer.surroundings.outer_process_id() {
             writeln!(
@@ -202,7 +202,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 "Another copy of the library is in this process: what waits there is in its own report only.";
             writeln!(self.out, "{what}")?;
         }
-        let dropped = registry.messages.dropped();
+        let dropped = registry.messages().dropped();
         if dropped != 0 {
             writeln!(self.out, "Messages dropped or cut, as nobody took them: {dropped}.")?;
         }
@@ -432,7 +432,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     fn win32_misuses(&mut self) -> fmt::Result {
         let mut misuses =
-            self.namer.picture.registry().win32.all().filter(|(count, ..)| *count != 0).peekable();
+            self.namer.picture.registry().misuses().all().filter(|(count, ..)| *count != 0).peekable();
         if misuses.peek().is_none() {
             return Ok(());
         }
@@ -443,8 +443,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     // ---- deadlocks ------------------------------------------------------------------------------------
 
-    fn circle(&mut self, circle: &Circle) -> fmt::Result {
-        let Circle { length, limited } = circle;
+    fn cycle(&mut self, cycle: &Cycle) -> fmt::Result {
+        let Cycle { length, limited } = cycle;
         if *limited {
             write!(self.out, "a circle of {length} tasks that a time limit opens")
         } else {

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 
+use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::base::name::{Name, NameCopy};
 use crate::base::seqlock::SeqLock;
 use crate::constants::{HOST_DEADLOCK_ABORT, HOST_DEADLOCK_ERROR, HOST_DEADLOCK_REPORT};
@@ -127,6 +128,27 @@ pub(crate) struct MemberCopy {
     pub(crate) section_name: NameCopy,
 }
 
+readable_in_copies!(Deadlocks);
+
+impl Shown<Deadlocks> {
+    /// How many deadlocks were found since the process began.
+    pub(crate) fn found(&self) -> u64 {
+        self.fields().found.load(Ordering::Acquire)
+    }
+
+    /// Of how many deadlocks a wait was broken.
+    pub(crate) fn broken(&self) -> u64 {
+        self.fields().broken.load(Ordering::Acquire)
+    }
+
+    /// Copies deadlock number `number`, counted from 0, of deadlocks that `M` shows, if it is still remembered.
+    pub(crate) fn copy_remembered<M: Memory>(&self, number: u64, into: &mut DeadlockCopy) -> bool {
+        let found = self.found();
+        let recent = number < found && found - number <= REMEMBERED as u64;
+        recent && Shown::of(self.fields().place_of(number)).copy::<M>(number, into)
+    }
+}
+
 impl Deadlocks {
     pub(crate) const fn new() -> Self {
         Deadlocks {
@@ -138,23 +160,6 @@ impl Deadlocks {
             context: AtomicPtr::new(core::ptr::null_mut()),
             remembered: [const { Deadlock::new() }; PLACES],
         }
-    }
-
-    /// How many deadlocks were found since the process began.
-    pub(crate) fn found(&self) -> u64 {
-        self.found.load(Ordering::Acquire)
-    }
-
-    /// Of how many deadlocks a wait was broken.
-    pub(crate) fn broken(&self) -> u64 {
-        self.broken.load(Ordering::Acquire)
-    }
-
-    /// Copies deadlock number `number`, counted from 0, if it is still remembered.
-    pub(crate) fn copy_remembered(&self, number: u64, into: &mut DeadlockCopy) -> bool {
-        let found = self.found();
-        let recent = number < found && found - number <= REMEMBERED as u64;
-        recent && self.place_of(number).copy(number, into)
     }
 
     pub(crate) fn next_place(&self) -> &Deadlock {
@@ -192,17 +197,21 @@ impl Deadlock {
             members: [const { Member::new() }; MEMBERS],
         }
     }
+}
 
-    /// Copies what stands here; true if that is all of deadlock `number`.
-    pub(crate) fn copy(&self, number: u64, into: &mut DeadlockCopy) -> bool {
-        let copied = self.lock.read(|| {
-            let length = self.length.load(Ordering::Relaxed);
-            let victim = self.victim.load(Ordering::Relaxed);
+impl Shown<Deadlock> {
+    /// Copies what `M` shows here; true if that is all of deadlock `number`.
+    fn copy<M: Memory>(&self, number: u64, into: &mut DeadlockCopy) -> bool {
+        let deadlock = self.fields();
+        let copied = deadlock.lock.read(|| {
+            let length = deadlock.length.load(Ordering::Relaxed);
+            let victim = deadlock.victim.load(Ordering::Relaxed);
             into.length = length;
             into.victim = (victim < length).then_some(victim);
-            into.found_at = self.found_at.load(Ordering::Relaxed);
-            into.members.iter_mut().zip(&self.members).for_each(|(copy, member)| *copy = member.copy());
-            self.number.load(Ordering::Relaxed)
+            into.found_at = deadlock.found_at.load(Ordering::Relaxed);
+            let members = into.members.iter_mut().zip(&deadlock.members);
+            members.for_each(|(copy, member)| *copy = Shown::of(member).copy::<M>());
+            deadlock.number.load(Ordering::Relaxed)
         });
         copied == Some(number)
     }
@@ -242,16 +251,19 @@ impl Member {
             section_name: Name::new(),
         }
     }
+}
 
-    pub(crate) fn copy(&self) -> MemberCopy {
+impl Shown<Member> {
+    fn copy<M: Memory>(&self) -> MemberCopy {
+        let member = self.fields();
         MemberCopy {
-            task: self.task.load(Ordering::Relaxed),
-            section: self.section.load(Ordering::Relaxed),
-            site: self.site.load(Ordering::Relaxed),
-            entered_at: self.entered_at.load(Ordering::Relaxed),
-            thread_id: self.thread_id.load(Ordering::Relaxed),
-            task_name: self.task_name.get(),
-            section_name: self.section_name.get(),
+            task: member.task.load(Ordering::Relaxed),
+            section: member.section.load(Ordering::Relaxed),
+            site: member.site.load(Ordering::Relaxed),
+            entered_at: member.entered_at.load(Ordering::Relaxed),
+            thread_id: member.thread_id.load(Ordering::Relaxed),
+            task_name: member.task_name.get_in::<M>(),
+            section_name: member.section_name.get_in::<M>(),
         }
     }
 }
@@ -259,6 +271,8 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::memory::Here;
+    use std::time::{Duration, Instant};
 
     impl Deadlocks {
         /// Writes down the next deadlock, of no tasks, and counts it.
@@ -271,7 +285,7 @@ mod tests {
 
         fn numbers_remembered(&self) -> std::vec::Vec<u64> {
             let mut copy = DeadlockCopy::new();
-            (0..self.found()).filter(|&number| self.copy_remembered(number, &mut copy)).collect()
+            (0..self.found()).filter(|&number| self.copy_remembered::<Here>(number, &mut copy)).collect()
         }
     }
 
@@ -293,5 +307,37 @@ mod tests {
         assert_eq!(deadlocks.numbers_remembered(), [0]);
         deadlocks.write_one();
         assert_eq!(deadlocks.numbers_remembered(), [0, 1]);
+    }
+
+    struct Copied;
+
+    impl Memory for Copied {
+        const LIVE: bool = false;
+        unsafe fn read<T, R>(&self, _address: usize, _take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+            None
+        }
+    }
+
+    /// In damaged memory every name may seem to be half written.
+    #[test]
+    fn nobody_waits_for_the_names_in_a_copy() {
+        fn shortest<M: Memory>(deadlocks: &Deadlocks) -> Duration {
+            let mut copy = DeadlockCopy::new();
+            let times = (0..10).map(|_| {
+                let begin = Instant::now();
+                assert!(deadlocks.copy_remembered::<M>(0, &mut copy));
+                assert!(copy.members.iter().all(|member| member.task_name.is_empty()));
+                begin.elapsed()
+            });
+            times.min().unwrap()
+        }
+        let deadlocks = Deadlocks::new();
+        deadlocks.write_one();
+        for member in &deadlocks.place_of(0).members {
+            member.task_name.begin_a_write_that_never_ends();
+            member.section_name.begin_a_write_that_never_ends();
+        }
+        let (here, copied) = (shortest::<Here>(&deadlocks), shortest::<Copied>(&deadlocks));
+        assert!(copied * 20 < here, "{copied:?}, where a live writer is given {here:?}");
     }
 }

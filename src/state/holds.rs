@@ -1,7 +1,7 @@
 //! Hold records: since when, and from where, each section is owned, where that is tracked. When one is written is not
 //! known here.
 
-use crate::base::memory::Shown;
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::base::region::Region;
 use crate::base::seqlock::SeqLock;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -35,13 +35,18 @@ impl Holds {
     pub(crate) fn is_on(&self) -> bool {
         self.era.load(Ordering::Relaxed) & 1 == 1
     }
+}
 
+readable_in_copies!(Holds);
+
+impl Shown<Holds> {
     /// Where the Hold of section slot `index` stands, if it has one; None while tracking is off.
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         // Acquire pairs with the Release in set_tracking: the table is there.
-        let on = self.era.load(Ordering::Acquire) & 1 == 1;
+        let on = self.fields().era.load(Ordering::Acquire) & 1 == 1;
+        let table = &self.fields().table;
         let (start, end) = (index as usize * size_of::<Hold>(), (index as usize + 1) * size_of::<Hold>());
-        (on && self.table.covers(end)).then(|| self.table.base().wrapping_add(start))
+        (on && table.covers(end)).then(|| table.base().wrapping_add(start))
     }
 
     /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also
@@ -50,7 +55,7 @@ impl Holds {
         let hold = hold.fields();
         let (known, entry) = hold.lock.read(|| {
             let known = hold.owner.load(Ordering::Relaxed) == owner
-                && hold.era.load(Ordering::Relaxed) == self.era.load(Ordering::Relaxed);
+                && hold.era.load(Ordering::Relaxed) == self.fields().era.load(Ordering::Relaxed);
             (known, (hold.since.load(Ordering::Relaxed), hold.site.load(Ordering::Relaxed)))
         })?;
         known.then_some(entry)

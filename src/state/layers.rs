@@ -349,7 +349,7 @@ impl Shown<Layers> {
         for start in (FIRST_LAYERS..end).step_by(CHUNK_LAYERS) {
             // SAFETY: only addresses of chunks are linked, see chunk_at.
             let next = unsafe {
-                memory.look(chunk, |chunk: &Shown<Chunk>| {
+                memory.read(chunk, |chunk: &Shown<Chunk>| {
                     let chunk = chunk.fields();
                     part(&chunk.layers, start);
                     chunk.next.load(Ordering::Acquire)

@@ -1,5 +1,6 @@
 //! What became of messages, and which file stderr was. What they say is not known here.
 
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::sys::FileId;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -18,6 +19,15 @@ pub(crate) struct Messages {
     pub(crate) untold: AtomicU64,
 }
 
+readable_in_copies!(Messages);
+
+impl Shown<Messages> {
+    /// How many messages were dropped, or taken in part, since the process began.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.fields().dropped.load(Ordering::Relaxed)
+    }
+}
+
 impl Messages {
     pub(crate) const fn new() -> Self {
         Messages {
@@ -28,11 +38,6 @@ impl Messages {
             dropped: AtomicU64::new(0),
             untold: AtomicU64::new(0),
         }
-    }
-
-    /// How many messages were dropped, or taken in part, since the process began.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_dropped(&self) {

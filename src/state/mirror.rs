@@ -60,27 +60,27 @@ pub(crate) const LOCKED: i32 = -2;
 /// The bit of LockCount that belongs to the owner.
 pub(crate) const FREE_BIT: i32 = 1;
 
-/// A queue as LockCount shows it.
+/// A queue as LockCount publishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct QueueShown {
+pub(crate) struct PublishedQueue {
     /// A waiter has been woken and contends.
     pub(crate) woken: bool,
     /// How many others wait.
     pub(crate) asleep: u32,
 }
 
-impl QueueShown {
+impl PublishedQueue {
     /// LockCount with this queue and the owner's bit of `state`, FREE or LOCKED.
     pub(crate) const fn lock_count(self, state: i32) -> i32 {
         !((self.woken as i32) << 1 | (self.asleep as i32) << 2) & state
     }
 }
 
-/// Writes a queue into LockCount of the CRITICAL_SECTION at `address`, and leaves the owner's bit to the owner.
+/// Publishes a queue in LockCount of the CRITICAL_SECTION at `address`, and leaves the owner's bit to the owner.
 ///
 /// # Safety
 /// A CRITICAL_SECTION stands at that address.
-pub(crate) unsafe fn show_queue(address: usize, queue: QueueShown) {
+pub(crate) unsafe fn publish_queue(address: usize, queue: PublishedQueue) {
     // SAFETY: the caller says so.
     let shown = unsafe { &*(address as *const CriticalSection) };
     let with_its_bit = |now| Some(queue.lock_count(now | !FREE_BIT));
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn lock_counts_are_those_that_windows_documents() {
-        let queue = |woken, asleep| QueueShown { woken, asleep };
+        let queue = |woken, asleep| PublishedQueue { woken, asleep };
         assert_eq!(queue(false, 0).lock_count(FREE), -1);
         assert_eq!(queue(false, 0).lock_count(LOCKED), -2);
         assert_eq!(queue(false, 1).lock_count(LOCKED), -6);

@@ -1,5 +1,6 @@
 //! What programs did with CRITICAL_SECTIONs that Windows leaves undefined, and how often. Recognising it is `win32`'s.
 
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::sys::atomic::{AtomicU32, Ordering};
 
 /// What a program did that Windows leaves undefined; counted, and shown in the report.
@@ -83,10 +84,14 @@ impl Counts {
     pub(crate) const fn new() -> Self {
         Counts([const { AtomicU32::new(0) }; MISUSES.len()])
     }
+}
 
+readable_in_copies!(Counts);
+
+impl Shown<Counts> {
     /// How often each was done, with its names for programs and for people.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &'static str, &'static str)> {
-        let count = |misuse: Misuse| self.0[misuse as usize].load(Ordering::Relaxed);
+        let count = |misuse: Misuse| self.fields().0[misuse as usize].load(Ordering::Relaxed);
         MISUSES.iter().map(move |(misuse, name, text, _)| (count(*misuse), *name, *text))
     }
 }

@@ -10,7 +10,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::base::arena::{self, Arena};
 use crate::base::copies;
-use crate::base::memory::{Memory, Shown};
+use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::base::name::{self, Name, NameCopy};
 use crate::handle;
 use crate::state::addresses::Addresses;
@@ -146,29 +146,70 @@ pub(crate) const TABLE: [layout::Entry; layout::ENTRIES] = layout::table(
     &words::LAYOUT,
 );
 
+readable_in_copies!(Registry);
+
+impl Shown<Registry> {
+    /// Whether the registry says that its fields stand where this build expects them.
+    pub fn has_layout_of_this_build(&self) -> bool {
+        let Registry { header, layout, .. } = self.fields();
+        *header == Registry::HEADER && *layout == TABLE
+    }
+
+    /// Whether the process has, or had, another copy of the library in use.
+    pub(crate) fn has_other_copies(&self) -> bool {
+        copies::has_others(self.fields().claim.load(Ordering::Relaxed))
+    }
+
+    /// Which of the copies of the library in its process this is: their handles differ by it.
+    pub(crate) fn copy(&self) -> u32 {
+        self.fields().copy.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn runtime(&self) -> &Shown<Runtime> {
+        &self.fields().runtime
+    }
+
+    pub(crate) fn sections(&self) -> &Shown<Arena<Section>> {
+        &self.fields().sections
+    }
+
+    pub(crate) fn tasks(&self) -> &Shown<Arena<Task>> {
+        &self.fields().tasks
+    }
+
+    pub(crate) fn names(&self) -> &Shown<Arena<NameSlot>> {
+        &self.fields().names
+    }
+
+    pub(crate) fn targets(&self) -> &Shown<Targets> {
+        &self.fields().targets
+    }
+
+    pub(crate) fn holds(&self) -> &Shown<Holds> {
+        &self.fields().holds
+    }
+
+    pub(crate) fn deadlocks(&self) -> &Shown<Deadlocks> {
+        &self.fields().deadlocks
+    }
+
+    pub(crate) fn misuses(&self) -> &Shown<misuses::Counts> {
+        &self.fields().win32
+    }
+
+    pub(crate) fn messages(&self) -> &Shown<Messages> {
+        &self.fields().messages
+    }
+}
+
 impl Registry {
     /// The header of a registry of this build's layout.
     pub const HEADER: Header =
         Header { magic: MAGIC, layout_version: LAYOUT_VERSION, size: size_of::<Registry>() as u32 };
 
-    /// Whether the registry says that its fields stand where this build expects them.
-    pub fn has_layout_of_this_build(&self) -> bool {
-        self.header == Self::HEADER && self.layout == TABLE
-    }
-
-    /// Whether the process has, or had, another copy of the library in use.
-    pub(crate) fn has_other_copies(&self) -> bool {
-        copies::has_others(self.claim.load(Ordering::Relaxed))
-    }
-
     /// Whether another copy of the library in this process has this number.
     pub(crate) fn is_copy(&self, number: u32) -> bool {
         copies::is_anothers(&self.claim, number)
-    }
-
-    /// Which of the copies of the library in this process this is: their handles differ by it.
-    pub(crate) fn copy(&self) -> u32 {
-        self.copy.load(Ordering::Relaxed)
     }
 
     /// Whether waiters must not rely on the heavy barrier.

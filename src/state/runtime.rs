@@ -1,5 +1,6 @@
 //! Whether the runtime is available: one word that every call loads. Starting and stopping it is `host::runtime`'s.
 
+use crate::base::memory::{Shown, readable_in_copies};
 use crate::constants::{
     HOST_RUNTIME_FAILED, HOST_RUNTIME_NOT_LOADED, HOST_RUNTIME_RUNNING, HOST_RUNTIME_STOPPED,
 };
@@ -49,15 +50,23 @@ pub(crate) const fn state_of(word: u64) -> State {
     }
 }
 
-impl Runtime {
-    pub(crate) const fn new() -> Self {
-        Runtime { word: AtomicU64::new(State::NotLoaded as u64) }
-    }
+readable_in_copies!(Runtime);
 
+impl Shown<Runtime> {
     /// The word itself, for comparing.
     #[inline(always)]
     pub(crate) fn word(&self) -> u64 {
-        self.word.load(Ordering::Relaxed)
+        self.fields().word.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        state_of(self.word())
+    }
+}
+
+impl Runtime {
+    pub(crate) const fn new() -> Self {
+        Runtime { word: AtomicU64::new(State::NotLoaded as u64) }
     }
 
     /// Whether entries are allowed and nothing about them is unusual: the one question of the fast paths.
@@ -87,10 +96,6 @@ impl Runtime {
         } else {
             self.word.fetch_and(!TRACKING, Ordering::Relaxed);
         }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        state_of(self.word())
     }
 
     /// Which run of the runtime this is, counted by its starts.

@@ -1,7 +1,7 @@
 //! Names of layer targets: set once, kept for ever, found without a lock. Where a name comes from is not known here.
 
 use crate::base::arena::Slot;
-use crate::base::memory::Memory;
+use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::base::table::{Key, Table};
 use crate::state::layers::Origin;
 use crate::sys;
@@ -9,7 +9,7 @@ use crate::sys::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::text::{TextBuffer, cut};
 
 /// The bytes of a target's name at most.
-pub(crate) const TEXT_BYTES: usize = 232;
+pub(crate) const TARGET_NAME_BYTES: usize = 232;
 /// Targets that can have a name; further ones are shown as numbers. A power of two.
 const CAPACITY: usize = 1 << 15;
 /// Entries probed before giving up.
@@ -17,7 +17,7 @@ const PROBES: usize = 64;
 
 /// A name, copied in order. Its length is the entry's detail.
 #[repr(transparent)]
-struct Bytes([AtomicU8; TEXT_BYTES]);
+struct Bytes([AtomicU8; TARGET_NAME_BYTES]);
 
 // SAFETY: atomics only.
 unsafe impl Slot for Bytes {}
@@ -61,22 +61,26 @@ impl Targets {
         if self.is_known(origin, target) {
             return;
         }
-        let text = cut(text, TEXT_BYTES);
+        let text = cut(text, TARGET_NAME_BYTES);
         // Where there is no room the target stays a number.
         let _ = table.add(key(origin, target), |entry| {
             entry.value.0.iter().zip(text).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
             entry.detail.store(text.len() as u32, Ordering::Relaxed);
         });
     }
+}
 
+readable_in_copies!(Targets);
+
+impl Shown<Targets> {
     /// The target's name, if it has one.
     pub(crate) fn name<M: Memory>(
         &self,
         memory: &M,
         origin: Origin,
         target: u64,
-    ) -> Option<TextBuffer<TEXT_BYTES>> {
-        self.table()?.find_in(memory, key(origin, target), |entry| {
+    ) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        self.fields().table()?.find_in(memory, key(origin, target), |entry| {
             let entry = entry.fields();
             let mut name = TextBuffer::new();
             for byte in entry.value.0.iter().take(entry.detail.load(Ordering::Relaxed) as usize) {

@@ -1,6 +1,7 @@
 //! The content of a registry, object by object, each a snapshot of one moment: the source of every report. Does not
 //! know formats.
 
+use crate::base::hash::fibonacci_hash;
 use crate::base::memory::{Anew, Here, Memory, Shown};
 use crate::base::name::NameCopy;
 use crate::handle::{self, ABANDONED};
@@ -10,7 +11,7 @@ use crate::state::layers::{Layer, Mode};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
 use crate::state::section::{Section, State};
 use crate::state::sleep::SleepCopy;
-use crate::state::targets::TEXT_BYTES;
+use crate::state::targets::TARGET_NAME_BYTES;
 use crate::state::task::{ANOMALIES, Task};
 use crate::state::wait::WaitCopy;
 use crate::text::TextBuffer;
@@ -26,7 +27,7 @@ const ATTEMPTS: usize = 100;
 #[derive(Clone, Copy)]
 pub struct Picture<'a, M> {
     memory: &'a M,
-    registry: &'a Registry,
+    registry: &'a Shown<Registry>,
 }
 
 /// A task.
@@ -95,8 +96,8 @@ pub struct SectionPicture {
     pub(crate) hold: Option<(u64, u64)>,
 }
 
-/// A cycle of waits, with or without time limits. Reports call it a circle if it is no deadlock.
-pub(crate) struct Circle {
+/// A cycle of waits, with or without time limits.
+pub(crate) struct Cycle {
     /// How many tasks.
     pub(crate) length: u32,
     /// Whether one of its waits has a limit, which opens the cycle: then it is no deadlock.
@@ -186,42 +187,44 @@ impl Picture<'static, Here> {
 
 impl<'a, M: Memory> Picture<'a, M> {
     /// Of a registry whose addresses mean something in `memory`.
-    pub fn new(memory: &'a M, registry: &'a Registry) -> Self {
+    pub fn new(memory: &'a M, registry: &'a Shown<Registry>) -> Self {
         Picture { memory, registry }
     }
 
-    pub(crate) fn registry(&self) -> &'a Registry {
+    pub(crate) fn registry(&self) -> &'a Shown<Registry> {
         self.registry
     }
 
     /// Whether the memory contains all tasks, sections and names: the last slot of each that was ever used can be read.
     pub fn is_complete(&self) -> bool {
-        let Registry { tasks, sections, names, .. } = self.registry;
-        tasks.last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(|(_, address)| {
-            // SAFETY: the address is that of a slot of the arena of tasks, a Task.
-            unsafe { self.memory.look(address, |_: &Shown<Task>| ()) }.is_some()
-        }) && sections.last().is_none_or(|(_, address)| {
+        let (sections, names) = (self.registry.sections(), self.registry.names());
+        self.registry.tasks().last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(
+            |(_, address)| {
+                // SAFETY: the address is that of a slot of the arena of tasks, a Task.
+                unsafe { self.memory.read(address, |_: &Shown<Task>| ()) }.is_some()
+            },
+        ) && sections.last().is_none_or(|(_, address)| {
             // SAFETY: the address is that of a slot of the arena of sections, a Section.
-            unsafe { self.memory.look(address, |_: &Shown<Section>| ()) }.is_some()
+            unsafe { self.memory.read(address, |_: &Shown<Section>| ()) }.is_some()
         }) && names.last().is_none_or(|(_, address)| {
             // SAFETY: the address is that of a slot of the arena of names, a NameSlot.
-            unsafe { self.memory.look(address, |_: &Shown<NameSlot>| ()) }.is_some()
+            unsafe { self.memory.read(address, |_: &Shown<NameSlot>| ()) }.is_some()
         })
     }
 
     /// The name that was stored for a layer's target.
-    pub(crate) fn target_name(&self, layer: Layer) -> Option<TextBuffer<TEXT_BYTES>> {
-        self.registry.targets.name(self.memory, layer.origin, layer.target)
+    pub(crate) fn target_name(&self, layer: Layer) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        self.registry.targets().name(self.memory, layer.origin, layer.target)
     }
 
     /// How many deadlocks were found since the process began.
     pub(crate) fn deadlocks_found(&self) -> u64 {
-        self.registry.deadlocks.found()
+        self.registry.deadlocks().found()
     }
 
     /// How many of them had a victim.
     pub(crate) fn deadlocks_broken(&self) -> u64 {
-        self.registry.deadlocks.broken()
+        self.registry.deadlocks().broken()
     }
 
     /// Calls `visit` with each remembered deadlock, oldest first, copied to `place`.
@@ -230,43 +233,43 @@ impl<'a, M: Memory> Picture<'a, M> {
         place: &mut DeadlockCopy,
         mut visit: impl FnMut(&DeadlockCopy) -> core::result::Result<(), E>,
     ) -> core::result::Result<(), E> {
-        let deadlocks = &self.registry.deadlocks;
+        let deadlocks = self.registry.deadlocks();
         let found = deadlocks.found();
         (found.saturating_sub(REMEMBERED as u64)..found).try_for_each(|number| {
-            if deadlocks.copy_remembered(number, place) { visit(place) } else { Ok(()) }
+            if deadlocks.copy_remembered::<M>(number, place) { visit(place) } else { Ok(()) }
         })
     }
 
     /// Every live task. Ends at the first slot that cannot be read: after it there is nothing.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskPicture> {
         let picture = Picture { ..*self };
-        self.registry.tasks.addresses().map_while(move |address| picture.task_at(address)).flatten()
+        self.registry.tasks().addresses().map_while(move |address| picture.task_at(address)).flatten()
     }
 
     /// The live task with this id.
     pub(crate) fn task(&self, id: u64) -> Option<TaskPicture> {
-        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        let address = self.registry.tasks().address(handle::owner_slot(id))?;
         self.task_at(address)?.filter(|task| task.id == id)
     }
 
     /// The live task with this id, and its newest layers at the same moment.
     #[inline(never)]
     pub(crate) fn task_with_layers(&self, id: u64, layers: &mut ShownLayers) -> Option<TaskPicture> {
-        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+        let address = self.registry.tasks().address(handle::owner_slot(id))?;
         for attempt in 0..ATTEMPTS {
             let draw = |task: &Shown<Task>| self.draw_task(address, task, Some(&mut *layers));
             // SAFETY: the address is that of a slot of the arena of tasks, a Task.
             let drawn = unsafe {
                 if attempt == 0 {
-                    self.memory.look(address, draw)
+                    self.memory.read(address, draw)
                 } else {
-                    self.memory.look_anew(address, draw)
+                    self.memory.read_anew(address, draw)
                 }
             };
             match drawn? {
                 Some(task) => return Some(task).filter(|task| task.id == id),
                 // It has ended, or its layers changed meanwhile.
-                None => self.look_at_task(id, |_| ())??,
+                None => self.read_task(id, |_| ())??,
             }
         }
         // Its layers changed each time: it is shown without them.
@@ -277,7 +280,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     #[inline(never)]
     fn task_at(&self, address: usize) -> Option<Option<TaskPicture>> {
         // SAFETY: the address is that of a slot of the arena of tasks, a Task.
-        unsafe { self.memory.look(address, |task: &Shown<Task>| self.draw_task(address, task, None)) }
+        unsafe { self.memory.read(address, |task: &Shown<Task>| self.draw_task(address, task, None)) }
     }
 
     /// The task in the slot at `address`; None if there is none, or if `layers` is given and they changed meanwhile.
@@ -291,7 +294,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         if id == 0 {
             return None;
         }
-        let runtime = self.registry.runtime.word();
+        let runtime = self.registry.runtime().word();
         let (depth, mode) = match layers {
             Some(layers) => self.draw_layers(address, task, runtime, layers)?,
             None => task.layers().depth_and_mode(runtime),
@@ -302,8 +305,7 @@ impl<'a, M: Memory> Picture<'a, M> {
             mode,
             name: task.name_in::<M>(),
             owned: task.owned_with(|handle| {
-                self.look_at_section(handle, |section| section.is_biased_and_entered(handle, id))
-                    == Some(true)
+                self.read_section(handle, |section| section.is_biased_and_entered(handle, id)) == Some(true)
             }),
             wait: task.wait().copy(),
             sleep: task.sleep().copy(),
@@ -324,7 +326,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     ) -> Option<(usize, Mode)> {
         // SAFETY: as in task_at.
         let position_now = || unsafe {
-            self.memory.look_anew(address, |task: &Shown<Task>| task.layers().position(runtime))
+            self.memory.read_anew(address, |task: &Shown<Task>| task.layers().position(runtime))
         };
         let (guess, _) = task.layers().depth_and_mode(runtime);
         let skip = guess.saturating_sub(LAYERS_SHOWN);
@@ -338,11 +340,11 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// Every live section. Ends at the first slot that cannot be read.
     pub(crate) fn sections(&self) -> impl Iterator<Item = SectionPicture> {
         let picture = Picture { ..*self };
-        let slots = (1..).zip(self.registry.sections.addresses());
+        let slots = (1..).zip(self.registry.sections().addresses());
         let drawn = slots.map_while(move |(index, address)| {
             // SAFETY: the address is that of a slot of the arena of sections, a Section.
             unsafe {
-                picture.memory.look(address, |section: &Shown<Section>| {
+                picture.memory.read(address, |section: &Shown<Section>| {
                     picture.draw_section(section, index, picture.section_handle(section, index))
                 })
             }
@@ -362,13 +364,13 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The section with this handle.
     pub(crate) fn section(&self, handle: u64) -> Option<SectionPicture> {
         let index = handle::section_index(handle);
-        self.look_at_section(handle, |section| self.draw_section(section, index, handle)).flatten()
+        self.read_section(handle, |section| self.draw_section(section, index, handle)).flatten()
     }
 
-    fn look_at_section<R>(&self, handle: u64, look: impl FnOnce(&Shown<Section>) -> R) -> Option<R> {
-        let address = self.registry.sections.address(handle::section_index(handle))?;
+    fn read_section<R>(&self, handle: u64, read: impl FnOnce(&Shown<Section>) -> R) -> Option<R> {
+        let address = self.registry.sections().address(handle::section_index(handle))?;
         // SAFETY: the address is that of a slot of the arena of sections, a Section.
-        unsafe { self.memory.look(address, look) }
+        unsafe { self.memory.read(address, read) }
     }
 
     fn draw_section(&self, section: &Shown<Section>, index: u32, handle: u64) -> Option<SectionPicture> {
@@ -389,43 +391,43 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     fn section_name(&self, section: &Shown<Section>) -> Option<NameCopy> {
         let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
-        let address = self.registry.names.address(slot)?;
+        let address = self.registry.names().address(slot)?;
         // SAFETY: the address is that of a slot of the arena of names, a NameSlot.
-        let name = unsafe { self.memory.look(address, |slot: &Shown<NameSlot>| slot.name_in::<M>()) }?;
+        let name = unsafe { self.memory.read(address, |slot: &Shown<NameSlot>| slot.name_in::<M>()) }?;
         Some(name).filter(|name| !name.is_empty())
     }
 
     fn hold(&self, index: u32, owner: u64) -> Option<(u64, u64)> {
-        let address = self.registry.holds.address(index).filter(|_| owner != 0)?;
+        let address = self.registry.holds().address(index).filter(|_| owner != 0)?;
         // SAFETY: the table has a Hold for each slot of the arena of sections.
-        unsafe { self.memory.look(address, |hold: &Shown<Hold>| self.registry.holds.read(hold, owner)) }
+        unsafe { self.memory.read(address, |hold: &Shown<Hold>| self.registry.holds().read(hold, owner)) }
             .flatten()
     }
 
     /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for
     /// which it waits without a limit.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
-        let section = self.look_at_task(id, |task| task.wait().unbounded_section())?.flatten()?;
+        let section = self.read_task(id, |task| task.wait().unbounded_section())?.flatten()?;
         self.other_owner(section, id)
     }
 
     /// The id of the live task that owns what the one with this id waits for, and whether that wait has a limit.
     fn waits_for(&self, id: u64) -> Option<(u64, bool)> {
-        let wait = self.look_at_task(id, |task| task.wait().copy())?.flatten()?;
+        let wait = self.read_task(id, |task| task.wait().copy())?.flatten()?;
         Some((self.other_owner(wait.section, id)?, wait.limited))
     }
 
     /// The live task, not the one with this id, that owns the section.
     fn other_owner(&self, section: u64, id: u64) -> Option<u64> {
-        let owner = self.look_at_section(section, |slot| slot.owner(section)).flatten()?;
-        let lives = |owner| self.look_at_task(owner, |_| ()).flatten().is_some();
+        let owner = self.read_section(section, |slot| slot.owner(section)).flatten()?;
+        let lives = |owner| self.read_task(owner, |_| ()).flatten().is_some();
         (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
     }
 
-    fn look_at_task<R>(&self, id: u64, look: impl FnOnce(&Shown<Task>) -> R) -> Option<Option<R>> {
-        let address = self.registry.tasks.address(handle::owner_slot(id))?;
+    fn read_task<R>(&self, id: u64, read: impl FnOnce(&Shown<Task>) -> R) -> Option<Option<R>> {
+        let address = self.registry.tasks().address(handle::owner_slot(id))?;
         // SAFETY: the address is that of a slot of the arena of tasks, a Task.
-        unsafe { self.memory.look(address, |task: &Shown<Task>| (task.id() == id).then(|| look(task))) }
+        unsafe { self.memory.read(address, |task: &Shown<Task>| (task.id() == id).then(|| read(task))) }
     }
 
     /// The length of the cycle of unlimited waits through the task with this id; None if its chain ends or leads into a
@@ -435,14 +437,14 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 
     /// The cycle of waits, limited or not, through the task with this id, if there is one.
-    pub(crate) fn circle(&self, start: u64) -> Option<Circle> {
+    pub(crate) fn any_cycle(&self, start: u64) -> Option<Cycle> {
         let mut limited = false;
         let length = self.steps_back_to(start, |id| {
             let (owner, has_limit) = self.waits_for(id)?;
             limited |= has_limit;
             Some(owner)
         })?;
-        Some(Circle { length, limited })
+        Some(Cycle { length, limited })
     }
 
     /// How many steps lead from `start` back to it; None if they end or lead into a cycle elsewhere.
@@ -451,7 +453,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         // Brent's algorithm: a cycle elsewhere returns to a task that was passed; one is remembered, at doubling
         // distances.
         let (mut passed, mut next_to_remember) = (start, 1);
-        for length in 1..=self.registry.tasks.live() {
+        for length in 1..=self.registry.tasks().live() {
             id = step(id)?;
             if id == start {
                 return Some(length);
@@ -476,10 +478,10 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The ids of the tasks that wait.
     fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        let waiting = self.registry.tasks.addresses().map_while(move |address| {
-            let look = |task: &Shown<Task>| (task.wait().section() != 0).then(|| task.id());
+        let waiting = self.registry.tasks().addresses().map_while(move |address| {
+            let read = |task: &Shown<Task>| (task.wait().section() != 0).then(|| task.id());
             // SAFETY: the address is that of a slot of the arena of tasks, a Task.
-            unsafe { picture.memory.look(address, look) }
+            unsafe { picture.memory.read(address, read) }
         });
         waiting.flatten()
     }
@@ -505,7 +507,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     pub(crate) fn before_in_cycle(&self, index: &Index<'_>, id: u64) -> Option<TaskPicture> {
         match &index.0 {
             Some(tables) => {
-                let address = self.registry.tasks.address(tables.before_in_cycle(id)?)?;
+                let address = self.registry.tasks().address(tables.before_in_cycle(id)?)?;
                 self.task_at(address).flatten()
             }
             None => self.cycle(id).last().and_then(|before| self.task(before)),
@@ -524,11 +526,11 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// A hash of the waits of the cycle in which this id is the lowest, if there is one.
     fn waits_of_cycle(&self, lowest: u64) -> Option<u64> {
         let (mut sum, mut id) = (0, lowest);
-        for _ in 0..self.registry.tasks.live() {
+        for _ in 0..self.registry.tasks().live() {
             let next = self.blocked_by(id).filter(|&next| next >= lowest)?;
             // After the edge: an unchanged number means that the edge was of this wait.
-            let wait = self.look_at_task(id, |task| task.wait().number()).flatten()?;
-            sum = (sum ^ id ^ wait).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+            let wait = self.read_task(id, |task| task.wait().number()).flatten()?;
+            sum = fibonacci_hash(sum ^ id ^ wait).rotate_left(32);
             id = next;
             if id == lowest {
                 return Some(sum);
@@ -539,19 +541,19 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// The thread of the task with this id, if it lives.
     pub(crate) fn thread_id(&self, id: u64) -> Option<u32> {
-        self.look_at_task(id, |task| task.thread_id()).flatten()
+        self.read_task(id, |task| task.thread_id()).flatten()
     }
 
     /// The owner of each owned section, with the section's number, in the order of the numbers.
     pub(crate) fn owners(&self) -> impl Iterator<Item = (u64, u32)> {
         let picture = Picture { ..*self };
-        let slots = (1..).zip(self.registry.sections.addresses());
+        let slots = (1..).zip(self.registry.sections().addresses());
         let owners = slots.map_while(move |(index, address)| {
-            let look = |section: &Shown<Section>| {
+            let read = |section: &Shown<Section>| {
                 section.owner(self.section_handle(section, index)).map(|owner| (owner, index))
             };
             // SAFETY: the address is that of a slot of the arena of sections, a Section.
-            unsafe { picture.memory.look(address, look) }
+            unsafe { picture.memory.read(address, read) }
         });
         owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
     }
@@ -591,7 +593,7 @@ impl<'a, M: Memory> Picture<'a, M> {
             owner_thread_id,
             wait: slot.wait().number(),
         };
-        let blocked = self.look_at_task(task, wait).flatten()?;
+        let blocked = self.read_task(task, wait).flatten()?;
         let section_name = self.section(blocked.section).and_then(|section| section.name);
         Some(Blocked { section_name: section_name.unwrap_or(NameCopy::new()), ..blocked })
     }
@@ -615,10 +617,10 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// The section that has this number now.
     pub(crate) fn section_at(&self, index: u32) -> Option<SectionPicture> {
-        let address = self.registry.sections.address(index)?;
+        let address = self.registry.sections().address(index)?;
         // SAFETY: the address is that of a slot of the arena of sections, a Section.
         unsafe {
-            self.memory.look(address, |section: &Shown<Section>| {
+            self.memory.read(address, |section: &Shown<Section>| {
                 self.draw_section(section, index, self.section_handle(section, index))
             })
         }
@@ -650,11 +652,11 @@ impl<'r> Index<'r> {
     /// For how many numbers there must be room.
     pub(crate) fn size<M: Memory>(picture: &Picture<'_, M>) -> usize {
         // A copy of another process's registry may contain any numbers.
-        3 * Self::tasks(picture) + picture.registry.sections.end().min(handle::MAX_SECTIONS) as usize
+        3 * Self::tasks(picture) + picture.registry.sections().end().min(handle::MAX_SECTIONS) as usize
     }
 
     fn tasks<M: Memory>(picture: &Picture<'_, M>) -> usize {
-        picture.registry.tasks.end().min(handle::MAX_TASKS) as usize
+        picture.registry.tasks().end().min(handle::MAX_TASKS) as usize
     }
 
     /// Without any room.

@@ -327,7 +327,7 @@ impl CriticalSection {
 
     fn republish(&self, section: &Section, state: i32) {
         let _queue = section.queue_lock().lock();
-        self.lock_count.store(section.queue_shown().lock_count(state), Ordering::Release);
+        self.lock_count.store(section.published_queue().lock_count(state), Ordering::Release);
     }
 }
 

@@ -9,7 +9,7 @@
 //! the beginning of a registry, but to a word in it, whose offset depends on the layout.
 
 use elf_names::notes::Notes;
-use hostcrst::inspect::{Header, MAGIC, Registry};
+use hostcrst::inspect::{Header, MAGIC, Registry, Shown};
 use object::LittleEndian;
 
 use crate::elf_file::{Budget, ElfFile};
@@ -27,7 +27,7 @@ const MOST: usize = 16;
 pub struct Found {
     /// Its address.
     pub address: u64,
-    pub registry: Box<Registry>,
+    pub registry: Box<Shown<Registry>>,
 }
 
 /// The registries of the layout that this tool knows, and what is wrong with others or with the memory of others.
@@ -103,12 +103,12 @@ fn parse_header(bytes: &[u8]) -> Option<Header> {
 }
 
 /// A copy of the registry at `address`, if it has the layout that this tool knows.
-fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Registry>> {
+fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Shown<Registry>>> {
     if header != Registry::HEADER {
         return None;
     }
     let bytes = read_bytes(target, address, size_of::<Registry>())?;
-    let mut place = Box::<Registry>::new_uninit();
+    let mut place = Box::<Shown<Registry>>::new_uninit();
     // SAFETY: there are as many bytes as a Registry has; it is made of numbers and atomics, valid for all bytes.
     let registry = unsafe {
         place.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
@@ -118,8 +118,8 @@ fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Registr
 }
 
 /// The registry of a library in which nothing has happened.
-pub fn nothing() -> Box<Registry> {
-    let mut place = Box::<Registry>::new_uninit();
+pub fn nothing() -> Box<Shown<Registry>> {
+    let mut place = Box::<Shown<Registry>>::new_uninit();
     // SAFETY: it is made of numbers and atomics, for which zeros are valid.
     unsafe {
         place.as_mut_ptr().write_bytes(0, 1);

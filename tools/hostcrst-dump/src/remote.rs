@@ -13,7 +13,7 @@ use crate::time_limit::TimeLimit;
 pub struct Remote<'a> {
     target: &'a dyn Target,
     time_limit: TimeLimit,
-    looks: Cell<u32>,
+    reads: Cell<u32>,
     gave_up: Cell<bool>,
     /// Memory that was copied in large pieces, by its address divided by their size.
     blocks: RefCell<HashMap<u64, Block>>,
@@ -37,7 +37,7 @@ const LARGEST_IN_BLOCK: usize = 1024;
 /// An object that was just copied in one way is not copied in the same way again and again for more than this. Its parts
 /// are atomics that the renderers read with care, so the last copy is good enough.
 const TRIES: usize = 8;
-const LOOKS_BETWEEN_TIMES: u32 = 256;
+const READS_BETWEEN_TIMES: u32 = 256;
 
 impl<'a> Remote<'a> {
     /// After the time limit nothing can be read any more, so every loop over the memory ends.
@@ -45,7 +45,7 @@ impl<'a> Remote<'a> {
         Remote {
             target,
             time_limit,
-            looks: Cell::new(0),
+            reads: Cell::new(0),
             gave_up: Cell::new(false),
             blocks: RefCell::new(HashMap::new()),
         }
@@ -56,9 +56,9 @@ impl<'a> Remote<'a> {
     }
 
     fn has_time(&self) -> bool {
-        let looks = self.looks.get();
-        self.looks.set(looks.wrapping_add(1));
-        if looks.is_multiple_of(LOOKS_BETWEEN_TIMES) && self.time_limit.is_over() {
+        let reads = self.reads.get();
+        self.reads.set(reads.wrapping_add(1));
+        if reads.is_multiple_of(READS_BETWEEN_TIMES) && self.time_limit.is_over() {
             self.gave_up.set(true);
         }
         !self.gave_up.get()
@@ -140,27 +140,27 @@ impl Block {
 impl Memory for Remote<'_> {
     const LIVE: bool = false;
 
-    unsafe fn look<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+    unsafe fn read<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         let mut object = MaybeUninit::<T>::zeroed();
         let bytes = bytes_of(&mut object);
         if !self.has_time() {
             return None;
         }
         if !self.copy_from_block(address as u64, bytes) {
-            // SAFETY: the caller says what look_anew asks for.
-            return unsafe { self.look_anew(address, look) };
+            // SAFETY: the caller says what read_anew asks for.
+            return unsafe { self.read_anew(address, take) };
         }
         // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
-        Some(look(Shown::of(unsafe { object.assume_init_ref() })))
+        Some(take(Shown::of(unsafe { object.assume_init_ref() })))
     }
 
-    unsafe fn look_anew<T, R>(&self, address: usize, look: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
+    unsafe fn read_anew<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         let mut object = MaybeUninit::<T>::zeroed();
         let mut spare = MaybeUninit::<T>::zeroed();
         let copied =
             self.has_time() && self.copy_anew(address as u64, bytes_of(&mut object), bytes_of(&mut spare));
         // SAFETY: the caller says that a T is valid for all bytes, and no byte of it is uninitialised.
-        copied.then(|| look(Shown::of(unsafe { object.assume_init_ref() })))
+        copied.then(|| take(Shown::of(unsafe { object.assume_init_ref() })))
     }
 }
 
