@@ -55,13 +55,13 @@ BARS = [
     _value("memory of a section", "bytes", 64, 64),
 ]
 
-# What was to have a bar as well, and why it has none.
+# What should have a bar too, and why it has none.
 NOT_MEASURED = [
     ("Suspending all tasks",
-     "the library has no such call; what is there for a later one, the runtime's word that each transition reads, is "
-     "part of what transitions cost above"),
+     "the library has no such function; the check that it would need, a read of the runtime's word in each transition, "
+     "is already part of the cost of a transition above"),
     ("A handle instead of a raw pointer",
-     "the library has no entry by pointer to compare with: a `CRITICAL_SECTION` is found by its address, but holds a "
-     "handle and shows its fields on top of that; what can be counted is that four instructions of an enter and four "
-     "of a leave find the section of a handle (x86-64)"),
+     "no function takes a raw pointer, so there is nothing to compare with (a `CRITICAL_SECTION` is passed by address, "
+     "but contains a handle, and its other fields are kept up to date as well); on x86-64, four instructions of an "
+     "enter and four of a leave turn the handle into the address of the section"),
 ]

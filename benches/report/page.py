@@ -10,8 +10,8 @@ TEXT = """# What it costs
 
 {overview}
 
-Medians of one run on {processors} x {processor}; the best of a row in bold. nsync's lock cannot be entered again by its
-owner, the others can. `./dev bench` measures the same on your machine, and [how](#how-it-is-measured) stands below.
+Medians of one run on {processors} x {processor}; the best of each row in bold. All of these locks but nsync's are
+recursive. `./dev bench` measures the same on your machine; the [method](#how-it-is-measured) is described below.
 
 ## Charts
 
@@ -34,31 +34,33 @@ Written by `./dev bench --publish` from one run; do not edit.
 | system | {system}, {libc} |
 | compilers | {compiler}; {rust} |
 
-- The shared library as it is shipped, called from C++ as its header makes GCC call it: without stubs of the procedure
-  linkage table. "hostcrst PLT" is the same library called through them, as another compiler does. Rust's locks stand
-  behind a C interface of the same shape, called without stubs too; the other locks are called as their headers have it.
-- All locks in one process, which has a second thread, in interleaved rounds: a round measures each lock once, and the
-  order rotates. A ratio is the median over the rounds of the ratio within a round; "the best peer" is the one with
-  the best median, "the best fair peer" the best of those whose busiest thread did at most 2.5 times as much as the
-  laziest.
-- One thread: the fastest of four batches in a round. Contended: throughput in one run of the threads, waits (the clock
-  is read before and after each enter) in another. A short section is 8 dependent additions with 40 multiply-adds
-  outside; bursts are 16 sections of 500 ns and a sleep of 100 us; "blocks inside" sleeps for 20 us in the section. In
-  "hand-shake inside" items go through a queue whose condition variables are made of a lock and two semaphores, one of
-  which is waited for with the lock owned; an entry is an item. "CPU" is what the process used, the program's part of it
-  in user mode. "Weighted median": half of all time spent waiting
-  was spent in waits up to this length.
-- "hostcrst CS" is the CRITICAL_SECTION of `hostcrst/win32.h`.
-- "calls" is two calls of empty functions, without stubs: what no lock behind a C interface can beat. A bar below that
-  cannot be met on the machine; the bars' table has a column for it.
-- "linked statically" is a program with libhostcrst.a, whose calls are direct ones, as are those of the empty functions
-  in it; glibc stays a shared library.
-- "no membarrier" is a process in which a seccomp filter refuses membarrier(2); "1 processor" one that is bound to a
-  single one; "beside Wine" compares Wine's CRITICAL_SECTION, measured in its own process turn by turn.
-- "Cost against scale": every row of sections and of tasks in a process that has so many of them. A report of tasks
-  shows the native function that each is in. Memory is what the process grew by, for one more.
-- The counts of instructions, which no noise touches, are in `benches/instructions/`. The test that compares them also
-  sees that no fast path takes a lock.
+- The locks: hostcrst is the shared library as released, called from C++ with the attribute that its header gives GCC
+  (`noplt`), so a call does not go through the procedure linkage table (PLT). "hostcrst PLT" is the same library called
+  through the PLT, as code from other compilers does. "hostcrst CS" is the CRITICAL_SECTION of `hostcrst/win32.h`.
+  Rust's locks are called through a C interface of the same shape, also without the PLT; all other locks are called as
+  their own headers declare them.
+- Rounds: all locks run in one process, which has a second thread. Each round measures every lock once, and the order
+  rotates from round to round. A ratio is the median, over all rounds, of the ratio within one round. "the best peer"
+  is the other lock with the best median; "the best fair peer" is the best among those whose busiest thread made at
+  most 2.5 times as many entries as its least busy one.
+- One thread: the fastest of four batches in a round. Contended: one run of the threads measures throughput, another
+  the waiting times, as reading the clock before and after each enter costs time itself.
+- Workloads: a short section is 8 dependent additions, with 40 multiply-adds outside of it. "bursts" are 16 sections of
+  500 ns, then a sleep of 100 us. "blocks inside" sleeps for 20 us in the section. "hand-shake inside" passes items
+  through a queue whose condition variables are built from a lock and two semaphores; one semaphore is waited for
+  while the lock is owned, and one item counts as one entry.
+- "CPU" is the processor time of the process, and "of it in user mode" the part that was not spent in the kernel.
+  "Weighted median": half of all time spent waiting was spent in waits of at most this length.
+- "calls" is two calls of empty functions without the PLT, the lower limit for any lock behind a C interface. A bar
+  below it cannot be met on this machine; the table of bars has a column for it.
+- "linked statically" is a program linked with libhostcrst.a, which calls it and the empty functions directly; glibc
+  stays a shared library.
+- "no membarrier" is a process in which a seccomp filter refuses membarrier(2). "1 processor" is a process bound to one
+  processor. "beside Wine" compares with Wine's CRITICAL_SECTION, which runs in a process of its own, in turns.
+- "Cost against scale": each row was measured in a process that has this many sections or tasks. In the report of
+  tasks, each task shows the native function that it is in. "Memory" is by how much the process grew for one more.
+- Instruction counts do not vary from run to run; they are in `benches/instructions/`. The test that compares them also
+  checks that no fast path takes a lock.
 """
 
 
