@@ -190,8 +190,8 @@ mod header {
         }
     }
 
-    /// Puts the title of each section before its first function. The functions, each with its comment, are parted by blank
-    /// lines.
+    /// Puts the title of each section before its first function. The functions, each with its comment, are parted by
+    /// blank lines.
     fn with_section_titles(header: &str) -> String {
         let (types, functions) = header.split_at(header.find("extern \"C\" {").expect("cpp_compat is on"));
         let mut declarations: Vec<String> = functions.split("\n\n").map(str::to_owned).collect();

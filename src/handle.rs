@@ -35,9 +35,9 @@
 //!   `o ^ BIASED` is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
 //!
 //! Now let `g` be of the other kind: where `h` selects this slot, `g` has bits 6 and 7 flipped. Each of these compares
-//! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a biased
-//! one. No such `o` is ever in a word. So whatever stands in a CRITICAL_SECTION never enters a section of the host's, and
-//! vice versa.
+//! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a
+//! biased one. No such `o` is ever in a word. So whatever stands in a CRITICAL_SECTION never enters a section of the
+//! host's, and vice versa.
 //! - A slot never used is zero: it is no word at all. `h == 0` selects slot 0, or slot 3 for Windows; both are taken
 //!   from the start, as DESTROYED. Leaving and entering again may meet `0 == h ^ me`, or `0 == h ^ me ^ BIASED`, but
 //!   a slot never used has 0 in `entries`, and in `bias_counter`, where a live one has at least 1.

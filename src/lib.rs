@@ -2,7 +2,8 @@
 //! in which native function.
 //!
 //! This file is the map; the logic is in the modules. Arrows only point down, and no files stand in a circle:
-//! `tests/layers.rs` sees to that. `ARCHITECTURE.md` says what each room may not know, and what to open to change something.
+//! `tests/layers.rs` sees to that. `ARCHITECTURE.md` says what each room may not know, and what to open to change
+//! something.
 //!
 //! ```text
 //!    C · C++ · Win32 code · a .NET process · any FFI
@@ -33,8 +34,8 @@
 //!
 //! Names of addresses: the crate `elf-names`, beside this one.
 //!
-//! `constants`, `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle run over
-//! `sys::model`.
+//! `constants`, `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle
+//! run over `sys::model`.
 
 #![no_std]
 

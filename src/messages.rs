@@ -58,8 +58,8 @@ static AT_LOAD: extern "C" fn() = remember_stderr;
 
 // ---- where to ---------------------------------------------------------------------------------------------
 
-/// HOSTCRST_REPORT as it was when the runtime was first started, zero-terminated: a pattern for paths. NULL if it is not
-/// set, or "stderr".
+/// HOSTCRST_REPORT as it was when the runtime was first started, zero-terminated: a pattern for paths. NULL if it is
+/// not set, or "stderr".
 static PATTERN: AtomicPtr<TextBuffer<PATH_BYTES>> = AtomicPtr::new(core::ptr::null_mut());
 /// The longest pattern, and the longest path, with its zero.
 pub(crate) const PATH_BYTES: usize = 4096;

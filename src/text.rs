@@ -62,7 +62,8 @@ impl<const BYTES: usize> TextBuffer<BYTES> {
         let _ = self.push(fitting);
     }
 
-    /// Adds the characters of `units` up to a NUL, or up to the first that does not fit. Unpaired surrogates become U+FFFD.
+    /// Adds the characters of `units` up to a NUL, or up to the first that does not fit. Unpaired surrogates become
+    /// U+FFFD.
     pub(crate) fn push_utf16(&mut self, units: &[u16]) -> fmt::Result {
         char::decode_utf16(units.iter().copied())
             .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))

@@ -171,12 +171,13 @@ impl<T: Slot> Arena<T> {
     /// The slot at `index`, or slot 0 if there is no such slot. Once the registry is ready.
     pub(crate) fn at(&self, index: u32) -> &T {
         let index = if index < self.used() { index } else { 0 };
-        // SAFETY: slots below `used` are memory, never unmapped, and slot 0 is if any is; zeroed slots are valid (Slot).
+        // SAFETY: slots below `used` are memory, never unmapped, and slot 0 is if any is; zeroed slots are valid
+        // (Slot).
         unsafe { &*(self.slots.base() as *const T).add(index as usize) }
     }
 
-    /// The slot at the offset in `bits` XOR `FLIP`, or another one: readable whatever the bits are, which may hold anything
-    /// above and below the offset. Only for slots whose size is a power of two, once some are shown.
+    /// The slot at the offset in `bits` XOR `FLIP`, or another one: readable whatever the bits are, which may hold
+    /// anything above and below the offset. Only for slots whose size is a power of two, once some are shown.
     ///
     /// A thread may read an old mask, as it may be stopped between its reads for any time. It then finds another slot
     /// than the one meant, and must check what it found; `at` finds the right one.
@@ -187,8 +188,8 @@ impl<T: Slot> Arena<T> {
         // FLIP is applied last, so that `bits` stays unchanged in the register in which the caller needs it.
         let offset = bits as usize & self.offset_mask.load(Ordering::Relaxed) ^ FLIP;
         let address = sys::in_one_register(self.slots.base() + offset);
-        // SAFETY: the mask lets through multiples of the size below a power of two, which FLIP is less than: show has made
-        // as many bytes readable before it stored the mask. As in at.
+        // SAFETY: the mask lets through multiples of the size below a power of two, which FLIP is less than: show has
+        // made as many bytes readable before it stored the mask. As in at.
         unsafe { &*(address as *const T) }
     }
 

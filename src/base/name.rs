@@ -41,7 +41,8 @@ impl Name {
         Name { lock: SeqLock::new(), length: AtomicU32::new(0), text: [const { AtomicU64::new(0) }; WORDS] }
     }
 
-    /// Replaces the name by `utf8`, cut to what fits. One thread at a time: the caller holds the lock of what has the name.
+    /// Replaces the name by `utf8`, cut to what fits. One thread at a time: the caller holds the lock of what has the
+    /// name.
     pub(crate) fn set(&self, utf8: &[u8]) {
         let utf8 = cut(utf8, NAME_BYTES);
         self.lock.write(|| {

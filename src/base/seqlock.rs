@@ -1,17 +1,17 @@
-//! A sequence lock: one thread changes something while others copy it, and no copy is torn. What stands under it is not known
-//! here.
+//! A sequence lock: one thread changes something while others copy it, and no copy is torn. What stands under it is not
+//! known here.
 
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 
 /// The number beside what it protects. Zeroed memory is a lock that nobody has written under.
 ///
-/// The number is odd while a writer is at work. Writers take turns by a lock of their own, or there is only one. Readers
-/// never write. What is protected is kept in atomics, read and written Relaxed: a reader that loses the race copies stale
-/// values, not undefined ones, and finds the number changed.
+/// The number is odd while a writer is at work. Writers take turns by a lock of their own, or there is only one.
+/// Readers never write. What is protected is kept in atomics, read and written Relaxed: a reader that loses the race
+/// copies stale values, not undefined ones, and finds the number changed.
 ///
 /// **Why no copy is torn.** A reader finds an even number, copies, and finds the same number again.
-/// - It has copied nothing older than the write that ended with this number: its Acquire load pairs with the Release store
-///   in `end_write`.
+/// - It has copied nothing older than the write that ended with this number: its Acquire load pairs with the Release
+///   store in `end_write`.
 /// - It has copied nothing newer: who reads a value of the next write has its odd number, or a later one, when it
 ///   loads the number again, as the Acquire fence before that pairs with the Release fence in `begin_write`.
 ///

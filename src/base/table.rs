@@ -1,5 +1,5 @@
-//! An open-addressed hash table: entries are added, never taken out, and found without a lock. What is kept in it, and where
-//! its memory comes from, is not known here.
+//! An open-addressed hash table: entries are added, never taken out, and found without a lock. What is kept in it, and
+//! where its memory comes from, is not known here.
 
 use core::marker::PhantomData;
 
@@ -46,11 +46,13 @@ unsafe impl Slot for () {}
 
 /// A table of so many entries, a power of two, in memory that begins zeroed and stays.
 ///
-/// **Why an entry is found whole.** A writer claims an empty entry by a compare-exchange, so it alone fills it, and then says
-/// that it is whole by a Release store. Who reads that, with Acquire, sees the key and what the entry was filled with.
+/// **Why an entry is found whole.** A writer claims an empty entry by a compare-exchange, so it alone fills it, and
+/// then says that it is whole by a Release store. Who reads that, with Acquire, sees the key and what the entry was
+/// filled with.
 ///
-/// **Why a search may end at an empty entry.** A key gets the first entry that is empty on the way that every search for the
-/// key goes, and none becomes empty again. So a search that begins after the key was added sees no empty one before it.
+/// **Why a search may end at an empty entry.** A key gets the first entry that is empty on the way that every search
+/// for the key goes, and none becomes empty again. So a search that begins after the key was added sees no empty one
+/// before it.
 pub(crate) struct Table<V> {
     base: usize,
     capacity: usize,
@@ -68,8 +70,8 @@ impl<V: Slot> Table<V> {
     /// The table at `base`.
     ///
     /// # Safety
-    /// In the memory that the table is used with, as many bytes as `bytes` says stand there, which are never unmapped; they
-    /// were zeros, and have been written by such tables of this capacity alone.
+    /// In the memory that the table is used with, as many bytes as `bytes` says stand there, which are never unmapped;
+    /// they were zeros, and have been written by such tables of this capacity alone.
     pub(crate) unsafe fn at(base: usize, capacity: usize, probes: usize) -> Self {
         Table { base, capacity, probes, entries: PhantomData }
     }
@@ -121,14 +123,14 @@ impl<V: Slot> Table<V> {
         self.address_of(memory, key).and_then(|address| unsafe { memory.read(address, found) })
     }
 
-    /// Adds an entry for a key, which `fill` fills; false if there is no room on its way. By any thread at any time. Of two
-    /// entries of one key the first on the way is found.
+    /// Adds an entry for a key, which `fill` fills; false if there is no room on its way. By any thread at any time. Of
+    /// two entries of one key the first on the way is found.
     pub(crate) fn add(&self, key: Key, fill: impl FnOnce(&Entry<V>)) -> bool {
         for address in self.candidates(key) {
             // SAFETY: as in find.
             let entry = unsafe { &*(address as *const Entry<V>) };
-            // Relaxed: nothing was written to an empty entry, and what is written from here on is read by way of the store
-            // below.
+            // Relaxed: nothing was written to an empty entry, and what is written from here on is read by way of the
+            // store below.
             if entry.state.compare_exchange(EMPTY, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 continue;
             }

@@ -1,9 +1,10 @@
-//! The search for a cycle in the wait-for graph, and how one wait of it is broken. It does not know whom to tell of one.
+//! The search for a cycle in the wait-for graph, and how one wait of it is broken. It does not know whom to tell of
+//! one.
 //!
 //! A task waits for one section at most and a section has one owner at most, so from any task there is one way to go:
 //! to the section it waits for, to that section's owner, and on. The search is a walk along this chain, by the task
-//! that begins a wait, after it has announced itself. An enter that need not wait never gets here. A wait with a timeout
-//! resolves itself and is no edge.
+//! that begins a wait, after it has announced itself. An enter that need not wait never gets here. A wait with a
+//! timeout resolves itself and is no edge.
 //!
 //! **No cycle is missed.** The last event of a cycle is always that one of its tasks announces a wait: a task that is
 //! handed a section is no longer waiting. Of the announcements in a cycle one is last in the order of the SeqCst
@@ -21,9 +22,9 @@
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
 //! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
 //! else has ended the chosen wait first, the cycle is open and nothing is reported. Where no wait is broken the
-//! cycle stands, and each of its waits is marked with the number of this deadlock: the second search finds that number at
-//! all of them and reports nothing. A wait begins without a mark, and the wait that closes a cycle is a new one, so each
-//! cycle is told.
+//! cycle stands, and each of its waits is marked with the number of this deadlock: the second search finds that number
+//! at all of them and reports nothing. A wait begins without a mark, and the wait that closes a cycle is a new one, so
+//! each cycle is told.
 //!
 //! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's
 //! callback, and waits anew after it. That opens a cycle which stands and closes it again, so the new wait takes over

@@ -73,8 +73,8 @@ fn wait_for_calls(last: u64) {
     }
 }
 
-/// `me` has just announced a wait: searches, and if the wait closed a cycle, does what the policy says. Returns what the
-/// program is to be told of it, and what `step_out`, which takes `me` out of the queue for that, has returned.
+/// `me` has just announced a wait: searches, and if the wait closed a cycle, does what the policy says. Returns what
+/// the program is to be told of it, and what `step_out`, which takes `me` out of the queue for that, has returned.
 #[cold]
 pub(crate) fn search_for_deadlock<T>(me: TaskRef, step_out: impl Fn() -> T) -> Option<(Notice, T)> {
     deadlock::cycle_length(me)?;

@@ -114,8 +114,8 @@ pub(crate) fn end_others_after_fork(me: u64) {
     }
 }
 
-/// In the child of a fork, where one of these tasks lives, on the first thread, and it is not known which: none is ended
-/// before that thread has.
+/// In the child of a fork, where one of these tasks lives, on the first thread, and it is not known which: none is
+/// ended before that thread has.
 pub(crate) fn keep_all_after_fork() {
     let first_thread = sys::process_id();
     tasks::all().for_each(|task| task.thread_id.store(first_thread, Ordering::Relaxed));

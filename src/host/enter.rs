@@ -110,8 +110,8 @@ impl Section {
     /// Waits until `me` owns the section. The caller found it owned by another.
     ///
     /// 1. Spin: poll the word, with pauses, as long as that pays (`lock::spin`). Not if a rest is due.
-    /// 2. Announce: queue, after a last attempt under the queue lock. From here on the outcome comes in the `park` word,
-    ///    whichever task writes it. A wait without a deadline searches for a deadlock that it has closed.
+    /// 2. Announce: queue, after a last attempt under the queue lock. From here on the outcome comes in the `park`
+    ///    word, whichever task writes it. A wait without a deadline searches for a deadlock that it has closed.
     /// 3. PARKED: sleep on that word until woken, until the deadline, a stall line or a check of the owner is due.
     /// 4. CONTEND: a leave has woken this task, the first waiter: poll against spinners; park again if that fails.
     /// 5. ACQUIRED: out of the queue, as the owner. Every other value is the failure that has ended the wait.

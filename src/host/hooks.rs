@@ -15,8 +15,8 @@ type Policies = Table<()>;
 const NOT_NEEDED: u32 = 1;
 const NEEDED: u32 = 2;
 
-/// The table, which is replaced by one of twice the size when it is half full: its address, and in the bits below a page's
-/// the binary logarithm of its capacity. 0 while no policy was set. One that was replaced stays readable.
+/// The table, which is replaced by one of twice the size when it is half full: its address, and in the bits below a
+/// page's the binary logarithm of its capacity. 0 while no policy was set. One that was replaced stays readable.
 static TABLE: AtomicUsize = AtomicUsize::new(0);
 /// How many entries it has; under the lock of hooks.
 static USED: AtomicUsize = AtomicUsize::new(0);

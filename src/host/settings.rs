@@ -16,8 +16,8 @@ type Take = fn(&[u8]) -> bool;
 
 /// Every variable there is.
 const VARIABLES: [(&CStr, Take); 5] = [
-    // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k` the
-    // kind of message; with `%k`, or where the path is a folder, for other messages too.
+    // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k`
+    // the kind of message; with `%k`, or where the path is a folder, for other messages too.
     (c"HOSTCRST_REPORT", report::set_place),
     // What is done when a deadlock is found: `error`, `report` or `abort`.
     (c"HOSTCRST_ON_DEADLOCK", set_deadlock_policy),

@@ -120,7 +120,8 @@ impl TaskRef {
             anomaly.store(0, Ordering::Relaxed);
         }
         {
-            // See set_name: a thread that names an earlier task of this slot was here before, or finds that it has ended.
+            // See set_name: a thread that names an earlier task of this slot was here before, or finds that it has
+            // ended.
             let _naming = locks::NAMING.lock();
             self.name.set(&[]);
         }
@@ -128,8 +129,8 @@ impl TaskRef {
         self.id.store(handle::owner_id(index, u64::from(generation)), Ordering::Release);
     }
 
-    /// Gives the task with this id a name, cut to what fits; an empty one brings the thread's own back. Fails with Handle
-    /// if it has ended.
+    /// Gives the task with this id a name, cut to what fits; an empty one brings the thread's own back. Fails with
+    /// Handle if it has ended.
     pub(crate) fn set_name(self, id: u64, utf8: &[u8]) -> Result<()> {
         preserving_errno(|| {
             // place: task-name-lock

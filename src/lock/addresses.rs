@@ -5,9 +5,9 @@
 //! section behind that no handle names any more. But two CRITICAL_SECTIONs do not overlap: one whose memory belongs
 //! to another from now on is over. So each that begins learns which others stood there.
 //!
-//! A hash table with a chain of section slots in each bucket. It grows by one bucket where a section comes that has none
-//! for itself, by dividing an older one in two (linear hashing): no call pays for all that there are. Each single store
-//! leaves all chains whole, but for one slot at most: a fork may come at any moment (see `sys::mutex`).
+//! A hash table with a chain of section slots in each bucket. It grows by one bucket where a section comes that has
+//! none for itself, by dividing an older one in two (linear hashing): no call pays for all that there are. Each single
+//! store leaves all chains whole, but for one slot at most: a fork may come at any moment (see `sys::mutex`).
 
 use crate::base::hash::fibonacci_hash;
 use crate::base::region::SMALLEST_STEP;
@@ -22,8 +22,8 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 const FIRST_WIDTH: u32 = 1024;
 const WORD_BYTES: usize = size_of::<AtomicU32>();
 
-/// Addresses in one such stretch share a bucket. A CRITICAL_SECTION overlaps with no other but in its own stretch and one
-/// beside it.
+/// Addresses in one such stretch share a bucket. A CRITICAL_SECTION overlaps with no other but in its own stretch and
+/// one beside it.
 const STRETCH: usize = 128;
 const REACH: usize = size_of::<CriticalSection>() - 1;
 const _: () = assert!(2 * REACH < STRETCH);

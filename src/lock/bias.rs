@@ -37,8 +37,8 @@ use crate::state::{sections, tasks};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
 
-/// How long a revocation waits where the heavy barrier is refused after a bias was granted: a store and the load after it
-/// are not this far apart in any processor, and a thread that is not running has done both or neither.
+/// How long a revocation waits where the heavy barrier is refused after a bias was granted: a store and the load after
+/// it are not this far apart in any processor, and a thread that is not running has done both or neither.
 const UNFENCED_NAP: u64 = 10_000_000;
 
 /// The word of the section with this handle while it is biased to the task with this id.
@@ -60,7 +60,8 @@ impl Section {
     #[inline(always)]
     pub(crate) fn enter_biased(&self, biased_word: u64) -> FastPath {
         let counter = self.bias_counter().load(Ordering::Relaxed);
-        // 0 in a slot never used, whose zero word seems biased to the caller for a handle that is its own id XOR BIASED.
+        // 0 in a slot never used, whose zero word seems biased to the caller for a handle that is its own id XOR
+        // BIASED.
         if counter.wrapping_sub(1) >= u32::MAX - 1 {
             return FastPath::NotTaken;
         }

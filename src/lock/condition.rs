@@ -16,8 +16,8 @@
 //! before the byte is read, and what is read is that 1 or something written later: a 0 only if the sleeper has been
 //! taken out since.
 //!
-//! **The memory may be freed** when the last sleeper has returned: a thread that takes sleepers out touches the variable
-//! before it changes their words (Release, paired with the Acquire of the sleeper's load), and not after.
+//! **The memory may be freed** when the last sleeper has returned: a thread that takes sleepers out touches the
+//! variable before it changes their words (Release, paired with the Acquire of the sleeper's load), and not after.
 //!
 //! **Initialize** of a variable where a task sleeps, or slept when other memory stood there, wakes it: it would take
 //! wakes that are not for it. A task that is woken without cause checks again what it waits for.
@@ -124,7 +124,8 @@ pub(crate) fn withdraw(task: &Task) -> bool {
 /// As zeroed memory. Reads none of it: it may never have been written.
 pub(crate) fn initialize(variable: &ConditionVariable) {
     variable.clear();
-    // No task joins before the variable is initialised, and one that joined when other memory stood there did so before.
+    // No task joins before the variable is initialised, and one that joined when other memory stood there did so
+    // before.
     if bucket_of(variable.address()).first.load(Ordering::Relaxed) != 0 {
         wake(variable, u32::MAX);
     }
@@ -155,8 +156,8 @@ impl Batch {
 }
 
 impl Bucket {
-    /// Takes out up to `left` sleepers of the variable, as many as fit into a batch. Sets `left` to how many are still to
-    /// be taken of those that sleep now: later ones are not to be woken.
+    /// Takes out up to `left` sleepers of the variable, as many as fit into a batch. Sets `left` to how many are still
+    /// to be taken of those that sleep now: later ones are not to be woken.
     fn take_out(&self, variable: &ConditionVariable, left: &mut u32) -> Batch {
         let mut batch = Batch { slots: [0; BATCH], length: 0 };
         let _guard = self.lock.lock();
@@ -223,8 +224,8 @@ impl Bucket {
     }
 }
 
-/// In the child of a fork only the forking thread lives, and no thread will wake it: if the handler of a signal that came
-/// during its sleep has forked, that sleep ends. Before the other tasks are ended.
+/// In the child of a fork only the forking thread lives, and no thread will wake it: if the handler of a signal that
+/// came during its sleep has forked, that sleep ends. Before the other tasks are ended.
 pub(crate) fn forget_after_fork() {
     for bucket in TABLE.iter().filter(|bucket| bucket.first.load(Ordering::Relaxed) != 0) {
         bucket.first.store(0, Ordering::Relaxed);

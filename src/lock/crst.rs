@@ -1,5 +1,5 @@
-//! Critical sections: entering, leaving, and how one begins and ends. How a task waits for one stands in `queue`; what a
-//! thread has to do to become a task is not known here.
+//! Critical sections: entering, leaving, and how one begins and ends. How a task waits for one stands in `queue`; what
+//! a thread has to do to become a task is not known here.
 //!
 //! The lock word and its proof are explained in `handle`; why a plain store can be the release, in `queue`.
 

@@ -28,8 +28,8 @@ pub(crate) fn settle_after_fork() {
     }
 }
 
-/// Makes the Hold of section slot `index`, which has just been allocated while tracking is on. Either this finds tracking
-/// on, or set_tracking finds the slot: both take the lock of the sections.
+/// Makes the Hold of section slot `index`, which has just been allocated while tracking is on. Either this finds
+/// tracking on, or set_tracking finds the slot: both take the lock of the sections.
 #[cold]
 pub(crate) fn cover(index: u32) -> Result<()> {
     let _guard = REGISTRY.sections.lock().lock();

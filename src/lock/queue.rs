@@ -7,9 +7,9 @@
 //! that ends the wait (destroy, alert, the runtime's end, a broken deadlock). The waiter parks on its own word, so a
 //! wake is for one.
 //!
-//! **Why no wake-up is lost.** The owner's last leave stores the free word and then loads `queue_state`; a waiter writes
-//! `queue_state` and then loads the word (store, then load, on both sides: Dekker's pattern). One of the two must see the
-//! other's store, which takes a full barrier on each side:
+//! **Why no wake-up is lost.** The owner's last leave stores the free word and then loads `queue_state`; a waiter
+//! writes `queue_state` and then loads the word (store, then load, on both sides: Dekker's pattern). One of the two
+//! must see the other's store, which takes a full barrier on each side:
 //! - `queue_state` was 0, so the owner uses the plain leave (store, load, no barrier). The first waiter pays for both
 //!   sides: after it has set ARMED it issues the heavy barrier, which acts as a full barrier on every running thread.
 //!   If the owner's load came before that barrier, so did its store, and the waiter's load finds the word free; if it
@@ -29,8 +29,8 @@
 //! contender is awake. Where spinning does not pay (see `spin`) it soon parks again; but after so many times that it
 //! was woken and lost it requests hand-off all the same, and is handed the section while it is parked.
 //!
-//! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; `contend` once a leave has woken it
-//! (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
+//! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; `contend` once a leave has woken
+//! it (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
 
 use core::cell::Cell;
 
@@ -121,7 +121,8 @@ pub(crate) fn initial_queue_state() -> u32 {
 }
 
 impl Section {
-    /// Takes `me` out of the queue; why its wait has failed, if it has. If it was handed the section, it gives that back.
+    /// Takes `me` out of the queue; why its wait has failed, if it has. If it was handed the section, it gives that
+    /// back.
     pub(crate) fn step_out(&self, handle: u64, me: TaskRef) -> Option<Error> {
         let queue = self.queue_lock().lock();
         // Acquire pairs with the Release of the task that wrote the outcome.
@@ -190,7 +191,8 @@ impl Section {
         found
     }
 
-    /// Requests that the next task that leaves backs off. Not while the queue lock is taken: its holder may be preempted.
+    /// Requests that the next task that leaves backs off. Not while the queue lock is taken: its holder may be
+    /// preempted.
     pub(crate) fn request_back_off(&self, handle: u64) {
         if let Some(_queue) = self.queue_lock().try_lock()
             && self.owner(handle).is_some()
@@ -366,7 +368,8 @@ impl Section {
             return;
         }
         me.wait.park.store(PARKED, Ordering::Relaxed);
-        // SeqCst with the swap in leave_contended: that leave sees no contender, or the attempt below sees its free word.
+        // SeqCst with the swap in leave_contended: that leave sees no contender, or the attempt below sees its free
+        // word.
         self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         lost_to_blocked.inspect(|hints| hints.begin_hand_offs());
         if me.wait.lose() || lost_to_blocked.is_some() {
@@ -409,9 +412,10 @@ impl Section {
         }
     }
 
-    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the run queue
-    /// of a processor. Reads the clock now and then only, after so many leaves since it was woken: an owner that leaves
-    /// seldom has no need to yield, and would yield to an unrelated thread as likely as to the contender. By the owner.
+    /// Whether the woken contender has had time to arrive and has not: it may be behind this very thread in the run
+    /// queue of a processor. Reads the clock now and then only, after so many leaves since it was woken: an owner that
+    /// leaves seldom has no need to yield, and would yield to an unrelated thread as likely as to the contender. By the
+    /// owner.
     fn contender_is_late(&self) -> bool {
         const LEAVES_PER_CLOCK_READ: u32 = 64;
         let first = self.first_waiter();
@@ -549,13 +553,13 @@ impl Section {
         self.publish_queue();
     }
 
-    /// Publishes the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while a task is
-    /// in the queue or is just being taken out of it.
+    /// Publishes the queue in the CRITICAL_SECTION of this section, if it has one; under the queue lock, while a task
+    /// is in the queue or is just being taken out of it.
     fn publish_queue(&self) {
         if self.mirror() != 0 {
-            // SAFETY: a task that waits for a section with a mirror does so inside a call that was given its CRITICAL_SECTION,
-            // and set it as the mirror; the queue lock keeps that call from returning, and so does the end of its thread
-            // in the child of a fork.
+            // SAFETY: a task that waits for a section with a mirror does so inside a call that was given its
+            // CRITICAL_SECTION, and set it as the mirror; the queue lock keeps that call from returning, and so does
+            // the end of its thread in the child of a fork.
             unsafe { mirror::publish_queue(self.mirror(), self.published_queue()) };
         }
     }

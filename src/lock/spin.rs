@@ -84,8 +84,8 @@ const CHECK_OF_THE_BUSY: u32 = 8_000;
 const HAND_OFF_REQUEST_TIME: u32 = 4_000;
 /// For how long after it left a queue a task may still spin while others wait.
 const TURN: u64 = 200_000;
-/// How long a task may spin in all before it rests; how much longer if it then gets the section without queueing; and how
-/// long it rests.
+/// How long a task may spin in all before it rests; how much longer if it then gets the section without queueing; and
+/// how long it rests.
 pub(crate) const SPIN_TIME_BEFORE_REST: u32 = 2_000_000;
 pub(crate) const SPIN_TIME_BEFORE_NEXT_REST: u32 = 500_000;
 const REST: u64 = 50_000;
@@ -235,8 +235,8 @@ pub(crate) struct SpinLoop {
     time: u32,
     /// How long one owner may stay before the loop ends.
     stay_limit: u32,
-    /// The owner that the last polls found, and for how long; after how long to check whether it has stayed all the time,
-    /// and how often it had left sections at the last check.
+    /// The owner that the last polls found, and for how long; after how long to check whether it has stayed all the
+    /// time, and how often it had left sections at the last check.
     owner: u64,
     stayed: u32,
     next_check: u32,

@@ -162,7 +162,8 @@ fn try_to_visit(crst: u64) {
     }
 }
 
-/// A task that has entered a section which is biased to it is granted a second one and ends, while the first is revoked.
+/// A task that has entered a section which is biased to it is granted a second one and ends, while the first is
+/// revoked.
 fn end_during_revocation() -> Scene {
     let (first, second) = (new_section(), new_section());
     let task = new_task();

@@ -195,8 +195,8 @@ fn control_end_of_a_sleep_that_is_not_released() {
     breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory);
 }
 
-/// A task that has begun to sleep ends, as after a jump out of a signal handler; another takes its slot and sleeps there, while
-/// a wake comes.
+/// A task that has begun to sleep ends, as after a jump out of a signal handler; another takes its slot and sleeps
+/// there, while a wake comes.
 fn end_of_a_sleeper() -> Scene {
     let (ends, _) = sleeper(None);
     let begin_anew = body(move || {

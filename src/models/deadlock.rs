@@ -55,8 +55,8 @@ extern "C" fn alert_oneself(_: *const host_deadlock_t, _: *mut c_void) {
     threads::alert(tasks::handle_of(sys::current_id())).expect("it lives");
 }
 
-/// Two tasks in a cycle, the first of which is refused once and then insists as the other does. So one cycle is broken, and
-/// one stands until a third task alerts the first.
+/// Two tasks in a cycle, the first of which is refused once and then insists as the other does. So one cycle is broken,
+/// and one stands until a third task alerts the first.
 fn refused_one_that_insists() -> Scene {
     deadlocks::set_callback(Some(be_told), core::ptr::null_mut());
     let [first, second] = [new_section(), new_section()];
@@ -84,8 +84,8 @@ fn refused_one_that_insists() -> Scene {
 
 extern "C" fn be_told(_: *const host_deadlock_t, _: *mut c_void) {}
 
-/// A task ends in a section for which another waits, which is in a second one. A third recovers the first and enters the
-/// second. (Without a waiter the first is left.)
+/// A task ends in a section for which another waits, which is in a second one. A third recovers the first and enters
+/// the second. (Without a waiter the first is left.)
 fn recovery_during_abandonment() -> Scene {
     let [first, second] = [new_section(), new_section()];
     let [ends, waits, recovers] = [new_task(), new_task(), new_task()];

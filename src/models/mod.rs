@@ -1,8 +1,8 @@
 //! What loom and shuttle explore: the crate's own code, between threads that wait for each other.
 //!
 //! `sys::model` says how. A model is a function that sets the scene; `holds` explores it and `breaks` is its
-//! negative control: with the ordering at one place of the source gone, the same scene must be seen to fail. The line of
-//! such a place stands below a comment with its name (`places`). `random` has what shuttle runs.
+//! negative control: with the ordering at one place of the source gone, the same scene must be seen to fail. The line
+//! of such a place stands below a comment with its name (`places`). `random` has what shuttle runs.
 
 mod bias;
 mod condition;

@@ -1,9 +1,9 @@
 //! Programs drawn at random, run in orders drawn at random: more tasks than loom can follow, and an oracle that judges
 //! every answer.
 //!
-//! Each program has some of these: tasks that end, politely or in their sections, and others in their slots; sections that
-//! are destroyed and made anew, and spin counts that are set meanwhile; stops and starts of the runtime; a section of
-//! Windows' with a condition variable; sections biased at once, soon or never; a heavy barrier that is refused.
+//! Each program has some of these: tasks that end, politely or in their sections, and others in their slots; sections
+//! that are destroyed and made anew, and spin counts that are set meanwhile; stops and starts of the runtime; a section
+//! of Windows' with a condition variable; sections biased at once, soon or never; a heavy barrier that is refused.
 
 mod oracle;
 
@@ -374,8 +374,8 @@ struct Shared {
     finished: usize,
 }
 
-/// Zeroed memory, never written, as all that a model shows to the library. Always at the same address: how many steps the
-/// library takes to find what stands there depends on it, and the order that a seed stands for on that.
+/// Zeroed memory, never written, as all that a model shows to the library. Always at the same address: how many steps
+/// the library takes to find what stands there depends on it, and the order that a seed stands for on that.
 fn zeroed_memory() -> usize {
     const ADDRESS: usize = 0x10_0000_0000;
     static MAPPED: OnceLock<usize> = OnceLock::new();

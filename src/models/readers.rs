@@ -312,8 +312,8 @@ fn control_layers_without_the_run_s_acquire() {
 
 // ---- the arenas -------------------------------------------------------------------------------------------
 
-/// One thread starts the runtime, and another, which is no task and was told of nothing, sees it running: then it finds the
-/// arenas that a handle leads to.
+/// One thread starts the runtime, and another, which is no task and was told of nothing, sees it running: then it finds
+/// the arenas that a handle leads to.
 fn first_look_during_start() -> Scene {
     const NO_TASK: (u64, usize) = (0, 0);
     let start = body(|| assert_eq!(runtime::start(), Ok(true)));

@@ -52,8 +52,8 @@ fn control_spin_count_without_the_queue_lock() {
 /// What a section comes to be whose first waiter is refused the heavy barrier.
 const LATE_FENCED: u32 = ARMED | FENCED | FENCE_PENDING;
 
-/// A leave by the fenced way, of a section that another task destroys as soon as it is free; the next section in its slot
-/// comes to be fenced late, too.
+/// A leave by the fenced way, of a section that another task destroys as soon as it is free; the next section in its
+/// slot comes to be fenced late, too.
 fn leave_during_replacement() -> Scene {
     let crst = new_section();
     let owner = new_task();

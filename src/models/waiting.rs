@@ -241,8 +241,8 @@ fn a_waiter_behind_one_that_withdraws_is_served() {
     holds_with_preemptions(1, withdrawal_beside_a_waiter);
 }
 
-/// As above, and the leave finds a contender that an earlier one has woken: it wakes nobody. A section that is left by the
-/// fenced way takes fewer steps.
+/// As above, and the leave finds a contender that an earlier one has woken: it wakes nobody. A section that is left by
+/// the fenced way takes fewer steps.
 fn withdrawal_of_the_contender() -> Scene {
     model::set_barriers(Barriers::Refused);
     let section = Protected::new();

@@ -254,8 +254,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close('}')
     }
 
-    /// A cycle that stands: the tasks in order, each waiting for a section of the next. Nothing if it has ended since it was
-    /// found.
+    /// A cycle that stands: the tasks in order, each waiting for a section of the next. Nothing if it has ended since
+    /// it was found.
     fn standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
         let mut members = picture.cycle(start);

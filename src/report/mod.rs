@@ -59,7 +59,8 @@ pub trait Surroundings {
     fn now(&self) -> Option<u64>;
     /// The operating system's name of a thread; empty if it is not known.
     fn thread_name(&mut self, thread_id: u32) -> NameCopy;
-    /// Writes a verdict beyond the one on `sections` sections, among which `found` deadlocks stand; returns false if there is none.
+    /// Writes a verdict beyond the one on `sections` sections, among which `found` deadlocks stand; returns false if
+    /// there is none.
     fn write_verdict(
         &mut self,
         _out: &mut dyn Write,

@@ -71,8 +71,8 @@ pub(crate) struct Deadlocks {
     pub(crate) remembered: [Deadlock; PLACES],
 }
 
-/// One deadlock as it was found. Written under the lock of Deadlocks by a search, which leaves the write open if it finds
-/// none.
+/// One deadlock as it was found. Written under the lock of Deadlocks by a search, which leaves the write open if it
+/// finds none.
 #[repr(C)]
 pub(crate) struct Deadlock {
     pub(crate) lock: SeqLock,

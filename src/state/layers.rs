@@ -7,8 +7,8 @@
 //! A reader takes `position` (sequence s), copies the layers below that depth, and takes `position` again (s').
 //! A layer that replaced one of those has a stamp in (s, s'+1]: the owner writes `position` for the pop before it, then
 //! stamp, then target, then `position` for the push, each with Release. So a reader of a new target reads the new
-//! stamp, and a reader of a new stamp finds at least the pop before it counted in s'. If no copied stamp is in (s, s'+1],
-//! every layer is the one that was open at s. The thread that flips one layer all day does not keep a reader
+//! stamp, and a reader of a new stamp finds at least the pop before it counted in s'. If no copied stamp is in
+//! (s, s'+1], every layer is the one that was open at s. The thread that flips one layer all day does not keep a reader
 //! waiting: it is caught below that layer half of the time, and then the rest has old stamps.
 
 use core::mem::offset_of;
@@ -63,8 +63,8 @@ pub(crate) enum Mode {
 }
 
 // position: sequence (32) | 0 | depth (29) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
-// unmanaged above a Leave, managed above a ReverseEnter. A layer's stamp: the position that its push made, and its origin
-// in the bit that is 0 there.
+// unmanaged above a Leave, managed above a ReverseEnter. A layer's stamp: the position that its push made, and its
+// origin in the bit that is 0 there.
 pub(crate) const MODE_MASK: u64 = 3;
 pub(crate) const DEPTH_ONE: u64 = 1 << 2;
 pub(crate) const DEPTH_SHIFT: u32 = 2;
@@ -287,8 +287,8 @@ impl Shown<Layers> {
     /// Calls `take` with the layers from number `skip` on, up to `most`, as they all were at one moment of the run that
     /// `runtime` belongs to, and returns depth and mode of that moment. `take` may be called again from the first after
     /// an attempt that failed. None if all attempts did. `position_now` loads the position again: `self` may be a
-    /// copy, of which one attempt is made; where the copy has all of the layers, they need only be of one moment with its
-    /// position.
+    /// copy, of which one attempt is made; where the copy has all of the layers, they need only be of one moment with
+    /// its position.
     pub(crate) fn snapshot<M: Memory>(
         &self,
         memory: &M,

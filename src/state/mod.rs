@@ -1,5 +1,5 @@
-//! What exists: every structure that a reader inside or outside the process sees, and the one static that holds them. It
-//! knows how one field is read, and not who waits, wakes or spins; it calls nothing above.
+//! What exists: every structure that a reader inside or outside the process sees, and the one static that holds them.
+//! It knows how one field is read, and not who waits, wakes or spins; it calls nothing above.
 
 pub(crate) mod addresses;
 pub(crate) mod bias;

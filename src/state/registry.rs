@@ -1,5 +1,5 @@
-//! The one static, which holds all of the state that a report shows: a report is a pure function of this memory. It knows
-//! no behaviour of what it holds.
+//! The one static, which holds all of the state that a report shows: a report is a pure function of this memory. It
+//! knows no behaviour of what it holds.
 //!
 //! The layout is versioned. A tool outside the process finds it by the exported symbol `hostcrst_registry_v1`,
 //! which holds the registry's address.

@@ -35,8 +35,8 @@ pub(crate) const WAITER_ONE: u32 = 1 << WAITER_SHIFT;
 /// A critical section: one cache line. Zeroed memory is a slot never used.
 #[repr(C, align(64))]
 pub(crate) struct Section {
-    /// The lock word: the handle XOR the owner's id; the handle alone if the section is free. `handle` has the proof, and
-    /// `docs/lock.md` every change of it.
+    /// The lock word: the handle XOR the owner's id; the handle alone if the section is free. `handle` has the proof,
+    /// and `docs/lock.md` every change of it.
     pub(crate) word: AtomicU64,
     /// The owner's recursion; 1 while the section is free, so that entering need not write it. Owner only.
     pub(crate) entries: AtomicU32,

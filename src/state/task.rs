@@ -156,7 +156,8 @@ impl Shown<Task> {
 }
 
 impl Task {
-    /// Counts a section more and returns how many there were in all. Own thread only, so no read-modify-write is needed.
+    /// Counts a section more and returns how many there were in all. Own thread only, so no read-modify-write is
+    /// needed.
     #[inline(always)]
     pub(crate) fn count_entry(&self) -> u32 {
         let entries = self.entries.load(Ordering::Relaxed).wrapping_add(1);
@@ -190,8 +191,8 @@ impl Task {
         &self.biases
     }
 
-    /// Notes that the task is about to call what setting number `setting` says is told of deadlocks; what it was telling
-    /// already, 0 for nothing. Own thread only.
+    /// Notes that the task is about to call what setting number `setting` says is told of deadlocks; what it was
+    /// telling already, 0 for nothing. Own thread only.
     pub(crate) fn begin_telling(&self, setting: u64) -> u64 {
         let outer = self.telling.load(Ordering::Relaxed);
         if outer == 0 {

@@ -38,8 +38,9 @@ pub(crate) struct Wait {
     pub(crate) since: AtomicU64,
     /// When it ends by itself, NO_DEADLINE for never.
     pub(crate) deadline: AtomicU64,
-    /// Counts the task's waits, so that two reads can tell one wait from the next. No sequence lock: it is never odd, as
-    /// `section` says whether there is a wait, and it is part of the SeqCst order that the search for deadlocks rests on.
+    /// Counts the task's waits, so that two reads can tell one wait from the next. No sequence lock: it is never odd,
+    /// as `section` says whether there is a wait, and it is part of the SeqCst order that the search for deadlocks
+    /// rests on.
     pub(crate) sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
     pub(crate) noted: AtomicU64,
@@ -116,7 +117,8 @@ impl Shown<Wait> {
                 limited: self.fields().deadline.load(Ordering::Relaxed) != NO_DEADLINE,
                 option: self.option() & WAIT_OPTION_MASK,
             };
-            // Pairs with the Release fence in enqueue: a reader that sees something of the next wait finds this one over.
+            // Pairs with the Release fence in enqueue: a reader that sees something of the next wait finds this one
+            // over.
             // place: wait-read-fence
             fence(Ordering::Acquire);
             // First the section: if the next wait is for the same one, its number is found with it.

@@ -155,8 +155,8 @@ extern "C" fn stay_loaded() {
 /// Keeps the loaded object of this name loaded.
 fn pin(name: *const c_char) {
     let mode = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-    // SAFETY: the assembly above makes the word, 0 or the address of dlsym; what dlsym finds has the type of dlopen, or is
-    // NULL, which is None; the loader keeps the name for as long as the object is loaded, which is this one.
+    // SAFETY: the assembly above makes the word, 0 or the address of dlsym; what dlsym finds has the type of dlopen, or
+    // is NULL, which is None; the loader keeps the name for as long as the object is loaded, which is this one.
     unsafe {
         let Some(dlsym) = DLSYM else { return };
         let dlopen = dlsym(libc::RTLD_DEFAULT, c"dlopen".as_ptr());

@@ -69,8 +69,8 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // SAFETY: the descriptor was opened by this value, which alone closes it. Not tried again where a signal handler
-        // interrupts it: it is closed all the same.
+        // SAFETY: the descriptor was opened by this value, which alone closes it. Not tried again where a signal
+        // handler interrupts it: it is closed all the same.
         unsafe { libc::syscall(libc::SYS_close, self.0) };
     }
 }

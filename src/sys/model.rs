@@ -1,7 +1,8 @@
-//! The platform of the models: the crate's own code runs on atomics, futexes and threads that loom or shuttle schedules.
+//! The platform of the models: the crate's own code runs on atomics, futexes and threads that loom or shuttle
+//! schedules.
 //!
-//! Loom tries every order, of loads and stores too, for a few threads that do little. Shuttle draws orders at random, for
-//! more threads that do more; what one of them stores, all see at once.
+//! Loom tries every order, of loads and stores too, for a few threads that do little. Shuttle draws orders at random,
+//! for more threads that do more; what one of them stores, all see at once.
 //!
 //! The code under test uses statics and mapped pages, which outlive an execution and cannot contain loom's atomics. So
 //! the memory itself is never written. The value of an atomic is looked up by its address in a `World`, a new one for
@@ -21,9 +22,9 @@
 //! thread has an atomic of its own: a light barrier is a read-modify-write of that one, a heavy one of those of all
 //! other threads in turn. So a light and a heavy barrier are ordered, and two light ones are not.
 //!
-//! **Negative controls.** `World::weakened` names places of the source, by file and line. Under loom an access or a barrier
-//! there has no ordering. Under shuttle, where that would change nothing, it is left out: a load gives 0, a store writes
-//! nothing, a mutex is not locked.
+//! **Negative controls.** `World::weakened` names places of the source, by file and line. Under loom an access or a
+//! barrier there has no ordering. Under shuttle, where that would change nothing, it is left out: a load gives 0, a
+//! store writes nothing, a mutex is not locked.
 
 mod threads;
 

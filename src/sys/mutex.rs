@@ -74,8 +74,8 @@ impl Mutex {
         }
     }
 
-    /// Forgets every holder and sleeper. Only in the child of a fork, where neither exists any more. Writes nothing to a
-    /// mutex that nobody held: most lie in pages that the child shares with its parent.
+    /// Forgets every holder and sleeper. Only in the child of a fork, where neither exists any more. Writes nothing to
+    /// a mutex that nobody held: most lie in pages that the child shares with its parent.
     pub(crate) fn reset_after_fork(&self) {
         if self.0.load(Ordering::Relaxed) != UNLOCKED {
             self.0.store(UNLOCKED, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The mapped files of this process, from which `elf_names` finds the names of addresses.
 //!
-//! No function of libc is called: `files` makes the bare system calls, which take no lock. `errno` is overwritten; a caller
-//! that must keep it saves it. A look-up can still block in the kernel, on a file system that does not answer.
+//! No function of libc is called: `files` makes the bare system calls, which take no lock. `errno` is overwritten; a
+//! caller that must keep it saves it. A look-up can still block in the kernel, on a file system that does not answer.
 
 use core::ffi::CStr;
 

@@ -14,8 +14,8 @@
 //!   A first waiter sets ARMED, issues the heavy barrier (H) and then publishes the queue (W). If L came before
 //!   H, so did S, and W came after S. If L came after H, it saw ARMED: S may have overwritten W, so the owner
 //!   publishes the whole word again under the queue lock. (If the barrier is refused at that moment, S can overwrite W
-//!   without either side noticing. The waiters of such a section, FENCE_PENDING in `queue`, publish the queue again every
-//!   millisecond, until an owner that has seen them has left. Every later owner sees them, too.)
+//!   without either side noticing. The waiters of such a section, FENCE_PENDING in `queue`, publish the queue again
+//!   every millisecond, until an owner that has seen them has left. Every later owner sees them, too.)
 //!
 //! "Locked" is published before the owner's RecursionCount, and "free" after it is 0: LockCount and RecursionCount,
 //! read together as 64 bits, never show recursion in a free section.

@@ -1,15 +1,15 @@
 //! What the tasks of a random program own and wait for, as far as they have told, and the judgement on each answer.
 //!
-//! It knows nothing of the library's search. It keeps who owns what, from after the return of enter or recover until before
-//! the call of leave, and who waits for what, from before the call of enter until after its return. What ends a section,
-//! a task or a run of the runtime is told before the call, what begins one after it.
+//! It knows nothing of the library's search. It keeps who owns what, from after the return of enter or recover until
+//! before the call of leave, and who waits for what, from before the call of enter until after its return. What ends a
+//! section, a task or a run of the runtime is told before the call, what begins one after it.
 //!
-//! **Why its verdict is sound.** The members of a cycle are all blocked, and nothing here but the refusal of one of them,
-//! an alert or a stop opens a cycle. Each told of what it owns and then of its wait, so the oracle sees every cycle
-//! when the last of them begins its wait, and marks those waits. A refused wait must be marked, and unless an alert or a stop
-//! ended a wait of the cycle, the cycle must still be seen by the task that was refused: then a second refusal for one
-//! cycle shows as well, for it finds the first one's wait gone. A cycle that was missed leaves threads asleep for ever, which
-//! shuttle reports.
+//! **Why its verdict is sound.** The members of a cycle are all blocked, and nothing here but the refusal of one of
+//! them, an alert or a stop opens a cycle. Each told of what it owns and then of its wait, so the oracle sees every
+//! cycle when the last of them begins its wait, and marks those waits. A refused wait must be marked, and unless an
+//! alert or a stop ended a wait of the cycle, the cycle must still be seen by the task that was refused: then a second
+//! refusal for one cycle shows as well, for it finds the first one's wait gone. A cycle that was missed leaves threads
+//! asleep for ever, which shuttle reports.
 
 use std::string::String;
 use std::vec::Vec;
@@ -411,9 +411,9 @@ impl Oracle {
         }
     }
 
-    /// `task` is about to end, in these sections. `queued` are the waits that were seen in their queues: they are over before
-    /// there is another owner. Not one that was part of a cycle: while its task tells of that it is in no queue, and it waits
-    /// anew after that.
+    /// `task` is about to end, in these sections. `queued` are the waits that were seen in their queues: they are over
+    /// before there is another owner. Not one that was part of a cycle: while its task tells of that it is in no queue,
+    /// and it waits anew after that.
     pub(super) fn end_task(&mut self, task: usize, held: &[usize], queued: &[u64]) {
         for &section in held {
             let known = &mut self.sections[section];
