@@ -96,7 +96,7 @@ pub struct SectionPicture {
     pub(crate) hold: Option<(u64, u64)>,
 }
 
-/// A cycle of waits, with or without time limits.
+/// A cycle of waits, with or without time limits. One with a limit is no deadlock, and reports call it a circle.
 pub(crate) struct Cycle {
     /// How many tasks.
     pub(crate) length: u32,
