@@ -22,9 +22,11 @@ pub(crate) fn install_hooks() -> bool {
 
 /// Ends the calling thread's task; sections that it still owns are abandoned.
 fn end_current() {
-    let Some(task) = task::current_if_any() else { return };
-    sys::set_current(0, 0);
-    end(task, false);
+    sys::without_handlers(|| {
+        let Some(task) = task::current_if_any() else { return };
+        sys::set_current(0, 0);
+        end(task, false);
+    });
 }
 
 /// Ends a task whose thread makes no more calls, however it ended. `silently`: where it stopped is not known.
@@ -55,14 +57,19 @@ fn end(task: TaskRef, silently: bool) {
 // round, or that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for
 // what it owns, by a later one that the system gives the same id, and when there is no slot for another task.
 
-/// Ends the task with this owner id if its thread is gone. Whether it was.
+/// Ends the task with this owner id if its thread is gone. Whether it was. A handler that forks in between would leave
+/// this to a child in which other threads are gone.
 pub(crate) fn reap_if_gone(id: u64) -> bool {
-    let task = tasks::of_owner(id);
-    let gone = id != 0 && task.id() == id && sys::is_thread_gone(task.thread_id());
-    if gone {
-        reap(id);
-    }
-    gone
+    sys::without_handlers(|| {
+        sys::settle_fork();
+        let task = tasks::of_owner(id);
+        let is_of_another = id != 0 && id != sys::current_id() && task.id() == id;
+        let gone = is_of_another && sys::is_thread_gone(task.thread_id());
+        if gone {
+            reap(id);
+        }
+        gone
+    })
 }
 
 /// The thread of the task with this owner id is gone.

@@ -19,6 +19,11 @@ pub(crate) fn prepare() -> Result<()> {
     if !sys::on_fork(fork::repair_child) {
         return Err(Error::OutOfMemory);
     }
+    sys::without_handlers(prepare_once)
+}
+
+/// No handler interrupts it: one that forks would have its child prepare again what is half done.
+fn prepare_once() -> Result<()> {
     let _guard = REGISTRY.prepare_lock.lock();
     if REGISTRY.is_ready() {
         return Ok(());

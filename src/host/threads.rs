@@ -81,27 +81,34 @@ pub(crate) fn layers(handle: u64, most: usize, mut take: impl FnMut(usize, Layer
 
 #[cold]
 fn register() -> Result<TaskRef> {
-    preserving_errno(|| {
-        prepare::prepare()?;
-        ends::reap_earlier_thread();
-        let index = REGISTRY.tasks.allocate().or_else(|_| {
-            for task in tasks::all() {
-                ends::reap_if_gone(task.id());
-            }
-            REGISTRY.tasks.allocate()
-        })?;
-        let task = TaskRef(REGISTRY.tasks.at(index));
-        if !sys::expect_thread_exit() {
-            REGISTRY.tasks.release(index, false);
-            return Err(Error::OutOfMemory);
+    preserving_errno(|| sys::without_handlers(begin_current))
+}
+
+/// Makes the calling thread a task; no handler interrupts it.
+fn begin_current() -> Result<TaskRef> {
+    // A handler that came just before may have made it one.
+    if let Some(task) = task::current_if_any() {
+        return Ok(task);
+    }
+    prepare::prepare()?;
+    ends::reap_earlier_thread();
+    let index = REGISTRY.tasks.allocate().or_else(|_| {
+        for task in tasks::all() {
+            ends::reap_if_gone(task.id());
         }
-        task.begin(index);
-        // Pairs with the Acquire of a thread that finds the task's id in a word, or is given its handle: see arena.
-        fence(Ordering::Release);
-        ends::remember_thread(index);
-        sys::set_current(task.id(), task.0 as *const Task as usize);
-        Ok(task)
-    })
+        REGISTRY.tasks.allocate()
+    })?;
+    let task = TaskRef(REGISTRY.tasks.at(index));
+    if !sys::expect_thread_exit() {
+        REGISTRY.tasks.release(index, false);
+        return Err(Error::OutOfMemory);
+    }
+    task.begin(index);
+    // Pairs with the Acquire of a thread that finds the task's id in a word, or is given its handle: see arena.
+    fence(Ordering::Release);
+    ends::remember_thread(index);
+    sys::set_current(task.id(), task.0 as *const Task as usize);
+    Ok(task)
 }
 
 impl TaskRef {

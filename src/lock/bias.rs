@@ -139,11 +139,20 @@ impl Section {
 
     /// Revokes the bias, if there is one; under the queue lock.
     pub(crate) fn revoke_locked(&self, handle: u64) {
-        let owner = self.word().load(Ordering::Relaxed) ^ handle;
-        if handle::section_generation(owner) != 0 || owner & BIASED == 0 {
-            return;
+        if self.biased_owner(handle).is_some() {
+            // A handler that forked in between would leave to the child what names a task that is none there.
+            sys::without_handlers(|| self.revoke_uninterrupted(handle));
         }
-        let owner = owner ^ BIASED;
+    }
+
+    /// The task that the section is biased to, if it is.
+    fn biased_owner(&self, handle: u64) -> Option<u64> {
+        let owner = self.word().load(Ordering::Relaxed) ^ handle;
+        (handle::section_generation(owner) == 0 && owner & BIASED != 0).then_some(owner ^ BIASED)
+    }
+
+    fn revoke_uninterrupted(&self, handle: u64) {
+        let Some(owner) = self.biased_owner(handle) else { return };
         self.disable_bias();
         if owner != sys::current_id() {
             // Only under this lock does a biased word change, so a store will do.

@@ -6,22 +6,12 @@
 use core::ffi::{CStr, c_int, c_long};
 use core::fmt::Write;
 
-use super::linux::errno;
+use super::linux::{errno, retried};
+use super::signals::{Signals, without_signals};
 use crate::text::TextBuffer;
 
 /// The descriptor of standard error.
 pub(crate) const STDERR: c_int = libc::STDERR_FILENO;
-
-/// Makes a system call until no signal handler interrupts it. None if it fails: `errno` says why.
-fn retried(mut call: impl FnMut() -> c_long) -> Option<usize> {
-    loop {
-        match usize::try_from(call()) {
-            Ok(result) => return Some(result),
-            Err(_) if errno() == libc::EINTR => {}
-            Err(_) => return None,
-        }
-    }
-}
 
 // ---- files ------------------------------------------------------------------------------------------------
 
@@ -246,76 +236,6 @@ fn splice(pipe: c_int, bytes: &[u8]) -> Option<usize> {
             libc::SPLICE_F_NONBLOCK,
         )
     })
-}
-
-// ---- signals ----------------------------------------------------------------------------------------------
-
-/// A set of signals, as the kernel has it.
-type Signals = u64;
-
-const fn set_of(signal: c_int) -> Signals {
-    1 << (signal - 1)
-}
-
-/// Runs `write`. A failed write may raise a signal that ends the process: SIGPIPE for a pipe without a reader, SIGXFSZ
-/// at the limit for the size of a file. Both go to the calling thread, which blocks and then consumes them. A signal
-/// that the program already has pending stays pending. SIGTTOU, which stops a background process that writes to its
-/// terminal, is not sent to a thread that blocks it.
-pub(crate) fn without_signals(write: impl FnOnce() -> bool) -> bool {
-    const ALL: Signals = set_of(libc::SIGPIPE) | set_of(libc::SIGXFSZ) | set_of(libc::SIGTTOU);
-    let before = change_mask(libc::SIG_BLOCK, ALL);
-    let pending = pending_signals();
-    let written = write();
-    let signal = match errno() {
-        _ if written => 0,
-        libc::EPIPE => set_of(libc::SIGPIPE),
-        libc::EFBIG => set_of(libc::SIGXFSZ),
-        _ => 0,
-    };
-    if signal & !pending != 0 {
-        take_back(signal);
-    }
-    change_mask(libc::SIG_SETMASK, before);
-    written
-}
-
-/// Changes which signals the calling thread blocks. Returns which it did.
-fn change_mask(how: c_int, signals: Signals) -> Signals {
-    let mut before: Signals = 0;
-    // SAFETY: rt_sigprocmask(2) reads the one set and writes the other, both of the given size.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            how,
-            &raw const signals,
-            &raw mut before,
-            size_of::<Signals>(),
-        )
-    };
-    before
-}
-
-fn pending_signals() -> Signals {
-    let mut pending: Signals = 0;
-    // SAFETY: rt_sigpending(2) writes a set of the given size.
-    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, size_of::<Signals>()) };
-    pending
-}
-
-/// Takes one of these signals, which the calling thread blocks, if one is pending.
-fn take_back(signals: Signals) {
-    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let no_details = core::ptr::null_mut::<libc::siginfo_t>();
-    // SAFETY: rt_sigtimedwait(2) reads a set of the given size and the timespec.
-    retried(|| unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigtimedwait,
-            &raw const signals,
-            no_details,
-            &raw const at_once,
-            size_of::<Signals>(),
-        )
-    });
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! Functions here may change `errno`; the shims that reach them restore it (see `preserving_errno`).
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// An instant of the monotonic clock in nanoseconds.
@@ -28,6 +28,17 @@ pub(crate) fn preserving_errno<T>(body: impl FnOnce() -> T) -> T {
 pub(super) fn errno() -> c_int {
     // SAFETY: the address of the calling thread's errno is always valid.
     unsafe { *libc::__errno_location() }
+}
+
+/// Makes a system call until no signal handler interrupts it. None if it fails: `errno` says why.
+pub(super) fn retried(mut call: impl FnMut() -> c_long) -> Option<usize> {
+    loop {
+        match usize::try_from(call()) {
+            Ok(result) => return Some(result),
+            Err(_) if errno() == libc::EINTR => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 // ---- waiting ----------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ mod forks;
 mod linux;
 #[cfg(all(loom, test))]
 pub(crate) mod model;
+#[cfg_attr(all(loom, test), allow(dead_code))]
+mod signals;
 
 pub(crate) use call_site::with_call_site;
 #[cfg(all(loom, test))]
@@ -45,4 +47,5 @@ pub(crate) use {
     forks::{on_fork, settle_fork},
     linux::*,
     mutex::{Guard, Mutex},
+    signals::*,
 };

@@ -43,10 +43,11 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
 pub(crate) use super::files::{
-    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, without_signals,
-    write_all, write_at_once,
+    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, write_all,
+    write_at_once,
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
+pub(crate) use super::signals::without_signals;
 
 // ---- the world --------------------------------------------------------------------------------------------
 
@@ -906,6 +907,10 @@ pub(crate) fn on_fork(_repair: fn()) -> bool {
 }
 
 pub(crate) fn settle_fork() {}
+
+pub(crate) fn without_handlers<T>(body: impl FnOnce() -> T) -> T {
+    body()
+}
 
 pub(crate) fn on_process_exit(_hook: extern "C" fn()) -> bool {
     true
