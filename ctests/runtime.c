@@ -18,6 +18,26 @@ static void it_begins_not_loaded(void)
     CHECK_EQ(state(), HOST_RUNTIME_NOT_LOADED);
 }
 
+static void make_several_mistakes_at_once(void)
+{
+    const uint32_t no_option = 1U << 31;
+    hostcrst_info_t info = {.size = 1};
+    int32_t entered = 7;
+    CHECK_EQ(hostcrst_create(NULL), E_POINTER);
+    CHECK_EQ(hostcrst_try_enter(0, no_option, NULL), E_POINTER);
+    CHECK_EQ(hostcrst_set_name(0, NULL), E_POINTER);
+    CHECK_EQ(hostcrst_try_enter(0, no_option, &entered), HOST_E_CLRNOTAVAILABLE);
+    CHECK_EQ(hostcrst_enter(0, no_option), HOST_E_CLRNOTAVAILABLE);
+    CHECK_EQ(hostcrst_leave(0), HOST_E_CLRNOTAVAILABLE);
+    CHECK_EQ(host_set_deadlock_policy(77), HOST_E_CLRNOTAVAILABLE);
+    CHECK_EQ(host_runtime_start(), S_OK);
+    CHECK_EQ(hostcrst_try_enter(0, no_option, NULL), E_POINTER);
+    CHECK_EQ(hostcrst_try_enter(0, no_option, &entered), E_INVALIDARG);
+    CHECK_EQ(hostcrst_enter(0, no_option), E_INVALIDARG);
+    CHECK_EQ(hostcrst_info(0, &info), E_INVALIDARG);
+    CHECK_EQ(hostcrst_enter(0, 0), E_HANDLE);
+}
+
 static void starting_and_stopping_say_whether_they_did_something(void)
 {
     CHECK_EQ(KEEPING_ERRNO(host_runtime_start()), S_OK);
@@ -249,6 +269,11 @@ static void fail_first(void)
     CHECK_EQ(host_runtime_start(), HOST_E_CLRNOTAVAILABLE);
 }
 
+static void of_several_codes_the_first_is_returned(void)
+{
+    in_child(make_several_mistakes_at_once);
+}
+
 static void a_failure_before_the_first_start_is_for_good(void)
 {
     in_child(fail_first);
@@ -260,7 +285,8 @@ static void a_failure_is_for_good(void)
     in_child(fail_while_stopped);
 }
 
-CHECK_MAIN(CHECK_TEST(it_begins_not_loaded), CHECK_TEST(a_failure_before_the_first_start_is_for_good),
+CHECK_MAIN(CHECK_TEST(it_begins_not_loaded), CHECK_TEST(of_several_codes_the_first_is_returned),
+           CHECK_TEST(a_failure_before_the_first_start_is_for_good),
            CHECK_TEST(starting_and_stopping_say_whether_they_did_something),
            CHECK_TEST(a_stopped_runtime_lets_nobody_in_and_everybody_out),
            CHECK_TEST(sections_stay_owned_over_a_restart),

@@ -4,7 +4,8 @@
  *
  * Results. Every function that can fail returns an int32_t HRESULT: zero or positive for success, negative for
  * failure. A failure changes nothing, except where the function says so. host_result_message() returns a sentence for
- * each code.
+ * each code. If several apply, the first of these is returned: E_POINTER, HOST_E_CLRNOTAVAILABLE, E_INVALIDARG,
+ * E_HANDLE, any other.
  *
  * Out parameters are written on every path, with 0 on failure. NULL for one is refused with E_POINTER.
  *
@@ -25,7 +26,8 @@
  *
  * Fork. Any thread may fork at any moment; the child has the task of the thread that forked. In a child of _Fork, or
  * of the bare system call, that thread must call host_task_current before it starts another thread; otherwise
- * sections of threads that do not exist in the child stay owned.
+ * sections of threads that do not exist in the child stay owned. If a signal handler that interrupted a call of the
+ * library made the child, it must do so before it returns; otherwise that call may wait for ever.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -46,6 +48,10 @@
 #define HOSTCRST_VERSION_NUMBER \
     (HOSTCRST_VERSION_MAJOR * 1000000 + HOSTCRST_VERSION_MINOR * 1000 + HOSTCRST_VERSION_PATCH)
 #define HOSTCRST_VERSION_STRING "0.1.0"
+
+#if defined(__cplusplus) && __cplusplus < 201103L
+#error "hostcrst.h needs C++11 or later"
+#endif
 
 /*
  * The attribute of each function. With GCC a call does not go through the procedure linkage table; the dynamic linker
@@ -287,7 +293,7 @@ typedef uint64_t hostcrst_t;
  */
 typedef struct {
     /**
-     * Set by the caller to sizeof(hostcrst_info_t), so that the struct can grow.
+     * Set by the caller to sizeof(hostcrst_info_t); a smaller size is refused.
      */
     uint32_t size;
     /**
@@ -330,7 +336,7 @@ typedef uint64_t host_task_t;
  */
 typedef struct {
     /**
-     * Set by the caller to sizeof(host_task_info_t), so that the struct can grow.
+     * Set by the caller to sizeof(host_task_info_t); a smaller size is refused.
      */
     uint32_t size;
     /**
@@ -414,9 +420,9 @@ extern "C" {
 /**
  * Makes the runtime available.
  *
- * Until then every function returns HOST_E_CLRNOTAVAILABLE, except host_runtime_fail and the queries:
- * host_runtime_state, hostcrst_info, host_task_info, host_task_layers, host_call_needs_host_hook, host_report,
- * host_result_message, hostcrst_version.
+ * Until then every function returns HOST_E_CLRNOTAVAILABLE, or E_POINTER for a NULL that it does not take; except
+ * host_runtime_fail and the queries: host_runtime_state, hostcrst_info, host_task_info, host_task_layers,
+ * host_call_needs_host_hook, host_report, host_result_message, hostcrst_version.
  *
  * Returns:
  * - S_OK: available from here on. If it was stopped before, every task begins without layers.
@@ -1033,9 +1039,9 @@ HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
  * The callback runs on the thread that found the cycle, inside its call of hostcrst_enter, whether or not a victim
  * was chosen. It may call every function of the library, and wait: its thread is in no queue at that time. Unless
  * its own wait is the victim, the thread then queues again, behind the tasks that came meanwhile; if this closes the
- * same cycle again, the callback is not called again for it: after leaving a section to open a cycle, do not enter
- * that section again before another task has had it. If an enter inside the callback closes another cycle, the
- * callback is called for that one too, nested.
+ * same cycle again, the callback is not called again for it, unless one of its waits has become part of another
+ * deadlock meanwhile. After leaving a section to open a cycle, do not enter that section again before another task
+ * has had it. If an enter inside the callback closes another cycle, the callback is called for that one too, nested.
  *
  * The callback must return: it must not throw, longjmp, or end its thread. If it does, or if its thread is cancelled
  * in it, the enter around it never returns; the thread owns what it owned before and waits for nothing, and errno is
@@ -1090,7 +1096,8 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  *
  * It shows each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and
  * the one it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and
- * the last eight that were found. Works while every task is blocked, and in any state of the runtime.
+ * the last eight that were found, those of two tasks with the order of enters and waits. Works while every task is
+ * blocked, and in any state of the runtime.
  *
  * Parameters:
  * - fd (a descriptor open for writing): where the report goes. It stays open.

@@ -80,3 +80,10 @@ for standard in c99 c11 c17 c++11 c++17 c++20; do
         compile "$standard" $strict
     fi
 done
+if [ "$place" = alone ]; then
+    ! old=$(compile c++98 2>&1) || { echo "it compiles as c++98" >&2; exit 1; }
+    case $old in
+    *"hostcrst.h needs C++11"*) ;;
+    *) echo "as c++98 this does not say why: $old" >&2 && exit 1 ;;
+    esac
+fi

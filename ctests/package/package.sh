@@ -103,6 +103,8 @@ archive() { # archive <source tree> <the exported names>
     for crate in cbindgen clap gimli loom proptest shuttle; do
         [ ! -e "$WORK/vendor/$crate" ] || fail "the library asks for $crate"
     done
+    quietly cargo vendor --locked --offline --manifest-path "$source/Cargo.toml" \
+        --sync "$source/tools/hostcrst-dump/Cargo.toml" "$WORK/vendor"
     # Nor does it compile cbindgen where development goes on: it is asked for without the features that are on there.
     CARGO=echo "$1/scripts/c-library" >"$WORK/log"
     grep -q -e " --no-default-features --features capi " "$WORK/log" || fail "c-library: other features: $(cat "$WORK/log")"
@@ -113,10 +115,13 @@ archive() { # archive <source tree> <the exported names>
     printf '[source.crates-io]\nreplace-with = "vendor"\n[source.vendor]\ndirectory = "%s"\n' "$WORK/vendor" \
         >"$WORK/cargo/config.toml"
     export CARGO_HOME=$WORK/cargo RUSTFLAGS="-C debuginfo=1"
-    quietly "$CMAKE" -S "$source" -B "$WORK/build" "-DCMAKE_C_COMPILER=$CC" -DHOSTCRST_OFFLINE=ON -DBUILD_TESTING=OFF
+    quietly "$CMAKE" -S "$source" -B "$WORK/build" "-DCMAKE_C_COMPILER=$CC" -DHOSTCRST_OFFLINE=ON \
+        -DHOSTCRST_BUILD_DUMP=ON
     quietly "$CMAKE" --build "$WORK/build"
     quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
     functions_begin_cache_lines "$WORK/prefix" "$2"
+    "$WORK/prefix/bin/hostcrst-dump" --version >/dev/null || fail "hostcrst-dump is not installed"
+    [ ! -e "$WORK/build/ctests" ] || fail "the tests are built unasked"
 
     rm "$source/include/hostcrst.h"
     ! "$CMAKE" --build "$WORK/build" >"$WORK/log" 2>&1 || fail "the library is built without its header"

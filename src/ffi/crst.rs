@@ -18,7 +18,7 @@ pub type hostcrst_t = u64;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct hostcrst_info_t {
-    /// Set by the caller to sizeof(hostcrst_info_t), so that the struct can grow.
+    /// Set by the caller to sizeof(hostcrst_info_t); a smaller size is refused.
     pub size: u32,
     /// HOSTCRST_FREE, HOSTCRST_OWNED or HOSTCRST_ABANDONED.
     pub state: u32,

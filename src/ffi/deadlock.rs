@@ -43,9 +43,9 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
 /// The callback runs on the thread that found the cycle, inside its call of hostcrst_enter, whether or not a victim
 /// was chosen. It may call every function of the library, and wait: its thread is in no queue at that time. Unless
 /// its own wait is the victim, the thread then queues again, behind the tasks that came meanwhile; if this closes the
-/// same cycle again, the callback is not called again for it: after leaving a section to open a cycle, do not enter
-/// that section again before another task has had it. If an enter inside the callback closes another cycle, the
-/// callback is called for that one too, nested.
+/// same cycle again, the callback is not called again for it, unless one of its waits has become part of another
+/// deadlock meanwhile. After leaving a section to open a cycle, do not enter that section again before another task
+/// has had it. If an enter inside the callback closes another cycle, the callback is called for that one too, nested.
 ///
 /// The callback must return: it must not throw, longjmp, or end its thread. If it does, or if its thread is cancelled
 /// in it, the enter around it never returns; the thread owns what it owned before and waits for nothing, and errno is

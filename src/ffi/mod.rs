@@ -55,7 +55,7 @@ unsafe fn name_argument<'a>(utf8: *const c_char) -> Result<&'a [u8]> {
     Ok(unsafe { core::slice::from_raw_parts(utf8.cast(), sys::string_length(utf8, NAME_BYTES + 1)) })
 }
 
-/// Fills a caller's struct that begins with its size: as much of `value` as the caller has room for.
+/// Fills a caller's struct that begins with its size, which must be at least ours.
 ///
 /// # Safety
 /// `out` is NULL or points to a u32 with the size of the struct it begins, valid for writing.

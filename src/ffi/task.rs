@@ -17,7 +17,7 @@ pub type host_task_t = u64;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct host_task_info_t {
-    /// Set by the caller to sizeof(host_task_info_t), so that the struct can grow.
+    /// Set by the caller to sizeof(host_task_info_t); a smaller size is refused.
     pub size: u32,
     /// HOST_TASK_UNKNOWN, HOST_TASK_MANAGED or HOST_TASK_UNMANAGED.
     pub mode: u32,

@@ -16,7 +16,8 @@
 //!   came after, it sees ARMED. Such an owner, whose store was plain, has a fence of its own (wake_after_leave)
 //!   before it loads the number of waiters: the waiter may be between ARMED and counting itself. Arming and counting
 //!   happen under the queue lock, so no second waiter can overtake the first.
-//! - `queue_state` is not 0: the leave is a read-modify-write (`swap`, SeqCst), and so is the waiter's announcement.
+//! - `queue_state` is not 0: the leave is a read-modify-write (`swap`, SeqCst), and so is the waiter's announcement,
+//!   after which a SeqCst fence stands, as its load of the word is weaker.
 //! - The heavy barrier is refused: sections made from then on carry FENCED from creation, so every leave is a swap.
 //!   For one that was armed just then nothing is proven about an owner that leaves at this very moment, so its
 //!   waiters poll the word every millisecond (FENCE_PENDING) until one leave was fenced: after that, each owner has
@@ -104,7 +105,7 @@ pub(crate) struct Beginning {
     pub(crate) since: Instant,
     /// The run of the runtime then.
     pub(crate) run: u64,
-    /// The number of the deadlock that it was told of as part of; 0 for none.
+    /// The number of the deadlock of which it was a part when the program was told; 0 for none.
     pub(crate) told: u64,
 }
 
@@ -249,6 +250,8 @@ impl Section {
         me.wait.section.store(handle, Ordering::SeqCst);
         self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.publish_queue();
+        // Between the announcement and the loads of the word, the alert and the runtime: docs/lock.md, "Store, then
+        // load, on both sides".
         // place: announcement-fence
         fence(Ordering::SeqCst);
 
