@@ -150,6 +150,21 @@ test_mixed() { # test_mixed <program>
     [ "$(grep -c color=red "$WORK/report")" -eq 3 ] || fail "not three edges are red: $(cat "$WORK/report")"
 }
 
+# Its deadlock leads through mutexes, which nobody looks at in a core.
+test_mixed_core() { # test_mixed_core <program>
+    SUBJECT=$1
+    start ''
+    dump 2 "$subject"
+    take_core
+    dump 0 "$core"
+    has '^No deadlock among 1 section.$' '^Not examined: what threads wait for besides sections (mutexes, joins)'
+    dump 0 --json "$core"
+    has '"not_examined":\["other_waits"\]'
+    fits_schema
+    in_gdb "$SUBJECT" "$core" -ex "source $GDB_SCRIPT" -ex 'info hostcrst'
+    has '^No deadlock among 1 section; other locks and joins are not examined.$'
+}
+
 test_mixed_without() { # test_mixed_without <program>
     SUBJECT=$1
     start ''

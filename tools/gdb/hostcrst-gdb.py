@@ -283,7 +283,11 @@ class Report:
             for task in cycle:
                 section = self.sections[task.section]
                 print("  %s waits for %s, owned by %s" % (task, section, self.owner(section)))
-        print("\nFound %s." % plural(len(deadlocks), "deadlock") if deadlocks else "\nNo deadlock.")
+        if deadlocks:
+            print("\nFound %s." % plural(len(deadlocks), "deadlock"))
+        else:
+            sections = plural(len(self.sections), "section")
+            print("\nNo deadlock among %s; other locks and joins are not examined." % sections)
 
     def owner(self, section):
         return self.tasks.get(section.owner, "a task that has ended")

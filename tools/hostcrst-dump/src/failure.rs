@@ -12,6 +12,14 @@ pub enum Failure {
     )]
     HasEnded(u32),
     #[error(
+        "process {0} ended, or was killed, while it was read: what was seen of it is no state that it was ever in"
+    )]
+    IsEnding(u32),
+    #[error(
+        "process {0} has no memory of its own: it is a thread of the kernel, which holds no locks of a program"
+    )]
+    NoMemory(u32),
+    #[error(
         "the memory of process {id} cannot be read ({reason}): where a sandbox does not let it, run this tool outside of the \
          sandbox, or take a core (gcore {id}) and give it that"
     )]
@@ -64,9 +72,9 @@ impl Failure {
         match self {
             Failure::Output(_) => 1,
             Failure::Usage(_) => 3,
-            Failure::NoSuchProcess(_) | Failure::HasEnded(_) => 4,
+            Failure::NoSuchProcess(_) | Failure::HasEnded(_) | Failure::IsEnding(_) => 4,
             Failure::NoPermission(_) | Failure::Unreadable { .. } => 5,
-            Failure::NotLoaded(_) => 6,
+            Failure::NotLoaded(_) | Failure::NoMemory(_) => 6,
             Failure::UnknownLayout { .. } => 7,
             Failure::LacksMemory { .. }
             | Failure::Core { .. }

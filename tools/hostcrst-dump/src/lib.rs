@@ -14,3 +14,4 @@ mod elf_file;
 mod lines;
 mod registries;
 mod remote;
+mod unexamined;

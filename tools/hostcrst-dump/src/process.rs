@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use elf_names::maps;
 
@@ -27,6 +28,14 @@ pub struct Process {
 
 impl Process {
     pub fn attach(id: u32) -> Result<Self, Failure> {
+        Self::attach_to(id).map_err(|failure| match failure {
+            Failure::NoSuchProcess(_) | Failure::NoPermission(_) | Failure::HasEnded(_) => failure,
+            _ if is_ending(id) => Failure::IsEnding(id),
+            _ => failure,
+        })
+    }
+
+    fn attach_to(id: u32) -> Result<Self, Failure> {
         let status = fs::read_to_string(format!("/proc/{id}/status")).map_err(|error| refusal(id, &error))?;
         // The id may be that of any of its threads.
         let id = status_field(&status, "Tgid:").and_then(|id| id.parse().ok()).unwrap_or(id);
@@ -62,9 +71,55 @@ fn find_memory(id: u32) -> Result<(u32, Vec<u8>), Failure> {
     let found = threads.filter_map(of_thread).find(|(_, maps)| !maps.is_empty());
     found.ok_or_else(|| match fs::read_to_string(format!("/proc/{id}/status")) {
         Ok(status) if !status_field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X'])) => {
-            Failure::NotLoaded(format!("process {id}, which has no memory of its own,"))
+            Failure::NoMemory(id)
         }
         _ => Failure::HasEnded(id),
+    })
+}
+
+/// Whether the process has ended, or was told to end and has not finished.
+pub fn is_ending(id: u32) -> bool {
+    // A thread on its way from having taken the signal to being marked as ending shows neither: it runs.
+    const TRIES: u32 = 10;
+    for _ in 0..TRIES {
+        let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return true };
+        let ways = threads.flatten().filter_map(|thread| way_of(&fs::read(thread.path().join("stat")).ok()?));
+        let ways: Vec<_> = ways.collect();
+        if ways.contains(&Way::ToldToEnd) || ways.iter().all(|&way| way == Way::Ending) {
+            return true;
+        }
+        if ways.contains(&Way::Waits) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    false
+}
+
+/// How a thread stands to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// It was sent SIGKILL, as are all threads of a process that ends for whatever reason.
+    ToldToEnd,
+    Ending,
+    Runs,
+    Waits,
+}
+
+/// By a line of `/proc/PID/task/TID/stat`.
+fn way_of(stat: &[u8]) -> Option<Way> {
+    const PF_EXITING: u64 = 4;
+    // The name before may have anything in it, brackets too.
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let fields: Vec<_> = str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let (flags, signals) = (number(6)?, number(28)?);
+    Some(match *fields.first()? {
+        "Z" | "X" => Way::Ending,
+        _ if flags & PF_EXITING != 0 => Way::Ending,
+        _ if signals >> (libc::SIGKILL - 1) & 1 != 0 => Way::ToldToEnd,
+        "R" => Way::Runs,
+        _ => Way::Waits,
     })
 }
 

@@ -8,11 +8,13 @@ use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render};
 use crate::copies;
 use crate::failure::Failure;
 use crate::foreign::{self, Chains};
+use crate::process::is_ending;
 use crate::registries;
 use crate::remote::Remote;
 use crate::symbols::Symbols;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
+use crate::unexamined::{self, Unexamined};
 
 /// A report as far as it could be made.
 pub struct Report {
@@ -23,19 +25,34 @@ pub struct Report {
 
 /// One report for each registry in the target, followed by what no single registry shows.
 pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
+    let made = report_on(target, format, time_limit);
+    match target.id_in_proc() {
+        // A deadlock that was found did stand. Anything else may be so because threads were woken to die.
+        Some(id) if is_ending(id) && !matches!(made, Ok(Report { deadlock: Ok(true), .. })) => {
+            Err(Failure::IsEnding(id))
+        }
+        _ => made,
+    }
+}
+
+fn report_on(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
     let threads = target.id_in_proc().map(|id| foreign::threads(id, time_limit)).transpose()?;
     let (found, unknown) = match registries::find(target, time_limit) {
         // A process has threads to show all the same.
         Err(Failure::NotLoaded(_)) if threads.is_some() => (Vec::new(), None),
+        Err(failure @ (Failure::UnknownLayout { .. } | Failure::Incomplete(_))) if threads.is_some() => {
+            (Vec::new(), Some(failure))
+        }
         found => found?,
     };
     let memory = Remote::new(target, time_limit);
     let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
     let mut symbols = Symbols::new(target, time_limit);
     let thread_names = threads.as_ref().map_or_else(|| target.thread_names(), |threads| threads.names());
+    let unexamined = unexamined::of(target, threads.as_ref(), unknown.is_some());
     let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, time_limit);
     let chains = threads.map(look).transpose()?;
-    let mut surroundings = Outside { target, symbols, thread_names, chains, verdict: None };
+    let mut surroundings = Outside { target, symbols, thread_names, chains, unexamined, verdict: None };
     let (mut text, mut deadlock, mut is_complete) = (String::new(), false, true);
     for (number, (picture, found)) in pictures.iter().zip(&found).enumerate() {
         if pictures.len() > 1 && format == Format::Text {
@@ -55,7 +72,7 @@ pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Res
         deadlock |= !cycles.is_empty();
         copies::write(&cycles, pictures.len(), &surroundings.thread_names, format, &mut text);
     }
-    deadlock |= surroundings.write_chains(format, !pictures.is_empty(), &mut text);
+    deadlock |= surroundings.write_chains(format, !pictures.is_empty() || unknown.is_some(), &mut text);
     let deadlock = if memory.gave_up() {
         Err(time_limit.failure(target.description()))
     } else if !is_complete {
@@ -72,6 +89,7 @@ struct Outside<'a> {
     thread_names: HashMap<u32, Vec<u8>>,
     /// Of a process.
     chains: Option<Chains>,
+    unexamined: Vec<Unexamined>,
     /// What was last said of its deadlocks.
     verdict: Option<String>,
 }
@@ -79,14 +97,22 @@ struct Outside<'a> {
 impl Outside<'_> {
     /// Writes what the threads do, and whether that is a deadlock.
     fn write_chains(&mut self, format: Format, has_library: bool, text: &mut String) -> bool {
-        let Some(chains) = &self.chains else { return false };
+        let unexamined = &self.unexamined;
+        let Some(chains) = &self.chains else {
+            if format == Format::Json {
+                let members = serde_json::json!({ "not_examined": unexamined::words(unexamined) });
+                // Writing to a String does not fail.
+                let _ = foreign::add_members(&members, text);
+            }
+            return false;
+        };
         // Writing to a String does not fail.
         let _ = match format {
             Format::Text => {
                 let verdict = self.verdict.as_deref();
-                foreign::write_text(chains, self.target, verdict, &mut self.symbols, text)
+                foreign::write_text(chains, self.target, verdict, unexamined, &mut self.symbols, text)
             }
-            Format::Json => foreign::add_json(chains, has_library, &mut self.symbols, text),
+            Format::Json => foreign::add_json(chains, has_library, unexamined, &mut self.symbols, text),
             Format::Dot => foreign::write_dot(chains, &mut self.symbols, text),
         };
         chains.deadlocks() != 0
@@ -120,12 +146,18 @@ impl Surroundings for Outside<'_> {
         match &self.chains {
             Some(chains) => {
                 let mut verdict = String::new();
-                foreign::write_verdict(chains, Some(sections), found, &mut verdict)?;
+                foreign::write_verdict(chains, Some(sections), found, &self.unexamined, &mut verdict)?;
                 out.write_str(&verdict)?;
                 self.verdict = Some(verdict);
                 Ok(true)
             }
-            None => Ok(false),
+            None => {
+                if found == 0 {
+                    let sections = foreign::counted(sections as usize, "section");
+                    write!(out, "No deadlock among {sections}.\n{}", unexamined::sentence(&self.unexamined))?;
+                }
+                Ok(true)
+            }
         }
     }
 

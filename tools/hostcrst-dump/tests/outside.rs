@@ -81,6 +81,18 @@ fn its_core_tells_the_same() {
 }
 
 #[test]
+fn a_core_is_called_clean_of_what_was_examined_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = Subject::start("clean").take_core(folder.path());
+    let text = report(0, &[core.to_str().unwrap()]);
+    let verdict = "No deadlock among 2 sections.\nNot examined: what threads wait for besides sections";
+    assert_contains(&text, &[verdict]);
+    let json: serde_json::Value =
+        serde_json::from_str(&report(0, &["--json", core.to_str().unwrap()])).unwrap();
+    assert_eq!(json["not_examined"], serde_json::json!(["other_waits"]));
+}
+
+#[test]
 fn a_process_whose_main_thread_has_ended_is_explained() {
     let subject = Subject::start("headless");
     let id = subject.id();
@@ -275,6 +287,9 @@ fn a_clean_process_is_clean() {
         "No deadlock among 2 sections and 0 other locks seen; 1 thread blocked in what has no owner.\n";
     assert_contains(&text, &[verdict, "\"accounts\" recursion=1", "\"subject\" tid="]);
     assert!(text.ends_with(verdict), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&report(0, &["--json", &subject.id().to_string()])).unwrap();
+    assert_eq!(json["not_examined"], serde_json::json!([]));
 }
 
 /// The first report with this in it: a process has to get there first.

@@ -113,7 +113,7 @@ pub fn look<M: Memory>(
     let callers = Callers::default();
     let sockets = Sockets::new(threads.net_folder());
     let mut viewer = Viewer { target, threads: &threads, symbols, callers, time_limit };
-    let has_layout = viewer.is_of_64_bits();
+    let has_layout = is_of_64_bits(target);
     let mut does = Vec::new();
     for (place, thread) in threads.list.iter().enumerate() {
         if time_limit.is_over() {
@@ -174,6 +174,17 @@ impl Wait {
     }
 }
 
+/// Whether the system calls and locks of the process are those of a 64-bit machine, as this tool's are.
+pub fn is_of_64_bits(target: &dyn Target) -> bool {
+    let heads = target.mappings().iter().filter(|mapping| mapping.file_offset == 0);
+    let classes = heads.filter_map(|head| {
+        let mut bytes = [0; 5];
+        (target.read(head.start, &mut bytes) == bytes.len() && bytes.starts_with(b"\x7fELF"))
+            .then_some(bytes[4])
+    });
+    classes.take(1).all(|class| class == 2)
+}
+
 struct Viewer<'v, 't> {
     target: &'v dyn Target,
     threads: &'v Threads,
@@ -186,17 +197,6 @@ struct Viewer<'v, 't> {
 const TRIES: usize = 3;
 
 impl Viewer<'_, '_> {
-    /// Whether the system calls and locks of the process are those of a 64-bit machine, as this tool's are.
-    fn is_of_64_bits(&self) -> bool {
-        let heads = self.target.mappings().iter().filter(|mapping| mapping.file_offset == 0);
-        let classes = heads.filter_map(|head| {
-            let mut bytes = [0; 5];
-            (self.target.read(head.start, &mut bytes) == bytes.len() && bytes.starts_with(b"\x7fELF"))
-                .then_some(bytes[4])
-        });
-        classes.take(1).all(|class| class == 2)
-    }
-
     fn section_wait(&self, copy: usize, blocked: &Blocked) -> Option<Wait> {
         Some(Wait {
             what: Awaited::Section { copy, blocked: Box::new(*blocked) },

@@ -8,11 +8,13 @@ use super::chains::{Awaited, Chains, Does, Wait};
 use super::glibc::{Behaviour, Thing};
 use super::proc::State;
 use crate::symbols::{Symbols, printable};
+use crate::unexamined::{Unexamined, words};
 
 /// Adds the members to the object at the end of the text.
 pub fn add(
     chains: &Chains,
     has_library: bool,
+    unexamined: &[Unexamined],
     symbols: &mut Symbols<'_>,
     text: &mut String,
 ) -> std::fmt::Result {
@@ -28,7 +30,13 @@ pub fn add(
         "other_locks": chains.other_locks(),
         "blocked_without_owner": chains.blocked_without_owner(),
         "thread_deadlocks": cycles.collect::<Vec<_>>(),
+        "not_examined": words(unexamined),
     });
+    add_members(&members, text)
+}
+
+/// Adds members to the object at the end of the text.
+pub fn add_members(members: &Value, text: &mut String) -> std::fmt::Result {
     let object = text.trim_end().strip_suffix('}').unwrap_or_default().len();
     text.truncate(object);
     writeln!(text, ",{}", &members.to_string()[1..])

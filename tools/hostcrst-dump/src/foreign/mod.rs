@@ -28,8 +28,8 @@ mod proc;
 mod sockets;
 mod text;
 
-pub use chains::{Chains, look};
+pub use chains::{Chains, is_of_64_bits, look};
 pub use dot::write as write_dot;
-pub use json::add as add_json;
+pub use json::{add as add_json, add_members};
 pub use proc::{Threads, threads};
-pub use text::{write as write_text, write_verdict};
+pub use text::{counted, write as write_text, write_verdict};

@@ -31,6 +31,8 @@ pub struct Thread {
 pub struct Glance {
     pub state: State,
     pub call: Option<SystemCall>,
+    /// The system does not show the call.
+    hides_call: bool,
     /// How often it has stopped running, if the system tells: the same number twice means that it did not run between.
     switches: Option<u64>,
 }
@@ -91,6 +93,11 @@ impl Threads {
         self.by_id.get(&id).copied()
     }
 
+    /// Whether it is unknown of a live thread what it is blocked in.
+    pub fn hide_calls(&self) -> bool {
+        self.list.iter().any(|Thread { glance, .. }| glance.hides_call && glance.state != State::Ended)
+    }
+
     /// What the thread does now; None if it has ended.
     pub fn glance(&self, place: usize) -> Option<Glance> {
         Glance::take(self.process, self.list[place].outer_id).map(|(_, glance)| glance)
@@ -130,7 +137,8 @@ impl Glance {
     fn take(process: u32, outer_id: u32) -> Option<(String, Glance)> {
         let read = |file: &str| fs::read(format!("/proc/{process}/task/{outer_id}/{file}"));
         // First the call: if the thread has run since, that shows in the number of switches the next time.
-        let call = read("syscall").ok();
+        let call = read("syscall");
+        let hides_call = call.is_err();
         let status = String::from_utf8_lossy(&read("status").ok()?).into_owned();
         let state = match status_field(&status, "State:").and_then(|state| state.bytes().next()) {
             Some(b'R') => State::Running,
@@ -141,14 +149,14 @@ impl Glance {
             Some(b'Z' | b'X') => State::Ended,
             _ => State::Unknown,
         };
-        let call = call.as_deref().and_then(parse_call);
+        let call = call.ok().as_deref().and_then(parse_call);
         let [own, forced] = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
             .map(|name| status_field(&status, name)?.parse::<u64>().ok());
         let switches = own.zip(forced).map(|(own, forced)| own.wrapping_add(forced));
         // One that has just fallen asleep, or woken up, is running.
         let state = if state == State::Asleep && call.is_none() { State::Running } else { state };
         let call = call.filter(|_| state != State::Running);
-        Some((status, Glance { state, call, switches }))
+        Some((status, Glance { state, call, hides_call, switches }))
     }
 }
 

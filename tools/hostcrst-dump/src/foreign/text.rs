@@ -7,20 +7,36 @@ use super::glibc::{Behaviour, MutexKind, Thing};
 use super::proc::State;
 use crate::symbols::{Symbols, printable};
 use crate::target::Target;
+use crate::unexamined::{Unexamined, sentence};
 
 /// What a report begins with on a process that does not have the library.
-fn write_heading(target: &dyn Target, chains: &Chains, out: &mut String) -> fmt::Result {
+fn write_heading(
+    target: &dyn Target,
+    chains: &Chains,
+    unexamined: &[Unexamined],
+    out: &mut String,
+) -> fmt::Result {
     writeln!(out, "hostcrst-dump {} report  pid {}", env!("CARGO_PKG_VERSION"), target.process_id())?;
     if let Some(outer) = target.outer_process_id() {
         let what = "All ids are those in the process's own namespace; outside of it this is process";
         writeln!(out, "{what} {outer}.")?;
     }
-    out.push_str("There is no hostcrst in this process: this is what the system and glibc's locks tell.\n");
-    write_verdict(chains, None, 0, out)
+    out.push_str(if unexamined.contains(&Unexamined::Sections) {
+        "The hostcrst in this process cannot be read: this is what the system and glibc's locks tell.\n"
+    } else {
+        "There is no hostcrst in this process: this is what the system and glibc's locks tell.\n"
+    });
+    write_verdict(chains, None, 0, unexamined, out)
 }
 
 /// Writes what stands beyond `found` deadlocks among the library's own sections.
-pub fn write_verdict(chains: &Chains, sections: Option<u32>, found: u32, out: &mut String) -> fmt::Result {
+pub fn write_verdict(
+    chains: &Chains,
+    sections: Option<u32>,
+    found: u32,
+    unexamined: &[Unexamined],
+    out: &mut String,
+) -> fmt::Result {
     let (certain, all) = (chains.deadlocks(), chains.cycles.len());
     let through = if sections.is_some() { " through locks of other kinds" } else { "" };
     if certain != 0 {
@@ -43,11 +59,12 @@ pub fn write_verdict(chains: &Chains, sections: Option<u32>, found: u32, out: &m
             counted(locks, other),
             counted(blocked, "thread")
         )?;
+        out.push_str(&sentence(unexamined));
     }
     Ok(())
 }
 
-fn counted(count: usize, what: &str) -> String {
+pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -57,11 +74,12 @@ pub fn write(
     chains: &Chains,
     target: &dyn Target,
     verdict: Option<&str>,
+    unexamined: &[Unexamined],
     symbols: &mut Symbols<'_>,
     out: &mut String,
 ) -> fmt::Result {
     if verdict.is_none() {
-        write_heading(target, chains, out)?;
+        write_heading(target, chains, unexamined, out)?;
     }
     let threads = &chains.threads;
     let more = if threads.more { ", and more that are not listed" } else { "" };
@@ -72,7 +90,7 @@ pub fn write(
     out.push('\n');
     match verdict {
         Some(verdict) => out.write_str(verdict),
-        None => write_verdict(chains, None, 0, out),
+        None => write_verdict(chains, None, 0, unexamined, out),
     }
 }
 

@@ -1,0 +1,80 @@
+//! What a report has not examined. Its verdict says so, or "no deadlock" would be taken for more than is known.
+
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::{Value, json};
+
+use crate::foreign::{Threads, is_of_64_bits};
+use crate::target::Target;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unexamined {
+    /// Of a core: what its threads wait for, other than sections.
+    OtherWaits,
+    /// Sections of a library whose registry cannot be read.
+    Sections,
+    /// The system does not show what threads are blocked in.
+    SystemCalls,
+    /// The C library is none whose locks are known here.
+    Locks,
+    /// There are more threads than are listed.
+    MoreThreads,
+    /// `Monitor`, `lock` and their like of .NET.
+    ManagedLocks,
+}
+
+/// What is not examined of the target; `threads` are those of a process.
+pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: bool) -> Vec<Unexamined> {
+    let has_file = |begin: &[u8]| {
+        let name =
+            |path: &std::path::Path| path.file_name().is_some_and(|it| it.as_bytes().starts_with(begin));
+        target.mappings().iter().any(|mapping| name(&mapping.path))
+    };
+    let is_foreign = || !is_of_64_bits(target) || has_file(b"ld-musl-");
+    let list = [
+        (Unexamined::OtherWaits, threads.is_none()),
+        (Unexamined::Sections, has_unread_sections),
+        (Unexamined::SystemCalls, threads.is_some_and(Threads::hide_calls)),
+        (Unexamined::Locks, threads.is_some() && is_foreign()),
+        (Unexamined::MoreThreads, threads.is_some_and(|threads| threads.more)),
+        (Unexamined::ManagedLocks, has_file(b"libcoreclr.so")),
+    ];
+    list.into_iter().filter_map(|(what, is_so)| is_so.then_some(what)).collect()
+}
+
+/// A line of the verdict; empty if all was examined.
+pub fn sentence(unexamined: &[Unexamined]) -> String {
+    let parts: Vec<_> = unexamined.iter().map(|what| what.for_people()).collect();
+    if parts.is_empty() { String::new() } else { format!("Not examined: {}.\n", parts.join("; ")) }
+}
+
+/// For programs: as docs/report.schema.json says.
+pub fn words(unexamined: &[Unexamined]) -> Value {
+    unexamined.iter().map(|what| json!(what.word())).collect()
+}
+
+impl Unexamined {
+    fn for_people(self) -> &'static str {
+        match self {
+            Unexamined::OtherWaits => {
+                "what threads wait for besides sections (mutexes, joins), which only a process shows"
+            }
+            Unexamined::Sections => "the sections of the library, which this tool cannot read",
+            Unexamined::SystemCalls => "what threads are blocked in, which the system does not show",
+            Unexamined::Locks => "locks of this C library, which this tool does not know",
+            Unexamined::MoreThreads => "the threads that are not listed",
+            Unexamined::ManagedLocks => "locks of managed code (Monitor, lock)",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Unexamined::OtherWaits => "other_waits",
+            Unexamined::Sections => "sections",
+            Unexamined::SystemCalls => "system_calls",
+            Unexamined::Locks => "locks",
+            Unexamined::MoreThreads => "more_threads",
+            Unexamined::ManagedLocks => "managed_locks",
+        }
+    }
+}
