@@ -125,6 +125,18 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// A thread by its name, if that is known, and its id.
+pub(crate) struct ThreadName<'a>(pub(crate) &'a [u8], pub(crate) u32);
+
+impl fmt::Display for ThreadName<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.is_empty() {
+            write!(out, "\"{}\" ", Printable(self.0))?;
+        }
+        write!(out, "tid={}", self.1)
+    }
+}
+
 /// Nanoseconds as seconds with three places.
 pub(crate) struct Seconds(pub(crate) u64);
 

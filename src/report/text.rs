@@ -11,7 +11,7 @@ use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
-use crate::text::{Printable, Seconds, TextBuffer};
+use crate::text::{Printable, Seconds, TextBuffer, ThreadName};
 use crate::view::picture::{Cycle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
@@ -38,7 +38,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     let index = Index::none();
     let mut report = TextReport { index: &index, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
-    report.task_name_and_thread(id)?;
+    report.owner_name_and_thread(id)?;
     let in_cycle = picture.any_cycle(id).is_some();
     let mut waiter = id;
     for link in 0..=STALL_CHAIN {
@@ -63,7 +63,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
             return Ok(());
         }
         report.out.write_str(", owned by ")?;
-        report.task_name_and_thread(section.owner)?;
+        report.owner_name_and_thread(section.owner)?;
         report.hold(&section)?;
         waiter = section.owner;
         if waiter == id {
@@ -103,7 +103,7 @@ pub(super) fn write_misuse<S: Surroundings>(
     out.write_str("hostcrst: CRITICAL_SECTION ")?;
     surroundings.write_variable(out, address)?;
     let thread = surroundings.thread_name(thread_id);
-    write!(out, ": {what} (\"{}\" tid={thread_id}", Printable(thread.bytes()))?;
+    write!(out, ": {what} ({}", ThreadName(thread.bytes(), thread_id))?;
     if site != 0 {
         out.write_str(" at ")?;
         surroundings.write_address(out, site)?;
@@ -229,13 +229,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     fn task(&mut self, task: &TaskPicture, layers: &ShownLayers) -> fmt::Result {
         self.out.write_str("\n")?;
-        self.task_name(task)?;
-        let thread = task.thread_id;
-        write!(
-            self.out,
-            " tid={thread} (0x{thread:x}) task=0x{:x} [",
-            self.namer.picture.task_handle(task.id)
-        )?;
+        self.task_name_and_thread(task)?;
+        write!(self.out, " (0x{:x}) task=0x{:x} [", task.thread_id, self.namer.picture.task_handle(task.id))?;
         self.out.write_str(task.mode.word())?;
         if let Some(wait) = task.wait {
             self.out.write_str(", waiting")?;
@@ -262,17 +257,14 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.anomalies(task)
     }
 
-    fn task_name(&mut self, task: &TaskPicture) -> fmt::Result {
+    fn task_name_and_thread(&mut self, task: &TaskPicture) -> fmt::Result {
         let name = self.namer.task(task);
-        write!(self.out, "\"{}\"", Printable(name.bytes()))
+        write!(self.out, "{}", ThreadName(name.bytes(), task.thread_id))
     }
 
-    fn task_name_and_thread(&mut self, id: u64) -> fmt::Result {
+    fn owner_name_and_thread(&mut self, id: u64) -> fmt::Result {
         match self.namer.picture.task(id) {
-            Some(task) => {
-                self.task_name(&task)?;
-                write!(self.out, " tid={}", task.thread_id)
-            }
+            Some(task) => self.task_name_and_thread(&task),
             None => self.out.write_str("a task that has ended"),
         }
     }
@@ -291,7 +283,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         match section {
             Some(section) if section.owner != 0 => {
                 self.out.write_str("\n      which is owned by ")?;
-                self.task_name_and_thread(section.owner)?;
+                self.owner_name_and_thread(section.owner)?;
                 self.hold(&section)?;
             }
             Some(SectionPicture { orphaned_by: Some(thread), .. }) => {
@@ -463,7 +455,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             for id in picture.cycle(start) {
                 let Some(task) = picture.task(id) else { continue };
                 let Some(wait) = task.wait else { continue };
-                self.task_name_and_thread(id)?;
+                self.owner_name_and_thread(id)?;
                 self.out.write_str(":\n")?;
                 self.wait(wait)?;
             }
@@ -566,8 +558,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let victim = deadlock.victim.map(|victim| victim as usize);
         if let Some((victim, member)) = victim.and_then(|victim| Some((victim, members.get(victim)?))) {
             let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
-            let (name, thread) = (Printable(member.task_name.bytes()), member.thread_id);
-            write!(self.out, "Victim: \"{name}\" tid={thread} got HOST_E_DEADLOCK; it still owns ")?;
+            let name = ThreadName(member.task_name.bytes(), member.thread_id);
+            write!(self.out, "Victim: {name} got HOST_E_DEADLOCK; it still owns ")?;
             match before {
                 Some(before) => self.short_name(before.section, &before.section_name)?,
                 None => self.out.write_str("what it had entered")?,
@@ -579,16 +571,16 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     /// A member, and the next one, which owned what the member waited for, if it is remembered.
     fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
-        let name = Printable(member.task_name.bytes());
-        write!(self.out, "   \"{name}\" tid={} waited for 0x{:x}", member.thread_id, member.section)?;
+        let name = ThreadName(member.task_name.bytes(), member.thread_id);
+        write!(self.out, "   {name} waited for 0x{:x}", member.section)?;
         if !member.section_name.is_empty() {
             write!(self.out, " \"{}\"", Printable(member.section_name.bytes()))?;
         }
         self.site(member.site)?;
         match owner {
             Some(owner) => {
-                let (name, thread) = (Printable(owner.task_name.bytes()), owner.thread_id);
-                writeln!(self.out, ", owned by \"{name}\" tid={thread}")
+                let name = ThreadName(owner.task_name.bytes(), owner.thread_id);
+                writeln!(self.out, ", owned by {name}")
             }
             None => self.out.write_str("\n"),
         }

@@ -51,7 +51,8 @@ class Task:
         self.mode, self.depth, self.layers = registry.layers(data, layout["task.layers"])
 
     def __str__(self):
-        return '"%s" tid=%d' % (self.name or thread_name(self.thread_id), self.thread_id)
+        name = self.name or thread_name(self.thread_id)
+        return ('"%s" ' % name if name else "") + "tid=%d" % self.thread_id
 
 
 class Section:

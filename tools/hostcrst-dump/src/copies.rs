@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
 
-use crate::symbols::{printable, write_printable};
+use crate::symbols::{printable, thread_name, write_printable};
 use crate::target::Target;
 
 /// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
@@ -87,11 +87,12 @@ fn write_text(
         text.push_str("Found a deadlock across them:\n=============================\n");
         for (index, (copy, link)) in cycle.iter().enumerate() {
             let (_, owner) = cycle[(index + 1) % cycle.len()];
-            writeln!(text, "\"{}\" tid={}:", name(link), link.thread_id)?;
+            writeln!(text, "{}:", thread_name(name(link).as_bytes(), link.thread_id))?;
             write!(text, "   waiting to enter 0x{:x}", link.section)?;
             write_section_name(&link.section_name, text)?;
             writeln!(text, " of copy {}", copy + 1)?;
-            writeln!(text, "      which is owned by \"{}\" tid={}", name(&owner), owner.thread_id)?;
+            let owner = thread_name(name(&owner).as_bytes(), owner.thread_id);
+            writeln!(text, "      which is owned by {owner}")?;
         }
     }
     match cycles.len() {

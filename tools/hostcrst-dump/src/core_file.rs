@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -90,7 +91,10 @@ impl Core<File> {
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failure = |reason: String| Failure::Core { path: path.display().to_string(), reason };
         let what = "give the id of a process or the path of a core file";
-        std::fs::metadata(path).map_err(|error| failure(format!("{error}; {what}")))?;
+        std::fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failure::Usage(format!("{}: {error}; {what}", path.display())),
+            _ => failure(format!("{error}; {what}")),
+        })?;
         let file =
             open_regular(path).ok_or_else(|| failure(format!("it is no file that can be read; {what}")))?;
         Core::parse(path, file)

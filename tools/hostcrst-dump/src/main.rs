@@ -42,11 +42,11 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  no deadlock
+  0  no deadlock in what was examined (of a core, sections only)
   1  the report could not be written
   2  a deadlock stands
-  3  wrong arguments
-  4  no such process
+  3  wrong arguments, or no such file
+  4  no such process, or it ended while it was read
   5  the process may not be read
   6  the library is not in the core
   7  the library has a layout that this tool does not know
@@ -132,6 +132,7 @@ fn open(subject: &str) -> Result<Box<dyn Target>, Failure> {
         return Ok(Box::new(Core::open(Path::new(subject))?));
     }
     match subject.parse() {
+        Ok(0) => Err(Failure::Usage("0 is no process id".to_owned())),
         Ok(id) if id <= i32::MAX as u32 => Ok(Box::new(Process::attach(id)?)),
         _ => Err(Failure::Usage(format!("{subject} is too large for a process id"))),
     }

@@ -360,6 +360,11 @@ pub(crate) fn write_printable(out: &mut dyn Write, text: &str) -> fmt::Result {
     write!(out, "{}", Printable(text.as_bytes()))
 }
 
+/// A thread by its name, if that is known, and its id.
+pub(crate) fn thread_name(name: &[u8], id: u32) -> String {
+    if name.is_empty() { format!("tid={id}") } else { format!("\"{}\" tid={id}", printable(name)) }
+}
+
 /// A name that may stand between quotation marks in each of the formats.
 pub(crate) fn printable(name: &[u8]) -> String {
     let mut text = String::new();

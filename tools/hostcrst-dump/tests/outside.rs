@@ -81,6 +81,15 @@ fn its_core_tells_the_same() {
 }
 
 #[test]
+fn a_thread_without_a_known_name_is_shown_by_its_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = Subject::start("chain=2").take_core(folder.path());
+    let text = report(0, &[core.to_str().unwrap()]);
+    assert_contains(&text, &["\ntid=", "which is owned by tid="]);
+    assert!(!text.contains("\"\""), "{text}");
+}
+
+#[test]
 fn a_core_is_called_clean_of_what_was_examined_only() {
     let folder = tempfile::tempdir().unwrap();
     let core = Subject::start("clean").take_core(folder.path());
@@ -90,6 +99,82 @@ fn a_core_is_called_clean_of_what_was_examined_only() {
     let json: serde_json::Value =
         serde_json::from_str(&report(0, &["--json", core.to_str().unwrap()])).unwrap();
     assert_eq!(json["not_examined"], serde_json::json!(["other_waits"]));
+}
+
+/// What the verdict on the subject says was not examined, in JSON. The tool must end with `code`.
+fn not_examined(tool: &mut Command, code: i32) -> serde_json::Value {
+    let output = tool.arg("--json").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{errors}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect(&errors);
+    json["not_examined"].clone()
+}
+
+#[test]
+fn locks_that_are_not_known_are_not_ruled_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let library = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    let library = library.into_iter().find(|path| path.contains("/libgcc_s.so")).unwrap();
+    for (name, word, sentence) in [
+        ("libcoreclr.so", "managed_locks", "Not examined: locks of managed code (Monitor, lock).\n"),
+        (
+            "ld-musl-any.so.1",
+            "locks",
+            "Not examined: locks of this C library, which this tool does not know.\n",
+        ),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::copy(library, &path).unwrap();
+        let subject = Subject::run(Command::new(common::program()).arg("clean").env("LD_PRELOAD", &path));
+        let id = subject.id().to_string();
+        let text = report(0, &[&id]);
+        assert!(text.ends_with(sentence), "{text}");
+        assert_eq!(not_examined(Command::new(TOOL).arg(&id), 0), serde_json::json!([word]));
+    }
+}
+
+/// A file that cannot be read takes the place of what shows the thread's system call.
+#[test]
+fn threads_whose_calls_are_hidden_are_not_ruled_out() {
+    let subject = Subject::start("clean");
+    let id = subject.id().to_string();
+    let mut tool = Command::new("unshare");
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        tool.args(["--user", "--map-root-user"]);
+    }
+    let script = r#"mount --bind /proc/self/mem "/proc/$1/task/$1/syscall" && exec "$0" "$@""#;
+    tool.args(["--mount", "sh", "-c", script, TOOL, &id]);
+    assert_eq!(not_examined(&mut tool, 0), serde_json::json!(["system_calls"]));
+}
+
+#[test]
+fn of_a_process_whose_library_has_another_layout_the_threads_are_shown() {
+    use hostcrst_dump::target::Target;
+    use std::os::unix::fs::FileExt;
+    let subject = Subject::start("clean");
+    let id = subject.id().to_string();
+    let process = hostcrst_dump::process::Process::attach(subject.id()).unwrap();
+    let registry = process.data().into_iter().find_map(|data| {
+        let mut bytes = vec![0; (data.end - data.start) as usize];
+        let there = process.read(data.start, &mut bytes);
+        let at = place_of_header(&bytes[..there])?;
+        Some(data.start + at as u64)
+    });
+    let version = registry.unwrap() + 8;
+    let memory = std::fs::File::options().write(true).open(format!("/proc/{id}/mem")).unwrap();
+    memory.write_all_at(&(hostcrst::inspect::LAYOUT_VERSION + 1).to_le_bytes(), version).unwrap();
+    let output = dump(&[&id]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{text}{errors}");
+    assert!(errors.contains("use the hostcrst-dump that was built together with that library"), "{errors}");
+    assert_contains(
+        &text,
+        &["The hostcrst in this process cannot be read", "\"subject\" tid=", "Not examined: the sections"],
+    );
+    assert_eq!(not_examined(Command::new(TOOL).arg(&id), 7), serde_json::json!(["sections"]));
 }
 
 #[test]
@@ -235,15 +320,20 @@ fn a_core_without_private_memory_is_told_from_one_without_the_library() {
     refusal(6, &[other.to_str().unwrap()], "has not loaded hostcrst");
 }
 
+/// Where a registry begins.
+fn place_of_header(bytes: &[u8]) -> Option<usize> {
+    let version = hostcrst::inspect::LAYOUT_VERSION.to_le_bytes();
+    let header =
+        [b"hostcrst", &version[..], &hostcrst::inspect::Registry::HEADER.size.to_le_bytes()].concat();
+    bytes.windows(header.len()).position(|bytes| bytes == header)
+}
+
 #[test]
 fn a_library_of_another_layout_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = Subject::start("clean").take_core(folder.path());
     let mut core = std::fs::read(&path).unwrap();
-    let version = hostcrst::inspect::LAYOUT_VERSION.to_le_bytes();
-    let header =
-        [b"hostcrst", &version[..], &hostcrst::inspect::Registry::HEADER.size.to_le_bytes()].concat();
-    let at = core.windows(header.len()).position(|bytes| bytes == header).unwrap();
+    let at = place_of_header(&core).unwrap();
     core[at + 8] += 1;
     std::fs::write(&path, core).unwrap();
     refusal(7, &[path.to_str().unwrap()], "use the hostcrst-dump that was built together with that library");
@@ -393,6 +483,7 @@ fn wrong_arguments_are_not_mistaken_for_a_deadlock() {
     refusal(3, &[], "Usage:");
     refusal(3, &["--json", "--dot", "1"], "cannot be used with");
     refusal(3, &["99999999999"], "too large");
+    refusal(3, &["0"], "0 is no process id");
     refusal(3, &["--watch", "0", "1"], "not above 0");
     refusal(3, &["--watch", "1", "core"], "a core does not change");
     refusal(3, &["--timeout", "0", "1"], "not above 0");
@@ -425,7 +516,7 @@ fn what_is_no_core_is_said_so() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     refusal(8, &[fifo.to_str().unwrap()], "is no file");
     refusal(8, &[folder.path().to_str().unwrap()], "is no file");
-    refusal(8, &["/nowhere"], "No such file");
+    refusal(3, &["/nowhere"], "No such file");
     refusal(8, &[TOOL], "is no core file");
     refusal(8, &["/dev/null"], "is no file");
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::chains::{Awaited, Chains, Cycle, Does, Wait};
 use super::glibc::{Behaviour, MutexKind, Thing};
 use super::proc::State;
-use crate::symbols::{Symbols, printable};
+use crate::symbols::{Symbols, printable, thread_name};
 use crate::target::Target;
 use crate::unexamined::{Unexamined, sentence};
 
@@ -120,7 +120,8 @@ impl Writer<'_, '_> {
 
     fn name(&mut self, place: usize) -> fmt::Result {
         let (does, thread) = (&self.chains.does[place], &self.chains.threads.list[place]);
-        write!(self.out, "\"{}\" tid={}", printable(&does.name), thread.id)
+        self.out.push_str(&thread_name(&does.name, thread.id));
+        Ok(())
     }
 
     fn wait(&mut self, wait: &Wait) -> fmt::Result {
