@@ -458,7 +458,7 @@ static void holds_are_explained_on_request(void)
     child_of(&outcome, one_waits, "HOSTCRST_HOLDS", "0");
     check_finds_not(outcome.text, "entered at");
     child_of(&outcome, one_waits, "HOSTCRST_HOLDS", "yes");
-    check_finds(outcome.text, "hostcrst: HOSTCRST_HOLDS: unknown value 'yes' ignored\n");
+    check_finds(outcome.text, "hostcrst: HOSTCRST_HOLDS: unknown value 'yes' ignored; known: 0 or 1\n");
     check_finds_not(outcome.text, "entered at");
 }
 
@@ -593,7 +593,8 @@ static void short_waits_and_other_settings_are_silent(void)
     child_of(&outcome, a_deadlock_that_stalls, NULL, NULL);
     CHECK_STR_EQ(outcome.text, "");
     child_of(&outcome, a_deadlock_that_stalls, "HOSTCRST_STALL", "200");
-    CHECK_STR_EQ(outcome.text, "hostcrst: HOSTCRST_STALL: unknown value '200' ignored\n");
+    CHECK_STR_EQ(outcome.text, "hostcrst: HOSTCRST_STALL: unknown value '200' ignored; "
+                               "known: a whole number with s or ms, such as 500ms\n");
 }
 
 CHECK_MAIN(CHECK_TEST(waits_are_explained_always), CHECK_TEST(holds_are_explained_on_request),

@@ -151,7 +151,8 @@ static void error_is_silent(void)
 
 static void an_unknown_policy_is_said_and_ignored(void)
 {
-    check_says(one_is_refused, "panic", "hostcrst: HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored\n");
+    check_says(one_is_refused, "panic", "hostcrst: HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored; "
+                                        "known: error, report or abort\n");
 }
 
 static void refuses_unknown_policies(void)

@@ -112,9 +112,11 @@ static void an_unknown_value_is_said_once(void)
                           "HOSTCRST_STALL=soon");
     CHECK_EQ(run.status, 0);
     CHECK_EQ(times_in(run.said, "\n"), 3);
-    CHECK_EQ(times_in(run.said, "HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored\n"), 1);
-    CHECK_EQ(times_in(run.said, "HOSTCRST_HOLDS: unknown value 'maybe' ignored\n"), 1);
-    CHECK_EQ(times_in(run.said, "HOSTCRST_STALL: unknown value 'soon' ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_ON_DEADLOCK: unknown value 'panic' ignored; "
+                                "known: error, report or abort\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_HOLDS: unknown value 'maybe' ignored; known: 0 or 1\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_STALL: unknown value 'soon' ignored; "
+                                "known: a whole number with s or ms, such as 500ms\n"), 1);
     free(run.said);
 }
 
@@ -126,8 +128,9 @@ static void nothing_in_the_environment_reaches_a_terminal_as_it_is(void)
     CHECK_EQ(run.status, 0);
     CHECK_EQ(times_in(run.said, "\n"), 3);
     CHECK_EQ(times_in(run.said, "HOSTCRST_?[31m? ignored\n"), 1);
-    CHECK_EQ(times_in(run.said, "HOSTCRST_BIAS: unknown value '?]0;title?' ignored\n"), 1);
-    CHECK_EQ(times_in(run.said, "HOSTCRST_HOLDS: unknown value '\?\?\?' ignored\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_BIAS: unknown value '?]0;title?' ignored; "
+                                "known: earned, off or always\n"), 1);
+    CHECK_EQ(times_in(run.said, "HOSTCRST_HOLDS: unknown value '\?\?\?' ignored; known: 0 or 1\n"), 1);
     free(run.said);
 }
 
@@ -157,7 +160,8 @@ static void the_longest_stall_time_is_never(void)
     free(run.said);
     run = run_again("wait_for_a_moment", "HOSTCRST_STALL=18446744074s", NULL, NULL);
     CHECK_EQ(run.status, 0);
-    CHECK_STR_EQ(run.said, "hostcrst: HOSTCRST_STALL: unknown value '18446744074s' ignored\n");
+    CHECK_STR_EQ(run.said, "hostcrst: HOSTCRST_STALL: unknown value '18446744074s' ignored; "
+                           "known: a whole number with s or ms, such as 500ms\n");
     free(run.said);
 }
 

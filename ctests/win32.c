@@ -66,10 +66,8 @@ static int misuses(const char *what)
     char *found = strstr(report, what);
     int count = 0;
     if (found != NULL) {
-        while (found[-1] != '\n') {
-            found--;
-        }
-        count = atoi(found);
+        found[strcspn(found, "\n")] = '\0';
+        count = atoi(strrchr(found, ':') + 1);
     }
     free(report);
     return count;

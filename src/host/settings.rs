@@ -14,19 +14,19 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 /// Takes the value of a variable; false if it does not know that value.
 type Take = fn(&[u8]) -> bool;
 
-/// Every variable there is.
-const VARIABLES: [(&CStr, Take); 5] = [
+/// Every variable there is, and what its value may be, as an unknown one is answered.
+const VARIABLES: [(&CStr, &str, Take); 5] = [
     // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k`
     // the kind of message; with `%k`, or where the path is a folder, for other messages too.
-    (c"HOSTCRST_REPORT", report::set_place),
+    (c"HOSTCRST_REPORT", "stderr or a path", report::set_place),
     // What is done when a deadlock is found: `error`, `report` or `abort`.
-    (c"HOSTCRST_ON_DEADLOCK", set_deadlock_policy),
+    (c"HOSTCRST_ON_DEADLOCK", "error, report or abort", set_deadlock_policy),
     // Which sections become biased to the task that enters them most: `earned`, `off` or `always`.
-    (c"HOSTCRST_BIAS", set_bias_policy),
+    (c"HOSTCRST_BIAS", "earned, off or always", set_bias_policy),
     // `1` keeps hold records: since when and from where each section is owned.
-    (c"HOSTCRST_HOLDS", set_hold_tracking),
+    (c"HOSTCRST_HOLDS", "0 or 1", set_hold_tracking),
     // How long a task waits before a stall line on stderr: a number with the unit `s` or `ms`.
-    (c"HOSTCRST_STALL", set_stall_time),
+    (c"HOSTCRST_STALL", "a whole number with s or ms, such as 500ms", set_stall_time),
 ];
 
 fn set_deadlock_policy(value: &[u8]) -> bool {
@@ -80,24 +80,31 @@ pub(crate) fn read_once() {
     }
     messages::remember_stderr();
     complain_of_unknown();
-    VARIABLES.iter().for_each(|&(name, take)| read(name, take));
+    VARIABLES.iter().for_each(|&(name, known, take)| read(name, known, take));
     READ.store(1, Ordering::Release);
 }
 
 fn complain_of_unknown() {
     sys::each_environment_name(|name| {
-        if name.starts_with(PREFIX) && !VARIABLES.iter().any(|(known, _)| known.to_bytes() == name) {
+        if name.starts_with(PREFIX) && !VARIABLES.iter().any(|(known, ..)| known.to_bytes() == name) {
             messages::complain(&[b"unknown environment variable ", name, b" ignored"]);
         }
     });
 }
 
 /// Gives `take` the value of a variable, if it is set; complains if `take` does not know the value.
-fn read(name: &CStr, take: Take) {
+fn read(name: &CStr, known: &str, take: Take) {
     if let Some(value) = sys::environment(name)
         && !take(value.to_bytes())
     {
-        messages::complain(&[name.to_bytes(), b": unknown value '", value.to_bytes(), b"' ignored"]);
+        let parts: [&[u8]; 5] = [
+            name.to_bytes(),
+            b": unknown value '",
+            value.to_bytes(),
+            b"' ignored; known: ",
+            known.as_bytes(),
+        ];
+        messages::complain(&parts);
     }
 }
 

@@ -429,7 +429,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             return Ok(());
         }
         self.out.write_str("Misuse of critical sections (Windows' kind):\n")?;
-        misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {count} {text}"))?;
+        misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {text}: {count}"))?;
         self.out.write_str("\n")
     }
 

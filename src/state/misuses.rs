@@ -29,7 +29,7 @@ pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 9] = [
     (
         Misuse::DeleteInUse,
         "delete_in_use",
-        "deletions refused: owned by another thread or waited for",
+        "deletions refused, as another thread owned the section or waited for it",
         "not deleted, as another thread owns it or waits for it: it goes on working",
     ),
     (
