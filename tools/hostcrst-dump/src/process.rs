@@ -331,3 +331,25 @@ fn open_at(folder: RawFd, path: &Path, flags: i32) -> Option<OwnedFd> {
     // SAFETY: a new descriptor that nobody else has.
     (file >= 0).then(|| unsafe { OwnedFd::from_raw_fd(file) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_was_killed_is_told_from_one_that_waits() {
+        let stat = |state: &str, flags: u64, signals: u64| {
+            let middle = "0 ".repeat(21);
+            let line = format!("7 (a) R 4 (b) {state} 1 7 7 0 -1 {flags} {middle}{signals} 0 0\n");
+            way_of(line.as_bytes())
+        };
+        const PF_RANDOMIZE: u64 = 0x40_0000;
+        const SIGKILL: u64 = 1 << 8;
+        assert_eq!(stat("S", PF_RANDOMIZE, 0), Some(Way::Waits));
+        assert_eq!(stat("R", PF_RANDOMIZE, 1 << 9), Some(Way::Runs));
+        assert_eq!(stat("S", PF_RANDOMIZE, SIGKILL), Some(Way::ToldToEnd));
+        assert_eq!(stat("R", PF_RANDOMIZE | 4, 0), Some(Way::Ending));
+        assert_eq!(stat("Z", PF_RANDOMIZE, 0), Some(Way::Ending));
+        assert_eq!(way_of(b"7 (a) S 1"), None);
+    }
+}
