@@ -7,7 +7,7 @@ use std::fmt::Write;
 use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
 
 use crate::symbols::{printable, thread_name, write_printable};
-use crate::target::Target;
+use crate::target::{Mapping, Target};
 
 /// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
 pub type Cycle = Vec<(usize, Blocked)>;
@@ -50,10 +50,10 @@ fn stands<M: Memory>(pictures: &[Picture<'_, M>], cycle: &[(usize, Blocked)]) ->
 /// Writes which copy a report is on, and which file contains it.
 pub fn write_heading(target: &dyn Target, number: usize, count: usize, address: u64, text: &mut String) {
     let mapping = target.mappings().iter().find(|mapping| mapping.holds(address));
-    let file = mapping.and_then(|mapping| mapping.path.file_name()).unwrap_or_default();
+    let file = mapping.map_or(&b""[..], Mapping::file_name);
     let separator = if number == 0 { "" } else { "\n" };
     let _ = write!(text, "{separator}Copy {} of {count} of the library, in ", number + 1);
-    let _ = write_printable(text, &file.to_string_lossy());
+    let _ = write_printable(text, &String::from_utf8_lossy(file));
     text.push_str(":\n\n");
 }
 

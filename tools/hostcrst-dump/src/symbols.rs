@@ -120,7 +120,7 @@ impl<'a> Symbols<'a> {
     /// The name of the file that the code address lies in, and of the function there.
     pub fn function_at(&mut self, address: u64) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let mapping = mapping_at(self.target, address)?;
-        let file = mapping.path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+        let file = mapping.file_name().to_vec();
         let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
         let function = self.image(mapping).and_then(|image| {
             let (_, name) = image.functions.at(image.address_of(file_offset)?)?;
@@ -132,7 +132,7 @@ impl<'a> Symbols<'a> {
     /// Whether a file is mapped whose name is of this kind.
     pub fn has_file(&self, is_of_kind: impl Fn(&[u8]) -> bool) -> bool {
         let mut mappings = self.target.mappings().iter();
-        mappings.any(|mapping| is_of_kind(mapping.path.file_name().unwrap_or_default().as_encoded_bytes()))
+        mappings.any(|mapping| is_of_kind(mapping.file_name()))
     }
 
     /// Whether the file that the code address lies in has names of functions at all.
@@ -177,8 +177,7 @@ fn mapping_at(target: &dyn Target, address: u64) -> Option<&Mapping> {
 }
 
 fn write_library(out: &mut dyn Write, mapping: &Mapping) -> fmt::Result {
-    let file_name = mapping.path.file_name().unwrap_or_default().as_encoded_bytes();
-    write_printable(out, &String::from_utf8_lossy(file_name))
+    write_printable(out, &String::from_utf8_lossy(mapping.file_name()))
 }
 
 impl Segment {

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use elf_names::maps::base_name;
+
 /// Memory with what the system knows about it. Nothing that comes from it can be trusted.
 pub trait Target {
     /// Its name in messages.
@@ -58,6 +60,11 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// As the library's own reports show it: without the mark of a file that is no longer there.
+    pub fn file_name(&self) -> &[u8] {
+        base_name(self.path.as_os_str().as_encoded_bytes())
+    }
+
     pub fn holds(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
     }
@@ -84,4 +91,16 @@ pub fn read_bytes(target: &dyn Target, address: u64, size: usize) -> Option<Vec<
         }
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_keeps_its_name() {
+        let path = PathBuf::from("/memfd:doublemapper (deleted)");
+        let mapping = Mapping { start: 0, end: 1, file_offset: 0, is_writable: false, path, inode: 0 };
+        assert_eq!(mapping.file_name(), b"memfd:doublemapper");
+    }
 }
