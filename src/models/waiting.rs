@@ -393,21 +393,29 @@ fn control_wait_that_does_not_say_its_run() {
     breaks_at_random(&["of the next run"], place("run-of-wait"), wait_after_restart);
 }
 
-/// The contender of an alertable wait is alerted as it takes the section that its owner leaves.
+/// The contender of an alertable wait is alerted as it takes the section that its owner leaves: that ends its wait, or
+/// is pending after it.
 fn alert_of_the_contender() -> Scene {
     let section = Protected::new();
     let owner = new_task();
     act_as(owner, || section.enter());
     let waiter = new_task();
-    let wait = section.then(|section| match section.enter_with(WAIT_ALERTABLE, Patience::Unbounded) {
-        Ok(()) => section.touch_and_leave(),
-        Err(error) => assert_eq!(error, Error::Interrupted),
+    let interrupted = Arc::new(core::sync::atomic::AtomicBool::new(false));
+    let (own, is_interrupted) = (section.clone(), interrupted.clone());
+    let wait = body(move || match own.enter_with(WAIT_ALERTABLE, Patience::Unbounded) {
+        Ok(()) => own.touch_and_leave(),
+        Err(error) => {
+            assert_eq!(error, Error::Interrupted);
+            is_interrupted.store(true, Ordering::Relaxed);
+        }
     });
     let alert = body(move || threads::alert(tasks::handle_of(waiter.0)).expect("it lives"));
     let leave = section.then(Protected::touch_and_leave);
     scene(vec![(owner, leave), (waiter, wait), (new_task(), alert)], move || {
         let info = crst::info(section.crst).expect("it lives");
         assert_eq!((info.state, info.waiters), (section::State::Free, 0), "left and without waiters");
+        let is_pending = tasks::of_owner(waiter.0).take_alert();
+        assert_ne!(interrupted.load(Ordering::Relaxed), is_pending, "the alert was lost, or came twice");
     })
 }
 
