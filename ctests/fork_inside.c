@@ -136,11 +136,17 @@ static void wait_for_it(void)
 
 static void leave_it_to_a_waiter(void)
 {
+    int is_of_the_child;
     CHECK_EQ(hostcrst_enter(section, 0), S_OK);
     is_counted = 0;
+    is_of_the_child = is_in_child;
     wait_for(&waiter, section, 0);
     is_counted = 1;
     CHECK_EQ(hostcrst_leave(section), S_OK);
+    is_counted = 0;
+    if (is_of_the_child == is_in_child) {
+        CHECK_EQ(end_of_wait(&waiter), S_OK);
+    }
 }
 
 static void enter_and_end(void)
