@@ -172,17 +172,18 @@ static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
     }
 }
 
-/* On one it does not spin. A thread of this policy preempts no other when it is woken. */
+/*
+ * On one it does not spin. A thread of this policy preempts no other when it is woken; but another program may take the
+ * processor between a leave and the next entry, and then the waiter is lucky.
+ */
 static void lose_on_one_processor(void)
 {
-    int most = 0;
     check_run_on_processor(0);
     start_runtime();
     for (int time = 0; time < 5; time++) {
-        int losses = losses_of_a_waiter(SCHED_BATCH);
-        most = losses > most ? losses : most;
+        losses_of_a_waiter(SCHED_BATCH);
     }
-    CHECK(most > 10);
+    REQUIRE_SOON(losses_of_a_waiter(SCHED_BATCH) > 10);
 }
 
 static void so_is_one_that_does_not_spin(void)
