@@ -44,7 +44,8 @@ def functions_of_rust(path):
 
 def tests_of_rust():
     found = set()
-    for crate, sources in (("lib", "src/"), ("elf-names", "crates/elf-names/src/")):
+    for crate in ("lib", "elf-names", "foreign-locks"):
+        sources = "src/" if crate == "lib" else f"crates/{crate}/src/"
         for path in files_below(sources):
             module = path.removeprefix(sources).removesuffix(".rs").removesuffix("/mod").replace("/", "::")
             for name in functions_of_rust(path):

@@ -372,9 +372,9 @@ fn programs_and_graphviz_can_read_it() {
 #[test]
 fn a_clean_process_is_clean() {
     let subject = Subject::start("clean");
-    let text = report(0, &[&subject.id().to_string()]);
     let verdict =
         "No deadlock among 2 sections and 0 other locks seen; 1 thread blocked in what has no owner.\n";
+    let text = report_until(verdict, &subject.id().to_string());
     assert_contains(&text, &[verdict, "\"accounts\" recursion=1", "\"subject\" tid="]);
     assert!(text.ends_with(verdict), "{text}");
     let json: serde_json::Value =

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use foreign_locks::glibc::{Thing, recognise};
+use foreign_locks::{Caller, FutexWait, Glance, Operation, State};
 use hostcrst::inspect::{Blocked, Memory, Picture, TaskSeen};
 
-use super::callers::{Caller, Callers};
+use super::callers::Callers;
 use super::calls;
-use super::futexes::{FutexWait, Operation};
-use super::glibc::{Thing, recognise};
-use super::proc::{Glance, State, Threads};
+use super::proc::Threads;
 use super::sockets::Sockets;
 use crate::failure::Failure;
 use crate::symbols::Symbols;
@@ -92,7 +92,7 @@ impl Chains {
 
 impl Does {
     pub fn is_blocked(&self) -> bool {
-        matches!(self.state, State::Asleep | State::AsleepUninterruptibly)
+        self.state.is_asleep()
     }
 }
 
@@ -193,6 +193,15 @@ struct Viewer<'v, 't> {
     time_limit: TimeLimit,
 }
 
+/// The memory of the target.
+struct TargetMemory<'a>(&'a dyn Target);
+
+impl foreign_locks::Memory for TargetMemory<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        self.0.read(address, buffer)
+    }
+}
+
 /// How often a wait is looked at until it stands still.
 const TRIES: usize = 3;
 
@@ -236,15 +245,14 @@ impl Viewer<'_, '_> {
         let call = glance.call.as_ref()?;
         let wait = FutexWait::of(call)?;
         let caller = self.callers.of(call.code_address, self.symbols);
-        let (target, threads) = (self.target, self.threads);
-        let read = |address, buffer: &mut [u8]| target.read(address, buffer) == buffer.len();
-        let mut thing = recognise(&wait, &read, &|id| threads.place(id).is_some());
+        let threads = self.threads;
+        let mut thing = recognise(&wait, &TargetMemory(self.target), &|id| threads.place(id).is_some());
         let of_kernel = wait.operation == Operation::LockPi;
         if caller == Caller::Other && !of_kernel {
             thing = Thing::Futex(wait.word);
         }
         let owner = thing.owner().and_then(|id| threads.place(id));
-        let is_known = of_kernel || caller == Caller::Glibc && !is_doubtful(&thing);
+        let is_known = of_kernel || caller == Caller::Glibc && !thing.is_doubtful();
         // A thread that was stopped may have been woken before: then its wait is over, although its call is not.
         let is_asleep = glance.is_sure_sleep();
         let has_owner = owner.is_some() || thing.owner().is_none();
@@ -335,13 +343,5 @@ impl Wait {
         };
         // One that was found to be probable only is the same wait when it is found so again.
         is_same_thing && (self.is_limited, self.owner) == (*is_limited, *owner)
-    }
-}
-
-/// A thread of another process may have the same id, so who owns what is shared with others is not sure.
-fn is_doubtful(thing: &Thing) -> bool {
-    match thing {
-        Thing::Mutex { kind, .. } => kind.protects_priority || kind.is_shared && !kind.is_robust,
-        _ => false,
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::fmt::{self, Write};
 
+use foreign_locks::glibc::Thing;
+
 use super::chains::{Awaited, Chains};
-use super::glibc::Thing;
 use crate::symbols::{Symbols, printable};
 
 pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {

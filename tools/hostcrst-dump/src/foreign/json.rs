@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use foreign_locks::State;
+use foreign_locks::glibc::{Behaviour, Thing};
 use serde_json::{Map, Value, json};
 
 use super::chains::{Awaited, Chains, Does, Wait};
-use super::glibc::{Behaviour, Thing};
-use super::proc::State;
 use crate::symbols::{Symbols, printable};
 use crate::unexamined::{Unexamined, words};
 

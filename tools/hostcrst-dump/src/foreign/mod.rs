@@ -6,12 +6,12 @@
 //!        │
 //!   chains                who waits for whom; cycles, and whether they stand
 //!        │
-//!   glibc    calls        what a futex is part of; what a system call waits for
+//!   callers  calls        which code called; what a system call waits for
 //!        │    │
-//!   callers  futexes  sockets      which code called; the arguments of futex(2); names of sockets
-//!        │    │
-//!   proc                  threads as `/proc` shows them
+//!   proc     sockets      threads as `/proc` shows them; names of sockets
 //! ```
+//!
+//! What a futex is part of and what a call's arguments mean is known by the crate `foreign-locks`.
 //!
 //! **Certain and probable.** An edge from a waiter to an owner is certain if glibc's own code made the call, the memory has
 //! each mark that its kind of lock has at such a moment, the owner is a live thread of the process, and all of this was
@@ -21,8 +21,6 @@ mod callers;
 mod calls;
 mod chains;
 mod dot;
-mod futexes;
-pub mod glibc;
 mod json;
 mod proc;
 mod sockets;

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::fs;
 
+use foreign_locks::{Glance, State, field};
+
 use crate::failure::Failure;
-use crate::process::{own_id, status_field};
+use crate::process::own_id;
 use crate::time_limit::TimeLimit;
 
 /// The threads of a process, in the order of their ids.
@@ -24,40 +26,6 @@ pub struct Thread {
     pub id: u32,
     pub name: Vec<u8>,
     pub glance: Glance,
-}
-
-/// What a thread was doing at one moment.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Glance {
-    pub state: State,
-    pub call: Option<SystemCall>,
-    /// The system does not show the call.
-    hides_call: bool,
-    /// How often it has stopped running, if the system tells: the same number twice means that it did not run between.
-    switches: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
-    /// It runs, or could if there were a processor free.
-    Running,
-    Asleep,
-    /// Asleep in a way that no signal ends.
-    AsleepUninterruptibly,
-    /// By a signal.
-    Stopped,
-    /// By a debugger.
-    Traced,
-    Ended,
-    Unknown,
-}
-
-/// A system call that a thread is in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SystemCall {
-    pub number: usize,
-    pub arguments: [u64; 6],
-    pub code_address: u64,
 }
 
 /// More threads than these are not looked at.
@@ -100,7 +68,7 @@ impl Threads {
 
     /// What the thread does now; None if it has ended.
     pub fn glance(&self, place: usize) -> Option<Glance> {
-        Glance::take(self.process, self.list[place].outer_id).map(|(_, glance)| glance)
+        take(self.process, self.list[place].outer_id).map(|(_, glance)| glance)
     }
 
     /// What is below the thread's folder in `/proc`.
@@ -121,69 +89,18 @@ impl Threads {
 impl Thread {
     fn look(process: u32, outer_id: u32) -> Option<Thread> {
         let name = fs::read(format!("/proc/{process}/task/{outer_id}/comm")).ok()?;
-        let (status, glance) = Glance::take(process, outer_id)?;
-        let id = status_field(&status, "NSpid:").and_then(own_id).unwrap_or(outer_id);
+        let (status, glance) = take(process, outer_id)?;
+        let ids = field(&status, b"NSpid:").and_then(|ids| str::from_utf8(ids).ok());
+        let id = ids.and_then(own_id).unwrap_or(outer_id);
         Some(Thread { outer_id, id, name: name.trim_ascii_end().to_vec(), glance })
     }
 }
 
-impl Glance {
-    /// Whether it sleeps, and would be seen to have woken up since.
-    pub fn is_sure_sleep(&self) -> bool {
-        matches!(self.state, State::Asleep | State::AsleepUninterruptibly) && self.switches.is_some()
-    }
-
-    /// With the file that most of it stands in.
-    fn take(process: u32, outer_id: u32) -> Option<(String, Glance)> {
-        let read = |file: &str| fs::read(format!("/proc/{process}/task/{outer_id}/{file}"));
-        // First the call: if the thread has run since, that shows in the number of switches the next time.
-        let call = read("syscall");
-        let hides_call = call.is_err();
-        let status = String::from_utf8_lossy(&read("status").ok()?).into_owned();
-        let state = match status_field(&status, "State:").and_then(|state| state.bytes().next()) {
-            Some(b'R') => State::Running,
-            Some(b'S' | b'I') => State::Asleep,
-            Some(b'D') => State::AsleepUninterruptibly,
-            Some(b'T') => State::Stopped,
-            Some(b't') => State::Traced,
-            Some(b'Z' | b'X') => State::Ended,
-            _ => State::Unknown,
-        };
-        let call = call.ok().as_deref().and_then(parse_call);
-        let [own, forced] = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"]
-            .map(|name| status_field(&status, name)?.parse::<u64>().ok());
-        let switches = own.zip(forced).map(|(own, forced)| own.wrapping_add(forced));
-        // One that has just fallen asleep, or woken up, is running.
-        let state = if state == State::Asleep && call.is_none() { State::Running } else { state };
-        let call = call.filter(|_| state != State::Running);
-        Some((status, Glance { state, call, hides_call, switches }))
-    }
-}
-
-/// `number argument… stack code`, or `running`; `-1 stack code` of a thread that is in the kernel for another reason.
-fn parse_call(line: &[u8]) -> Option<SystemCall> {
-    let line = str::from_utf8(line).ok()?;
-    let mut words = line.split_ascii_whitespace();
-    let number = words.next()?.parse().ok()?;
-    let mut next = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
-    let mut arguments = [0; 6];
-    for argument in &mut arguments {
-        *argument = next()?;
-    }
-    let _stack = next()?;
-    Some(SystemCall { number, arguments, code_address: next()? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_is_told_from_what_is_none() {
-        let call = parse_call(b"202 0x7f00 0x80 0x2 0x0 0x0 0x1 0x7ffe 0x55aa\n").unwrap();
-        assert_eq!((call.number, call.arguments[1], call.code_address), (202, 0x80, 0x55aa));
-        for none in [&b"running\n"[..], b"-1 0x7ffe 0x55aa\n", b"", b"202 0x1\n", b"\xff"] {
-            assert_eq!(parse_call(none), None);
-        }
-    }
+/// What the thread does, with its `status`; None if it has ended.
+fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
+    let read = |file: &str| fs::read(format!("/proc/{process}/task/{outer_id}/{file}"));
+    let call = read("syscall").ok();
+    let status = read("status").ok()?;
+    let glance = Glance::of(call.as_deref(), &status);
+    Some((status, glance))
 }

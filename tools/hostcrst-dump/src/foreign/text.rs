@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use foreign_locks::State;
+use foreign_locks::glibc::{Behaviour, MutexKind, Thing};
+
 use super::chains::{Awaited, Chains, Cycle, Does, Wait};
-use super::glibc::{Behaviour, MutexKind, Thing};
-use super::proc::State;
 use crate::symbols::{Symbols, printable, thread_name};
 use crate::target::Target;
 use crate::unexamined::{Unexamined, sentence};

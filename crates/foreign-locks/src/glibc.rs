@@ -1,17 +1,22 @@
 //! What of glibc's a futex word is part of. The layouts are those of 64-bit machines, unchanged since glibc 2.25.
 
-use super::futexes::{FutexWait, Operation};
+use crate::{FutexWait, Memory, Operation};
 
 /// What a thread waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Thing {
+    /// A pthread_mutex_t.
     Mutex {
+        /// Where it stands.
         address: u64,
+        /// Of what kind it is.
         kind: MutexKind,
         /// The thread id that stands in it, whoever that is.
         owner: Option<u32>,
     },
+    /// A pthread_rwlock_t.
     RwLock {
+        /// Where it stands.
         address: u64,
         /// Who has it for writing.
         writer: Option<u32>,
@@ -22,7 +27,9 @@ pub enum Thing {
     },
     /// The end of a thread.
     Thread(u32),
+    /// A pthread_cond_t, by its address.
     Condition(u64),
+    /// A sem_t, by its address.
     Semaphore(u64),
     /// Something else that is waited for at this word.
     Futex(u64),
@@ -33,17 +40,26 @@ pub enum Thing {
 pub struct MutexKind {
     /// None where only the kernel's part of the mutex is known.
     pub behaviour: Option<Behaviour>,
+    /// It tells the next owner that the last one died.
     pub is_robust: bool,
+    /// Its owner runs with the priority of whoever waits for it.
     pub inherits_priority: bool,
+    /// Its owner runs with the priority of the mutex.
     pub protects_priority: bool,
+    /// Other processes may use it too.
     pub is_shared: bool,
 }
 
+/// What happens when its owner locks a mutex again, or spins first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Behaviour {
+    /// It hangs.
     Plain,
+    /// It counts.
     Recursive,
+    /// It gets an error.
     ErrorChecking,
+    /// It hangs; others spin before they sleep.
     Adaptive,
 }
 
@@ -71,27 +87,33 @@ impl Thing {
     pub fn is_lock(&self) -> bool {
         matches!(self, Thing::Mutex { .. } | Thing::RwLock { .. })
     }
+
+    /// Whether it is shared with others in a way that a thread of another process may be the owner, by the same id.
+    pub fn is_doubtful(&self) -> bool {
+        match self {
+            Thing::Mutex { kind, .. } => kind.protects_priority || kind.is_shared && !kind.is_robust,
+            _ => false,
+        }
+    }
 }
 
-/// Memory, by address; false where there is none.
-pub type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> bool;
 /// Whether a live thread of the process has this id.
 pub type IsThread<'a> = &'a dyn Fn(u32) -> bool;
 
 /// What the word is part of, by all marks that glibc's code leaves there; `Futex` if there are others.
-pub fn recognise(wait: &FutexWait, read: Read<'_>, is_thread: IsThread<'_>) -> Thing {
+pub fn recognise(wait: &FutexWait, memory: &dyn Memory, is_thread: IsThread<'_>) -> Thing {
     let found = match wait.operation {
-        Operation::LockPi => mutex_of_kernel(wait, read),
+        Operation::LockPi => mutex_of_kernel(wait, memory),
         Operation::Wait | Operation::WaitBitset => {
             let ways = [
-                mutex(wait, read),
-                rwlock(wait, read, 8),
-                rwlock(wait, read, 12),
-                rwlock(wait, read, 0),
-                join(wait, read, is_thread),
-                semaphore(wait, read),
-                condition(wait, read, 40),
-                condition(wait, read, 44),
+                mutex(wait, memory),
+                rwlock(wait, memory, 8),
+                rwlock(wait, memory, 12),
+                rwlock(wait, memory, 0),
+                join(wait, memory, is_thread),
+                semaphore(wait, memory),
+                condition(wait, memory, 40),
+                condition(wait, memory, 44),
             ];
             // What fits two ways is not known to be either.
             let mut ways = ways.into_iter().flatten();
@@ -106,10 +128,10 @@ pub fn recognise(wait: &FutexWait, read: Read<'_>, is_thread: IsThread<'_>) -> T
 struct Words<const N: usize>([u8; N]);
 
 impl<const N: usize> Words<N> {
-    fn read(read: Read<'_>, address: u64) -> Option<Self> {
+    fn read(memory: &dyn Memory, address: u64) -> Option<Self> {
         let mut bytes = [0; N];
         let is_aligned = address.is_multiple_of(if N > 4 { 8 } else { 4 });
-        (is_aligned && read(address, &mut bytes)).then_some(Words(bytes))
+        (is_aligned && memory.read(address, &mut bytes) == N).then_some(Words(bytes))
     }
 
     fn word(&self, offset: usize) -> u32 {
@@ -151,12 +173,12 @@ impl MutexKind {
 }
 
 /// `lock, count, owner, users, kind`, each of 4 bytes.
-fn mutex(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
+fn mutex(wait: &FutexWait, memory: &dyn Memory) -> Option<Thing> {
     // Only a wait with a time limit is one of the other operation.
     if wait.operation == Operation::WaitBitset && !wait.is_limited {
         return None;
     }
-    let words = Words::<24>::read(read, wait.word)?;
+    let words = Words::<24>::read(memory, wait.word)?;
     let [lock, count, owner, users] = [0, 4, 8, 12].map(|offset| words.word(offset));
     let kind = MutexKind::parse(words.word(16)).filter(|kind| !kind.inherits_priority)?;
     let is_owned = owner != 0 && owner & !THREAD_ID == 0 && (1..WAITERS).contains(&users);
@@ -176,10 +198,10 @@ fn mutex(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
 }
 
 /// A mutex that the kernel passes on: the word tells who has it, in whatever library.
-fn mutex_of_kernel(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
-    let word = Words::<4>::read(read, wait.word)?.word(0);
+fn mutex_of_kernel(wait: &FutexWait, memory: &dyn Memory) -> Option<Thing> {
+    let word = Words::<4>::read(memory, wait.word)?.word(0);
     let owner = Some(word & THREAD_ID).filter(|&owner| owner != 0 && word & OWNER_DIED == 0);
-    let of_glibc = Words::<24>::read(read, wait.word).filter(|words| Some(words.word(8)) == owner);
+    let of_glibc = Words::<24>::read(memory, wait.word).filter(|words| Some(words.word(8)) == owner);
     let kind =
         of_glibc.and_then(|words| MutexKind::parse(words.word(16))).filter(|kind| kind.inherits_priority);
     let kind = kind.unwrap_or(MutexKind {
@@ -201,12 +223,12 @@ const READERS_WAIT: u32 = 4;
 const READERS_SHIFT: u32 = 3;
 
 /// `readers, writers, write phase, writers' word, 0, 0, writer, shared` of 4 bytes each, 16 bytes, `flags`.
-fn rwlock(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
+fn rwlock(wait: &FutexWait, memory: &dyn Memory, offset: u64) -> Option<Thing> {
     if wait.operation != Operation::WaitBitset {
         return None;
     }
     let address = wait.word.checked_sub(offset)?;
-    let words = Words::<56>::read(read, address)?;
+    let words = Words::<56>::read(memory, address)?;
     let [readers, _writers, phase, writers_word, zero, zero_too, writer, shared] =
         [0, 4, 8, 12, 16, 20, 24, 28].map(|offset| words.word(offset));
     let prefers = words.word(48);
@@ -232,14 +254,14 @@ fn rwlock(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
 }
 
 /// The word that the kernel zeroes when the thread ends: its id, until then.
-fn join(wait: &FutexWait, read: Read<'_>, is_thread: IsThread<'_>) -> Option<Thing> {
-    let id = Words::<4>::read(read, wait.word)?.word(0);
+fn join(wait: &FutexWait, memory: &dyn Memory, is_thread: IsThread<'_>) -> Option<Thing> {
+    let id = Words::<4>::read(memory, wait.word)?.word(0);
     (!wait.is_private && id == wait.expected && is_thread(id)).then_some(Thing::Thread(id))
 }
 
 /// `value, waiters, private`, each of 4 bytes.
-fn semaphore(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
-    let words = Words::<16>::read(read, wait.word)?;
+fn semaphore(wait: &FutexWait, memory: &dyn Memory) -> Option<Thing> {
+    let words = Words::<16>::read(memory, wait.word)?;
     let [value, waiters, private] = [0, 4, 8].map(|offset| words.word(offset));
     let is_semaphore = wait.operation == Operation::WaitBitset && wait.expected == 0;
     let fits =
@@ -248,9 +270,9 @@ fn semaphore(wait: &FutexWait, read: Read<'_>) -> Option<Thing> {
 }
 
 /// 16 bytes of counters, `references[2], sizes[2]`, 4 bytes, `all references, signals[2]`, each of 4 bytes.
-fn condition(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
+fn condition(wait: &FutexWait, memory: &dyn Memory, offset: u64) -> Option<Thing> {
     let address = wait.word.checked_sub(offset)?;
-    let words = Words::<48>::read(read, address)?;
+    let words = Words::<48>::read(memory, address)?;
     let of_group = words.word(16 + (offset as usize - 40));
     let all = words.word(36);
     let fits = of_group >> 1 != 0 && of_group >> 1 < 1 << 16 && all >> 3 != 0 && all >> 3 < 1 << 16;
@@ -262,6 +284,7 @@ fn condition(wait: &FutexWait, read: Read<'_>, offset: u64) -> Option<Thing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     const ADDRESS: u64 = 0x7000;
     const OWNER: u32 = 6574;
@@ -270,18 +293,23 @@ mod tests {
         FutexWait { word: ADDRESS + offset, operation, is_private, expected, is_limited: false }
     }
 
+    /// Memory from `ADDRESS` on.
+    struct Bytes(Vec<u8>);
+
+    impl Memory for Bytes {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+            let start = address.checked_sub(ADDRESS).map_or(usize::MAX, |start| start as usize);
+            let found = self.0.get(start..).unwrap_or(&[]);
+            let length = found.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&found[..length]);
+            length
+        }
+    }
+
     /// What is recognised in memory that has these words, and then nothing more.
     fn recognise_in(words: &[u32], wait: &FutexWait) -> Thing {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let read = |address: u64, buffer: &mut [u8]| {
-            let start = address.checked_sub(ADDRESS).map_or(usize::MAX, |start| start as usize);
-            let found = bytes.get(start..).and_then(|rest| rest.get(..buffer.len()));
-            found.is_some_and(|found| {
-                buffer.copy_from_slice(found);
-                true
-            })
-        };
-        recognise(wait, &read, &|id| id == OWNER)
+        let memory = Bytes(words.iter().flat_map(|word| word.to_le_bytes()).collect());
+        recognise(wait, &memory, &|id| id == OWNER)
     }
 
     /// Memory and a wait as they were in a program with glibc 2.36.

@@ -1,0 +1,130 @@
+//! A thread as `/proc` shows it: what it is doing, and whether it has run since.
+
+/// What a thread was doing at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Glance {
+    /// Whether it runs or sleeps.
+    pub state: State,
+    /// The system call that it sleeps in.
+    pub call: Option<SystemCall>,
+    /// The system does not show the call.
+    pub hides_call: bool,
+    /// How often it has stopped running, if the system tells: the same number twice means that it did not run between.
+    switches: Option<u64>,
+}
+
+/// Whether a thread runs or sleeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It runs, or could if there were a processor free.
+    Running,
+    /// It sleeps.
+    Asleep,
+    /// Asleep in a way that no signal ends.
+    AsleepUninterruptibly,
+    /// By a signal.
+    Stopped,
+    /// By a debugger.
+    Traced,
+    /// It is no more than an entry in a list.
+    Ended,
+    /// The system says nothing known.
+    Unknown,
+}
+
+/// A system call that a thread is in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SystemCall {
+    /// Its number on this kind of processor.
+    pub number: usize,
+    /// Its arguments; those that the call does not have may be anything.
+    pub arguments: [u64; 6],
+    /// The address in the program from which it was called.
+    pub code_address: u64,
+}
+
+impl Glance {
+    /// By a thread's files `syscall`, read first, if the system shows it, and `status`: if the thread has run between,
+    /// that shows in the number of switches the next time.
+    pub fn of(call: Option<&[u8]>, status: &[u8]) -> Glance {
+        let state = match field(status, b"State:").and_then(|state| state.first()) {
+            Some(b'R') => State::Running,
+            Some(b'S' | b'I') => State::Asleep,
+            Some(b'D') => State::AsleepUninterruptibly,
+            Some(b'T') => State::Stopped,
+            Some(b't') => State::Traced,
+            Some(b'Z' | b'X') => State::Ended,
+            _ => State::Unknown,
+        };
+        let hides_call = call.is_none();
+        let call = call.and_then(SystemCall::parse);
+        let count = |name| str::from_utf8(field(status, name)?).ok()?.parse::<u64>().ok();
+        let [own, forced] = [&b"voluntary_ctxt_switches:"[..], b"nonvoluntary_ctxt_switches:"].map(count);
+        let switches = own.zip(forced).map(|(own, forced)| own.wrapping_add(forced));
+        // One that has just fallen asleep, or woken up, is running.
+        let state = if state == State::Asleep && call.is_none() { State::Running } else { state };
+        let call = call.filter(|_| state != State::Running);
+        Glance { state, call, hides_call, switches }
+    }
+
+    /// Whether it sleeps, and would be seen to have woken up since.
+    pub fn is_sure_sleep(&self) -> bool {
+        self.state.is_asleep() && self.switches.is_some()
+    }
+}
+
+impl State {
+    /// Whether it sleeps, in whatever way.
+    pub fn is_asleep(self) -> bool {
+        matches!(self, State::Asleep | State::AsleepUninterruptibly)
+    }
+}
+
+impl SystemCall {
+    /// `number argument… stack code`, or `running`; `-1 stack code` of a thread that is in the kernel for another reason.
+    fn parse(line: &[u8]) -> Option<SystemCall> {
+        let line = str::from_utf8(line).ok()?;
+        let mut words = line.split_ascii_whitespace();
+        let number = words.next()?.parse().ok()?;
+        let mut next = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+        let mut arguments = [0; 6];
+        for argument in &mut arguments {
+            *argument = next()?;
+        }
+        let _stack = next()?;
+        Some(SystemCall { number, arguments, code_address: next()? })
+    }
+}
+
+/// What stands in a line of `status` after its name, such as `State:`.
+pub fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_told_from_what_is_none() {
+        let call = SystemCall::parse(b"202 0x7f00 0x80 0x2 0x0 0x0 0x1 0x7ffe 0x55aa\n").unwrap();
+        assert_eq!((call.number, call.arguments[1], call.code_address), (202, 0x80, 0x55aa));
+        for none in [&b"running\n"[..], b"-1 0x7ffe 0x55aa\n", b"", b"202 0x1\n", b"\xff"] {
+            assert_eq!(SystemCall::parse(none), None);
+        }
+    }
+
+    #[test]
+    fn one_that_is_in_no_call_runs() {
+        const STATUS: &[u8] =
+            b"Name:\ta\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n";
+        let sleeps = Glance::of(Some(b"202 0x7f00 0x80 0x2 0x0 0x0 0x1 0x7ffe 0x55aa\n"), STATUS);
+        assert!(sleeps.is_sure_sleep() && sleeps.call.is_some() && sleeps.switches == Some(7));
+        let runs = Glance::of(Some(b"running\n"), STATUS);
+        assert!(runs.state == State::Running && !runs.hides_call);
+        assert!(Glance::of(None, STATUS).hides_call);
+        let unsure = Glance::of(Some(b"202 0 0 0 0 0 0 0 0"), b"State:\tS\n");
+        assert!(!unsure.is_sure_sleep());
+    }
+}
