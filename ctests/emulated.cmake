@@ -8,7 +8,7 @@ set(not_emulated
     bad_input.handles_beyond_a_small_arena
     layers.without_memory_every_earlier_layer_stays
     results.no_address_space_for_the_arenas
-    results.no_address_space_for_hold_tracking
+    results.no_address_space_for_records
     results.no_memory_for_a_task
     results.no_memory_for_sections_and_names
     results.no_memory_for_a_task_that_recovers

@@ -611,6 +611,13 @@ static int32_t make_set_tracking(actor_t *self)
     return result;
 }
 
+static int32_t make_set_statistics(actor_t *self)
+{
+    int32_t result;
+    STEPPED(result, host_set_statistics(next_random(&self->chance) % 2 != 0));
+    return result;
+}
+
 static int32_t make_report(actor_t *self)
 {
     int32_t result;
@@ -909,6 +916,7 @@ static const call_t calls[] = {
     {"host_set_deadlock_policy", make_set_policy, OK, PLAIN},
     {"host_set_deadlock_callback", make_set_callback, OK, PLAIN},
     {"host_set_hold_tracking", make_set_tracking, OK, PLAIN},
+    {"host_set_statistics", make_set_statistics, OK, PLAIN},
     {"host_report", make_report, OK, LOOKS},
     {"hostcrst_cs_initialize", make_cs_initialize, OK, PLAIN},
     {"hostcrst_cs_initialize_and_spin_count", make_cs_initialize_and_spin_count, OK, PLAIN},

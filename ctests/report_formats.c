@@ -641,9 +641,33 @@ static void descriptors_that_cannot_be_written(void)
     CHECK_EQ(host_report(ends[1], HOST_REPORT_TEXT), E_INVALIDARG);
 }
 
+/* A wait, and a hold that was tracked. */
+static void figures_of_contention(void)
+{
+    holder_t waiter;
+    memset(&waiter, 0, sizeof waiter);
+    REQUIRE(host_runtime_start() >= 0);
+    REQUIRE_EQ(host_set_statistics(1), S_OK);
+    REQUIRE_EQ(host_set_hold_tracking(1), S_OK);
+    waiter.section = named_section("counted");
+    REQUIRE_EQ(hostcrst_enter(waiter.section, 0), S_OK);
+    check_start(&waiter.thread, wait_with_a_limit, &waiter);
+    AWAIT(section_info(waiter.section).waiters == 1);
+    REQUIRE_EQ(hostcrst_leave(waiter.section), S_OK);
+    check_join(&waiter.thread);
+    char *json = write_report("figures", &formats[1]);
+    check_has(json, ",\"waits\":1,\"waited_ns\":");
+    check_has(json, ",\"holds\":2,\"held_ns\":");
+    free(json);
+    write_all_formats("figures");
+    REQUIRE_EQ(host_set_hold_tracking(0), S_OK);
+    REQUIRE_EQ(host_set_statistics(0), S_OK);
+    CHECK_EQ(hostcrst_destroy(waiter.section), S_OK);
+}
+
 CHECK_MAIN(CHECK_TEST(before_the_first_call), CHECK_TEST(descriptors_that_cannot_be_written),
            CHECK_TEST(a_bit_of_everything), CHECK_TEST(a_deadlock_that_stands),
            CHECK_TEST(names_that_could_break_a_format), CHECK_TEST(every_task_is_blocked),
-           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(sections_of_windows),
+           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(figures_of_contention), CHECK_TEST(sections_of_windows),
            CHECK_TEST(a_task_that_owns_everything), CHECK_TEST(while_everything_changes),
            CHECK_TEST(a_thousand_tasks_and_a_hundred_thousand_sections))

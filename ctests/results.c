@@ -113,6 +113,7 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(host_set_deadlock_policy, (HOST_DEADLOCK_ERROR), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_deadlock_callback, (NULL, NULL), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_hold_tracking, (1), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_set_statistics, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_runtime_stop, (), HOST_E_CLRNOTAVAILABLE);
 }
 
@@ -270,6 +271,7 @@ TEST(success)
     GIVES(host_set_deadlock_policy, (HOST_DEADLOCK_ERROR), S_OK);
     GIVES(host_set_deadlock_callback, (NULL, NULL), S_OK);
     GIVES(host_set_hold_tracking, (1), S_OK);
+    GIVES(host_set_statistics, (1), S_OK);
     for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
         GIVES(host_report, (open("/dev/null", O_WRONLY), format), S_OK);
     }
@@ -377,7 +379,7 @@ TEST(no_address_space_for_the_arenas)
     GIVES(host_runtime_start, (), S_OK);
 }
 
-TEST(no_address_space_for_hold_tracking)
+TEST(no_address_space_for_records)
 {
     struct rlimit before;
     start_runtime();
@@ -386,8 +388,10 @@ TEST(no_address_space_for_hold_tracking)
     none.rlim_cur = 1;
     REQUIRE_EQ(setrlimit(RLIMIT_AS, &none), 0);
     GIVES(host_set_hold_tracking, (1), E_OUTOFMEMORY);
+    GIVES(host_set_statistics, (1), E_OUTOFMEMORY);
     REQUIRE_EQ(setrlimit(RLIMIT_AS, &before), 0);
     GIVES(host_set_hold_tracking, (1), S_OK);
+    GIVES(host_set_statistics, (1), S_OK);
 }
 
 /* Threads of which the last find no room for one more task. */
@@ -619,6 +623,6 @@ CHECK_MAIN(CHECK_TEST(before_the_first_start), CHECK_TEST(after_a_failure), CHEC
            CHECK_TEST(success), CHECK_TEST(a_section_of_another_task),
            CHECK_TEST(a_section_whose_owner_ended), CHECK_TEST(a_cycle_of_waits),
            CHECK_TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
-           CHECK_TEST(no_address_space_for_hold_tracking), CHECK_TEST(no_memory_for_a_task),
+           CHECK_TEST(no_address_space_for_records), CHECK_TEST(no_memory_for_a_task),
            CHECK_TEST(no_memory_for_sections_and_names), CHECK_TEST(no_memory_for_a_task_that_recovers),
            CHECK_TEST(the_header_documents_what_was_seen_and_no_more))

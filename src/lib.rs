@@ -25,7 +25,7 @@
 //!         │
 //!         messages                            what is said unasked: to stderr or a file, holding up nobody
 //!         │
-//!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · runtime · layout · …
+//!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · statistics · runtime · layout · …
 //!         │
 //!  base/  arena · region · seqlock · table · hash · name · memory · copies
 //!         │
@@ -71,6 +71,7 @@ mod win32;
 pub mod inspect {
     pub use crate::base::memory::{Memory, Shown};
     pub use crate::base::name::NameCopy;
+    pub use crate::report::metrics::write as write_metrics;
     pub use crate::report::{Format, Surroundings, render};
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::text::Printable;

@@ -147,6 +147,21 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// Nanoseconds in the largest unit of which there is one, with three figures after the point.
+pub(crate) struct Duration(pub(crate) u64);
+
+impl fmt::Display for Duration {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (thousandths, unit) = match self.0 {
+            0..1_000 => return write!(out, "{}ns", self.0),
+            1_000..1_000_000 => (self.0, "us"),
+            1_000_000..1_000_000_000 => (self.0 / 1_000, "ms"),
+            _ => (self.0 / 1_000_000, "s"),
+        };
+        write!(out, "{}.{:03}{unit}", thousandths / 1000, thousandths % 1000)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,5 +212,8 @@ mod tests {
         let tricks = "\u{1b}\u{7f}\u{9b}\u{202e}\u{2066}\u{200b}\u{200f}\u{2028}\u{feff}\u{e0041}";
         assert_eq!(Printable(tricks.as_bytes()).to_string(), "??????????");
         assert_eq!(Seconds(61_002_999_999).to_string(), "61.002s");
+        let durations =
+            [999, 1_000, 999_999, 1_002_999, 61_002_999_999].map(|time| Duration(time).to_string());
+        assert_eq!(durations, ["999ns", "1.000us", "999.999us", "1.002ms", "61.002s"]);
     }
 }

@@ -243,6 +243,26 @@ test_watch() {
     [ "$(grep -c '^hostcrst .* report' "$WORK/report")" -ge 3 ] || fail "fewer than three reports"
 }
 
+test_metrics() {
+    need python3 python3
+    start counted
+    dump 0 --metrics "$subject"
+    "$(dirname "$0")/metrics.py" "$WORK/report" || fail "this is no OpenMetrics text"
+    local labels='{section="0x[0-9a-f]*",name="back\\\\slash ?quote???? eé"'
+    has '^hostcrst_tasks{copy="[0-9]*"} 1$' "^hostcrst_section_contended_total$labels} 1$" \
+        "^hostcrst_section_wait_seconds_bucket$labels,le=\"+Inf\"} 1$" "^hostcrst_section_hold_seconds_count$labels} 2$" \
+        "^hostcrst_section_longest_hold_seconds$labels,entered_at=\"[^\"]*be_counted+0x.*(subject.c:[0-9]*)\"} 0.[0-9]*$"
+    # Nothing of what was not counted.
+    kill -KILL "$subject"
+    start clean
+    dump 0 --metrics "$subject"
+    "$(dirname "$0")/metrics.py" "$WORK/report" || fail "this is no OpenMetrics text"
+    ! grep -q '^hostcrst_section_wait_seconds' "$WORK/report" || fail "waits were counted unasked"
+    local code=0
+    "$DUMP" --metrics --json "$subject" >"$WORK/report" 2>"$WORK/errors" || code=$?
+    [ "$code" -eq 3 ] || fail "--metrics with --json ends with $code, not with 3"
+}
+
 test_gdb() {
     start hang
     in_gdb -p "$subject" -ex "source $GDB_SCRIPT" -ex 'info hostcrst'

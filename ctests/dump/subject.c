@@ -60,6 +60,32 @@ static void own_windows_sections(void)
     EnterCriticalSection(nameless);
 }
 
+static void wait_once(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(host_task_current(&alice_task), S_OK);
+    REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
+    REQUIRE_EQ(hostcrst_leave(accounts), S_OK);
+}
+
+static int waits(host_task_t task);
+
+/* One wait and two holds of a section whose name is none for a metric. */
+static __attribute__((noinline)) void be_counted(void)
+{
+    check_thread_t other;
+    REQUIRE_EQ(hostcrst_set_name(accounts, "back\\slash \"quote\"\n\t\xff e\xc3\xa9"), S_OK);
+    REQUIRE_EQ(host_set_statistics(1), S_OK);
+    REQUIRE_EQ(host_set_hold_tracking(1), S_OK);
+    REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
+    check_start(&other, wait_once, NULL);
+    while (!waits(__atomic_load_n(&alice_task, __ATOMIC_RELAXED))) {
+        check_pause();
+    }
+    REQUIRE_EQ(hostcrst_leave(accounts), S_OK);
+    check_join(&other);
+}
+
 static int waits(host_task_t task)
 {
     host_task_info_t info = {0};
@@ -86,6 +112,8 @@ int main(int argument_count, char **arguments)
         }
     } else if (strcmp(arguments[1], "windows") == 0) {
         own_windows_sections();
+    } else if (strcmp(arguments[1], "counted") == 0) {
+        be_counted();
     } else {
         REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
     }

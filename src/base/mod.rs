@@ -2,6 +2,7 @@
 //! does not know what is kept in it.
 
 pub(crate) mod arena;
+pub(crate) mod beside;
 pub(crate) mod copies;
 pub(crate) mod hash;
 pub(crate) mod memory;

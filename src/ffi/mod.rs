@@ -10,6 +10,7 @@ pub mod crst;
 pub mod deadlock;
 pub mod report;
 pub mod runtime;
+pub mod statistics;
 pub mod task;
 pub mod win32;
 

@@ -120,6 +120,16 @@ impl Section {
             // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
+        let begin = REGISTRY.statistics.is_on().then(sys::now);
+        let outcome = self.wait_in_steps(handle, me, request);
+        if let Some(begin) = begin {
+            self.count_wait(handle, sys::now().saturating_sub(begin), outcome.is_ok());
+        }
+        outcome
+    }
+
+    /// The steps of wait.
+    fn wait_in_steps(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
         queue::give_back_unnoticed_section(&me);
         let rests = me.wait.is_rest_due();
         if !rests && self.spin(handle, me, request.deadline) {

@@ -12,4 +12,5 @@ pub(crate) mod locks;
 pub(crate) mod prepare;
 pub(crate) mod runtime;
 pub(crate) mod settings;
+pub(crate) mod statistics;
 pub(crate) mod threads;

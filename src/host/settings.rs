@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use crate::host::{deadlocks, enter, holds, locks};
+use crate::host::{deadlocks, enter, holds, locks, statistics};
 use crate::messages;
 use crate::report;
 use crate::state::deadlocks::Policy;
@@ -15,7 +15,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 type Take = fn(&[u8]) -> bool;
 
 /// Every variable there is, and what its value may be, as an unknown one is answered.
-const VARIABLES: [(&CStr, &str, Take); 5] = [
+const VARIABLES: [(&CStr, &str, Take); 6] = [
     // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k`
     // the kind of message; with `%k`, or where the path is a folder, for other messages too.
     (c"HOSTCRST_REPORT", "stderr or a path", report::set_place),
@@ -25,6 +25,8 @@ const VARIABLES: [(&CStr, &str, Take); 5] = [
     (c"HOSTCRST_BIAS", "earned, off or always", set_bias_policy),
     // `1` keeps hold records: since when and from where each section is owned.
     (c"HOSTCRST_HOLDS", "0 or 1", set_hold_tracking),
+    // `1` counts waits and holds of each section.
+    (c"HOSTCRST_STATS", "0 or 1", set_statistics),
     // How long a task waits before a stall line on stderr: a number with the unit `s` or `ms`.
     (c"HOSTCRST_STALL", "a whole number with s or ms, such as 500ms", set_stall_time),
 ];
@@ -52,6 +54,13 @@ fn set_bias_policy(value: &[u8]) -> bool {
 fn set_hold_tracking(value: &[u8]) -> bool {
     if value == b"1" && holds::set_tracking(true).is_err() {
         messages::complain(&[b"HOSTCRST_HOLDS: no address space for it"]);
+    }
+    matches!(value, b"0" | b"1")
+}
+
+fn set_statistics(value: &[u8]) -> bool {
+    if value == b"1" && statistics::switch(true).is_err() {
+        messages::complain(&[b"HOSTCRST_STATS: no address space for it"]);
     }
     matches!(value, b"0" | b"1")
 }

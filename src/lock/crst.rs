@@ -6,7 +6,7 @@
 use crate::constants::WAIT_OPTION_MASK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
-use crate::lock::{holds, queue};
+use crate::lock::queue;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{
     ALWAYS_FENCED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased,
@@ -36,10 +36,21 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
 /// A slot for a section to begin in.
 fn take_slot() -> Result<u32> {
     let index = REGISTRY.sections.allocate()?;
-    if REGISTRY.holds.is_on() {
-        holds::cover(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
-    }
+    cover_slot(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
     Ok(index)
+}
+
+/// Makes the records beside section slot `index`, which has just been allocated. Either this finds that they are kept, or
+/// who switches that on finds the slot: both take the lock of the sections.
+fn cover_slot(index: u32) -> Result<()> {
+    let (holds, statistics) = (&REGISTRY.holds, &REGISTRY.statistics);
+    if holds.is_on() {
+        holds.table.cover(&REGISTRY.sections, index)?;
+    }
+    if statistics.is_on() {
+        statistics.table.cover(&REGISTRY.sections, index)?;
+    }
+    Ok(())
 }
 
 /// A section begins in this slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Returns its handle.
@@ -210,7 +221,9 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     }
     match section.entries.load(Ordering::Relaxed) {
         1 => {
-            task::current_if_any().ok_or(Error::NotOwner)?.count_leave();
+            let me = task::current_if_any().ok_or(Error::NotOwner)?;
+            section.count_hold(handle, &me);
+            me.count_leave();
             preserving_errno(|| section.leave_contended(handle));
         }
         // Only here while the runtime is stopped or tracks owners.

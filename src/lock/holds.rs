@@ -1,7 +1,6 @@
 //! Hold records: since when and from where each section is owned. They are written only while tracking is on, as an
 //! uncontended enter would pay for it; that it is switched on and off is `host::holds`'s.
 
-use crate::error::Result;
 use crate::state::holds::Hold;
 use crate::state::registry::REGISTRY;
 use crate::state::section::Section;
@@ -28,20 +27,11 @@ pub(crate) fn settle_after_fork() {
     }
 }
 
-/// Makes the Hold of section slot `index`, which has just been allocated while tracking is on. Either this finds
-/// tracking on, or set_tracking finds the slot: both take the lock of the sections.
-#[cold]
-pub(crate) fn cover(index: u32) -> Result<()> {
-    let _guard = REGISTRY.sections.lock().lock();
-    REGISTRY.holds.table.cover((index as usize + 1) * size_of::<Hold>())
-}
-
 /// The task `owner` has just become the owner of the section in slot `index`.
 pub(crate) fn record(index: u32, owner: u64, site: usize) {
-    let Some(address) = REGISTRY.holds.address(index) else { return };
-    // SAFETY: the table has a Hold for each slot, zeroed pages are valid ones, and they are never unmapped.
-    let hold = unsafe { &*(address as *const Hold) };
-    hold.write(owner, site, REGISTRY.holds.era.load(Ordering::Relaxed));
+    if let Some(hold) = REGISTRY.holds.of_slot(index) {
+        hold.write(owner, site, REGISTRY.holds.era.load(Ordering::Relaxed));
+    }
 }
 
 impl Section {

@@ -8,3 +8,4 @@ pub(crate) mod crst;
 pub(crate) mod holds;
 pub(crate) mod queue;
 pub(crate) mod spin;
+pub(crate) mod statistics;

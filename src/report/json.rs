@@ -6,6 +6,7 @@ use super::{Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::sleep::SleepCopy;
+use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::text::is_deceptive;
 use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
@@ -137,6 +138,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             .try_for_each(|section| self.section(&section))?;
         self.out.close(']')?;
         self.out.number("section_count", picture.sections().count())?;
+        self.statistics()?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
         let mut misuses = picture.registry().misuses().all();
@@ -250,6 +252,49 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some((since, site)) = section.hold {
             self.age("owned_for_ns", since)?;
             self.address("entered_at", site)?;
+        }
+        self.out.close('}')
+    }
+
+    /// What was counted of waits and holds, if that was ever switched on.
+    fn statistics(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        if !picture.has_figures() {
+            return Ok(());
+        }
+        self.out.key("statistics")?;
+        self.out.open('{')?;
+        self.out.number("on", picture.registry().statistics().is_on())?;
+        self.out.key("sections")?;
+        self.out.open('[')?;
+        picture.figures().try_for_each(|(section, figures)| self.figures(&section, &figures))?;
+        self.out.close(']')?;
+        self.out.close('}')
+    }
+
+    fn figures(&mut self, section: &SectionPicture, figures: &FiguresCopy) -> fmt::Result {
+        self.out.open('{')?;
+        self.out.hex("section", section.handle)?;
+        self.out.number("waits", figures.all_waits())?;
+        self.out.number("waited_ns", figures.waited)?;
+        self.out.number("longest_wait_ns", figures.longest_wait)?;
+        self.out.key("waits_by_length")?;
+        self.out.open('[')?;
+        for (class, count) in figures.waits.iter().enumerate() {
+            self.out.open('{')?;
+            if let Some(limit) = CLASS_LIMITS.get(class) {
+                self.out.number("up_to_ns", limit)?;
+            }
+            self.out.number("waits", count)?;
+            self.out.close('}')?;
+        }
+        self.out.close(']')?;
+        self.out.number("holds", figures.holds)?;
+        self.out.number("held_ns", figures.held)?;
+        if let Some(hold) = figures.longest_hold {
+            self.out.number("longest_hold_ns", hold.time)?;
+            self.out.number("longest_held_by_tid", hold.thread_id)?;
+            self.address("longest_entered_at", hold.site)?;
         }
         self.out.close('}')
     }

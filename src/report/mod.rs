@@ -8,6 +8,7 @@
 mod desk;
 pub mod dot;
 pub mod json;
+pub mod metrics;
 pub(crate) mod misuses;
 pub mod text;
 

@@ -9,9 +9,10 @@ use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
 use crate::state::layers::Mode;
 use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
+use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
-use crate::text::{Printable, Seconds, TextBuffer, ThreadName};
+use crate::text::{Duration, Printable, Seconds, TextBuffer, ThreadName};
 use crate::view::picture::{Cycle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
@@ -167,6 +168,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             None => Ok(()),
         })?;
         self.section_table()?;
+        self.statistics()?;
         self.win32_misuses()?;
         self.past_deadlocks(deadlock)?;
         self.standing_deadlocks()?;
@@ -418,6 +420,62 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             }
             Some(name) => write!(self.out, "  \"{}\"", Printable(name.bytes()))?,
             None => {}
+        }
+        self.out.write_str("\n")
+    }
+
+    fn statistics(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        if !picture.has_figures() {
+            return Ok(());
+        }
+        let is_on = picture.registry().statistics().is_on();
+        writeln!(
+            self.out,
+            "Waits and holds that are over (statistics are {}):",
+            if is_on { "on" } else { "off" }
+        )?;
+        let mut any = false;
+        for (section, figures) in picture.figures() {
+            any = true;
+            self.figures(&section, &figures)?;
+        }
+        self.out.write_str(if any { "\n" } else { "   none\n\n" })
+    }
+
+    fn figures(&mut self, section: &SectionPicture, figures: &FiguresCopy) -> fmt::Result {
+        self.out.write_str("   ")?;
+        self.section_name(section)?;
+        self.out.write_str("\n")?;
+        let waits = figures.all_waits();
+        if waits != 0 {
+            let [all, longest] = [figures.waited, figures.longest_wait].map(Duration);
+            write!(self.out, "      waits: {waits}, {all} in all, longest {longest}: ")?;
+            self.classes(figures)?;
+        }
+        if figures.holds != 0 {
+            write!(self.out, "      holds: {}, {} in all", figures.holds, Duration(figures.held))?;
+            if let Some(hold) = figures.longest_hold {
+                let name = self.namer.surroundings.thread_name(hold.thread_id);
+                let thread = ThreadName(name.bytes(), hold.thread_id);
+                write!(self.out, ", longest {} by {thread}, entered", Duration(hold.time))?;
+                self.site(hold.site)?;
+            }
+            self.out.write_str("\n")?;
+        }
+        Ok(())
+    }
+
+    /// How many waits were of which length, where there were any.
+    fn classes(&mut self, figures: &FiguresCopy) -> fmt::Result {
+        let mut separator = "";
+        for (class, count) in figures.waits.iter().enumerate().filter(|(_, count)| **count != 0) {
+            write!(self.out, "{separator}{count} ")?;
+            match (CLASS_LIMITS.get(class), CLASS_LIMITS.last()) {
+                (Some(limit), _) => write!(self.out, "up to {}", Duration(*limit))?,
+                (None, longest) => write!(self.out, "over {}", Duration(longest.map_or(0, |limit| *limit)))?,
+            }
+            separator = ", ";
         }
         self.out.write_str("\n")
     }

@@ -1,8 +1,9 @@
 //! Hold records: since when, and from where, each section is owned, where that is tracked. When one is written is not
 //! known here.
 
+use crate::base::arena::Slot;
+use crate::base::beside::Beside;
 use crate::base::memory::{Shown, readable_in_copies};
-use crate::base::region::Region;
 use crate::base::seqlock::SeqLock;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -17,10 +18,13 @@ pub(crate) struct Hold {
     pub(crate) lock: SeqLock,
 }
 
-/// One Hold for each section slot that was ever handed out, from when tracking is first switched on.
+// SAFETY: all fields are atomics or made of such.
+unsafe impl Slot for Hold {}
+
+/// The hold records, from when tracking is first switched on.
 #[repr(C)]
 pub(crate) struct Holds {
-    pub(crate) table: Region,
+    pub(crate) table: Beside<Hold>,
     /// Odd while tracking is on.
     pub(crate) era: AtomicU32,
     pub(crate) _reserved: AtomicU32,
@@ -28,7 +32,12 @@ pub(crate) struct Holds {
 
 impl Holds {
     pub(crate) const fn new() -> Self {
-        Holds { table: Region::new(), era: AtomicU32::new(0), _reserved: AtomicU32::new(0) }
+        Holds { table: Beside::new(), era: AtomicU32::new(0), _reserved: AtomicU32::new(0) }
+    }
+
+    /// The Hold of section slot `index`, if it has one; None while tracking is off.
+    pub(crate) fn of_slot(&self, index: u32) -> Option<&Hold> {
+        self.address(index).and_then(|_| self.table.get(index))
     }
 
     /// Whether tracking is on.
@@ -44,9 +53,7 @@ impl Shown<Holds> {
     pub(crate) fn address(&self, index: u32) -> Option<usize> {
         // Acquire pairs with the Release in set_tracking: the table is there.
         let on = self.fields().era.load(Ordering::Acquire) & 1 == 1;
-        let table = &self.fields().table;
-        let (start, end) = (index as usize * size_of::<Hold>(), (index as usize + 1) * size_of::<Hold>());
-        (on && table.covers(end)).then(|| table.base().wrapping_add(start))
+        self.fields().table.address(index).filter(|_| on)
     }
 
     /// Since when and from where, both of one entry, if `hold` is of this owner and of this era of tracking. None also

@@ -15,6 +15,7 @@ pub(crate) mod runtime;
 pub(crate) mod section;
 pub(crate) mod sections;
 pub(crate) mod sleep;
+pub(crate) mod statistics;
 pub(crate) mod targets;
 pub(crate) mod task;
 pub(crate) mod tasks;

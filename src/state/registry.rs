@@ -20,6 +20,7 @@ use crate::state::layers::{self, ChunkPool};
 use crate::state::messages::Messages;
 use crate::state::runtime::{self, Runtime};
 use crate::state::section::{self, Section};
+use crate::state::statistics::Statistics;
 use crate::state::targets::Targets;
 use crate::state::task::{self, Task};
 use crate::state::{bias, layout, misuses, wait, words};
@@ -57,6 +58,7 @@ pub struct Registry {
     pub(crate) targets: Targets,
     pub(crate) chunks: ChunkPool,
     pub(crate) holds: Holds,
+    pub(crate) statistics: Statistics,
     pub(crate) deadlocks: Deadlocks,
     pub(crate) win32: misuses::Counts,
     pub(crate) messages: Messages,
@@ -103,6 +105,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     targets: Targets::new(),
     chunks: ChunkPool::new(),
     holds: Holds::new(),
+    statistics: Statistics::new(),
     deadlocks: Deadlocks::new(),
     win32: misuses::Counts::new(),
     messages: Messages::new(),
@@ -187,6 +190,10 @@ impl Shown<Registry> {
 
     pub(crate) fn holds(&self) -> &Shown<Holds> {
         &self.fields().holds
+    }
+
+    pub(crate) fn statistics(&self) -> &Shown<Statistics> {
+        &self.fields().statistics
     }
 
     pub(crate) fn deadlocks(&self) -> &Shown<Deadlocks> {

@@ -11,6 +11,7 @@ use crate::state::layers::{Layer, Mode};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
 use crate::state::section::{Section, State};
 use crate::state::sleep::SleepCopy;
+use crate::state::statistics::{Figures, FiguresCopy};
 use crate::state::targets::TARGET_NAME_BYTES;
 use crate::state::task::{ANOMALIES, Task};
 use crate::state::wait::WaitCopy;
@@ -402,6 +403,28 @@ impl<'a, M: Memory> Picture<'a, M> {
         // SAFETY: the table has a Hold for each slot of the arena of sections.
         unsafe { self.memory.read(address, |hold: &Shown<Hold>| self.registry.holds().read(hold, owner)) }
             .flatten()
+    }
+
+    /// Whether waits were ever counted.
+    pub(crate) fn has_figures(&self) -> bool {
+        self.registry.statistics().has_begun()
+    }
+
+    /// The sections for which a wait or a hold was counted, with their figures.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (SectionPicture, FiguresCopy)> {
+        let picture = Picture { ..*self };
+        let has_figures = self.has_figures();
+        let sections = self.sections().take_while(move |_| has_figures);
+        sections.filter_map(move |section| {
+            let figures = picture.figures_of(section.handle)?;
+            (figures.all_waits() != 0 || figures.holds != 0).then_some((section, figures))
+        })
+    }
+
+    fn figures_of(&self, section: u64) -> Option<FiguresCopy> {
+        let address = self.registry.statistics().address(handle::section_index(section))?;
+        // SAFETY: the table has figures for each slot of the arena of sections.
+        unsafe { self.memory.read(address, |figures: &Shown<Figures>| figures.copy(section)) }.flatten()
     }
 
     /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for

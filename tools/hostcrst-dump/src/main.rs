@@ -12,7 +12,7 @@ use hostcrst::inspect::Format;
 use hostcrst_dump::core_file::Core;
 use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
 use hostcrst_dump::process::Process;
-use hostcrst_dump::report::{Report, report};
+use hostcrst_dump::report::{Report, metrics, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
 
@@ -32,6 +32,9 @@ struct Arguments {
     /// Writes the wait-for graph for Graphviz
     #[arg(long)]
     dot: bool,
+    /// Writes the figures of sections, deadlocks and tasks as OpenMetrics text; the exit code says nothing of deadlocks
+    #[arg(long, conflicts_with_all = ["json", "dot", "watch"])]
+    metrics: bool,
     /// Writes a new report every so many seconds, until interrupted or until the process has ended
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     watch: Option<Duration>,
@@ -91,7 +94,12 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 /// Writes one report. Returns whether a deadlock stands.
 fn once(arguments: &Arguments) -> Result<bool, Failure> {
     let time_limit = TimeLimit::of(arguments.timeout);
-    let Report { text, deadlock } = report(&*open(&arguments.subject)?, format(arguments), time_limit)?;
+    let target = open(&arguments.subject)?;
+    let Report { text, deadlock } = if arguments.metrics {
+        metrics(&*target, time_limit)?
+    } else {
+        report(&*target, format(arguments), time_limit)?
+    };
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;

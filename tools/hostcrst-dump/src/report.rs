@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render};
+use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render, write_metrics};
 
 use crate::copies;
 use crate::failure::Failure;
@@ -81,6 +81,31 @@ fn report_on(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Resu
         unknown.map_or(Ok(deadlock), Err)
     };
     Ok(Report { text, deadlock })
+}
+
+/// The figures of every registry in the target, as OpenMetrics text.
+pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Failure> {
+    let (found, unknown) = registries::find(target, time_limit)?;
+    let memory = Remote::new(target, time_limit);
+    let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
+    let mut surroundings = Outside {
+        target,
+        symbols: Symbols::new(target, time_limit),
+        thread_names: HashMap::new(),
+        chains: None,
+        unexamined: Vec::new(),
+        verdict: None,
+    };
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = write_metrics(&pictures, &mut surroundings, &mut text);
+    if memory.gave_up() {
+        return Err(time_limit.failure(target.description()));
+    }
+    if !pictures.iter().all(Picture::is_complete) {
+        return Err(Failure::Incomplete(target.description()));
+    }
+    Ok(Report { text, deadlock: unknown.map_or(Ok(false), Err) })
 }
 
 struct Outside<'a> {

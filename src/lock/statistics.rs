@@ -1,0 +1,44 @@
+//! Counts waits and holds of each section, while that is switched on. A wait that has ended with the section is counted
+//! by the new owner, any other under the queue lock, so that nothing is counted for the next section of the slot; the
+//! fast paths count nothing. That it is switched on and off is `host::statistics`'s.
+
+use crate::base::memory::Shown;
+use crate::state::registry::REGISTRY;
+use crate::state::section::Section;
+use crate::state::statistics::{Figures, HoldCopy};
+use crate::state::task::Task;
+use crate::sys;
+
+impl Section {
+    /// Counts a wait for the section with this handle, which has taken so long. `is_owner`: the caller owns it now.
+    #[cold]
+    pub(crate) fn count_wait(&self, handle: u64, time: u64, is_owner: bool) {
+        self.with_figures(handle, is_owner, |figures| figures.count_wait(time));
+    }
+
+    /// Counts how long `me`, which is about to leave, has owned the section, if that is tracked.
+    pub(crate) fn count_hold(&self, handle: u64, me: &Task) {
+        if !REGISTRY.statistics.is_on() {
+            return;
+        }
+        let hold = REGISTRY.holds.of_slot(REGISTRY.sections.index_of(self));
+        let entry = hold.and_then(|hold| REGISTRY.holds.read(Shown::of(hold), me.id()));
+        let Some((since, site)) = entry else { return };
+        let hold = HoldCopy { time: sys::now().saturating_sub(since), site, thread_id: me.thread_id() };
+        self.with_figures(handle, true, |figures| figures.count_hold(hold));
+    }
+
+    /// Calls `count` with the figures of the section with this handle, unless it has ended.
+    fn with_figures(&self, handle: u64, is_owner: bool, count: impl FnOnce(&Figures)) {
+        let Some(figures) = REGISTRY.statistics.table.get(REGISTRY.sections.index_of(self)) else { return };
+        if is_owner && figures.are_of(handle) {
+            // What the caller owns does not end.
+            return count(figures);
+        }
+        let _queue = self.queue_lock().lock();
+        if self.owner(handle).is_some() {
+            figures.begin(handle);
+            count(figures);
+        }
+    }
+}
