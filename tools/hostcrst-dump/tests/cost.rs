@@ -3,61 +3,29 @@
 mod common;
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::fs::File;
 use std::time::Duration;
 
 use hostcrst::inspect::Format;
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::report;
-use hostcrst_dump::target::{Mapping, Target};
+use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
 
-use common::Subject;
-
-/// A process, and what has been read of it.
-struct Counted {
-    process: Process,
-    reads: Cell<usize>,
-    bytes: Cell<usize>,
-}
-
-impl Target for Counted {
-    fn description(&self) -> String {
-        self.process.description()
-    }
-    fn process_id(&self) -> u32 {
-        self.process.process_id()
-    }
-    fn is_live(&self) -> bool {
-        true
-    }
-    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        self.reads.set(self.reads.get() + 1);
-        self.bytes.set(self.bytes.get() + buffer.len());
-        self.process.read(address, buffer)
-    }
-    fn mappings(&self) -> &[Mapping] {
-        self.process.mappings()
-    }
-    fn open(&self, _: &Mapping) -> Option<File> {
-        None
-    }
-    fn now(&self) -> Option<u64> {
-        self.process.now()
-    }
-    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
-        self.process.thread_names()
-    }
-}
+use common::{Altered, Subject};
 
 /// A report on the subject that has no deadlock: its text, how often memory was read, and how much.
 fn cost(subject: &Subject, format: Format) -> (String, usize, usize) {
     let process = Process::attach(subject.id()).unwrap();
-    let target = Counted { process, reads: Cell::new(0), bytes: Cell::new(0) };
+    let (reads, bytes) = (Cell::new(0), Cell::new(0));
+    let count = |process: &Process, address, buffer: &mut [u8]| {
+        reads.set(reads.get() + 1);
+        bytes.set(bytes.get() + buffer.len());
+        process.read(address, buffer)
+    };
+    let target = Altered::new(process, count).without_files();
     let made = report(&target, format, TimeLimit::of(Duration::from_secs(600))).unwrap();
     assert!(!made.deadlock.unwrap());
-    (made.text, target.reads.get(), target.bytes.get())
+    (made.text, reads.get(), bytes.get())
 }
 
 #[test]

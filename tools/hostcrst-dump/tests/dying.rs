@@ -3,60 +3,16 @@
 mod common;
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::Subject;
+use common::{Altered, Subject};
 use hostcrst::inspect::Format;
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::report;
-use hostcrst_dump::target::{Mapping, Target};
+use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
-
-/// A process that is killed when so many reads of its memory have been done.
-struct Dying<'a> {
-    process: Process,
-    subject: &'a Subject,
-    reads_left: Cell<usize>,
-}
-
-impl Target for Dying<'_> {
-    fn description(&self) -> String {
-        self.process.description()
-    }
-    fn process_id(&self) -> u32 {
-        self.process.process_id()
-    }
-    fn is_live(&self) -> bool {
-        true
-    }
-    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        match self.reads_left.get() {
-            0 => {}
-            1 => kill_to_the_end(self.subject.id()),
-            _ => {}
-        }
-        self.reads_left.set(self.reads_left.get().saturating_sub(1));
-        self.process.read(address, buffer)
-    }
-    fn mappings(&self) -> &[Mapping] {
-        self.process.mappings()
-    }
-    fn open(&self, mapping: &Mapping) -> Option<File> {
-        self.process.open(mapping)
-    }
-    fn now(&self) -> Option<u64> {
-        self.process.now()
-    }
-    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
-        self.process.thread_names()
-    }
-    fn id_in_proc(&self) -> Option<u32> {
-        self.process.id_in_proc()
-    }
-}
 
 fn kill(id: u32) {
     // SAFETY: a process of this one's own, which has not been waited for.
@@ -74,13 +30,20 @@ fn kill_to_the_end(id: u32) {
     }
 }
 
-/// The exit code of a report on a process that is killed at this read, and how many reads there were after all.
+/// The exit code of a report on a process that is killed at this read of its memory, and whether it came so far.
 fn exit_code(at: usize) -> (u8, bool) {
     let subject = Subject::start("clean");
     let process = Process::attach(subject.id()).unwrap();
-    let target = Dying { process, subject: &subject, reads_left: Cell::new(at) };
+    let reads_left = Cell::new(at);
+    let target = Altered::new(process, |process: &Process, address, buffer: &mut [u8]| {
+        if reads_left.get() == 1 {
+            kill_to_the_end(subject.id());
+        }
+        reads_left.set(reads_left.get().saturating_sub(1));
+        process.read(address, buffer)
+    });
     let made = report(&target, Format::Text, TimeLimit::of(Duration::from_secs(60)));
-    let is_killed = target.reads_left.get() == 0;
+    let is_killed = reads_left.get() == 0;
     let code = match made.and_then(|made| made.deadlock) {
         Ok(deadlock) => u8::from(deadlock) * 2,
         Err(failure) => failure.exit_code(),

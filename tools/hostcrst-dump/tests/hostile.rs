@@ -18,7 +18,7 @@ use hostcrst_dump::symbols::Symbols;
 use hostcrst_dump::target::{Mapping, Target};
 use hostcrst_dump::time_limit::TimeLimit;
 
-use common::Subject;
+use common::{Altered, Subject};
 
 /// What a report on damaged memory may take, and what it may then take to end.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -54,55 +54,14 @@ fn parse(bytes: &[u8]) -> Result<Core<&[u8]>, Failure> {
 }
 
 /// A core whose process's files are not at hand: looking into them takes most of the time of a report.
-struct WithoutFiles<'a> {
-    core: Core<&'a [u8]>,
-    mappings: Vec<Mapping>,
-    /// What is mapped at ABOVE.
-    above: Vec<u8>,
-}
-
-/// Behind all else.
-const ABOVE: u64 = 1 << 47;
-
-impl<'a> WithoutFiles<'a> {
-    fn new(core: Core<&'a [u8]>) -> Self {
-        WithoutFiles { mappings: core.mappings().to_vec(), core, above: Vec::new() }
-    }
-}
-
-impl Target for WithoutFiles<'_> {
-    fn description(&self) -> String {
-        self.core.description()
-    }
-    fn process_id(&self) -> u32 {
-        self.core.process_id()
-    }
-    fn is_live(&self) -> bool {
-        self.core.is_live()
-    }
-    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        match address.checked_sub(ABOVE) {
-            Some(at) => hostcrst_dump::core_file::Bytes::copy(&self.above.as_slice(), at, buffer),
-            None => self.core.read(address, buffer),
-        }
-    }
-    fn mappings(&self) -> &[Mapping] {
-        &self.mappings
-    }
-    fn open(&self, _: &Mapping) -> Option<File> {
-        None
-    }
-    fn now(&self) -> Option<u64> {
-        self.core.now()
-    }
-    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
-        self.core.thread_names()
-    }
+fn without_files(core: Core<&[u8]>) -> Altered<'_, Core<&[u8]>> {
+    Altered::new(core, |core: &Core<&[u8]>, address, buffer: &mut [u8]| core.read(address, buffer))
+        .without_files()
 }
 
 /// Whether a deadlock stands in the core; a failure if that cannot be told.
 fn verdict(bytes: &[u8], format: Format) -> Result<bool, Failure> {
-    report(&WithoutFiles::new(parse(bytes)?), format, TimeLimit::of(PATIENCE))?.deadlock
+    report(&without_files(parse(bytes)?), format, TimeLimit::of(PATIENCE))?.deadlock
 }
 
 fn positions(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {
@@ -189,11 +148,17 @@ fn a_core_without_the_arenas_is_not_called_clean() {
 #[test]
 fn a_program_that_is_mapped_once_more_to_be_read_is_not_missed_there() {
     let core = core_of_hung_process();
-    let mut target = WithoutFiles::new(parse(&core).unwrap());
-    target.above = fs::read(common::program()).unwrap();
+    // Behind all else.
+    const ABOVE: u64 = 1 << 47;
+    let program = fs::read(common::program()).unwrap();
+    let read = |core: &Core<&[u8]>, address: u64, buffer: &mut [u8]| match address.checked_sub(ABOVE) {
+        Some(at) => hostcrst_dump::core_file::Bytes::copy(&program.as_slice(), at, buffer),
+        None => core.read(address, buffer),
+    };
+    let mut target = Altered::new(parse(&core).unwrap(), read).without_files();
     target.mappings.push(Mapping {
         start: ABOVE,
-        end: ABOVE + target.above.len() as u64,
+        end: ABOVE + program.len() as u64,
         file_offset: 0,
         is_writable: false,
         path: common::program(),

@@ -3,9 +3,14 @@
 // Each test program uses a part.
 #![allow(dead_code)]
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use hostcrst_dump::target::{Mapping, Target};
 
 pub struct Subject(Child);
 
@@ -77,6 +82,66 @@ pub fn start_in_namespace(how: &str) -> (Subject, u32) {
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap();
     let outer = children.trim().parse().unwrap();
     (unshare, outer)
+}
+
+/// How memory of a target is read otherwise than the target itself reads it.
+type Read<'a, T> = Box<dyn Fn(&T, u64, &mut [u8]) -> usize + 'a>;
+
+/// A target that differs from another one in how its memory is read, what is mapped, or whether its files are at hand.
+pub struct Altered<'a, T> {
+    pub mappings: Vec<Mapping>,
+    pub has_files: bool,
+    target: T,
+    read: Read<'a, T>,
+}
+
+impl<'a, T: Target> Altered<'a, T> {
+    pub fn new(target: T, read: impl Fn(&T, u64, &mut [u8]) -> usize + 'a) -> Self {
+        Altered { mappings: target.mappings().to_vec(), has_files: true, target, read: Box::new(read) }
+    }
+
+    pub fn without_files(self) -> Self {
+        Altered { has_files: false, ..self }
+    }
+}
+
+impl<T: Target> Target for Altered<'_, T> {
+    fn description(&self) -> String {
+        self.target.description()
+    }
+    fn process_id(&self) -> u32 {
+        self.target.process_id()
+    }
+    fn outer_process_id(&self) -> Option<u32> {
+        self.target.outer_process_id()
+    }
+    fn is_live(&self) -> bool {
+        self.target.is_live()
+    }
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        (self.read)(&self.target, address, buffer)
+    }
+    fn mappings(&self) -> &[Mapping] {
+        &self.mappings
+    }
+    fn data(&self) -> Vec<Range<u64>> {
+        self.target.data()
+    }
+    fn lacks_data(&self) -> bool {
+        self.target.lacks_data()
+    }
+    fn open(&self, mapping: &Mapping) -> Option<File> {
+        if self.has_files { self.target.open(mapping) } else { None }
+    }
+    fn now(&self) -> Option<u64> {
+        self.target.now()
+    }
+    fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
+        self.target.thread_names()
+    }
+    fn id_in_proc(&self) -> Option<u32> {
+        self.target.id_in_proc()
+    }
 }
 
 impl Drop for Subject {
