@@ -137,6 +137,15 @@ is_told_of_all() { # is_told_of_all <what two waits for>
         fail "these are not the members: $(cat "$WORK/report")"
 }
 
+stacks_are_shown() { # those of the three threads of the circle, and no other
+    local program=${SUBJECT##*/}
+    has "^      at $program!one+0x[0-9a-f]* (mixed.c:[0-9]*)$" "^      at $program!two+0x[0-9a-f]* (mixed.c:[0-9]*)$" \
+        "^      at $program!three+0x[0-9a-f]* (mixed.c:[0-9]*)$"
+    [ "$(grep -c '!start_thread+' "$WORK/report")" -eq 3 ] || fail "not three stacks: $(cat "$WORK/report")"
+    dump 2 --stacks "$subject"
+    has "^      at $program!five+0x[0-9a-f]* (mixed.c:[0-9]*)$" "^      at $program!main+0x[0-9a-f]* (mixed.c:[0-9]*)$"
+}
+
 test_mixed() { # test_mixed <program>
     SUBJECT=$1
     start ''
@@ -144,7 +153,10 @@ test_mixed() { # test_mixed <program>
     is_told_of_all 'to enter section 0x[0-9a-f]* "section"'
     has '^Found 1 deadlock through locks of other kinds.'
     ! grep -q 'No deadlock' "$WORK/report" || fail "it is called clean: $(cat "$WORK/report")"
+    stacks_are_shown
     dump 2 --json "$subject"
+    fits_schema
+    dump 2 --json --stacks "$subject"
     fits_schema
     dump 2 --dot "$subject"
     [ "$(grep -c color=red "$WORK/report")" -eq 3 ] || fail "not three edges are red: $(cat "$WORK/report")"
@@ -171,6 +183,7 @@ test_mixed_without() { # test_mixed_without <program>
     dump 2 "$subject"
     is_told_of_all "for error-checking mutex 0x[0-9a-f]* ${SUBJECT##*/}!section+0x0$"
     has '^There is no hostcrst in this process' '^Found 1 deadlock.$'
+    stacks_are_shown
 }
 
 # Names of functions tell that glibc waits. Without them it is only probable.

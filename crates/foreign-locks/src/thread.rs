@@ -39,7 +39,9 @@ pub struct SystemCall {
     pub number: usize,
     /// Its arguments; those that the call does not have may be anything.
     pub arguments: [u64; 6],
-    /// The address in the program from which it was called.
+    /// The thread's stack pointer.
+    pub stack_pointer: u64,
+    /// The address behind the instruction that called.
     pub code_address: u64,
 }
 
@@ -91,8 +93,8 @@ impl SystemCall {
         for argument in &mut arguments {
             *argument = next()?;
         }
-        let _stack = next()?;
-        Some(SystemCall { number, arguments, code_address: next()? })
+        let (stack_pointer, code_address) = (next()?, next()?);
+        Some(SystemCall { number, arguments, stack_pointer, code_address })
     }
 }
 
@@ -109,7 +111,8 @@ mod tests {
     #[test]
     fn a_call_is_told_from_what_is_none() {
         let call = SystemCall::parse(b"202 0x7f00 0x80 0x2 0x0 0x0 0x1 0x7ffe 0x55aa\n").unwrap();
-        assert_eq!((call.number, call.arguments[1], call.code_address), (202, 0x80, 0x55aa));
+        assert_eq!((call.number, call.arguments[1]), (202, 0x80));
+        assert_eq!((call.stack_pointer, call.code_address), (0x7ffe, 0x55aa));
         for none in [&b"running\n"[..], b"-1 0x7ffe 0x55aa\n", b"", b"202 0x1\n", b"\xff"] {
             assert_eq!(SystemCall::parse(none), None);
         }

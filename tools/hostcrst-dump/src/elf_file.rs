@@ -21,7 +21,7 @@ impl Budget {
         Budget(Cell::new(bytes))
     }
 
-    fn take(&self, bytes: u64) -> Option<()> {
+    pub fn take(&self, bytes: u64) -> Option<()> {
         self.0.get().checked_sub(bytes).map(|left| self.0.set(left))
     }
 }
@@ -76,6 +76,22 @@ impl<B: Bytes> ElfFile<B> {
         first.p_vaddr.get(LittleEndian).checked_sub(first.p_offset.get(LittleEndian))
     }
 
+    /// Address and size, in memory, of the first segment of this kind.
+    pub fn segment_of(&self, kind: elf::ProgramType) -> Option<(u64, u64)> {
+        self.segments.iter().find(|segment| segment.p_type.get(LittleEndian) == kind).map(extent)
+    }
+
+    /// The same of the loaded one that the address lies in.
+    pub fn loaded_part_with(&self, address: u64) -> Option<(u64, u64)> {
+        let holds = |&(start, size): &(u64, u64)| address.wrapping_sub(start) < size;
+        self.loaded().map(extent).find(holds)
+    }
+
+    /// Copies as much as the file has from `offset` on. Returns how much.
+    pub fn copy(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        self.bytes.copy(offset, buffer)
+    }
+
     /// The segments of notes.
     pub fn notes(&self) -> impl Iterator<Item = &ProgramHeader> {
         self.segments.iter().filter(|segment| segment.p_type.get(LittleEndian) == elf::PT_NOTE)
@@ -91,11 +107,7 @@ impl<B: Bytes> ElfFile<B> {
 
     /// The content of the section with this name, if it is there, whole, not compressed and not larger than `most`.
     pub fn section(&self, name: &[u8], most: u64, budget: &Budget) -> Option<Vec<u8>> {
-        let has_name = |section: &&SectionHeader| {
-            let start = section.sh_name.get(LittleEndian) as usize;
-            string_at(&self.section_names, start) == name
-        };
-        let section = self.sections.iter().find(has_name)?;
+        let section = self.header_of(name)?;
         let is_packed = section.sh_flags.get(LittleEndian).0 & elf::SHF_COMPRESSED.0 != 0;
         let size = section.sh_size.get(LittleEndian);
         if is_packed || section.sh_type.get(LittleEndian) == elf::SHT_NOBITS || size > most {
@@ -103,6 +115,24 @@ impl<B: Bytes> ElfFile<B> {
         }
         read(&self.bytes, section.sh_offset.get(LittleEndian), size, budget)
     }
+
+    /// Address and size, in memory, of the section with this name.
+    pub fn section_extent(&self, name: &[u8]) -> Option<(u64, u64)> {
+        let section = self.header_of(name)?;
+        Some((section.sh_addr.get(LittleEndian), section.sh_size.get(LittleEndian)))
+    }
+
+    fn header_of(&self, name: &[u8]) -> Option<&SectionHeader> {
+        let has_name = |section: &&SectionHeader| {
+            let start = section.sh_name.get(LittleEndian) as usize;
+            string_at(&self.section_names, start) == name
+        };
+        self.sections.iter().find(has_name)
+    }
+}
+
+fn extent(segment: &ProgramHeader) -> (u64, u64) {
+    (segment.p_vaddr.get(LittleEndian), segment.p_memsz.get(LittleEndian))
 }
 
 /// The build id among notes.

@@ -14,4 +14,5 @@ mod elf_file;
 mod lines;
 mod registries;
 mod remote;
+mod stacks;
 mod unexamined;

@@ -11,6 +11,7 @@ use hostcrst::inspect::Format;
 
 use hostcrst_dump::core_file::Core;
 use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
+use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::{Report, metrics, report};
 use hostcrst_dump::target::Target;
@@ -35,6 +36,9 @@ struct Arguments {
     /// Writes the figures of sections, deadlocks and tasks as OpenMetrics text; the exit code says nothing of deadlocks
     #[arg(long, conflicts_with_all = ["json", "dot", "watch"])]
     metrics: bool,
+    /// Shows the native stacks of all threads that are blocked, not only of those in a deadlock
+    #[arg(long)]
+    stacks: bool,
     /// Writes a new report every so many seconds, until interrupted or until the process has ended
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     watch: Option<Duration>,
@@ -98,7 +102,8 @@ fn once(arguments: &Arguments) -> Result<bool, Failure> {
     let Report { text, deadlock } = if arguments.metrics {
         metrics(&*target, time_limit)?
     } else {
-        report(&*target, format(arguments), time_limit)?
+        let stacks_of = if arguments.stacks { StacksOf::All } else { StacksOf::Cycles };
+        report(&*target, format(arguments), stacks_of, time_limit)?
     };
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

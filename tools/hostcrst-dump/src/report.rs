@@ -7,7 +7,7 @@ use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render, write_m
 
 use crate::copies;
 use crate::failure::Failure;
-use crate::foreign::{self, Chains};
+use crate::foreign::{self, Chains, StacksOf};
 use crate::process::is_ending;
 use crate::registries;
 use crate::remote::Remote;
@@ -24,8 +24,13 @@ pub struct Report {
 }
 
 /// One report for each registry in the target, followed by what no single registry shows.
-pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
-    let made = report_on(target, format, time_limit);
+pub fn report(
+    target: &dyn Target,
+    format: Format,
+    stacks_of: StacksOf,
+    time_limit: TimeLimit,
+) -> Result<Report, Failure> {
+    let made = report_on(target, format, stacks_of, time_limit);
     match target.id_in_proc() {
         // A deadlock that was found did stand. Anything else may be so because threads were woken to die.
         Some(id) if is_ending(id) && !matches!(made, Ok(Report { deadlock: Ok(true), .. })) => {
@@ -35,7 +40,12 @@ pub fn report(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Res
     }
 }
 
-fn report_on(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Result<Report, Failure> {
+fn report_on(
+    target: &dyn Target,
+    format: Format,
+    stacks_of: StacksOf,
+    time_limit: TimeLimit,
+) -> Result<Report, Failure> {
     let threads = target.id_in_proc().map(|id| foreign::threads(id, time_limit)).transpose()?;
     let (found, unknown) = match registries::find(target, time_limit) {
         // A process has threads to show all the same.
@@ -50,7 +60,7 @@ fn report_on(target: &dyn Target, format: Format, time_limit: TimeLimit) -> Resu
     let mut symbols = Symbols::new(target, time_limit);
     let thread_names = threads.as_ref().map_or_else(|| target.thread_names(), |threads| threads.names());
     let unexamined = unexamined::of(target, threads.as_ref(), unknown.is_some());
-    let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, time_limit);
+    let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit);
     let chains = threads.map(look).transpose()?;
     let mut surroundings = Outside { target, symbols, thread_names, chains, unexamined, verdict: None };
     let (mut text, mut deadlock, mut is_complete) = (String::new(), false, true);

@@ -3,9 +3,11 @@
 use hostcrst::inspect::Printable;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use elf_names::elf::ProgramHeader;
 use object::LittleEndian;
 use object::elf::{self, Sym64};
 use object::pod;
@@ -22,11 +24,12 @@ pub struct Symbols<'a> {
     time_limit: TimeLimit,
     budget: Budget,
     files: HashMap<PathBuf, Option<Image>>,
-    /// What was written of addresses.
-    written: HashMap<u64, String>,
+    /// What was written of addresses, and of those that calls return to.
+    written: HashMap<(u64, bool), String>,
 }
 
 struct Image {
+    file: ElfFile<File>,
     segments: Vec<Segment>,
     functions: Names,
     variables: Names,
@@ -77,27 +80,37 @@ impl<'a> Symbols<'a> {
 
     /// Writes what stands at the address; false if that is not known, and the address itself was written.
     pub fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {
+        self.write_code(out, address, false)
+    }
+
+    /// The same; of an address that a call returns to, what made the call.
+    pub fn write_code(
+        &mut self,
+        out: &mut dyn Write,
+        address: u64,
+        is_return: bool,
+    ) -> Result<bool, fmt::Error> {
         let Some(mapping) = mapping_at(self.target, address) else {
             write!(out, "0x{address:x}")?;
             return Ok(false);
         };
-        if !self.written.contains_key(&address) {
-            let text = self.text_of(mapping, address)?;
+        if !self.written.contains_key(&(address, is_return)) {
+            let text = self.text_of(mapping, address, is_return)?;
             if self.written.len() == MOST_WRITTEN {
                 self.written.clear();
             }
-            self.written.insert(address, text);
+            self.written.insert((address, is_return), text);
         }
-        out.write_str(&self.written[&address])?;
+        out.write_str(&self.written[&(address, is_return)])?;
         Ok(true)
     }
 
-    fn text_of(&mut self, mapping: &Mapping, address: u64) -> Result<String, fmt::Error> {
+    fn text_of(&mut self, mapping: &Mapping, address: u64, is_return: bool) -> Result<String, fmt::Error> {
         let mut text = String::new();
         write_library(&mut text, mapping)?;
         let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
         match self.image(mapping).and_then(|image| Some((image, image.address_of(file_offset)?))) {
-            Some((image, address)) => image.write(&mut text, address, file_offset)?,
+            Some((image, address)) => image.write(&mut text, address, is_return, file_offset)?,
             None => write!(text, "+0x{file_offset:x}")?,
         }
         Ok(text)
@@ -141,6 +154,45 @@ impl<'a> Symbols<'a> {
         image.is_some_and(|image| image.functions.0.iter().any(|table| !table.named.is_empty()))
     }
 
+    /// Where the program or library begins in memory that the code address lies in.
+    pub fn library_at(&self, code_address: u64) -> Option<u64> {
+        mapping_at(self.target, code_address)?;
+        self.library_before(code_address).map(|(head, _)| head.start)
+    }
+
+    /// Address and size of the section with this name in the file of the library that begins there in memory.
+    pub fn section_of(&mut self, library: u64, name: &[u8]) -> Option<(u64, u64)> {
+        let mapping = mapping_at(self.target, library)?;
+        self.image(mapping)?.file.section_extent(name)
+    }
+
+    /// Up to `size` bytes of a program or library: from memory, or where that does not have all of them, from its file.
+    pub fn image_bytes(&mut self, address: u64, size: u64) -> Option<Vec<u8>> {
+        self.budget.take(size)?;
+        let mut bytes = vec![0; usize::try_from(size).ok()?];
+        let mut there = self.target.read(address, &mut bytes);
+        if there < bytes.len() {
+            let mapping = mapping_at(self.target, address)?;
+            let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
+            let of_file = self.image(mapping).map(|image| image.file.copy(file_offset, &mut bytes));
+            there = of_file.unwrap_or(there);
+        }
+        bytes.truncate(there);
+        (there != 0).then_some(bytes)
+    }
+
+    /// So many bytes of code.
+    pub fn code_at(&mut self, address: u64, size: usize) -> Option<Vec<u8>> {
+        mapping_at(self.target, address).filter(|mapping| !mapping.is_writable)?;
+        self.image_bytes(address, size as u64).filter(|bytes| bytes.len() == size)
+    }
+
+    /// A pointer in the data of a program or library.
+    pub fn pointer_at(&mut self, address: u64) -> Option<u64> {
+        let bytes = self.image_bytes(address, 8)?;
+        bytes.first_chunk().copied().map(u64::from_le_bytes)
+    }
+
     /// The first and the last mapping up to the address of the library there: pieces of one file at rising offsets. The
     /// address may be behind the last one: what zeroed data needs beyond the file is anonymous.
     fn library_before(&self, address: u64) -> Option<(&'a Mapping, &'a Mapping)> {
@@ -181,6 +233,15 @@ fn write_library(out: &mut dyn Write, mapping: &Mapping) -> fmt::Result {
 }
 
 impl Segment {
+    fn of(header: &ProgramHeader) -> Segment {
+        Segment {
+            file_offset: header.p_offset.get(LittleEndian),
+            file_size: header.p_filesz.get(LittleEndian),
+            address: header.p_vaddr.get(LittleEndian),
+            size: header.p_memsz.get(LittleEndian),
+        }
+    }
+
     fn holds(&self, address: u64) -> bool {
         address.checked_sub(self.address).is_some_and(|within| within < self.size)
     }
@@ -205,23 +266,14 @@ impl Image {
         {
             return None;
         }
-        let segments = elf.loaded().map(|segment| Segment {
-            file_offset: segment.p_offset.get(LittleEndian),
-            file_size: segment.p_filesz.get(LittleEndian),
-            address: segment.p_vaddr.get(LittleEndian),
-            size: segment.p_memsz.get(LittleEndian),
-        });
+        let segments: Vec<_> = elf.loaded().map(Segment::of).collect();
         let lines = Lines::of(&elf, budget, time_limit);
         let detached = build_id.filter(|_| lines.is_none()).and_then(|id| open_detached(&id, budget));
         let mut images = vec![&elf];
         images.extend(&detached);
         let (functions, variables) = read_names(&images, budget);
-        Some(Image {
-            segments: segments.collect(),
-            functions,
-            variables,
-            lines: lines.or_else(|| Lines::of(detached.as_ref()?, budget, time_limit)),
-        })
+        let lines = lines.or_else(|| Lines::of(detached.as_ref()?, budget, time_limit));
+        Some(Image { file: elf, segments, functions, variables, lines })
     }
 
     fn address_of(&self, file_offset: u64) -> Option<u64> {
@@ -238,14 +290,15 @@ impl Image {
         self.segments.iter().any(|segment| segment.holds(address)).then_some(address)
     }
 
-    fn write(&self, out: &mut dyn Write, address: u64, file_offset: u64) -> fmt::Result {
-        let function = self.functions.at(address);
+    fn write(&self, out: &mut dyn Write, address: u64, is_return: bool, file_offset: u64) -> fmt::Result {
+        // A call that does not return may be the last instruction of its function.
+        let function = self.functions.at(if is_return { address.wrapping_sub(1) } else { address });
         match function {
             Some((function, name)) => function.write(out, name, address)?,
             None => write!(out, "+0x{file_offset:x}")?,
         }
         // Inside a function it is where a call returns to: the call is before it.
-        let is_start = function.is_some_and(|(function, _)| function.start == address);
+        let is_start = !is_return && function.is_some_and(|(function, _)| function.start == address);
         let probe = if is_start { address } else { address.saturating_sub(1) };
         let Some((file, line)) = self.lines.as_ref().and_then(|lines| lines.find(probe)) else {
             return Ok(());

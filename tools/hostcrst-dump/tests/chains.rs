@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::Subject;
 use hostcrst::inspect::Format;
+use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::report;
 use hostcrst_dump::time_limit::TimeLimit;
@@ -21,7 +22,8 @@ fn rounds(variable: &str, otherwise: u64) -> u64 {
 /// What the tool says of the process, and whether a deadlock stands.
 fn look(id: u32) -> (Value, bool) {
     let process = Process::attach(id).unwrap();
-    let report = report(&process, Format::Json, TimeLimit::of(Duration::from_secs(60))).unwrap();
+    let report =
+        report(&process, Format::Json, StacksOf::Cycles, TimeLimit::of(Duration::from_secs(60))).unwrap();
     (serde_json::from_str(&report.text).unwrap(), report.deadlock.unwrap())
 }
 

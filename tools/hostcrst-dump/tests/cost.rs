@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use hostcrst::inspect::Format;
+use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::report;
 use hostcrst_dump::target::Target;
@@ -23,7 +24,7 @@ fn cost(subject: &Subject, format: Format) -> (String, usize, usize) {
         process.read(address, buffer)
     };
     let target = Altered::new(process, count).without_files();
-    let made = report(&target, format, TimeLimit::of(Duration::from_secs(600))).unwrap();
+    let made = report(&target, format, StacksOf::Cycles, TimeLimit::of(Duration::from_secs(600))).unwrap();
     assert!(!made.deadlock.unwrap());
     (made.text, reads.get(), bytes.get())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::{Altered, Subject};
 use hostcrst::inspect::Format;
+use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::process::Process;
 use hostcrst_dump::report::report;
 use hostcrst_dump::target::Target;
@@ -42,7 +43,7 @@ fn exit_code(at: usize) -> (u8, bool) {
         reads_left.set(reads_left.get().saturating_sub(1));
         process.read(address, buffer)
     });
-    let made = report(&target, Format::Text, TimeLimit::of(Duration::from_secs(60)));
+    let made = report(&target, Format::Text, StacksOf::Cycles, TimeLimit::of(Duration::from_secs(60)));
     let is_killed = reads_left.get() == 0;
     let code = match made.and_then(|made| made.deadlock) {
         Ok(deadlock) => u8::from(deadlock) * 2,

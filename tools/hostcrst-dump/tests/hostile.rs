@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use hostcrst::inspect::Format;
 use hostcrst_dump::core_file::Core;
 use hostcrst_dump::failure::Failure;
+use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::report::report;
 use hostcrst_dump::symbols::Symbols;
 use hostcrst_dump::target::{Mapping, Target};
@@ -61,7 +62,7 @@ fn without_files(core: Core<&[u8]>) -> Altered<'_, Core<&[u8]>> {
 
 /// Whether a deadlock stands in the core; a failure if that cannot be told.
 fn verdict(bytes: &[u8], format: Format) -> Result<bool, Failure> {
-    report(&without_files(parse(bytes)?), format, TimeLimit::of(PATIENCE))?.deadlock
+    report(&without_files(parse(bytes)?), format, StacksOf::Cycles, TimeLimit::of(PATIENCE))?.deadlock
 }
 
 fn positions(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {
@@ -164,7 +165,9 @@ fn a_program_that_is_mapped_once_more_to_be_read_is_not_missed_there() {
         path: common::program(),
         inode: 0,
     });
-    assert!(report(&target, Format::Text, TimeLimit::of(TO_END)).unwrap().deadlock.unwrap());
+    assert!(
+        report(&target, Format::Text, StacksOf::Cycles, TimeLimit::of(TO_END)).unwrap().deadlock.unwrap()
+    );
 }
 
 /// The parts of a core that matter to the tool.

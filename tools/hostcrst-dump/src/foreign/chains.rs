@@ -11,6 +11,7 @@ use super::calls;
 use super::proc::Threads;
 use super::sockets::Sockets;
 use crate::failure::Failure;
+use crate::stacks::{Registers, Stack, Walker};
 use crate::symbols::Symbols;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
@@ -31,6 +32,16 @@ pub struct Does {
     /// The system call that it is in, and what that waits for; None if that is not known, or it is in none.
     pub call: Option<calls::Call>,
     pub wait: Option<Wait>,
+    /// If it was asked for and the thread stood still while it was read.
+    pub stack: Option<Stack>,
+}
+
+/// Whose stacks are shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StacksOf {
+    /// Of the threads that wait for each other in a cycle.
+    Cycles,
+    All,
 }
 
 /// What a thread waits for.
@@ -102,6 +113,7 @@ pub fn look<M: Memory>(
     threads: Threads,
     pictures: &[Picture<'_, M>],
     symbols: &mut Symbols<'_>,
+    stacks_of: StacksOf,
     time_limit: TimeLimit,
 ) -> Result<Chains, Failure> {
     let mut tasks = HashMap::new();
@@ -134,10 +146,14 @@ pub fn look<M: Memory>(
             .filter(|_| has_layout)
             .map(|call| calls::explain(target, &threads, &sockets, place, call));
         let name = name.unwrap_or(&thread.name).to_vec();
-        does.push(Does { name, state: glance.state, call, wait });
+        does.push(Does { name, state: glance.state, call, wait, stack: None });
     }
     count_others(&mut does);
-    let cycles = viewer.cycles(&does, pictures);
+    let closed = closed_paths(&does);
+    let cycles = viewer.cycles(&closed, &does, pictures);
+    if has_layout {
+        viewer.add_stacks(stacks_of, &closed, &mut does);
+    }
     if time_limit.is_over() {
         return Err(time_limit.failure(target.description()));
     }
@@ -268,30 +284,52 @@ impl Viewer<'_, '_> {
         })
     }
 
+    // ---- stacks --------------------------------------------------------------------------------------------
+
+    fn add_stacks(&mut self, of: StacksOf, closed: &[Vec<usize>], does: &mut [Does]) {
+        let mut walker = Walker::new(self.target);
+        let places: Vec<usize> = match of {
+            StacksOf::Cycles => closed.iter().flatten().copied().collect(),
+            StacksOf::All => (0..does.len()).collect(),
+        };
+        let time_limit = self.time_limit;
+        for place in places.into_iter().take_while(|_| !time_limit.is_over()) {
+            does[place].stack = self.stack(place, &mut walker);
+        }
+    }
+
+    /// The stack of a thread that is in the same system call, at the same place, before and after it is read, and did not run
+    /// between.
+    fn stack(&mut self, place: usize, walker: &mut Walker<'_>) -> Option<Stack> {
+        let mut before = self.threads.glance(place)?;
+        for _ in 0..TRIES {
+            let call = before.call.as_ref()?;
+            let registers = Registers::of(call.stack_pointer, call.code_address);
+            let stack = walker.walk(&registers, self.symbols);
+            let after = self.threads.glance(place)?;
+            if after == before {
+                return Some(stack);
+            }
+            before = after;
+        }
+        None
+    }
+
     // ---- cycles --------------------------------------------------------------------------------------------
 
-    /// The cycles of waits without a time limit that lead through something that is not the library's, and that stand.
-    fn cycles<M: Memory>(&mut self, does: &[Does], pictures: &[Picture<'_, M>]) -> Vec<Cycle> {
-        let edge = |place: usize| {
-            let wait = does[place].wait.as_ref().filter(|wait| !wait.is_limited)?;
-            wait.owner
-        };
-        let mut passed = vec![false; does.len()];
+    /// The closed paths that lead through something that is not the library's, and that stand.
+    fn cycles<M: Memory>(
+        &mut self,
+        closed: &[Vec<usize>],
+        does: &[Does],
+        pictures: &[Picture<'_, M>],
+    ) -> Vec<Cycle> {
         let mut cycles = BTreeMap::new();
-        for start in 0..does.len() {
-            let mut path = Vec::new();
-            let mut next = Some(start);
-            while let Some(place) = next.filter(|&place| !passed[place]) {
-                passed[place] = true;
-                path.push(place);
-                next = edge(place);
-            }
-            let Some(first) = path.iter().position(|&place| Some(place) == next) else { continue };
-            let places = path.split_off(first);
+        for places in closed {
             let waits: Vec<_> = places.iter().filter_map(|&place| does[place].wait.as_ref()).collect();
             let is_foreign = waits.iter().any(|wait| matches!(wait.what, Awaited::Thing(_)));
-            if is_foreign && let Some(is_certain) = self.stands(&places, &waits, pictures) {
-                cycles.insert(places[0], Cycle { places, is_certain });
+            if is_foreign && let Some(is_certain) = self.stands(places, &waits, pictures) {
+                cycles.insert(places[0], Cycle { places: places.clone(), is_certain });
             }
         }
         cycles.into_values().collect()
@@ -332,6 +370,29 @@ impl Viewer<'_, '_> {
         let first = round()?;
         (first == round()?).then_some(is_certain)
     }
+}
+
+/// The cycles of waits without a time limit, as they were seen, whether they stand or not.
+fn closed_paths(does: &[Does]) -> Vec<Vec<usize>> {
+    let edge = |place: usize| {
+        let wait = does[place].wait.as_ref().filter(|wait| !wait.is_limited)?;
+        wait.owner
+    };
+    let mut passed = vec![false; does.len()];
+    let mut closed = Vec::new();
+    for start in 0..does.len() {
+        let mut path = Vec::new();
+        let mut next = Some(start);
+        while let Some(place) = next.filter(|&place| !passed[place]) {
+            passed[place] = true;
+            path.push(place);
+            next = edge(place);
+        }
+        if let Some(first) = path.iter().position(|&place| Some(place) == next) {
+            closed.push(path.split_off(first));
+        }
+    }
+    closed
 }
 
 impl Wait {

@@ -7,6 +7,7 @@ use foreign_locks::glibc::{Behaviour, Thing};
 use serde_json::{Map, Value, json};
 
 use super::chains::{Awaited, Chains, Does, Wait};
+use crate::stacks::{Frame, Stack};
 use crate::symbols::{Symbols, printable};
 use crate::unexamined::{Unexamined, words};
 
@@ -57,7 +58,23 @@ fn thread(chains: &Chains, place: usize, symbols: &mut Symbols<'_>) -> Value {
     if let Some(wait) = &does.wait {
         members.insert("waits_for".to_owned(), waits_for(chains, wait, symbols));
     }
+    if let Some(stack) = &does.stack {
+        members.insert("stack".to_owned(), stack_frames(stack, symbols));
+        if let Some(end) = &stack.end {
+            members.insert("stack_end".to_owned(), end.to_string().into());
+        }
+    }
     members.into()
+}
+
+fn stack_frames(stack: &Stack, symbols: &mut Symbols<'_>) -> Value {
+    let frame = |frame: &Frame| {
+        let mut place = String::new();
+        // Writing to a String does not fail.
+        let _ = symbols.write_code(&mut place, frame.code_address, frame.is_return);
+        json!({ "at": place, "certain": !frame.is_guess })
+    };
+    stack.frames.iter().map(frame).collect()
 }
 
 fn state(does: &Does) -> &'static str {

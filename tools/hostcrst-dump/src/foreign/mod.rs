@@ -26,7 +26,7 @@ mod proc;
 mod sockets;
 mod text;
 
-pub use chains::{Chains, is_of_64_bits, look};
+pub use chains::{Chains, StacksOf, is_of_64_bits, look};
 pub use dot::write as write_dot;
 pub use json::{add as add_json, add_members};
 pub use proc::{Threads, threads};

@@ -6,6 +6,7 @@ use foreign_locks::State;
 use foreign_locks::glibc::{Behaviour, MutexKind, Thing};
 
 use super::chains::{Awaited, Chains, Cycle, Does, Wait};
+use crate::stacks::Stack;
 use crate::symbols::{Symbols, printable, thread_name};
 use crate::target::Target;
 use crate::unexamined::{Unexamined, sentence};
@@ -111,12 +112,27 @@ impl Writer<'_, '_> {
         }
         self.out.push_str("]\n");
         match (&does.wait, &does.call) {
-            (Some(wait), _) => self.wait(wait),
+            (Some(wait), _) => self.wait(wait)?,
             (None, Some(call)) if !call.meaning.is_empty() => {
-                writeln!(self.out, "   {} {}", call.name, call.meaning)
+                writeln!(self.out, "   {} {}", call.name, call.meaning)?
             }
-            _ => Ok(()),
+            _ => {}
         }
+        does.stack.as_ref().map_or(Ok(()), |stack| self.stack(stack))
+    }
+
+    fn stack(&mut self, stack: &Stack) -> fmt::Result {
+        let mut is_guess = false;
+        for frame in &stack.frames {
+            if frame.is_guess && !is_guess {
+                self.out.push_str("      probably called by:\n");
+            }
+            is_guess = frame.is_guess;
+            self.out.push_str("      at ");
+            self.symbols.write_code(self.out, frame.code_address, frame.is_return)?;
+            self.out.push('\n');
+        }
+        stack.end.as_ref().map_or(Ok(()), |end| writeln!(self.out, "      the stack ends here: {end}"))
     }
 
     fn name(&mut self, place: usize) -> fmt::Result {
