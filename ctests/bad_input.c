@@ -536,7 +536,7 @@ static void reports_to_nowhere_and_in_no_format(void)
     for (uint32_t bit = 2; bit < 32; bit++) {
         CHECK_EQ(KEEPING_ERRNO(host_report(nowhere, (uint32_t)1 << bit)), E_INVALIDARG);
     }
-    CHECK_EQ(KEEPING_ERRNO(host_report(nowhere, 3)), E_INVALIDARG);
+    CHECK_EQ(KEEPING_ERRNO(host_report(nowhere, HOST_REPORT_HTML + 1)), E_INVALIDARG);
     CHECK_EQ(KEEPING_ERRNO(host_report(nowhere, UINT32_MAX)), E_INVALIDARG);
     check_unchanged(&before, "reports");
     close(nowhere);

@@ -150,7 +150,7 @@ static void of_deadlocks_and_reports(void)
     RETURNS(host_set_statistics(0), S_OK);
     REQUIRE_EQ(pipe(descriptors), 0);
     REQUIRE_EQ(fcntl(descriptors[1], F_SETPIPE_SZ, 1 << 20), 1 << 20);
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         RETURNS(host_report(descriptors[1], format), S_OK);
     }
     close(descriptors[0]);

@@ -328,7 +328,7 @@ static void open_layers(void)
 
 static void report(void)
 {
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         int32_t result;
         LIBRARY(result, host_report(output, format));
         honest("report", result, E_INVALIDARG, E_INVALIDARG);

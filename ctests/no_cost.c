@@ -327,7 +327,7 @@ static void report_counted(void)
     CHECK_EQ(hostcrst_enter(section, 0), S_OK);
     CHECK_EQ(host_leave_runtime((size_t)&qsort), S_OK);
     counting = 1;
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         CHECK_EQ(host_report(nowhere, format), S_OK);
     }
     counting = 0;

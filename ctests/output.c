@@ -224,7 +224,7 @@ static void write_when_cancelled(void *argument)
 {
     writer_t *self = (writer_t *)argument;
     REQUIRE_EQ(pthread_cancel(pthread_self()), 0);
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         CHECK_EQ(host_report(self->descriptor, format), S_OK);
     }
     self->ended_there = 1;

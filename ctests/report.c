@@ -136,12 +136,13 @@ static void every_format_names_the_section_and_its_owner(void)
     CHECK_EQ(hostcrst_set_name(crst, "gate"), S_OK);
     hold(&holder, crst);
     CHECK_EQ(host_task_set_name(holder.task, "gatekeeper"), S_OK);
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         char *report = report_in(format);
         CHECK_CONTAINS(report, "gate");
         CHECK_CONTAINS(report, "gatekeeper");
         CHECK(format != HOST_REPORT_JSON || report[0] == '{');
         CHECK(format != HOST_REPORT_DOT || strncmp(report, "digraph ", 8) == 0);
+        CHECK(format != HOST_REPORT_HTML || strncmp(report, "<!doctype html>", 15) == 0);
         free(report);
     }
     let_go(&holder);
@@ -156,11 +157,17 @@ static void names_deceive_nobody(void)
     CHECK_EQ(hostcrst_set_name(crst, "e\xe2\x80\xael\xe2\x80\x8bo\xc2\x9bh"), S_OK);
     CHECK_EQ(host_task_set_name(this_task(), "\033[2J\xe2\x81\xa6me"), S_OK);
     CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         char *report = report_in(format);
-        int is_json = format == HOST_REPORT_JSON;
-        CHECK_CONTAINS(report, is_json ? "e\\u202el\\u200bo\\u009bh" : "e?l?o?h");
-        CHECK_CONTAINS(report, is_json ? "\\u001b[2J\\u2066me" : "?[2J?me");
+        /* The page has the text and the JSON. */
+        if (format != HOST_REPORT_JSON) {
+            CHECK_CONTAINS(report, "e?l?o?h");
+            CHECK_CONTAINS(report, "?[2J?me");
+        }
+        if (format == HOST_REPORT_JSON || format == HOST_REPORT_HTML) {
+            CHECK_CONTAINS(report, "e\\u202el\\u200bo\\u009bh");
+            CHECK_CONTAINS(report, "\\u001b[2J\\u2066me");
+        }
         CHECK_LACKS(report, "\xe2");
         CHECK_LACKS(report, "\xc2");
         CHECK_LACKS(report, "\033");

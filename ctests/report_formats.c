@@ -1,7 +1,7 @@
 /*
  * Reports in every format, of known situations and while 16 threads change everything. With
- * REPORT_FORMATS_DIR set, each report stays there as a file <situation>.<txt|json|dot> for
- * ctests/deadlock/formats.py, which reads them with other programs than the one that wrote them.
+ * REPORT_FORMATS_DIR set, each report stays there as a file <situation>.<txt|json|dot|html> for
+ * ctests/deadlock/formats.py and ctests/page/page.py, which read them with other programs than the one that wrote them.
  */
 #include "deadlock/ring.h"
 
@@ -10,7 +10,8 @@
 static const struct format {
     uint32_t format;
     const char *suffix;
-} formats[] = {{HOST_REPORT_TEXT, "txt"}, {HOST_REPORT_JSON, "json"}, {HOST_REPORT_DOT, "dot"}};
+} formats[] = {
+    {HOST_REPORT_TEXT, "txt"}, {HOST_REPORT_JSON, "json"}, {HOST_REPORT_DOT, "dot"}, {HOST_REPORT_HTML, "html"}};
 #define FORMATS (sizeof formats / sizeof formats[0])
 
 /* ---- writing ---- */
@@ -270,7 +271,8 @@ static void names_that_could_break_a_format(void)
         "\"quotes\"", "back\\slash\\", "line\nfeed\rand\ttab", "\x01\x02\x1f\x7f", "\xff\xfe invalid \xc3",
         "\xed\xa0\x80 surrogate", "</svg> & <b>", "{record|label}", "\\N \\G \\\" %s %n",
         "\xe2\x80\xa8 \xc2\x85 separators",
-        "*/ // # ;", "caf\xc3\xa9 \xf0\x9f\x94\x92",
+        "*/ // # ;", "caf\xc3\xa9 \xf0\x9f\x94\x92", "</script><script>bad()</script>", "<!--<script>",
+        "</pre><img src=x onerror=bad()>", "&lt; &amp; &#60;",
     };
     enum { COUNT = sizeof names / sizeof names[0] };
     hostcrst_t sections[COUNT];
@@ -633,7 +635,7 @@ static void descriptors_that_cannot_be_written(void)
 {
     int ends[2];
     CHECK_EQ(host_report(-1, HOST_REPORT_JSON), E_INVALIDARG);
-    CHECK_EQ(host_report(STDOUT_FILENO, 3), E_INVALIDARG);
+    CHECK_EQ(host_report(STDOUT_FILENO, HOST_REPORT_HTML + 1), E_INVALIDARG);
     REQUIRE_EQ(pipe(ends), 0);
     CHECK_EQ(host_report(ends[0], HOST_REPORT_DOT), E_INVALIDARG);
     close(ends[0]);

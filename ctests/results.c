@@ -234,7 +234,7 @@ TEST(unknown_values)
     GIVES(hostcrst_info, (crst, &small), E_INVALIDARG);
     GIVES(host_task_info, (this_task(), &small_task), E_INVALIDARG);
     GIVES(host_report, (-1, HOST_REPORT_TEXT), E_INVALIDARG);
-    GIVES(host_report, (open("/dev/null", O_WRONLY), 3), E_INVALIDARG);
+    GIVES(host_report, (open("/dev/null", O_WRONLY), HOST_REPORT_HTML + 1), E_INVALIDARG);
     GIVES(host_set_deadlock_policy, (3), E_INVALIDARG);
 }
 
@@ -272,7 +272,7 @@ TEST(success)
     GIVES(host_set_deadlock_callback, (NULL, NULL), S_OK);
     GIVES(host_set_hold_tracking, (1), S_OK);
     GIVES(host_set_statistics, (1), S_OK);
-    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_DOT; format++) {
+    for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         GIVES(host_report, (open("/dev/null", O_WRONLY), format), S_OK);
     }
 }

@@ -226,6 +226,11 @@ static void a_dot_report(subject_t *subject)
     report_on_everything(subject, HOST_REPORT_DOT);
 }
 
+static void an_html_report(subject_t *subject)
+{
+    report_on_everything(subject, HOST_REPORT_HTML);
+}
+
 static void the_first_call(subject_t *subject)
 {
     REQUIRE(host_runtime_start() >= 0);
@@ -327,6 +332,7 @@ static const struct situation {
     {"a text report", a_text_report, 0},
     {"a JSON report", a_json_report, 0},
     {"a DOT report", a_dot_report, 0},
+    {"an HTML report", an_html_report, 0},
     {"the first call", the_first_call, 0},
     {"the first start", the_first_start, 0},
     {"a line about a wait", a_line_about_a_wait, 0},

@@ -284,6 +284,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_REPORT_DOT 2
 
 /**
+ * host_report: one page for a browser, which loads nothing.
+ */
+#define HOST_REPORT_HTML 3
+
+/**
  * A critical section: an opaque handle, never 0. The handle of a destroyed section is never valid again.
  */
 typedef uint64_t hostcrst_t;
@@ -1134,7 +1139,8 @@ HOSTCRST_API int32_t host_set_statistics(int32_t on);
  *
  * Parameters:
  * - fd (a descriptor open for writing): where the report goes. It stays open.
- * - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON.
+ * - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON. The page of HOST_REPORT_HTML
+ *   draws it, and has the text for browsers that run no scripts; it loads nothing, and names in it stay text.
  *
  * Returns:
  * - S_OK: written.

@@ -24,6 +24,16 @@ require() {
     done
 }
 
+# A browser is large, and not to be had everywhere: without one the tests of the page are not run.
+ask_for_browser() {
+    [ -z "$(find_browser)" ] || return 0
+    (require chromium=chromium) || say "There is no Chromium: what needs a browser is not run"
+}
+
+find_browser() { # the path of a browser, or nothing
+    command -v chromium chromium-headless-shell chromium-browser google-chrome | head -n 1
+}
+
 is_there() {
     case $1 in
     /*) compgen -G "$1" >/dev/null ;;

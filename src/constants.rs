@@ -47,6 +47,8 @@ pub const HOST_REPORT_TEXT: u32 = 0;
 pub const HOST_REPORT_JSON: u32 = 1;
 /// host_report: Graphviz DOT.
 pub const HOST_REPORT_DOT: u32 = 2;
+/// host_report: one page for a browser, which loads nothing.
+pub const HOST_REPORT_HTML: u32 = 3;
 
 macro_rules! wait_options {
     ($($name:ident = $bit:literal, $meaning:literal;)*) => {

@@ -17,7 +17,7 @@
 //!         threads · ends · locks · fork                how a thread becomes a task, and ceases to be one
 //!         enter · deadlocks · calls · holds            the slow enter: spin, queue, search, tell, sleep
 //!         │
-//!  report/  text · json · dot · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
+//!  report/  text · json · dot · html · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
 //!         │
 //!  view/  picture · names                     what a reader sees, here or of a copy of another process
 //!         │
@@ -71,8 +71,9 @@ mod win32;
 pub mod inspect {
     pub use crate::base::memory::{Memory, Shown};
     pub use crate::base::name::NameCopy;
+    pub use crate::report::html::{Parts, write as write_page};
     pub use crate::report::metrics::write as write_metrics;
-    pub use crate::report::{Format, Surroundings, render};
+    pub use crate::report::{Format, Surroundings, render, render_verdict};
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::text::Printable;
     pub use crate::view::picture::{Blocked, Picture, TaskSeen};

@@ -178,7 +178,8 @@ def check_names(reports):
     """Names come through as they were set, with U+FFFD for bytes that are no UTF-8."""
     expected = ['"quotes"', "back\\slash\\", "line\nfeed\rand\ttab", "\x01\x02\x1f\x7f", "\ufffd\ufffd invalid \ufffd",
                 "\ufffd\ufffd\ufffd surrogate", "</svg> & <b>", "{record|label}", "\\N \\G \\\" %s %n",
-                "\u2028 \x85 separators", "*/ // # ;", "caf\u00e9 \U0001f512"]
+                "\u2028 \x85 separators", "*/ // # ;", "caf\u00e9 \U0001f512", "</script><script>bad()</script>",
+                "<!--<script>", "</pre><img src=x onerror=bad()>", "&lt; &amp; &#60;"]
     for index, name in enumerate(expected):
         report = reports[f"names_{index}"]
         if report["tasks"][0]["name"] != name:

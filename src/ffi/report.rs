@@ -1,7 +1,7 @@
 //! Reports: who owns, who waits, in which code, and every deadlock.
 
 use super::hresult;
-use crate::constants::{HOST_REPORT_DOT, HOST_REPORT_JSON, HOST_REPORT_TEXT};
+use crate::constants::{HOST_REPORT_DOT, HOST_REPORT_HTML, HOST_REPORT_JSON, HOST_REPORT_TEXT};
 use crate::error::Error;
 use crate::report::{self, Format};
 
@@ -14,7 +14,8 @@ use crate::report::{self, Format};
 ///
 /// Parameters:
 /// - fd (a descriptor open for writing): where the report goes. It stays open.
-/// - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON.
+/// - format (one of the HOST_REPORT_ values): docs/report.schema.json describes the JSON. The page of HOST_REPORT_HTML
+///   draws it, and has the text for browsers that run no scripts; it loads nothing, and names in it stay text.
 ///
 /// Returns:
 /// - S_OK: written.
@@ -38,6 +39,7 @@ fn format_of(format: u32) -> crate::error::Result<Format> {
         HOST_REPORT_TEXT => Ok(Format::Text),
         HOST_REPORT_JSON => Ok(Format::Json),
         HOST_REPORT_DOT => Ok(Format::Dot),
+        HOST_REPORT_HTML => Ok(Format::Html),
         _ => Err(Error::InvalidArgument),
     }
 }

@@ -7,6 +7,7 @@
 
 mod desk;
 pub mod dot;
+pub mod html;
 pub mod json;
 pub mod metrics;
 pub(crate) mod misuses;
@@ -42,6 +43,8 @@ pub enum Format {
     Json,
     /// For Graphviz.
     Dot,
+    /// For a browser.
+    Html,
 }
 
 /// What a report needs beside the registry.
@@ -120,8 +123,48 @@ fn render_in<M: Memory, S: Surroundings>(
         }
         Format::Json => json::write(picture, &index, scratch, surroundings, out)?,
         Format::Dot => dot::write(picture, &index, scratch, surroundings, out)?,
+        Format::Html => {
+            index.list_owned(picture);
+            html::write(&mut PageParts { picture, index: &index, scratch, surroundings }, out)?
+        }
     }
     Ok(picture.standing(&index).next().is_some())
+}
+
+/// The parts of a page on one picture.
+struct PageParts<'a, M, S> {
+    picture: &'a Picture<'a, M>,
+    index: &'a Index<'a>,
+    scratch: &'a mut Scratch,
+    surroundings: &'a mut S,
+}
+
+impl<M: Memory, S: Surroundings> html::Parts for PageParts<'_, M, S> {
+    fn verdict(&mut self, out: &mut dyn Write) -> fmt::Result {
+        text::write_verdict(self.picture, self.index, self.surroundings, out)
+    }
+
+    fn text(&mut self, out: &mut dyn Write) -> fmt::Result {
+        text::write(self.picture, self.index, self.scratch, self.surroundings, out)
+    }
+
+    fn json(&mut self, out: &mut dyn Write) -> fmt::Result {
+        json::write(self.picture, self.index, self.scratch, self.surroundings, out)
+    }
+}
+
+/// Writes the verdict of a picture alone.
+pub fn render_verdict<M: Memory, S: Surroundings>(
+    picture: &Picture<'_, M>,
+    surroundings: &mut S,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let mut room = surroundings.room(Index::size(picture));
+    let index = match &mut room {
+        Some(room) => Index::new(picture, room.as_mut()),
+        None => Index::none(),
+    };
+    text::write_verdict(picture, &index, surroundings, out)
 }
 
 /// Writes a report on this process to a descriptor, however long that takes.

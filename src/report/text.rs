@@ -25,6 +25,17 @@ pub(super) fn write<M: Memory, S: Surroundings>(
     TextReport { index, namer: Namer { picture, surroundings }, out }.write(scratch)
 }
 
+/// What stands under the heading, and once more at the end.
+pub(super) fn write_verdict<M: Memory, S: Surroundings>(
+    picture: &Picture<'_, M>,
+    index: &Index<'_>,
+    surroundings: &mut S,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let totals = Totals::count(picture, index);
+    TextReport { index, namer: Namer { picture, surroundings }, out }.verdict(&totals)
+}
+
 /// Owners named in a stall line at most: the chain may be long, or a cycle.
 const STALL_CHAIN: usize = 4;
 

@@ -73,6 +73,8 @@ pub fn write(
         Format::Text => write_text(cycles, count, name, text),
         Format::Json => write_json(cycles, count, name, text),
         Format::Dot => write_dot(cycles, name, text),
+        // A page is made of the text and the JSON.
+        Format::Html => Ok(()),
     };
 }
 
@@ -82,7 +84,8 @@ fn write_text(
     name: impl Fn(&Blocked) -> String,
     text: &mut String,
 ) -> std::fmt::Result {
-    writeln!(text, "\nThis process has {count} copies of the library.")?;
+    text.push('\n');
+    write_count(count, text)?;
     for cycle in cycles {
         text.push_str("Found a deadlock across them:\n=============================\n");
         for (index, (copy, link)) in cycle.iter().enumerate() {
@@ -95,7 +98,21 @@ fn write_text(
             writeln!(text, "      which is owned by {owner}")?;
         }
     }
-    match cycles.len() {
+    write_found(cycles.len(), text)
+}
+
+/// Writes how many copies there are, and whether there is a deadlock across them.
+pub fn write_verdict(cycles: usize, count: usize, text: &mut String) -> std::fmt::Result {
+    write_count(count, text)?;
+    write_found(cycles, text)
+}
+
+fn write_count(count: usize, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "This process has {count} copies of the library.")
+}
+
+fn write_found(cycles: usize, text: &mut String) -> std::fmt::Result {
+    match cycles {
         0 => writeln!(text, "No deadlock across them."),
         1 => writeln!(text, "Found 1 deadlock across them."),
         more => writeln!(text, "Found {more} deadlocks across them."),

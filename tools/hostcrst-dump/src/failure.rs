@@ -60,6 +60,8 @@ pub enum Failure {
     Unfinished { subject: String, seconds: f64 },
     #[error("the report could not be written: {0}")]
     Output(#[from] std::io::Error),
+    #[error("the page could not be written to {}: {error}", file.display())]
+    Page { file: std::path::PathBuf, error: std::io::Error },
 }
 
 /// No deadlock stands.
@@ -70,7 +72,7 @@ pub const DEADLOCK: u8 = 2;
 impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Output(_) => 1,
+            Failure::Output(_) | Failure::Page { .. } => 1,
             Failure::Usage(_) => 3,
             Failure::NoSuchProcess(_) | Failure::HasEnded(_) | Failure::IsEnding(_) => 4,
             Failure::NoPermission(_) | Failure::Unreadable { .. } => 5,

@@ -1,7 +1,8 @@
 //! `hostcrst-dump`: the command line.
 
+use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ struct Arguments {
     /// Shows the native stacks of all threads that are blocked, not only of those in a deadlock
     #[arg(long)]
     stacks: bool,
+    /// Writes a page for a browser to the file: the wait graph drawn, tables to filter and sort, the text
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "dot", "metrics", "watch"])]
+    html: Option<PathBuf>,
     /// Writes a new report every so many seconds, until interrupted or until the process has ended
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     watch: Option<Duration>,
@@ -105,9 +109,14 @@ fn once(arguments: &Arguments) -> Result<bool, Failure> {
         let stacks_of = if arguments.stacks { StacksOf::All } else { StacksOf::Cycles };
         report(&*target, format(arguments), stacks_of, time_limit)?
     };
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
+    match &arguments.html {
+        Some(file) => fs::write(file, text).map_err(|error| Failure::Page { file: file.clone(), error })?,
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+        }
+    }
     deadlock
 }
 
@@ -129,9 +138,10 @@ fn watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
 }
 
 fn format(arguments: &Arguments) -> Format {
-    match (arguments.json, arguments.dot) {
-        (true, _) => Format::Json,
-        (_, true) => Format::Dot,
+    match arguments {
+        Arguments { json: true, .. } => Format::Json,
+        Arguments { dot: true, .. } => Format::Dot,
+        Arguments { html: Some(_), .. } => Format::Html,
         _ => Format::Text,
     }
 }

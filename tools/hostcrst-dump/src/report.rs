@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-use hostcrst::inspect::{Format, NameCopy, Picture, Surroundings, render, write_metrics};
+use hostcrst::inspect::{
+    Format, Memory, NameCopy, Parts, Picture, Surroundings, render, render_verdict, write_metrics, write_page,
+};
 
 use crate::copies;
 use crate::failure::Failure;
 use crate::foreign::{self, Chains, StacksOf};
 use crate::process::is_ending;
-use crate::registries;
+use crate::registries::{self, Found};
 use crate::remote::Remote;
 use crate::symbols::Symbols;
 use crate::target::Target;
@@ -62,27 +64,13 @@ fn report_on(
     let unexamined = unexamined::of(target, threads.as_ref(), unknown.is_some());
     let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit);
     let chains = threads.map(look).transpose()?;
-    let mut surroundings = Outside { target, symbols, thread_names, chains, unexamined, verdict: None };
-    let (mut text, mut deadlock, mut is_complete) = (String::new(), false, true);
-    for (number, (picture, found)) in pictures.iter().zip(&found).enumerate() {
-        if pictures.len() > 1 && format == Format::Text {
-            copies::write_heading(target, number, pictures.len(), found.address, &mut text);
-        }
-        is_complete &= picture.is_complete();
-        // Writing to a String does not fail.
-        deadlock |= render(picture, &mut surroundings, format, &mut text).unwrap_or(false);
-    }
-    if pictures.is_empty() && format == Format::Json {
-        let nothing = registries::nothing();
-        // Writing to a String does not fail.
-        let _ = render(&Picture::new(&memory, &nothing), &mut surroundings, format, &mut text);
-    }
-    if pictures.len() > 1 {
-        let cycles = copies::cycles(&pictures);
-        deadlock |= !cycles.is_empty();
-        copies::write(&cycles, pictures.len(), &surroundings.thread_names, format, &mut text);
-    }
-    deadlock |= surroundings.write_chains(format, !pictures.is_empty() || unknown.is_some(), &mut text);
+    let outside = Outside { target, symbols, thread_names, chains, unexamined, verdict: None };
+    let nothing = registries::nothing();
+    let nothing = Picture::new(&memory, &nothing);
+    let has_library = !pictures.is_empty() || unknown.is_some();
+    let mut writer = Writer { target, found: &found, pictures: &pictures, nothing, has_library, outside };
+    let (text, deadlock) = writer.write(format);
+    let is_complete = pictures.iter().all(Picture::is_complete);
     let deadlock = if memory.gave_up() {
         Err(time_limit.failure(target.description()))
     } else if !is_complete {
@@ -118,6 +106,95 @@ pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Fai
     Ok(Report { text, deadlock: unknown.map_or(Ok(false), Err) })
 }
 
+/// Writes all there is to say, in any format.
+struct Writer<'a, M> {
+    target: &'a dyn Target,
+    found: &'a [Found],
+    /// One for each registry that was found.
+    pictures: &'a [Picture<'a, M>],
+    /// Of a library in which nothing has happened, for a process without one.
+    nothing: Picture<'a, M>,
+    has_library: bool,
+    outside: Outside<'a>,
+}
+
+impl<M: Memory> Writer<'_, M> {
+    /// The report, and whether a deadlock stands. Writing to a String does not fail.
+    fn write(&mut self, format: Format) -> (String, bool) {
+        if format == Format::Html {
+            return self.write_page();
+        }
+        let (mut text, mut deadlock) = (String::new(), false);
+        let (pictures, outside) = (self.pictures, &mut self.outside);
+        for (number, (picture, found)) in pictures.iter().zip(self.found).enumerate() {
+            if pictures.len() > 1 && format == Format::Text {
+                copies::write_heading(self.target, number, pictures.len(), found.address, &mut text);
+            }
+            deadlock |= render(picture, outside, format, &mut text).unwrap_or(false);
+        }
+        if pictures.is_empty() && format == Format::Json {
+            let _ = render(&self.nothing, outside, format, &mut text);
+        }
+        if pictures.len() > 1 {
+            let cycles = copies::cycles(pictures);
+            deadlock |= !cycles.is_empty();
+            copies::write(&cycles, pictures.len(), &outside.thread_names, format, &mut text);
+        }
+        deadlock |= outside.write_chains(format, self.has_library, &mut text);
+        (text, deadlock)
+    }
+
+    fn write_page(&mut self) -> (String, bool) {
+        let verdict = self.verdict();
+        let (text, _) = self.write(Format::Text);
+        // What is drawn is what counts.
+        let (json, deadlock) = self.write(Format::Json);
+        let mut page = String::new();
+        let _ = write_page(&mut Page { verdict, text, json }, &mut page);
+        (page, deadlock)
+    }
+
+    fn verdict(&mut self) -> String {
+        let mut verdict = String::new();
+        for picture in self.pictures {
+            let mut of_one = String::new();
+            let _ = render_verdict(picture, &mut self.outside, &mut of_one);
+            if !verdict.contains(&of_one) {
+                verdict.push_str(&of_one);
+            }
+        }
+        if self.pictures.len() > 1 {
+            let cycles = copies::cycles(self.pictures).len();
+            let _ = copies::write_verdict(cycles, self.pictures.len(), &mut verdict);
+        }
+        if let (Some(chains), []) = (&self.outside.chains, self.pictures) {
+            let _ = foreign::write_verdict(chains, None, 0, &self.outside.unexamined, &mut verdict);
+        }
+        verdict
+    }
+}
+
+/// What a page is made of.
+struct Page {
+    verdict: String,
+    text: String,
+    json: String,
+}
+
+impl Parts for Page {
+    fn verdict(&mut self, out: &mut dyn Write) -> fmt::Result {
+        out.write_str(&self.verdict)
+    }
+
+    fn text(&mut self, out: &mut dyn Write) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+
+    fn json(&mut self, out: &mut dyn Write) -> fmt::Result {
+        out.write_str(&self.json)
+    }
+}
+
 struct Outside<'a> {
     target: &'a dyn Target,
     symbols: Symbols<'a>,
@@ -149,6 +226,8 @@ impl Outside<'_> {
             }
             Format::Json => foreign::add_json(chains, has_library, unexamined, &mut self.symbols, text),
             Format::Dot => foreign::write_dot(chains, &mut self.symbols, text),
+            // A page is made of the text and the JSON.
+            Format::Html => Ok(()),
         };
         chains.deadlocks() != 0
     }

@@ -84,7 +84,7 @@ fn registry_in(bytes: &[u8]) -> usize {
 #[test]
 fn an_undamaged_core_is_told_from_damaged_ones() {
     let core = core_of_hung_process();
-    for format in [Format::Text, Format::Json, Format::Dot] {
+    for format in [Format::Text, Format::Json, Format::Dot, Format::Html] {
         assert!(verdict(&core, format).unwrap());
     }
 }
@@ -226,7 +226,7 @@ fn thousands_of_damaged_cores_do_no_harm() {
         for _ in 0..1 + random.below(4) {
             mutate(&mut core, &parts, &mut random, &mut undo);
         }
-        let format = random.of(&[Format::Text, Format::Json, Format::Dot]);
+        let format = random.of(&[Format::Text, Format::Json, Format::Dot, Format::Html]);
         let start = Instant::now();
         match verdict(&core, format) {
             Ok(_) => reported += 1,

@@ -413,6 +413,7 @@ fn a_process_without_the_library_is_shown_by_its_threads() {
     );
     assert!(thread["meaning"].as_str().unwrap().starts_with("from fd 0 pipe:["), "{thread}");
     assert!(report(0, &["--dot", &id]).starts_with("digraph hostcrst_threads {"));
+    assert_contains(&page(0, &id), &[&format!("<pre id=\"verdict\">{verdict}"), "\"library\":false"]);
     other.kill().unwrap();
     other.wait().unwrap();
 }
@@ -507,6 +508,29 @@ fn a_report_that_cannot_be_written_is_an_error() {
     let output = Command::new(TOOL).arg(subject.id().to_string()).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_contains(&String::from_utf8(output.stderr).unwrap(), &["could not be written"]);
+    let id = subject.id().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    refusal(1, &["--html", folder.path().to_str().unwrap(), &id], "the page could not be written to ");
+}
+
+/// What it shows is tested in a browser: ctests/page.
+#[test]
+fn a_page_has_the_verdict_the_text_and_the_json() {
+    let subject = Subject::start("hang");
+    let page = page(2, &subject.id().to_string());
+    assert_contains(
+        &page,
+        &["<pre id=\"verdict\">Found 1 deadlock.\n", "Found a deadlock:", "{\"version\":", "\"threads\":["],
+    );
+    assert!(!page.contains("digraph"));
+    refusal(3, &["--html", "page", "--json", "1"], "cannot be used with");
+}
+
+fn page(code: i32, id: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("page.html");
+    assert_eq!(report(code, &["--html", file.to_str().unwrap(), id]), "");
+    std::fs::read_to_string(file).unwrap()
 }
 
 #[test]
