@@ -9,6 +9,11 @@ fail() {
     exit 1
 }
 
+skip() { # what is tested cannot be had here
+    echo "dump: not run: $*"
+    exit 77
+}
+
 start() { # start <how>: runs the subject, until it stands still
     HOSTCRST_ON_DEADLOCK=report "$SUBJECT" "$1" >"$WORK/said" 2>"$WORK/complained" &
     subject=$!
@@ -162,19 +167,60 @@ test_mixed() { # test_mixed <program>
     [ "$(grep -c color=red "$WORK/report")" -eq 3 ] || fail "not three edges are red: $(cat "$WORK/report")"
 }
 
-# Its deadlock leads through mutexes, which nobody looks at in a core.
+# A core tells the same as the process, whoever took it, and without symbols of the program.
 test_mixed_core() { # test_mixed_core <program>
     SUBJECT=$1
     start ''
-    dump 2 "$subject"
     take_core
-    dump 0 "$core"
-    has '^No deadlock among 1 section.$' '^Not examined: what threads wait for besides sections (mutexes, joins)'
-    dump 0 --json "$core"
-    has '"not_examined":\["other_waits"\]'
-    fits_schema
+    core_tells_all 'to enter section 0x[0-9a-f]* "section"' "$SUBJECT"
     in_gdb "$SUBJECT" "$core" -ex "source $GDB_SCRIPT" -ex 'info hostcrst'
     has '^No deadlock among 1 section; other locks and joins are not examined.$'
+    kill -KILL "$subject"
+    need strip binutils
+    strip -o "$WORK/mixed" "$SUBJECT"
+    SUBJECT=$WORK/mixed
+    start ''
+    take_core
+    dump 2 "$core"
+    has '^Found 1 deadlock through locks of other kinds.$' '^      which is owned by tid=' '^      at libc.so.6![_a-z]*mutex_lock+'
+    [ "$(grep -c "^      at mixed+0x" "$WORK/report")" -ge 3 ] || fail "no stacks: $(cat "$WORK/report")"
+}
+
+# Names of threads are not in a core, those of tasks and of the program are.
+core_tells_all() { # core_tells_all <what two waits for> <program>
+    local program=${2##*/} name
+    dump 2 "$core"
+    for name in one two three; do
+        has "^      at $program!$name+0x[0-9a-f]* (mixed.c:[0-9]*)$"
+    done
+    has "^   waiting for recursive mutex 0x[0-9a-f]* $program!recursive+0x0$" "^   waiting $1\$" \
+        "^   waiting for mutex 0x[0-9a-f]* $program!plain+0x0, as 1 other does$" \
+        "^   waiting to read-lock rwlock 0x[0-9a-f]* $program!rwlock+0x0$" '^      which is held for writing by tid=' \
+        '^   waiting for the end of a thread (join)$' '^Found a deadlock:' '\[blocked in pause\]'
+    [ "$(grep -c '!start_thread+' "$WORK/report")" -eq 3 ] || fail "not three stacks: $(cat "$WORK/report")"
+    ! grep -q 'probably' "$WORK/report" || fail "not all is certain: $(cat "$WORK/report")"
+    dump 2 --stacks "$core"
+    has "^      at $program!five+0x[0-9a-f]* (mixed.c:[0-9]*)$" "^      at $program!main+0x[0-9a-f]* (mixed.c:[0-9]*)$"
+    dump 2 --json --stacks "$core"
+    has '"not_examined":\[\]'
+    fits_schema
+}
+
+# A core that the kernel writes when the process is killed by a signal, where it writes such at all.
+test_mixed_kernel_core() { # test_mixed_kernel_core <program>
+    [ "$(cat /proc/sys/kernel/core_pattern)" = core ] || skip "the kernel gives cores to a program, or names them otherwise"
+    SUBJECT=$1
+    ulimit -c unlimited 2>/dev/null || skip "cores are not allowed"
+    # A core lies where its process ran.
+    pushd "$WORK" >/dev/null
+    start ''
+    popd >/dev/null
+    kill -ABRT "$subject"
+    wait "$subject" || true
+    trap - EXIT
+    core=$(find "$WORK" -name 'core*' -size +0 | head -1)
+    [ -n "$core" ] || skip "the kernel has written no core"
+    core_tells_all 'to enter section 0x[0-9a-f]* "section"' "$SUBJECT"
 }
 
 test_mixed_without() { # test_mixed_without <program>

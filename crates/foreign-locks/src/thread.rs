@@ -69,6 +69,12 @@ impl Glance {
         Glance { state, call, hides_call, switches }
     }
 
+    /// Of a thread in a core, by the call that it was blocked in: it stays as it is.
+    pub fn in_core(call: Option<SystemCall>) -> Glance {
+        let state = if call.is_some() { State::Asleep } else { State::Running };
+        Glance { state, call, hides_call: false, switches: Some(0) }
+    }
+
     /// Whether it sleeps, and would be seen to have woken up since.
     pub fn is_sure_sleep(&self) -> bool {
         self.state.is_asleep() && self.switches.is_some()

@@ -15,6 +15,7 @@ use elf_names::notes::{Note, Notes};
 use object::LittleEndian;
 use object::elf;
 
+use crate::core_threads::{self, CoreThread};
 use crate::elf_file::{At, Budget, read_table};
 use crate::failure::Failure;
 use crate::target::{Mapping, Target, open_regular};
@@ -63,6 +64,7 @@ pub struct Core<B> {
     /// In the order of their addresses, without overlaps.
     segments: Vec<Segment>,
     mappings: Vec<Mapping>,
+    threads: Vec<CoreThread>,
     process_id: u32,
     program_name: Vec<u8>,
 }
@@ -117,6 +119,7 @@ impl<B: Bytes> Core<B> {
             bytes,
             segments: Vec::new(),
             mappings: Vec::new(),
+            threads: Vec::new(),
             process_id: 0,
             program_name: Vec::new(),
         };
@@ -151,6 +154,9 @@ impl<B: Bytes> Core<B> {
             let there = core.bytes.copy(field(header.p_offset), &mut notes);
             core.read_notes(Notes::new(&notes[..there], field(header.p_align)));
         }
+        if !core_threads::are_known(machine_of(&core.bytes)) {
+            core.threads.clear();
+        }
         core.mappings.sort_by_key(|mapping| mapping.start);
         Ok(core)
     }
@@ -159,6 +165,7 @@ impl<B: Bytes> Core<B> {
         for Note { kind, content, .. } in notes.filter(|note| note.name == b"CORE\0") {
             match kind {
                 elf::NT_FILE => self.read_files(content),
+                elf::NT_PRSTATUS => self.threads.extend(CoreThread::parse(content)),
                 elf::NT_PRPSINFO => {
                     // prpsinfo: state and flags, user, group; then the process id, and after three more the name.
                     self.process_id = u32_at(content, 24).unwrap_or(0);
@@ -197,6 +204,13 @@ impl<B: Bytes> Core<B> {
         let after = self.segments.partition_point(|segment| segment.start <= address);
         self.segments.get(after.checked_sub(1)?).filter(|segment| address < segment.end)
     }
+}
+
+fn machine_of(bytes: &impl Bytes) -> u16 {
+    const MACHINE: u64 = 18;
+    let mut machine = [0; 2];
+    bytes.copy(MACHINE, &mut machine);
+    u16::from_le_bytes(machine)
 }
 
 fn unpacking_command(bytes: &impl Bytes) -> Option<&'static str> {
@@ -291,6 +305,10 @@ impl<B: Bytes> Target for Core<B> {
     /// A core does not contain the time when it was taken.
     fn now(&self) -> Option<u64> {
         None
+    }
+
+    fn stored_threads(&self) -> &[CoreThread] {
+        &self.threads
     }
 
     /// A core has the name of the program only, which is that of the first thread.

@@ -1,6 +1,7 @@
 //! The parts of `hostcrst-dump`, for its own tests: no interface for others.
 
 pub mod core_file;
+pub mod core_threads;
 pub mod failure;
 pub mod foreign;
 pub mod process;
@@ -12,6 +13,7 @@ pub mod time_limit;
 mod copies;
 mod elf_file;
 mod lines;
+mod registers;
 mod registries;
 mod remote;
 mod stacks;

@@ -18,8 +18,8 @@ use hostcrst_dump::report::{Report, metrics, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
 
-/// Shows which thread waits for which other, through sections of hostcrst, locks of glibc and joins, in any process, and
-/// through sections in a core.
+/// Shows which thread waits for which other, through sections of hostcrst, locks of glibc and joins, in any process or its
+/// core.
 ///
 /// The process is read from outside: nothing runs in it, and it is not stopped.
 #[derive(Parser)]
@@ -53,13 +53,13 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  no deadlock in what was examined (of a core, sections only)
+  0  no deadlock in what was examined
   1  the report could not be written
   2  a deadlock stands
   3  wrong arguments, or no such file
   4  no such process, or it ended while it was read
   5  the process may not be read
-  6  the library is not in the core
+  6  there is nothing to show: a core of another kind of machine, without the library
   7  the library has a layout that this tool does not know
   8  the core file, or the memory of the process, cannot be read or is damaged, or
      the report was not finished in time (see --timeout)";

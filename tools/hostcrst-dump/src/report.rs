@@ -48,9 +48,9 @@ fn report_on(
     stacks_of: StacksOf,
     time_limit: TimeLimit,
 ) -> Result<Report, Failure> {
-    let threads = target.id_in_proc().map(|id| foreign::threads(id, time_limit)).transpose()?;
+    let threads = foreign::threads(target, time_limit)?;
     let (found, unknown) = match registries::find(target, time_limit) {
-        // A process has threads to show all the same.
+        // There are threads to show all the same.
         Err(Failure::NotLoaded(_)) if threads.is_some() => (Vec::new(), None),
         Err(failure @ (Failure::UnknownLayout { .. } | Failure::Incomplete(_))) if threads.is_some() => {
             (Vec::new(), Some(failure))
@@ -199,7 +199,7 @@ struct Outside<'a> {
     target: &'a dyn Target,
     symbols: Symbols<'a>,
     thread_names: HashMap<u32, Vec<u8>>,
-    /// Of a process.
+    /// Unless no threads are known.
     chains: Option<Chains>,
     unexamined: Vec<Unexamined>,
     /// What was last said of its deadlocks.

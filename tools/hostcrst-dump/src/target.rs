@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use elf_names::maps::base_name;
 
+use crate::core_threads::CoreThread;
+
 /// Memory with what the system knows about it. Nothing that comes from it can be trusted.
 pub trait Target {
     /// Its name in messages.
@@ -39,6 +41,10 @@ pub trait Target {
     /// The names of its threads by their ids, as far as a core has them.
     fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
         HashMap::new()
+    }
+    /// Its threads, if they are known and do not run: those of a core.
+    fn stored_threads(&self) -> &[CoreThread] {
+        &[]
     }
     /// By which id `/proc` shows its threads, if it runs.
     fn id_in_proc(&self) -> Option<u32> {

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use foreign_locks::FutexWait;
 use serde_json::{Value, json};
 
 use crate::foreign::{Threads, is_of_64_bits};
@@ -9,8 +10,10 @@ use crate::target::Target;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unexamined {
-    /// Of a core: what its threads wait for, other than sections.
+    /// Of a core: what its threads wait for, other than sections, if its threads are not known here.
     OtherWaits,
+    /// Of a core: the memory of what some of its threads wait for.
+    LostMemory,
     /// Sections of a library whose registry cannot be read.
     Sections,
     /// The system does not show what threads are blocked in.
@@ -23,7 +26,7 @@ pub enum Unexamined {
     ManagedLocks,
 }
 
-/// What is not examined of the target; `threads` are those of a process.
+/// What is not examined of the target; `threads` are those of it, if they are known.
 pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: bool) -> Vec<Unexamined> {
     let has_file = |begin: &[u8]| {
         let name =
@@ -33,6 +36,10 @@ pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: b
     let is_foreign = || !is_of_64_bits(target) || has_file(b"ld-musl-");
     let list = [
         (Unexamined::OtherWaits, threads.is_none()),
+        (
+            Unexamined::LostMemory,
+            !target.is_live() && threads.is_some_and(|threads| lacks_a_word(target, threads)),
+        ),
         (Unexamined::Sections, has_unread_sections),
         (Unexamined::SystemCalls, threads.is_some_and(Threads::hide_calls)),
         (Unexamined::Locks, threads.is_some() && is_foreign()),
@@ -40,6 +47,12 @@ pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: b
         (Unexamined::ManagedLocks, has_file(b"libcoreclr.so")),
     ];
     list.into_iter().filter_map(|(what, is_so)| is_so.then_some(what)).collect()
+}
+
+/// Whether a thread sleeps on a word that cannot be read.
+fn lacks_a_word(target: &dyn Target, threads: &Threads) -> bool {
+    let waits = threads.list.iter().filter_map(|thread| FutexWait::of(thread.glance.call.as_ref()?));
+    waits.into_iter().any(|wait| target.read(wait.word, &mut [0; 4]) != 4)
 }
 
 /// A line of the verdict; empty if all was examined.
@@ -57,8 +70,9 @@ impl Unexamined {
     fn for_people(self) -> &'static str {
         match self {
             Unexamined::OtherWaits => {
-                "what threads wait for besides sections (mutexes, joins), which only a process shows"
+                "what threads wait for besides sections (mutexes, joins): the core is of another kind of machine"
             }
+            Unexamined::LostMemory => "what threads wait for in memory that the core does not have",
             Unexamined::Sections => "the sections of the library, which this tool cannot read",
             Unexamined::SystemCalls => "what threads are blocked in, which the system does not show",
             Unexamined::Locks => "locks of this C library, which this tool does not know",
@@ -70,6 +84,7 @@ impl Unexamined {
     fn word(self) -> &'static str {
         match self {
             Unexamined::OtherWaits => "other_waits",
+            Unexamined::LostMemory => "lost_memory",
             Unexamined::Sections => "sections",
             Unexamined::SystemCalls => "system_calls",
             Unexamined::Locks => "locks",

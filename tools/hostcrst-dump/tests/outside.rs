@@ -94,11 +94,43 @@ fn a_core_is_called_clean_of_what_was_examined_only() {
     let folder = tempfile::tempdir().unwrap();
     let core = Subject::start("clean").take_core(folder.path());
     let text = report(0, &[core.to_str().unwrap()]);
-    let verdict = "No deadlock among 2 sections.\nNot examined: what threads wait for besides sections";
-    assert_contains(&text, &[verdict]);
-    let json: serde_json::Value =
-        serde_json::from_str(&report(0, &["--json", core.to_str().unwrap()])).unwrap();
-    assert_eq!(json["not_examined"], serde_json::json!(["other_waits"]));
+    let verdict =
+        "No deadlock among 2 sections and 0 other locks seen; 1 thread blocked in what has no owner.\n";
+    assert!(text.ends_with(verdict), "{text}");
+    assert_eq!(not_examined(Command::new(TOOL).arg(&core), 0), serde_json::json!([]));
+    // Of a machine whose threads are not known, and without the memory that its thread sleeps on.
+    let with_change = |change: &dyn Fn(&mut [u8])| {
+        let mut bytes = std::fs::read(&core).unwrap();
+        change(&mut bytes);
+        let changed = folder.path().join("changed");
+        std::fs::write(&changed, bytes).unwrap();
+        changed
+    };
+    let other = with_change(&|bytes| bytes[18] = 183);
+    assert_contains(
+        &report(0, &[other.to_str().unwrap()]),
+        &["No deadlock among 2 sections.\nNot examined: what threads wait for besides sections"],
+    );
+    assert_eq!(not_examined(Command::new(TOOL).arg(&other), 0), serde_json::json!(["other_waits"]));
+    // The first argument of its call, in the note of the kind NT_PRSTATUS.
+    const ARGUMENT: usize = 112 + 14 * 8;
+    let elsewhere = with_change(&|bytes| {
+        let note = bytes.windows(9).position(|bytes| bytes == b"\x01\0\0\0CORE\0").unwrap() + 12;
+        bytes[note + ARGUMENT..][..8].copy_from_slice(&8_u64.to_le_bytes());
+    });
+    assert_contains(
+        &report(0, &[elsewhere.to_str().unwrap()]),
+        &["Not examined: what threads wait for in memory that the core does not have"],
+    );
+    assert_eq!(not_examined(Command::new(TOOL).arg(&elsewhere), 0), serde_json::json!(["lost_memory"]));
+}
+
+#[test]
+fn the_core_of_a_process_without_the_library_is_shown_by_its_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = common::take_core_of_another(folder.path());
+    let text = report(0, &[core.to_str().unwrap()]);
+    assert_contains(&text, &["There is no hostcrst in this process", "\"sleep\" tid="]);
 }
 
 /// What the verdict on the subject says was not examined, in JSON. The tool must end with `code`.
@@ -316,7 +348,11 @@ fn a_core_without_private_memory_is_told_from_one_without_the_library() {
     std::fs::write(format!("/proc/{}/coredump_filter", subject.id()), "0x10").unwrap();
     let core = subject.take_core(folder.path());
     refusal(8, &[core.to_str().unwrap()], "echo 0x33 >/proc/PID/coredump_filter");
+    // Threads of another kind of machine are not known, so there is nothing to show.
     let other = common::take_core_of_another(folder.path());
+    let mut bytes = std::fs::read(&other).unwrap();
+    bytes[18] = 183;
+    std::fs::write(&other, bytes).unwrap();
     refusal(6, &[other.to_str().unwrap()], "has not loaded hostcrst");
 }
 
@@ -336,7 +372,11 @@ fn a_library_of_another_layout_is_not_read() {
     let at = place_of_header(&core).unwrap();
     core[at + 8] += 1;
     std::fs::write(&path, core).unwrap();
-    refusal(7, &[path.to_str().unwrap()], "use the hostcrst-dump that was built together with that library");
+    let output = dump(&[path.to_str().unwrap()]);
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(7), "{text}{errors}");
+    assert_contains(&errors, &["use the hostcrst-dump that was built together with that library"]);
+    assert_contains(&text, &["The hostcrst in this process cannot be read", "Not examined: the sections"]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use foreign_locks::{Memory, Process, SystemCall, calls};
 
-use super::proc::Threads;
 use super::sockets::Sockets;
+use super::threads::Threads;
 use crate::symbols::printable;
 use crate::target::Target;
 
@@ -55,9 +55,8 @@ impl Process for Caller<'_> {
     /// `fd 3 pipe:[1234]`, `fd 4 /var/log/messages`, or `fd 5` and what a socket is connected to.
     fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result {
         write!(out, "fd {descriptor}")?;
-        let Ok(link) = fs::read_link(self.threads.path(self.place, &format!("fd/{descriptor}"))) else {
-            return Ok(());
-        };
+        let path = self.threads.path(self.place, &format!("fd/{descriptor}"));
+        let Some(link) = path.and_then(|path| fs::read_link(path).ok()) else { return Ok(()) };
         let link = link.as_os_str().as_bytes();
         match self.sockets.name(link) {
             Some(name) => write!(out, " {name}"),
@@ -67,8 +66,8 @@ impl Process for Caller<'_> {
 
     fn write_child(&self, out: &mut dyn Write, id: u32) -> fmt::Result {
         write!(out, "{id}")?;
-        // In another namespace its id is not the one that it has here.
-        let is_known = self.target.outer_process_id().is_none();
+        // In another namespace, or since a core was taken, its id is not the one that it has here.
+        let is_known = self.threads.are_of_process() && self.target.outer_process_id().is_none();
         let name = fs::read(format!("/proc/{id}/comm")).ok().filter(|_| is_known);
         match name.map(|name| printable(name.trim_ascii_end())).filter(|name| !name.is_empty()) {
             Some(name) => write!(out, " {name}"),
@@ -86,7 +85,7 @@ impl Process for Caller<'_> {
         epoll: i32,
         visit: &mut dyn FnMut(i32) -> fmt::Result,
     ) -> Result<bool, fmt::Error> {
-        let path = self.threads.path(self.place, &format!("fdinfo/{epoll}"));
+        let Some(path) = self.threads.path(self.place, &format!("fdinfo/{epoll}")) else { return Ok(false) };
         let mut text = String::new();
         if File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text)).is_err() {
             return Ok(false);

@@ -8,10 +8,10 @@ use hostcrst::inspect::{Blocked, Memory, Picture, TaskSeen};
 
 use super::callers::Callers;
 use super::calls;
-use super::proc::Threads;
 use super::sockets::Sockets;
+use super::threads::Threads;
 use crate::failure::Failure;
-use crate::stacks::{Registers, Stack, Walker};
+use crate::stacks::{Stack, Walker};
 use crate::symbols::Symbols;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
@@ -303,8 +303,7 @@ impl Viewer<'_, '_> {
     fn stack(&mut self, place: usize, walker: &mut Walker<'_>) -> Option<Stack> {
         let mut before = self.threads.glance(place)?;
         for _ in 0..TRIES {
-            let call = before.call.as_ref()?;
-            let registers = Registers::of(call.stack_pointer, call.code_address);
+            let registers = self.threads.registers(place, &before)?;
             let stack = walker.walk(&registers, self.symbols);
             let after = self.threads.glance(place)?;
             if after == before {

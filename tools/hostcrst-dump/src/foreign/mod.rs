@@ -1,5 +1,5 @@
 //! What the threads of any process do, and which of them waits for which other: through the library's sections, glibc's
-//! locks and joins alike. Read from outside, from `/proc` and from memory; nothing is stopped, written or run.
+//! locks and joins alike. Read from outside, from `/proc` and from memory, or from a core; nothing is stopped, written or run.
 //!
 //! ```text
 //!   text · json · dot     the same facts in each format
@@ -8,7 +8,7 @@
 //!        │
 //!   callers  calls        which code called; what a system call waits for
 //!        │    │
-//!   proc     sockets      threads as `/proc` shows them; names of sockets
+//!   threads  sockets      threads as `/proc` shows them or a core has them; names of sockets
 //! ```
 //!
 //! What a futex is part of and what a call's arguments mean is known by the crate `foreign-locks`.
@@ -22,12 +22,12 @@ mod calls;
 mod chains;
 mod dot;
 mod json;
-mod proc;
 mod sockets;
 mod text;
+mod threads;
 
 pub use chains::{Chains, StacksOf, is_of_64_bits, look};
 pub use dot::write as write_dot;
 pub use json::{add as add_json, add_members};
-pub use proc::{Threads, threads};
 pub use text::{counted, write as write_text, write_verdict};
+pub use threads::{Threads, threads};

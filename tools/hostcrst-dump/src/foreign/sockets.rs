@@ -10,7 +10,7 @@ use crate::symbols::printable;
 
 /// The sockets that one process can have; the lists are read when the first is asked for.
 pub struct Sockets {
-    folder: String,
+    folder: Option<String>,
     names: OnceCell<HashMap<u64, String>>,
 }
 
@@ -21,7 +21,7 @@ const LISTENS: &str = "0A";
 
 impl Sockets {
     /// Those that `folder`, a process's `net` in `/proc`, tells of.
-    pub fn new(folder: String) -> Self {
+    pub fn new(folder: Option<String>) -> Self {
         Sockets { folder, names: OnceCell::new() }
     }
 
@@ -34,9 +34,10 @@ impl Sockets {
     fn read(&self) -> HashMap<u64, String> {
         let lists = [("tcp", "TCP"), ("tcp6", "TCP"), ("udp", "UDP"), ("udp6", "UDP"), ("unix", "unix")];
         let mut names = HashMap::new();
+        let Some(folder) = &self.folder else { return names };
         for (list, kind) in lists {
             let mut bytes = Vec::new();
-            let file = File::open(format!("{}/{list}", self.folder));
+            let file = File::open(format!("{folder}/{list}"));
             if file.and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)).is_ok() {
                 let text = String::from_utf8_lossy(&bytes);
                 let parse = if list == "unix" { parse_unix } else { parse_internet };

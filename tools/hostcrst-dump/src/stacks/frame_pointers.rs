@@ -1,7 +1,7 @@
 //! Frame pointers: followed where there are no rules; looked for where a rule needs one that is not known from outside.
 
 use super::memory::Memory;
-use super::registers::{MACHINE, Registers};
+use crate::registers::{MACHINE, Registers};
 use crate::symbols::Symbols;
 
 /// The caller of a function that keeps a frame pointer, if that is known.

@@ -5,7 +5,7 @@
 //!    │
 //!   rules  frame_pointers     a frame's caller: by `.eh_frame`; by frame pointers where there is none
 //!    │      │
-//!   registers  memory         what is known of a frame; what stands on the stack, each page read once
+//!   memory                    what stands on the stack, each page read once
 //! ```
 //!
 //! Of a running process only the code address and the stack pointer are known, so a register that functions keep for their
@@ -15,13 +15,11 @@
 
 mod frame_pointers;
 mod memory;
-mod registers;
 mod rules;
 
 use std::fmt;
 
-pub use registers::Registers;
-
+use crate::registers::Registers;
 use crate::symbols::Symbols;
 use crate::target::Target;
 use memory::Memory;

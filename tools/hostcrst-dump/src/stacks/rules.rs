@@ -13,9 +13,9 @@ use gimli::{
 use object::elf;
 
 use super::memory::Memory;
-use super::registers::{MACHINE, Registers};
 use super::{Caller, End};
 use crate::elf_file::{Budget, ElfFile};
+use crate::registers::{MACHINE, Registers};
 use crate::symbols::Symbols;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use hostcrst_dump::core_threads::CoreThread;
 use hostcrst_dump::target::{Mapping, Target};
 
 pub struct Subject(Child);
@@ -138,6 +139,9 @@ impl<T: Target> Target for Altered<'_, T> {
     }
     fn thread_names(&self) -> HashMap<u32, Vec<u8>> {
         self.target.thread_names()
+    }
+    fn stored_threads(&self) -> &[CoreThread] {
+        self.target.stored_threads()
     }
     fn id_in_proc(&self) -> Option<u32> {
         self.target.id_in_proc()

@@ -1,0 +1,158 @@
+//! Threads as `/proc` shows them, or as a core has them.
+
+use std::collections::HashMap;
+use std::fs;
+
+use foreign_locks::{Glance, State, field};
+
+use crate::failure::Failure;
+use crate::process::own_id;
+use crate::registers::Registers;
+use crate::target::Target;
+use crate::time_limit::TimeLimit;
+
+/// The threads of a process, in the order of their ids.
+pub struct Threads {
+    /// The id by which `/proc` here knows the process; None of a core.
+    process: Option<u32>,
+    pub list: Vec<Thread>,
+    /// Places in the list by the ids that the process itself knows.
+    by_id: HashMap<u32, usize>,
+    /// There are more than are listed.
+    pub more: bool,
+}
+
+pub struct Thread {
+    /// Its id, as this tool sees it and as the process itself does.
+    outer_id: u32,
+    pub id: u32,
+    pub name: Vec<u8>,
+    pub glance: Glance,
+    /// All of them, in a core.
+    registers: Option<Registers>,
+}
+
+/// More threads than these are not looked at.
+const MOST_THREADS: usize = 1 << 16;
+
+/// Lists the threads of the target, each with what it does, if they are known.
+pub fn threads(target: &dyn Target, time_limit: TimeLimit) -> Result<Option<Threads>, Failure> {
+    match target.id_in_proc() {
+        Some(id) => threads_of_process(id, time_limit).map(Some),
+        None if target.stored_threads().is_empty() => Ok(None),
+        None => Ok(Some(threads_of_core(target))),
+    }
+}
+
+fn threads_of_core(target: &dyn Target) -> Threads {
+    let mut names = target.thread_names();
+    let stored = target.stored_threads();
+    let mut list: Vec<_> = stored
+        .iter()
+        .take(MOST_THREADS)
+        .map(|thread| Thread {
+            outer_id: thread.id,
+            id: thread.id,
+            name: names.remove(&thread.id).unwrap_or_default(),
+            glance: Glance::in_core(thread.call.clone()),
+            registers: Some(thread.registers.clone()),
+        })
+        .collect();
+    list.sort_by_key(|thread| thread.id);
+    Threads::new(None, list, stored.len() > MOST_THREADS)
+}
+
+fn threads_of_process(process: u32, time_limit: TimeLimit) -> Result<Threads, Failure> {
+    let folder = fs::read_dir(format!("/proc/{process}/task"));
+    let mut ids: Vec<u32> = folder
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .take(MOST_THREADS + 1)
+        .collect();
+    ids.sort_unstable();
+    let more = ids.len() > MOST_THREADS;
+    let mut list = Vec::new();
+    for outer_id in ids.into_iter().take(MOST_THREADS) {
+        if time_limit.is_over() {
+            return Err(time_limit.failure(format!("process {process}")));
+        }
+        list.extend(Thread::look(process, outer_id));
+    }
+    Ok(Threads::new(Some(process), list, more))
+}
+
+impl Threads {
+    fn new(process: Option<u32>, list: Vec<Thread>, more: bool) -> Self {
+        let live = list.iter().enumerate().filter(|(_, thread)| thread.glance.state != State::Ended);
+        let by_id = live.map(|(place, thread)| (thread.id, place)).collect();
+        Threads { process, list, by_id, more }
+    }
+
+    /// The place in the list of the live thread with this id.
+    pub fn place(&self, id: u32) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Whether it is unknown of a live thread what it is blocked in.
+    pub fn hide_calls(&self) -> bool {
+        self.list.iter().any(|Thread { glance, .. }| glance.hides_call && glance.state != State::Ended)
+    }
+
+    /// What the thread does now; None if it has ended.
+    pub fn glance(&self, place: usize) -> Option<Glance> {
+        let thread = &self.list[place];
+        match self.process {
+            Some(process) => take(process, thread.outer_id).map(|(_, glance)| glance),
+            None => Some(thread.glance.clone()),
+        }
+    }
+
+    /// What is known of the registers of a thread that was seen to do this.
+    pub fn registers(&self, place: usize, glance: &Glance) -> Option<Registers> {
+        let of_call = || {
+            let call = glance.call.as_ref()?;
+            Some(Registers::of(call.stack_pointer, call.code_address))
+        };
+        self.list[place].registers.clone().or_else(of_call)
+    }
+
+    /// Whether the process runs here, and not elsewhere or no longer.
+    pub fn are_of_process(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// What is below the thread's folder in `/proc`, if it has one.
+    pub fn path(&self, place: usize, below: &str) -> Option<String> {
+        Some(format!("/proc/{}/task/{}/{below}", self.process?, self.list[place].outer_id))
+    }
+
+    /// Where the sockets of the process's network are listed.
+    pub fn net_folder(&self) -> Option<String> {
+        Some(format!("/proc/{}/net", self.process?))
+    }
+
+    pub fn names(&self) -> HashMap<u32, Vec<u8>> {
+        self.list.iter().map(|thread| (thread.id, thread.name.clone())).collect()
+    }
+}
+
+impl Thread {
+    fn look(process: u32, outer_id: u32) -> Option<Thread> {
+        let name = fs::read(format!("/proc/{process}/task/{outer_id}/comm")).ok()?;
+        let (status, glance) = take(process, outer_id)?;
+        let ids = field(&status, b"NSpid:").and_then(|ids| str::from_utf8(ids).ok());
+        let id = ids.and_then(own_id).unwrap_or(outer_id);
+        Some(Thread { outer_id, id, name: name.trim_ascii_end().to_vec(), glance, registers: None })
+    }
+}
+
+/// What the thread does, with its `status`; None if it has ended.
+fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
+    let read = |file: &str| fs::read(format!("/proc/{process}/task/{outer_id}/{file}"));
+    let call = read("syscall").ok();
+    let status = read("status").ok()?;
+    let glance = Glance::of(call.as_deref(), &status);
+    Some((status, glance))
+}
