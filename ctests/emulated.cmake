@@ -29,6 +29,8 @@ set(not_emulated
     win32_deadlock.a_deadlock_aborts_where_the_environment_says_so
     win32_deadlock.unless_it_is_not_to_be
     win32_deadlock.an_enter_inside_the_callback_waits_like_any_other
+    # /proc/self/task shows the system calls of the machine that it runs on.
+    foreign
     # The program cannot execute itself.
     settings
     win32.on_one_processor_nobody_spins

@@ -9,7 +9,10 @@
 #include <hostcrst/win32.h>
 
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { STACK = 256 * 1024, MOST = 8192, PATTERN = 0xA5 };
@@ -186,6 +189,72 @@ static int times_said(const char *part)
     return times;
 }
 
+/* ---- threads that are blocked in what is not the library's ---- */
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static int epoll;
+static pid_t at_mutex, at_epoll;
+
+static void is_about_to_block(pid_t *here)
+{
+    __atomic_store_n(here, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+}
+
+static void lock_the_mutex(void *unused)
+{
+    (void)unused;
+    is_about_to_block(&at_mutex);
+    pthread_mutex_lock(&mutex);
+}
+
+static void enter_and_lock_the_mutex(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(enter(&sections[0]), S_OK);
+    is_about_to_block(&at_mutex);
+    pthread_mutex_lock(&mutex);
+    leave(&sections[0]);
+}
+
+static void wait_for_events(void *unused)
+{
+    struct epoll_event event;
+    (void)unused;
+    is_about_to_block(&at_epoll);
+    while (epoll_wait(epoll, &event, 1, -1) < 0) {
+    }
+}
+
+/* Whether the thread that said so here, before it did nothing but block, sleeps by now. */
+static int is_asleep(const pid_t *said)
+{
+    char path[64], line[256] = "";
+    pid_t thread = __atomic_load_n(said, __ATOMIC_ACQUIRE);
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+    int file = thread != 0 ? open(path, O_RDONLY) : -1;
+    if (file >= 0) {
+        CHECK(read(file, line, sizeof line - 1) >= 0);
+        close(file);
+    }
+    const char *name_end = strrchr(line, ')');
+    return name_end != NULL && name_end[2] == 'S';
+}
+
+/* One waits for a mutex, and one for an epoll instance that looks at many descriptors. */
+static void block_threads(void)
+{
+    static check_thread_t threads[2];
+    pthread_mutex_lock(&mutex);
+    epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (int at = 0; at < 6; at++) {
+        struct epoll_event event = {EPOLLIN, {0}};
+        REQUIRE_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, eventfd(0, EFD_CLOEXEC), &event), 0);
+    }
+    check_start(&threads[0], lock_the_mutex, NULL);
+    check_start(&threads[1], wait_for_events, NULL);
+    AWAIT(is_asleep(&at_mutex) && is_asleep(&at_epoll));
+}
+
 /* Deadlocks that were broken and one that stands, many layers, sections of both kinds. */
 static void report_on_everything(subject_t *subject, uint32_t format)
 {
@@ -208,6 +277,7 @@ static void report_on_everything(subject_t *subject, uint32_t format)
     }
     ring_begin(two);
     AWAIT(waits(&two->members[0]) && waits(&two->members[1]));
+    block_threads();
     run_subject(subject, report, &format);
 }
 
@@ -265,6 +335,21 @@ static void a_line_about_a_wait(subject_t *subject)
 static void a_line_about_a_critical_section(subject_t *subject)
 {
     wait_until_said(subject, 1);
+}
+
+static void a_line_about_a_chain(subject_t *subject)
+{
+    static check_thread_t owner;
+    REQUIRE_EQ(setenv("HOSTCRST_STALL", "5ms", 1), 0);
+    begin(0);
+    pthread_mutex_lock(&mutex);
+    check_start(&owner, enter_and_lock_the_mutex, NULL);
+    AWAIT(is_asleep(&at_mutex));
+    pthread_t thread = start_subject(subject, enter_and_leave, &sections[0]);
+    AWAIT(times_said(" which itself waits for mutex ") >= 2);
+    CHECK_EQ(pthread_mutex_unlock(&mutex), 0);
+    check_join(&owner);
+    REQUIRE_EQ(pthread_join(thread, NULL), 0);
 }
 
 static void a_line_about_a_misuse(subject_t *subject)
@@ -337,6 +422,7 @@ static const struct situation {
     {"the first start", the_first_start, 0},
     {"a line about a wait", a_line_about_a_wait, 0},
     {"a line about a CRITICAL_SECTION", a_line_about_a_critical_section, 0},
+    {"a line about a chain", a_line_about_a_chain, 0},
     {"a line about a misuse", a_line_about_a_misuse, 0},
     {"a deadlock that is broken", a_deadlock_that_is_broken, 0},
     {"a deadlock that is reported", a_deadlock_that_is_reported, 0},

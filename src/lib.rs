@@ -19,6 +19,8 @@
 //!         │
 //!  report/  text · json · dot · html · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
 //!         │
+//!  foreign/  observer · threads · chain        what threads wait for that is not the library's
+//!         │
 //!  view/  picture · names                     what a reader sees, here or of a copy of another process
 //!         │
 //!  lock/  crst · spin · queue · bias · condition · addresses · holds    transitions   layers opened and closed
@@ -32,7 +34,7 @@
 //!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols
 //! ```
 //!
-//! Names of addresses: the crate `elf-names`, beside this one.
+//! Names of addresses: the crate `elf-names`, beside this one. What futexes and system calls mean: `foreign-locks`.
 //!
 //! `constants`, `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle
 //! run over `sys::model`.
@@ -49,6 +51,7 @@ pub mod ffi;
 
 mod base;
 mod deadlock;
+mod foreign;
 mod handle;
 mod host;
 mod lock;

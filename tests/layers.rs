@@ -18,6 +18,7 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("messages", &["messages.rs"])],
     &[("lock", &["lock/"]), ("transitions", &["transitions.rs"])],
     &[("view", &["view/"])],
+    &[("foreign", &["foreign/"])],
     &[("report", &["report/"]), ("deadlock", &["deadlock/"])],
     &[("host", &["host/"])],
     &[("win32", &["win32/"])],

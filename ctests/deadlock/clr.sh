@@ -45,7 +45,7 @@ build() {
 
 demo() {
     run "$WORK/$name.log" "$(runtime "$1")" exec "$WORK/Demo.dll"
-    expect "$WORK/$name.log" "1\. LeaveRuntime " "2\. ReverseEnterRuntime " "3\. LeaveRuntime " "No deadlock\." \
+    expect "$WORK/$name.log" "1\. LeaveRuntime " "2\. ReverseEnterRuntime " "3\. LeaveRuntime " "No deadlock among " \
         "4\. EnterRuntime " "5\. ReverseLeaveRuntime " "6\. EnterRuntime " "All as it should be\."
 }
 

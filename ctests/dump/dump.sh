@@ -79,7 +79,7 @@ test_hang() {
 test_clean() {
     start clean
     dump 0 "$subject"
-    has 'No deadlock.' '1 owned' '"accounts"'
+    has '^No deadlock among 2 sections and 0 other locks seen' '1 owned' '"accounts"'
 }
 
 test_core() {

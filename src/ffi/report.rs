@@ -9,8 +9,10 @@ use crate::report::{self, Format};
 ///
 /// It shows each task with its name, thread id, layers (addresses as library!symbol+offset), the sections it owns and
 /// the one it waits for; each section that is owned, abandoned or was ever waited for; each deadlock that stands, and
-/// the last eight that were found, those of two tasks with the order of enters and waits. Works while every task is
-/// blocked, and in any state of the runtime.
+/// the last eight that were found, those of two tasks with the order of enters and waits. After that all threads of
+/// the process: the system call that each is blocked in, which of glibc's locks or which thread it waits for and who
+/// owns that, certainly or probably, and cycles through these. Works while every task is blocked, and in any state of
+/// the runtime.
 ///
 /// Parameters:
 /// - fd (a descriptor open for writing): where the report goes. It stays open.

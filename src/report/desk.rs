@@ -8,6 +8,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
 use super::{OUTPUT_BYTES, Scratch};
+use crate::foreign::observer::Room;
 use crate::messages::PATH_BYTES;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,7 @@ const LINE_BYTES: usize = 1024;
 /// All zeros while it is new, so it takes no room in the library's file.
 pub(super) struct Desk {
     pub(super) resolver: Resolver,
+    pub(super) room: Room,
     pub(super) scratch: Scratch,
     pub(super) buffer: TextBuffer<OUTPUT_BYTES>,
     pub(super) path: TextBuffer<PATH_BYTES>,
@@ -43,6 +45,7 @@ static PLACES: [Place; DESKS] = [const {
         is_taken: AtomicU32::new(0),
         desk: UnsafeCell::new(Desk {
             resolver: Resolver::new(),
+            room: Room::new(),
             scratch: Scratch::new(),
             buffer: TextBuffer::new(),
             path: TextBuffer::new(),

@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{Namer, Scratch, Surroundings};
+use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::text::{Printable, Seconds};
 use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
@@ -25,7 +25,7 @@ struct DotReport<'a, 'o, M, S> {
 }
 
 /// Inside a quoted label: no character that ends it or escapes.
-struct Label<'a>(&'a [u8]);
+pub(super) struct Label<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Label<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +56,7 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
             .filter(|section| section.owner != 0 || section.waiters != 0)
             .try_for_each(|section| self.section(&section))?;
         picture.tasks().try_for_each(|task| self.wait(&task))?;
+        self.namer.surroundings.write_threads(Format::Dot, self.out)?;
         self.out.write_str("}\n")
     }
 
@@ -85,7 +86,8 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
             return Ok(());
         }
         let before = self.namer.picture.before_in_cycle(self.index, section.owner);
-        let waited_for = before.and_then(|task| task.wait).is_some_and(|wait| wait.section == handle);
+        let waited_for = before.and_then(|task| task.wait).is_some_and(|wait| wait.section == handle)
+            || self.namer.surroundings.is_awaited_in_other_cycle(handle);
         let color = if waited_for { ",color=red" } else { "" };
         writeln!(self.out, "  s{handle} -> t{} [label=\"owned by\"{color}];", section.owner)
     }
@@ -96,7 +98,8 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         if let Some(age) = self.namer.age(wait.since) {
             write!(self.out, " {}", Seconds(age))?;
         }
-        let in_cycle = self.namer.picture.is_in_cycle(self.index, task.id);
+        let in_cycle = self.namer.picture.is_in_cycle(self.index, task.id)
+            || self.namer.surroundings.is_in_other_cycle(task.thread_id);
         self.out.write_str(if in_cycle { "\",color=red];\n" } else { "\"];\n" })
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::{Namer, Scratch, Surroundings};
+use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::sleep::SleepCopy;
@@ -29,7 +29,7 @@ struct JsonReport<'a, 'o, M, S> {
 }
 
 /// Writes JSON in order, with the commas where they belong.
-struct Json<'o> {
+pub(super) struct Json<'o> {
     out: &'o mut dyn Write,
     /// Whether the next item is the first of its object or array.
     first: bool,
@@ -40,38 +40,42 @@ impl Json<'_> {
         if core::mem::take(&mut self.first) { Ok(()) } else { self.out.write_char(',') }
     }
 
-    fn open(&mut self, bracket: char) -> fmt::Result {
+    pub(super) fn open(&mut self, bracket: char) -> fmt::Result {
         self.comma()?;
         self.first = true;
         self.out.write_char(bracket)
     }
 
-    fn close(&mut self, bracket: char) -> fmt::Result {
+    pub(super) fn close(&mut self, bracket: char) -> fmt::Result {
         self.first = false;
         self.out.write_char(bracket)
     }
 
     /// The name of the member that is written next.
-    fn key(&mut self, key: &str) -> fmt::Result {
+    pub(super) fn key(&mut self, key: &str) -> fmt::Result {
         self.comma()?;
         self.first = true;
         write!(self.out, "\"{key}\":")
     }
 
-    fn number(&mut self, key: &str, value: impl Display) -> fmt::Result {
+    pub(super) fn number(&mut self, key: &str, value: impl Display) -> fmt::Result {
         self.key(key)?;
         self.first = false;
         write!(self.out, "{value}")
     }
 
     /// As text, since not every JSON reader has exact numbers above 2^53.
-    fn hex(&mut self, key: &str, value: u64) -> fmt::Result {
+    pub(super) fn hex(&mut self, key: &str, value: u64) -> fmt::Result {
         self.key(key)?;
         self.first = false;
         write!(self.out, "\"0x{value:x}\"")
     }
 
-    fn string(&mut self, key: &str, write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+    pub(super) fn string(
+        &mut self,
+        key: &str,
+        write: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    ) -> fmt::Result {
         self.key(key)?;
         self.first = false;
         self.out.write_char('"')?;
@@ -79,13 +83,70 @@ impl Json<'_> {
         self.out.write_char('"')
     }
 
-    fn text(&mut self, key: &str, bytes: &[u8]) -> fmt::Result {
+    pub(super) fn text(&mut self, key: &str, bytes: &[u8]) -> fmt::Result {
         self.string(key, |out| {
             bytes.utf8_chunks().try_for_each(|chunk| {
                 out.write_str(chunk.valid())?;
                 if chunk.invalid().is_empty() { Ok(()) } else { out.write_char('\u{fffd}') }
             })
         })
+    }
+}
+
+impl<'o> Json<'o> {
+    /// Behind members of an object that were written.
+    pub(super) fn behind_members(out: &'o mut dyn Write) -> Self {
+        Json { out, first: false }
+    }
+
+    /// A member that is a list.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        items: impl Iterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T) -> fmt::Result,
+    ) -> fmt::Result {
+        self.key(key)?;
+        self.open('[')?;
+        for item in items {
+            write(self, item)?;
+        }
+        self.close(']')
+    }
+
+    /// A member that is left out if nothing is written to it.
+    pub(super) fn string_if_any(
+        &mut self,
+        key: &str,
+        write: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut late = LateString { json: self, key, has_begun: false };
+        write(&mut late)?;
+        if late.has_begun { self.out.write_char('"') } else { Ok(()) }
+    }
+
+    /// A number in a list, or a word that needs no escapes, in quotes.
+    pub(super) fn item(&mut self, value: impl Display) -> fmt::Result {
+        self.comma()?;
+        write!(self.out, "{value}")
+    }
+}
+
+/// A string that begins when something is written to it.
+struct LateString<'j, 'o> {
+    json: &'j mut Json<'o>,
+    key: &'j str,
+    has_begun: bool,
+}
+
+impl Write for LateString<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.is_empty() && !core::mem::replace(&mut self.has_begun, true) {
+            self.json.key(self.key)?;
+            self.json.first = false;
+            self.json.out.write_char('"')?;
+        }
+        Escaped(self.json.out).write_str(text)
     }
 }
 
@@ -155,6 +216,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.open('[')?;
         picture.deadlocks(deadlock, |deadlock| self.past(deadlock))?;
         self.out.close(']')?;
+        self.namer.surroundings.write_threads(Format::Json, self.out.out)?;
         self.out.close('}')?;
         self.out.out.write_char('\n')
     }
@@ -345,6 +407,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::observer::Room;
     use crate::report::ThisProcess;
     use crate::sys::symbols::Resolver;
     use std::boxed::Box;
@@ -354,7 +417,8 @@ mod tests {
     fn a_cycle_that_has_ended_is_not_listed() {
         const NOBODY: u64 = u64::MAX;
         let (mut resolver, mut out) = (Box::new(Resolver::new()), String::new());
-        let surroundings = &mut ThisProcess { resolver: &mut resolver };
+        let mut room = Room::new();
+        let surroundings = &mut ThisProcess::new(&mut resolver, &mut room);
         let namer = Namer { picture: &Picture::here(), surroundings };
         let out_of_report = Json { out: &mut out, first: true };
         let mut report = JsonReport { namer, index: &Index::none(), out: out_of_report };

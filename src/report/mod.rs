@@ -12,6 +12,7 @@ pub mod json;
 pub mod metrics;
 pub(crate) mod misuses;
 pub mod text;
+mod threads;
 
 use core::ffi::c_int;
 use core::fmt::{self, Write};
@@ -21,6 +22,9 @@ use elf_names::Symbol;
 use crate::base::memory::Memory;
 use crate::base::name::NameCopy;
 use crate::error::{Error, Result};
+use crate::foreign::chain::{self, Who};
+use crate::foreign::observer::{Observer, Room};
+use crate::foreign::threads::Threads;
 use crate::messages::{self, Kind, Message, Patience};
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::layers::{Layer, LayerKind, Origin};
@@ -33,6 +37,7 @@ use crate::view::names;
 use crate::view::picture::{Index, Picture, ShownLayers, TaskPicture};
 use desk::Desk;
 pub(crate) use desk::free_after_fork;
+use threads::ThreadsReport;
 
 /// The formats of `host_report`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,31 @@ pub trait Surroundings {
         _found: u32,
     ) -> core::result::Result<bool, fmt::Error> {
         Ok(false)
+    }
+    /// Writes what is known of all threads: the last part of a report.
+    fn write_threads(&mut self, _format: Format, _out: &mut dyn Write) -> fmt::Result {
+        Ok(())
+    }
+    /// Writes what a thread waits for that is not the library's, as the next link of a chain. The thread that owns it.
+    fn write_link(
+        &mut self,
+        _out: &mut dyn Write,
+        _thread_id: u32,
+    ) -> core::result::Result<Option<u32>, fmt::Error> {
+        Ok(None)
+    }
+    /// Whether a thread was found in a cycle through what is not the library's, when all were looked at.
+    fn is_in_other_cycle(&self, _thread_id: u32) -> bool {
+        false
+    }
+    /// Whether a thread of such a cycle waits for the section.
+    fn is_awaited_in_other_cycle(&self, _section: u64) -> bool {
+        false
+    }
+    /// Whether a thread is in a cycle of unlimited waits that leads through something that is not the library's, and that
+    /// stands: whether that is certain.
+    fn other_cycle(&mut self, _thread_id: u32) -> Option<bool> {
+        None
     }
     /// Writes library, function and offset of a code address; if they are not known, the address itself, and returns
     /// false.
@@ -175,8 +205,8 @@ pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
             return Err(Error::InvalidArgument);
         }
         let mut desk = desk::take_patiently().ok_or(Error::OutOfMemory)?;
-        let Desk { resolver, scratch, buffer, .. } = &mut *desk;
-        write_to(Sink::Descriptor(descriptor), buffer, resolver, scratch, format)
+        let Desk { resolver, room, scratch, buffer, .. } = &mut *desk;
+        write_to(Sink::Descriptor(descriptor), buffer, Observer { resolver, room }, scratch, format)
             .map_err(|_| Error::InvalidArgument)
     })
 }
@@ -184,21 +214,24 @@ pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
 fn write_to<'a>(
     sink: Sink<'a>,
     buffer: &'a mut TextBuffer<OUTPUT_BYTES>,
-    resolver: &mut Resolver,
+    mut observer: Observer<'_>,
     scratch: &mut Scratch,
     format: Format,
 ) -> fmt::Result {
     let mut out = Output { sink, buffer };
-    render_in(scratch, &Picture::here(), &mut ThisProcess { resolver }, format, &mut out)?;
+    let threads = Threads::look(&Picture::here(), &mut observer);
+    let mut surroundings = ThisProcess { observer, threads };
+    render_in(scratch, &Picture::here(), &mut surroundings, format, &mut out)?;
     out.flush()
 }
 
 /// Writes a report as a message. A message that is dropped is counted.
 fn write_message(kind: Kind, patience: Patience<'_>) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
-    let Desk { resolver, scratch, buffer, path, .. } = &mut *desk;
+    let Desk { resolver, room, scratch, buffer, path, .. } = &mut *desk;
     let message = Message::begin(kind, path, patience);
-    let _ = write_to(Sink::Message(message), buffer, resolver, scratch, Format::Text);
+    let observer = Observer { resolver, room };
+    let _ = write_to(Sink::Message(message), buffer, observer, scratch, Format::Text);
 }
 
 /// Writes a report because a deadlock stands, on the thread of a task that waits in it. It may wait for a slow reader
@@ -284,7 +317,16 @@ impl Write for Output<'_> {
 
 /// This process, asked through the operating system.
 struct ThisProcess<'a> {
-    resolver: &'a mut Resolver,
+    observer: Observer<'a>,
+    /// All threads, if they were looked at.
+    threads: Option<Threads>,
+}
+
+impl<'a> ThisProcess<'a> {
+    /// Of which the threads are not looked at.
+    fn new(resolver: &'a mut Resolver, room: &'a mut Room) -> Self {
+        ThisProcess { observer: Observer { resolver, room }, threads: None }
+    }
 }
 
 impl Surroundings for ThisProcess<'_> {
@@ -307,7 +349,7 @@ impl Surroundings for ThisProcess<'_> {
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
-        let symbol = self.resolver.resolve(&Mapped, address);
+        let symbol = self.observer.resolver.resolve(&Mapped, address);
         match &symbol {
             Some(symbol) => write_symbol(out, symbol)?,
             None => write!(out, "0x{address:x}")?,
@@ -316,14 +358,65 @@ impl Surroundings for ThisProcess<'_> {
     }
 
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
-        write!(out, "0x{address:x}")?;
-        match self.resolver.resolve_data(&Mapped, address) {
-            Some(symbol) => {
-                out.write_str(" ")?;
-                write_symbol(out, &symbol)
-            }
-            None => Ok(()),
+        write_variable(self.observer.resolver, out, address)
+    }
+
+    fn write_verdict(
+        &mut self,
+        out: &mut dyn Write,
+        sections: u32,
+        found: u32,
+    ) -> core::result::Result<bool, fmt::Error> {
+        threads::write_verdict(self.threads.as_ref(), sections, found, out).map(|()| true)
+    }
+
+    fn write_link(
+        &mut self,
+        out: &mut dyn Write,
+        thread_id: u32,
+    ) -> core::result::Result<Option<u32>, fmt::Error> {
+        threads::write_link(&mut self.observer, thread_id, out)
+    }
+
+    fn is_in_other_cycle(&self, thread_id: u32) -> bool {
+        let threads = self.threads.as_ref();
+        threads.and_then(|threads| threads.of_thread(thread_id)).is_some_and(|seen| seen.cycle != 0)
+    }
+
+    fn is_awaited_in_other_cycle(&self, section: u64) -> bool {
+        let Some(threads) = &self.threads else { return false };
+        let awaits = |task| Picture::here().task(task).and_then(|task| task.wait).map(|wait| wait.section);
+        threads.seen().iter().any(|seen| seen.cycle != 0 && awaits(seen.who.task) == Some(section))
+    }
+
+    fn other_cycle(&mut self, thread_id: u32) -> Option<bool> {
+        let picture = Picture::here();
+        let start = Who::of_thread(&picture, thread_id);
+        let cycle = chain::cycle(&picture, &mut self.observer, start);
+        cycle.filter(|cycle| cycle.is_foreign).map(|cycle| cycle.is_certain)
+    }
+
+    fn write_threads(&mut self, format: Format, out: &mut dyn Write) -> fmt::Result {
+        let Some(threads) = &self.threads else { return Ok(()) };
+        let mut report = ThreadsReport { threads, resolver: self.observer.resolver };
+        match format {
+            Format::Text => report.text(out),
+            Format::Json => report.json(&mut json::Json::behind_members(out)),
+            Format::Dot => report.dot(out),
+            // A page is made of the others.
+            Format::Html => Ok(()),
         }
+    }
+}
+
+fn write_variable(resolver: &mut Resolver, out: &mut dyn Write, address: u64) -> fmt::Result {
+    write!(out, "0x{address:x}")?;
+    match resolver.resolve_data(&Mapped, address) {
+        Some(symbol) => {
+            out.write_str(" ")?;
+            write_symbol(out, &symbol)
+        }
+        None => Ok(()),
     }
 }
 
@@ -366,10 +459,10 @@ fn write_symbol(out: &mut dyn Write, symbol: &Symbol) -> fmt::Result {
 /// Writes a stall line: one line, one write.
 pub(crate) fn write_stall(task: TaskRef) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
-    let Desk { resolver, path, line, .. } = &mut *desk;
+    let Desk { resolver, room, path, line, .. } = &mut *desk;
     line.clear();
     // A line that does not fit is cut.
-    let _ = text::write_stall(&Picture::here(), &mut ThisProcess { resolver }, task.id(), line);
+    let _ = text::write_stall(&Picture::here(), &mut ThisProcess::new(resolver, room), task.id(), line);
     line.end_line();
     Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
 }
@@ -378,9 +471,9 @@ pub(crate) fn write_stall(task: TaskRef) {
 /// call site, 0 if unknown.
 pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usize) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
-    let Desk { resolver, line, .. } = &mut *desk;
+    let Desk { resolver, room, line, .. } = &mut *desk;
     line.clear();
-    let mut surroundings = ThisProcess { resolver };
+    let mut surroundings = ThisProcess::new(resolver, room);
     // A line that does not fit is cut.
     let _ = text::write_misuse(&mut surroundings, address as u64, what, thread_id, site as u64, line);
     line.end_line();

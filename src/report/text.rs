@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{Namer, Scratch, Surroundings};
+use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
@@ -59,7 +59,14 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
             report.out.write_str(", which is asleep on CONDITION_VARIABLE ")?;
             report.namer.surroundings.write_variable(report.out, sleep.variable)?;
         }
-        let Some(wait) = task.wait else { return Ok(()) };
+        let Some(wait) = task.wait else {
+            let Some(owner) = report.other_links(task.thread_id)? else { return Ok(()) };
+            if owner == id {
+                return report.other_cycle(id);
+            }
+            waiter = owner;
+            continue;
+        };
         report.out.write_str(if link == 0 { " has waited" } else { ", which itself has waited" })?;
         if let Some(age) = report.namer.age(wait.since) {
             write!(report.out, " {}", Seconds(age))?;
@@ -84,7 +91,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
                 Some(Cycle { limited: true, .. }) => {
                     report.out.write_str(": a circle that a time limit opens")
                 }
-                None => Ok(()),
+                None => report.other_cycle(id),
             };
         }
         // The stall lines of a cycle's own members say more about it.
@@ -98,7 +105,10 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         return report.cycle(&cycle);
     }
     match picture.task(waiter) {
-        Some(TaskPicture { wait: Some(_), .. }) => report.out.write_str(", and so on"),
+        Some(TaskPicture { wait: Some(_), .. }) => {
+            report.out.write_str(", and so on")?;
+            report.other_cycle(id)
+        }
         _ => Ok(()),
     }
 }
@@ -183,6 +193,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.win32_misuses()?;
         self.past_deadlocks(deadlock)?;
         self.standing_deadlocks()?;
+        self.namer.surroundings.write_threads(Format::Text, self.out)?;
         self.verdict(&totals)
     }
 
@@ -279,6 +290,29 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         match self.namer.picture.task(id) {
             Some(task) => self.task_name_and_thread(&task),
             None => self.out.write_str("a task that has ended"),
+        }
+    }
+
+    /// The next links of a chain, through what is not the library's, up to a thread that has a task: its id.
+    fn other_links(&mut self, thread_id: u32) -> Result<Option<u64>, fmt::Error> {
+        let mut thread = thread_id;
+        for _ in 0..STALL_CHAIN {
+            let Some(owner) = self.namer.surroundings.write_link(self.out, thread)? else { return Ok(None) };
+            if let Some(task) = self.namer.picture.task_of_thread(owner) {
+                return Ok(Some(task));
+            }
+            thread = owner;
+        }
+        Ok(None)
+    }
+
+    /// What stands at the end of a chain if the task is in a cycle through what is not the library's.
+    fn other_cycle(&mut self, id: u64) -> fmt::Result {
+        let Some(thread) = self.namer.picture.thread_id(id) else { return Ok(()) };
+        match self.namer.surroundings.other_cycle(thread) {
+            Some(true) => self.out.write_str(": a deadlock through locks of other kinds"),
+            Some(false) => self.out.write_str(": probably a deadlock through locks of other kinds"),
+            None => Ok(()),
         }
     }
 

@@ -43,6 +43,11 @@ impl File {
         File::open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK)
     }
 
+    /// Opens a folder to list it.
+    pub(super) fn folder(path: &CStr) -> Option<File> {
+        File::open(path, libc::O_RDONLY | libc::O_DIRECTORY)
+    }
+
     pub(crate) fn descriptor(&self) -> c_int {
         self.0
     }

@@ -31,6 +31,8 @@ mod linux;
 pub(crate) mod model;
 #[cfg_attr(all(loom, test), allow(dead_code))]
 mod signals;
+#[cfg_attr(all(loom, test), allow(dead_code))]
+mod threads;
 
 pub(crate) use call_site::with_call_site;
 #[cfg(all(loom, test))]
@@ -48,4 +50,5 @@ pub(crate) use {
     linux::*,
     mutex::{Guard, Mutex},
     signals::*,
+    threads::*,
 };

@@ -48,6 +48,7 @@ pub(crate) use super::files::{
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
+pub(crate) use super::threads::{each_thread, read_descriptor_link, read_own_memory, read_thread_file};
 
 // ---- the world --------------------------------------------------------------------------------------------
 

@@ -552,7 +552,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         for _ in 0..self.registry.tasks().live() {
             let next = self.blocked_by(id).filter(|&next| next >= lowest)?;
             // After the edge: an unchanged number means that the edge was of this wait.
-            let wait = self.read_task(id, |task| task.wait().number()).flatten()?;
+            let wait = self.wait_number(id)?;
             sum = fibonacci_hash(sum ^ id ^ wait).rotate_left(32);
             id = next;
             if id == lowest {
@@ -565,6 +565,22 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The thread of the task with this id, if it lives.
     pub(crate) fn thread_id(&self, id: u64) -> Option<u32> {
         self.read_task(id, |task| task.thread_id()).flatten()
+    }
+
+    /// The number of the present wait of the task with this id: each of its waits has another.
+    pub(crate) fn wait_number(&self, id: u64) -> Option<u64> {
+        self.read_task(id, |task| task.wait().number()).flatten()
+    }
+
+    /// The id of the live task of this thread.
+    pub(crate) fn task_of_thread(&self, thread_id: u32) -> Option<u64> {
+        let picture = Picture { ..*self };
+        let mut ids = self.registry.tasks().addresses().map_while(move |address| {
+            let read = |task: &Shown<Task>| (task.thread_id() == thread_id).then(|| task.id());
+            // SAFETY: the address is that of a slot of the arena of tasks, a Task.
+            unsafe { picture.memory.read(address, read) }
+        });
+        ids.find_map(|id| id.filter(|&id| id != 0))
     }
 
     /// The owner of each owned section, with the section's number, in the order of the numbers.

@@ -22,12 +22,14 @@ pub mod calls;
 mod futex;
 pub mod glibc;
 mod thread;
+mod words;
 
 use core::fmt::{self, Write};
 
 pub use caller::{Caller, is_glibc};
 pub use futex::{FutexWait, Operation};
 pub use thread::{Glance, State, SystemCall, field};
+pub use words::{Counted, Verdict};
 
 /// The memory of a process.
 pub trait Memory {

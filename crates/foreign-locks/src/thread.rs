@@ -75,6 +75,11 @@ impl Glance {
         Glance { state, call, hides_call: false, switches: Some(0) }
     }
 
+    /// How often it has stopped running, if the system tells.
+    pub fn switches(&self) -> Option<u64> {
+        self.switches
+    }
+
     /// Whether it sleeps, and would be seen to have woken up since.
     pub fn is_sure_sleep(&self) -> bool {
         self.state.is_asleep() && self.switches.is_some()

@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use foreign_locks::State;
 use foreign_locks::glibc::{Behaviour, Thing};
 use serde_json::{Map, Value, json};
 
-use super::chains::{Awaited, Chains, Does, Wait};
+use super::chains::{Awaited, Chains, Wait};
 use crate::stacks::{Frame, Stack};
 use crate::symbols::{Symbols, printable};
 use crate::unexamined::{Unexamined, words};
@@ -48,7 +47,7 @@ fn thread(chains: &Chains, place: usize, symbols: &mut Symbols<'_>) -> Value {
     let mut members = Map::new();
     members.insert("tid".to_owned(), chains.threads.list[place].id.into());
     members.insert("name".to_owned(), printable(&does.name).into());
-    members.insert("state".to_owned(), state(does).into());
+    members.insert("state".to_owned(), does.state.key().into());
     if let Some(call) = &does.call {
         members.insert("call".to_owned(), call.name.as_str().into());
         if !call.meaning.is_empty() {
@@ -77,17 +76,6 @@ fn stack_frames(stack: &Stack, symbols: &mut Symbols<'_>) -> Value {
     stack.frames.iter().map(frame).collect()
 }
 
-fn state(does: &Does) -> &'static str {
-    match does.state {
-        State::Running => "running",
-        State::Asleep | State::AsleepUninterruptibly => "blocked",
-        State::Stopped => "stopped",
-        State::Traced => "traced",
-        State::Ended => "ended",
-        State::Unknown => "unknown",
-    }
-}
-
 fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
@@ -107,14 +95,14 @@ fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
             None => put("kind", "windows_condition_variable".into()),
         },
         Awaited::Thing(thing) => {
-            put("kind", kind(thing).into());
+            put("kind", thing.key().into());
             if let Some(address) = thing.address() {
                 put("address", variable(address, symbols));
             }
             put("others", wait.others.into());
             match thing {
                 Thing::Mutex { kind, .. } => {
-                    put("behaviour", kind.behaviour.map(behaviour).into());
+                    put("behaviour", kind.behaviour.map(Behaviour::key).into());
                     put("robust", kind.is_robust.into());
                     put("priority_inheriting", kind.inherits_priority.into());
                     put("priority_protecting", kind.protects_priority.into());
@@ -134,26 +122,6 @@ fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
         put("owner_tid", chains.threads.list[owner].id.into());
     }
     members.into()
-}
-
-fn kind(thing: &Thing) -> &'static str {
-    match thing {
-        Thing::Mutex { .. } => "mutex",
-        Thing::RwLock { .. } => "rwlock",
-        Thing::Thread(_) => "join",
-        Thing::Condition(_) => "condition_variable",
-        Thing::Semaphore(_) => "semaphore",
-        Thing::Futex(_) => "futex",
-    }
-}
-
-fn behaviour(behaviour: Behaviour) -> &'static str {
-    match behaviour {
-        Behaviour::Plain => "plain",
-        Behaviour::Recursive => "recursive",
-        Behaviour::ErrorChecking => "error_checking",
-        Behaviour::Adaptive => "adaptive",
-    }
 }
 
 fn variable(address: u64, symbols: &mut Symbols<'_>) -> Value {

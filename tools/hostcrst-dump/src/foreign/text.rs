@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use foreign_locks::State;
-use foreign_locks::glibc::{Behaviour, MutexKind, Thing};
+use foreign_locks::glibc::Thing;
+use foreign_locks::{Counted, Verdict};
 
-use super::chains::{Awaited, Chains, Cycle, Does, Wait};
+use super::chains::{Awaited, Chains, Cycle, Wait};
 use crate::stacks::Stack;
 use crate::symbols::{Symbols, printable, thread_name};
 use crate::target::Target;
@@ -39,35 +39,24 @@ pub fn write_verdict(
     unexamined: &[Unexamined],
     out: &mut String,
 ) -> fmt::Result {
-    let (certain, all) = (chains.deadlocks(), chains.cycles.len());
-    let through = if sections.is_some() { " through locks of other kinds" } else { "" };
-    if certain != 0 {
-        writeln!(out, "Found {}{through}.", counted(certain, "deadlock"))?;
-    }
-    if all != certain {
-        writeln!(out, "Probably {}{through}.", counted(all - certain, "deadlock"))?;
-    }
+    let certain = chains.deadlocks();
+    let verdict = Verdict {
+        sections: sections.map(|sections| sections as usize),
+        of_sections: found as usize,
+        certain,
+        probable: chains.cycles.len() - certain,
+        locks: chains.other_locks(),
+        blocked_without_owner: chains.blocked_without_owner(),
+    };
+    write!(out, "{verdict}")?;
     if certain == 0 && found == 0 {
-        let certainly = if all == 0 { "No deadlock" } else { "No deadlock that is certain" };
-        write!(out, "{certainly} among ")?;
-        if let Some(sections) = sections {
-            write!(out, "{} and ", counted(sections as usize, "section"))?;
-        }
-        let (locks, blocked) = (chains.other_locks(), chains.blocked_without_owner());
-        let other = if sections.is_some() { "other lock" } else { "lock" };
-        writeln!(
-            out,
-            "{} seen; {} blocked in what has no owner.",
-            counted(locks, other),
-            counted(blocked, "thread")
-        )?;
         out.push_str(&sentence(unexamined));
     }
     Ok(())
 }
 
 pub fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    Counted(count, what).to_string()
 }
 
 /// Writes the threads and the cycles, and the verdict once more: what was said of the library's sections, if there is
@@ -106,7 +95,7 @@ impl Writer<'_, '_> {
     fn thread(&mut self, place: usize) -> fmt::Result {
         let does = &self.chains.does[place];
         self.name(place)?;
-        write!(self.out, " [{}", state_of(does))?;
+        write!(self.out, " [{}", does.state.word(does.call.is_some()))?;
         if let Some(call) = &does.call {
             write!(self.out, " in {}", call.name)?;
         }
@@ -175,31 +164,19 @@ impl Writer<'_, '_> {
     }
 
     fn thing(&mut self, thing: &Thing) -> fmt::Result {
-        match thing {
-            Thing::Mutex { kind, .. } => write!(self.out, "waiting for {} ", describe(kind))?,
-            Thing::RwLock { to_write: true, .. } => self.out.push_str("waiting to write-lock rwlock "),
-            Thing::RwLock { to_write: false, .. } => self.out.push_str("waiting to read-lock rwlock "),
-            Thing::Thread(_) => self.out.push_str("waiting for the end of a thread (join)"),
-            Thing::Condition(_) => self.out.push_str("waiting on condition variable "),
-            Thing::Semaphore(_) => self.out.push_str("waiting for semaphore "),
-            Thing::Futex(_) => self.out.push_str("waiting on a futex at "),
-        }
-        match thing.address() {
-            Some(address) => self.symbols.write_variable(self.out, address),
-            None => Ok(()),
-        }
+        self.out.push_str("waiting ");
+        thing.write_awaited(self.out, &mut |out, address| self.symbols.write_variable(out, address))
     }
 
     fn owner(&mut self, wait: &Wait) -> fmt::Result {
-        let probably = if wait.is_certain { "" } else { " probably" };
-        let held_by = match wait.what {
-            Awaited::Thing(Thing::Thread(_)) => "",
-            Awaited::Thing(Thing::RwLock { .. }) => " held for writing by",
-            _ => " owned by",
+        let probably = if wait.is_certain { "" } else { "probably " };
+        let held_by = match &wait.what {
+            Awaited::Thing(thing) => thing.held_by(),
+            _ => "owned by ",
         };
         match (wait.owner, &wait.what) {
             (Some(owner), _) => {
-                write!(self.out, "      which is{probably}{held_by} ")?;
+                write!(self.out, "      which is {probably}{held_by}")?;
                 self.name(owner)?;
                 self.out.push('\n');
                 Ok(())
@@ -216,7 +193,7 @@ impl Writer<'_, '_> {
                 Some(id) => {
                     writeln!(
                         self.out,
-                        "      which is{probably}{held_by} tid={id}, no live thread of this process"
+                        "      which is {probably}{held_by}tid={id}, no live thread of this process"
                     )
                 }
                 None => Ok(()),
@@ -237,35 +214,4 @@ impl Writer<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// What a thread does, in one word or two.
-pub fn state_of(does: &Does) -> &'static str {
-    match does.state {
-        State::Running => "running or ready to run",
-        State::Asleep | State::AsleepUninterruptibly if does.call.is_some() => "blocked",
-        State::Asleep => "asleep",
-        State::AsleepUninterruptibly => "asleep, uninterruptibly",
-        State::Stopped => "stopped",
-        State::Traced => "stopped by a debugger",
-        State::Ended => "ended",
-        State::Unknown => "unknown",
-    }
-}
-
-fn describe(kind: &MutexKind) -> String {
-    let mut words: Vec<&str> = Vec::new();
-    words.extend(kind.is_robust.then_some("robust"));
-    words.extend(kind.inherits_priority.then_some("priority-inheriting"));
-    words.extend(kind.protects_priority.then_some("priority-protecting"));
-    // glibc marks every robust one as shared.
-    words.extend((kind.is_shared && !kind.is_robust).then_some("process-shared"));
-    words.extend(match kind.behaviour {
-        Some(Behaviour::Recursive) => Some("recursive"),
-        Some(Behaviour::ErrorChecking) => Some("error-checking"),
-        Some(Behaviour::Adaptive) => Some("adaptive"),
-        Some(Behaviour::Plain) | None => None,
-    });
-    words.push("mutex");
-    words.join(" ")
 }

@@ -1,0 +1,155 @@
+//! What is said of threads and locks, the same words in every report.
+
+use core::fmt::{self, Write};
+
+use crate::State;
+use crate::glibc::{Behaviour, MutexKind, Thing};
+
+impl Thing {
+    /// Writes what a thread that waits for it waits for, to follow "waits": `for recursive mutex 0x…`. `write_variable`
+    /// writes an address, and the variable at it.
+    pub fn write_awaited(
+        &self,
+        out: &mut dyn Write,
+        write_variable: &mut dyn FnMut(&mut dyn Write, u64) -> fmt::Result,
+    ) -> fmt::Result {
+        match self {
+            Thing::Mutex { kind, .. } => write!(out, "for {kind} ")?,
+            Thing::RwLock { to_write: true, .. } => out.write_str("to write-lock rwlock ")?,
+            Thing::RwLock { to_write: false, .. } => out.write_str("to read-lock rwlock ")?,
+            Thing::Thread(_) => out.write_str("for the end of a thread (join)")?,
+            Thing::Condition(_) => out.write_str("on condition variable ")?,
+            Thing::Semaphore(_) => out.write_str("for semaphore ")?,
+            Thing::Futex(_) => out.write_str("on a futex at ")?,
+        }
+        self.address().map_or(Ok(()), |address| write_variable(out, address))
+    }
+
+    /// What leads to the name of its owner, if it is more than that thread itself.
+    pub fn held_by(&self) -> &'static str {
+        match self {
+            Thing::Thread(_) => "",
+            Thing::RwLock { .. } => "held for writing by ",
+            _ => "owned by ",
+        }
+    }
+
+    /// What it is called in JSON.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Thing::Mutex { .. } => "mutex",
+            Thing::RwLock { .. } => "rwlock",
+            Thing::Thread(_) => "join",
+            Thing::Condition(_) => "condition_variable",
+            Thing::Semaphore(_) => "semaphore",
+            Thing::Futex(_) => "futex",
+        }
+    }
+}
+
+impl fmt::Display for MutexKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut word = |is_so: bool, word| if is_so { out.write_str(word) } else { Ok(()) };
+        word(self.is_robust, "robust ")?;
+        word(self.inherits_priority, "priority-inheriting ")?;
+        word(self.protects_priority, "priority-protecting ")?;
+        // glibc marks every robust one as shared.
+        word(self.is_shared && !self.is_robust, "process-shared ")?;
+        word(self.behaviour == Some(Behaviour::Recursive), "recursive ")?;
+        word(self.behaviour == Some(Behaviour::ErrorChecking), "error-checking ")?;
+        word(self.behaviour == Some(Behaviour::Adaptive), "adaptive ")?;
+        out.write_str("mutex")
+    }
+}
+
+impl Behaviour {
+    /// What it is called in JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            Behaviour::Plain => "plain",
+            Behaviour::Recursive => "recursive",
+            Behaviour::ErrorChecking => "error_checking",
+            Behaviour::Adaptive => "adaptive",
+        }
+    }
+}
+
+impl State {
+    /// In one word or two; `is_in_call` if the system call is known that the thread is in.
+    pub fn word(self, is_in_call: bool) -> &'static str {
+        match self {
+            State::Running => "running or ready to run",
+            State::Asleep | State::AsleepUninterruptibly if is_in_call => "blocked",
+            State::Asleep => "asleep",
+            State::AsleepUninterruptibly => "asleep, uninterruptibly",
+            State::Stopped => "stopped",
+            State::Traced => "stopped by a debugger",
+            State::Ended => "ended",
+            State::Unknown => "unknown",
+        }
+    }
+
+    /// What it is called in JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Asleep | State::AsleepUninterruptibly => "blocked",
+            State::Stopped => "stopped",
+            State::Traced => "traced",
+            State::Ended => "ended",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
+/// What is to be said of the deadlocks of a process.
+pub struct Verdict {
+    /// The library's sections, if it is there.
+    pub sections: Option<usize>,
+    /// Deadlocks among these, which are told by who found them.
+    pub of_sections: usize,
+    /// Deadlocks through what is not the library's.
+    pub certain: usize,
+    /// Those that are only likely.
+    pub probable: usize,
+    /// Locks that are not the library's and that are waited for.
+    pub locks: usize,
+    /// Threads that are blocked in what no thread is known to own.
+    pub blocked_without_owner: usize,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let through = if self.sections.is_some() { " through locks of other kinds" } else { "" };
+        if self.certain != 0 {
+            writeln!(out, "Found {}{through}.", Counted(self.certain, "deadlock"))?;
+        }
+        if self.probable != 0 {
+            writeln!(out, "Probably {}{through}.", Counted(self.probable, "deadlock"))?;
+        }
+        if self.certain != 0 || self.of_sections != 0 {
+            return Ok(());
+        }
+        out.write_str(if self.probable == 0 { "No deadlock" } else { "No deadlock that is certain" })?;
+        out.write_str(" among ")?;
+        if let Some(sections) = self.sections {
+            write!(out, "{} and ", Counted(sections, "section"))?;
+        }
+        let other = if self.sections.is_some() { "other lock" } else { "lock" };
+        writeln!(
+            out,
+            "{} seen; {} blocked in what has no owner.",
+            Counted(self.locks, other),
+            Counted(self.blocked_without_owner, "thread")
+        )
+    }
+}
+
+/// So many of something.
+pub struct Counted<'a>(pub usize, pub &'a str);
+
+impl fmt::Display for Counted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}

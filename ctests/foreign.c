@@ -1,0 +1,363 @@
+/*
+ * Waits for what is not the library's, as reports and stall lines on this process show them: glibc's locks, joins and
+ * system calls, and cycles through them. Each situation plays in a child, as its threads never end.
+ */
+#include "capture.h"
+
+#include <linux/futex.h>
+#include <semaphore.h>
+#include <sys/syscall.h>
+
+/* ---- a situation ---- */
+
+static pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t recursive;
+static pthread_mutex_t never = PTHREAD_MUTEX_INITIALIZER;
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static sem_t semaphore;
+static int pipe_ends[2];
+static hostcrst_t section;
+/* All threads have taken their first lock. */
+static pthread_barrier_t ready;
+
+static void is_called(const char *name)
+{
+    REQUIRE_EQ(pthread_setname_np(pthread_self(), name), 0);
+}
+
+static void *one(void *unused)
+{
+    is_called("one");
+    pthread_mutex_lock(&plain);
+    pthread_barrier_wait(&ready);
+    pthread_mutex_lock(&recursive);
+    return unused;
+}
+
+static void *two(void *unused)
+{
+    is_called("two");
+    pthread_mutex_lock(&recursive);
+    pthread_barrier_wait(&ready);
+    CHECK_EQ(hostcrst_enter(section, 0), S_OK);
+    return unused;
+}
+
+static void *three(void *unused)
+{
+    is_called("three");
+    REQUIRE_EQ(hostcrst_enter(section, 0), S_OK);
+    pthread_barrier_wait(&ready);
+    pthread_mutex_lock(&plain);
+    return unused;
+}
+
+static void *four(void *unused)
+{
+    is_called("four");
+    pthread_rwlock_wrlock(&rwlock);
+    pthread_barrier_wait(&ready);
+    pthread_mutex_lock(&plain);
+    return unused;
+}
+
+static void *five(void *unused)
+{
+    is_called("five");
+    pthread_barrier_wait(&ready);
+    pthread_rwlock_rdlock(&rwlock);
+    return unused;
+}
+
+static void *six(void *thread)
+{
+    is_called("six");
+    pthread_barrier_wait(&ready);
+    pthread_join(*(pthread_t *)thread, NULL);
+    return NULL;
+}
+
+static void *seven(void *unused)
+{
+    is_called("seven");
+    pthread_mutex_lock(&never);
+    pthread_barrier_wait(&ready);
+    for (;;) {
+        pthread_cond_wait(&condition, &never);
+    }
+    return unused;
+}
+
+static void *eight(void *unused)
+{
+    is_called("eight");
+    pthread_barrier_wait(&ready);
+    while (sem_wait(&semaphore) != 0) {
+    }
+    return unused;
+}
+
+static void *nine(void *unused)
+{
+    char byte;
+    is_called("nine");
+    pthread_barrier_wait(&ready);
+    while (read(pipe_ends[0], &byte, 1) < 0) {
+    }
+    return unused;
+}
+
+static pthread_t start(void *(*body)(void *), void *argument)
+{
+    pthread_t thread;
+    REQUIRE_EQ(pthread_create(&thread, NULL, body, argument), 0);
+    return thread;
+}
+
+static void prepare(unsigned threads)
+{
+    pthread_mutexattr_t attributes;
+    start_runtime();
+    section = new_section();
+    CHECK_EQ(hostcrst_set_name(section, "section"), S_OK);
+    REQUIRE_EQ(pthread_mutexattr_init(&attributes), 0);
+    REQUIRE_EQ(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE), 0);
+    REQUIRE_EQ(pthread_mutex_init(&recursive, &attributes), 0);
+    REQUIRE_EQ(sem_init(&semaphore, 0, 0), 0);
+    REQUIRE_EQ(pipe(pipe_ends), 0);
+    REQUIRE_EQ(pthread_barrier_init(&ready, NULL, threads + 1), 0);
+}
+
+/* The first report with all of `wanted`, NULL at the end: threads have to fall asleep first. To be freed. */
+static char *report_with(uint32_t format, const char *const *wanted)
+{
+    struct timespec deadline = check_deadline_from_now();
+    for (;;) {
+        char *report = report_in(format);
+        const char *const *lacking = wanted;
+        while (*lacking != NULL && strstr(report, *lacking) != NULL) {
+            lacking++;
+        }
+        if (*lacking == NULL) {
+            return report;
+        }
+        if (check_passed(&deadline)) {
+            CHECK_CONTAINS(report, *lacking);
+            return report;
+        }
+        free(report);
+        check_pause();
+    }
+}
+
+/* ---- reports ---- */
+
+static void hang_on_everything(void)
+{
+    static pthread_t first;
+    prepare(9);
+    first = start(one, NULL);
+    start(two, NULL);
+    start(three, NULL);
+    start(four, NULL);
+    start(five, NULL);
+    start(six, &first);
+    start(seven, NULL);
+    start(eight, NULL);
+    start(nine, NULL);
+    pthread_barrier_wait(&ready);
+}
+
+static void show_everything(void)
+{
+    hang_on_everything();
+    static const char *const wanted[] = {
+        "Found 1 deadlock through locks of other kinds.\n",
+        "\n\"six\" tid=", "   waiting for the end of a thread (join)\n      which is \"one\" tid=",
+        "\n\"five\" tid=", "   waiting to read-lock rwlock 0x", "      which is held for writing by \"four\" tid=",
+        "   waiting for mutex 0x", ", as 1 other does\n      which is owned by \"one\" tid=",
+        "   waiting on condition variable 0x", "   waiting for semaphore 0x",
+        " [blocked in read]\n   read from fd ", " pipe:[",
+        "\nFound a deadlock:\n=================\n\"one\" tid=",
+        NULL};
+    char *report = report_with(HOST_REPORT_TEXT, wanted);
+    CHECK_CONTAINS(report, "   waiting for recursive mutex 0x");
+    CHECK_CONTAINS(report, "      which is owned by \"two\" tid=");
+    CHECK_CONTAINS(report, line_of("   waiting to enter section 0x%llx \"section\"\n      which is owned by \"three\" tid=",
+                                   (unsigned long long)section).text);
+    CHECK_LACKS(report, "No deadlock");
+    CHECK_LACKS(report, "robably");
+    free(report);
+
+    static const char *const members[] = {
+        "\"thread_deadlocks\":[{\"certain\":true,\"tids\":[", "\"kind\":\"join\"", "\"kind\":\"rwlock\"",
+        "\"kind\":\"mutex\"", "\"behaviour\":\"recursive\"", "\"kind\":\"condition_variable\"", "\"kind\":\"semaphore\"",
+        "\"call\":\"read\",\"meaning\":\"from fd ", "\"other_locks\":3,\"blocked_without_owner\":3,", "\"not_examined\":[]",
+        NULL};
+    free(report_with(HOST_REPORT_JSON, members));
+
+    static const char *const edges[] = {"[label=\"join\"]", "[label=\"mutex 0x", "\",color=red];\n", NULL};
+    report = report_with(HOST_REPORT_DOT, edges);
+    CHECK_LACKS(report, "style=dashed");
+    /* Its cycle: two locks, and a section with an arrow on either side. */
+    CHECK_EQ(times_in(report, ",color=red]"), 4);
+    free(report);
+}
+
+/* Neither tasks nor threads that never called the library hang in vain. */
+static void a_cycle_through_locks_of_all_kinds_is_told(void)
+{
+    run_t run = child_of(show_everything, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+static void *lock_with_a_limit(void *unused)
+{
+    struct timespec later;
+    is_called("limited");
+    pthread_mutex_lock(&recursive);
+    pthread_barrier_wait(&ready);
+    clock_gettime(CLOCK_REALTIME, &later);
+    later.tv_sec += 1000;
+    pthread_mutex_timedlock(&plain, &later);
+    return unused;
+}
+
+static void wait_with_a_limit(void)
+{
+    prepare(2);
+    start(one, NULL);
+    start(lock_with_a_limit, NULL);
+    pthread_barrier_wait(&ready);
+    static const char *const wanted[] = {
+        "   waiting for recursive mutex 0x", " (with a time limit)\n      which is owned by \"one\" tid=",
+        "\nNo deadlock among 1 section and 2 other locks seen; 0 threads blocked in what has no owner.\n", NULL};
+    char *report = report_with(HOST_REPORT_TEXT, wanted);
+    CHECK_LACKS(report, "eadlock:");
+    free(report);
+}
+
+static void a_cycle_that_a_time_limit_opens_is_no_deadlock(void)
+{
+    run_t run = child_of(wait_with_a_limit, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+/* As a mutex of glibc's that is owned and waited for: word, count, owner, users, kind. */
+static uint32_t lookalike[16] = {2, 0, 0, 1, 0};
+
+static void *wait_by_another_hand(void *unused)
+{
+    is_called("other");
+    pthread_barrier_wait(&ready);
+    while (syscall(SYS_futex, lookalike, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0) != 0) {
+    }
+    return unused;
+}
+
+static void wait_for_a_lookalike(void)
+{
+    prepare(1);
+    lookalike[2] = (uint32_t)getpid();
+    start(wait_by_another_hand, NULL);
+    pthread_barrier_wait(&ready);
+    static const char *const wanted[] = {"\"other\" tid=", " [blocked in futex]\n   waiting on a futex at 0x", NULL};
+    char *report = report_with(HOST_REPORT_TEXT, wanted);
+    CHECK_LACKS(report, "mutex");
+    free(report);
+}
+
+/* Only what glibc's own code waits for is one of its locks. */
+static void what_only_looks_like_a_lock_is_none(void)
+{
+    run_t run = child_of(wait_for_a_lookalike, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+/* ---- stall lines ---- */
+
+static void await_said(const char *wanted)
+{
+    int is_said;
+    struct timespec deadline = check_deadline_from_now();
+    do {
+        char *said = content_of(STDERR_FILENO);
+        is_said = strstr(said, wanted) != NULL;
+        if (!is_said && check_passed(&deadline)) {
+            CHECK_CONTAINS(said, wanted);
+            is_said = 1;
+        }
+        free(said);
+        check_pause();
+    } while (!is_said);
+}
+
+static void stall_in_a_cycle(void)
+{
+    prepare(3);
+    start(one, NULL);
+    start(two, NULL);
+    start(three, NULL);
+    pthread_barrier_wait(&ready);
+    await_said(": a deadlock through locks of other kinds\n");
+}
+
+static void *read_with_the_lock(void *unused)
+{
+    char byte;
+    is_called("reader");
+    pthread_mutex_lock(&plain);
+    pthread_barrier_wait(&ready);
+    while (read(pipe_ends[0], &byte, 1) < 0) {
+    }
+    return unused;
+}
+
+static void stall_behind_a_lock(void)
+{
+    prepare(3);
+    start(two, NULL);
+    start(three, NULL);
+    start(read_with_the_lock, NULL);
+    pthread_barrier_wait(&ready);
+    await_said(", which itself is blocked in read from fd ");
+}
+
+/* What `body` says under a stall time. */
+static char *said_in_stalls(void (*body)(void))
+{
+    REQUIRE_EQ(setenv("HOSTCRST_STALL", "50ms", 1), 0);
+    run_t run = child_of(body, NULL);
+    CHECK_EQ(run.status, 0);
+    return run.said;
+}
+
+static void a_stall_line_follows_the_chain_through_other_locks(void)
+{
+    char *said = said_in_stalls(stall_behind_a_lock);
+    CHECK_CONTAINS(said, "hostcrst: \"two\" tid=");
+    CHECK_CONTAINS(said, "\"section\", owned by \"three\" tid=");
+    CHECK_CONTAINS(said, ", which itself waits for mutex 0x");
+    CHECK_CONTAINS(said, ", owned by \"reader\" tid=");
+    CHECK_LACKS(said, "deadlock");
+    free(said);
+}
+
+static void a_stall_line_tells_of_a_deadlock_through_other_locks(void)
+{
+    char *said = said_in_stalls(stall_in_a_cycle);
+    CHECK_CONTAINS(said, ", which itself waits for recursive mutex 0x");
+    CHECK_CONTAINS(said, ", owned by \"two\" tid=");
+    CHECK_LACKS(said, "probably a deadlock");
+    free(said);
+}
+
+CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
+           CHECK_TEST(a_cycle_that_a_time_limit_opens_is_no_deadlock),
+           CHECK_TEST(what_only_looks_like_a_lock_is_none),
+           CHECK_TEST(a_stall_line_follows_the_chain_through_other_locks),
+           CHECK_TEST(a_stall_line_tells_of_a_deadlock_through_other_locks))

@@ -1,0 +1,105 @@
+//! The wait chain through locks of all kinds: from a thread to the one that it cannot go on before, whatever it waits for.
+
+use foreign_locks::Glance;
+
+use super::observer::{Observer, Wait};
+use crate::base::hash::fibonacci_hash;
+use crate::base::memory::Here;
+use crate::view::picture::Picture;
+
+/// A thread, and its task if it has one: threads that never called the library wait and own, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Who {
+    pub(crate) thread: u32,
+    /// The task's id, 0 for none.
+    pub(crate) task: u64,
+}
+
+impl Who {
+    pub(crate) fn of_task(picture: &Picture<'_, Here>, task: u64) -> Option<Who> {
+        Some(Who { thread: picture.thread_id(task)?, task })
+    }
+
+    pub(crate) fn of_thread(picture: &Picture<'_, Here>, thread: u32) -> Who {
+        Who { thread, task: picture.task_of_thread(thread).unwrap_or(0) }
+    }
+
+    /// Whether it is in a wait or sleep that the library knows of.
+    pub(crate) fn is_in_own_wait(&self, picture: &Picture<'_, Here>) -> bool {
+        self.task != 0
+            && picture.task(self.task).is_some_and(|task| task.wait.is_some() || task.sleep.is_some())
+    }
+}
+
+/// A wait of a chain: what of it must be the same when it is looked at again.
+struct Edge {
+    to: Who,
+    is_certain: bool,
+    is_foreign: bool,
+    /// Differs if the waiter has been in another wait, or has run, meanwhile.
+    mark: u64,
+}
+
+/// A cycle of waits without a time limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cycle {
+    pub(crate) length: u32,
+    pub(crate) is_certain: bool,
+    /// One of its waits is for what is not the library's.
+    pub(crate) is_foreign: bool,
+}
+
+/// No cycle longer than this is looked for: each of its threads has files to be read.
+const LONGEST: u32 = 1 << 12;
+
+/// The cycle through `start`, if there is one that stands. It is walked twice: if no thread of it has run between, or been
+/// in another wait, then all of these waits and owners stood together at the moment between (see `deadlock`).
+pub(crate) fn cycle(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<Cycle> {
+    let first = round(picture, observer, start)?;
+    (round(picture, observer, start)? == first).then_some(first.0)
+}
+
+/// One walk around, with a hash of what must not change. None if it does not come back to where it began.
+fn round(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<(Cycle, u64)> {
+    let (mut cycle, mut sum) = (Cycle { length: 0, is_certain: true, is_foreign: false }, 0);
+    // Brent's algorithm: a cycle elsewhere returns to a thread that was passed.
+    let (mut who, mut passed, mut next_to_remember) = (start, start, 1);
+    while cycle.length < LONGEST {
+        let edge = edge(picture, observer, who)?;
+        cycle.length += 1;
+        cycle.is_certain &= edge.is_certain;
+        cycle.is_foreign |= edge.is_foreign;
+        sum = fibonacci_hash(sum ^ edge.mark).rotate_left(32) ^ u64::from(edge.to.thread);
+        who = edge.to;
+        if who == start {
+            return Some((cycle, sum));
+        }
+        if who == passed {
+            return None;
+        }
+        if cycle.length == next_to_remember {
+            (passed, next_to_remember) = (who, next_to_remember * 2);
+        }
+    }
+    None
+}
+
+/// The unlimited wait of a thread for another.
+fn edge(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, who: Who) -> Option<Edge> {
+    if who.is_in_own_wait(picture) {
+        let owner = picture.blocked_by(who.task)?;
+        // After the edge: an unchanged number means that the edge was of this wait.
+        let mark = picture.wait_number(who.task)?;
+        let to = Who::of_task(picture, owner)?;
+        return Some(Edge { to, is_certain: true, is_foreign: false, mark });
+    }
+    let glance = observer.glance(who.thread)?;
+    let wait = observer.thing_of(who.thread, &glance).filter(|wait| !wait.is_limited)?;
+    let to = Who::of_thread(picture, wait.owner?);
+    Some(Edge { to, is_certain: wait.is_certain, is_foreign: true, mark: mark_of(&glance, &wait) })
+}
+
+fn mark_of(glance: &Glance, wait: &Wait) -> u64 {
+    let address = wait.thing.address().unwrap_or(0);
+    fibonacci_hash(address) ^ glance.switches().unwrap_or(0)
+}

@@ -1,0 +1,137 @@
+//! What one thread does, and what it waits for.
+
+use foreign_locks::glibc::{Thing, recognise};
+use foreign_locks::{Caller, FutexWait, Glance, Memory, Operation, field, is_glibc};
+
+use crate::sys;
+use crate::sys::symbols::{Mapped, Resolver};
+
+/// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
+pub(crate) struct Room {
+    call: [u8; 256],
+    status: [u8; 4096],
+}
+
+impl Room {
+    pub(crate) const fn new() -> Self {
+        Room { call: [0; 256], status: [0; 4096] }
+    }
+
+    /// Room for any bytes.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.status
+    }
+}
+
+/// Looks at threads of this process.
+pub(crate) struct Observer<'o> {
+    pub(crate) resolver: &'o mut Resolver,
+    pub(crate) room: &'o mut Room,
+}
+
+/// What a thread waits for that is not the library's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) thing: Thing,
+    /// Everything said of it is known, and not only likely.
+    pub(crate) is_certain: bool,
+    pub(crate) is_limited: bool,
+    /// The live thread that it cannot go on before.
+    pub(crate) owner: Option<u32>,
+}
+
+impl Wait {
+    fn is_same(&self, other: &Wait) -> bool {
+        // One that was found to be probable only is the same wait when it is found so again.
+        Wait { is_certain: other.is_certain, ..*self } == *other
+    }
+
+    /// Whether some thread owns what is waited for, even if it is none of this process.
+    pub(crate) fn is_for_what_is_owned(&self) -> bool {
+        self.thing.owner().is_some()
+    }
+}
+
+/// This process's memory, where any address may be asked for.
+pub(crate) struct OwnMemory;
+
+impl Memory for OwnMemory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        sys::read_own_memory(address, buffer)
+    }
+}
+
+/// How often a wait is looked at until it stands still.
+const TRIES: usize = 3;
+
+impl Observer<'_> {
+    /// What the thread does now; None if it has ended, or the system does not tell.
+    #[inline(never)]
+    pub(crate) fn glance(&mut self, thread: u32) -> Option<Glance> {
+        let call = sys::read_thread_file(thread, "syscall", &mut self.room.call);
+        let status = sys::read_thread_file(thread, "status", &mut self.room.status)?;
+        // Seen from another namespace, threads have other ids there.
+        let ids = field(status, b"NSpid:").and_then(|ids| str::from_utf8(ids).ok());
+        let own = ids.and_then(|ids| ids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(thread);
+        (own == thread).then(|| Glance::of(call, status))
+    }
+
+    /// What the thread waits for, found twice while it did not run between. `glance` is what it was first seen to do, and
+    /// then what it was last; None if it has ended.
+    pub(crate) fn wait_of(&mut self, thread: u32, glance: &mut Option<Glance>) -> Option<Wait> {
+        for attempt in 1..=TRIES {
+            let first = self.thing_of(thread, glance.as_ref()?);
+            let now = self.glance(thread)?;
+            let is_same = glance.replace(now) == *glance;
+            let again = self.thing_of(thread, glance.as_ref()?);
+            match (first, again) {
+                (None, None) => return None,
+                (Some(first), Some(again)) if is_same && first.is_same(&again) => return Some(again),
+                (_, Some(last)) if attempt == TRIES => return Some(Wait { is_certain: false, ..last }),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// What the thread waits for, if it still does what was seen of it.
+    #[inline(never)]
+    pub(crate) fn thing_of(&mut self, thread: u32, glance: &Glance) -> Option<Wait> {
+        let call = glance.call.as_ref()?;
+        let sleep = FutexWait::of(call)?;
+        let caller = self.caller(call.code_address);
+        let of_kernel = sleep.operation == Operation::LockPi;
+        let thing = match caller {
+            Caller::Other if !of_kernel => Thing::Futex(sleep.word),
+            _ => recognise(&sleep, &OwnMemory, &lives),
+        };
+        let owner = thing.owner().filter(|&id| lives(id));
+        let is_known = of_kernel || caller == Caller::Glibc && !thing.is_doubtful();
+        let has_owner = owner.is_some() || thing.owner().is_none();
+        Some(Wait {
+            thing,
+            // That it sleeps on a word is no guess. A thread that was stopped may have been woken before.
+            is_certain: glance.is_sure_sleep() && (matches!(thing, Thing::Futex(_)) || is_known && has_owner),
+            is_limited: sleep.is_limited,
+            // Nobody joins itself.
+            owner: owner.filter(|&owner| owner != thread || thing.is_lock()),
+        })
+    }
+
+    #[inline(never)]
+    fn caller(&mut self, code_address: u64) -> Caller {
+        // A function that glibc has for others: whether glibc is a file of its own, and has names.
+        let known = self.resolver.resolve(&Mapped, libc::pthread_mutex_lock as *const () as u64);
+        let (is_loaded, has_names) =
+            known.map_or((false, false), |known| (is_glibc(known.library()), known.name().is_some()));
+        match self.resolver.resolve(&Mapped, code_address) {
+            Some(code) => Caller::of(code.library(), code.name(), has_names, || is_loaded),
+            None => Caller::Other,
+        }
+    }
+}
+
+/// Whether a live thread of this process has this id.
+fn lives(thread: u32) -> bool {
+    thread != 0 && !sys::is_thread_gone(thread)
+}
