@@ -144,6 +144,16 @@ static int32_t call_task_layers(uint64_t handle)
     return result;
 }
 
+static int32_t call_wait_chain(uint64_t handle)
+{
+    host_wait_node_t node = {sizeof node, 77, 77, 77, 77, "77"};
+    size_t count = 77;
+    int32_t result = host_wait_chain(handle, &node, 1, &count);
+    CHECK_EQ(count, 0);
+    CHECK(node.kind == 77 && node.handle == 77 && node.thread_id == 77 && node.flags == 77);
+    return result;
+}
+
 static const function_t section_functions[] = {
     {"hostcrst_enter", call_enter},
     {"hostcrst_enter, alertable", call_enter_alertable},
@@ -163,6 +173,7 @@ static const function_t task_functions[] = {
     {"host_task_alert", call_task_alert},
     {"host_task_info", call_task_info},
     {"host_task_layers", call_task_layers},
+    {"host_wait_chain", call_wait_chain},
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
@@ -474,6 +485,8 @@ static void null_for_what_must_be_given(void)
         CHECK_EQ(KEEPING_ERRNO(host_task_layers(tasks[at], &layer, 1, NULL)), E_POINTER);
         CHECK_EQ(KEEPING_ERRNO(host_task_layers(tasks[at], NULL, 0, NULL)), E_POINTER);
         CHECK_EQ(KEEPING_ERRNO(host_task_layers(tasks[at], NULL, 1, &count)), E_POINTER);
+        CHECK_EQ(KEEPING_ERRNO(host_wait_chain(tasks[at], NULL, 0, NULL)), E_POINTER);
+        CHECK_EQ(KEEPING_ERRNO(host_wait_chain(tasks[at], NULL, 1, &count)), E_POINTER);
         CHECK_EQ(count, 0);
     }
     CHECK_EQ(KEEPING_ERRNO(hostcrst_create(NULL)), E_POINTER);

@@ -109,6 +109,7 @@ static void of_tasks(void)
     RETURNS(host_task_set_name(me, "cancelled"), S_OK);
     RETURNS(host_task_info(me, &info), S_OK);
     RETURNS(host_task_layers(me, &layer, 1, &count), S_OK);
+    RETURNS(host_wait_chain(me, NULL, 0, &count), S_OK);
     RETURNS(host_task_alert(me), S_OK);
 }
 
@@ -193,7 +194,8 @@ static const struct {
     {of_the_runtime, "host_runtime_start host_runtime_state host_set_call_hook host_call_needs_host_hook host_leave_runtime "
                      "host_reverse_enter_runtime host_reverse_leave_runtime host_enter_runtime host_result_message "
                      "hostcrst_version"},
-    {of_tasks, "host_task_current host_task_set_name host_task_info host_task_layers host_task_alert"},
+    {of_tasks, "host_task_current host_task_set_name host_task_info host_task_layers host_wait_chain "
+               "host_task_alert"},
     {of_sections, "hostcrst_create hostcrst_create_with_spin_count hostcrst_set_spin_count hostcrst_set_name hostcrst_info "
                   "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_destroy hostcrst_recover"},
     {of_deadlocks_and_reports, "host_set_deadlock_policy host_set_deadlock_callback host_set_hold_tracking "

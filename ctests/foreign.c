@@ -4,6 +4,8 @@
  */
 #include "capture.h"
 
+#include <hostcrst/win32.h>
+
 #include <linux/futex.h>
 #include <semaphore.h>
 #include <sys/syscall.h>
@@ -356,8 +358,258 @@ static void a_stall_line_tells_of_a_deadlock_through_other_locks(void)
     free(said);
 }
 
+/* ---- wait chains, node by node ---- */
+
+enum { MOST_NODES = 16 };
+
+static host_task_t tasks[8];
+static CRITICAL_SECTION window;
+static CONDITION_VARIABLE variable = CONDITION_VARIABLE_INIT;
+
+/* The threads above, made tasks. */
+static void *as_task(void *argument)
+{
+    static void *(*const bodies[])(void *) = {two, three, four, five, seven, eight, nine};
+    size_t which = (size_t)argument;
+    __atomic_store_n(&tasks[which], this_task(), __ATOMIC_RELEASE);
+    return bodies[which](NULL);
+}
+
+enum { TWO, THREE, FOUR, FIVE, SEVEN, EIGHT, NINE, TASKS };
+
+static void hang_as_tasks(void)
+{
+    prepare(TASKS + 1);
+    start(one, NULL);
+    for (size_t which = 0; which < TASKS; which++) {
+        start(as_task, (void *)which);
+    }
+    pthread_barrier_wait(&ready);
+}
+
+/* The chain from a task on, when it has so many nodes: threads have to fall asleep first. */
+static void chain_of(host_task_t task, host_wait_node_t *nodes, size_t wanted)
+{
+    size_t count = 0;
+    struct timespec deadline = check_deadline_from_now();
+    do {
+        memset(nodes, 0x77, MOST_NODES * sizeof *nodes);
+        nodes[0].size = sizeof *nodes;
+        CHECK_EQ(KEEPING_ERRNO(host_wait_chain(task, nodes, MOST_NODES, &count)), S_OK);
+        check_pause();
+    } while (count != wanted && !check_passed(&deadline));
+    REQUIRE_EQ(count, wanted);
+    for (size_t at = 0; at < count; at++) {
+        CHECK_EQ(nodes[at].size, sizeof *nodes);
+        CHECK_EQ(nodes[at].kind == HOST_WAIT_NODE_TASK, at % 2 == 0);
+        CHECK_EQ(nodes[at].thread_id != 0, at % 2 == 0);
+    }
+}
+
+#define CHECK_NODE(node, a_kind, a_handle, some_flags, a_name) \
+    do { \
+        CHECK_EQ((node).kind, a_kind); \
+        CHECK_EQ((node).handle, a_handle); \
+        CHECK_EQ((node).flags, some_flags); \
+        CHECK_CONTAINS((node).name, a_name); \
+    } while (0)
+
+#define ADDRESS(object) ((uint64_t)(uintptr_t)&(object))
+
+static void follow_a_cycle(void)
+{
+    enum { CERTAIN = HOST_WAIT_FLAG_CERTAIN };
+    host_wait_node_t nodes[MOST_NODES];
+    hang_as_tasks();
+    chain_of(tasks[FIVE], nodes, 10);
+    CHECK_NODE(nodes[0], HOST_WAIT_NODE_TASK, tasks[FIVE], CERTAIN, "five");
+    CHECK_NODE(nodes[1], HOST_WAIT_NODE_RWLOCK, ADDRESS(rwlock), CERTAIN, "!rwlock+0x0");
+    CHECK_NODE(nodes[2], HOST_WAIT_NODE_TASK, tasks[FOUR], CERTAIN, "four");
+    CHECK_NODE(nodes[3], HOST_WAIT_NODE_MUTEX, ADDRESS(plain), CERTAIN, "!plain+0x0");
+    CHECK_NODE(nodes[4], HOST_WAIT_NODE_TASK, 0, CERTAIN, "one");
+    CHECK_NODE(nodes[5], HOST_WAIT_NODE_MUTEX, ADDRESS(recursive), CERTAIN, "!recursive+0x0");
+    CHECK_NODE(nodes[6], HOST_WAIT_NODE_TASK, tasks[TWO], CERTAIN, "two");
+    CHECK_NODE(nodes[7], HOST_WAIT_NODE_SECTION, section, CERTAIN, "section");
+    CHECK_NODE(nodes[8], HOST_WAIT_NODE_TASK, tasks[THREE], CERTAIN, "three");
+    CHECK_NODE(nodes[9], HOST_WAIT_NODE_MUTEX, ADDRESS(plain), CERTAIN | HOST_WAIT_FLAG_LAST_OF_CYCLE, "!plain+0x0");
+    chain_of(tasks[SEVEN], nodes, 2);
+    CHECK_NODE(nodes[1], HOST_WAIT_NODE_CONDITION_VARIABLE, ADDRESS(condition), CERTAIN, "!condition+0x0");
+    chain_of(tasks[EIGHT], nodes, 2);
+    CHECK_NODE(nodes[1], HOST_WAIT_NODE_OTHER, ADDRESS(semaphore), CERTAIN, "!semaphore+0x0");
+    chain_of(tasks[NINE], nodes, 2);
+    CHECK_NODE(nodes[1], HOST_WAIT_NODE_OTHER, 0, CERTAIN, "read");
+    chain_of(this_task(), nodes, 1);
+
+    /* Nodes that are larger, more of them than there is room for, and none at all. */
+    struct { host_wait_node_t node; uint64_t more; } large[3];
+    size_t count = 0;
+    memset(large, 0x77, sizeof large);
+    large[0].node.size = sizeof large[0];
+    CHECK_EQ(host_wait_chain(tasks[FIVE], &large[0].node, 2, &count), S_OK);
+    CHECK_EQ(count, 10);
+    CHECK_EQ(large[1].node.size, sizeof large[0]);
+    CHECK_NODE(large[1].node, HOST_WAIT_NODE_RWLOCK, ADDRESS(rwlock), CERTAIN, "!rwlock+0x0");
+    CHECK_EQ(large[1].more, 0);
+    CHECK_EQ(large[2].node.kind, 0x77777777);
+    CHECK_EQ(host_wait_chain(tasks[FIVE], NULL, 0, &count), S_OK);
+    CHECK_EQ(count, 10);
+    for (uint32_t size = 0; size < sizeof *nodes; size++) {
+        nodes[0].size = size;
+        CHECK_EQ(host_wait_chain(tasks[FIVE], nodes, 1, &count), E_INVALIDARG);
+        CHECK_EQ(count, 0);
+    }
+    nodes[0].size = sizeof *nodes + 4;
+    CHECK_EQ(host_wait_chain(tasks[FIVE], nodes, 1, &count), E_INVALIDARG);
+}
+
+static void a_chain_goes_through_locks_of_all_kinds(void)
+{
+    run_t run = child_of(follow_a_cycle, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+static void *sleep_on_a_variable(void *unused)
+{
+    __atomic_store_n(&tasks[0], this_task(), __ATOMIC_RELEASE);
+    EnterCriticalSection(&window);
+    pthread_barrier_wait(&ready);
+    SleepConditionVariableCS(&variable, &window, INFINITE);
+    return unused;
+}
+
+static void *enter_the_window(void *unused)
+{
+    __atomic_store_n(&tasks[1], this_task(), __ATOMIC_RELEASE);
+    pthread_barrier_wait(&ready);
+    EnterCriticalSection(&window);
+    return unused;
+}
+
+static void *join_with_a_limit(void *thread)
+{
+    struct timespec later;
+    __atomic_store_n(&tasks[2], this_task(), __ATOMIC_RELEASE);
+    pthread_barrier_wait(&ready);
+    clock_gettime(CLOCK_REALTIME, &later);
+    later.tv_sec += 1000;
+    pthread_timedjoin_np(*(pthread_t *)thread, NULL, &later);
+    return NULL;
+}
+
+static void follow_a_sleeper(void)
+{
+    host_wait_node_t nodes[MOST_NODES];
+    prepare(1);
+    InitializeCriticalSection(&window);
+    start(sleep_on_a_variable, NULL);
+    pthread_barrier_wait(&ready);
+    chain_of(tasks[0], nodes, 2);
+    CHECK_NODE(nodes[1], HOST_WAIT_NODE_CONDITION_VARIABLE, ADDRESS(variable), HOST_WAIT_FLAG_CERTAIN,
+               "!variable+0x0");
+}
+
+static void *own_the_window(void *unused)
+{
+    EnterCriticalSection(&window);
+    pthread_barrier_wait(&ready);
+    pause();
+    return unused;
+}
+
+static void follow_a_join(void)
+{
+    enum { CERTAIN = HOST_WAIT_FLAG_CERTAIN };
+    static pthread_t waiter;
+    host_wait_node_t nodes[MOST_NODES];
+    prepare(3);
+    InitializeCriticalSection(&window);
+    start(own_the_window, NULL);
+    waiter = start(enter_the_window, NULL);
+    start(join_with_a_limit, &waiter);
+    pthread_barrier_wait(&ready);
+    chain_of(tasks[2], nodes, 6);
+    CHECK_NODE(nodes[1], HOST_WAIT_NODE_JOIN, 0, CERTAIN | HOST_WAIT_FLAG_LIMITED, "");
+    CHECK_EQ(nodes[2].handle, tasks[1]);
+    CHECK_NODE(nodes[3], HOST_WAIT_NODE_WIN32_SECTION, ADDRESS(window), CERTAIN, "");
+    CHECK_NODE(nodes[5], HOST_WAIT_NODE_OTHER, 0, CERTAIN, "pause");
+}
+
+static void windows_sections_and_joins_are_links_of_a_chain(void)
+{
+    run_t run = child_of(follow_a_sleeper, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+    run = child_of(follow_a_join, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+/* ---- chains while everything changes ---- */
+
+static int is_over;
+
+static void *come_and_go(void *place)
+{
+    __atomic_store_n((host_task_t *)place, this_task(), __ATOMIC_RELEASE);
+    CHECK_EQ(hostcrst_enter_timeout(section, 0, 1) != HOST_E_TIMEOUT && hostcrst_leave(section) < 0, 0);
+    pthread_mutex_lock(&plain);
+    pthread_mutex_lock(&recursive);
+    pthread_mutex_unlock(&recursive);
+    pthread_mutex_unlock(&plain);
+    return NULL;
+}
+
+static void *let_others_come_and_go(void *place)
+{
+    while (!__atomic_load_n(&is_over, __ATOMIC_RELAXED)) {
+        pthread_t thread = start(come_and_go, place);
+        pthread_join(thread, NULL);
+    }
+    return NULL;
+}
+
+static void chains_of_tasks_that_end(void)
+{
+    enum { PLACES = 4, LOOKS = 3000 };
+    pthread_t threads[PLACES];
+    start_runtime();
+    prepare(0);
+    for (int at = 0; at < PLACES; at++) {
+        threads[at] = start(let_others_come_and_go, &tasks[at]);
+    }
+    for (int look = 0; look < LOOKS; look++) {
+        host_wait_node_t nodes[MOST_NODES];
+        size_t count = 77;
+        nodes[0].size = sizeof *nodes;
+        host_task_t task = __atomic_load_n(&tasks[look % PLACES], __ATOMIC_ACQUIRE);
+        int32_t result = host_wait_chain(task, nodes, MOST_NODES, &count);
+        CHECK(result == S_OK || result == E_HANDLE);
+        CHECK(result == S_OK ? count >= 1 && nodes[0].handle == task : count == 0);
+        for (size_t at = 0; at < count && at < MOST_NODES; at++) {
+            CHECK_EQ(nodes[at].kind == HOST_WAIT_NODE_TASK, at % 2 == 0);
+            /* Nothing here is a deadlock. */
+            CHECK_EQ(nodes[at].flags & HOST_WAIT_FLAG_LAST_OF_CYCLE, 0);
+        }
+    }
+    __atomic_store_n(&is_over, 1, __ATOMIC_RELAXED);
+    for (int at = 0; at < PLACES; at++) {
+        pthread_join(threads[at], NULL);
+    }
+}
+
+static void a_chain_may_change_and_its_tasks_end(void)
+{
+    run_t run = child_of(chains_of_tasks_that_end, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
 CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
            CHECK_TEST(a_cycle_that_a_time_limit_opens_is_no_deadlock),
            CHECK_TEST(what_only_looks_like_a_lock_is_none),
            CHECK_TEST(a_stall_line_follows_the_chain_through_other_locks),
-           CHECK_TEST(a_stall_line_tells_of_a_deadlock_through_other_locks))
+           CHECK_TEST(a_stall_line_tells_of_a_deadlock_through_other_locks),
+           CHECK_TEST(a_chain_goes_through_locks_of_all_kinds),
+           CHECK_TEST(windows_sections_and_joins_are_links_of_a_chain),
+           CHECK_TEST(a_chain_may_change_and_its_tasks_end))

@@ -529,6 +529,9 @@ static void report_while_others_are_stuck(void)
     int file = nameless_file();
     CHECK_EQ(KEEPING_ERRNO(host_report(file, HOST_REPORT_TEXT)), E_OUTOFMEMORY);
     close(file);
+    size_t count = 77;
+    CHECK_EQ(KEEPING_ERRNO(host_wait_chain(this_task(), NULL, 0, &count)), E_OUTOFMEMORY);
+    CHECK_EQ(count, 0);
     stand_in_a_deadlock();
 }
 

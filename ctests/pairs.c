@@ -536,6 +536,18 @@ static int32_t make_task_layers(actor_t *self)
     return result;
 }
 
+static int32_t make_wait_chain(actor_t *self)
+{
+    host_wait_node_t nodes[4];
+    size_t count = 0;
+    int32_t result;
+    actor_t *whom = anybody(self);
+    nodes[0].size = sizeof nodes[0];
+    STEPPED(result, host_wait_chain(whom->task, nodes, 4, &count));
+    CHECK(count == 0 || nodes[0].handle == whom->task);
+    return result;
+}
+
 static int32_t make_start(actor_t *self)
 {
     int32_t result;
@@ -913,6 +925,7 @@ static const call_t calls[] = {
     {"host_task_alert", make_task_alert, OK, PLAIN},
     {"host_task_info", make_task_info, OK, LOOKS},
     {"host_task_layers", make_task_layers, OK, LOOKS},
+    {"host_wait_chain", make_wait_chain, OK, LOOKS},
     {"host_set_deadlock_policy", make_set_policy, OK, PLAIN},
     {"host_set_deadlock_callback", make_set_callback, OK, PLAIN},
     {"host_set_hold_tracking", make_set_tracking, OK, PLAIN},

@@ -139,6 +139,7 @@ TEST(before_the_first_start)
     GIVES(hostcrst_info, (1, &section_info), E_HANDLE);
     GIVES(host_task_info, (2, &task_info), E_HANDLE);
     GIVES(host_task_layers, (2, NULL, 0, &count), E_HANDLE);
+    GIVES(host_wait_chain, (2, NULL, 0, &count), E_HANDLE);
     CHECK_EQ(count, 0);
     GIVES(host_report, (open("/dev/null", O_WRONLY), HOST_REPORT_TEXT), S_OK);
 }
@@ -189,6 +190,8 @@ TEST(null_pointers)
     GIVES(host_task_set_name, (task, NULL), E_POINTER);
     GIVES(host_task_info, (task, NULL), E_POINTER);
     GIVES(host_task_layers, (task, NULL, 1, &count), E_POINTER);
+    GIVES(host_wait_chain, (task, NULL, 1, &count), E_POINTER);
+    GIVES(host_wait_chain, (task, &(host_wait_node_t){0, 0, 0, 0, 0, ""}, 1, &count), E_INVALIDARG);
     CHECK_EQ(count, 0);
     GIVES(host_task_layers, (task, &layer, 1, NULL), E_POINTER);
     CHECK_SECTION(crst, HOSTCRST_FREE, 0, 0);
@@ -268,6 +271,7 @@ TEST(success)
     GIVES(host_task_alert, (task), S_OK);
     GIVES(host_task_info, (task, &task_info), S_OK);
     GIVES(host_task_layers, (task, NULL, 0, &count), S_OK);
+    GIVES(host_wait_chain, (task, NULL, 0, &count), S_OK);
     GIVES(host_set_deadlock_policy, (HOST_DEADLOCK_ERROR), S_OK);
     GIVES(host_set_deadlock_callback, (NULL, NULL), S_OK);
     GIVES(host_set_hold_tracking, (1), S_OK);
@@ -520,6 +524,7 @@ static const struct {
     {{"hostcrst_enter_timeout", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"hostcrst_try_enter", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"host_report", "E_OUTOFMEMORY"}, "output.c, with three reports that nobody reads"},
+    {{"host_wait_chain", "E_OUTOFMEMORY"}, "as above"},
 };
 
 static int is_shown_elsewhere(const pair_t *pair)

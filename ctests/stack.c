@@ -76,9 +76,22 @@ static size_t stack_used(const subject_t *self)
 
 static int nowhere;
 
+static host_task_t last_waiter;
+
 static void report(void *format)
 {
     CHECK_EQ(host_report(nowhere, *(uint32_t *)format), S_OK);
+}
+
+static void follow_the_chain(void *unused)
+{
+    host_wait_node_t nodes[4];
+    size_t count = 0;
+    (void)unused;
+    nodes[0].size = sizeof nodes[0];
+    CHECK_EQ(host_wait_chain(last_waiter, nodes, 4, &count), S_OK);
+    /* The main thread, which owns the mutex, joins this one. */
+    CHECK_EQ(count, 7);
 }
 
 static void make_the_first_call(void *unused)
@@ -193,7 +206,8 @@ static int times_said(const char *part)
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int epoll;
-static pid_t at_mutex, at_epoll;
+static pthread_mutex_t other_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pid_t at_mutex, at_other_mutex, at_epoll;
 
 static void is_about_to_block(pid_t *here)
 {
@@ -214,6 +228,22 @@ static void enter_and_lock_the_mutex(void *unused)
     is_about_to_block(&at_mutex);
     pthread_mutex_lock(&mutex);
     leave(&sections[0]);
+}
+
+static void lock_both(void *unused)
+{
+    (void)unused;
+    pthread_mutex_lock(&other_mutex);
+    is_about_to_block(&at_mutex);
+    pthread_mutex_lock(&mutex);
+}
+
+static void lock_the_other_one(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(host_task_current(&last_waiter), S_OK);
+    is_about_to_block(&at_other_mutex);
+    pthread_mutex_lock(&other_mutex);
 }
 
 static void wait_for_events(void *unused)
@@ -289,6 +319,19 @@ static void a_text_report(subject_t *subject)
 static void a_json_report(subject_t *subject)
 {
     report_on_everything(subject, HOST_REPORT_JSON);
+}
+
+/* Of a task that waits for a mutex whose owner waits for a mutex. */
+static void a_wait_chain(subject_t *subject)
+{
+    static check_thread_t threads[2];
+    begin(0);
+    pthread_mutex_lock(&mutex);
+    check_start(&threads[0], lock_both, NULL);
+    AWAIT(is_asleep(&at_mutex));
+    check_start(&threads[1], lock_the_other_one, NULL);
+    AWAIT(is_asleep(&at_other_mutex));
+    run_subject(subject, follow_the_chain, NULL);
 }
 
 static void a_dot_report(subject_t *subject)
@@ -418,6 +461,7 @@ static const struct situation {
     {"a JSON report", a_json_report, 0},
     {"a DOT report", a_dot_report, 0},
     {"an HTML report", an_html_report, 0},
+    {"a wait chain", a_wait_chain, 0},
     {"the first call", the_first_call, 0},
     {"the first start", the_first_start, 0},
     {"a line about a wait", a_line_about_a_wait, 0},

@@ -289,6 +289,67 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_REPORT_HTML 3
 
 /**
+ * host_wait_node_t: a thread, by its task if it has one.
+ */
+#define HOST_WAIT_NODE_TASK 1
+
+/**
+ * host_wait_node_t: a section.
+ */
+#define HOST_WAIT_NODE_SECTION 2
+
+/**
+ * host_wait_node_t: a CRITICAL_SECTION.
+ */
+#define HOST_WAIT_NODE_WIN32_SECTION 3
+
+/**
+ * host_wait_node_t: a CONDITION_VARIABLE, or a pthread_cond_t. Nobody owns one.
+ */
+#define HOST_WAIT_NODE_CONDITION_VARIABLE 5
+
+/**
+ * host_wait_node_t: a pthread_mutex_t.
+ */
+#define HOST_WAIT_NODE_MUTEX 8
+
+/**
+ * host_wait_node_t: a pthread_rwlock_t; its owner is known only while it is held for writing.
+ */
+#define HOST_WAIT_NODE_RWLOCK 9
+
+/**
+ * host_wait_node_t: the end of a thread, the next node.
+ */
+#define HOST_WAIT_NODE_JOIN 10
+
+/**
+ * host_wait_node_t: a system call or a word of memory that nobody is known to own.
+ */
+#define HOST_WAIT_NODE_OTHER 11
+
+/**
+ * host_wait_node_t: what is said of this node is known.
+ */
+#define HOST_WAIT_FLAG_CERTAIN 1
+
+/**
+ * host_wait_node_t: what is said of this node is likely only.
+ */
+#define HOST_WAIT_FLAG_PROBABLE 2
+
+/**
+ * host_wait_node_t: the owner of this lock stands earlier in the chain, and from there to here all waits are without
+ * a limit: a deadlock.
+ */
+#define HOST_WAIT_FLAG_LAST_OF_CYCLE 4
+
+/**
+ * host_wait_node_t: the wait for this has a time limit.
+ */
+#define HOST_WAIT_FLAG_LIMITED 8
+
+/**
  * A critical section: an opaque handle, never 0. The handle of a destroyed section is never valid again.
  */
 typedef uint64_t hostcrst_t;
@@ -414,6 +475,38 @@ typedef struct {
  */
 typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context) HOSTCRST_NOEXCEPT_;
 
+/**
+ * A node of a wait chain: a thread, or what the thread before it waits for.
+ */
+typedef struct {
+    /**
+     * The size of each node of the array, set by the caller in the first one.
+     */
+    uint32_t size;
+    /**
+     * One of the HOST_WAIT_NODE_ values.
+     */
+    uint32_t kind;
+    /**
+     * Of a task or section its handle, of anything else its address. 0 for a thread that is no task, for a join, and
+     * for a system call.
+     */
+    uint64_t handle;
+    /**
+     * The operating system's id of a thread; 0 for anything else.
+     */
+    uint32_t thread_id;
+    /**
+     * HOST_WAIT_FLAG_ values.
+     */
+    uint32_t flags;
+    /**
+     * Zero-terminated: the name of a task, thread or section, the variable at an address, or the system call. Empty
+     * if there is none.
+     */
+    char name[64];
+} host_wait_node_t;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -427,7 +520,7 @@ extern "C" {
  *
  * Until then every function returns HOST_E_CLRNOTAVAILABLE, or E_POINTER for a NULL that it does not take; except
  * host_runtime_fail and the queries: host_runtime_state, hostcrst_info, host_task_info, host_task_layers,
- * host_call_needs_host_hook, host_report, host_result_message, hostcrst_version.
+ * host_call_needs_host_hook, host_wait_chain, host_report, host_result_message, hostcrst_version.
  *
  * Returns:
  * - S_OK: available from here on. If it was stopped before, every task begins without layers.
@@ -1158,6 +1251,43 @@ HOSTCRST_API int32_t host_set_statistics(int32_t on);
  * Source: an extension.
  */
 HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
+
+/**
+ * Follows a task's wait chain: the task, what it waits for, the owner of that, what this one waits for, and so on,
+ * through the library's sections, glibc's locks and joins alike.
+ *
+ * The chain ends with a thread that waits for nothing, with something that nobody is known to own, or where its next
+ * owner stands in it already: if that is a deadlock, the last node has HOST_WAIT_FLAG_LAST_OF_CYCLE. Other threads run
+ * meanwhile: each node is of a moment during the call, a deadlock is of one moment. Threads that are no tasks are
+ * nodes too.
+ *
+ * Parameters:
+ * - task (any value): a handle from host_task_current.
+ * - nodes (in and out; NULL only if capacity is 0): an array of capacity nodes. The caller sets size in the first one
+ *   to the size of each. The nodes after the chain are unspecified, and after a failure all of them.
+ * - capacity (0 to the size of the array): the maximum to write.
+ * - count (out, not NULL): the number of nodes, which may exceed capacity; at most 8192. 0 on failure.
+ *
+ * Returns:
+ * - S_OK: written.
+ * - E_POINTER: count is NULL, or nodes is NULL and capacity is not 0.
+ * - E_INVALIDARG: nodes->size is less than sizeof(host_wait_node_t), or no multiple of 8.
+ * - E_HANDLE: task is no live task.
+ * - E_OUTOFMEMORY: no memory, or three other calls of this function or host_report are in progress and none of them
+ *   ended within a second.
+ *
+ * Threads: any; does not wait for the program. In every state of the runtime. Takes no lock that the program can hold,
+ * does not use the program's allocator, and needs at most 8 KiB of stack. Reads /proc/self/task; without it, only
+ * waits for the library's own sections are seen. In a forked child, the chain is of the child's threads. Not a
+ * cancellation point. Not async-signal-safe.
+ *
+ * Source: an extension after GetThreadWaitChain of Windows.
+ *
+ * # Safety
+ * `nodes` is NULL or valid for writing `capacity` nodes of the size that the first one names; `count` is NULL or valid
+ * for writing.
+ */
+HOSTCRST_API int32_t host_wait_chain(host_task_t task, host_wait_node_t *nodes, size_t capacity, size_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -50,6 +50,33 @@ pub const HOST_REPORT_DOT: u32 = 2;
 /// host_report: one page for a browser, which loads nothing.
 pub const HOST_REPORT_HTML: u32 = 3;
 
+/// host_wait_node_t: a thread, by its task if it has one.
+pub const HOST_WAIT_NODE_TASK: u32 = 1;
+/// host_wait_node_t: a section.
+pub const HOST_WAIT_NODE_SECTION: u32 = 2;
+/// host_wait_node_t: a CRITICAL_SECTION.
+pub const HOST_WAIT_NODE_WIN32_SECTION: u32 = 3;
+/// host_wait_node_t: a CONDITION_VARIABLE, or a pthread_cond_t. Nobody owns one.
+pub const HOST_WAIT_NODE_CONDITION_VARIABLE: u32 = 5;
+/// host_wait_node_t: a pthread_mutex_t.
+pub const HOST_WAIT_NODE_MUTEX: u32 = 8;
+/// host_wait_node_t: a pthread_rwlock_t; its owner is known only while it is held for writing.
+pub const HOST_WAIT_NODE_RWLOCK: u32 = 9;
+/// host_wait_node_t: the end of a thread, the next node.
+pub const HOST_WAIT_NODE_JOIN: u32 = 10;
+/// host_wait_node_t: a system call or a word of memory that nobody is known to own.
+pub const HOST_WAIT_NODE_OTHER: u32 = 11;
+
+/// host_wait_node_t: what is said of this node is known.
+pub const HOST_WAIT_FLAG_CERTAIN: u32 = 1;
+/// host_wait_node_t: what is said of this node is likely only.
+pub const HOST_WAIT_FLAG_PROBABLE: u32 = 2;
+/// host_wait_node_t: the owner of this lock stands earlier in the chain, and from there to here all waits are without
+/// a limit: a deadlock.
+pub const HOST_WAIT_FLAG_LAST_OF_CYCLE: u32 = 4;
+/// host_wait_node_t: the wait for this has a time limit.
+pub const HOST_WAIT_FLAG_LIMITED: u32 = 8;
+
 macro_rules! wait_options {
     ($($name:ident = $bit:literal, $meaning:literal;)*) => {
         $(

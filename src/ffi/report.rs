@@ -1,8 +1,13 @@
 //! Reports: who owns, who waits, in which code, and every deadlock.
 
-use super::hresult;
+use core::ffi::c_char;
+
+use super::task::host_task_t;
+use super::{deliver, hresult};
+use crate::base::name::NAME_BYTES;
 use crate::constants::{HOST_REPORT_DOT, HOST_REPORT_HTML, HOST_REPORT_JSON, HOST_REPORT_TEXT};
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::report::nodes::{self, Node};
 use crate::report::{self, Format};
 
 /// Writes a report on every task and every section that was ever contended or is not free.
@@ -36,7 +41,113 @@ pub extern "C" fn host_report(fd: i32, format: u32) -> i32 {
     hresult(format_of(format).and_then(|format| report::write(fd, format)))
 }
 
-fn format_of(format: u32) -> crate::error::Result<Format> {
+/// A node of a wait chain: a thread, or what the thread before it waits for.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct host_wait_node_t {
+    /// The size of each node of the array, set by the caller in the first one.
+    pub size: u32,
+    /// One of the HOST_WAIT_NODE_ values.
+    pub kind: u32,
+    /// Of a task or section its handle, of anything else its address. 0 for a thread that is no task, for a join, and
+    /// for a system call.
+    pub handle: u64,
+    /// The operating system's id of a thread; 0 for anything else.
+    pub thread_id: u32,
+    /// HOST_WAIT_FLAG_ values.
+    pub flags: u32,
+    /// Zero-terminated: the name of a task, thread or section, the variable at an address, or the system call. Empty
+    /// if there is none.
+    pub name: [c_char; 64],
+}
+
+const _: () = assert!(NAME_BYTES < 64);
+
+impl host_wait_node_t {
+    fn new(size: u32, node: &Node) -> Self {
+        let Node { kind, handle, thread_id, flags, .. } = *node;
+        let mut name = [0; 64];
+        name.iter_mut().zip(node.name.bytes()).for_each(|(to, &from)| *to = from as c_char);
+        host_wait_node_t { size, kind, handle, thread_id, flags, name }
+    }
+}
+
+/// Follows a task's wait chain: the task, what it waits for, the owner of that, what this one waits for, and so on,
+/// through the library's sections, glibc's locks and joins alike.
+///
+/// The chain ends with a thread that waits for nothing, with something that nobody is known to own, or where its next
+/// owner stands in it already: if that is a deadlock, the last node has HOST_WAIT_FLAG_LAST_OF_CYCLE. Other threads run
+/// meanwhile: each node is of a moment during the call, a deadlock is of one moment. Threads that are no tasks are
+/// nodes too.
+///
+/// Parameters:
+/// - task (any value): a handle from host_task_current.
+/// - nodes (in and out; NULL only if capacity is 0): an array of capacity nodes. The caller sets size in the first one
+///   to the size of each. The nodes after the chain are unspecified, and after a failure all of them.
+/// - capacity (0 to the size of the array): the maximum to write.
+/// - count (out, not NULL): the number of nodes, which may exceed capacity; at most 8192. 0 on failure.
+///
+/// Returns:
+/// - S_OK: written.
+/// - E_POINTER: count is NULL, or nodes is NULL and capacity is not 0.
+/// - E_INVALIDARG: nodes->size is less than sizeof(host_wait_node_t), or no multiple of 8.
+/// - E_HANDLE: task is no live task.
+/// - E_OUTOFMEMORY: no memory, or three other calls of this function or host_report are in progress and none of them
+///   ended within a second.
+///
+/// Threads: any; does not wait for the program. In every state of the runtime. Takes no lock that the program can hold,
+/// does not use the program's allocator, and needs at most 8 KiB of stack. Reads /proc/self/task; without it, only
+/// waits for the library's own sections are seen. In a forked child, the chain is of the child's threads. Not a
+/// cancellation point. Not async-signal-safe.
+///
+/// Source: an extension after GetThreadWaitChain of Windows.
+///
+/// # Safety
+/// `nodes` is NULL or valid for writing `capacity` nodes of the size that the first one names; `count` is NULL or valid
+/// for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_wait_chain(
+    task: host_task_t,
+    nodes: *mut host_wait_node_t,
+    capacity: usize,
+    count: *mut usize,
+) -> i32 {
+    let make = || {
+        // SAFETY: the caller keeps `nodes` valid, see above.
+        let size = unsafe { size_of_each(nodes, capacity) }?;
+        nodes::visit(task, |index, node| {
+            if index < capacity {
+                // SAFETY: `capacity` elements of `size` bytes are the caller's, and aligned as its first one.
+                unsafe {
+                    let place = nodes.byte_add(index * size as usize);
+                    place.cast::<u8>().write_bytes(0, size as usize);
+                    place.write(host_wait_node_t::new(size, &node));
+                }
+            }
+        })
+    };
+    // SAFETY: the caller keeps `count` valid, see above.
+    unsafe { deliver(count, make) }
+}
+
+/// The size of each node of an array of that many.
+///
+/// # Safety
+/// `nodes` is NULL or points to a node if there are any.
+unsafe fn size_of_each(nodes: *const host_wait_node_t, capacity: usize) -> Result<u32> {
+    let least = size_of::<host_wait_node_t>() as u32;
+    match capacity {
+        0 => Ok(least),
+        _ if nodes.is_null() => Err(Error::Pointer),
+        // SAFETY: the caller's first node begins with its size.
+        _ => match unsafe { nodes.cast::<u32>().read() } {
+            size if size >= least && size.is_multiple_of(align_of::<host_wait_node_t>() as u32) => Ok(size),
+            _ => Err(Error::InvalidArgument),
+        },
+    }
+}
+
+fn format_of(format: u32) -> Result<Format> {
     match format {
         HOST_REPORT_TEXT => Ok(Format::Text),
         HOST_REPORT_JSON => Ok(Format::Json),

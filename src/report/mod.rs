@@ -11,6 +11,7 @@ pub mod html;
 pub mod json;
 pub mod metrics;
 pub(crate) mod misuses;
+pub(crate) mod nodes;
 pub mod text;
 mod threads;
 
