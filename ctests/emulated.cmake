@@ -45,6 +45,7 @@ set(not_emulated
     scale
     # The processor's trap flag is not there.
     pairs
+    fork_at_every_instruction
     # Its threads and forks take ten times as long.
     random_threads
     # Its memory is ordered as this machine's.

@@ -790,7 +790,7 @@ static CRITICAL_SECTION mine, anothers;
 static void use_what_was_inherited(void)
 {
     int before = misuses(LEAVES);
-    CHECK_EQ(mine.RecursionCount, 2);
+    CHECK_FIELDS(&mine, -2, 2, my_thread());
     LeaveCriticalSection(&mine);
     CHECK_FIELDS(&mine, -2, 1, my_thread());
     LeaveCriticalSection(&mine);
@@ -802,7 +802,7 @@ static void use_what_was_inherited(void)
     CHECK_EQ(misuses(LEAVES), before + 1);
 }
 
-static void a_forked_child_owns_what_its_thread_owned(void)
+static void fork_as_an_owner(void (*in_the_child)(void))
 {
     keeper_t keeper;
     InitializeCriticalSection(&mine);
@@ -810,13 +810,43 @@ static void a_forked_child_owns_what_its_thread_owned(void)
     start_keeper(&keeper, &anothers);
     EnterCriticalSection(&mine);
     EnterCriticalSection(&mine);
-    in_child(use_what_was_inherited);
+    in_child(in_the_child);
     CHECK_FIELDS(&mine, -2, 2, my_thread());
     LeaveCriticalSection(&mine);
     LeaveCriticalSection(&mine);
     end_keeper(&keeper);
     DeleteCriticalSection(&mine);
     DeleteCriticalSection(&anothers);
+}
+
+static void a_forked_child_owns_what_its_thread_owned(void)
+{
+    fork_as_an_owner(use_what_was_inherited);
+}
+
+static CRITICAL_SECTION *two_that_are_gone;
+
+static void find_them_gone(void)
+{
+    CRITICAL_SECTION *other_memory = &two_that_are_gone[0];
+    CHECK_EQ((uintptr_t)other_memory->OwningThread, (uintptr_t)getppid());
+    CHECK_EQ((uintptr_t)other_memory->LockSemaphore, 0);
+    use_what_was_inherited();
+}
+
+/* A misuse: the program has neither left nor deleted them. */
+static void a_forked_child_leaves_alone_what_is_gone(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(pages != MAP_FAILED);
+    two_that_are_gone = (CRITICAL_SECTION *)(void *)(pages + page) - 1;
+    EnterCriticalSection(&two_that_are_gone[0]);
+    EnterCriticalSection(&two_that_are_gone[1]);
+    two_that_are_gone[0].LockSemaphore = NULL;
+    two_that_are_gone[0].OwningThread = (HANDLE)(uintptr_t)getpid();
+    REQUIRE_EQ(munmap(pages + page, page), 0);
+    fork_as_an_owner(find_them_gone);
 }
 
 static void wait_through_the_runtimes_life(void)
@@ -1164,7 +1194,8 @@ CHECK_MAIN(CHECK_TEST(nothing_needs_to_be_started), CHECK_TEST(initialize_sets_e
            CHECK_TEST(initialize_ex_refuses_what_it_does_not_know),
            CHECK_TEST(each_thread_has_its_last_error), CHECK_TEST(an_ended_owner_keeps_the_section),
            CHECK_TEST(a_section_of_an_ended_owner_can_be_deleted),
-           CHECK_TEST(a_forked_child_owns_what_its_thread_owned), CHECK_TEST(the_runtime_is_of_no_concern),
+           CHECK_TEST(a_forked_child_owns_what_its_thread_owned),
+           CHECK_TEST(a_forked_child_leaves_alone_what_is_gone), CHECK_TEST(the_runtime_is_of_no_concern),
            CHECK_TEST(lock_semaphore_is_no_handle_of_the_hosts),
            CHECK_TEST(reports_know_sections_by_address_and_variable),
            CHECK_TEST(tracking_keeps_where_a_section_was_entered),

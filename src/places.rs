@@ -110,7 +110,7 @@ fn every_file_that_has_places_is_listed() {
 
 #[test]
 fn the_line_below_a_marker_does_what_a_control_can_take_away() {
-    const KINDS: [&str; 4] = ["Ordering::", "_barrier()", ".lock()", "nap("];
+    const KINDS: [&str; 5] = ["Ordering::", "_barrier()", ".lock()", ".lock_queue()", "nap("];
     for Marked { name, line, text } in marked_lines() {
         assert!(
             KINDS.iter().any(|kind| text.contains(kind)),

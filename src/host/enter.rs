@@ -56,7 +56,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
         // Not before the waits for the last owner have ended: they would seem to be for the new one, and a search
         // would find a deadlock that does not exist.
         // place: recover-queue-lock
-        let queue = section.queue_lock.lock();
+        let queue = section.lock_queue();
         section
             .word
             .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)

@@ -90,7 +90,7 @@ impl Section {
     /// The bias was revoked during an entry: whether the entry has happened.
     pub(crate) fn settle_entry(&self, handle: u64, me: u64) -> bool {
         preserving_errno(|| {
-            let _queue = self.queue_lock().lock();
+            let _queue = self.lock_queue();
             match self.settle(handle, me) {
                 Settled::Owner(entries) => {
                     self.set_entries(entries);
@@ -103,7 +103,7 @@ impl Section {
 
     /// The bias was revoked during a leave. Whether that leave released the section, so that a wake is due.
     pub(crate) fn settle_leave(&self, handle: u64, me: u64) -> bool {
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         match self.settle(handle, me) {
             Settled::Owner(0) => {
                 // The revoker has made it an ordinary owner: it leaves as one.
@@ -133,7 +133,7 @@ impl Section {
     /// Revokes the bias, if there is one.
     #[cold]
     pub(crate) fn revoke(&self, handle: u64) {
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         self.revoke_locked(handle);
     }
 
@@ -199,7 +199,7 @@ impl Section {
             return;
         }
         preserving_errno(|| {
-            let _queue = self.queue_lock().lock();
+            let _queue = self.lock_queue();
             let biased_before = self.biased_to();
             let slot = handle::owner_slot(me);
             // See "whose the counter is": to no other task while the last one lives.
@@ -283,7 +283,7 @@ impl Task {
             let handle = place.swap(0, Ordering::Relaxed);
             if handle != 0 {
                 let section = sections::slot_of(handle);
-                let _queue = section.queue_lock().lock();
+                let _queue = section.lock_queue();
                 if section.is_biased_to(handle, self.id()) {
                     section.unbias(handle, self.id());
                 }

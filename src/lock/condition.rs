@@ -27,10 +27,10 @@ use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;
 use crate::state::registry::REGISTRY;
 use crate::state::sleep::Sleep;
-use crate::state::task::{Task, TaskRef};
+use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
-use crate::sys::{self, Instant, Mutex};
+use crate::sys::{self, Guard, Instant, Mutex};
 
 /// What a sleeper leaves, and for how long.
 #[derive(Clone, Copy)]
@@ -48,6 +48,23 @@ struct Bucket {
     lock: Mutex,
     /// The task slot that is first in the circle, 0 for none.
     first: AtomicU32,
+}
+
+/// Holds the lock of a bucket until dropped.
+struct BucketGuard {
+    bucket: &'static Bucket,
+    lock: Guard<'static>,
+}
+
+impl Drop for BucketGuard {
+    fn drop(&mut self) {
+        if self.lock.is_of_parent() {
+            // A handler that interrupted this thread has forked: what it has changed since, in the child, it did after
+            // the repair.
+            self.bucket.first.store(0, Ordering::Relaxed);
+            task::current_if_any().inspect(|me| me.sleep.end());
+        }
+    }
 }
 
 const BUCKETS: usize = 64;
@@ -71,7 +88,7 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     let Request { section, deadline, site } = request;
     let sleep = &me.sleep;
     let bucket = bucket_of(variable.address());
-    let _guard = bucket.lock.lock();
+    let _guard = bucket.lock();
     // Pairs with the Acquire fence in copy: a reader that sees something of this sleep finds the one before over.
     // place: sleep-write-fence
     fence(Ordering::Release);
@@ -112,7 +129,7 @@ pub(crate) fn withdraw(task: &Task) -> bool {
     }
     let bucket = bucket_of(variable as usize);
     // place: withdraw-lock
-    let _guard = bucket.lock.lock();
+    let _guard = bucket.lock();
     let is_queued = task.sleep.is_asleep();
     if is_queued {
         bucket.unlink(task.index());
@@ -156,11 +173,16 @@ impl Batch {
 }
 
 impl Bucket {
+    #[track_caller]
+    fn lock(&'static self) -> BucketGuard {
+        BucketGuard { bucket: self, lock: self.lock.lock() }
+    }
+
     /// Takes out up to `left` sleepers of the variable, as many as fit into a batch. Sets `left` to how many are still
     /// to be taken of those that sleep now: later ones are not to be woken.
-    fn take_out(&self, variable: &ConditionVariable, left: &mut u32) -> Batch {
+    fn take_out(&'static self, variable: &ConditionVariable, left: &mut u32) -> Batch {
         let mut batch = Batch { slots: [0; BATCH], length: 0 };
-        let _guard = self.lock.lock();
+        let _guard = self.lock();
         let (mut waiting, mut staying) = (0, 0);
         self.each(|slot| {
             if !sleep_of(slot).matches(variable.address()) {

@@ -9,9 +9,9 @@ use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION,
 use crate::lock::queue;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{
-    ALWAYS_FENCED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased,
+    ALWAYS_FENCED, ARMED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased,
 };
-use crate::state::{sections, task, tasks};
+use crate::state::{mirror, sections, task, tasks};
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::{self, preserving_errno};
 
@@ -239,7 +239,7 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
     preserving_errno(|| {
         let me = sys::current_id();
         {
-            let _queue = section.queue_lock.lock();
+            let _queue = section.lock_queue();
             section.make_stale(handle, me)?;
             section.drain(Error::Abandoned);
         }
@@ -258,7 +258,7 @@ pub(crate) fn retire(handle: u64) -> Result<()> {
 fn retire_as(handle: u64, id: u64) -> Result<()> {
     let section = sections::find_win32(handle)?;
     {
-        let _queue = section.queue_lock.lock();
+        let _queue = section.lock_queue();
         if section.has_waiters() {
             return Err(Error::NotOwner);
         }
@@ -272,7 +272,7 @@ fn retire_as(handle: u64, id: u64) -> Result<()> {
 pub(crate) fn retire_with_waiters(handle: u64) -> Result<()> {
     let section = sections::find_win32(handle)?;
     {
-        let _queue = section.queue_lock.lock();
+        let _queue = section.lock_queue();
         section.make_stale(handle, sys::current_id())?;
         section.drain(Error::Handle);
     }
@@ -300,7 +300,7 @@ pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = sections::find(handle)?;
     preserving_errno(|| {
-        let _queue = section.queue_lock.lock();
+        let _queue = section.lock_queue();
         if section.owner(handle).is_none() {
             return Err(Error::Handle);
         }
@@ -378,7 +378,7 @@ impl Section {
     /// Sets how spinners poll the section with this handle, which names this slot.
     pub(crate) fn set_spin_policy(&self, handle: u64, spin: SpinPolicy) -> Result<()> {
         // place: spin-policy-queue-lock
-        let _queue = self.queue_lock.lock();
+        let _queue = self.lock_queue();
         // Under this lock the section cannot end: what is written is written to the one with this handle.
         self.owner(handle).ok_or(Error::Handle)?;
         self.write_spin_policy(spin);
@@ -403,13 +403,24 @@ impl Section {
         self.word.store(handle::section_handle(REGISTRY.copy(), index, 1) ^ DESTROYED, Ordering::Relaxed);
     }
 
+    /// In the child of a fork: the task with this id, which owns the section, is another thread of the system's, which
+    /// the CRITICAL_SECTION is to show.
+    fn keep_after_fork(&self, handle: u64, me: u64) {
+        if self.mirror() != 0 {
+            // An Enter that a handler interrupted may be about to store the former id: it sees this, and stores anew.
+            self.queue_state.fetch_or(ARMED, Ordering::Relaxed);
+            let before = tasks::of_owner(me).thread_id();
+            mirror::publish_thread_after_fork(self.mirror(), handle, before, sys::thread_id());
+        }
+    }
+
     /// Leaves the section with this handle without an owner, if `id` owned it; its waiters get Abandoned. Whether it
     /// is one of Windows' that stays locked.
     fn abandon(&self, handle: u64, id: u64) -> bool {
         if self.owner(handle) != Some(id) {
             return false;
         }
-        let _queue = self.queue_lock.lock();
+        let _queue = self.lock_queue();
         // Of two threads that abandon the sections of one task the second finds this done.
         if self.owner(handle) != Some(id) {
             return false;
@@ -450,10 +461,10 @@ pub(crate) fn abandon_after_fork(me: u64) {
     for (handle, section) in sections::all() {
         queue::forget_queue_after_fork(section);
         section.unbias_after_fork(handle);
-        if let Some(owner) = section.owner(handle)
-            && ![0, ABANDONED, me].contains(&owner)
-        {
-            section.abandon(handle, owner);
+        match section.owner(handle) {
+            None | Some(0 | ABANDONED) => {}
+            Some(owner) if owner == me => section.keep_after_fork(handle, me),
+            Some(owner) => _ = section.abandon(handle, owner),
         }
     }
 }

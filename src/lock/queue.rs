@@ -46,9 +46,9 @@ use crate::state::section::{
     ALWAYS_FENCED, ARMED, BACK_OFF, CONTENDER, FENCE_PENDING, FENCED, HANDOFF, OF_CONTENDER, Section,
     SpinPolicy, WAITER_ONE, waiters,
 };
-use crate::state::sections;
-use crate::state::task::{Task, TaskRef};
+use crate::state::task::{self, Task, TaskRef};
 use crate::state::wait::{ACQUIRED, CONTEND, NO_DEADLINE, OVER, PARKED, WAIT_WITHOUT_RUNTIME, Wait};
+use crate::state::{sections, tasks};
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
 
@@ -89,6 +89,34 @@ impl Wait {
     }
 }
 
+/// Holds the lock of a section's queue until dropped.
+pub(crate) struct QueueGuard<'a> {
+    section: &'a Section,
+    lock: sys::Guard<'a>,
+}
+
+impl Section {
+    #[inline]
+    #[track_caller]
+    pub(crate) fn lock_queue(&self) -> QueueGuard<'_> {
+        QueueGuard { section: self, lock: self.queue_lock().lock() }
+    }
+
+    #[track_caller]
+    fn try_lock_queue(&self) -> Option<QueueGuard<'_>> {
+        Some(QueueGuard { section: self, lock: self.queue_lock().try_lock()? })
+    }
+}
+
+impl Drop for QueueGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.lock.is_of_parent() {
+            self.section.settle_interrupted_change();
+        }
+    }
+}
+
 /// What a caller asks for when it has to wait.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
@@ -125,7 +153,7 @@ impl Section {
     /// Takes `me` out of the queue; why its wait has failed, if it has. If it was handed the section, it gives that
     /// back.
     pub(crate) fn step_out(&self, handle: u64, me: TaskRef) -> Option<Error> {
-        let queue = self.queue_lock().lock();
+        let queue = self.lock_queue();
         // Acquire pairs with the Release of the task that wrote the outcome.
         match me.wait.park.load(Ordering::Acquire) {
             PARKED | CONTEND => {
@@ -195,7 +223,7 @@ impl Section {
     /// Requests that the next task that leaves backs off. Not while the queue lock is taken: its holder may be
     /// preempted.
     pub(crate) fn request_back_off(&self, handle: u64) {
-        if let Some(_queue) = self.queue_lock().try_lock()
+        if let Some(_queue) = self.try_lock_queue()
             && self.owner(handle).is_some()
         {
             self.queue_state().fetch_or(BACK_OFF, Ordering::Relaxed);
@@ -204,7 +232,7 @@ impl Section {
 
     /// Requests that the owner hands the section off; by the contender.
     fn request_hand_off(&self, me: TaskRef) {
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         if is_queued(&me) {
             self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
@@ -229,7 +257,7 @@ impl Section {
         beginning: Beginning,
     ) -> Result<Attempt> {
         let Request { option, deadline, .. } = request;
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
         self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
@@ -303,7 +331,7 @@ impl Section {
 
     /// Ends the wait of `me` for lack of time, unless something else has ended it already.
     pub(crate) fn withdraw(&self, handle: u64, me: TaskRef) -> Result<()> {
-        let queue = self.queue_lock().lock();
+        let queue = self.lock_queue();
         if !is_queued(&me) {
             return Ok(());
         }
@@ -316,7 +344,7 @@ impl Section {
     /// Fence pending: the section may be free although no leave has woken a waiter. Takes it if so. If not, an owner
     /// whose leave did not see the queue may have overwritten the mirrored LockCount, which is written again.
     pub(crate) fn recheck(&self, handle: u64, me: TaskRef) {
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         if !is_queued(&me) {
             return;
         }
@@ -347,7 +375,7 @@ impl Section {
             polled = self.poll(handle, me);
             if polled == Poll::Acquired {
                 learn(&spin_loop, true);
-                let queue = self.queue_lock().lock();
+                let queue = self.lock_queue();
                 if is_queued(&me) {
                     self.come_out_as_owner(me);
                     return;
@@ -366,7 +394,7 @@ impl Section {
         }
         learn(&spin_loop, false);
         let lost_to_blocked = hints.filter(|_| polled.is_owner_blocked());
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         if me.wait.park.load(Ordering::Relaxed) != CONTEND {
             return;
         }
@@ -442,7 +470,7 @@ impl Section {
     }
 
     fn wake_first(&self) {
-        let queue = self.queue_lock().lock();
+        let queue = self.lock_queue();
         let first = self.first_waiter();
         if first == 0 || self.queue_state().load(Ordering::Relaxed) & CONTENDER != 0 {
             return;
@@ -460,7 +488,7 @@ impl Section {
 
     /// Makes the first waiter the owner. False if there is none any more.
     fn hand_off(&self, handle: u64) -> bool {
-        let queue = self.queue_lock().lock();
+        let queue = self.lock_queue();
         let first = self.first_waiter();
         let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).continue_hand_offs();
         if first == 0 || !goes_on {
@@ -497,7 +525,7 @@ impl Section {
 
     /// Goes back to the plain leave if nobody waits. By the owner.
     fn disarm(&self) {
-        let _queue = self.queue_lock().lock();
+        let _queue = self.lock_queue();
         let _ = self.queue_state().compare_exchange(ARMED, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
@@ -538,6 +566,7 @@ impl Section {
     fn unlink(&self, task: &Task) {
         if task.wait.section.load(Ordering::Relaxed) == 0 {
             // The child of a fork, made by a signal handler while this very thread was here: its queue is gone.
+            self.forget_waiters();
             return;
         }
         let index = task.index();
@@ -665,13 +694,13 @@ fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
 }
 
 /// The lock of the queue that the task is in, and the section of that. None if it waits for nothing.
-fn queue_of_waiter(task: &Task) -> Option<(sys::Guard<'static>, u64)> {
+fn queue_of_waiter(task: &Task) -> Option<(QueueGuard<'static>, u64)> {
     loop {
         let handle = task.wait.section();
         if handle == 0 {
             return None;
         }
-        let queue = sections::any_slot_of(handle).queue_lock().lock();
+        let queue = sections::any_slot_of(handle).lock_queue();
         // Only under this lock does it become this handle, or stop being it.
         if task.wait.section() == handle {
             return Some((queue, handle));
@@ -691,28 +720,57 @@ impl Section {
     }
 }
 
+// ---- forks ------------------------------------------------------------------------------------------------
+
 /// The child of a fork has no waiters: forgets the parent's.
 pub(crate) fn forget_queue_after_fork(section: &Section) {
     section.queue_lock().reset_after_fork();
     let had_waiters = section.has_waiters();
-    if had_waiters {
-        section.set_first_waiter(0);
-    }
-    if section.queue_state().load(Ordering::Relaxed) & !(ARMED | FENCED) != 0 {
-        section.queue_state().fetch_and(ARMED | FENCED, Ordering::Relaxed);
-    }
+    section.forget_waiters();
     if had_waiters {
         // In the child the CRITICAL_SECTION is as it was at the fork, when they waited.
         section.publish_queue();
     }
 }
 
+impl Section {
+    fn forget_waiters(&self) {
+        if self.has_waiters() {
+            self.set_first_waiter(0);
+        }
+        if self.queue_state().load(Ordering::Relaxed) & !(ARMED | FENCED) != 0 {
+            self.queue_state().fetch_and(ARMED | FENCED, Ordering::Relaxed);
+        }
+    }
+
+    /// A handler that interrupted the caller under the queue lock has forked, and the caller has completed its change in
+    /// the child, after the repair: takes back what of it is about tasks that are none there.
+    #[cold]
+    fn settle_interrupted_change(&self) {
+        let slot = REGISTRY.sections.index_of(self);
+        let handle = self.handle(REGISTRY.copy(), slot);
+        self.forget_waiters();
+        if let Some(me) = task::current_if_any().filter(|me| is_queued(me)) {
+            abandon_wait(&me);
+        }
+        let handed_to = self.owner(handle).filter(|&owner| handle::is_task(owner));
+        if handed_to.is_some_and(|owner| tasks::of_owner(owner).id() != owner) {
+            self.word().store(handle, Ordering::Relaxed);
+        }
+        mirror::publish_queue_after_fork(self.mirror(), handle, self.published_queue());
+    }
+}
+
 /// As forget_queue_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
 pub(crate) fn forget_wait_after_fork(task: &Task) {
     if task.wait.section() != 0 {
-        task.wait.section.store(0, Ordering::Relaxed);
-        task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
+        abandon_wait(task);
     }
+}
+
+fn abandon_wait(task: &Task) {
+    task.wait.section.store(0, Ordering::Relaxed);
+    task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
 }
 
 #[cfg(all(test, not(loom)))]

@@ -190,7 +190,7 @@ fn leave(crst: u64) {
 /// Requests hand-off, as a contender does that has spun for a while.
 fn request_hand_off(crst: u64) {
     let section = sections::slot_of(crst);
-    let _queue = section.queue_lock().lock();
+    let _queue = section.lock_queue();
     section.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
 }
 

@@ -1,6 +1,9 @@
 //! The bytes of a CRITICAL_SECTION and of a CONDITION_VARIABLE, as Windows lays them out. What Windows promises of
 //! them is `win32`'s.
 
+use core::mem::offset_of;
+
+use crate::sys;
 use crate::sys::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// A CRITICAL_SECTION: memory of the program's that shows the state of a section of ours.
@@ -20,12 +23,12 @@ pub struct CriticalSection {
 }
 
 const _: () = assert!(size_of::<CriticalSection>() == 40 && align_of::<CriticalSection>() == 8);
-const _: () = assert!(core::mem::offset_of!(CriticalSection, debug_info) == 0);
-const _: () = assert!(core::mem::offset_of!(CriticalSection, lock_count) == 8);
-const _: () = assert!(core::mem::offset_of!(CriticalSection, recursion_count) == 12);
-const _: () = assert!(core::mem::offset_of!(CriticalSection, owning_thread) == 16);
-const _: () = assert!(core::mem::offset_of!(CriticalSection, lock_semaphore) == 24);
-const _: () = assert!(core::mem::offset_of!(CriticalSection, spin_count) == 32);
+const _: () = assert!(offset_of!(CriticalSection, debug_info) == 0);
+const _: () = assert!(offset_of!(CriticalSection, lock_count) == 8);
+const _: () = assert!(offset_of!(CriticalSection, recursion_count) == 12);
+const _: () = assert!(offset_of!(CriticalSection, owning_thread) == 16);
+const _: () = assert!(offset_of!(CriticalSection, lock_semaphore) == 24);
+const _: () = assert!(offset_of!(CriticalSection, spin_count) == 32);
 
 /// A CONDITION_VARIABLE: one pointer on Windows, bytes here, so that it may stand at any address.
 #[repr(C)]
@@ -85,6 +88,42 @@ pub(crate) unsafe fn publish_queue(address: usize, queue: PublishedQueue) {
     let shown = unsafe { &*(address as *const CriticalSection) };
     let with_its_bit = |now| Some(queue.lock_count(now | !FREE_BIT));
     let _ = shown.lock_count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_its_bit);
+}
+
+// ---- in the child of a fork -------------------------------------------------------------------------------
+//
+// There the section is known and not the call: the program may have freed the memory, or may use it for something else.
+// So the system is asked to read and write it, and it is written only if it is the section's. Where the system refuses
+// that, nothing is.
+
+/// A field of the CRITICAL_SECTION at `address`, if one stands there that names the section with this handle.
+fn field_after_fork<const BYTES: usize>(address: usize, handle: u64, offset: usize) -> Option<[u8; BYTES]> {
+    let mut named = [0; size_of::<u64>()];
+    let mut field = [0; BYTES];
+    let is_read =
+        |offset, bytes: &mut [u8]| sys::read_own_memory((address + offset) as u64, bytes) == bytes.len();
+    let is_whole = address != 0
+        && is_read(offset_of!(CriticalSection, lock_semaphore), &mut named)
+        && is_read(offset, &mut field);
+    (is_whole && u64::from_ne_bytes(named) == handle).then_some(field)
+}
+
+/// The thread that owns the section with this handle has another id in the child: publishes it, if the former one is.
+pub(crate) fn publish_thread_after_fork(address: usize, handle: u64, before: u32, now: u32) {
+    const OFFSET: usize = offset_of!(CriticalSection, owning_thread);
+    let id = |thread| (thread as usize).to_ne_bytes();
+    if field_after_fork(address, handle, OFFSET) == Some(id(before)) {
+        sys::write_own_memory((address + OFFSET) as u64, &id(now));
+    }
+}
+
+/// As publish_queue.
+pub(crate) fn publish_queue_after_fork(address: usize, handle: u64, queue: PublishedQueue) {
+    const OFFSET: usize = offset_of!(CriticalSection, lock_count);
+    if let Some(field) = field_after_fork(address, handle, OFFSET) {
+        let lock_count = queue.lock_count(i32::from_ne_bytes(field) | !FREE_BIT);
+        sys::write_own_memory((address + OFFSET) as u64, &lock_count.to_ne_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -84,10 +84,12 @@ impl Sleep {
         self.next.store(next, Ordering::Relaxed);
     }
 
-    /// The sleep is over; under the bucket's lock, after all else that is to be done before the sleeper goes on.
+    /// The sleep is over; under the bucket's lock, after all else that is to be done before the sleeper goes on. Nothing
+    /// changes if it was over already: in the child of a fork the repair may have ended it, too.
     pub(crate) fn end(&self) {
         self.variable.store(0, Ordering::Relaxed);
+        let ended = self.word.load(Ordering::Relaxed).wrapping_add(1) & !1;
         // place: sleep-end-release
-        self.word.store(self.word.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        self.word.store(ended, Ordering::Release);
     }
 }

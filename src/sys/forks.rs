@@ -19,6 +19,8 @@ use super::linux::{allocate_pages, nap, preserving_errno, process_id, thread_id}
 /// The id of the process that was repaired last, or REPAIRING: in a page of its own, which is cleared in the child of a
 /// fork.
 static ORDERLY: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+/// How often this process, or one that it is a child of, was repaired.
+static REPAIRS: AtomicU32 = AtomicU32::new(0);
 /// The function that repairs a child: a `fn()`.
 static REPAIR: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
@@ -62,6 +64,13 @@ pub(crate) fn settle_fork() {
     settle_unless(is_process);
 }
 
+/// A number that is another one after a repair: who finds that it has changed was interrupted by a handler that forked,
+/// and goes on in the child.
+#[inline]
+pub(crate) fn repairs() -> u32 {
+    REPAIRS.load(Ordering::Relaxed)
+}
+
 extern "C" fn in_child() {
     settle_unless(|found| found == this_process());
 }
@@ -101,6 +110,7 @@ fn repair(orderly: &AtomicU32, found: u32) {
         let is_mine = found & REPAIRING == 0
             && orderly.compare_exchange(found, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if is_mine {
+            REPAIRS.fetch_add(1, Ordering::Relaxed);
             let repair = REPAIR.load(Ordering::Relaxed);
             // SAFETY: on_fork stored a `fn()` before it published the page.
             unsafe { core::mem::transmute::<*mut c_void, fn()>(repair)() }

@@ -46,7 +46,7 @@ pub(crate) use {
         xor_biased_id,
     },
     files::*,
-    forks::{on_fork, settle_fork},
+    forks::{on_fork, repairs, settle_fork},
     linux::*,
     mutex::{Guard, Mutex},
     signals::*,

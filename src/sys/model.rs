@@ -48,7 +48,9 @@ pub(crate) use super::files::{
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
-pub(crate) use super::threads::{each_thread, read_descriptor_link, read_own_memory, read_thread_file};
+pub(crate) use super::threads::{
+    each_thread, read_descriptor_link, read_own_memory, read_thread_file, write_own_memory,
+};
 
 // ---- the world --------------------------------------------------------------------------------------------
 
@@ -741,6 +743,12 @@ impl Mutex {
     pub(crate) fn reset_after_fork(&self) {}
 }
 
+impl Guard<'_> {
+    pub(crate) fn is_of_parent(&self) -> bool {
+        false
+    }
+}
+
 // ---- processors, barriers, pages --------------------------------------------------------------------------
 
 /// One: spinning would only add equivalent executions.
@@ -908,6 +916,10 @@ pub(crate) fn on_fork(_repair: fn()) -> bool {
 }
 
 pub(crate) fn settle_fork() {}
+
+pub(crate) fn repairs() -> u32 {
+    0
+}
 
 pub(crate) fn without_handlers<T>(body: impl FnOnce() -> T) -> T {
     body()

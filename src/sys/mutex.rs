@@ -8,9 +8,13 @@
 //! `fork`), and the data under it is written such that every single store leaves it usable, at the cost of a slot at
 //! most. The child does that before its first lock, so no call finds what the parent's threads left, such as their
 //! queues.
+//!
+//! A thread that a handler interrupts to fork while it holds a mutex goes on in the child without it: there is no other
+//! thread yet. But what it then writes, it writes after the repair. Where the repair changes the same data, the guard
+//! says so at the end (`is_of_parent`), and the data is put in order again.
 
 use super::atomic::{AtomicU32, Ordering};
-use super::{POLLS_BEFORE_SLEEP, futex_wait, futex_wake, pause, settle_fork};
+use super::{POLLS_BEFORE_SLEEP, futex_wait, futex_wake, pause, repairs, settle_fork};
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
@@ -21,7 +25,11 @@ const CONTENDED: u32 = 2;
 pub(crate) struct Mutex(AtomicU32);
 
 /// Holds the mutex until dropped.
-pub(crate) struct Guard<'a>(&'a Mutex);
+pub(crate) struct Guard<'a> {
+    mutex: &'a Mutex,
+    /// `repairs` once it was locked.
+    repairs: u32,
+}
 
 impl Mutex {
     pub(crate) const fn new() -> Mutex {
@@ -36,7 +44,13 @@ impl Mutex {
         if self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
         }
-        Guard(self)
+        self.guard()
+    }
+
+    /// Only after it was locked: if a fork comes before that, the guard is the child's.
+    #[inline]
+    fn guard(&self) -> Guard<'_> {
+        Guard { mutex: self, repairs: repairs() }
     }
 
     /// Locks the mutex if it is unlocked.
@@ -46,7 +60,7 @@ impl Mutex {
         self.0
             .compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed)
             .ok()
-            .map(|_| Guard(self))
+            .map(|_| self.guard())
     }
 
     #[cold]
@@ -83,10 +97,20 @@ impl Mutex {
     }
 }
 
+impl Guard<'_> {
+    /// Whether the mutex was locked before a fork, in a child of which the caller goes on: it is unlocked there.
+    #[inline]
+    pub(crate) fn is_of_parent(&self) -> bool {
+        self.repairs != repairs()
+    }
+}
+
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.unlock();
+        if !self.is_of_parent() {
+            self.mutex.unlock();
+        }
     }
 }
 

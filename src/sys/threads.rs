@@ -25,6 +25,27 @@ pub(crate) fn read_own_memory(address: u64, buffer: &mut [u8]) -> usize {
     read.or_else(by_file).unwrap_or(0)
 }
 
+/// Writes `bytes` to an address, or nothing if it is not that of memory that may be written, or the system refuses that.
+pub(crate) fn write_own_memory(address: u64, bytes: &[u8]) {
+    let from = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let to = libc::iovec { iov_base: address as usize as *mut c_void, iov_len: bytes.len() };
+    let (one, no_flags): (c_ulong, c_ulong) = (1, 0);
+    let process = super::process_id();
+    // SAFETY: process_vm_writev(2) reads the bytes; to a bad address it writes nothing. What else stands at a good one is
+    // made of atomics.
+    unsafe {
+        libc::syscall(
+            libc::SYS_process_vm_writev,
+            process,
+            &raw const from,
+            one,
+            &raw const to,
+            one,
+            no_flags,
+        )
+    };
+}
+
 /// Reads from the start of a thread's file in `/proc`; None if it cannot be read.
 pub(crate) fn read_thread_file<'b>(thread: u32, name: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
     let mut path = TextBuffer::<64>::new();

@@ -17,6 +17,10 @@
 //!   without either side noticing. The waiters of such a section, FENCE_PENDING in `queue`, publish the queue again
 //!   every millisecond, until an owner that has seen them has left. Every later owner sees them, too.)
 //!
+//! A handler that interrupts the owner may fork, and in the child the owner's thread has another id. The repair there
+//! corrects the OwningThread of what it owns, and sets ARMED. The owner stores OwningThread before L: if it stores the
+//! former id after the repair, L sees ARMED, and it publishes all again.
+//!
 //! "Locked" is published before the owner's RecursionCount, and "free" after it is 0: LockCount and RecursionCount,
 //! read together as 64 bits, never show recursion in a free section.
 //!
@@ -286,11 +290,29 @@ impl CriticalSection {
 
     // ---- publishing the fields ----------------------------------------------------------------------------
 
-    /// Publishes the owner and its recursion; after "locked" was published.
+    /// Publishes who has just become the owner; before publish_state, which sees whether the thread has got another id
+    /// meanwhile, in the child of a fork.
     #[inline(always)]
-    fn publish_owner(&self, entries: u32, me: TaskRef) {
-        // At each entry: a fork gives the owner another thread id.
+    fn publish_owner(&self, me: TaskRef) {
         self.owning_thread.store(me.thread_id() as usize, Ordering::Relaxed);
+    }
+
+    /// As publish_owner, where publish_state has seen something.
+    #[cold]
+    fn publish_owner_slow(&self, me: TaskRef) {
+        loop {
+            let thread = me.thread_id();
+            self.owning_thread.store(thread as usize, Ordering::Relaxed);
+            sys::light_barrier();
+            if me.thread_id() == thread {
+                return;
+            }
+        }
+    }
+
+    /// Publishes the owner's recursion; after "locked" was published.
+    #[inline(always)]
+    fn publish_entries(&self, entries: u32) {
         // Release: not visible before "locked".
         self.recursion_count.store(entries as i32, Ordering::Release);
     }
@@ -318,6 +340,13 @@ impl CriticalSection {
         }
     }
 
+    /// Publishes that `me` has entered, once; `how_far` publish_state got.
+    fn publish_entry_slow(&self, section: &Section, me: TaskRef, how_far: Published) {
+        self.publish_state_slow(section, LOCKED, how_far);
+        self.publish_owner_slow(me);
+        self.publish_entries(1);
+    }
+
     fn publish_free_bit(&self, state: i32) {
         match state & FREE_BIT {
             0 => self.lock_count.fetch_and(!FREE_BIT, Ordering::Release),
@@ -326,7 +355,7 @@ impl CriticalSection {
     }
 
     fn republish(&self, section: &Section, state: i32) {
-        let _queue = section.queue_lock().lock();
+        let _queue = section.lock_queue();
         self.lock_count.store(section.published_queue().lock_count(state), Ordering::Release);
     }
 }
@@ -369,7 +398,7 @@ pub(crate) fn enter_fast(mirror: &CriticalSection) -> FastEnter {
         if word != handle ^ id || !section.reenter() {
             return FastEnter::No;
         }
-        mirror.publish_owner(section.entries().load(Ordering::Relaxed), me);
+        mirror.publish_entries(section.entries().load(Ordering::Relaxed));
         return FastEnter::Done;
     }
     // Acquire pairs with the Release of the last leave.
@@ -377,11 +406,12 @@ pub(crate) fn enter_fast(mirror: &CriticalSection) -> FastEnter {
         return FastEnter::No;
     }
     me.count_entry();
+    mirror.publish_owner(me);
     match mirror.publish_state(section, LOCKED) {
         Published::Done => {}
         how_far => return FastEnter::Unpublished(how_far),
     }
-    mirror.publish_owner(1, me);
+    mirror.publish_entries(1);
     FastEnter::Done
 }
 
@@ -389,8 +419,7 @@ pub(crate) fn enter_fast(mirror: &CriticalSection) -> FastEnter {
 #[cold]
 pub(crate) fn publish_entry(mirror: &CriticalSection, how_far: Published) -> i32 {
     if let Some(me) = task::current_if_any() {
-        mirror.publish_state_slow(sections::win32_slot_of(mirror.handle()), LOCKED, how_far);
-        mirror.publish_owner(1, me);
+        mirror.publish_entry_slow(sections::win32_slot_of(mirror.handle()), me, how_far);
     }
     1
 }
@@ -437,7 +466,7 @@ fn enter_section(
             0 => {}
             owner if owner == me.id() => {
                 if section.reenter() {
-                    mirror.publish_owner(section.entries().load(Ordering::Relaxed), me);
+                    mirror.publish_entries(section.entries().load(Ordering::Relaxed));
                     return Some(true);
                 }
                 REGISTRY.win32.count(Misuse::TooManyEntries, mirror.address(), site);
@@ -459,15 +488,14 @@ fn enter_section(
     }
     me.count_entry();
     section.note_owner(me.id(), site);
-    mirror.publish_state_slow(section, LOCKED, mirror.publish_state(section, LOCKED));
-    mirror.publish_owner(1, me);
+    mirror.publish_entry_slow(section, me, mirror.publish_state(section, LOCKED));
     Some(true)
 }
 
 /// Makes this memory the section's mirror: the program may have moved it since the section was created. Returns whether
 /// it has.
 fn set_mirror(section: &Section, handle: u64, mirror: &CriticalSection) -> Option<bool> {
-    let _queue = section.queue_lock().lock();
+    let _queue = section.lock_queue();
     section.owner(handle)?;
     let moved = section.mirror() != mirror.address();
     if moved {
@@ -562,7 +590,7 @@ pub(crate) fn leave(mirror: &CriticalSection) -> bool {
             return false;
         }
         section.entries().store(entries - 1, Ordering::Relaxed);
-        mirror.publish_owner(entries - 1, me);
+        mirror.publish_entries(entries - 1);
         return true;
     }
     me.count_leave();
