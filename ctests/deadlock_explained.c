@@ -500,10 +500,10 @@ static void stalls_are_said_after_doubling_times(void)
     await_said(who[0], who[1], 2);
     child_of(&outcome, a_chain_of_waits, "HOSTCRST_STALL", "200ms");
     check_finds(outcome.text, "hostcrst: \"middle\" tid=# has waited #.#s to enter 0x@ \"second\", "
-                              "owned by \"boss\" tid=#\n");
+                              "owned by \"boss\" tid=#");
     check_finds(outcome.text, "hostcrst: \"last\" tid=# has waited #.#s to enter 0x@ \"first\", "
                               "owned by \"middle\" tid=#, which itself has waited #.#s to enter 0x@ "
-                              "\"second\", owned by \"boss\" tid=#\n");
+                              "\"second\", owned by \"boss\" tid=#");
     for (int at = 0; at < 2; at++) {
         int times = 0;
         double next = 0.2, all = 0.2;
@@ -581,7 +581,7 @@ static void a_stall_that_is_long_says_that_it_goes_on(void)
     check_finds(outcome.text, "owned by \"link 5\" tid=#, and so on\n");
     const char *later = check_finds(outcome.text, "hostcrst: \"link 1\" tid=# has waited ");
     check_finds(later, "owned by \"link 5\" tid=#, which itself has waited #.#s to enter 0x@ \"chained\", "
-                       "owned by \"boss\" tid=#\n");
+                       "owned by \"boss\" tid=#");
 }
 
 static void short_waits_and_other_settings_are_silent(void)

@@ -49,6 +49,9 @@ static const row_t rows[] = {
     ROW(sched_yield, ENOSYS, EPERM),
     ROW(sched_getaffinity, ENOSYS, EPERM, EINVAL),
     ROW(prlimit64, ENOSYS, EPERM),
+    ROW(getdents64, ENOSYS, EPERM, ENOTDIR),
+    ROW(readlinkat, ENOSYS, EPERM, ENOENT),
+    ROW(process_vm_readv, ENOSYS, EPERM, EFAULT),
     ROW(openat, ENOSYS, EACCES, EMFILE, ENOENT),
     ROW(read, EIO, EINTR, EPERM, ENOSYS),
     ROW(pread64, EIO, EINTR, EPERM, ENOSYS),
@@ -335,6 +338,17 @@ static void report(void)
     }
 }
 
+static void follow_the_chain(void)
+{
+    host_task_t me = 0;
+    size_t count;
+    int32_t result;
+    LIBRARY(result, host_task_current(&me));
+    honest("task", result, E_OUTOFMEMORY, HOST_E_CLRNOTAVAILABLE);
+    LIBRARY(result, host_wait_chain(me, NULL, 0, &count));
+    CHECK(result == S_OK ? count >= 1 : result == E_OUTOFMEMORY || (result == E_HANDLE && me == 0));
+}
+
 static void use_all(void)
 {
     check_thread_t workers[WORKERS];
@@ -375,6 +389,7 @@ static void use_all(void)
     grow();
     open_layers();
     report();
+    follow_the_chain();
     LIBRARY(pid, fork());
     if (pid == 0) {
         _exit(hostcrst_destroy(second) != S_OK);
