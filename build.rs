@@ -70,6 +70,7 @@ mod header {
         "src/ffi/crst.rs",
         "src/ffi/task.rs",
         "src/ffi/deadlock.rs",
+        "src/ffi/order.rs",
         "src/ffi/statistics.rs",
         "src/ffi/report.rs",
     ];

@@ -98,6 +98,8 @@ static int32_t call_leave(uint64_t handle) { return hostcrst_leave(handle); }
 static int32_t call_set_spin_count(uint64_t handle) { return hostcrst_set_spin_count(handle, 77); }
 static int32_t call_destroy(uint64_t handle) { return hostcrst_destroy(handle); }
 static int32_t call_recover(uint64_t handle) { return hostcrst_recover(handle); }
+static int32_t call_allow_first(uint64_t handle) { return hostcrst_allow_order(handle, sections[FREE_SECTION]); }
+static int32_t call_allow_then(uint64_t handle) { return hostcrst_allow_order(sections[FREE_SECTION], handle); }
 static int32_t call_set_name(uint64_t handle) { return hostcrst_set_name(handle, "nobody"); }
 static int32_t call_task_set_name(uint64_t handle) { return host_task_set_name(handle, "nobody"); }
 static int32_t call_task_alert(uint64_t handle) { return host_task_alert(handle); }
@@ -164,6 +166,8 @@ static const function_t section_functions[] = {
     {"hostcrst_set_spin_count", call_set_spin_count},
     {"hostcrst_destroy", call_destroy},
     {"hostcrst_recover", call_recover},
+    {"hostcrst_allow_order, first", call_allow_first},
+    {"hostcrst_allow_order, then", call_allow_then},
     {"hostcrst_set_name", call_set_name},
     {"hostcrst_info", call_info},
 };

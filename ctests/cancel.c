@@ -133,6 +133,7 @@ static void of_sections(void)
     RETURNS(hostcrst_destroy(made), S_OK);
     made = abandoned_section();
     RETURNS(hostcrst_recover(made), S_OK);
+    RETURNS(hostcrst_allow_order(made, busy), S_OK);
     /* With a wait, to its end and until it is served. */
     RETURNS(hostcrst_enter_timeout(busy, 0, 1), HOST_E_TIMEOUT);
     __atomic_store_n(&waiting_task, this_task(), __ATOMIC_RELEASE);
@@ -149,6 +150,8 @@ static void of_deadlocks_and_reports(void)
     RETURNS(host_set_hold_tracking(0), S_OK);
     RETURNS(host_set_statistics(1), S_OK);
     RETURNS(host_set_statistics(0), S_OK);
+    RETURNS(host_set_order_checks(1), S_OK);
+    RETURNS(host_set_order_checks(0), S_OK);
     REQUIRE_EQ(pipe(descriptors), 0);
     REQUIRE_EQ(fcntl(descriptors[1], F_SETPIPE_SZ, 1 << 20), 1 << 20);
     for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
@@ -197,9 +200,10 @@ static const struct {
     {of_tasks, "host_task_current host_task_set_name host_task_info host_task_layers host_wait_chain "
                "host_task_alert"},
     {of_sections, "hostcrst_create hostcrst_create_with_spin_count hostcrst_set_spin_count hostcrst_set_name hostcrst_info "
-                  "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_destroy hostcrst_recover"},
+                  "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_destroy hostcrst_recover "
+                  "hostcrst_allow_order"},
     {of_deadlocks_and_reports, "host_set_deadlock_policy host_set_deadlock_callback host_set_hold_tracking "
-                             "host_set_statistics host_report"},
+                             "host_set_statistics host_set_order_checks host_report"},
     {of_windows, "hostcrst_cs_initialize hostcrst_cs_initialize_and_spin_count hostcrst_cs_initialize_ex "
                  "hostcrst_cs_set_spin_count hostcrst_cs_enter hostcrst_cs_try_enter hostcrst_cs_leave hostcrst_cs_delete "
                  "hostcrst_cv_initialize hostcrst_cv_sleep hostcrst_cv_wake hostcrst_cv_wake_all hostcrst_last_error "

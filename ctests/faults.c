@@ -363,6 +363,8 @@ static void use_all(void)
     honest("hold tracking", result, E_OUTOFMEMORY, HOST_E_CLRNOTAVAILABLE);
     LIBRARY(result, host_set_statistics(1));
     honest("statistics", result, E_OUTOFMEMORY, HOST_E_CLRNOTAVAILABLE);
+    LIBRARY(result, host_set_order_checks(1));
+    honest("order checks", result, E_OUTOFMEMORY, HOST_E_CLRNOTAVAILABLE);
     LIBRARY(result, host_set_call_hook(7, 0));
     honest("call hook", result, E_OUTOFMEMORY, HOST_E_CLRNOTAVAILABLE);
     LIBRARY(has_window, InitializeCriticalSectionAndSpinCount(&window, 0));

@@ -630,6 +630,21 @@ static int32_t make_set_statistics(actor_t *self)
     return result;
 }
 
+static int32_t make_allow_order(actor_t *self)
+{
+    int32_t result;
+    (void)self;
+    STEPPED(result, hostcrst_allow_order(crst_at(0), crst_at(1)));
+    return result;
+}
+
+static int32_t make_set_order_checks(actor_t *self)
+{
+    int32_t result;
+    STEPPED(result, host_set_order_checks(next_random(&self->chance) % 2 != 0));
+    return result;
+}
+
 static int32_t make_report(actor_t *self)
 {
     int32_t result;
@@ -912,6 +927,7 @@ static const call_t calls[] = {
     {"hostcrst_set_spin_count", make_set_spin_count, OK | NO_SECTION, PLAIN},
     {"hostcrst_destroy", make_destroy, OK | NO_SECTION | NOT_OWNER, TAKES_AWAY},
     {"hostcrst_recover", make_recover, OK | NO_SECTION | DOES_NOT_FIT | NOT_AVAILABLE, PLAIN},
+    {"hostcrst_allow_order", make_allow_order, OK | NO_SECTION, PLAIN},
     {"hostcrst_set_name", make_set_name, OK | NO_SECTION, PLAIN},
     {"hostcrst_info", make_info, OK | NO_SECTION, LOOKS},
     {"host_leave_runtime", make_leave_runtime, OK | DOES_NOT_FIT | NOT_AVAILABLE, PLAIN},
@@ -930,6 +946,7 @@ static const call_t calls[] = {
     {"host_set_deadlock_callback", make_set_callback, OK, PLAIN},
     {"host_set_hold_tracking", make_set_tracking, OK, PLAIN},
     {"host_set_statistics", make_set_statistics, OK, PLAIN},
+    {"host_set_order_checks", make_set_order_checks, OK, PLAIN},
     {"host_report", make_report, OK, LOOKS},
     {"hostcrst_cs_initialize", make_cs_initialize, OK, PLAIN},
     {"hostcrst_cs_initialize_and_spin_count", make_cs_initialize_and_spin_count, OK, PLAIN},

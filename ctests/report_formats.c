@@ -667,9 +667,40 @@ static void figures_of_contention(void)
     CHECK_EQ(hostcrst_destroy(waiter.section), S_OK);
 }
 
+static void enter_both(void *sections)
+{
+    const hostcrst_t *both = (const hostcrst_t *)sections;
+    REQUIRE_EQ(hostcrst_enter(both[0], 0), S_OK);
+    REQUIRE_EQ(hostcrst_enter(both[1], 0), S_OK);
+    REQUIRE_EQ(hostcrst_leave(both[1]), S_OK);
+    REQUIRE_EQ(hostcrst_leave(both[0]), S_OK);
+}
+
+static void an_order_that_could_deadlock(void)
+{
+    check_thread_t thread;
+    REQUIRE(host_runtime_start() >= 0);
+    REQUIRE_EQ(host_set_order_checks(1), S_OK);
+    hostcrst_t both[2] = {named_section("a \"name\" to break"), named_section("other")};
+    hostcrst_t reversed[2] = {both[1], both[0]};
+    check_start(&thread, enter_both, both);
+    check_join(&thread);
+    check_start(&thread, enter_both, reversed);
+    check_join(&thread);
+    char *json = write_report("order", &formats[1]);
+    check_has(json, "\"could_deadlock\":[{");
+    check_has(json, ",\"section_name\":\"other\",\"entered_at\":\"");
+    free(json);
+    write_all_formats("order");
+    REQUIRE_EQ(host_set_order_checks(0), S_OK);
+    CHECK_EQ(hostcrst_destroy(both[0]), S_OK);
+    CHECK_EQ(hostcrst_destroy(both[1]), S_OK);
+}
+
 CHECK_MAIN(CHECK_TEST(before_the_first_call), CHECK_TEST(descriptors_that_cannot_be_written),
            CHECK_TEST(a_bit_of_everything), CHECK_TEST(a_deadlock_that_stands),
            CHECK_TEST(names_that_could_break_a_format), CHECK_TEST(every_task_is_blocked),
-           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(figures_of_contention), CHECK_TEST(sections_of_windows),
+           CHECK_TEST(deadlocks_that_were_broken), CHECK_TEST(figures_of_contention),
+           CHECK_TEST(an_order_that_could_deadlock), CHECK_TEST(sections_of_windows),
            CHECK_TEST(a_task_that_owns_everything), CHECK_TEST(while_everything_changes),
            CHECK_TEST(a_thousand_tasks_and_a_hundred_thousand_sections))

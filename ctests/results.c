@@ -99,6 +99,7 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(hostcrst_set_spin_count, (crst, 1), HOST_E_CLRNOTAVAILABLE);
     GIVES(hostcrst_destroy, (crst), HOST_E_CLRNOTAVAILABLE);
     GIVES(hostcrst_recover, (crst), HOST_E_CLRNOTAVAILABLE);
+    GIVES(hostcrst_allow_order, (crst, crst), HOST_E_CLRNOTAVAILABLE);
     GIVES(hostcrst_set_name, (crst, "name"), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_leave_runtime, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_enter_runtime, (), HOST_E_CLRNOTAVAILABLE);
@@ -114,6 +115,7 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(host_set_deadlock_callback, (NULL, NULL), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_hold_tracking, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_statistics, (1), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_set_order_checks, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_runtime_stop, (), HOST_E_CLRNOTAVAILABLE);
 }
 
@@ -212,6 +214,7 @@ TEST(handles_of_nothing)
     GIVES(hostcrst_set_spin_count, (crst, 1), E_HANDLE);
     GIVES(hostcrst_destroy, (crst), E_HANDLE);
     GIVES(hostcrst_recover, (crst), E_HANDLE);
+    GIVES(hostcrst_allow_order, (crst, new_section()), E_HANDLE);
     GIVES(hostcrst_set_name, (crst, "name"), E_HANDLE);
     GIVES(hostcrst_info, (crst, &section_info), E_HANDLE);
     GIVES(host_task_set_name, (task, "name"), E_HANDLE);
@@ -261,6 +264,7 @@ TEST(success)
     GIVES(hostcrst_info, (crst, &section_info), S_OK);
     GIVES(hostcrst_destroy, (crst), S_OK);
     GIVES(hostcrst_recover, (abandoned_section()), S_OK);
+    GIVES(hostcrst_allow_order, (new_section(), new_section()), S_OK);
     GIVES(host_leave_runtime, (1), S_OK);
     GIVES(host_reverse_enter_runtime, (), S_OK);
     GIVES(host_reverse_leave_runtime, (), S_OK);
@@ -276,6 +280,8 @@ TEST(success)
     GIVES(host_set_deadlock_callback, (NULL, NULL), S_OK);
     GIVES(host_set_hold_tracking, (1), S_OK);
     GIVES(host_set_statistics, (1), S_OK);
+    GIVES(host_set_order_checks, (1), S_OK);
+    GIVES(host_set_order_checks, (0), S_OK);
     for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         GIVES(host_report, (open("/dev/null", O_WRONLY), format), S_OK);
     }
@@ -295,6 +301,7 @@ TEST(a_section_of_another_task)
     GIVES(hostcrst_leave, (crst), HOST_E_NOT_OWNER);
     GIVES(hostcrst_destroy, (crst), HOST_E_NOT_OWNER);
     GIVES(hostcrst_recover, (crst), HOST_E_INVALIDOPERATION);
+    GIVES(hostcrst_allow_order, (crst, crst), E_INVALIDARG);
     REQUIRE_EQ(host_task_alert(this_task()), S_OK);
     GIVES(hostcrst_enter, (crst, WAIT_ALERTABLE), HOST_E_INTERRUPTED);
     REQUIRE_EQ(host_task_alert(this_task()), S_OK);
@@ -387,15 +394,20 @@ TEST(no_address_space_for_records)
 {
     struct rlimit before;
     start_runtime();
+    hostcrst_t first = new_section();
+    hostcrst_t then = new_section();
     REQUIRE_EQ(getrlimit(RLIMIT_AS, &before), 0);
     struct rlimit none = before;
     none.rlim_cur = 1;
     REQUIRE_EQ(setrlimit(RLIMIT_AS, &none), 0);
     GIVES(host_set_hold_tracking, (1), E_OUTOFMEMORY);
     GIVES(host_set_statistics, (1), E_OUTOFMEMORY);
+    GIVES(host_set_order_checks, (1), E_OUTOFMEMORY);
+    GIVES(hostcrst_allow_order, (first, then), E_OUTOFMEMORY);
     REQUIRE_EQ(setrlimit(RLIMIT_AS, &before), 0);
     GIVES(host_set_hold_tracking, (1), S_OK);
     GIVES(host_set_statistics, (1), S_OK);
+    GIVES(host_set_order_checks, (1), S_OK);
 }
 
 /* Threads of which the last find no room for one more task. */

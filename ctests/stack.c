@@ -450,6 +450,69 @@ static void the_report_at_exit(subject_t *subject)
     run_subject(subject, end_the_process, NULL);
 }
 
+/* ---- orders ---- */
+
+#define LONGEST_CIRCLE 8
+
+static hostcrst_t in_circle[LONGEST_CIRCLE];
+
+static void enter_one_and_next(void *first)
+{
+    size_t at = *(size_t *)first;
+    CHECK_EQ(hostcrst_enter(in_circle[at], 0), S_OK);
+    CHECK_EQ(hostcrst_enter(in_circle[(at + 1) % LONGEST_CIRCLE], 0), S_OK);
+    CHECK_EQ(hostcrst_leave(in_circle[(at + 1) % LONGEST_CIRCLE]), S_OK);
+    CHECK_EQ(hostcrst_leave(in_circle[at]), S_OK);
+}
+
+/* Each order of the longest circle but the last one was taken, by a thread of its own. */
+static void prepare_circle(void)
+{
+    begin(0);
+    REQUIRE_EQ(host_set_statistics(1), S_OK);
+    REQUIRE_EQ(host_set_order_checks(1), S_OK);
+    for (size_t at = 0; at < LONGEST_CIRCLE; at++) {
+        REQUIRE_EQ(hostcrst_create(&in_circle[at]), S_OK);
+        REQUIRE_EQ(hostcrst_set_name(in_circle[at], "a section with a long name, which takes room"), S_OK);
+    }
+    for (size_t at = 0; at + 1 < LONGEST_CIRCLE; at++) {
+        check_thread_t worker;
+        check_start(&worker, enter_one_and_next, &at);
+        check_join(&worker);
+    }
+}
+
+static void an_order_that_could_deadlock(subject_t *subject)
+{
+    size_t last = LONGEST_CIRCLE - 1;
+    prepare_circle();
+    run_subject(subject, enter_one_and_next, &last);
+    CHECK_EQ(times_said("could deadlock"), 1);
+}
+
+static void report_on_orders(subject_t *subject, uint32_t format)
+{
+    size_t last = LONGEST_CIRCLE - 1;
+    check_thread_t worker;
+    prepare_circle();
+    check_start(&worker, enter_one_and_next, &last);
+    check_join(&worker);
+    CHECK_EQ(times_said("could deadlock"), 1);
+    nowhere = open("/dev/null", O_WRONLY);
+    REQUIRE(nowhere >= 0);
+    run_subject(subject, report, &format);
+}
+
+static void a_text_report_on_orders(subject_t *subject)
+{
+    report_on_orders(subject, HOST_REPORT_TEXT);
+}
+
+static void a_json_report_on_orders(subject_t *subject)
+{
+    report_on_orders(subject, HOST_REPORT_JSON);
+}
+
 /* ---- playing them ---- */
 
 static const struct situation {
@@ -473,6 +536,9 @@ static const struct situation {
     {"a deadlock that aborts", a_deadlock_that_aborts, SIGABRT},
     {"a deadlock of CRITICAL_SECTIONs", a_deadlock_of_critical_sections, 0},
     {"the report at exit", the_report_at_exit, 0},
+    {"an order that could deadlock", an_order_that_could_deadlock, 0},
+    {"a text report on orders", a_text_report_on_orders, 0},
+    {"a JSON report on orders", a_json_report_on_orders, 0},
 };
 
 static void *shared_memory(size_t bytes)

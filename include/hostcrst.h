@@ -1186,21 +1186,83 @@ HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callbac
 HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
 
 /* ====================================================================================================
+ * Lock order: sections that are entered in orders that could deadlock, told before they do.
+ * ==================================================================================================== */
+
+/**
+ * Begins to examine the orders in which tasks enter sections, or ceases to.
+ *
+ * Where one task enters A and then B, and another one B and then A, they deadlock if they do so at the same time.
+ * This is told when it is first seen, whether they do or not, as "could deadlock": on stderr, and in every report,
+ * with both tasks and the four places. The same for up to 8 sections in a circle. Each circle of sections is told
+ * once.
+ *
+ * No alarm are: both orders by one and the same thread; orders that were only taken under a common third section;
+ * what the only thread of a process does before it starts another one; entering a section again that one owns
+ * already; hostcrst_try_enter, and hostcrst_enter_timeout with a limit, which do not wait for ever (but what is
+ * entered so is owned, and counts for what is entered next); sections that were destroyed; orders that
+ * hostcrst_allow_order names.
+ *
+ * Memory is bounded: 4096 pairs of sections are remembered, the first 4 different ways in which each order was
+ * taken, and 64 circles are told. What is not examined for that, or as the task owns more than 8 sections or has
+ * entered some before this was switched on, is counted in reports, and is no alarm.
+ *
+ * Off by default. While it is on, every enter and leave takes its slower path. The environment variable
+ * HOSTCRST_ORDER=1 switches it on when the runtime is first started.
+ *
+ * Parameters:
+ * - on (0 = off, any other value = on): what was seen before is kept.
+ *
+ * Returns:
+ * - S_OK: in force for enters from here on.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_OUTOFMEMORY: no memory for what is remembered; nothing changed.
+ *
+ * Threads: any; may block briefly while another thread becomes a task. Not async-signal-safe. The child of a fork
+ * inherits it.
+ *
+ * Source: an extension, after lockdep of Linux and the validators of TSan and helgrind.
+ */
+HOSTCRST_API int32_t host_set_order_checks(int32_t on);
+
+/**
+ * Declares that it is good to enter one section while owning another: that order is part of no alarm.
+ *
+ * For an order that cannot deadlock for a reason that the library does not see. See host_set_order_checks; may be
+ * called before that, and whether it is on or not. Ends with either section.
+ *
+ * Parameters:
+ * - first, then (any values): handles from hostcrst_create: first is owned when then is entered.
+ *
+ * Returns:
+ * - S_OK: from here on there is no new alarm with this order.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_INVALIDARG: first and then are the same.
+ * - E_HANDLE: one of them is no live section.
+ * - E_OUTOFMEMORY: no memory for what is remembered, or no room for more pairs of sections.
+ *
+ * Threads: any; may block briefly while another thread enters a section. Not async-signal-safe.
+ *
+ * Source: an extension.
+ */
+HOSTCRST_API int32_t hostcrst_allow_order(hostcrst_t first, hostcrst_t then);
+
+/* ====================================================================================================
  * Statistics: for which sections tasks wait, how long, and who holds them longest.
  * ==================================================================================================== */
 
 /**
  * Begins to count, for each section, the waits for it, or ceases to.
  *
- * Counted are the enters that found the section owned by another task, whether they spun or slept, got it or failed:
- * how many, how long all of them took, the longest, and how many took up to 1 us, 10 us and so on up to 10 s. While
- * hold tracking is on as well (host_set_hold_tracking), also how long the section was owned, by the task that leaves
- * it for the last time: how often, in all, and the longest time with its thread and where that had entered; not of a
- * CRITICAL_SECTION.
+ * Counted are the enters that found the section owned by another task, whether they spun or slept, got it or
+ * failed: how many, how long all of them took, the longest, and how many took up to 1 us, 10 us and so on up to 10
+ * s. While hold tracking is on as well (host_set_hold_tracking), also how long the section was owned, by the task
+ * that leaves it for the last time: how often, in all, and the longest time with its thread and where that had
+ * entered; not of a CRITICAL_SECTION.
  *
- * Reports show the figures, and so does hostcrst-dump, also as OpenMetrics text with --metrics. Off by default. Where
- * no task waits, entering and leaving cost the same while this is on. The environment variable HOSTCRST_STATS=1
- * switches it on when the runtime is first started.
+ * Reports show the figures, and so does hostcrst-dump, also as OpenMetrics text with --metrics. Off by default.
+ * Where no task waits, entering and leaving cost the same while this is on. The environment variable
+ * HOSTCRST_STATS=1 switches it on when the runtime is first started.
  *
  * Parameters:
  * - on (0 = off, any other value = on): what was counted before is kept, shown, and added to if this is switched on
@@ -1211,8 +1273,8 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_OUTOFMEMORY: no address space or memory for the figures, 136 bytes for each section; nothing changed.
  *
- * Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe. The child of a fork
- * inherits the figures.
+ * Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe. The child of a
+ * fork inherits the figures.
  *
  * Source: an extension.
  */

@@ -15,21 +15,21 @@
 //!         │
 //!  host/  runtime · prepare · settings · hooks         available or not; what is there before anything else
 //!         threads · ends · locks · fork                how a thread becomes a task, and ceases to be one
-//!         enter · deadlocks · calls · holds            the slow enter: spin, queue, search, tell, sleep
+//!         enter · deadlocks · calls · holds · order · statistics   the slow enter: spin, queue, search, tell, sleep
 //!         │
-//!  report/  text · json · dot · html · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
-//!         │
+//!  report/  text · json · dot · html · metrics · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
+//!         │                                                         order/      finds orders that could become one
 //!  foreign/  observer · threads · chain        what threads wait for that is not the library's
 //!         │
 //!  view/  picture · names                     what a reader sees, here or of a copy of another process
 //!         │
-//!  lock/  crst · spin · queue · bias · condition · addresses · holds    transitions   layers opened and closed
+//!  lock/  crst · spin · queue · bias · condition · addresses · holds · statistics    transitions   layers opened and closed
 //!         │
 //!         messages                            what is said unasked: to stderr or a file, holding up nobody
 //!         │
-//!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · statistics · runtime · layout · …
+//!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · orders · statistics · runtime · layout · …
 //!         │
-//!  base/  arena · region · seqlock · table · hash · name · memory · copies
+//!  base/  arena · beside · region · seqlock · table · hash · name · memory · copies
 //!         │
 //!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols
 //! ```
@@ -58,6 +58,7 @@ mod lock;
 mod messages;
 #[cfg(all(loom, test))]
 mod models;
+mod order;
 #[cfg(test)]
 mod places;
 mod report;

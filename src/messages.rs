@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     Exit,
     Deadlock,
     Stall,
+    Order,
 }
 
 impl Kind {
@@ -32,6 +33,7 @@ impl Kind {
             Kind::Exit => b"exit",
             Kind::Deadlock => b"deadlock",
             Kind::Stall => b"stall",
+            Kind::Order => b"order",
         }
     }
 }

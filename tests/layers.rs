@@ -19,7 +19,7 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("lock", &["lock/"]), ("transitions", &["transitions.rs"])],
     &[("view", &["view/"])],
     &[("foreign", &["foreign/"])],
-    &[("report", &["report/"]), ("deadlock", &["deadlock/"])],
+    &[("report", &["report/"]), ("deadlock", &["deadlock/"]), ("order", &["order/"])],
     &[("host", &["host/"])],
     &[("win32", &["win32/"])],
     &[("ffi", &["ffi/"]), ("clr", &["clr/"])],

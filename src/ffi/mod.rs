@@ -8,6 +8,7 @@
 
 pub mod crst;
 pub mod deadlock;
+pub mod order;
 pub mod report;
 pub mod runtime;
 pub mod statistics;

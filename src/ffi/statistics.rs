@@ -7,15 +7,15 @@ use crate::sys::preserving_errno;
 
 /// Begins to count, for each section, the waits for it, or ceases to.
 ///
-/// Counted are the enters that found the section owned by another task, whether they spun or slept, got it or failed:
-/// how many, how long all of them took, the longest, and how many took up to 1 us, 10 us and so on up to 10 s. While
-/// hold tracking is on as well (host_set_hold_tracking), also how long the section was owned, by the task that leaves
-/// it for the last time: how often, in all, and the longest time with its thread and where that had entered; not of a
-/// CRITICAL_SECTION.
+/// Counted are the enters that found the section owned by another task, whether they spun or slept, got it or
+/// failed: how many, how long all of them took, the longest, and how many took up to 1 us, 10 us and so on up to 10
+/// s. While hold tracking is on as well (host_set_hold_tracking), also how long the section was owned, by the task
+/// that leaves it for the last time: how often, in all, and the longest time with its thread and where that had
+/// entered; not of a CRITICAL_SECTION.
 ///
-/// Reports show the figures, and so does hostcrst-dump, also as OpenMetrics text with --metrics. Off by default. Where
-/// no task waits, entering and leaving cost the same while this is on. The environment variable HOSTCRST_STATS=1
-/// switches it on when the runtime is first started.
+/// Reports show the figures, and so does hostcrst-dump, also as OpenMetrics text with --metrics. Off by default.
+/// Where no task waits, entering and leaving cost the same while this is on. The environment variable
+/// HOSTCRST_STATS=1 switches it on when the runtime is first started.
 ///
 /// Parameters:
 /// - on (0 = off, any other value = on): what was counted before is kept, shown, and added to if this is switched on
@@ -26,8 +26,8 @@ use crate::sys::preserving_errno;
 /// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
 /// - E_OUTOFMEMORY: no address space or memory for the figures, 136 bytes for each section; nothing changed.
 ///
-/// Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe. The child of a fork
-/// inherits the figures.
+/// Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe. The child of a
+/// fork inherits the figures.
 ///
 /// Source: an extension.
 #[unsafe(no_mangle)]

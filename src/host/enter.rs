@@ -4,7 +4,7 @@
 use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
-use crate::host::{deadlocks, ends, threads};
+use crate::host::{deadlocks, ends, order, threads};
 use crate::lock::queue::{self, Attempt, Beginning, FENCE_PENDING_NAP, Request, failure, sleep_on};
 use crate::lock::spin;
 use crate::report;
@@ -64,6 +64,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
         drop(queue);
         me.count_entry();
         section.note_owner(me.id(), site);
+        order::note_entry(me, handle, site, false);
         Ok(())
     })
 }
@@ -104,6 +105,7 @@ impl Section {
         }
         me.count_entry();
         self.note_owner(me.id(), site);
+        order::note_entry(me, handle, site, patience == Patience::Unbounded);
         Ok(true)
     }
 

@@ -15,6 +15,7 @@
 
 use crate::host::{ends, locks};
 use crate::lock::{self, condition, crst, queue};
+use crate::order;
 use crate::report;
 use crate::state::addresses::ATTACHING;
 use crate::state::registry::REGISTRY;
@@ -22,11 +23,12 @@ use crate::sys::{self, Mutex};
 
 /// Every lock but those of sections and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
-fn every_lock() -> [&'static Mutex; 12] {
+fn every_lock() -> [&'static Mutex; 13] {
     [
         REGISTRY.prepare_lock(),
         &locks::READING,
         REGISTRY.deadlocks.lock(),
+        &REGISTRY.orders.lock,
         &locks::NAMING,
         &locks::REAPING,
         &locks::HOOKS,
@@ -51,6 +53,7 @@ pub(crate) fn repair_child() {
     condition::forget_after_fork();
     REGISTRY.deadlocks.reset_after_fork();
     lock::holds::settle_after_fork();
+    order::settle_after_fork();
     if is_forking_thread() {
         let me = sys::current_id();
         crst::abandon_after_fork(me);

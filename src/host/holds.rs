@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::host::prepare::prepare;
 use crate::state::registry::REGISTRY;
+use crate::state::runtime::TRACKING;
 use crate::sys::atomic::Ordering;
 
 /// Switches tracking on or off.
@@ -18,6 +19,6 @@ pub(crate) fn set_tracking(on: bool) -> Result<()> {
         holds.table.begin(&REGISTRY.sections)?;
     }
     holds.era.fetch_add(1, Ordering::Release);
-    REGISTRY.runtime.set_tracking(on);
+    REGISTRY.runtime.set_watching(TRACKING, on);
     Ok(())
 }

@@ -9,6 +9,7 @@ pub(crate) mod fork;
 pub(crate) mod holds;
 pub(crate) mod hooks;
 pub(crate) mod locks;
+pub(crate) mod order;
 pub(crate) mod prepare;
 pub(crate) mod runtime;
 pub(crate) mod settings;

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::host::{prepare, settings};
 use crate::lock::queue;
 use crate::state::registry::REGISTRY;
-use crate::state::runtime::{EPOCH_SHIFT, STATE_MASK, State, TRACKING, run_of, state_of};
+use crate::state::runtime::{EPOCH_SHIFT, STATE_MASK, State, WATCHING, run_of, state_of};
 use crate::state::tasks;
 use crate::sys::atomic::Ordering;
 
@@ -35,7 +35,7 @@ pub(crate) fn fail() -> Result<()> {
 fn started(word: u64) -> Result<Option<u64>> {
     match state_of(word) {
         State::NotLoaded | State::Stopped => {
-            Ok(Some((run_of(word) + 1) << EPOCH_SHIFT | word & TRACKING | State::Running as u64))
+            Ok(Some((run_of(word) + 1) << EPOCH_SHIFT | word & WATCHING | State::Running as u64))
         }
         State::Running => Ok(None),
         State::Failed => Err(Error::NotAvailable),

@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use crate::host::{deadlocks, enter, holds, locks, statistics};
+use crate::host::{deadlocks, enter, holds, locks, order, statistics};
 use crate::messages;
 use crate::report;
 use crate::state::deadlocks::Policy;
@@ -15,7 +15,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 type Take = fn(&[u8]) -> bool;
 
 /// Every variable there is, and what its value may be, as an unknown one is answered.
-const VARIABLES: [(&CStr, &str, Take); 6] = [
+const VARIABLES: [(&CStr, &str, Take); 7] = [
     // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k`
     // the kind of message; with `%k`, or where the path is a folder, for other messages too.
     (c"HOSTCRST_REPORT", "stderr or a path", report::set_place),
@@ -25,6 +25,8 @@ const VARIABLES: [(&CStr, &str, Take); 6] = [
     (c"HOSTCRST_BIAS", "earned, off or always", set_bias_policy),
     // `1` keeps hold records: since when and from where each section is owned.
     (c"HOSTCRST_HOLDS", "0 or 1", set_hold_tracking),
+    // `1` tells of sections that are entered in orders that could deadlock.
+    (c"HOSTCRST_ORDER", "0 or 1", set_order_checks),
     // `1` counts waits and holds of each section.
     (c"HOSTCRST_STATS", "0 or 1", set_statistics),
     // How long a task waits before a stall line on stderr: a number with the unit `s` or `ms`.
@@ -54,6 +56,13 @@ fn set_bias_policy(value: &[u8]) -> bool {
 fn set_hold_tracking(value: &[u8]) -> bool {
     if value == b"1" && holds::set_tracking(true).is_err() {
         messages::complain(&[b"HOSTCRST_HOLDS: no address space for it"]);
+    }
+    matches!(value, b"0" | b"1")
+}
+
+fn set_order_checks(value: &[u8]) -> bool {
+    if value == b"1" && order::switch(true).is_err() {
+        messages::complain(&[b"HOSTCRST_ORDER: no memory for it"]);
     }
     matches!(value, b"0" | b"1")
 }

@@ -3,6 +3,7 @@
 
 use crate::state::holds::Hold;
 use crate::state::registry::REGISTRY;
+use crate::state::runtime::TRACKING;
 use crate::state::section::Section;
 use crate::sys;
 use crate::sys::atomic::Ordering;
@@ -21,10 +22,7 @@ impl Hold {
 
 /// In the child of a fork: another thread may have been switching tracking on or off.
 pub(crate) fn settle_after_fork() {
-    let on = REGISTRY.holds.is_on();
-    if on != REGISTRY.runtime.is_tracking() {
-        REGISTRY.runtime.set_tracking(on);
-    }
+    REGISTRY.runtime.set_watching(TRACKING, REGISTRY.holds.is_on());
 }
 
 /// The task `owner` has just become the owner of the section in slot `index`.

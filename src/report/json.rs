@@ -5,6 +5,7 @@ use core::fmt::{self, Display, Write};
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::state::deadlocks::DeadlockCopy;
+use crate::state::orders::AlarmStepCopy;
 use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
@@ -200,6 +201,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close(']')?;
         self.out.number("section_count", picture.sections().count())?;
         self.statistics()?;
+        self.orders()?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
         let mut misuses = picture.registry().misuses().all();
@@ -315,6 +317,44 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.age("owned_for_ns", since)?;
             self.address("entered_at", site)?;
         }
+        self.out.close('}')
+    }
+
+    /// Which orders could deadlock, if orders were ever examined.
+    fn orders(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        let orders = picture.registry().orders();
+        if !orders.is_on() && orders.told() == 0 && orders.unexamined() == 0 {
+            return Ok(());
+        }
+        self.out.key("order")?;
+        self.out.open('{')?;
+        self.out.number("on", orders.is_on())?;
+        self.out.number("unexamined", orders.unexamined())?;
+        self.out.key("could_deadlock")?;
+        self.out.open('[')?;
+        for (number, _, told_at) in picture.alarms() {
+            self.out.open('{')?;
+            self.age("age_ns", told_at)?;
+            self.out.key("steps")?;
+            self.out.open('[')?;
+            picture.alarm_steps(number).try_for_each(|step| self.alarm_step(&step))?;
+            self.out.close(']')?;
+            self.out.close('}')?;
+        }
+        self.out.close(']')?;
+        self.out.close('}')
+    }
+
+    fn alarm_step(&mut self, step: &AlarmStepCopy) -> fmt::Result {
+        self.out.open('{')?;
+        self.out.hex("task", self.namer.picture.task_handle(step.task))?;
+        self.out.number("tid", step.thread_id)?;
+        self.out.text("name", step.task_name.bytes())?;
+        self.out.hex("section", step.section)?;
+        self.out.text("section_name", step.section_name.bytes())?;
+        self.address("entered_at", step.first_site)?;
+        self.address("next_entered_at", step.then_site)?;
         self.out.close('}')
     }
 

@@ -481,6 +481,19 @@ pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usi
     messages::complain_line(line.bytes());
 }
 
+/// Writes alarm number `number` of orders that could deadlock.
+pub(crate) fn write_alarm(number: u32) {
+    let Some(mut desk) = desk::take() else { return messages::drop_one() };
+    let Desk { resolver, room, path, buffer, .. } = &mut *desk;
+    let mut no_patience = || false;
+    let message = Message::begin(Kind::Order, path, &mut no_patience);
+    let mut out = Output { sink: Sink::Message(message), buffer };
+    let written =
+        text::write_alarm(&Picture::here(), &mut ThisProcess::new(resolver, room), number, &mut out);
+    // A message that is dropped is counted.
+    let _ = written.and_then(|()| out.flush());
+}
+
 // ---- what the formats share -------------------------------------------------------------------------------
 
 /// A picture with its surroundings: the names of what is in it.

@@ -7,6 +7,7 @@ use crate::base::memory::Memory;
 use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
 use crate::state::layers::Mode;
+use crate::state::orders::AlarmStepCopy;
 use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
@@ -133,6 +134,18 @@ pub(super) fn write_misuse<S: Surroundings>(
     out.write_str("; from now on only counted)")
 }
 
+/// Alarm number `number`, for stderr.
+pub(super) fn write_alarm<M: Memory, S: Surroundings>(
+    picture: &Picture<'_, M>,
+    surroundings: &mut S,
+    number: u32,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    out.write_str("hostcrst: could deadlock: sections are entered in orders that do not agree\n")?;
+    let index = Index::none();
+    TextReport { index: &index, namer: Namer { picture, surroundings }, out }.alarm(number)
+}
+
 struct TextReport<'a, 'o, M, S> {
     namer: Namer<'a, M, S>,
     index: &'a Index<'a>,
@@ -190,6 +203,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         })?;
         self.section_table()?;
         self.statistics()?;
+        self.alarms()?;
         self.win32_misuses()?;
         self.past_deadlocks(deadlock)?;
         self.standing_deadlocks()?;
@@ -467,6 +481,56 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             None => {}
         }
         self.out.write_str("\n")
+    }
+
+    fn alarms(&mut self) -> fmt::Result {
+        let picture = self.namer.picture;
+        let mut alarms = picture.alarms().peekable();
+        if alarms.peek().is_some() {
+            self.out.write_str("Could deadlock, as sections are entered in orders that do not agree:\n")?;
+            for (number, _, told_at) in alarms {
+                write!(self.out, "{}.", number + 1)?;
+                if let Some(age) = self.namer.age(told_at) {
+                    write!(self.out, " told {} ago", Seconds(age))?;
+                }
+                self.out.write_str("\n")?;
+                self.alarm(number)?;
+            }
+            self.out.write_str("\n")?;
+        }
+        match picture.registry().orders().unexamined() {
+            0 => Ok(()),
+            entries => {
+                writeln!(self.out, "Entries whose order was not, or not wholly, examined: {entries}.\n")
+            }
+        }
+    }
+
+    /// The steps of an alarm, each of a task that entered its section and then the one of the next step.
+    fn alarm(&mut self, number: u32) -> fmt::Result {
+        let picture = self.namer.picture;
+        let Some(first) = picture.alarm_steps(number).next() else { return Ok(()) };
+        let mut steps = picture.alarm_steps(number).peekable();
+        while let Some(step) = steps.next() {
+            let next = *steps.peek().unwrap_or(&first);
+            write!(self.out, "   {} entered ", ThreadName(step.task_name.bytes(), step.thread_id))?;
+            self.section_of_alarm(&step)?;
+            self.site(step.first_site)?;
+            self.out.write_str("\n      and then ")?;
+            self.section_of_alarm(&next)?;
+            self.site(step.then_site)?;
+            self.out.write_str("\n")?;
+        }
+        Ok(())
+    }
+
+    fn section_of_alarm(&mut self, step: &AlarmStepCopy) -> fmt::Result {
+        write!(self.out, "0x{:x}", step.section)?;
+        if step.section_name.is_empty() {
+            Ok(())
+        } else {
+            write!(self.out, " \"{}\"", Printable(step.section_name.bytes()))
+        }
     }
 
     fn statistics(&mut self) -> fmt::Result {

@@ -18,6 +18,7 @@ use crate::state::deadlocks::Deadlocks;
 use crate::state::holds::Holds;
 use crate::state::layers::{self, ChunkPool};
 use crate::state::messages::Messages;
+use crate::state::orders::Orders;
 use crate::state::runtime::{self, Runtime};
 use crate::state::section::{self, Section};
 use crate::state::statistics::Statistics;
@@ -59,6 +60,7 @@ pub struct Registry {
     pub(crate) chunks: ChunkPool,
     pub(crate) holds: Holds,
     pub(crate) statistics: Statistics,
+    pub(crate) orders: Orders,
     pub(crate) deadlocks: Deadlocks,
     pub(crate) win32: misuses::Counts,
     pub(crate) messages: Messages,
@@ -106,6 +108,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     chunks: ChunkPool::new(),
     holds: Holds::new(),
     statistics: Statistics::new(),
+    orders: Orders::new(),
     deadlocks: Deadlocks::new(),
     win32: misuses::Counts::new(),
     messages: Messages::new(),
@@ -194,6 +197,10 @@ impl Shown<Registry> {
 
     pub(crate) fn statistics(&self) -> &Shown<Statistics> {
         &self.fields().statistics
+    }
+
+    pub(crate) fn orders(&self) -> &Shown<Orders> {
+        &self.fields().orders
     }
 
     pub(crate) fn deadlocks(&self) -> &Shown<Deadlocks> {

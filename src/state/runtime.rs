@@ -17,7 +17,7 @@ pub(crate) enum State {
     Failed = HOST_RUNTIME_FAILED,
 }
 
-/// The state in the low byte, with TRACKING beside it; above it how often the runtime was started: the epoch that
+/// The state in the low byte, with WATCHING beside it; above it how often the runtime was started: the epoch that
 /// layers belong to.
 ///
 /// A transition compares the whole word with the one its task last saw, which asks at once whether the runtime
@@ -31,6 +31,10 @@ pub(crate) struct Runtime {
 pub(crate) const STATE_MASK: u64 = 3;
 /// Entering takes the slow path, because hold records are kept.
 pub(crate) const TRACKING: u64 = 4;
+/// Entering takes the slow path, because orders are examined.
+pub(crate) const EXAMINING: u64 = 8;
+/// Whatever makes entering take the slow path while the runtime runs.
+pub(crate) const WATCHING: u64 = TRACKING | EXAMINING;
 pub(crate) const EPOCH_SHIFT: u32 = 8;
 
 /// For `layout`.
@@ -85,16 +89,16 @@ impl Runtime {
 
     /// Whether entering must take the slow path.
     #[inline(always)]
-    pub(crate) fn is_tracking(&self) -> bool {
-        self.word() & TRACKING != 0
+    pub(crate) fn is_watching(&self) -> bool {
+        self.word() & WATCHING != 0
     }
 
-    /// Makes entering take the slow path, or no more.
-    pub(crate) fn set_tracking(&self, on: bool) {
+    /// Makes entering take the slow path for this reason, one of WATCHING, or no more.
+    pub(crate) fn set_watching(&self, reason: u64, on: bool) {
         if on {
-            self.word.fetch_or(TRACKING, Ordering::Relaxed);
+            self.word.fetch_or(reason, Ordering::Relaxed);
         } else {
-            self.word.fetch_and(!TRACKING, Ordering::Relaxed);
+            self.word.fetch_and(!reason, Ordering::Relaxed);
         }
     }
 

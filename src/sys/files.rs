@@ -80,6 +80,17 @@ pub(crate) fn is_folder(path: &CStr) -> bool {
     File::open(path, libc::O_PATH | libc::O_DIRECTORY).is_some()
 }
 
+/// How many threads the process has, if the system says so.
+pub(crate) fn thread_count() -> Option<u64> {
+    let folder = File::open(c"/proc/self/task", libc::O_PATH | libc::O_DIRECTORY)?;
+    // SAFETY: a stat is plain data, for which all zeros is valid.
+    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: fstat(2) writes the struct, which is the kernel's own on 64-bit systems.
+    retried(|| unsafe { libc::syscall(libc::SYS_fstat, folder.descriptor(), &raw mut status) })?;
+    // Each thread has a folder there, and each of those is a link to this one, which has two others.
+    (status.st_nlink as u64).checked_sub(2)
+}
+
 // ---- writing ----------------------------------------------------------------------------------------------
 
 /// Whether something can be written to `descriptor`.

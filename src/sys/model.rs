@@ -43,8 +43,8 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
 pub(crate) use super::files::{
-    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, write_all,
-    write_at_once,
+    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, thread_count,
+    write_all, write_at_once,
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;

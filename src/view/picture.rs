@@ -8,6 +8,7 @@ use crate::handle::{self, ABANDONED};
 use crate::state::deadlocks::{DeadlockCopy, REMEMBERED};
 use crate::state::holds::Hold;
 use crate::state::layers::{Layer, Mode};
+use crate::state::orders::{Alarm, AlarmStepCopy};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
 use crate::state::section::{Section, State};
 use crate::state::sleep::SleepCopy;
@@ -403,6 +404,29 @@ impl<'a, M: Memory> Picture<'a, M> {
         // SAFETY: the table has a Hold for each slot of the arena of sections.
         unsafe { self.memory.read(address, |hold: &Shown<Hold>| self.registry.holds().read(hold, owner)) }
             .flatten()
+    }
+
+    /// The alarms of orders that could deadlock, the first one first: how many steps each has, and when it was told.
+    pub(crate) fn alarms(&self) -> impl Iterator<Item = (u32, u32, u64)> {
+        let picture = Picture { ..*self };
+        (0..self.registry.orders().told()).map_while(move |number| {
+            let (length, told_at) = picture.read_alarm(number, Shown::<Alarm>::length_and_time)?;
+            Some((number, length, told_at))
+        })
+    }
+
+    /// The steps of alarm number `number`.
+    pub(crate) fn alarm_steps(&self, number: u32) -> impl Iterator<Item = AlarmStepCopy> {
+        let picture = Picture { ..*self };
+        let length = self.read_alarm(number, |alarm| alarm.length_and_time().0).unwrap_or(0);
+        (0..length)
+            .filter_map(move |step| picture.read_alarm(number, |alarm| alarm.step::<M>(step)).flatten())
+    }
+
+    fn read_alarm<R>(&self, number: u32, read: impl FnOnce(&Shown<Alarm>) -> R) -> Option<R> {
+        let address = self.registry.orders().alarm_address(number)?;
+        // SAFETY: an Alarm stands at the address that the orders give.
+        unsafe { self.memory.read(address, read) }
     }
 
     /// Whether waits were ever counted.

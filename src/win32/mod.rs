@@ -34,7 +34,7 @@ use core::fmt::Write;
 use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
-use crate::host::{prepare, settings, threads};
+use crate::host::{order, prepare, settings, threads};
 use crate::lock::queue::Request;
 use crate::lock::{condition, crst};
 use crate::messages;
@@ -388,7 +388,7 @@ pub(crate) enum FastEnter {
 pub(crate) fn enter_fast(mirror: &CriticalSection) -> FastEnter {
     // The thread is a task, so the registry is ready and slots can be read.
     let Some((id, me)) = task::current_with_id() else { return FastEnter::No };
-    if REGISTRY.runtime.is_tracking() {
+    if REGISTRY.runtime.is_watching() {
         return FastEnter::No;
     }
     let handle = mirror.handle();
@@ -489,6 +489,7 @@ fn enter_section(
     me.count_entry();
     section.note_owner(me.id(), site);
     mirror.publish_entry_slow(section, me, mirror.publish_state(section, LOCKED));
+    order::note_entry(me, handle, site, patient);
     Some(true)
 }
 
