@@ -1,11 +1,12 @@
 #!/bin/bash
 # Real .NET programs with the library as their profiler; LIBRARY, DUMP, WORK and CACHE come from CMake.
 #
-# clr.sh build              compiles the programs of examples/dotnet
+# clr.sh build              compiles the programs of examples/dotnet and dotnet/
 # clr.sh demo VERSION       Demo.cs on that runtime: it checks itself, and the report at exit shows no anomaly
 # clr.sh deadlock VERSION   Deadlock.cs: one thread is refused and it goes on
 # clr.sh hang VERSION       Deadlock.cs with HOSTCRST_ON_DEADLOCK=report: hostcrst-dump explains the hung process
 # clr.sh hang_core VERSION  and a core of it
+# clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
 # clr.sh azmcp              a .NET 10 program of someone else
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -31,6 +32,16 @@ runtime() { # runtime <version>: the path of its dotnet
     scripts/dotnet-runtime --fetch "$1" "$CACHE"
 }
 
+started() { # started <version> <program>: "${program[@]}" is the command that runs it on that runtime
+    local runtime
+    if [ "$1" = 10 ]; then
+        runtime=$(scripts/dotnet-runtime 10-hooks "$CACHE")
+        program=(env DOTNET_STARTUP_HOOKS="$WORK/Hook.dll" HOOKED="$WORK/$2.dll" "$runtime")
+    else
+        program=("$(runtime "$1")" exec "$WORK/$2.dll")
+    fi
+}
+
 run() { # run <file for its output> <program> <argument>...: it must end well, and leave no anomaly behind
     local log=$1
     shift
@@ -39,8 +50,27 @@ run() { # run <file for its output> <program> <argument>...: it must end well, a
 }
 
 build() {
-    require cc=gcc
-    build_examples "$WORK" "$LIBRARY" "$(scripts/dotnet-runtime mcs)"
+    require cc=gcc mono=mono-runtime
+    local mcs source=ctests/deadlock/dotnet
+    mcs=$(scripts/dotnet-runtime mcs)
+    build_examples "$WORK" "$LIBRARY" "$mcs"
+    cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -o "$WORK/libgate.so" $source/gate.c -lpthread
+    "$mcs" -out:"$WORK/Emit.exe" $source/Emit.cs
+    mono "$WORK/Emit.exe" "$WORK"
+    "$mcs" -target:library -out:"$WORK/Hook.dll" $source/Hook.cs
+    build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
+}
+
+build_for_core() { # build_for_core <mcs> <program> <argument>...: with what .NET has and Mono has not
+    local mcs=$1 program=$2 folder library references=()
+    shift 2
+    folder=$(dirname "$(runtime 3.1)")/shared/Microsoft.NETCore.App/3.1.23
+    for library in mscorlib System.Private.CoreLib System.{Runtime,Console,Threading,Threading.Thread} \
+        System.Runtime.InteropServices; do
+        references+=(-r:"$folder/$library.dll")
+    done
+    "$mcs" -nostdlib -noconfig "${references[@]}" "$@" -out:"$WORK/$program.dll" "ctests/deadlock/dotnet/$program.cs"
+    cp examples/dotnet/Demo.runtimeconfig.json "$WORK/$program.runtimeconfig.json"
 }
 
 demo() {
@@ -100,6 +130,16 @@ hang_core() {
     rm -f "$core"
     [ "$result" -eq 2 ] || fail "exit code $result for the core" "$shown.core"
     expect_explained "$shown.core"
+}
+
+calls() {
+    local call
+    started "$1" Calls
+    # Runtimes before .NET 6 know only the older prefix.
+    run "$WORK/$name.log" env DOTNET_TieredCompilation=0 COMPlus_TieredCompilation=0 "${program[@]}"
+    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
+        grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.log" || fail "$call is not in native code" "$WORK/$name.log"
+    done
 }
 
 azmcp() {

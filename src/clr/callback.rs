@@ -18,6 +18,7 @@ use super::com::{Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
 use super::crossing::{Crossing, Step, decide};
 use super::functions;
 use super::info::ProfilerInfo;
+use super::inlining;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
 use crate::host::{self, runtime};
@@ -27,8 +28,9 @@ use crate::state::registry::REGISTRY;
 use crate::state::task::{Anomaly, TaskRef};
 use crate::sys::preserving_errno;
 
-/// COR_PRF_MONITOR_CODE_TRANSITIONS and COR_PRF_MONITOR_THREADS.
-const EVENTS: u32 = 0x800 | 0x200;
+/// COR_PRF_MONITOR_CODE_TRANSITIONS, COR_PRF_MONITOR_THREADS, and COR_PRF_MONITOR_JIT_COMPILATION, which comes with
+/// JITInlining.
+const EVENTS: u32 = 0x800 | 0x200 | 0x20;
 /// COR_PRF_TRANSITION_CALL and COR_PRF_TRANSITION_RETURN.
 const CALL: i32 = 0;
 const RETURN: i32 = 1;
@@ -73,6 +75,7 @@ static VTABLE: Vtable<SLOTS> = {
     slots[2] = release as *const ();
     slots[UNKNOWN_METHODS] = initialize as *const ();
     slots[UNKNOWN_METHODS + 1] = shutdown as *const ();
+    slots[UNKNOWN_METHODS + 25] = jit_inlining as *const ();
     slots[UNKNOWN_METHODS + 27] = thread_destroyed as *const ();
     slots[UNKNOWN_METHODS + 28] = thread_assigned_to_os_thread as *const ();
     slots[UNKNOWN_METHODS + 37] = unmanaged_to_managed_transition as *const ();
@@ -164,6 +167,18 @@ extern "C" fn initialize_for_attach(
     _size: u32,
 ) -> i32 {
     NOT_ATTACHABLE
+}
+
+/// The JIT asks whether it may inline `callee`.
+unsafe extern "C" fn jit_inlining(_this: *mut c_void, _caller: usize, callee: usize, may: *mut i32) -> i32 {
+    preserving_errno(|| {
+        let hides_calls = info().is_some_and(|info| inlining::hides_calls(info, callee));
+        if !may.is_null() {
+            // SAFETY: not null, so valid by the contract of JITInlining.
+            unsafe { may.write(i32::from(!hides_calls)) };
+        }
+    });
+    S_OK
 }
 
 extern "C" fn thread_destroyed(_this: *mut c_void, thread: usize) -> i32 {
@@ -351,6 +366,22 @@ mod tests {
         unsafe { method(this(), UNKNOWN_METHODS + index) }
     }
 
+    #[test]
+    fn the_jit_is_told_what_it_must_not_inline() {
+        type JitInlining = unsafe extern "C" fn(*mut c_void, usize, usize, *mut i32) -> i32;
+        let _turn = fake::TURN.lock().unwrap();
+        let jit_inlining: JitInlining = slot(25);
+        INFO.store(fake::unknown(), Ordering::Release);
+        for (callee, expected) in [(fake::POINTER_CALLER, 0), (fake::RUN, 1), (fake::OPEN, 1)] {
+            let mut may = 1 - expected;
+            // SAFETY: a valid pointer.
+            assert_eq!(unsafe { jit_inlining(this(), fake::RUN as usize, callee as usize, &mut may) }, S_OK);
+            assert_eq!(may, expected, "{callee:#x}");
+            // SAFETY: null is allowed.
+            assert_eq!(unsafe { jit_inlining(this(), 0, callee as usize, null_mut()) }, S_OK);
+        }
+    }
+
     /// Plays a history to the callback object on the current thread: `>` ManagedToUnmanaged, `<`
     /// UnmanagedToManaged, with the function, and `!` for a return.
     fn play(history: &[(char, u64, char)]) {
@@ -383,7 +414,7 @@ mod tests {
                 "a second CLR"
             );
         }
-        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA00);
+        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA20);
 
         let name: std::vec::Vec<u16> = "early".encode_utf16().collect();
         let name_changed: NameChanged = slot(69);

@@ -18,6 +18,8 @@ pub(crate) const RUN: u64 = 0x7000_0010;
 pub(crate) const OPEN: u64 = 0x7000_0030;
 /// For one test alone: what the library has once named stays known.
 pub(crate) const CLOSE: u64 = 0x7000_0050;
+/// Calls through a function pointer; in no metadata.
+pub(crate) const POINTER_CALLER: u64 = 0x7000_0070;
 /// Its methods: token, FunctionID, name, class. The second is generic and has no FunctionID.
 const METHODS: [(u32, u64, &str, u32); 4] = [
     (0x0600_0001, RUN, "Run", INNER),
@@ -58,6 +60,8 @@ static INFO_METHODS: Vtable<70> = {
     slots[3 + 10] = get_current_thread_id as *const ();
     slots[3 + 13] = set_event_mask as *const ();
     slots[3 + 5] = get_function_from_token as *const ();
+    slots[3 + 12] = get_function_info as *const ();
+    slots[3 + 19] = get_il_function_body as *const ();
     slots[3 + 18] = get_module_metadata as *const ();
     slots[3 + 63] = enum_modules as *const ();
     Vtable(slots)
@@ -144,6 +148,47 @@ unsafe extern "C" fn get_function_from_token(
         }
         None => NOTHING,
     }
+}
+
+/// The token is the FunctionID's lower half.
+unsafe extern "C" fn get_function_info(
+    _: *mut c_void,
+    function: usize,
+    class: *mut usize,
+    module: *mut usize,
+    token: *mut u32,
+) -> i32 {
+    // SAFETY: see above.
+    unsafe {
+        class.write(0);
+        module.write(MODULE);
+        token.write(function as u32);
+    }
+    0
+}
+
+/// Only two have IL: `RUN` returns, `POINTER_CALLER` calls through a pointer and returns.
+unsafe extern "C" fn get_il_function_body(
+    _: *mut c_void,
+    module: usize,
+    token: u32,
+    body: *mut *const u8,
+    size: *mut u32,
+) -> i32 {
+    static RETURNS: [u8; 2] = [0x06, 0x2A];
+    static CALLS: [u8; 8] = [0x1E, 0x02, 0x29, 0x01, 0x00, 0x00, 0x11, 0x2A];
+    assert_eq!(module, MODULE);
+    let found: &[u8] = match u64::from(token) {
+        RUN => &RETURNS,
+        POINTER_CALLER => &CALLS,
+        _ => return NOTHING,
+    };
+    // SAFETY: see above.
+    unsafe {
+        body.write(found.as_ptr());
+        size.write(found.len() as u32);
+    }
+    0
 }
 
 unsafe extern "C" fn get_module_metadata(

@@ -77,6 +77,33 @@ impl ProfilerInfo {
         Some(function as u64)
     }
 
+    /// Lets `look` see the body of a method that the JIT has at hand: a header, IL, and perhaps tables.
+    pub(crate) fn with_body<T>(self, function: usize, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let (mut class, mut module, mut method) = (0_usize, 0_usize, 0_u32);
+        check(call!(
+            self.0,
+            12,
+            fn(usize, *mut usize, *mut usize, *mut u32),
+            function,
+            &mut class,
+            &mut module,
+            &mut method
+        ))?;
+        let (mut body, mut size) = (null::<u8>(), 0_u32);
+        check(call!(
+            self.0,
+            19,
+            fn(usize, u32, *mut *const u8, *mut u32),
+            module,
+            method,
+            &mut body,
+            &mut size
+        ))?;
+        // SAFETY: a successful GetILFunctionBody wrote address and size of memory that stays, and is not written, as long
+        // as the module is loaded; it cannot be unloaded while the JIT compiles a call of the method.
+        (!body.is_null()).then(|| look(unsafe { core::slice::from_raw_parts(body, size as usize) }))
+    }
+
     pub(crate) fn modules(self) -> Option<Modules> {
         let mut out = null_mut();
         check(call!(self.0, 33 + 21 + 9, fn(*mut *mut c_void), &mut out))?;

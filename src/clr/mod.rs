@@ -8,8 +8,8 @@
 //! ```text
 //!   CLR ──► DllGetClassObject ──► class factory ──► callback ──► crossing (what it means) ──► task
 //!                                                      │  └────► threads  (whose it is)   ──► task
-//!                                                      └───────► functions (its name)     ──► targets
-//!                                                                    └──► info ──► CLR
+//!                                                      ├───────► functions (its name)     ──► targets
+//!                                                      └──► inlining    └──► info ──► CLR
 //! ```
 
 mod callback;
@@ -19,6 +19,7 @@ mod crossing;
 mod fake;
 mod functions;
 mod info;
+mod inlining;
 mod threads;
 
 use core::ffi::c_void;
