@@ -72,6 +72,7 @@ mod header {
         "src/ffi/deadlock.rs",
         "src/ffi/order.rs",
         "src/ffi/statistics.rs",
+        "src/ffi/resource.rs",
         "src/ffi/report.rs",
     ];
 

@@ -488,6 +488,7 @@ static void a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended(void)
 /* ---- in a wait ---- */
 
 static int32_t from_handler;
+static host_resource_t told_by_handler;
 
 /* The first thing that it does needs no waiting. */
 static void enter_in_the_handler(int signal)
@@ -495,6 +496,7 @@ static void enter_in_the_handler(int signal)
     (void)signal;
     CHECK_EQ(hostcrst_enter(second, 0), S_OK);
     CHECK_EQ(hostcrst_leave(second), S_OK);
+    CHECK_EQ(host_resource_wait(told_by_handler, 0), HOST_E_INVALIDOPERATION);
     __atomic_store_n(&from_handler, hostcrst_enter(first, 0), __ATOMIC_RELEASE);
 }
 
@@ -506,6 +508,7 @@ static void a_handler_that_interrupts_a_wait_cannot_wait(void)
     busy = new_section();
     first = new_section();
     second = new_section();
+    REQUIRE_EQ(host_resource_create(&told_by_handler), S_OK);
     from_handler = S_OK;
     REQUIRE_EQ(hostcrst_enter(busy, 0), S_OK);
     REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
@@ -517,6 +520,7 @@ static void a_handler_that_interrupts_a_wait_cannot_wait(void)
     CHECK_EQ(hostcrst_leave(busy), S_OK);
     CHECK_EQ(end_of_wait(&waiter), S_OK);
     CHECK_EQ(hostcrst_leave(first), S_OK);
+    CHECK_EQ(host_resource_destroy(told_by_handler), S_OK);
     check_whole(busy);
     check_whole(first);
     check_whole(second);

@@ -36,6 +36,8 @@ static cell_t cells[CELLS];
 static CRITICAL_SECTION windows[2];
 static unsigned inside_windows[2];
 static CONDITION_VARIABLE variable;
+/* A resource that all tell of, without a lock behind it: two may acquire it at once. */
+static host_resource_t resource;
 /* Sections that nobody touches, in the slots that a number mistaken for one is likely to name. */
 static hostcrst_t living[LIVING];
 
@@ -867,6 +869,105 @@ static int32_t make_end(actor_t *self)
     return S_OK;
 }
 
+static host_resource_t resource_now(void)
+{
+    return __atomic_load_n(&resource, __ATOMIC_RELAXED);
+}
+
+/* Puts a new resource in the place of one that was destroyed, unless another thread has. */
+static int32_t replace_resource(host_resource_t gone)
+{
+    host_resource_t created = 0;
+    int32_t result;
+    STEPPED(result, host_resource_create(&created));
+    CHECK((result == S_OK) == (created != 0));
+    if (result == S_OK && !__atomic_compare_exchange_n(&resource, &gone, created, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        int32_t destroyed = host_resource_destroy(created);
+        expect(destroyed == S_OK, "destroy of a resource that nobody knows", destroyed);
+    }
+    return result;
+}
+
+static int32_t make_resource_create(actor_t *self)
+{
+    (void)self;
+    host_resource_t created = 0;
+    int32_t result;
+    STEPPED(result, host_resource_create(&created));
+    if (result == S_OK) {
+        CHECK_NE(created, resource_now());
+        int32_t destroyed = host_resource_destroy(created);
+        expect(destroyed == S_OK, "destroy of a new resource", destroyed);
+    }
+    return result;
+}
+
+static int32_t make_resource_destroy(actor_t *self)
+{
+    (void)self;
+    host_resource_t gone = resource_now();
+    int32_t result;
+    STEPPED(result, host_resource_destroy(gone));
+    if (result == S_OK || result == E_HANDLE) {
+        replace_resource(gone);
+    }
+    return result;
+}
+
+static int32_t make_resource_set_name(actor_t *self)
+{
+    (void)self;
+    int32_t result;
+    STEPPED(result, host_resource_set_name(resource_now(), "a resource"));
+    return result;
+}
+
+static int32_t make_resource_wait(actor_t *self)
+{
+    host_resource_t awaited = resource_now();
+    int32_t result;
+    STEPPED(result, host_resource_wait(awaited, 0));
+    if (result == S_OK) {
+        int32_t ended = host_resource_wait_end(awaited);
+        expect(ended == S_OK || ended == E_HANDLE, "the end of a wait", ended);
+    }
+    CHECK_EQ(task_info_of(self->task).waiting_for, 0);
+    return result;
+}
+
+static int32_t make_resource_wait_end(actor_t *self)
+{
+    (void)self;
+    host_resource_t awaited = resource_now();
+    int32_t told = host_resource_wait(awaited, 0);
+    int32_t result;
+    STEPPED(result, host_resource_wait_end(awaited));
+    expect(told != S_OK || result != HOST_E_INVALIDOPERATION, "the end of a wait", result);
+    return result;
+}
+
+static int32_t make_resource_acquired(actor_t *self)
+{
+    (void)self;
+    host_resource_t acquired = resource_now();
+    int32_t result;
+    STEPPED(result, host_resource_acquired(acquired));
+    if (result == S_OK) {
+        host_resource_released(acquired);
+    }
+    return result;
+}
+
+static int32_t make_resource_released(actor_t *self)
+{
+    (void)self;
+    host_resource_t acquired = resource_now();
+    host_resource_acquired(acquired);
+    int32_t result;
+    STEPPED(result, host_resource_released(acquired));
+    return result;
+}
+
 static int lives_on_in_the_child(void)
 {
     hostcrst_t crst = 0;
@@ -948,6 +1049,13 @@ static const call_t calls[] = {
     {"host_set_statistics", make_set_statistics, OK, PLAIN},
     {"host_set_order_checks", make_set_order_checks, OK, PLAIN},
     {"host_report", make_report, OK, LOOKS},
+    {"host_resource_create", make_resource_create, OK | NOT_AVAILABLE, PLAIN},
+    {"host_resource_set_name", make_resource_set_name, OK | NO_SECTION, PLAIN},
+    {"host_resource_destroy", make_resource_destroy, OK | NO_SECTION | NOT_OWNER, TAKES_AWAY},
+    {"host_resource_wait", make_resource_wait, OK | NO_SECTION | NOT_AVAILABLE, PLAIN},
+    {"host_resource_wait_end", make_resource_wait_end, OK | NO_SECTION | DOES_NOT_FIT, PLAIN},
+    {"host_resource_acquired", make_resource_acquired, OK | NO_SECTION | DOES_NOT_FIT, PLAIN},
+    {"host_resource_released", make_resource_released, OK | NO_SECTION | NOT_OWNER, PLAIN},
     {"hostcrst_cs_initialize", make_cs_initialize, OK, PLAIN},
     {"hostcrst_cs_initialize_and_spin_count", make_cs_initialize_and_spin_count, OK, PLAIN},
     {"hostcrst_cs_initialize_ex", make_cs_initialize_ex, OK, PLAIN},
@@ -1455,6 +1563,7 @@ static void begin_objects(void)
     step_prepare();
     null_device = open("/dev/null", O_WRONLY);
     REQUIRE(null_device >= 0);
+    REQUIRE_EQ(host_resource_create(&resource), S_OK);
     for (unsigned at = 0; at < LIVING; at++) {
         living[at] = new_section();
         is_new(living[at]);

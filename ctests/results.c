@@ -77,6 +77,13 @@ static hostcrst_t stale_section(void)
     return crst;
 }
 
+static host_resource_t new_resource(void)
+{
+    host_resource_t resource = 0;
+    REQUIRE_EQ(host_resource_create(&resource), S_OK);
+    return resource;
+}
+
 static hostcrst_info_t section_info = {sizeof section_info, 0, 0, 0, 0, 0, 0, 0};
 static host_task_info_t task_info = {sizeof task_info, 0, 0, 0, 0, 0};
 
@@ -117,6 +124,15 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(host_set_statistics, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_order_checks, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_runtime_stop, (), HOST_E_CLRNOTAVAILABLE);
+    out = 7;
+    GIVES(host_resource_create, (&out), HOST_E_CLRNOTAVAILABLE);
+    CHECK_EQ(out, 0);
+    GIVES(host_resource_set_name, (3, "name"), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_resource_destroy, (3), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_resource_wait, (3, 0), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_resource_wait_end, (3), E_HANDLE);
+    GIVES(host_resource_acquired, (3), E_HANDLE);
+    GIVES(host_resource_released, (3), E_HANDLE);
 }
 
 static void queries_work(void)
@@ -151,9 +167,14 @@ TEST(after_a_failure)
     uint32_t state = 7;
     start_runtime();
     hostcrst_t owned = new_section();
+    host_resource_t resource = new_resource();
     host_task_t task = this_task();
     REQUIRE_EQ(hostcrst_enter(owned, 0), S_OK);
+    REQUIRE_EQ(host_resource_wait(resource, 0), S_OK);
     GIVES(host_runtime_fail, (), S_OK);
+    GIVES(host_resource_wait_end, (resource), S_OK);
+    GIVES(host_resource_acquired, (resource), S_OK);
+    GIVES(host_resource_released, (resource), S_OK);
     everything_is_unavailable(owned, task);
     queries_work();
     GIVES(host_runtime_start, (), HOST_E_CLRNOTAVAILABLE);
@@ -186,6 +207,8 @@ TEST(null_pointers)
     GIVES(hostcrst_create_with_spin_count, (1, NULL), E_POINTER);
     GIVES(hostcrst_try_enter, (crst, 0, NULL), E_POINTER);
     GIVES(hostcrst_set_name, (crst, NULL), E_POINTER);
+    GIVES(host_resource_create, (NULL), E_POINTER);
+    GIVES(host_resource_set_name, (new_resource(), NULL), E_POINTER);
     GIVES(hostcrst_info, (crst, NULL), E_POINTER);
     GIVES(host_call_needs_host_hook, (1, NULL), E_POINTER);
     GIVES(host_task_current, (NULL), E_POINTER);
@@ -217,6 +240,14 @@ TEST(handles_of_nothing)
     GIVES(hostcrst_allow_order, (crst, new_section()), E_HANDLE);
     GIVES(hostcrst_set_name, (crst, "name"), E_HANDLE);
     GIVES(hostcrst_info, (crst, &section_info), E_HANDLE);
+    host_resource_t resource = new_resource();
+    REQUIRE_EQ(host_resource_destroy(resource), S_OK);
+    GIVES(host_resource_set_name, (resource, "name"), E_HANDLE);
+    GIVES(host_resource_destroy, (resource), E_HANDLE);
+    GIVES(host_resource_wait, (resource, 0), E_HANDLE);
+    GIVES(host_resource_wait_end, (resource), E_HANDLE);
+    GIVES(host_resource_acquired, (resource), E_HANDLE);
+    GIVES(host_resource_released, (resource), E_HANDLE);
     GIVES(host_task_set_name, (task, "name"), E_HANDLE);
     GIVES(host_task_alert, (task), E_HANDLE);
     GIVES(host_task_info, (task, &task_info), E_HANDLE);
@@ -237,6 +268,7 @@ TEST(unknown_values)
     GIVES(hostcrst_enter_timeout, (crst, UINT32_MAX, 1), E_INVALIDARG);
     GIVES(hostcrst_try_enter, (crst, UINT32_MAX, &entered), E_INVALIDARG);
     CHECK_EQ(entered, 0);
+    GIVES(host_resource_wait, (new_resource(), UINT32_MAX), E_INVALIDARG);
     GIVES(hostcrst_info, (crst, &small), E_INVALIDARG);
     GIVES(host_task_info, (this_task(), &small_task), E_INVALIDARG);
     GIVES(host_report, (-1, HOST_REPORT_TEXT), E_INVALIDARG);
@@ -265,6 +297,15 @@ TEST(success)
     GIVES(hostcrst_destroy, (crst), S_OK);
     GIVES(hostcrst_recover, (abandoned_section()), S_OK);
     GIVES(hostcrst_allow_order, (new_section(), new_section()), S_OK);
+    host_resource_t resource = 0;
+    GIVES(host_resource_create, (&resource), S_OK);
+    GIVES(host_resource_set_name, (resource, "name"), S_OK);
+    GIVES(host_resource_wait, (resource, 0), S_OK);
+    GIVES(host_resource_wait_end, (resource), S_OK);
+    GIVES(host_resource_wait_end, (resource), HOST_E_INVALIDOPERATION);
+    GIVES(host_resource_acquired, (resource), S_OK);
+    GIVES(host_resource_released, (resource), S_OK);
+    GIVES(host_resource_destroy, (resource), S_OK);
     GIVES(host_leave_runtime, (1), S_OK);
     GIVES(host_reverse_enter_runtime, (), S_OK);
     GIVES(host_reverse_leave_runtime, (), S_OK);
@@ -359,6 +400,44 @@ TEST(a_cycle_of_waits)
     CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 1);
     CHECK_EQ(hostcrst_leave(crst), S_OK);
     check_join(&crossed.thread);
+}
+
+/* A thread that owns the resource that it was given, and waits for the section that the test owns. */
+typedef struct user {
+    check_thread_t thread;
+    host_resource_t resource;
+    hostcrst_t wanted;
+    host_task_t task;
+    check_steps_t steps;
+} user_t;
+
+static void use_the_resource_and_want_the_section(void *argument)
+{
+    user_t *self = (user_t *)argument;
+    self->task = this_task();
+    REQUIRE_EQ(host_resource_acquired(self->resource), S_OK);
+    check_reach(&self->steps, 1);
+    REQUIRE_EQ(hostcrst_enter(self->wanted, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(self->wanted), S_OK);
+    CHECK_EQ(host_resource_released(self->resource), S_OK);
+}
+
+TEST(a_resource_of_another_task)
+{
+    static user_t user = {{0, 0, 0}, 0, 0, 0, CHECK_STEPS_INIT};
+    start_runtime();
+    user.resource = new_resource();
+    user.wanted = new_section();
+    REQUIRE_EQ(hostcrst_enter(user.wanted, 0), S_OK);
+    check_start(&user.thread, use_the_resource_and_want_the_section, &user);
+    check_await(&user.steps, 1);
+    REQUIRE_SOON(is_waiting(user.task, user.wanted));
+    GIVES(host_resource_acquired, (user.resource), HOST_E_INVALIDOPERATION);
+    GIVES(host_resource_released, (user.resource), HOST_E_NOT_OWNER);
+    GIVES(host_resource_destroy, (user.resource), HOST_E_NOT_OWNER);
+    GIVES(host_resource_wait, (user.resource, 0), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_leave(user.wanted), S_OK);
+    check_join(&user.thread);
 }
 
 TEST(transitions_that_do_not_match)
@@ -459,11 +538,14 @@ TEST(no_memory_for_a_task)
     host_task_t task = 7;
     start_runtime();
     hostcrst_t crst = new_section();
+    host_resource_t resource = new_resource();
     let_others_take_all_room();
     GIVES(hostcrst_enter, (crst, 0), E_OUTOFMEMORY);
     GIVES(hostcrst_enter_timeout, (crst, 0, 1), E_OUTOFMEMORY);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), E_OUTOFMEMORY);
     CHECK_EQ(entered, 0);
+    GIVES(host_resource_wait, (resource, 0), E_OUTOFMEMORY);
+    GIVES(host_resource_acquired, (resource), E_OUTOFMEMORY);
     GIVES(host_leave_runtime, (1), E_OUTOFMEMORY);
     GIVES(host_enter_runtime, (), E_OUTOFMEMORY);
     GIVES(host_reverse_enter_runtime, (), E_OUTOFMEMORY);
@@ -484,8 +566,10 @@ TEST(no_memory_for_sections_and_names)
     int created = 0;
     start_runtime();
     hostcrst_t first = new_section();
+    host_resource_t resource = new_resource();
     refuse_memory();
     GIVES(hostcrst_set_name, (first, "name"), E_OUTOFMEMORY);
+    GIVES(host_resource_set_name, (resource, "name"), E_OUTOFMEMORY);
     GIVES(host_set_call_hook, (1, 0), E_OUTOFMEMORY);
     while (created < 100000 && hostcrst_create(&crst) == S_OK) {
         last = crst;
@@ -502,6 +586,16 @@ TEST(no_memory_for_sections_and_names)
     CHECK_SECTION(last, HOSTCRST_FREE, 0, 0);
     CHECK_EQ(hostcrst_destroy(first), S_OK);
     CHECK_EQ(hostcrst_create(&crst), S_OK);
+    host_resource_t last_resource = 0;
+    while (host_resource_create(&resource) == S_OK) {
+        last_resource = resource;
+    }
+    CHECK_NE(last_resource, 0);
+    resource = 7;
+    GIVES(host_resource_create, (&resource), E_OUTOFMEMORY);
+    CHECK_EQ(resource, 0);
+    CHECK_EQ(host_resource_destroy(last_resource), S_OK);
+    CHECK_EQ(host_resource_create(&resource), S_OK);
     allow_memory();
     GIVES(hostcrst_set_name, (crst, "name"), S_OK);
     GIVES(host_set_call_hook, (1, 0), S_OK);
@@ -535,6 +629,7 @@ static const struct {
     {{"hostcrst_enter", "HOST_E_INVALIDOPERATION"}, "2^32 entries: a Rust test sets the count"},
     {{"hostcrst_enter_timeout", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"hostcrst_try_enter", "HOST_E_INVALIDOPERATION"}, "as above"},
+    {{"host_resource_wait", "HOST_E_INVALIDOPERATION"}, "in a handler during an enter: ends.c"},
     {{"host_report", "E_OUTOFMEMORY"}, "output.c, with three reports that nobody reads"},
     {{"host_wait_chain", "E_OUTOFMEMORY"}, "as above"},
 };
@@ -639,6 +734,7 @@ CHECK_MAIN(CHECK_TEST(before_the_first_start), CHECK_TEST(after_a_failure), CHEC
            CHECK_TEST(null_pointers), CHECK_TEST(handles_of_nothing), CHECK_TEST(unknown_values),
            CHECK_TEST(success), CHECK_TEST(a_section_of_another_task),
            CHECK_TEST(a_section_whose_owner_ended), CHECK_TEST(a_cycle_of_waits),
+           CHECK_TEST(a_resource_of_another_task),
            CHECK_TEST(transitions_that_do_not_match), CHECK_TEST(no_address_space_for_the_arenas),
            CHECK_TEST(no_address_space_for_records), CHECK_TEST(no_memory_for_a_task),
            CHECK_TEST(no_memory_for_sections_and_names), CHECK_TEST(no_memory_for_a_task_that_recovers),

@@ -309,6 +309,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_WAIT_NODE_CONDITION_VARIABLE 5
 
 /**
+ * host_wait_node_t: a resource, a lock that the program tells of.
+ */
+#define HOST_WAIT_NODE_RESOURCE 6
+
+/**
  * host_wait_node_t: a pthread_mutex_t.
  */
 #define HOST_WAIT_NODE_MUTEX 8
@@ -422,8 +427,8 @@ typedef struct {
      */
     uint64_t depth;
     /**
-     * The section the task waits for (a hostcrst_t), or 0. For a CRITICAL_SECTION, the value of its LockSemaphore,
-     * which no function takes.
+     * The section or resource the task waits for (a hostcrst_t or host_resource_t), or 0. For a CRITICAL_SECTION, the
+     * value of its LockSemaphore, which no function takes.
      */
     uint64_t waiting_for;
 } host_task_info_t;
@@ -464,8 +469,9 @@ typedef struct {
      */
     uint64_t victim;
     /**
-     * The section that the victim waited for (a hostcrst_t); without a victim, the one that the task which found the
-     * cycle waits for. For a CRITICAL_SECTION, the value of its LockSemaphore, which no function takes.
+     * The section or resource that the victim waited for (a hostcrst_t or host_resource_t); without a victim, the one
+     * that the task which found the cycle waits for. For a CRITICAL_SECTION, the value of its LockSemaphore, which no
+     * function takes.
      */
     uint64_t section;
 } host_deadlock_t;
@@ -474,6 +480,11 @@ typedef struct {
  * Called for each deadlock: see host_set_deadlock_callback. It must return; from C++17 on the type is noexcept.
  */
 typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context) HOSTCRST_NOEXCEPT_;
+
+/**
+ * A resource: an opaque handle, never 0. The handle of a destroyed resource is never valid again.
+ */
+typedef uint64_t host_resource_t;
 
 /**
  * A node of a wait chain: a thread, or what the thread before it waits for.
@@ -488,7 +499,7 @@ typedef struct {
      */
     uint32_t kind;
     /**
-     * Of a task or section its handle, of anything else its address. 0 for a thread that is no task, for a join, and
+     * Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a join, and
      * for a system call.
      */
     uint64_t handle;
@@ -501,7 +512,7 @@ typedef struct {
      */
     uint32_t flags;
     /**
-     * Zero-terminated: the name of a task, thread or section, the variable at an address, or the system call. Empty
+     * Zero-terminated: the name of a task, thread, section or resource, the variable at an address, or the system call. Empty
      * if there is none.
      */
     char name[64];
@@ -1279,6 +1290,197 @@ HOSTCRST_API int32_t hostcrst_allow_order(hostcrst_t first, hostcrst_t then);
  * Source: an extension.
  */
 HOSTCRST_API int32_t host_set_statistics(int32_t on);
+
+/* ====================================================================================================
+ * Resources: locks that the program has of its own, told to the library so that deadlocks through them are found.
+ *
+ * A lock of another library or of the program (an interpreter lock, a lock of a database, a spin lock) is made a
+ * resource, and around its own calls the program tells what happens to it. Then cycles of waits through resources and
+ * sections are found when their last wait begins, whichever kind it is for.
+ *
+ *     if (!my_lock_try(&lock)) {
+ *         int32_t hr = host_resource_wait(resource, 0);    // before it blocks
+ *         if (hr == HOST_E_DEADLOCK) return hr;            // it must not block
+ *         my_lock_block(&lock);
+ *     }
+ *     host_resource_acquired(resource);                    // after it has locked
+ *     ...
+ *     host_resource_released(resource);                    // before it unlocks
+ *     my_lock_unlock(&lock);
+ *
+ * The order matters: acquired after the lock was locked, released before it is unlocked, both by the thread that
+ * does so. Then a task that is known to own a resource does own the lock, and no deadlock is found that is none. A
+ * task that waits has told all that it owns, so none is missed. Only locks that one thread owns at a time, and that
+ * the thread unlocks which has locked them, can be resources. From host_resource_wait on until the wait has ended, a
+ * task does nothing but block: it enters and leaves no section, and acquires no other resource.
+ * ==================================================================================================== */
+
+/**
+ * Creates a resource: owned by nobody, without a name.
+ *
+ * Parameters:
+ * - out (out, not NULL): the handle; 0 on failure.
+ *
+ * Returns:
+ * - S_OK: created. Destroy it with host_resource_destroy.
+ * - E_POINTER: out is NULL.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_OUTOFMEMORY: no memory, or a million resources exist.
+ *
+ * Threads: any; may block briefly while another thread creates or destroys. Not async-signal-safe.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `out` is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_resource_create(host_resource_t *out);
+
+/**
+ * Names a resource for reports.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ * - utf8 (in, not NULL): a zero-terminated name; the library keeps a copy of at most 56 bytes, cut between characters.
+ *   An empty one removes the name.
+ *
+ * Returns:
+ * - S_OK: named.
+ * - E_POINTER: utf8 is NULL.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_HANDLE: resource is no live resource.
+ * - E_OUTOFMEMORY: no memory for the name; nothing changed.
+ *
+ * Threads: any; may block briefly. Not async-signal-safe.
+ *
+ * Source: an extension.
+ *
+ * # Safety
+ * `utf8` is NULL or points to a zero-terminated string.
+ */
+HOSTCRST_API int32_t host_resource_set_name(host_resource_t resource, const char *utf8);
+
+/**
+ * Destroys a resource that nobody is known to own, that is abandoned, or that the calling task owns.
+ *
+ * Told waits for it are over; nothing happens to the program's lock, nor to the threads that block in it. From here on
+ * the handle is invalid for every thread.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ *
+ * Returns:
+ * - S_OK: destroyed, however often the calling task had acquired it.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ * - E_HANDLE: resource is no live resource.
+ * - HOST_E_NOT_OWNER: another task owns the resource; nothing changed.
+ *
+ * Threads: any; may block briefly. Not async-signal-safe.
+ *
+ * Source: an extension.
+ */
+HOSTCRST_API int32_t host_resource_destroy(host_resource_t resource);
+
+/**
+ * Tells that the calling task is about to block for a resource, without a time limit; call it right before that.
+ *
+ * The wait stands, as an edge of the wait-for graph and in reports, until the task calls host_resource_acquired or
+ * host_resource_wait_end, waits for something else, or ends. If it closes a cycle of waits, what the deadlock policy
+ * says is done before the call returns: with HOST_DEADLOCK_ERROR one wait of the cycle fails, by the rule for
+ * hostcrst_enter, and that may be this one. A wait for a resource can only be refused before host_resource_wait has
+ * returned: a task that blocks already is never the victim. If no wait of a cycle can fail any more, the deadlock
+ * stands and is told: to the callback, in reports, and on stderr if a wait is for a resource and without
+ * WAIT_NOTINDEADLOCK.
+ *
+ * Do not tell of a wait with a time limit: it ends by itself and is no part of a deadlock. A task that owns the
+ * resource may tell that it waits for it, which is no deadlock: its lock may be recursive.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ * - option (0 or bits of WAIT_MSGPUMP, WAIT_ALERTABLE, WAIT_NOTINDEADLOCK): with WAIT_NOTINDEADLOCK this wait is never
+ *   the victim of a deadlock; the others are accepted and have no effect, as the library cannot end this wait.
+ *
+ * Returns:
+ * - S_OK: the wait is told. Block, then call host_resource_acquired or host_resource_wait_end.
+ * - HOST_E_DEADLOCK: this wait would close a cycle and was chosen as the victim: do not block. No wait is told; what
+ *   the task owns it still owns. Never with WAIT_NOTINDEADLOCK.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime does not run.
+ * - E_INVALIDARG: option has an unknown bit.
+ * - E_HANDLE: resource is no live resource, or was destroyed during the call.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ * - HOST_E_INVALIDOPERATION: a signal handler has interrupted a wait of the same thread for a section.
+ *
+ * On a failure other than HOST_E_DEADLOCK nothing is told, and whether to block is up to the program.
+ *
+ * Threads: any; does not wait for the resource. It may block briefly on the library's locks and, where a deadlock is
+ * told, for the callback or the report. Not a cancellation point.
+ *
+ * Signals and fork: not async-signal-safe. In the child of a fork no wait is told.
+ *
+ * Source: an extension, after IHostCrst::Enter.
+ */
+HOSTCRST_API int32_t host_resource_wait(host_resource_t resource, uint32_t option);
+
+/**
+ * Tells that the calling task has given up a wait that it had told of with host_resource_wait.
+ *
+ * Parameters:
+ * - resource (any value): the same as for host_resource_wait.
+ *
+ * Returns:
+ * - S_OK: no wait is told any more.
+ * - E_HANDLE: resource is no live resource; destroying it has ended the wait.
+ * - HOST_E_INVALIDOPERATION: the calling task does not wait for this resource, as far as was told.
+ *
+ * Threads: the one that waits; may block briefly. In every state of the runtime. Not async-signal-safe.
+ *
+ * Source: an extension.
+ */
+HOSTCRST_API int32_t host_resource_wait_end(host_resource_t resource);
+
+/**
+ * Tells that the calling task has acquired a resource, once more if it owns it already; call it after the lock was
+ * locked. A told wait of the task for it ends.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ *
+ * Returns:
+ * - S_OK: the calling task owns the resource, once more than before. An abandoned resource is so no more.
+ * - E_HANDLE: resource is no live resource.
+ * - E_OUTOFMEMORY: the calling thread cannot be made a task.
+ * - HOST_E_INVALIDOPERATION: another task owns the resource, as far as was told: its call of host_resource_released is
+ *   missing, or comes after it has unlocked; or the calling task has told that it waits for something else; or it has
+ *   acquired the resource 4294967295 times.
+ *
+ * On failure nothing changed.
+ *
+ * Threads: any; takes no lock if the task has told no wait and nobody is known to own the resource. In every state of
+ * the runtime. Not async-signal-safe.
+ *
+ * Fork: in the child of a fork, resources that other threads of the parent owned are abandoned. If a thread ends that
+ * owns one, that resource is abandoned: shown so until it is acquired again.
+ *
+ * Source: an extension.
+ */
+HOSTCRST_API int32_t host_resource_acquired(host_resource_t resource);
+
+/**
+ * Tells that the calling task releases a resource, once; call it before the lock is unlocked.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ *
+ * Returns:
+ * - S_OK: released once; after the last time nobody is known to own the resource.
+ * - E_HANDLE: resource is no live resource.
+ * - HOST_E_NOT_OWNER: the calling task does not own the resource, as far as was told; nothing changed.
+ *
+ * Threads: the owner; takes no lock. In every state of the runtime. Not async-signal-safe.
+ *
+ * Source: an extension.
+ */
+HOSTCRST_API int32_t host_resource_released(host_resource_t resource);
 
 /* ====================================================================================================
  * Reports: who owns, who waits, in which code, and every deadlock.

@@ -58,6 +58,8 @@ pub const HOST_WAIT_NODE_SECTION: u32 = 2;
 pub const HOST_WAIT_NODE_WIN32_SECTION: u32 = 3;
 /// host_wait_node_t: a CONDITION_VARIABLE, or a pthread_cond_t. Nobody owns one.
 pub const HOST_WAIT_NODE_CONDITION_VARIABLE: u32 = 5;
+/// host_wait_node_t: a resource, a lock that the program tells of.
+pub const HOST_WAIT_NODE_RESOURCE: u32 = 6;
 /// host_wait_node_t: a pthread_mutex_t.
 pub const HOST_WAIT_NODE_MUTEX: u32 = 8;
 /// host_wait_node_t: a pthread_rwlock_t; its owner is known only while it is held for writing.

@@ -5,6 +5,7 @@
 //!                 63 ........ 40 | 39 ........ 24 | 23 ........ 8 | 7 | 6 | 5 .. 2 | 1 0
 //! section handle    generation   |       0        |    offset of slot     |  copy  |  1     offset: bits 6-29
 //! Windows' handle   generation   |       0        |   the same   |flipped |  copy  |  3
+//! resource handle   generation   |       0        |    offset of slot     |  copy  |  0     not 0: the generation
 //! owner id               0       | generation (16)| slot (16)     | 0   0 | generation (6)
 //! task handle      generation (6)| …      the same bits 8-39      | 0   0 |  copy  |  2
 //!
@@ -53,6 +54,7 @@ const LOW_BITS: u64 = (1 << LOW_GENERATION_BITS) - 1;
 const SECTION_GENERATION_SHIFT: u32 = 40;
 const SECTION_TAG: u64 = 1;
 const TASK_TAG: u64 = 2;
+const TAG_BITS: u64 = 3;
 const COPY_SHIFT: u32 = 2;
 
 /// The bytes of a section's slot; its offset in the arena is part of its handle.
@@ -65,9 +67,13 @@ const _: () = assert!(MOST_COPIES << COPY_SHIFT == 1 << LOW_GENERATION_BITS);
 
 /// The first slot that a section may have: see "a slot never used".
 pub(crate) const FIRST_SECTION_SLOT: u32 = 4;
+/// How many resource slots there are at most; a handle could name as many as there are sections.
+pub(crate) const MAX_RESOURCES: u32 = 1 << 20;
+/// The first slot that a resource may have: with it slot 0 is memory that can be written.
+pub(crate) const FIRST_RESOURCE_SLOT: u32 = 2;
 /// How many task slots an owner id can name.
 pub(crate) const MAX_TASKS: u32 = 1 << TASK_SLOT_BITS;
-/// The last generation of a section's slot; the slot is retired after it, so no handle is ever given twice.
+/// The last generation of a section's or resource's slot; the slot is retired after it, so no handle is ever given twice.
 pub(crate) const LAST_SECTION_GENERATION: u64 = (1 << 24) - 1;
 /// The last generation of a task's slot, retired likewise.
 pub(crate) const LAST_TASK_GENERATION: u64 =
@@ -92,8 +98,9 @@ pub(crate) const WIN32: u64 = 2 | BIASED | REVOKING;
 pub(crate) const WIN32_SLOT: usize = (WIN32 & !LOW_BITS) as usize;
 
 /// For `layout`: what it takes to read handles, owner ids and lock words.
-pub(crate) const NUMBERS: [(&str, u64); 13] = [
+pub(crate) const NUMBERS: [(&str, u64); 14] = [
     ("handle.section_tag", SECTION_TAG),
+    ("handle.tag_bits", TAG_BITS),
     ("handle.task_tag", TASK_TAG),
     ("handle.win32", WIN32),
     ("handle.copy_shift", COPY_SHIFT as u64),
@@ -119,6 +126,22 @@ pub(crate) const fn section_handle(copy: u32, index: u32, generation: u64) -> u6
 /// The handle of Windows' section in slot `index`.
 pub(crate) const fn win32_handle(copy: u32, index: u32, generation: u64) -> u64 {
     section_handle(copy, index, generation) ^ WIN32
+}
+
+/// The handle of the resource in slot `index`, in this copy of the library.
+pub(crate) const fn resource_handle(copy: u32, index: u32, generation: u64) -> u64 {
+    section_handle(copy, index, generation) ^ SECTION_TAG
+}
+
+/// Whether the handle of something that tasks wait for is a resource's, and not a section's.
+pub(crate) const fn is_resource(handle: u64) -> bool {
+    handle & TAG_BITS == 0
+}
+
+/// The slot that a handle of a resource names; None for every value that is no such handle in this copy of the library,
+/// but for its generation.
+pub(crate) const fn resource_index(copy: u32, handle: u64) -> Option<u32> {
+    host_index(copy, handle ^ SECTION_TAG)
 }
 
 /// Whether a section's handle is of Windows' kind.

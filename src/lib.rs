@@ -8,7 +8,7 @@
 //! ```text
 //!    C · C++ · Win32 code · a .NET process · any FFI
 //!         │        include/hostcrst.h (generated from ffi/)
-//!  ffi/   crst · task · runtime · deadlock · report · win32    pointers, handles, HRESULTs
+//!  ffi/   crst · task · runtime · deadlock · resource · report · win32    pointers, handles, HRESULTs
 //!  clr/   the CLR's own callbacks turned into transitions
 //!         │
 //!  win32/                                     Windows' rules for critical sections and condition variables
@@ -16,6 +16,7 @@
 //!  host/  runtime · prepare · settings · hooks         available or not; what is there before anything else
 //!         threads · ends · locks · fork                how a thread becomes a task, and ceases to be one
 //!         enter · deadlocks · calls · holds · order · statistics   the slow enter: spin, queue, search, tell, sleep
+//!         resources                                    what a program tells of its own locks
 //!         │
 //!  report/  text · json · dot · html · metrics · desk · misuses     deadlock/   finds a cycle, breaks one wait of it
 //!         │                                                         order/      finds orders that could become one
@@ -23,11 +24,11 @@
 //!         │
 //!  view/  picture · names                     what a reader sees, here or of a copy of another process
 //!         │
-//!  lock/  crst · spin · queue · bias · condition · addresses · holds · statistics    transitions   layers opened and closed
+//!  lock/  crst · spin · queue · bias · condition · addresses · holds · resources · statistics    transitions   layers
 //!         │
 //!         messages                            what is said unasked: to stderr or a file, holding up nobody
 //!         │
-//!  state/ registry · section(s) · task(s) · wait · sleep · layers · deadlocks · holds · orders · statistics · runtime · layout · …
+//!  state/ registry · section(s) · resource(s) · task(s) · wait · sleep · layers · deadlocks · holds · orders · statistics · …
 //!         │
 //!  base/  arena · beside · region · seqlock · table · hash · name · memory · copies
 //!         │
@@ -80,7 +81,7 @@ pub mod inspect {
     pub use crate::report::{Format, Surroundings, render, render_verdict};
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::text::Printable;
-    pub use crate::view::picture::{Blocked, Picture, TaskSeen};
+    pub use crate::view::picture::{Blocked, LockSeen, Picture, TaskSeen};
 }
 
 /// The C library has no unwinder and no standard library to panic with. No exported function can get here.

@@ -1,47 +1,58 @@
 //! The search for a cycle in the wait-for graph, and how one wait of it is broken. It does not know whom to tell of
 //! one.
 //!
-//! A task waits for one section at most and a section has one owner at most, so from any task there is one way to go:
-//! to the section it waits for, to that section's owner, and on. The search is a walk along this chain, by the task
+//! A task waits for one section or resource at most and each of these has one owner at most, so from any task there is
+//! one way to go: to what it waits for, to the owner of that, and on. The search is a walk along this chain, by the task
 //! that begins a wait, after it has announced itself. An enter that need not wait never gets here. A wait with a
 //! timeout resolves itself and is no edge.
 //!
+//! **Resources** are the program's own locks: who owns one is what the program has told, and a wait for one is announced
+//! by the program before it blocks (see `lock::resources`). The arguments below are about what was told; what they need
+//! of it is that a task tells it before it waits for anything, and that a task which waits acquires nothing else. That
+//! a told edge is a true one follows from the order in which the program tells: a task known to own a resource owns the
+//! lock, since it tells after it has locked and before it unlocks. A task that has got the lock and whose wait is still
+//! told has no edge: as it owns the lock, nobody else does, so nobody else is known to own the resource.
+//!
 //! **No cycle is missed.** The last event of a cycle is always that one of its tasks announces a wait: a task that is
 //! handed a section is no longer waiting. Of the announcements in a cycle one is last in the order of the SeqCst
-//! fences that follow them. Each other task of the cycle took its sections before its own announcement and fence,
-//! so this last one, searching after its fence, sees every wait and every owner of the cycle.
+//! fences that follow them. Each other task of the cycle took its sections and told of its resources before its own
+//! announcement and fence, so this last one, searching after its fence, sees every wait and every owner of the cycle.
+//! A resource that is acquired while others wait for it is the end of no cycle: its owner waits for nothing yet.
 //!
 //! **None is reported that was not there.** A chain that seems to close is verified under one lock. The first round
-//! notes the number of each wait. The second goes from a task to the section it waits for, to its owner, and then
+//! notes the number of each wait. The second goes from a task to what it waits for, to the owner of that, and then
 //! reads the number of the task's wait again: if it is the one noted, the task has been in that one wait all the time
-//! in between, and the section read was of that wait. A task that waits neither leaves a section nor takes one, but
-//! for the one it waits for; and once it has taken that it is blocked by no other task, and the chain ends there. So
-//! each owner that the second round saw had its section already when the first round ended, and at that moment all
-//! edges of the cycle stood together.
+//! in between, and what was read was of that wait. A task that waits takes nothing but what it waits for; and once it
+//! has taken that it is blocked by no other task, and the chain ends there. So each owner that the second round saw had
+//! what it owns before its own wait began, which was before the first round ended, and at that moment all edges of the
+//! cycle stood together. An owner that had released a resource before it began to wait is not seen as its owner: it
+//! stored that before the number of its wait, which the first round has read.
 //!
 //! **One task is told.** Waits are broken only under that lock, and only while they are still the ones noted, in their
-//! queue. Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something
-//! else has ended the chosen wait first, the cycle is open and nothing is reported. Where no wait is broken the
-//! cycle stands, and each of its waits is marked with the number of this deadlock: the second search finds that number
-//! at all of them and reports nothing. A wait begins without a mark, and the wait that closes a cycle is a new one, so
-//! each cycle is told.
+//! queue; or of a resource and not yet answered, as the library cannot reach a task that blocks in the program's lock.
+//! Two tasks that find the same cycle take the lock in turn; the second finds a wait of it gone. If something else has
+//! ended the chosen wait first, the cycle is open and nothing is reported; if its task was answered in between, the
+//! cycle stands, and one more search finds which wait can be broken now. Where no wait is broken the cycle stands, and
+//! each of its waits is marked with the number of this deadlock: the second search finds that number at all of them and
+//! reports nothing. A wait begins without a mark, and the wait that closes a cycle is a new one, so each cycle is told.
 //!
 //! **The program is told outside.** The task that found the cycle leaves the queue before it calls the program's
 //! callback, and waits anew after it. That opens a cycle which stands and closes it again, so the new wait takes over
 //! the number of the deadlock that its task has told of, not one that others have told of meanwhile. So only one task
 //! ever waits anew with a given number, and a cycle whose waits all have one number is the one that was told: the
 //! others are in the same waits as then, own what they owned, and each waits for the same next one; the wait that was
-//! begun anew is for the same section. Waits that were told of as part of different deadlocks close a new one. Where
+//! begun anew is for the same. Waits that were told of as part of different deadlocks close a new one. Where
 //! a wait was broken, the task leaves the queue under the lock: no other search finds a cycle that only stands until
 //! it does.
 
-use crate::constants::WAIT_NOTINDEADLOCK;
+use crate::base::name::NameCopy;
 use crate::error::Error;
+use crate::handle;
 use crate::lock::queue;
 use crate::state::deadlocks::{Deadlock, Deadlocks, Member, Policy};
 use crate::state::registry::REGISTRY;
 use crate::state::task::TaskRef;
-use crate::state::{sections, tasks};
+use crate::state::{resources, sections, tasks};
 use crate::sys;
 use crate::sys::atomic::{Ordering, fence};
 use crate::view::names;
@@ -55,20 +66,29 @@ pub(crate) fn policy() -> Policy {
 
 impl Member {
     fn remember(&self, link: Link) {
-        let Link { task, id, section, .. } = link;
+        let Link { task, id, awaited, .. } = link;
         self.task.store(id, Ordering::Relaxed);
-        self.section.store(section, Ordering::Relaxed);
+        self.awaited.store(awaited, Ordering::Relaxed);
         self.site.store(task.wait.site(), Ordering::Relaxed);
         self.thread_id.store(task.thread_id(), Ordering::Relaxed);
         self.task_name.set(names::task_name(task).bytes());
-        let name = sections::any_slot_of(section).name();
-        self.section_name.set(name.as_ref().map_or(&[], |name| name.bytes()));
+        let name = name_of(awaited);
+        self.awaited_name.set(name.as_ref().map_or(&[], |name| name.bytes()));
+    }
+}
+
+/// The name of a section or resource, if it has one.
+fn name_of(handle: u64) -> Option<NameCopy> {
+    if handle::is_resource(handle) {
+        resources::slot_of_awaited(handle).name()
+    } else {
+        sections::any_slot_of(handle).name()
     }
 }
 
 // ---- the walk ---------------------------------------------------------------------------------------------
 
-/// The task that `task` cannot go on before, if it waits without limit for a section that a live task owns.
+/// The task that `task` cannot go on before, if it waits without limit for a section or resource that a live task owns.
 fn blocked_by(task: TaskRef) -> Option<TaskRef> {
     Picture::here().blocked_by(task.id()).map(tasks::of_owner)
 }
@@ -94,7 +114,8 @@ pub(crate) struct Link {
     pub(crate) place: u32,
     pub(crate) task: TaskRef,
     pub(crate) id: u64,
-    pub(crate) section: u64,
+    /// What it is for.
+    pub(crate) awaited: u64,
 }
 
 /// A cycle that stood.
@@ -111,9 +132,9 @@ pub(crate) struct Cycle {
     pub(crate) was_told: bool,
 }
 
-/// Where the present owner entered the section, 0 if that is not tracked.
-fn entered_at(section: u64) -> u64 {
-    let hold = Picture::here().section(section).and_then(|section| section.hold);
+/// Where the present owner entered the section, 0 if that is not tracked, or if it is a resource.
+fn entered_at(awaited: u64) -> u64 {
+    let hold = Picture::here().section(awaited).and_then(|section| section.hold);
     hold.map_or(0, |(_, site)| site)
 }
 
@@ -126,15 +147,15 @@ fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
     for place in 0..length {
         // After the first round, and after the owner that led here.
         fence(Ordering::SeqCst);
-        let link = Link { place, task, id: task.id(), section: task.wait.unbounded_section()? };
-        let may_be_broken = task.wait.option() & WAIT_NOTINDEADLOCK == 0;
+        let link = Link { place, task, id: task.id(), awaited: task.wait.unbounded()? };
+        let may_be_broken = task.wait.is_breakable();
         let cannot_fail = task.wait.cannot_fail();
         if let Some(member) = deadlock.members.get(place as usize) {
             member.remember(link);
         }
         let next = blocked_by(task)?;
         if let Some(owner) = deadlock.members.get(((place + 1) % length) as usize) {
-            owner.entered_at.store(entered_at(link.section), Ordering::Relaxed);
+            owner.entered_at.store(entered_at(link.awaited), Ordering::Relaxed);
         }
         // Only if this still holds was all of it read of the wait that was noted.
         if !task.wait.is_as_noted() {
@@ -170,21 +191,32 @@ pub(crate) fn search(me: TaskRef) -> Option<Cycle> {
     verify(place, me, length)
 }
 
-/// Breaks the wait that the policy wants broken: that one, or None for none. None at all if the cycle is open by now
-/// or was told of. Under the lock.
-pub(crate) fn break_or_tell(cycle: &Cycle, policy: Policy) -> Option<Option<Link>> {
+/// What came of a cycle.
+pub(crate) enum Outcome {
+    /// One wait was broken.
+    Broken(Link),
+    /// It stands, and is to be told of.
+    Stands,
+    /// It stands, and was told of.
+    WasTold,
+    /// The wait that was to be broken has ended, or cannot be broken any more: another search says which.
+    Changed,
+}
+
+/// Breaks the wait that the policy wants broken, if it wants one. Under the lock.
+pub(crate) fn break_or_tell(cycle: &Cycle, policy: Policy) -> Outcome {
     let publish = |victim| REGISTRY.deadlocks.publish(cycle, victim);
     match cycle.breakable.filter(|_| policy == Policy::Error) {
         Some(victim) => {
             // Published before the victim can know of it.
             let broken = queue::end_noted_wait(&victim.task, Error::Deadlock, || publish(Some(victim)));
-            broken.then_some(Some(victim))
+            if broken { Outcome::Broken(victim) } else { Outcome::Changed }
         }
-        None if cycle.was_told => None,
+        None if cycle.was_told => Outcome::WasTold,
         None => {
             tell_waits(cycle.closer.task, cycle.length, REGISTRY.deadlocks.found() + 1);
             publish(None);
-            Some(None)
+            Outcome::Stands
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod crst;
 pub mod deadlock;
 pub mod order;
 pub mod report;
+pub mod resource;
 pub mod runtime;
 pub mod statistics;
 pub mod task;

@@ -27,8 +27,8 @@ pub struct host_task_info_t {
     pub owned: u32,
     /// Open layers.
     pub depth: u64,
-    /// The section the task waits for (a hostcrst_t), or 0. For a CRITICAL_SECTION, the value of its LockSemaphore,
-    /// which no function takes.
+    /// The section or resource the task waits for (a hostcrst_t or host_resource_t), or 0. For a CRITICAL_SECTION, the
+    /// value of its LockSemaphore, which no function takes.
     pub waiting_for: u64,
 }
 

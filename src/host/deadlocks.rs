@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 
-use crate::deadlock::{self, Cycle, Link};
+use crate::deadlock::{self, Cycle, Link, Outcome};
 use crate::host::{calls, ends};
 use crate::report;
 use crate::state::deadlocks::{Callback, Deadlocks, Policy, host_deadlock_t};
@@ -82,8 +82,15 @@ pub(crate) fn search_for_deadlock<T>(me: TaskRef, step_out: impl Fn() -> T) -> O
     let deadlocks = &REGISTRY.deadlocks;
     // place: deadlock-search-lock
     let guard = deadlocks.lock.lock();
-    let cycle = deadlock::search(me)?;
-    let victim = deadlock::break_or_tell(&cycle, policy)?;
+    let (cycle, victim) = loop {
+        let cycle = deadlock::search(me)?;
+        match deadlock::break_or_tell(&cycle, policy) {
+            Outcome::Broken(victim) => break (cycle, Some(victim)),
+            Outcome::Stands => break (cycle, None),
+            Outcome::WasTold => return None,
+            Outcome::Changed => {}
+        }
+    };
     let notice = deadlocks.notice(me, &cycle, victim);
     // Under the lock: no other search shall find a cycle that only stands until `me` steps out.
     let out = notice.as_ref().and(victim).map(|_| step_out());
@@ -126,7 +133,7 @@ impl Deadlocks {
             size: size_of::<host_deadlock_t>() as u32,
             tasks: cycle.length,
             victim: victim.map_or(0, |victim| tasks::handle_of(victim.id)),
-            section: victim.unwrap_or(cycle.closer).section,
+            section: victim.unwrap_or(cycle.closer).awaited,
         };
         // SAFETY: set_callback stored a Callback.
         let callback = unsafe { core::mem::transmute::<*mut c_void, Callback>(callback) };

@@ -2,7 +2,7 @@
 
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::host::{calls, locks};
-use crate::lock::{condition, crst, queue};
+use crate::lock::{condition, crst, queue, resources};
 use crate::state::registry::REGISTRY;
 use crate::state::task::{self, TaskRef};
 use crate::state::tasks;
@@ -39,6 +39,9 @@ fn end(task: TaskRef, silently: bool) {
     if silently || task.owned() != 0 {
         let thread_id = task.thread_id();
         crst::abandon_all_of(id, |section| REGISTRY.win32.count_ended_owner(thread_id, section.mirror()));
+    }
+    if task.may_own_resources() {
+        resources::abandon_all_of(id);
     }
     if task.tells_one_of(u64::MAX) {
         task.end_telling(0);
@@ -133,9 +136,10 @@ mod tests {
     use super::*;
     use crate::host::enter::{self, Patience};
     use crate::host::{runtime, threads};
-    use crate::lock::queue::{Attempt, Beginning, Request};
+    use crate::lock::queue::Attempt;
     use crate::state::section::{HANDOFF, SpinPolicy};
     use crate::state::sections;
+    use crate::state::wait::{Beginning, Request};
     use std::sync::mpsc::channel;
 
     /// The waiter is queued, but never reads the outcome of its wait.

@@ -5,14 +5,14 @@ use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::host::{deadlocks, ends, order, threads};
-use crate::lock::queue::{self, Attempt, Beginning, FENCE_PENDING_NAP, Request, failure, sleep_on};
-use crate::lock::spin;
+use crate::lock::queue::{self, Attempt, FENCE_PENDING_NAP, failure, sleep_on};
+use crate::lock::{resources, spin};
 use crate::report;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{FENCE_PENDING, Section, is_biased};
 use crate::state::sections;
 use crate::state::task::TaskRef;
-use crate::state::wait::{ACQUIRED, CONTEND, OVER, PARKED};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request};
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{self, Instant, preserving_errno};
 
@@ -118,10 +118,11 @@ impl Section {
     /// 4. CONTEND: a leave has woken this task, the first waiter: poll against spinners; park again if that fails.
     /// 5. ACQUIRED: out of the queue, as the owner. Every other value is the failure that has ended the wait.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
-        if me.wait.section() != 0 {
+        if me.wait.is_in_queue() {
             // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
+        resources::end_told_wait(me);
         let begin = REGISTRY.statistics.is_on().then(sys::now);
         let outcome = self.wait_in_steps(handle, me, request);
         if let Some(begin) = begin {

@@ -14,16 +14,16 @@
 //! parent.
 
 use crate::host::{ends, locks};
-use crate::lock::{self, condition, crst, queue};
+use crate::lock::{self, condition, crst, queue, resources};
 use crate::order;
 use crate::report;
 use crate::state::addresses::ATTACHING;
 use crate::state::registry::REGISTRY;
 use crate::sys::{self, Mutex};
 
-/// Every lock but those of sections and of condition variables, which are unlocked where they stand, and that of the
+/// Every lock but those of sections, of resources and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
-fn every_lock() -> [&'static Mutex; 13] {
+fn every_lock() -> [&'static Mutex; 14] {
     [
         REGISTRY.prepare_lock(),
         &locks::READING,
@@ -37,6 +37,7 @@ fn every_lock() -> [&'static Mutex; 13] {
         REGISTRY.sections.lock(),
         REGISTRY.tasks.lock(),
         REGISTRY.names.lock(),
+        REGISTRY.resources.lock(),
         REGISTRY.chunks.lock(),
     ]
 }
@@ -50,6 +51,7 @@ pub(crate) fn repair_child() {
         return;
     }
     REGISTRY.tasks.iter().for_each(queue::forget_wait_after_fork);
+    resources::forget_waits_after_fork();
     condition::forget_after_fork();
     REGISTRY.deadlocks.reset_after_fork();
     lock::holds::settle_after_fork();
@@ -57,6 +59,7 @@ pub(crate) fn repair_child() {
     if is_forking_thread() {
         let me = sys::current_id();
         crst::abandon_after_fork(me);
+        resources::abandon_after_fork(me);
         ends::end_others_after_fork(me);
     } else {
         crst::forget_queues_after_fork();

@@ -11,6 +11,7 @@ pub(crate) mod hooks;
 pub(crate) mod locks;
 pub(crate) mod order;
 pub(crate) mod prepare;
+pub(crate) mod resources;
 pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod statistics;

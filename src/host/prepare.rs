@@ -2,13 +2,18 @@
 //! is known in the rooms that own them.
 
 use crate::base::copies;
+use crate::base::region::SMALLEST_STEP;
 use crate::error::{Error, Result};
 use crate::handle;
 use crate::host::{ends, fork};
 use crate::lock::spin;
 use crate::state::registry::REGISTRY;
+use crate::state::resource::{Resource, VACANT};
 use crate::sys;
 use crate::sys::atomic::Ordering;
+
+/// Resource slots that can be read from the start: whole pages.
+const RESOURCES_SHOWN: u32 = (SMALLEST_STEP / size_of::<Resource>()) as u32;
 
 /// Reserves the arenas, once. Fails with OutOfMemory and may be tried again.
 pub(crate) fn prepare() -> Result<()> {
@@ -37,6 +42,8 @@ fn prepare_once() -> Result<()> {
     // Readable from the start, for the same proof: a thread could still select among fewer slots when a later task
     // begins.
     REGISTRY.sections.show(REGISTRY.tasks.capacity() * 4)?;
+    REGISTRY.resources.reserve(handle::MAX_RESOURCES)?;
+    REGISTRY.resources.show(RESOURCES_SHOWN)?;
     REGISTRY.addresses.reserve(REGISTRY.sections.capacity())?;
     REGISTRY.targets.reserve();
     REGISTRY.sections.skip_to(handle::FIRST_SECTION_SLOT)?;
@@ -44,6 +51,9 @@ fn prepare_once() -> Result<()> {
         REGISTRY.sections.at(index).take(index);
     }
     REGISTRY.tasks.skip_to(handle::FIRST_TASK_SLOT)?;
+    REGISTRY.resources.skip_to(handle::FIRST_RESOURCE_SLOT)?;
+    // The only slot that the handle 0 selects.
+    REGISTRY.resources.at(0).handle.store(VACANT, Ordering::Relaxed);
     if !ends::install_hooks() {
         return Err(Error::OutOfMemory);
     }

@@ -60,7 +60,7 @@ pub(crate) fn info(handle: u64) -> Result<TaskInfo> {
         thread_id: task.thread_id(),
         owned: task.owned(),
         depth,
-        waiting_for: task.wait.section(),
+        waiting_for: task.wait.awaited(),
     };
     task.still(handle).map(|()| info)
 }
@@ -122,6 +122,7 @@ impl TaskRef {
         self.entries.store(0, Ordering::Relaxed);
         self.leaves.store(0, Ordering::Relaxed);
         self.revoked_entries.store(0, Ordering::Relaxed);
+        self.resources.store(0, Ordering::Relaxed);
         self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         for anomaly in &self.anomalies {
             anomaly.store(0, Ordering::Relaxed);

@@ -47,8 +47,8 @@ use crate::state::section::{
     SpinPolicy, WAITER_ONE, waiters,
 };
 use crate::state::task::{self, Task, TaskRef};
-use crate::state::wait::{ACQUIRED, CONTEND, NO_DEADLINE, OVER, PARKED, WAIT_WITHOUT_RUNTIME, Wait};
-use crate::state::{sections, tasks};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, WAIT_WITHOUT_RUNTIME, Wait};
+use crate::state::{resources, sections, tasks};
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
 
@@ -115,26 +115,6 @@ impl Drop for QueueGuard<'_> {
             self.section.settle_interrupted_change();
         }
     }
-}
-
-/// What a caller asks for when it has to wait.
-#[derive(Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) option: u32,
-    /// None for a wait without limit.
-    pub(crate) deadline: Option<Instant>,
-    /// Where the caller called from, 0 if unknown.
-    pub(crate) site: usize,
-}
-
-/// What a wait begins with. A wait that was interrupted so that the program could be told of a deadlock begins again.
-#[derive(Clone, Copy)]
-pub(crate) struct Beginning {
-    pub(crate) since: Instant,
-    /// The run of the runtime then.
-    pub(crate) run: u64,
-    /// The number of the deadlock of which it was a part when the program was told; 0 for none.
-    pub(crate) told: u64,
 }
 
 /// What came of an attempt to take the section under the queue lock.
@@ -256,26 +236,15 @@ impl Section {
         request: Request,
         beginning: Beginning,
     ) -> Result<Attempt> {
-        let Request { option, deadline, .. } = request;
+        let option = request.option;
         let _queue = self.lock_queue();
         // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
         self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
-        // Pairs with the Acquire fences in Wait: a reader that sees something of this wait finds the one before over.
-        fence(Ordering::Release);
-        me.wait.park.store(PARKED, Ordering::Relaxed);
-        me.wait.option.store(option, Ordering::Relaxed);
-        me.wait.run.store(beginning.run, Ordering::Relaxed);
-        me.wait.since.store(beginning.since, Ordering::Relaxed);
-        me.wait.deadline.store(deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
-        me.wait.site.store(request.site as u64, Ordering::Relaxed);
-        me.wait.losses.store(0, Ordering::Relaxed);
-        // SeqCst: a reader that finds the section set finds this number, or a later one.
-        me.wait.sequence.fetch_add(1, Ordering::SeqCst);
-        me.wait.set_told(beginning.told);
+        me.wait.begin(request, beginning);
         self.link(&me);
         // SeqCst: a task that ends waits (stop, alert) first stores the reason and then loads this.
-        me.wait.section.store(handle, Ordering::SeqCst);
+        me.wait.awaited.store(handle, Ordering::SeqCst);
         self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.publish_queue();
         // Between the announcement and the loads of the word, the alert and the runtime: docs/lock.md, "Store, then
@@ -564,7 +533,7 @@ impl Section {
 
     /// Takes `task` out of the queue; under the queue lock.
     fn unlink(&self, task: &Task) {
-        if task.wait.section.load(Ordering::Relaxed) == 0 {
+        if task.wait.awaited.load(Ordering::Relaxed) == 0 {
             // The child of a fork, made by a signal handler while this very thread was here: its queue is gone.
             self.forget_waiters();
             return;
@@ -577,7 +546,7 @@ impl Section {
         if self.first_waiter() == index {
             self.set_first_waiter(if next == index { 0 } else { next });
         }
-        task.wait.section.store(0, Ordering::SeqCst);
+        task.wait.awaited.store(0, Ordering::SeqCst);
         if task.wait.park.load(Ordering::Relaxed) == CONTEND {
             self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
         }
@@ -619,7 +588,7 @@ pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant
     slept != Slept::TimedOut
 }
 
-/// Whether the task is in the queue whose lock the caller holds.
+/// Whether the task is in the queue whose lock the caller holds, or its told wait can still be refused.
 fn is_queued(task: &Task) -> bool {
     matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
 }
@@ -628,8 +597,9 @@ fn is_queued(task: &Task) -> bool {
 /// one.
 pub(crate) fn end_wait_of_run(task: &Task, run: u64, reason: Error) {
     end_wait_if(task, reason, |Task { wait, .. }| {
+        let depends = wait.is_in_queue() && wait.option() & WAIT_WITHOUT_RUNTIME == 0;
         // place: run-of-wait
-        wait.option() & WAIT_WITHOUT_RUNTIME == 0 && wait.run.load(Ordering::Relaxed) <= run
+        depends && wait.run.load(Ordering::Relaxed) <= run
     });
 }
 
@@ -657,15 +627,17 @@ pub(crate) fn give_back_unnoticed_section(task: &Task) {
 /// Ends the task's alertable wait, if it is in one, and uses up the alert.
 pub(crate) fn interrupt(task: TaskRef) {
     end_wait_if(&task, Error::Interrupted, |task| {
-        task.wait.option.load(Ordering::Relaxed) & WAIT_ALERTABLE != 0 && task.take_alert()
+        let is_alertable = task.wait.is_in_queue() && task.wait.option() & WAIT_ALERTABLE != 0;
+        is_alertable && task.take_alert()
     });
 }
 
-/// Ends the task's wait if it is the one that was noted, after a call of `before`. False if that has ended since.
+/// Ends the task's wait if it is the one that was noted, after a call of `before`. False if that has ended since, or has
+/// become one that nothing can end.
 pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> bool {
     let ended = Cell::new(false);
     end_wait_if(task, reason, |task| {
-        ended.set(task.wait.is_as_noted());
+        ended.set(task.wait.is_as_noted() && is_queued(task));
         if ended.get() {
             before();
         }
@@ -676,7 +648,7 @@ pub(crate) fn end_noted_wait(task: &Task, reason: Error, before: impl Fn()) -> b
 
 /// Marks the task's wait as part of deadlock number `told`, if it is the one that was noted.
 pub(crate) fn tell_noted_wait(task: &Task, told: u64) {
-    if let Some((_queue, _)) = queue_of_waiter(task)
+    if let Some((_lock, _)) = lock_of_wait(task)
         && task.wait.is_as_noted()
     {
         task.wait.set_told(told);
@@ -684,26 +656,46 @@ pub(crate) fn tell_noted_wait(task: &Task, told: u64) {
 }
 
 fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
-    let Some((queue, handle)) = queue_of_waiter(task) else { return };
-    if condition(task) {
-        let section = sections::any_slot_of(handle);
-        section.end(task, reason);
-        drop(queue);
-        section.wake_first_if_free(handle);
+    let Some((lock, handle)) = lock_of_wait(task) else { return };
+    if !condition(task) {
+        return;
+    }
+    if handle::is_resource(handle) {
+        return resources::slot_of_awaited(handle).end_wait(&task.wait, reason.hresult() as u32);
+    }
+    let section = sections::any_slot_of(handle);
+    section.end(task, reason);
+    drop(lock);
+    section.wake_first_if_free(handle);
+}
+
+/// The lock under which a wait ends: that of a queue or of a resource.
+struct WaitLock {
+    _queue: Option<QueueGuard<'static>>,
+    _resource: Option<sys::Guard<'static>>,
+}
+
+impl WaitLock {
+    fn of(handle: u64) -> Self {
+        if handle::is_resource(handle) {
+            WaitLock { _queue: None, _resource: Some(resources::slot_of_awaited(handle).lock.lock()) }
+        } else {
+            WaitLock { _queue: Some(sections::any_slot_of(handle).lock_queue()), _resource: None }
+        }
     }
 }
 
-/// The lock of the queue that the task is in, and the section of that. None if it waits for nothing.
-fn queue_of_waiter(task: &Task) -> Option<(QueueGuard<'static>, u64)> {
+/// The lock under which the task's wait ends, and what it waits for. None if that is nothing.
+fn lock_of_wait(task: &Task) -> Option<(WaitLock, u64)> {
     loop {
-        let handle = task.wait.section();
+        let handle = task.wait.awaited();
         if handle == 0 {
             return None;
         }
-        let queue = sections::any_slot_of(handle).lock_queue();
+        let lock = WaitLock::of(handle);
         // Only under this lock does it become this handle, or stop being it.
-        if task.wait.section() == handle {
-            return Some((queue, handle));
+        if task.wait.awaited() == handle {
+            return Some((lock, handle));
         }
     }
 }
@@ -761,15 +753,20 @@ impl Section {
     }
 }
 
-/// As forget_queue_after_fork, of a task. The wait of the forking thread, if it is in one, ends with Abandoned.
+/// As forget_queue_after_fork, of a task. The wait of the forking thread, if it is in one, ends: one for a section with
+/// Abandoned.
 pub(crate) fn forget_wait_after_fork(task: &Task) {
-    if task.wait.section() != 0 {
+    let awaited = task.wait.awaited();
+    if handle::is_resource(awaited) && awaited != 0 {
+        task.wait.awaited.store(0, Ordering::Relaxed);
+        task.wait.park.store(OVER, Ordering::Relaxed);
+    } else if awaited != 0 {
         abandon_wait(task);
     }
 }
 
 fn abandon_wait(task: &Task) {
-    task.wait.section.store(0, Ordering::Relaxed);
+    task.wait.awaited.store(0, Ordering::Relaxed);
     task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
 }
 

@@ -106,7 +106,7 @@ fn recovery_during_abandonment() -> Scene {
         }
     });
     let end = body(move || {
-        if tasks::of_owner(waits.0).wait.section() == first {
+        if tasks::of_owner(waits.0).wait.awaited() == first {
             model::end_thread();
         } else {
             leave(first);

@@ -306,7 +306,7 @@ impl Program {
             let waits = waits.filter(|(_, wait)| held.contains(&wait.section));
             waits.map(|(id, wait)| (id, wait.number, oracle.sections[wait.section].crst)).collect()
         };
-        let is_queued = |&&(id, _, crst): &&(u64, u64, u64)| tasks::of_owner(id).wait.section() == crst;
+        let is_queued = |&&(id, _, crst): &&(u64, u64, u64)| tasks::of_owner(id).wait.awaited() == crst;
         let queued: Vec<_> = waits.iter().filter(is_queued).map(|&(_, number, _)| number).collect();
         self.oracle().end_task(task, held, &queued);
         model::end_thread();

@@ -120,7 +120,7 @@ fn wait_after_wait(read: fn(task::TaskRef, u64)) -> Scene {
 fn wait_while_it_is_copied() -> Scene {
     wait_after_wait(|task, first| {
         if let Some(copy) = task.wait.copy() {
-            assert_eq!(copy.section == first, copy.site == 1, "a torn wait");
+            assert_eq!(copy.awaited == first, copy.site == 1, "a torn wait");
         }
     })
 }
@@ -140,7 +140,7 @@ fn control_copy_without_its_fence() {
 fn wait_that_was_noted() -> Scene {
     wait_after_wait(|task, first| {
         task.wait.note_sequence();
-        let (section, site) = (task.wait.section(), task.wait.site());
+        let (section, site) = (task.wait.awaited(), task.wait.site());
         if section != 0 && task.wait.is_as_noted() {
             assert_eq!(section == first, site == 1, "of another wait");
         }

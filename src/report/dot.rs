@@ -1,4 +1,4 @@
-//! The wait-for graph for Graphviz: an ellipse for each task, a box for each section; waits and ownership as arrows,
+//! The wait-for graph for Graphviz: an ellipse for each task, a box for each section or resource; waits and ownership as arrows,
 //! those of a deadlock in red.
 
 use core::fmt::{self, Write};
@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::text::{Printable, Seconds};
-use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{Index, Picture, ResourcePicture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -55,6 +55,10 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
             .sections()
             .filter(|section| section.owner != 0 || section.waiters != 0)
             .try_for_each(|section| self.section(&section))?;
+        picture
+            .resources()
+            .filter(|resource| resource.info.owner != 0 || resource.info.waiters != 0)
+            .try_for_each(|resource| self.resource(&resource))?;
         picture.tasks().try_for_each(|task| self.wait(&task))?;
         self.namer.surroundings.write_threads(Format::Dot, self.out)?;
         self.out.write_str("}\n")
@@ -82,19 +86,35 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
             None => write!(self.out, "0x{handle:x}")?,
         }
         writeln!(self.out, "\\nrecursion {}\"];", section.recursion)?;
-        if section.owner == 0 {
+        self.owner(handle, section.owner)
+    }
+
+    fn resource(&mut self, resource: &ResourcePicture) -> fmt::Result {
+        let handle = resource.handle;
+        write!(self.out, "  s{handle} [shape=box,style=rounded,label=\"")?;
+        match &resource.name {
+            Some(name) => write!(self.out, "{}", Label(name.bytes()))?,
+            None => write!(self.out, "0x{handle:x}")?,
+        }
+        writeln!(self.out, "\\nresource, recursion {}\"];", resource.info.recursion)?;
+        self.owner(handle, resource.info.owner)
+    }
+
+    /// The arrow from a section or resource to its owner, if it has one.
+    fn owner(&mut self, handle: u64, owner: u64) -> fmt::Result {
+        if owner == 0 {
             return Ok(());
         }
-        let before = self.namer.picture.before_in_cycle(self.index, section.owner);
-        let waited_for = before.and_then(|task| task.wait).is_some_and(|wait| wait.section == handle)
+        let before = self.namer.picture.before_in_cycle(self.index, owner);
+        let waited_for = before.and_then(|task| task.wait).is_some_and(|wait| wait.awaited == handle)
             || self.namer.surroundings.is_awaited_in_other_cycle(handle);
         let color = if waited_for { ",color=red" } else { "" };
-        writeln!(self.out, "  s{handle} -> t{} [label=\"owned by\"{color}];", section.owner)
+        writeln!(self.out, "  s{handle} -> t{owner} [label=\"owned by\"{color}];")
     }
 
     fn wait(&mut self, task: &TaskPicture) -> fmt::Result {
         let Some(wait) = task.wait else { return Ok(()) };
-        write!(self.out, "  t{} -> s{} [label=\"waits", task.id, wait.section)?;
+        write!(self.out, "  t{} -> s{} [label=\"waits", task.id, wait.awaited)?;
         if let Some(age) = self.namer.age(wait.since) {
             write!(self.out, " {}", Seconds(age))?;
         }

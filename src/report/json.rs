@@ -4,13 +4,15 @@ use core::fmt::{self, Display, Write};
 
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
+use crate::handle::is_resource;
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::orders::AlarmStepCopy;
+use crate::state::resource::ResourceInfo;
 use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::text::is_deceptive;
-use crate::view::picture::{Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{Index, Picture, ResourcePicture, SectionPicture, ShownLayers, TaskPicture};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -171,6 +173,11 @@ impl Write for Escaped<'_> {
     }
 }
 
+/// The name of the member that has a handle of this kind.
+pub(super) fn kind_of(handle: u64) -> &'static str {
+    if is_resource(handle) { "resource" } else { "section" }
+}
+
 impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     fn write(&mut self, scratch: &mut Scratch) -> fmt::Result {
         let Scratch { layers, deadlock } = scratch;
@@ -202,6 +209,14 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("section_count", picture.sections().count())?;
         self.statistics()?;
         self.orders()?;
+        self.out.key("resources")?;
+        self.out.open('[')?;
+        picture
+            .resources()
+            .filter(ResourcePicture::is_of_interest)
+            .try_for_each(|resource| self.resource(&resource))?;
+        self.out.close(']')?;
+        self.out.number("resource_count", picture.resources().count())?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
         let mut misuses = picture.registry().misuses().all();
@@ -261,7 +276,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(wait) = task.wait {
             self.out.key("waiting")?;
             self.out.open('{')?;
-            self.out.hex("section", wait.section)?;
+            self.out.hex(kind_of(wait.awaited), wait.awaited)?;
             self.age("for_ns", wait.since)?;
             self.address("at", wait.site)?;
             self.out.number("limited", wait.limited)?;
@@ -401,7 +416,24 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close('}')
     }
 
-    /// A cycle that stands: the tasks in order, each waiting for a section of the next. Nothing if it has ended since
+    fn resource(&mut self, resource: &ResourcePicture) -> fmt::Result {
+        let ResourceInfo { state, owner, recursion, waiters, contended } = resource.info;
+        self.out.open('{')?;
+        self.out.hex("resource", resource.handle)?;
+        if let Some(name) = &resource.name {
+            self.out.text("name", name.bytes())?;
+        }
+        self.out.text("state", state.key().as_bytes())?;
+        if owner != 0 {
+            self.out.hex("owner", self.namer.picture.task_handle(owner))?;
+        }
+        self.out.number("recursion", recursion)?;
+        self.out.number("waiters", waiters)?;
+        self.out.number("contended", contended)?;
+        self.out.close('}')
+    }
+
+    /// A cycle that stands: the tasks in order, each waiting for a section or resource of the next. Nothing if it has ended since
     /// it was found.
     fn standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
@@ -412,7 +444,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.open('{')?;
             self.out.hex("task", self.namer.picture.task_handle(id))?;
             if let Some(wait) = picture.task(id).and_then(|task| task.wait) {
-                self.out.hex("section", wait.section)?;
+                self.out.hex(kind_of(wait.awaited), wait.awaited)?;
             }
             self.out.close('}')?;
         }
@@ -433,8 +465,9 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.hex("task", self.namer.picture.task_handle(member.task))?;
             self.out.number("tid", member.thread_id)?;
             self.out.text("name", member.task_name.bytes())?;
-            self.out.hex("section", member.section)?;
-            self.out.text("section_name", member.section_name.bytes())?;
+            self.out.hex(kind_of(member.awaited), member.awaited)?;
+            let name = if is_resource(member.awaited) { "resource_name" } else { "section_name" };
+            self.out.text(name, member.awaited_name.bytes())?;
             self.address("at", member.site)?;
             self.address("entered_at", member.entered_at)?;
             self.out.close('}')?;

@@ -95,8 +95,8 @@ pub trait Surroundings {
     fn is_in_other_cycle(&self, _thread_id: u32) -> bool {
         false
     }
-    /// Whether a thread of such a cycle waits for the section.
-    fn is_awaited_in_other_cycle(&self, _section: u64) -> bool {
+    /// Whether a thread of such a cycle waits for the section or resource.
+    fn is_awaited_in_other_cycle(&self, _lock: u64) -> bool {
         false
     }
     /// Whether a thread is in a cycle of unlimited waits that leads through something that is not the library's, and that
@@ -384,10 +384,10 @@ impl Surroundings for ThisProcess<'_> {
         threads.and_then(|threads| threads.of_thread(thread_id)).is_some_and(|seen| seen.cycle != 0)
     }
 
-    fn is_awaited_in_other_cycle(&self, section: u64) -> bool {
+    fn is_awaited_in_other_cycle(&self, lock: u64) -> bool {
         let Some(threads) = &self.threads else { return false };
-        let awaits = |task| Picture::here().task(task).and_then(|task| task.wait).map(|wait| wait.section);
-        threads.seen().iter().any(|seen| seen.cycle != 0 && awaits(seen.who.task) == Some(section))
+        let awaits = |task| Picture::here().task(task).and_then(|task| task.wait).map(|wait| wait.awaited);
+        threads.seen().iter().any(|seen| seen.cycle != 0 && awaits(seen.who.task) == Some(lock))
     }
 
     fn other_cycle(&mut self, thread_id: u32) -> Option<bool> {

@@ -14,11 +14,12 @@ use crate::constants::*;
 use crate::error::{Error, Result};
 use crate::foreign::chain::{self, Who};
 use crate::foreign::observer::{Observer, Wait};
+use crate::handle::is_resource;
 use crate::state::tasks;
 use crate::state::wait::WaitCopy;
 use crate::sys::symbols::Mapped;
 use crate::sys::{self, preserving_errno};
-use crate::view::picture::Picture;
+use crate::view::picture::{LockPicture, Picture};
 
 /// A thread, or what it waits for.
 #[derive(Clone, Copy)]
@@ -96,7 +97,7 @@ impl Walk<'_> {
     fn awaited(&mut self, who: Who) -> Option<(Node, Option<Who>)> {
         let task = self.picture.task(who.task);
         if let Some(wait) = task.and_then(|task| task.wait) {
-            return Some(self.section(&wait, who));
+            return Some(self.own(&wait, who));
         }
         if let Some(sleep) = task.and_then(|task| task.sleep) {
             let node = self.at_address(HOST_WAIT_NODE_CONDITION_VARIABLE, sleep.variable);
@@ -112,17 +113,20 @@ impl Walk<'_> {
         Some((Node { kind: HOST_WAIT_NODE_OTHER, handle: 0, thread_id: 0, flags, name }, None))
     }
 
-    fn section(&self, wait: &WaitCopy, who: Who) -> (Node, Option<Who>) {
-        let section = self.picture.section(wait.section);
-        let mirror = section.map_or(0, |section| section.mirror);
-        let (kind, handle) = match mirror {
-            0 => (HOST_WAIT_NODE_SECTION, wait.section),
-            mirror => (HOST_WAIT_NODE_WIN32_SECTION, mirror),
+    /// A section or resource.
+    fn own(&self, wait: &WaitCopy, who: Who) -> (Node, Option<Who>) {
+        let lock = self.picture.lock(wait.awaited);
+        let (kind, handle) = match lock {
+            Some(LockPicture::Section(section)) if section.mirror != 0 => {
+                (HOST_WAIT_NODE_WIN32_SECTION, section.mirror)
+            }
+            _ if is_resource(wait.awaited) => (HOST_WAIT_NODE_RESOURCE, wait.awaited),
+            _ => (HOST_WAIT_NODE_SECTION, wait.awaited),
         };
-        let name = section.and_then(|section| section.name).unwrap_or(NameCopy::new());
+        let name = lock.and_then(|lock| lock.name()).unwrap_or(NameCopy::new());
         let node = Node { kind, handle, thread_id: 0, flags: flags(true, wait.limited), name };
         // A task that owns what it waited for has just been handed it.
-        let owner = section.map(|section| section.owner).filter(|&owner| owner != 0 && owner != who.task);
+        let owner = lock.map(|lock| lock.owner()).filter(|&owner| owner != 0 && owner != who.task);
         (node, owner.and_then(|owner| Who::of_task(&self.picture, owner)))
     }
 

@@ -5,16 +5,20 @@ use core::fmt::{self, Write};
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::base::name::{NAME_BYTES, NameCopy};
+use crate::handle::is_resource;
 use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
 use crate::state::layers::Mode;
 use crate::state::orders::AlarmStepCopy;
+use crate::state::resource::ResourceInfo;
 use crate::state::section::State;
 use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
 use crate::text::{Duration, Printable, Seconds, TextBuffer, ThreadName};
-use crate::view::picture::{Cycle, Index, Picture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{
+    Cycle, Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, TaskPicture,
+};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -72,20 +76,20 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         if let Some(age) = report.namer.age(wait.since) {
             write!(report.out, " {}", Seconds(age))?;
         }
-        report.out.write_str(" to enter ")?;
-        let Some(section) = picture.section(wait.section) else { return Ok(()) };
-        report.section_name(&section)?;
-        if let Some(thread) = section.orphaned_by {
+        report.out.write_str(if is_resource(wait.awaited) { " for " } else { " to enter " })?;
+        let Some(lock) = picture.lock(wait.awaited) else { return Ok(()) };
+        report.lock_name(&lock)?;
+        if let Some(thread) = lock.orphaned_by() {
             write!(report.out, ", which stays locked: its owner tid={thread} has ended")?;
         }
         // A task that owns what it waited for has just been handed it.
-        if section.owner == 0 || section.owner == waiter {
+        if lock.owner() == 0 || lock.owner() == waiter {
             return Ok(());
         }
         report.out.write_str(", owned by ")?;
-        report.owner_name_and_thread(section.owner)?;
-        report.hold(&section)?;
-        waiter = section.owner;
+        report.owner_name_and_thread(lock.owner())?;
+        report.hold(lock.hold())?;
+        waiter = lock.owner();
         if waiter == id {
             return match picture.any_cycle(id) {
                 Some(Cycle { limited: false, .. }) => report.out.write_str(": a deadlock"),
@@ -163,6 +167,8 @@ struct Totals {
     sections: u32,
     owned: u32,
     abandoned: u32,
+    resources: u32,
+    resources_owned: u32,
     deadlocks: u32,
 }
 
@@ -181,6 +187,10 @@ impl Totals {
             totals.sections += 1;
             totals.owned += u32::from(section.state == State::Owned);
             totals.abandoned += u32::from(section.state == State::Abandoned);
+        }
+        for resource in picture.resources() {
+            totals.resources += 1;
+            totals.resources_owned += u32::from(resource.info.owner != 0);
         }
         totals.deadlocks = picture.standing(index).count() as u32;
         totals
@@ -202,6 +212,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             None => Ok(()),
         })?;
         self.section_table()?;
+        self.resource_table()?;
         self.statistics()?;
         self.alarms()?;
         self.win32_misuses()?;
@@ -235,6 +246,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             plural(tasks),
             plural(sections),
         )?;
+        if totals.resources != 0 {
+            let (resources, owned) = (totals.resources, totals.resources_owned);
+            writeln!(self.out, "{resources} resource{} of the program's ({owned} owned)", plural(resources))?;
+        }
         if registry.has_other_copies() {
             let what =
                 "Another copy of the library is in this process: what waits there is in its own report only.";
@@ -291,6 +306,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
         let owned = self.namer.picture.owned_by(self.index, task);
         owned.into_iter().try_for_each(|section| self.owned_section(&section))?;
+        let owned = self.namer.picture.resources_owned_by(self.index, task);
+        owned.into_iter().try_for_each(|resource| self.owned_resource(&resource))?;
         self.layers(task, layers)?;
         self.anomalies(task)
     }
@@ -331,31 +348,42 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn wait(&mut self, wait: WaitCopy) -> fmt::Result {
-        self.out.write_str("   waiting to enter ")?;
-        let section = self.namer.picture.section(wait.section);
-        match &section {
-            Some(section) => self.section_name(section)?,
-            None => write!(self.out, "0x{:x}", wait.section)?,
+        let how = if is_resource(wait.awaited) { "for resource" } else { "to enter" };
+        write!(self.out, "   waiting {how} ")?;
+        let lock = self.namer.picture.lock(wait.awaited);
+        match &lock {
+            Some(lock) => self.lock_name(lock)?,
+            None => write!(self.out, "0x{:x}", wait.awaited)?,
         }
         self.site(wait.site)?;
         if wait.limited {
             self.out.write_str(" (with a time limit)")?;
         }
-        match section {
-            Some(section) if section.owner != 0 => {
-                self.out.write_str("\n      which is owned by ")?;
-                self.owner_name_and_thread(section.owner)?;
-                self.hold(&section)?;
-            }
-            Some(SectionPicture { orphaned_by: Some(thread), .. }) => {
-                write!(self.out, "\n      which stays locked: its owner tid={thread} has ended")?
-            }
-            Some(section) if section.state == State::Free => {
-                self.out.write_str("\n      which is free now")?
-            }
-            _ => {}
+        if let Some(lock) = lock {
+            self.owner_of(&lock)?;
         }
         self.out.write_str("\n")
+    }
+
+    /// Who owns what is waited for, or why nobody does, if that is known.
+    fn owner_of(&mut self, lock: &LockPicture) -> fmt::Result {
+        if lock.owner() != 0 {
+            self.out.write_str("\n      which is owned by ")?;
+            self.owner_name_and_thread(lock.owner())?;
+            return self.hold(lock.hold());
+        }
+        if let Some(thread) = lock.orphaned_by() {
+            return write!(self.out, "\n      which stays locked: its owner tid={thread} has ended");
+        }
+        let which = match lock {
+            LockPicture::Section(section) if section.state == State::Free => "is free now",
+            LockPicture::Section(_) => return Ok(()),
+            LockPicture::Resource(resource) if resource.info.state == State::Abandoned => {
+                "is abandoned: its owner has ended"
+            }
+            LockPicture::Resource(_) => "nobody is known to own",
+        };
+        write!(self.out, "\n      which {which}")
     }
 
     fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
@@ -381,7 +409,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.namer.surroundings.write_address(self.out, site).map(|_| ())
     }
 
-    /// A section in short: its name, or without one its handle.
+    /// A section or resource in short: its name, or without one its handle.
     fn short_name(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
         if name.is_empty() {
             write!(self.out, "0x{handle:x}")
@@ -390,9 +418,24 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
     }
 
-    fn hold(&mut self, section: &SectionPicture) -> fmt::Result {
-        match section.hold.and_then(|(since, _)| self.namer.age(since)) {
+    fn hold(&mut self, hold: Option<(u64, u64)>) -> fmt::Result {
+        match hold.and_then(|(since, _)| self.namer.age(since)) {
             Some(age) => write!(self.out, " (for {})", Seconds(age)),
+            None => Ok(()),
+        }
+    }
+
+    fn lock_name(&mut self, lock: &LockPicture) -> fmt::Result {
+        match lock {
+            LockPicture::Section(section) => self.section_name(section),
+            LockPicture::Resource(resource) => self.resource_name(resource),
+        }
+    }
+
+    fn resource_name(&mut self, resource: &ResourcePicture) -> fmt::Result {
+        write!(self.out, "0x{:x}", resource.handle)?;
+        match &resource.name {
+            Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
             None => Ok(()),
         }
     }
@@ -420,8 +463,14 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             self.out.write_str(", entered")?;
             self.site(site)?;
         }
-        self.hold(section)?;
+        self.hold(section.hold)?;
         self.out.write_str("\n")
+    }
+
+    fn owned_resource(&mut self, resource: &ResourcePicture) -> fmt::Result {
+        self.out.write_str("   owns resource ")?;
+        self.resource_name(resource)?;
+        writeln!(self.out, " recursion={}", resource.info.recursion)
     }
 
     fn layers(&mut self, task: &TaskPicture, layers: &ShownLayers) -> fmt::Result {
@@ -589,6 +638,33 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("\n")
     }
 
+    fn resource_table(&mut self) -> fmt::Result {
+        let mut headed = false;
+        for resource in self.namer.picture.resources().filter(ResourcePicture::is_of_interest) {
+            if !headed {
+                headed = true;
+                let heading = "RESOURCE            state      owner  recursion  waiters  contended  name";
+                writeln!(self.out, "{heading}")?;
+            }
+            self.resource_row(&resource)?;
+        }
+        self.out.write_str(if headed { "\n" } else { "" })
+    }
+
+    fn resource_row(&mut self, resource: &ResourcePicture) -> fmt::Result {
+        let ResourceInfo { state, owner, recursion, waiters, contended } = resource.info;
+        write!(self.out, "0x{:<16x}  {:<9}", resource.handle, state.word())?;
+        match self.namer.picture.thread_id(owner) {
+            Some(thread_id) => write!(self.out, " {thread_id:>6}")?,
+            None => write!(self.out, " {:>6}", "-")?,
+        }
+        write!(self.out, "  {recursion:>9}  {waiters:>7}  {contended:>9}")?;
+        match &resource.name {
+            Some(name) => writeln!(self.out, "  \"{}\"", Printable(name.bytes())),
+            None => self.out.write_str("\n"),
+        }
+    }
+
     fn win32_misuses(&mut self) -> fmt::Result {
         let mut misuses =
             self.namer.picture.registry().misuses().all().filter(|(count, ..)| *count != 0).peekable();
@@ -641,13 +717,13 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let (Some(one), Some(other)) = (picture.task(one), picture.task(other)) else { return Ok(()) };
         let (Some(wait_of_one), Some(wait_of_other)) = (one.wait, other.wait) else { return Ok(()) };
         let side = |namer: &mut Namer<'_, M, S>, task: &TaskPicture, wait: &WaitCopy, owns: &WaitCopy| {
-            let owned = picture.section(owns.section);
+            let owned = picture.lock(owns.awaited);
             Side {
                 name: namer.task(task),
                 thread_id: task.thread_id,
-                owned: owns.section,
-                owned_name: owned.and_then(|section| section.name).unwrap_or(NameCopy::new()),
-                entered_at: owned.and_then(|section| section.hold).map_or(0, |(_, site)| site),
+                owned: owns.awaited,
+                owned_name: owned.and_then(|lock| lock.name()).unwrap_or(NameCopy::new()),
+                entered_at: owned.and_then(|lock| lock.hold()).map_or(0, |(_, site)| site),
                 waited_at: wait.site,
             }
         };
@@ -671,16 +747,16 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         last.write_heading(self.out)?;
         self.out.write_str("\n")?;
         writeln!(self.out, "   {:width$}----", "----")?;
-        self.step("   enters ", 0, first.owned, &first.owned_name, first.entered_at)?;
-        self.step("   enters ", width, last.owned, &last.owned_name, last.entered_at)?;
+        self.step(taking(first.owned), 0, first.owned, &first.owned_name, first.entered_at)?;
+        self.step(taking(last.owned), width, last.owned, &last.owned_name, last.entered_at)?;
         self.step("   waits for ", 0, last.owned, &last.owned_name, first.waited_at)?;
         self.step("   waits for ", width, first.owned, &first.owned_name, last.waited_at)?;
         self.out.write_str("   *** DEADLOCK ***\n")
     }
 
-    fn step(&mut self, what: &str, column: usize, section: u64, name: &NameCopy, site: u64) -> fmt::Result {
+    fn step(&mut self, what: &str, column: usize, handle: u64, name: &NameCopy, site: u64) -> fmt::Result {
         write!(self.out, "{:column$}{what}", "")?;
-        self.short_name(section, name)?;
+        self.short_name(handle, name)?;
         self.site(site)?;
         self.out.write_str("\n")
     }
@@ -715,8 +791,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             let side = |of: &MemberCopy, before: &MemberCopy| Side {
                 name: of.task_name,
                 thread_id: of.thread_id,
-                owned: before.section,
-                owned_name: before.section_name,
+                owned: before.awaited,
+                owned_name: before.awaited_name,
                 entered_at: of.entered_at,
                 waited_at: of.site,
             };
@@ -727,11 +803,17 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
             let name = ThreadName(member.task_name.bytes(), member.thread_id);
             write!(self.out, "Victim: {name} got HOST_E_DEADLOCK; it still owns ")?;
-            match before {
-                Some(before) => self.short_name(before.section, &before.section_name)?,
-                None => self.out.write_str("what it had entered")?,
-            }
-            self.out.write_str(" and is to leave it.\n")?;
+            let give_up = match before {
+                Some(before) => {
+                    self.short_name(before.awaited, &before.awaited_name)?;
+                    if is_resource(before.awaited) { "release" } else { "leave" }
+                }
+                None => {
+                    self.out.write_str("what it had entered")?;
+                    "leave"
+                }
+            };
+            writeln!(self.out, " and is to {give_up} it.")?;
         }
         self.out.write_str("\n")
     }
@@ -739,9 +821,9 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     /// A member, and the next one, which owned what the member waited for, if it is remembered.
     fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
         let name = ThreadName(member.task_name.bytes(), member.thread_id);
-        write!(self.out, "   {name} waited for 0x{:x}", member.section)?;
-        if !member.section_name.is_empty() {
-            write!(self.out, " \"{}\"", Printable(member.section_name.bytes()))?;
+        write!(self.out, "   {name} waited for 0x{:x}", member.awaited)?;
+        if !member.awaited_name.is_empty() {
+            write!(self.out, " \"{}\"", Printable(member.awaited_name.bytes()))?;
         }
         self.site(member.site)?;
         match owner {
@@ -772,6 +854,11 @@ impl Side {
         }
         write!(out, "tid={}", self.thread_id)
     }
+}
+
+/// How the owner of a section or resource has become that.
+fn taking(handle: u64) -> &'static str {
+    if is_resource(handle) { "   acquires " } else { "   enters " }
 }
 
 /// Where the right column begins.

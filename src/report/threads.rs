@@ -11,6 +11,7 @@ use super::{json, write_variable};
 use crate::base::name::NameCopy;
 use crate::foreign::observer::{Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
+use crate::handle::is_resource;
 use crate::state::layers::Mode;
 use crate::sys;
 use crate::sys::symbols::Resolver;
@@ -243,8 +244,9 @@ impl ThreadsReport<'_> {
         let picture = Picture::here();
         let task = picture.task(seen.who.task);
         if let Some(wait) = task.and_then(|task| task.wait) {
-            write!(out, "   waiting to enter section 0x{:x}", wait.section)?;
-            let name = picture.section(wait.section).and_then(|section| section.name);
+            let how = if is_resource(wait.awaited) { "for resource" } else { "to enter section" };
+            write!(out, "   waiting {how} 0x{:x}", wait.awaited)?;
+            let name = picture.lock(wait.awaited).and_then(|lock| lock.name());
             if let Some(name) = name {
                 write!(out, " \"{}\"", Printable(name.bytes()))?;
             }
@@ -316,8 +318,9 @@ impl ThreadsReport<'_> {
                     out.number("limited", wait.is_limited)?;
                     match task.and_then(|task| task.wait) {
                         Some(wait) => {
-                            out.text("kind", b"section")?;
-                            out.hex("section", wait.section)?;
+                            let kind = json::kind_of(wait.awaited);
+                            out.text("kind", kind.as_bytes())?;
+                            out.hex(kind, wait.awaited)?;
                         }
                         None => out.text("kind", b"windows_condition_variable")?,
                     }

@@ -42,8 +42,9 @@ pub struct host_deadlock_t {
     pub tasks: u32,
     /// The task whose wait gets HOST_E_DEADLOCK (a host_task_t); 0 if the cycle stands.
     pub victim: u64,
-    /// The section that the victim waited for (a hostcrst_t); without a victim, the one that the task which found the
-    /// cycle waits for. For a CRITICAL_SECTION, the value of its LockSemaphore, which no function takes.
+    /// The section or resource that the victim waited for (a hostcrst_t or host_resource_t); without a victim, the one
+    /// that the task which found the cycle waits for. For a CRITICAL_SECTION, the value of its LockSemaphore, which no
+    /// function takes.
     pub section: u64,
 }
 
@@ -87,11 +88,11 @@ pub(crate) struct Deadlock {
     pub(crate) members: [Member; MEMBERS],
 }
 
-/// A task of a deadlock: it waited for `section`, which the next member owned.
+/// A task of a deadlock: it waited for `awaited`, a section or resource, which the next member owned.
 #[repr(C)]
 pub(crate) struct Member {
     pub(crate) task: AtomicU64,
-    pub(crate) section: AtomicU64,
+    pub(crate) awaited: AtomicU64,
     /// Where it called, 0 if unknown.
     pub(crate) site: AtomicU64,
     /// Where it had entered the section that the member before it waited for, 0 if that was not tracked.
@@ -99,7 +100,7 @@ pub(crate) struct Member {
     pub(crate) thread_id: AtomicU32,
     pub(crate) _reserved: AtomicU32,
     pub(crate) task_name: Name,
-    pub(crate) section_name: Name,
+    pub(crate) awaited_name: Name,
 }
 
 /// A copy of a deadlock that is remembered.
@@ -117,15 +118,15 @@ pub(crate) struct DeadlockCopy {
 #[derive(Clone, Copy)]
 pub(crate) struct MemberCopy {
     pub(crate) task: u64,
-    /// The section it waited for.
-    pub(crate) section: u64,
+    /// The section or resource it waited for.
+    pub(crate) awaited: u64,
     /// Where it called, 0 if unknown.
     pub(crate) site: u64,
     /// Where it had entered the section that the member before it waited for, 0 if that was not tracked.
     pub(crate) entered_at: u64,
     pub(crate) thread_id: u32,
     pub(crate) task_name: NameCopy,
-    pub(crate) section_name: NameCopy,
+    pub(crate) awaited_name: NameCopy,
 }
 
 readable_in_copies!(Deadlocks);
@@ -222,12 +223,12 @@ impl DeadlockCopy {
     pub(crate) const fn new() -> Self {
         const NOBODY: MemberCopy = MemberCopy {
             task: 0,
-            section: 0,
+            awaited: 0,
             site: 0,
             entered_at: 0,
             thread_id: 0,
             task_name: NameCopy::new(),
-            section_name: NameCopy::new(),
+            awaited_name: NameCopy::new(),
         };
         DeadlockCopy { length: 0, victim: None, found_at: 0, members: [NOBODY; MEMBERS] }
     }
@@ -242,13 +243,13 @@ impl Member {
     const fn new() -> Self {
         Member {
             task: AtomicU64::new(0),
-            section: AtomicU64::new(0),
+            awaited: AtomicU64::new(0),
             site: AtomicU64::new(0),
             entered_at: AtomicU64::new(0),
             thread_id: AtomicU32::new(0),
             _reserved: AtomicU32::new(0),
             task_name: Name::new(),
-            section_name: Name::new(),
+            awaited_name: Name::new(),
         }
     }
 }
@@ -258,12 +259,12 @@ impl Shown<Member> {
         let member = self.fields();
         MemberCopy {
             task: member.task.load(Ordering::Relaxed),
-            section: member.section.load(Ordering::Relaxed),
+            awaited: member.awaited.load(Ordering::Relaxed),
             site: member.site.load(Ordering::Relaxed),
             entered_at: member.entered_at.load(Ordering::Relaxed),
             thread_id: member.thread_id.load(Ordering::Relaxed),
             task_name: member.task_name.get_in::<M>(),
-            section_name: member.section_name.get_in::<M>(),
+            awaited_name: member.awaited_name.get_in::<M>(),
         }
     }
 }
@@ -335,7 +336,7 @@ mod tests {
         deadlocks.write_one();
         for member in &deadlocks.place_of(0).members {
             member.task_name.begin_a_write_that_never_ends();
-            member.section_name.begin_a_write_that_never_ends();
+            member.awaited_name.begin_a_write_that_never_ends();
         }
         let (here, copied) = (shortest::<Here>(&deadlocks), shortest::<Copied>(&deadlocks));
         assert!(copied * 20 < here, "{copied:?}, where a live writer is given {here:?}");

@@ -12,6 +12,8 @@ pub(crate) mod mirror;
 pub(crate) mod misuses;
 pub(crate) mod orders;
 pub(crate) mod registry;
+pub(crate) mod resource;
+pub(crate) mod resources;
 pub(crate) mod runtime;
 pub(crate) mod section;
 pub(crate) mod sections;

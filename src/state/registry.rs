@@ -19,6 +19,7 @@ use crate::state::holds::Holds;
 use crate::state::layers::{self, ChunkPool};
 use crate::state::messages::Messages;
 use crate::state::orders::Orders;
+use crate::state::resource::{self, Resource};
 use crate::state::runtime::{self, Runtime};
 use crate::state::section::{self, Section};
 use crate::state::statistics::Statistics;
@@ -56,6 +57,7 @@ pub struct Registry {
     pub(crate) sections: Arena<Section>,
     pub(crate) tasks: Arena<Task>,
     pub(crate) names: Arena<NameSlot>,
+    pub(crate) resources: Arena<Resource>,
     pub(crate) targets: Targets,
     pub(crate) chunks: ChunkPool,
     pub(crate) holds: Holds,
@@ -104,6 +106,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     sections: Arena::new(),
     tasks: Arena::new(),
     names: Arena::new(),
+    resources: Arena::new(),
     targets: Targets::new(),
     chunks: ChunkPool::new(),
     holds: Holds::new(),
@@ -134,11 +137,12 @@ pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
 pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
 
 /// For `layout`. The table itself begins behind the header.
-pub(crate) const LAYOUT: [(&str, usize); 8] = [
+pub(crate) const LAYOUT: [(&str, usize); 9] = [
     ("registry.runtime", offset_of!(Registry, runtime)),
     ("registry.sections", offset_of!(Registry, sections)),
     ("registry.tasks", offset_of!(Registry, tasks)),
     ("registry.names", offset_of!(Registry, names)),
+    ("registry.resources", offset_of!(Registry, resources)),
     ("registry.deadlocks", offset_of!(Registry, deadlocks)),
     ("registry.copy", offset_of!(Registry, copy)),
     ("named.bytes", size_of::<NameSlot>()),
@@ -147,8 +151,24 @@ pub(crate) const LAYOUT: [(&str, usize); 8] = [
 
 /// What an outside reader must know to draw a picture.
 pub(crate) const TABLE: [layout::Entry; layout::ENTRIES] = layout::table(
-    [&LAYOUT, &arena::LAYOUT, &task::LAYOUT, &wait::LAYOUT, &layers::LAYOUT, &section::LAYOUT, &name::LAYOUT],
-    [&handle::NUMBERS, &runtime::NUMBERS, &layers::NUMBERS, &wait::NUMBERS, &section::NUMBERS],
+    [
+        &LAYOUT,
+        &arena::LAYOUT,
+        &task::LAYOUT,
+        &wait::LAYOUT,
+        &layers::LAYOUT,
+        &section::LAYOUT,
+        &resource::LAYOUT,
+        &name::LAYOUT,
+    ],
+    [
+        &handle::NUMBERS,
+        &runtime::NUMBERS,
+        &layers::NUMBERS,
+        &wait::NUMBERS,
+        &section::NUMBERS,
+        &resource::NUMBERS,
+    ],
     &words::LAYOUT,
 );
 
@@ -185,6 +205,10 @@ impl Shown<Registry> {
 
     pub(crate) fn names(&self) -> &Shown<Arena<NameSlot>> {
         &self.fields().names
+    }
+
+    pub(crate) fn resources(&self) -> &Shown<Arena<Resource>> {
+        &self.fields().resources
     }
 
     pub(crate) fn targets(&self) -> &Shown<Targets> {

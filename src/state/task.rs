@@ -55,6 +55,8 @@ pub(crate) struct Task {
     pub(crate) revoked_entries: AtomicU32,
     pub(crate) thread_id: AtomicU32,
     pub(crate) generation: AtomicU32,
+    /// 1 once it has acquired a resource: when it ends, it may own some.
+    pub(crate) resources: AtomicU32,
     pub(crate) anomalies: [AtomicU32; ANOMALIES],
     pub(crate) name: Name,
     /// Sections biased to it (see `bias`), 0 for a free place.
@@ -177,14 +179,25 @@ impl Task {
         self.leaves.load(Ordering::Relaxed)
     }
 
-    /// Whether the task is known to be blocked: it waits for a section, or sleeps on a condition variable.
+    /// Whether the task is known to be blocked: it waits for a section or a resource, or sleeps on a condition variable.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.wait.section() != 0 || self.sleep.is_asleep()
+        self.wait.awaited() != 0 || self.sleep.is_asleep()
     }
 
     /// Counts a section that was biased to the task and entered, and is now owned by it like any other. Any thread.
     pub(crate) fn count_revoked_entry(&self) {
         self.revoked_entries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it has noted that it may own resources.
+    #[inline(always)]
+    pub(crate) fn may_own_resources(&self) -> bool {
+        self.resources.load(Ordering::Relaxed) != 0
+    }
+
+    /// Notes that it may own resources from here on. Own thread only.
+    pub(crate) fn note_resources(&self) {
+        self.resources.store(1, Ordering::Relaxed);
     }
 
     pub(crate) fn biases(&self) -> &[AtomicU64] {

@@ -1,10 +1,11 @@
-//! How a task waits: written by the task, and under the queue lock by tasks that end the wait. Who that is and why is
+//! How a task waits: written by the task, and under the lock of what it waits for by tasks that end the wait. Who that is and why is
 //! known above: here are the fields, and how a reader gets those of one wait.
 
 use core::mem::offset_of;
 
 use crate::base::memory::{Shown, readable_in_copies};
-use crate::constants::WAIT_OPTION_MASK;
+use crate::constants::{WAIT_NOTINDEADLOCK, WAIT_OPTION_MASK};
+use crate::handle;
 use crate::sys::Instant;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -19,10 +20,33 @@ pub(crate) const PARKED: u32 = 0;
 pub(crate) const CONTEND: u32 = 1;
 /// Out of the queue, as the owner.
 pub(crate) const ACQUIRED: u32 = 2;
-/// ACQUIRED, and the task has noticed.
+/// ACQUIRED, and the task has noticed; or it has told that its wait for a resource is over.
 pub(crate) const OVER: u32 = 3;
+/// Of a wait for a resource: the task was answered that it may block, in the program's own lock. Until then it is
+/// PARKED, though it has not gone to sleep.
+pub(crate) const BLOCKED: u32 = 4;
 
-/// How a task waits. A task waits for one section at most.
+/// What a caller asks for when it has to wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) option: u32,
+    /// None for a wait without limit.
+    pub(crate) deadline: Option<Instant>,
+    /// Where the caller called from, 0 if unknown.
+    pub(crate) site: usize,
+}
+
+/// What a wait begins with. A wait that was interrupted so that the program could be told of a deadlock begins again.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) since: Instant,
+    /// The run of the runtime then.
+    pub(crate) run: u64,
+    /// The number of the deadlock of which it was a part when the program was told; 0 for none.
+    pub(crate) told: u64,
+}
+
+/// How a task waits. A task waits for one section or resource at most.
 #[repr(C)]
 pub(crate) struct Wait {
     pub(crate) park: AtomicU32,
@@ -32,14 +56,15 @@ pub(crate) struct Wait {
     pub(crate) option: AtomicU32,
     /// The run of the runtime that it began in.
     pub(crate) run: AtomicU64,
-    /// The section's handle while in its queue, otherwise 0.
-    pub(crate) section: AtomicU64,
+    /// The handle of what the task waits for: of a section while it is in the queue of that, of a resource from when it
+    /// has told that it waits; otherwise 0.
+    pub(crate) awaited: AtomicU64,
     /// When the wait began.
     pub(crate) since: AtomicU64,
     /// When it ends by itself, NO_DEADLINE for never.
     pub(crate) deadline: AtomicU64,
     /// Counts the task's waits, so that two reads can tell one wait from the next. No sequence lock: it is never odd,
-    /// as `section` says whether there is a wait, and it is part of the SeqCst order that the search for deadlocks
+    /// as `awaited` says whether there is a wait, and it is part of the SeqCst order that the search for deadlocks
     /// rests on.
     pub(crate) sequence: AtomicU64,
     /// The sequence as the search for a deadlock has seen it; under the lock of that.
@@ -67,7 +92,7 @@ pub(crate) const NUMBERS: [(&str, u64); 1] = [("wait.no_deadline", NO_DEADLINE)]
 
 /// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 4] = [
-    ("wait.section", offset_of!(Wait, section)),
+    ("wait.awaited", offset_of!(Wait, awaited)),
     ("wait.since", offset_of!(Wait, since)),
     ("wait.deadline", offset_of!(Wait, deadline)),
     ("wait.site", offset_of!(Wait, site)),
@@ -76,15 +101,15 @@ pub(crate) const LAYOUT: [(&str, usize); 4] = [
 readable_in_copies!(Wait);
 
 impl Shown<Wait> {
-    /// The section the task waits for, or 0.
-    pub(crate) fn section(&self) -> u64 {
-        self.fields().section.load(Ordering::SeqCst)
+    /// The section or resource the task waits for, or 0.
+    pub(crate) fn awaited(&self) -> u64 {
+        self.fields().awaited.load(Ordering::SeqCst)
     }
 
-    /// The section the task waits for without a time limit, if it does.
-    pub(crate) fn unbounded_section(&self) -> Option<u64> {
-        let section = self.section();
-        (section != 0 && self.fields().deadline.load(Ordering::Relaxed) == NO_DEADLINE).then_some(section)
+    /// The section or resource the task waits for without a time limit, if it does.
+    pub(crate) fn unbounded(&self) -> Option<u64> {
+        let awaited = self.awaited();
+        (awaited != 0 && self.fields().deadline.load(Ordering::Relaxed) == NO_DEADLINE).then_some(awaited)
     }
 
     /// The options of the present wait.
@@ -106,23 +131,22 @@ impl Shown<Wait> {
     pub(crate) fn copy(&self) -> Option<WaitCopy> {
         loop {
             let sequence = self.number();
-            let section = self.section();
-            if section == 0 {
+            let awaited = self.awaited();
+            if awaited == 0 {
                 return None;
             }
             let copy = WaitCopy {
-                section,
+                awaited,
                 since: self.fields().since.load(Ordering::Relaxed),
                 site: self.site(),
                 limited: self.fields().deadline.load(Ordering::Relaxed) != NO_DEADLINE,
                 option: self.option() & WAIT_OPTION_MASK,
             };
-            // Pairs with the Release fence in enqueue: a reader that sees something of the next wait finds this one
-            // over.
+            // Pairs with the Release fence in begin: a reader that sees something of the next wait finds this one over.
             // place: wait-read-fence
             fence(Ordering::Acquire);
-            // First the section: if the next wait is for the same one, its number is found with it.
-            if self.section() == section && self.number() == sequence {
+            // First what is waited for: if the next wait is for the same, its number is found with it.
+            if self.awaited() == awaited && self.number() == sequence {
                 return Some(copy);
             }
         }
@@ -131,7 +155,7 @@ impl Shown<Wait> {
 
 impl Wait {
     pub(crate) fn prepare(&self) {
-        self.section.store(0, Ordering::Relaxed);
+        self.awaited.store(0, Ordering::Relaxed);
         self.park.store(OVER, Ordering::Relaxed);
     }
 
@@ -140,9 +164,44 @@ impl Wait {
         self.next.store(next, Ordering::Relaxed);
     }
 
-    /// Whether nothing but the section can end the present wait: it has no way to fail.
+    /// Whether a task that breaks a deadlock may still end the present wait.
+    pub(crate) fn is_breakable(&self) -> bool {
+        self.option() & WAIT_NOTINDEADLOCK == 0 && !self.is_blocked_outside()
+    }
+
+    /// Whether the present wait has no way to fail, though the program has not asked for that.
     pub(crate) fn cannot_fail(&self) -> bool {
-        self.option() & WAIT_WITHOUT_RUNTIME != 0
+        let option = self.option();
+        option & WAIT_WITHOUT_RUNTIME != 0 || option & WAIT_NOTINDEADLOCK == 0 && self.is_blocked_outside()
+    }
+
+    /// Whether the task blocks in a lock of the program's, where the library cannot end its wait.
+    fn is_blocked_outside(&self) -> bool {
+        self.park.load(Ordering::Relaxed) == BLOCKED
+    }
+
+    /// Whether the task is in the queue of a section.
+    pub(crate) fn is_in_queue(&self) -> bool {
+        let awaited = self.awaited();
+        awaited != 0 && !handle::is_resource(awaited)
+    }
+
+    /// Writes down a wait that begins, all but what it is for; by the task. `awaited` is set after it, under the lock of
+    /// what that names.
+    pub(crate) fn begin(&self, request: Request, beginning: Beginning) {
+        // Pairs with the Acquire fences in copy and is_as_noted: a reader that sees something of this wait finds the
+        // one before over.
+        fence(Ordering::Release);
+        self.park.store(PARKED, Ordering::Relaxed);
+        self.option.store(request.option, Ordering::Relaxed);
+        self.run.store(beginning.run, Ordering::Relaxed);
+        self.since.store(beginning.since, Ordering::Relaxed);
+        self.deadline.store(request.deadline.unwrap_or(NO_DEADLINE), Ordering::Relaxed);
+        self.site.store(request.site as u64, Ordering::Relaxed);
+        self.losses.store(0, Ordering::Relaxed);
+        // SeqCst: a reader that finds `awaited` set finds this number, or a later one.
+        self.sequence.fetch_add(1, Ordering::SeqCst);
+        self.set_told(beginning.told);
     }
 
     /// Notes which wait this is.
@@ -165,17 +224,18 @@ impl Wait {
     /// Whether the task is still, without a break, in the wait that was noted; and all that was read of it before this
     /// call was of that wait.
     pub(crate) fn is_as_noted(&self) -> bool {
-        // Pairs with the Release fence in enqueue.
+        // Pairs with the Release fence in begin.
         // place: noted-wait-fence
         fence(Ordering::Acquire);
-        self.section() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
+        self.awaited() != 0 && self.sequence.load(Ordering::SeqCst) == self.noted.load(Ordering::Relaxed)
     }
 }
 
 /// A wait as it was at one moment.
 #[derive(Clone, Copy)]
 pub struct WaitCopy {
-    pub(crate) section: u64,
+    /// The section or resource.
+    pub(crate) awaited: u64,
     pub(crate) since: Instant,
     /// Where it was called for, 0 if unknown.
     pub(crate) site: u64,

@@ -10,6 +10,7 @@ use crate::state::holds::Hold;
 use crate::state::layers::{Layer, Mode};
 use crate::state::orders::{Alarm, AlarmStepCopy};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
+use crate::state::resource::{Resource, ResourceInfo};
 use crate::state::section::{Section, State};
 use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{Figures, FiguresCopy};
@@ -98,6 +99,61 @@ pub struct SectionPicture {
     pub(crate) hold: Option<(u64, u64)>,
 }
 
+/// A resource: a lock of the program's, as far as it has told.
+#[derive(Clone, Copy)]
+pub struct ResourcePicture {
+    pub(crate) handle: u64,
+    pub(crate) info: ResourceInfo,
+    pub(crate) name: Option<NameCopy>,
+}
+
+impl ResourcePicture {
+    /// Whether a report lists it: it is owned, abandoned, or was ever waited for.
+    pub(crate) fn is_of_interest(&self) -> bool {
+        self.info.state != State::Free || self.info.contended != 0 || self.info.waiters != 0
+    }
+}
+
+/// What a task can wait for.
+#[derive(Clone, Copy)]
+pub(crate) enum LockPicture {
+    Section(SectionPicture),
+    Resource(ResourcePicture),
+}
+
+impl LockPicture {
+    /// The owner's id, 0 for none.
+    pub(crate) fn owner(&self) -> u64 {
+        match self {
+            LockPicture::Section(section) => section.owner,
+            LockPicture::Resource(resource) => resource.info.owner,
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<NameCopy> {
+        match self {
+            LockPicture::Section(section) => section.name,
+            LockPicture::Resource(resource) => resource.name,
+        }
+    }
+
+    /// Since when and from where it is owned, if that is tracked.
+    pub(crate) fn hold(&self) -> Option<(u64, u64)> {
+        match self {
+            LockPicture::Section(section) => section.hold,
+            LockPicture::Resource(_) => None,
+        }
+    }
+
+    /// The id of the thread that owned it when it ended, and so left it locked for ever.
+    pub(crate) fn orphaned_by(&self) -> Option<u32> {
+        match self {
+            LockPicture::Section(section) => section.orphaned_by,
+            LockPicture::Resource(_) => None,
+        }
+    }
+}
+
 /// A cycle of waits, with or without time limits. One with a limit is no deadlock, and reports call it a circle.
 pub(crate) struct Cycle {
     /// How many tasks.
@@ -106,7 +162,7 @@ pub(crate) struct Cycle {
     pub(crate) limited: bool,
 }
 
-/// A thread that waits without a limit for a section that another one owns.
+/// A thread that waits without a limit for a section or resource that another one owns.
 #[derive(Clone, Copy)]
 pub struct Blocked {
     task: u64,
@@ -115,9 +171,7 @@ pub struct Blocked {
     /// The name that was set for its task; empty if none was.
     pub name: NameCopy,
     /// What it waits for.
-    pub section: u64,
-    /// The name of that; empty if it has none.
-    pub section_name: NameCopy,
+    pub awaited: LockSeen,
     owner: u64,
     /// The thread that owns it.
     pub owner_thread_id: u32,
@@ -125,10 +179,26 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Whether `other` is the same wait, for the same section and owner.
+    /// Whether `other` is the same wait, for the same section or resource and owner.
     pub fn is_same(&self, other: &Blocked) -> bool {
-        let all = |blocked: &Blocked| (blocked.task, blocked.wait, blocked.section, blocked.owner);
+        let all = |blocked: &Blocked| (blocked.task, blocked.wait, blocked.awaited.handle, blocked.owner);
         all(self) == all(other)
+    }
+}
+
+/// A section or resource that a task waits for.
+#[derive(Clone, Copy)]
+pub struct LockSeen {
+    /// Its handle.
+    pub handle: u64,
+    /// Its name; empty if it has none.
+    pub name: NameCopy,
+}
+
+impl LockSeen {
+    /// Whether it is a resource, and not a section.
+    pub fn is_resource(&self) -> bool {
+        handle::is_resource(self.handle)
     }
 }
 
@@ -141,18 +211,18 @@ pub struct TaskSeen {
     pub name: NameCopy,
     wait: Option<WaitCopy>,
     sleep: Option<SleepCopy>,
-    section_name: NameCopy,
+    awaited: Option<LockSeen>,
 }
 
 impl TaskSeen {
-    /// Whether it waits for a section or sleeps on a condition variable.
+    /// Whether it waits for a section or resource or sleeps on a condition variable.
     pub fn waits(&self) -> bool {
         self.wait.is_some() || self.sleep.is_some()
     }
 
-    /// The section that it waits for, and the name of that; empty if it has none.
-    pub fn section(&self) -> Option<(u64, NameCopy)> {
-        self.wait.map(|wait| (wait.section, self.section_name))
+    /// The section or resource that it waits for.
+    pub fn awaited(&self) -> Option<LockSeen> {
+        self.awaited
     }
 
     /// The address of the condition variable that it sleeps on.
@@ -197,7 +267,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry
     }
 
-    /// Whether the memory contains all tasks, sections and names: the last slot of each that was ever used can be read.
+    /// Whether the memory contains all tasks, sections, resources and names: the last slot of each that was ever used can be read.
     pub fn is_complete(&self) -> bool {
         let (sections, names) = (self.registry.sections(), self.registry.names());
         self.registry.tasks().last().filter(|&(index, _)| index >= handle::FIRST_TASK_SLOT).is_none_or(
@@ -208,6 +278,9 @@ impl<'a, M: Memory> Picture<'a, M> {
         ) && sections.last().is_none_or(|(_, address)| {
             // SAFETY: the address is that of a slot of the arena of sections, a Section.
             unsafe { self.memory.read(address, |_: &Shown<Section>| ()) }.is_some()
+        }) && self.registry.resources().last().is_none_or(|(_, address)| {
+            // SAFETY: the address is that of a slot of the arena of resources, a Resource.
+            unsafe { self.memory.read(address, |_: &Shown<Resource>| ()) }.is_some()
         }) && names.last().is_none_or(|(_, address)| {
             // SAFETY: the address is that of a slot of the arena of names, a NameSlot.
             unsafe { self.memory.read(address, |_: &Shown<NameSlot>| ()) }.is_some()
@@ -365,6 +438,9 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// The section with this handle.
     pub(crate) fn section(&self, handle: u64) -> Option<SectionPicture> {
+        if handle::is_resource(handle) {
+            return None;
+        }
         let index = handle::section_index(handle);
         self.read_section(handle, |section| self.draw_section(section, index, handle)).flatten()
     }
@@ -372,6 +448,12 @@ impl<'a, M: Memory> Picture<'a, M> {
     fn read_section<R>(&self, handle: u64, read: impl FnOnce(&Shown<Section>) -> R) -> Option<R> {
         let address = self.registry.sections().address(handle::section_index(handle))?;
         // SAFETY: the address is that of a slot of the arena of sections, a Section.
+        unsafe { self.memory.read(address, read) }
+    }
+
+    fn read_resource<R>(&self, handle: u64, read: impl FnOnce(&Shown<Resource>) -> R) -> Option<R> {
+        let address = self.registry.resources().address(handle::section_index(handle))?;
+        // SAFETY: the address is that of a slot of the arena of resources, a Resource.
         unsafe { self.memory.read(address, read) }
     }
 
@@ -384,15 +466,46 @@ impl<'a, M: Memory> Picture<'a, M> {
             recursion: info.recursion,
             waiters: info.waiters,
             contended: info.contended,
-            name: self.section_name(section),
+            name: self.name_in_slot(section.name_slot()),
             mirror: section.mirror() as u64,
             orphaned_by: section.orphaned_by(handle),
             hold: self.hold(index, info.owner),
         })
     }
 
-    fn section_name(&self, section: &Shown<Section>) -> Option<NameCopy> {
-        let slot = Some(section.name_slot()).filter(|&slot| slot != 0)?;
+    /// Every live resource. Ends at the first slot that cannot be read.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = ResourcePicture> {
+        let picture = Picture { ..*self };
+        let drawn = self.registry.resources().addresses().map_while(move |address| {
+            let draw = |resource: &Shown<Resource>| picture.draw_resource(resource, resource.handle()?);
+            // SAFETY: the address is that of a slot of the arena of resources, a Resource.
+            unsafe { picture.memory.read(address, draw) }
+        });
+        drawn.flatten()
+    }
+
+    /// The resource with this handle.
+    fn resource(&self, handle: u64) -> Option<ResourcePicture> {
+        let draw = |resource: &Shown<Resource>| self.draw_resource(resource, handle);
+        if handle::is_resource(handle) { self.read_resource(handle, draw).flatten() } else { None }
+    }
+
+    fn draw_resource(&self, resource: &Shown<Resource>, handle: u64) -> Option<ResourcePicture> {
+        let info = resource.info(handle)?;
+        Some(ResourcePicture { handle, info, name: self.name_in_slot(resource.name_slot()) })
+    }
+
+    /// The section or resource with this handle.
+    pub(crate) fn lock(&self, handle: u64) -> Option<LockPicture> {
+        if handle::is_resource(handle) {
+            self.resource(handle).map(LockPicture::Resource)
+        } else {
+            self.section(handle).map(LockPicture::Section)
+        }
+    }
+
+    fn name_in_slot(&self, slot: u32) -> Option<NameCopy> {
+        let slot = Some(slot).filter(|&slot| slot != 0)?;
         let address = self.registry.names().address(slot)?;
         // SAFETY: the address is that of a slot of the arena of names, a NameSlot.
         let name = unsafe { self.memory.read(address, |slot: &Shown<NameSlot>| slot.name_in::<M>()) }?;
@@ -451,22 +564,26 @@ impl<'a, M: Memory> Picture<'a, M> {
         unsafe { self.memory.read(address, |figures: &Shown<Figures>| figures.copy(section)) }.flatten()
     }
 
-    /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section for
-    /// which it waits without a limit.
+    /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section or
+    /// resource for which it waits without a limit.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
-        let section = self.read_task(id, |task| task.wait().unbounded_section())?.flatten()?;
-        self.other_owner(section, id)
+        let awaited = self.read_task(id, |task| task.wait().unbounded())?.flatten()?;
+        self.other_owner(awaited, id)
     }
 
     /// The id of the live task that owns what the one with this id waits for, and whether that wait has a limit.
     fn waits_for(&self, id: u64) -> Option<(u64, bool)> {
         let wait = self.read_task(id, |task| task.wait().copy())?.flatten()?;
-        Some((self.other_owner(wait.section, id)?, wait.limited))
+        Some((self.other_owner(wait.awaited, id)?, wait.limited))
     }
 
-    /// The live task, not the one with this id, that owns the section.
-    fn other_owner(&self, section: u64, id: u64) -> Option<u64> {
-        let owner = self.read_section(section, |slot| slot.owner(section)).flatten()?;
+    /// The live task, not the one with this id, that owns the section or resource.
+    fn other_owner(&self, awaited: u64, id: u64) -> Option<u64> {
+        let owner = if handle::is_resource(awaited) {
+            self.read_resource(awaited, |slot| slot.owner(awaited)).flatten()?
+        } else {
+            self.read_section(awaited, |slot| slot.owner(awaited)).flatten()?
+        };
         let lives = |owner| self.read_task(owner, |_| ()).flatten().is_some();
         (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
     }
@@ -526,7 +643,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     fn waiting(&self) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
         let waiting = self.registry.tasks().addresses().map_while(move |address| {
-            let read = |task: &Shown<Task>| (task.wait().section() != 0).then(|| task.id());
+            let read = |task: &Shown<Task>| (task.wait().awaited() != 0).then(|| task.id());
             // SAFETY: the address is that of a slot of the arena of tasks, a Task.
             unsafe { picture.memory.read(address, read) }
         });
@@ -621,23 +738,27 @@ impl<'a, M: Memory> Picture<'a, M> {
         owners.flatten().filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
     }
 
+    fn lock_seen(&self, handle: u64) -> LockSeen {
+        let name = self.lock(handle).and_then(|lock| lock.name());
+        LockSeen { handle, name: name.unwrap_or(NameCopy::new()) }
+    }
+
     /// Every live task, for who joins them with threads.
     pub fn tasks_seen(&self) -> impl Iterator<Item = TaskSeen> {
         let picture = Picture { ..*self };
         self.tasks().map(move |TaskPicture { thread_id, name, wait, sleep, .. }| {
-            let section = wait.and_then(|wait| picture.section(wait.section));
-            let section_name = section.and_then(|section| section.name).unwrap_or(NameCopy::new());
-            TaskSeen { thread_id, name, wait, sleep, section_name }
+            let awaited = wait.map(|wait| picture.lock_seen(wait.awaited));
+            TaskSeen { thread_id, name, wait, sleep, awaited }
         })
     }
 
-    /// The threads that wait without a limit for a section which another thread of this process owns.
+    /// The threads that wait without a limit for a section or resource which another thread of this process owns.
     pub fn blocked(&self) -> impl Iterator<Item = Blocked> {
         let picture = Picture { ..*self };
         self.waiting().filter_map(move |id| picture.blocked_task(id))
     }
 
-    /// The same task's present wait, if it still waits without a limit for a section that another thread owns.
+    /// The same task's present wait, if it still waits without a limit for what another thread owns.
     pub fn blocked_now(&self, blocked: &Blocked) -> Option<Blocked> {
         Picture { memory: &Anew(self.memory), registry: self.registry }.blocked_task(blocked.task)
     }
@@ -650,15 +771,53 @@ impl<'a, M: Memory> Picture<'a, M> {
             task,
             thread_id: slot.thread_id(),
             name: slot.name_in::<M>(),
-            section: slot.wait().section(),
-            section_name: NameCopy::new(),
+            awaited: LockSeen { handle: slot.wait().awaited(), name: NameCopy::new() },
             owner,
             owner_thread_id,
             wait: slot.wait().number(),
         };
         let blocked = self.read_task(task, wait).flatten()?;
-        let section_name = self.section(blocked.section).and_then(|section| section.name);
-        Some(Blocked { section_name: section_name.unwrap_or(NameCopy::new()), ..blocked })
+        Some(Blocked { awaited: self.lock_seen(blocked.awaited.handle), ..blocked })
+    }
+
+    /// The owner of each owned resource, with the resource's number, in the order of the numbers.
+    fn resource_owners(&self) -> impl Iterator<Item = (u64, u32)> {
+        let picture = Picture { ..*self };
+        let slots = (1..).zip(self.registry.resources().addresses());
+        let owners = slots.map_while(move |(index, address)| {
+            let read =
+                |resource: &Shown<Resource>| resource.handle().and_then(|handle| resource.owner(handle));
+            // SAFETY: the address is that of a slot of the arena of resources, a Resource.
+            let owner = unsafe { picture.memory.read(address, read) }?;
+            Some((owner.unwrap_or(0), index))
+        });
+        owners.filter(|&(owner, _)| owner != 0 && owner != ABANDONED)
+    }
+
+    /// The resources that the task owns.
+    pub(crate) fn resources_owned_by(
+        &self,
+        index: &Index<'_>,
+        task: &TaskPicture,
+    ) -> impl Iterator<Item = ResourcePicture> {
+        let (picture, id) = (Picture { ..*self }, task.id);
+        let listed = index.0.as_ref().map(|tables| tables.resources.of(id));
+        let searched = listed.is_none();
+        let searched =
+            self.resource_owners().take_while(move |_| searched).filter(move |&(owner, _)| owner == id);
+        let numbers = listed.into_iter().flatten().chain(searched.map(|(_, resource)| resource));
+        // A resource may have got another owner since.
+        numbers
+            .filter_map(move |number| picture.resource_at(number))
+            .filter(move |resource| resource.info.owner == id)
+    }
+
+    /// The resource that has this number now.
+    fn resource_at(&self, index: u32) -> Option<ResourcePicture> {
+        let address = self.registry.resources().address(index)?;
+        let draw = |resource: &Shown<Resource>| self.draw_resource(resource, resource.handle()?);
+        // SAFETY: the address is that of a slot of the arena of resources, a Resource.
+        unsafe { self.memory.read(address, draw) }.flatten()
     }
 
     /// The sections that the task owns.
@@ -668,7 +827,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         task: &TaskPicture,
     ) -> impl Iterator<Item = SectionPicture> {
         let (picture, id) = (Picture { ..*self }, task.id);
-        let listed = index.0.as_ref().map(|tables| tables.owned(id));
+        let listed = index.0.as_ref().map(|tables| tables.sections.of(id));
         let searched = listed.is_none() && task.owned != 0;
         let searched = self.owners().take_while(move |_| searched).filter(move |&(owner, _)| owner == id);
         let numbers = listed.into_iter().flatten().chain(searched.map(|(_, section)| section));
@@ -696,12 +855,18 @@ impl<'a, M: Memory> Picture<'a, M> {
 pub(crate) struct Index<'r>(Option<Tables<'r>>);
 
 struct Tables<'r> {
-    /// By the slots of tasks: the first and the last section that it owns, 0 for none.
-    first: &'r mut [u32],
-    last: &'r mut [u32],
+    sections: OwnedLists<'r>,
+    resources: OwnedLists<'r>,
     /// By the slots of tasks: what the walk along the wait chains has found, as below.
     waits: &'r mut [u32],
-    /// By the numbers of sections: the next section with the same owner, in rising order.
+}
+
+/// What each task owns of one kind, as lists in rising order.
+struct OwnedLists<'r> {
+    /// By the slots of tasks: the first and the last that it owns, 0 for none.
+    first: &'r mut [u32],
+    last: &'r mut [u32],
+    /// By their own numbers: the next one with the same owner.
     next: &'r mut [u32],
 }
 
@@ -715,7 +880,15 @@ impl<'r> Index<'r> {
     /// For how many numbers there must be room.
     pub(crate) fn size<M: Memory>(picture: &Picture<'_, M>) -> usize {
         // A copy of another process's registry may contain any numbers.
-        3 * Self::tasks(picture) + picture.registry.sections().end().min(handle::MAX_SECTIONS) as usize
+        5 * Self::tasks(picture) + Self::sections(picture) + Self::resources(picture)
+    }
+
+    fn sections<M: Memory>(picture: &Picture<'_, M>) -> usize {
+        picture.registry.sections().end().min(handle::MAX_SECTIONS) as usize
+    }
+
+    fn resources<M: Memory>(picture: &Picture<'_, M>) -> usize {
+        picture.registry.resources().end().min(handle::MAX_RESOURCES) as usize
     }
 
     fn tasks<M: Memory>(picture: &Picture<'_, M>) -> usize {
@@ -729,25 +902,26 @@ impl<'r> Index<'r> {
 
     /// Finds the cycles of waits. All numbers of the room are 0.
     pub(crate) fn new<M: Memory>(picture: &Picture<'_, M>, room: &'r mut [u32]) -> Self {
-        let slots = Self::tasks(picture);
-        let mut rest = room;
-        let mut tables = [const { None }; 3];
-        for table in &mut tables {
-            let Some((head, tail)) = core::mem::take(&mut rest).split_at_mut_checked(slots) else {
-                return Index(None);
-            };
-            (*table, rest) = (Some(head), tail);
-        }
-        let [Some(first), Some(last), Some(waits)] = tables else { return Index(None) };
-        let mut tables = Tables { first, last, waits, next: rest };
-        tables.follow_waits(picture);
-        Index(Some(tables))
+        Index(Self::tables(picture, room))
     }
 
-    /// Lists the sections that each task owns.
+    fn tables<M: Memory>(picture: &Picture<'_, M>, room: &'r mut [u32]) -> Option<Tables<'r>> {
+        let tasks = Self::tasks(picture);
+        let (waits, rest) = room.split_at_mut_checked(tasks)?;
+        let (resources, rest) = OwnedLists::take(rest, tasks, Self::resources(picture))?;
+        // There may be more sections by now than there is room for.
+        let sections = rest.len().checked_sub(2 * tasks)?;
+        let (sections, _) = OwnedLists::take(rest, tasks, sections)?;
+        let mut tables = Tables { sections, resources, waits };
+        tables.follow_waits(picture);
+        Some(tables)
+    }
+
+    /// Lists the sections and resources that each task owns.
     pub(crate) fn list_owned<M: Memory>(&mut self, picture: &Picture<'_, M>) {
         if let Some(tables) = &mut self.0 {
-            picture.owners().for_each(|(owner, section)| tables.add_owned(owner, section));
+            picture.owners().for_each(|(owner, section)| tables.sections.add(owner, section));
+            picture.resource_owners().for_each(|(owner, resource)| tables.resources.add(owner, resource));
         }
     }
 }
@@ -813,25 +987,35 @@ impl Tables<'_> {
     fn before_in_cycle(&self, id: u64) -> Option<u32> {
         self.is_in_cycle(id).then(|| self.waits_of(id) & !(IN_CYCLE | LOWEST))
     }
+}
 
-    fn add_owned(&mut self, owner: u64, section: u32) {
+impl<'r> OwnedLists<'r> {
+    /// Takes room for so many tasks and so many that they can own, and returns what is left.
+    fn take(room: &'r mut [u32], tasks: usize, numbers: usize) -> Option<(Self, &'r mut [u32])> {
+        let (first, room) = room.split_at_mut_checked(tasks)?;
+        let (last, room) = room.split_at_mut_checked(tasks)?;
+        let (next, room) = room.split_at_mut_checked(numbers)?;
+        Some((OwnedLists { first, last, next }, room))
+    }
+
+    fn add(&mut self, owner: u64, number: u32) {
         let slot = handle::owner_slot(owner) as usize;
         let (Some(first), Some(last)) = (self.first.get_mut(slot), self.last.get_mut(slot)) else { return };
-        // A section that was created after the room was allocated is not listed.
-        if section as usize >= self.next.len() {
+        // What was created after the room was allocated is not listed.
+        if number as usize >= self.next.len() {
             return;
         }
         match self.next.get_mut(*last as usize) {
-            Some(next) if *last != 0 => *next = section,
-            _ => *first = section,
+            Some(next) if *last != 0 => *next = number,
+            _ => *first = number,
         }
-        *last = section;
+        *last = number;
     }
 
-    /// The numbers of the sections that the task with this id owned.
-    fn owned(&self, id: u64) -> impl Iterator<Item = u32> {
+    /// The numbers of what the task with this id owned.
+    fn of(&self, id: u64) -> impl Iterator<Item = u32> {
         let first = self.first.get(handle::owner_slot(id) as usize).copied();
-        let next = |section: &u32| self.next.get(*section as usize).copied();
-        core::iter::successors(first, next).take_while(|&section| section != 0)
+        let next = |number: &u32| self.next.get(*number as usize).copied();
+        core::iter::successors(first, next).take_while(|&number| number != 0)
     }
 }

@@ -35,7 +35,6 @@ use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::host::{order, prepare, settings, threads};
-use crate::lock::queue::Request;
 use crate::lock::{condition, crst};
 use crate::messages;
 use crate::state::addresses::ATTACHING;
@@ -44,7 +43,7 @@ use crate::state::misuses::Misuse;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{Section, SpinPolicy};
 use crate::state::task::{self, TaskRef};
-use crate::state::wait::WAIT_WITHOUT_RUNTIME;
+use crate::state::wait::{Request, WAIT_WITHOUT_RUNTIME};
 use crate::state::{sections, tasks};
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::{self, preserving_errno};
@@ -473,7 +472,7 @@ fn enter_section(
                 return Some(patient);
             }
             _ if !patient => return Some(false),
-            _ if me.wait.section() != 0 => IN_HANDLER.nap(),
+            _ if me.wait.is_in_queue() => IN_HANDLER.nap(),
             _ => {
                 if set_mirror(section, handle, mirror)? && is_entered_elsewhere(section, handle, mirror) {
                     REGISTRY.win32.count(Misuse::Copied, mirror.address(), site);

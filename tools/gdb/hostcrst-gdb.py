@@ -44,7 +44,7 @@ class Task:
         self.id = number(data, layout["task.id"], 8)
         self.thread_id = number(data, layout["task.thread_id"], 4)
         self.name = registry.name(data, layout["task.name"])
-        self.section = number(data, wait + layout["wait.section"], 8)
+        self.awaited = number(data, wait + layout["wait.awaited"], 8)
         self.since = number(data, wait + layout["wait.since"], 8)
         self.site = number(data, wait + layout["wait.site"], 8)
         self.is_limited = number(data, wait + layout["wait.deadline"], 8) != layout["wait.no_deadline"]
@@ -78,6 +78,25 @@ class Section:
 
     def __str__(self):
         return "0x%x%s" % (self.handle, ' "%s"' % self.name if self.name else "")
+
+
+class Resource:
+    """A lock of the program's own, as far as it has told."""
+
+    def __init__(self, registry, data):
+        layout = registry.layout
+        self.handle = number(data, layout["resource.handle"], 8)
+        self.owner = number(data, layout["resource.owner"], 8) ^ self.handle
+        self.exists = self.handle not in (0, layout["resource.vacant"])
+        self.is_abandoned = self.owner == layout["id.abandoned"]
+        # A mark of an earlier resource in the slot names another generation.
+        is_task = self.owner >> registry.shift("handle.generation_shift") == 0
+        self.is_owned = self.owner != 0 and not self.is_abandoned and is_task
+        self.entries = number(data, layout["resource.entries"], 4)
+        self.name = registry.section_name(number(data, layout["resource.name"], 4)) if self.exists else ""
+
+    def __str__(self):
+        return "resource 0x%x%s" % (self.handle, ' "%s"' % self.name if self.name else "")
 
 
 class Registry:
@@ -169,6 +188,13 @@ class Registry:
         drawn = (Section(self, index, data) for index, data in slots)
         return {section.handle: section for section in drawn if section.exists}
 
+    def resources(self):
+        drawn = (Resource(self, data) for _, data in self.slots("resources", self.layout["resource.bytes"]))
+        return {resource.handle: resource for resource in drawn if resource.exists}
+
+    def is_resource(self, handle):
+        return handle & self.layout["handle.tag_bits"] == 0
+
     def name(self, data, at):
         """A name; none if it was just being changed."""
         if number(data, at + self.layout["name.sequence"], 4) & 1:
@@ -246,14 +272,17 @@ class Report:
         self.registry = registry
         self.tasks = registry.tasks()
         self.sections = registry.sections()
+        self.resources = registry.resources()
+        # Their handles differ by kind.
+        self.locks = {**self.sections, **self.resources}
         self.now = now()
 
     def blocked_by(self, task):
         """The task that must go on before this one can."""
-        section = self.sections.get(task.section)
-        if task.section == 0 or task.is_limited or section is None or not section.is_owned:
+        lock = self.locks.get(task.awaited)
+        if task.awaited == 0 or task.is_limited or lock is None or not lock.is_owned:
             return None
-        owner = self.tasks.get(section.owner)
+        owner = self.tasks.get(lock.owner)
         return owner if owner is not task else None
 
     def deadlocks(self):
@@ -271,7 +300,7 @@ class Report:
 
     def write(self):
         runtime = self.registry.word_of("runtime", self.registry.runtime & self.registry.layout["runtime.state_mask"])
-        waiting = sum(task.section != 0 for task in self.tasks.values())
+        waiting = sum(task.awaited != 0 for task in self.tasks.values())
         print(
             "hostcrst: runtime %s, %s (%d waiting), %s"
             % (runtime, plural(len(self.tasks), "task"), waiting, plural(len(self.sections), "section"))
@@ -282,25 +311,27 @@ class Report:
         for cycle in deadlocks:
             print("\nFound a deadlock:")
             for task in cycle:
-                section = self.sections[task.section]
-                print("  %s waits for %s, owned by %s" % (task, section, self.owner(section)))
+                lock = self.locks[task.awaited]
+                print("  %s waits for %s, owned by %s" % (task, lock, self.owner(lock)))
         if deadlocks:
             print("\nFound %s." % plural(len(deadlocks), "deadlock"))
         else:
             sections = plural(len(self.sections), "section")
+            if self.resources:
+                sections += " and " + plural(len(self.resources), "resource")
             print("\nNo deadlock among %s; other locks and joins are not examined." % sections)
 
-    def owner(self, section):
-        return self.tasks.get(section.owner, "a task that has ended")
+    def owner(self, lock):
+        return self.tasks.get(lock.owner, "a task that has ended")
 
     def write_task(self, task):
         mode = self.registry.word_of("mode", task.mode)
         print("\n%s task=0x%x [%s]" % (task, self.registry.task_handle(task.id), mode))
-        if task.section:
+        if task.awaited:
             self.write_wait(task)
-        for section in self.sections.values():
-            if section.is_owned and section.owner == task.id:
-                print("   owns %s recursion=%d" % (section, section.entries))
+        for lock in self.locks.values():
+            if lock.is_owned and lock.owner == task.id:
+                print("   owns %s recursion=%d" % (lock, lock.entries))
         for index, (mode, target) in enumerate(task.layers):
             way = self.registry.word_of("layer", mode)
             print("   [%d] %-8s %s" % (task.depth - 1 - index, way, place(target) if target else ""))
@@ -308,8 +339,9 @@ class Report:
             print("   ... and %d older layers" % (task.depth - len(task.layers)))
 
     def write_wait(self, task):
-        section = self.sections.get(task.section)
-        text = "   waiting to enter %s" % (section or "0x%x" % task.section)
+        lock = self.locks.get(task.awaited)
+        how = "for" if self.registry.is_resource(task.awaited) else "to enter"
+        text = "   waiting %s %s" % (how, lock or "0x%x" % task.awaited)
         if self.now is not None:
             text += " for %.3fs" % (max(self.now - task.since, 0) / 1e9)
         if task.is_limited:
@@ -317,9 +349,9 @@ class Report:
         if task.site:
             text += " at " + place(task.site)
         print(text)
-        if section and section.is_owned:
-            print("      which is owned by %s" % self.owner(section))
-        elif section and section.is_abandoned:
+        if lock and lock.is_owned:
+            print("      which is owned by %s" % self.owner(lock))
+        elif lock and lock.is_abandoned:
             print("      which is abandoned")
 
 

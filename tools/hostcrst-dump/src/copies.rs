@@ -91,8 +91,9 @@ fn write_text(
         for (index, (copy, link)) in cycle.iter().enumerate() {
             let (_, owner) = cycle[(index + 1) % cycle.len()];
             writeln!(text, "{}:", thread_name(name(link).as_bytes(), link.thread_id))?;
-            write!(text, "   waiting to enter 0x{:x}", link.section)?;
-            write_section_name(&link.section_name, text)?;
+            let what = if link.awaited.is_resource() { "for" } else { "to enter" };
+            write!(text, "   waiting {what} 0x{:x}", link.awaited.handle)?;
+            write_name(&link.awaited.name, text)?;
             writeln!(text, " of copy {}", copy + 1)?;
             let owner = thread_name(name(&owner).as_bytes(), owner.thread_id);
             writeln!(text, "      which is owned by {owner}")?;
@@ -119,7 +120,7 @@ fn write_found(cycles: usize, text: &mut String) -> std::fmt::Result {
     }
 }
 
-fn write_section_name(name: &NameCopy, text: &mut String) -> std::fmt::Result {
+fn write_name(name: &NameCopy, text: &mut String) -> std::fmt::Result {
     if name.bytes().is_empty() { Ok(()) } else { write!(text, " \"{}\"", printable(name.bytes())) }
 }
 
@@ -134,15 +135,15 @@ fn write_json(
         text.push_str(if index == 0 { "[" } else { ",[" });
         for (index, (copy, link)) in cycle.iter().enumerate() {
             text.push_str(if index == 0 { "" } else { "," });
-            let section_name = printable(link.section_name.bytes());
+            let kind = if link.awaited.is_resource() { "resource" } else { "section" };
             write!(
                 text,
-                "{{\"tid\":{},\"name\":\"{}\",\"copy\":{},\"section\":\"0x{:x}\",\"section_name\":\"{}\"}}",
+                "{{\"tid\":{},\"name\":\"{}\",\"copy\":{},\"{kind}\":\"0x{:x}\",\"{kind}_name\":\"{}\"}}",
                 link.thread_id,
                 name(link),
                 copy + 1,
-                link.section,
-                section_name
+                link.awaited.handle,
+                printable(link.awaited.name.bytes())
             )?;
         }
         text.push(']');
@@ -159,7 +160,7 @@ fn write_dot(cycles: &[Cycle], name: impl Fn(&Blocked) -> String, text: &mut Str
         writeln!(
             text,
             "  t{waiter} -> t{owner} [label=\"0x{:x} of copy {}\",color=red];",
-            link.section,
+            link.awaited.handle,
             copy + 1
         )?;
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{Caller, FutexWait, Glance, Operation, State};
-use hostcrst::inspect::{Blocked, Memory, Picture, TaskSeen};
+use hostcrst::inspect::{Blocked, LockSeen, Memory, Picture, TaskSeen};
 
 use super::callers::Callers;
 use super::calls;
@@ -59,14 +59,20 @@ pub struct Wait {
 
 #[derive(Clone)]
 pub enum Awaited {
-    /// A section of the library's, and who owns it, by the copy of the library that it is of.
-    Section {
+    /// A section or resource of the library's, and who owns it, by the copy of the library that it is of.
+    Owned {
         copy: usize,
         blocked: Box<Blocked>,
     },
     /// What the library says, of a wait that is no edge.
     Task(Box<TaskSeen>),
     Thing(Thing),
+}
+
+/// What kind of lock of the library's it is, and which.
+pub fn lock(seen: &LockSeen) -> String {
+    let kind = if seen.is_resource() { "resource" } else { "section" };
+    format!("{kind} 0x{:x}", seen.handle)
 }
 
 /// Threads of which each waits for the next, and the last for the first, at least one of them for what is not the
@@ -178,8 +184,8 @@ impl Wait {
     /// Whether some thread owns what is waited for, even if it is not known here which.
     fn is_for_what_is_owned(&self) -> bool {
         match &self.what {
-            Awaited::Section { .. } => true,
-            Awaited::Task(task) => task.section().is_some(),
+            Awaited::Owned { .. } => true,
+            Awaited::Task(task) => task.awaited().is_some(),
             Awaited::Thing(thing) => self.owner.is_some() || thing.owner().is_some(),
         }
     }
@@ -224,7 +230,7 @@ const TRIES: usize = 3;
 impl Viewer<'_, '_> {
     fn section_wait(&self, copy: usize, blocked: &Blocked) -> Option<Wait> {
         Some(Wait {
-            what: Awaited::Section { copy, blocked: Box::new(*blocked) },
+            what: Awaited::Owned { copy, blocked: Box::new(*blocked) },
             is_certain: true,
             is_limited: false,
             owner: self.threads.place(blocked.owner_thread_id),
@@ -351,7 +357,7 @@ impl Viewer<'_, '_> {
                 }
                 is_certain &= wait.is_certain;
                 match &wait.what {
-                    Awaited::Section { copy, blocked } => {
+                    Awaited::Owned { copy, blocked } => {
                         pictures[*copy].blocked_now(blocked).filter(|now| blocked.is_same(now))?;
                         Some(None)
                     }

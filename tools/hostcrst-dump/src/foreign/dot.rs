@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use foreign_locks::glibc::Thing;
 
-use super::chains::{Awaited, Chains};
+use super::chains::{Awaited, Chains, lock};
 use crate::symbols::{Symbols, printable};
 
 pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
@@ -24,7 +24,7 @@ pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fm
         let (waiter, owner) = (chains.threads.list[place].id, chains.threads.list[owner].id);
         write!(out, "  t{waiter} -> t{owner} [label=\"")?;
         match &wait.what {
-            Awaited::Section { blocked, .. } => write!(out, "section 0x{:x}", blocked.section)?,
+            Awaited::Owned { blocked, .. } => write!(out, "{}", lock(&blocked.awaited))?,
             Awaited::Thing(Thing::Thread(_)) => out.push_str("join"),
             Awaited::Thing(thing) => symbols.write_variable(out, thing.address().unwrap_or(0))?,
             Awaited::Task(_) => {}

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use foreign_locks::glibc::{Behaviour, Thing};
+use hostcrst::inspect::LockSeen;
 use serde_json::{Map, Value, json};
 
 use super::chains::{Awaited, Chains, Wait};
@@ -76,22 +77,22 @@ fn stack_frames(stack: &Stack, symbols: &mut Symbols<'_>) -> Value {
     stack.frames.iter().map(frame).collect()
 }
 
+/// A section or resource: its kind, and its handle under the name of that.
+fn put_lock(put: &mut impl FnMut(&str, Value), lock: &LockSeen) {
+    let kind = if lock.is_resource() { "resource" } else { "section" };
+    put("kind", kind.into());
+    put(kind, format!("0x{:x}", lock.handle).into());
+}
+
 fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
     put("certain", wait.is_certain.into());
     put("limited", wait.is_limited.into());
-    let handle = |handle: u64| Value::from(format!("0x{handle:x}"));
     match &wait.what {
-        Awaited::Section { blocked, .. } => {
-            put("kind", "section".into());
-            put("section", handle(blocked.section));
-        }
-        Awaited::Task(task) => match task.section() {
-            Some((section, _)) => {
-                put("kind", "section".into());
-                put("section", handle(section));
-            }
+        Awaited::Owned { blocked, .. } => put_lock(&mut put, &blocked.awaited),
+        Awaited::Task(task) => match task.awaited() {
+            Some(lock) => put_lock(&mut put, &lock),
             None => put("kind", "windows_condition_variable".into()),
         },
         Awaited::Thing(thing) => {

@@ -4,8 +4,9 @@ use std::fmt::{self, Write};
 
 use foreign_locks::glibc::Thing;
 use foreign_locks::{Counted, Verdict};
+use hostcrst::inspect::LockSeen;
 
-use super::chains::{Awaited, Chains, Cycle, Wait};
+use super::chains::{Awaited, Chains, Cycle, Wait, lock};
 use crate::stacks::Stack;
 use crate::symbols::{Symbols, printable, thread_name};
 use crate::target::Target;
@@ -134,12 +135,10 @@ impl Writer<'_, '_> {
         let probably = if wait.is_certain { "" } else { "probably " };
         write!(self.out, "   {probably}")?;
         match &wait.what {
-            Awaited::Section { blocked, .. } => {
-                self.section(blocked.section, blocked.section_name.bytes())?
-            }
+            Awaited::Owned { blocked, .. } => self.lock(&blocked.awaited)?,
             Awaited::Task(task) => {
-                if let Some((section, name)) = task.section() {
-                    self.section(section, name.bytes())?;
+                if let Some(lock) = task.awaited() {
+                    self.lock(&lock)?;
                 } else if let Some(variable) = task.condition_variable() {
                     self.out.push_str("asleep on CONDITION_VARIABLE ");
                     self.symbols.write_variable(self.out, variable)?;
@@ -158,8 +157,10 @@ impl Writer<'_, '_> {
         self.owner(wait)
     }
 
-    fn section(&mut self, handle: u64, name: &[u8]) -> fmt::Result {
-        write!(self.out, "waiting to enter section 0x{handle:x}")?;
+    fn lock(&mut self, seen: &LockSeen) -> fmt::Result {
+        self.out.push_str(if seen.is_resource() { "waiting for " } else { "waiting to enter " });
+        self.out.push_str(&lock(seen));
+        let name = seen.name.bytes();
         if name.is_empty() { Ok(()) } else { write!(self.out, " \"{}\"", printable(name)) }
     }
 
