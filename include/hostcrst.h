@@ -499,8 +499,8 @@ typedef struct {
      */
     uint32_t kind;
     /**
-     * Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a join, and
-     * for a system call.
+     * Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a
+     * join, and for a system call.
      */
     uint64_t handle;
     /**
@@ -512,8 +512,8 @@ typedef struct {
      */
     uint32_t flags;
     /**
-     * Zero-terminated: the name of a task, thread, section or resource, the variable at an address, or the system call. Empty
-     * if there is none.
+     * Zero-terminated: the name of a task, thread, section or resource, the variable at an address, or the system
+     * call. Empty if there is none.
      */
     char name[64];
 } host_wait_node_t;

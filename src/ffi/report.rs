@@ -49,15 +49,15 @@ pub struct host_wait_node_t {
     pub size: u32,
     /// One of the HOST_WAIT_NODE_ values.
     pub kind: u32,
-    /// Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a join, and
-    /// for a system call.
+    /// Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a
+    /// join, and for a system call.
     pub handle: u64,
     /// The operating system's id of a thread; 0 for anything else.
     pub thread_id: u32,
     /// HOST_WAIT_FLAG_ values.
     pub flags: u32,
-    /// Zero-terminated: the name of a task, thread, section or resource, the variable at an address, or the system call. Empty
-    /// if there is none.
+    /// Zero-terminated: the name of a task, thread, section or resource, the variable at an address, or the system
+    /// call. Empty if there is none.
     pub name: [c_char; 64],
 }
 
