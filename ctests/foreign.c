@@ -117,6 +117,9 @@ static pthread_t start(void *(*body)(void *), void *argument)
     return thread;
 }
 
+/* Of the recursive mutex. */
+static int sharing = PTHREAD_PROCESS_PRIVATE;
+
 static void prepare(unsigned threads)
 {
     pthread_mutexattr_t attributes;
@@ -125,6 +128,7 @@ static void prepare(unsigned threads)
     CHECK_EQ(hostcrst_set_name(section, "section"), S_OK);
     REQUIRE_EQ(pthread_mutexattr_init(&attributes), 0);
     REQUIRE_EQ(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE), 0);
+    REQUIRE_EQ(pthread_mutexattr_setpshared(&attributes, sharing), 0);
     REQUIRE_EQ(pthread_mutex_init(&recursive, &attributes), 0);
     REQUIRE_EQ(sem_init(&semaphore, 0, 0), 0);
     REQUIRE_EQ(pipe(pipe_ends), 0);
@@ -151,6 +155,33 @@ static char *report_with(uint32_t format, const char *const *wanted)
         free(report);
         check_pause();
     }
+}
+
+/* ---- stderr ---- */
+
+static void await_said(const char *wanted)
+{
+    int is_said;
+    struct timespec deadline = check_deadline_from_now();
+    do {
+        char *said = content_of(STDERR_FILENO);
+        is_said = strstr(said, wanted) != NULL;
+        if (!is_said && check_passed(&deadline)) {
+            CHECK_CONTAINS(said, wanted);
+            is_said = 1;
+        }
+        free(said);
+        check_pause();
+    } while (!is_said);
+}
+
+/* What `body` says under a stall time. */
+static char *said_in_stalls(void (*body)(void))
+{
+    REQUIRE_EQ(setenv("HOSTCRST_STALL", "50ms", 1), 0);
+    run_t run = child_of(body, NULL);
+    CHECK_EQ(run.status, 0);
+    return run.said;
 }
 
 /* ---- reports ---- */
@@ -248,6 +279,37 @@ static void a_cycle_that_a_time_limit_opens_is_no_deadlock(void)
     free(run.said);
 }
 
+/* A thread of another process may have the same id. */
+static void share_a_lock(void)
+{
+    sharing = PTHREAD_PROCESS_SHARED;
+    prepare(3);
+    start(one, NULL);
+    start(two, NULL);
+    start(three, NULL);
+    pthread_barrier_wait(&ready);
+    static const char *const wanted[] = {
+        "\nProbably 1 deadlock through locks of other kinds.\nNo deadlock that is certain among 1 section and 2 other locks "
+        "seen; 0 threads blocked in what has no owner.\n",
+        "   probably waiting for process-shared recursive mutex 0x", "      which is probably owned by \"two\" tid=",
+        "\nProbably a deadlock:\n====================\n\"one\" tid=", NULL};
+    char *report = report_with(HOST_REPORT_TEXT, wanted);
+    CHECK_LACKS(report, "Found");
+    free(report);
+    static const char *const members[] = {"\"thread_deadlocks\":[{\"certain\":false,\"tids\":[", NULL};
+    free(report_with(HOST_REPORT_JSON, members));
+    static const char *const edges[] = {"\",color=red,style=dashed];\n", NULL};
+    free(report_with(HOST_REPORT_DOT, edges));
+    await_said(", which itself probably waits for process-shared recursive mutex 0x");
+    await_said(", probably owned by \"two\" tid=");
+    await_said(": probably a deadlock through locks of other kinds\n");
+}
+
+static void a_cycle_with_a_probable_link_is_probable(void)
+{
+    free(said_in_stalls(share_a_lock));
+}
+
 /* As a mutex of glibc's that is owned and waited for: word, count, owner, users, kind. */
 static uint32_t lookalike[16] = {2, 0, 0, 1, 0};
 
@@ -282,22 +344,6 @@ static void what_only_looks_like_a_lock_is_none(void)
 
 /* ---- stall lines ---- */
 
-static void await_said(const char *wanted)
-{
-    int is_said;
-    struct timespec deadline = check_deadline_from_now();
-    do {
-        char *said = content_of(STDERR_FILENO);
-        is_said = strstr(said, wanted) != NULL;
-        if (!is_said && check_passed(&deadline)) {
-            CHECK_CONTAINS(said, wanted);
-            is_said = 1;
-        }
-        free(said);
-        check_pause();
-    } while (!is_said);
-}
-
 static void stall_in_a_cycle(void)
 {
     prepare(3);
@@ -327,15 +373,6 @@ static void stall_behind_a_lock(void)
     start(read_with_the_lock, NULL);
     pthread_barrier_wait(&ready);
     await_said(", which itself is blocked in read from fd ");
-}
-
-/* What `body` says under a stall time. */
-static char *said_in_stalls(void (*body)(void))
-{
-    REQUIRE_EQ(setenv("HOSTCRST_STALL", "50ms", 1), 0);
-    run_t run = child_of(body, NULL);
-    CHECK_EQ(run.status, 0);
-    return run.said;
 }
 
 static void a_stall_line_follows_the_chain_through_other_locks(void)
@@ -607,6 +644,7 @@ static void a_chain_may_change_and_its_tasks_end(void)
 
 CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
            CHECK_TEST(a_cycle_that_a_time_limit_opens_is_no_deadlock),
+           CHECK_TEST(a_cycle_with_a_probable_link_is_probable),
            CHECK_TEST(what_only_looks_like_a_lock_is_none),
            CHECK_TEST(a_stall_line_follows_the_chain_through_other_locks),
            CHECK_TEST(a_stall_line_tells_of_a_deadlock_through_other_locks),
