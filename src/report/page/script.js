@@ -467,7 +467,8 @@ function draw() {
   const objects = document.getElementById("report").textContent.trim().split("\n").map(line => JSON.parse(line));
   const reports = objects.filter(object => object.tasks);
   const model = understand(reports, objects.filter(object => object.copies).flatMap(object => object.deadlocks));
-  const verdict = model.cycles.some(({ certain }) => certain) ? "bad" : model.cycles.length ? "unsure" : "good";
+  const cycles = [...model.cycles, ...objects.flatMap(object => object.process_deadlocks ?? [])];
+  const verdict = cycles.some(({ certain }) => certain) ? "bad" : cycles.length ? "unsure" : "good";
   document.body.className = verdict;
   document.querySelector("h1").append(` on process ${reports[0].pid}`);
   document.title = `${document.getElementById("verdict").textContent.split("\n")[0]} (process ${reports[0].pid})`;

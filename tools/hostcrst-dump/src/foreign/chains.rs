@@ -1,5 +1,6 @@
 //! Who waits for whom: what each thread waits for, and the cycles that stand.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foreign_locks::glibc::{Thing, recognise};
@@ -8,6 +9,8 @@ use hostcrst::inspect::{Blocked, LockSeen, Memory, Picture, TaskSeen};
 
 use super::callers::Callers;
 use super::calls;
+use super::file_locks::FileLocks;
+use super::processes::{self, ProcessCycle, ProcessWait};
 use super::sockets::Sockets;
 use super::threads::Threads;
 use crate::failure::Failure;
@@ -22,6 +25,8 @@ pub struct Chains {
     /// By the places of threads: what each does.
     pub does: Vec<Does>,
     pub cycles: Vec<Cycle>,
+    /// Through other processes.
+    pub process_cycles: Vec<ProcessCycle>,
 }
 
 /// What a thread does.
@@ -32,6 +37,8 @@ pub struct Does {
     /// The system call that it is in, and what that waits for; None if that is not known, or it is in none.
     pub call: Option<calls::Call>,
     pub wait: Option<Wait>,
+    /// What it waits for that a process has.
+    pub process_wait: Option<ProcessWait>,
     /// If it was asked for and the thread stood still while it was read.
     pub stack: Option<Stack>,
 }
@@ -84,7 +91,14 @@ pub struct Cycle {
 
 impl Chains {
     pub fn deadlocks(&self) -> usize {
-        self.cycles.iter().filter(|cycle| cycle.is_certain).count()
+        let of_threads = self.cycles.iter().map(|cycle| cycle.is_certain);
+        let of_processes = self.process_cycles.iter().map(|cycle| cycle.is_certain);
+        of_threads.chain(of_processes).filter(|&is_certain| is_certain).count()
+    }
+
+    /// With those that are probable.
+    pub fn all_deadlocks(&self) -> usize {
+        self.cycles.len() + self.process_cycles.len()
     }
 
     /// The locks that are not the library's and that are waited for.
@@ -96,9 +110,11 @@ impl Chains {
         things.collect::<HashSet<_>>().len()
     }
 
-    /// How many threads are blocked in something that no thread is known to own.
+    /// How many threads are blocked in something that no thread or process is known to own.
     pub fn blocked_without_owner(&self) -> usize {
-        let is_owned = |does: &Does| does.wait.as_ref().is_some_and(Wait::is_for_what_is_owned);
+        let is_owned = |does: &Does| {
+            does.process_wait.is_some() || does.wait.as_ref().is_some_and(Wait::is_for_what_is_owned)
+        };
         self.does.iter().filter(|does| does.is_blocked() && !is_owned(does)).count()
     }
 
@@ -152,18 +168,33 @@ pub fn look<M: Memory>(
             .filter(|_| has_layout)
             .map(|call| calls::explain(target, &threads, &sockets, place, call));
         let name = name.unwrap_or(&thread.name).to_vec();
-        does.push(Does { name, state: glance.state, call, wait, stack: None });
+        does.push(Does { name, state: glance.state, call, wait, process_wait: None, stack: None });
     }
     count_others(&mut does);
     let closed = closed_paths(&does);
     let cycles = viewer.cycles(&closed, &does, pictures);
+    let mut process_cycles = Vec::new();
     if has_layout {
+        process_cycles = add_process_waits(&threads, &mut does);
         viewer.add_stacks(stacks_of, &closed, &mut does);
     }
     if time_limit.is_over() {
         return Err(time_limit.failure(target.description()));
     }
-    Ok(Chains { threads, does, cycles })
+    Ok(Chains { threads, does, cycles, process_cycles })
+}
+
+/// Adds the waits for what processes have. The cycles of them.
+fn add_process_waits(threads: &Threads, does: &mut [Does]) -> Vec<ProcessCycle> {
+    let locks = LazyCell::new(FileLocks::read);
+    let mut waiting = Vec::new();
+    for (place, does) in does.iter_mut().enumerate().filter(|(_, does)| does.wait.is_none()) {
+        let Some((process, thread)) = threads.ids_here(place) else { return Vec::new() };
+        let Some(glance) = threads.glance(place) else { continue };
+        does.process_wait = processes::wait_of(process, thread, &glance, &locks);
+        waiting.extend(does.process_wait.is_some().then_some((process, thread)));
+    }
+    processes::cycles(threads, &waiting)
 }
 
 /// Counts for each wait who else waits for the same thing in memory.

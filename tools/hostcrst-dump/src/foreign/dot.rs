@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use foreign_locks::glibc::Thing;
 
 use super::chains::{Awaited, Chains, lock};
+use super::processes::{Held, ProcessWait, process_name};
 use crate::symbols::{Symbols, printable};
 
 pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
@@ -32,6 +33,15 @@ pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fm
         let color = if in_cycles.contains(&place) { ",color=red" } else { "" };
         let style = if wait.is_certain { "" } else { ",style=dashed" };
         writeln!(out, "\"{color}{style}];")?;
+    }
+    for (does, thread) in chains.does.iter().zip(&chains.threads.list) {
+        let Some(ProcessWait { what, holder, is_certain }) = &does.process_wait else { continue };
+        writeln!(out, "  t{0} [label=\"{1}\\n{0}\"];", thread.id, printable(&does.name))?;
+        let name = process_name(*holder).replace('"', "'");
+        let label = if *what == Held::End { "end" } else { "lock of a file" };
+        let style = if *is_certain { "" } else { ",style=dashed" };
+        writeln!(out, "  p{holder} [label=\"{name}\"];")?;
+        writeln!(out, "  t{} -> p{holder} [label=\"{label}\"{style}];", thread.id)?;
     }
     out.push_str("}\n");
     Ok(())

@@ -7,6 +7,7 @@ use hostcrst::inspect::LockSeen;
 use serde_json::{Map, Value, json};
 
 use super::chains::{Awaited, Chains, Wait};
+use super::processes::{Held, ProcessWait};
 use crate::stacks::{Frame, Stack};
 use crate::symbols::{Symbols, printable};
 use crate::unexamined::{Unexamined, words};
@@ -24,6 +25,10 @@ pub fn add(
         let members: Vec<_> = cycle.places.iter().map(|&place| chains.threads.list[place].id).collect();
         json!({ "certain": cycle.is_certain, "tids": members })
     });
+    let process_cycles = chains.process_cycles.iter().map(|cycle| {
+        let members: Vec<_> = cycle.links.iter().map(|link| link.process).collect();
+        json!({ "certain": cycle.is_certain, "pids": members })
+    });
     let members = json!({
         "library": has_library,
         "threads": threads,
@@ -31,6 +36,7 @@ pub fn add(
         "other_locks": chains.other_locks(),
         "blocked_without_owner": chains.blocked_without_owner(),
         "thread_deadlocks": cycles.collect::<Vec<_>>(),
+        "process_deadlocks": process_cycles.collect::<Vec<_>>(),
         "not_examined": words(unexamined),
     });
     add_members(&members, text)
@@ -57,6 +63,14 @@ fn thread(chains: &Chains, place: usize, symbols: &mut Symbols<'_>) -> Value {
     }
     if let Some(wait) = &does.wait {
         members.insert("waits_for".to_owned(), waits_for(chains, wait, symbols));
+    }
+    if let Some(ProcessWait { what, holder, is_certain }) = &does.process_wait {
+        let mut wait = json!({ "kind": "end", "pid": holder, "certain": is_certain });
+        if let Held::FileLock(file) = what {
+            wait["kind"] = "file_lock".into();
+            wait["file"] = file.as_str().into();
+        }
+        members.insert("waits_for_process".to_owned(), wait);
     }
     if let Some(stack) = &does.stack {
         members.insert("stack".to_owned(), stack_frames(stack, symbols));

@@ -6,7 +6,9 @@
 //!        │
 //!   chains                who waits for whom; cycles, and whether they stand
 //!        │
-//!   callers  calls        which code called; what a system call waits for
+//!   callers  calls  processes      which code called; what a system call waits for; what processes have that others wait for
+//!        │    │       │
+//!        │    │    file_locks      who has the lock of a file
 //!        │    │
 //!   threads  sockets      threads as `/proc` shows them or a core has them; names of sockets
 //! ```
@@ -21,7 +23,9 @@ mod callers;
 mod calls;
 mod chains;
 mod dot;
+mod file_locks;
 mod json;
+mod processes;
 mod sockets;
 mod text;
 mod threads;

@@ -7,6 +7,7 @@ use foreign_locks::{Counted, Verdict};
 use hostcrst::inspect::LockSeen;
 
 use super::chains::{Awaited, Chains, Cycle, Wait, lock};
+use super::processes::{Held, Link, ProcessCycle, ProcessWait, process_name};
 use crate::stacks::Stack;
 use crate::symbols::{Symbols, printable, thread_name};
 use crate::target::Target;
@@ -45,7 +46,7 @@ pub fn write_verdict(
         sections: sections.map(|sections| sections as usize),
         of_sections: found as usize,
         certain,
-        probable: chains.cycles.len() - certain,
+        probable: chains.all_deadlocks() - certain,
         locks: chains.other_locks(),
         blocked_without_owner: chains.blocked_without_owner(),
     };
@@ -79,6 +80,7 @@ pub fn write(
     let mut writer = Writer { chains, symbols, out };
     (0..chains.does.len()).try_for_each(|place| writer.thread(place))?;
     chains.cycles.iter().try_for_each(|cycle| writer.cycle(cycle))?;
+    chains.process_cycles.iter().try_for_each(|cycle| writer.process_cycle(cycle))?;
     out.push('\n');
     match verdict {
         Some(verdict) => out.write_str(verdict),
@@ -107,6 +109,10 @@ impl Writer<'_, '_> {
                 writeln!(self.out, "   {} {}", call.name, call.meaning)?
             }
             _ => {}
+        }
+        if let Some(ProcessWait { what: Held::FileLock(_), holder, is_certain }) = &does.process_wait {
+            let probably = if *is_certain { "" } else { "probably " };
+            writeln!(self.out, "      which is {probably}held by {}", process_name(*holder))?;
         }
         does.stack.as_ref().map_or(Ok(()), |stack| self.stack(stack))
     }
@@ -204,8 +210,8 @@ impl Writer<'_, '_> {
     }
 
     fn cycle(&mut self, cycle: &Cycle) -> fmt::Result {
-        let heading = if cycle.is_certain { "Found a deadlock:" } else { "Probably a deadlock:" };
-        writeln!(self.out, "\n{heading}\n{}", "=".repeat(heading.len()))?;
+        let heading = if cycle.is_certain { "Found a deadlock" } else { "Probably a deadlock" };
+        write_heading_of_cycle(heading, self.out)?;
         for &place in &cycle.places {
             self.name(place)?;
             self.out.push_str(":\n");
@@ -215,4 +221,29 @@ impl Writer<'_, '_> {
         }
         Ok(())
     }
+
+    fn process_cycle(&mut self, cycle: &ProcessCycle) -> fmt::Result {
+        let heading = if cycle.is_certain {
+            "Found a deadlock of processes"
+        } else {
+            "Probably a deadlock of processes"
+        };
+        write_heading_of_cycle(heading, self.out)?;
+        for Link { process, wait: ProcessWait { what, holder, is_certain }, .. } in &cycle.links {
+            let probably = if *is_certain { "" } else { "probably " };
+            let (process, holder) = (process_name(*process), process_name(*holder));
+            match what {
+                Held::FileLock(file) => writeln!(
+                    self.out,
+                    "{process}:\n   waiting for a lock of {file}\n      which is {probably}held by {holder}"
+                )?,
+                Held::End => writeln!(self.out, "{process}:\n   {probably}waiting for the end of {holder}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_heading_of_cycle(heading: &str, out: &mut String) -> fmt::Result {
+    writeln!(out, "\n{heading}:\n{}", "=".repeat(heading.len() + 1))
 }

@@ -123,6 +123,11 @@ impl Threads {
         self.process.is_some()
     }
 
+    /// The ids of the process and of a thread here, if it runs here.
+    pub fn ids_here(&self, place: usize) -> Option<(u32, u32)> {
+        Some((self.process?, self.list[place].outer_id))
+    }
+
     /// What is below the thread's folder in `/proc`, if it has one.
     pub fn path(&self, place: usize, below: &str) -> Option<String> {
         Some(format!("/proc/{}/task/{}/{below}", self.process?, self.list[place].outer_id))
@@ -149,7 +154,7 @@ impl Thread {
 }
 
 /// What the thread does, with its `status`; None if it has ended.
-fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
+pub fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
     let read = |file: &str| fs::read(format!("/proc/{process}/task/{outer_id}/{file}"));
     let call = read("syscall").ok();
     let status = read("status").ok()?;
