@@ -7,6 +7,7 @@
 # clr.sh hang VERSION       Deadlock.cs with HOSTCRST_ON_DEADLOCK=report: hostcrst-dump explains the hung process
 # clr.sh hang_core VERSION  and a core of it
 # clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
+# clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
 # clr.sh azmcp              a .NET 10 program of someone else
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -22,7 +23,8 @@ expect() { # expect <file> <pattern>...: lines with these are in the file, in th
     local file=$1 pattern line=0 found
     shift
     for pattern; do
-        found=$(tail -n "+$((line + 1))" "$file" | grep -n -m 1 -e "$pattern" | cut -d: -f1) ||
+        # Not a pipe from tail: grep ends before it.
+        found=$(grep -n -m 1 -e "$pattern" < <(tail -n "+$((line + 1))" "$file") | cut -d: -f1) ||
             fail "missing after line $line: $pattern" "$file"
         line=$((line + found))
     done
@@ -140,6 +142,16 @@ calls() {
     for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.log" || fail "$call is not in native code" "$WORK/$name.log"
     done
+}
+
+locks() {
+    started "$1" Deadlock
+    run "$WORK/$name.log" env HOSTCRST_CLR=locks "${program[@]}"
+    expect "$WORK/$name.log" ": refused (deadlock: " ": has both" ": has both" "A deadlock of 2 tasks was broken" \
+        "Order that led here:" "\*\*\* DEADLOCK" "Victim: " \
+        "One thread was refused, once; both have done their work\."
+    expect "$WORK/$name.log" "^Not examined: locks of managed code" "^\"main\" tid=.*\[no transitions yet\]$"
+    ! grep -q "layers, newest first" "$WORK/$name.log" || fail "a transition was reported" "$WORK/$name.log"
 }
 
 azmcp() {

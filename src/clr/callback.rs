@@ -21,16 +21,17 @@ use super::info::ProfilerInfo;
 use super::inlining;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
-use crate::host::{self, runtime};
+use crate::host::{self, hosted, runtime};
 use crate::report;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
 use crate::state::task::{Anomaly, TaskRef};
 use crate::sys::preserving_errno;
 
-/// COR_PRF_MONITOR_CODE_TRANSITIONS, COR_PRF_MONITOR_THREADS, and COR_PRF_MONITOR_JIT_COMPILATION, which comes with
-/// JITInlining.
-const EVENTS: u32 = 0x800 | 0x200 | 0x20;
+/// COR_PRF_MONITOR_THREADS.
+const THREAD_EVENTS: u32 = 0x200;
+/// COR_PRF_MONITOR_CODE_TRANSITIONS, and COR_PRF_MONITOR_JIT_COMPILATION, which comes with JITInlining.
+const TRANSITION_EVENTS: u32 = 0x800 | 0x20;
 /// COR_PRF_TRANSITION_CALL and COR_PRF_TRANSITION_RETURN.
 const CALL: i32 = 0;
 const RETURN: i32 = 1;
@@ -142,12 +143,18 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     let info = unsafe { ProfilerInfo::from_raw(raw) };
     // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
     INFO.store(raw, Ordering::Release);
-    if info.set_event_mask(EVENTS) < 0 {
+    if info.set_event_mask(events()) < 0 {
         INFO.store(null_mut(), Ordering::Release);
         let _ = runtime::stop();
         return Err(Error::Fail);
     }
     Ok(())
+}
+
+/// What the CLR is to report. That transitions are to be reported costs a process most of what a profiler costs, so they
+/// can be done without.
+fn events() -> u32 {
+    if hosted::reports_transitions() { THREAD_EVENTS | TRANSITION_EVENTS } else { THREAD_EVENTS }
 }
 
 /// The CLR ends. From here on it must not be called; threads in native code may run on and call the library.
@@ -203,7 +210,7 @@ unsafe extern "C" fn thread_name_changed(
         // SAFETY: the CLR passes `length` UTF-16 units at `name`, unchanged until this returns.
         unsafe { core::slice::from_raw_parts(name, length as usize) }
     };
-    preserving_errno(|| threads::named(thread as u64, name));
+    preserving_errno(|| threads::named(thread as u64, name, info()));
     S_OK
 }
 
@@ -415,11 +422,17 @@ mod tests {
             );
         }
         assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA20);
+        assert!(hosted::set(b"locks") && !hosted::set(b"neither"));
+        assert_eq!(events(), 0x200, "no transitions");
+        assert!(hosted::set(b"transitions"));
+        assert_eq!(events(), 0xA20);
 
         let name: std::vec::Vec<u16> = "early".encode_utf16().collect();
         let name_changed: NameChanged = slot(69);
+        fake::CURRENT.store(0x6000, Ordering::Relaxed);
         // SAFETY: the name is as long as said.
         assert_eq!(unsafe { name_changed(this(), fake::THREAD as usize, 5, name.as_ptr()) }, S_OK);
+        fake::CURRENT.store(fake::THREAD, Ordering::Relaxed);
 
         let (run, open) = (fake::RUN, fake::OPEN);
         std::thread::spawn(move || {
@@ -455,6 +468,16 @@ mod tests {
                 (layers(), count(Anomaly::MissedPop), count(Anomaly::UnmatchedPop)),
                 (std::vec![], 2, 3)
             );
+        })
+        .join()
+        .unwrap();
+
+        // A thread that names itself needs no transition to be known.
+        std::thread::spawn(move || {
+            let name: std::vec::Vec<u16> = "self".encode_utf16().collect();
+            // SAFETY: the name is as long as said.
+            assert_eq!(unsafe { name_changed(this(), fake::THREAD as usize, 4, name.as_ptr()) }, S_OK);
+            assert_eq!(host::threads::current().unwrap().name().bytes(), b"self");
         })
         .join()
         .unwrap();

@@ -1,7 +1,7 @@
 //! A CLR of one module and a few methods, for tests. Every slot that nothing here may call ends the test.
 
 use core::ffi::{c_char, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::com::{Guid, Object, Vtable};
 use super::info::ProfilerInfo;
@@ -49,8 +49,9 @@ pub(crate) static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// The events the profiler has asked for.
 pub(crate) static EVENTS: AtomicU32 = AtomicU32::new(0);
-/// The ThreadID of every thread.
+/// The ThreadID of every thread, unless CURRENT is another.
 pub(crate) const THREAD: u64 = 0x5000;
+pub(crate) static CURRENT: AtomicU64 = AtomicU64::new(THREAD);
 
 static INFO: Object<70> = Object::new(&INFO_METHODS);
 static INFO_METHODS: Vtable<70> = {
@@ -124,7 +125,7 @@ unsafe extern "C" fn query_info(_: *mut c_void, iid: *const Guid, out: *mut *mut
 
 unsafe extern "C" fn get_current_thread_id(_: *mut c_void, out: *mut usize) -> i32 {
     // SAFETY: see above.
-    unsafe { out.write(THREAD as usize) };
+    unsafe { out.write(CURRENT.load(Ordering::Relaxed) as usize) };
     0
 }
 

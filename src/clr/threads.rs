@@ -103,7 +103,13 @@ pub(crate) fn assigned(thread: u64, os_thread: u32) {
 }
 
 /// A managed thread was named; called on any thread.
-pub(crate) fn named(thread: u64, name: &[u16]) {
+pub(crate) fn named(thread: u64, name: &[u16], info: Option<ProfilerInfo>) {
+    // The main thread is assigned before there are callbacks, and may never make a transition that is reported.
+    if info.and_then(ProfilerInfo::current_thread) == Some(thread)
+        && let Ok(task) = host::threads::current()
+    {
+        tie_current(task, info);
+    }
     WAITING.put(thread, NameCopy::of_utf16(name));
     // Pairs with the fence in `tie`.
     fence(Ordering::SeqCst);

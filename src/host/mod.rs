@@ -8,6 +8,7 @@ pub(crate) mod enter;
 pub(crate) mod fork;
 pub(crate) mod holds;
 pub(crate) mod hooks;
+pub(crate) mod hosted;
 pub(crate) mod locks;
 pub(crate) mod order;
 pub(crate) mod prepare;

@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use crate::host::{deadlocks, enter, holds, locks, order, statistics};
+use crate::host::{deadlocks, enter, holds, hosted, locks, order, statistics};
 use crate::messages;
 use crate::report;
 use crate::state::deadlocks::Policy;
@@ -15,7 +15,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 type Take = fn(&[u8]) -> bool;
 
 /// Every variable there is, and what its value may be, as an unknown one is answered.
-const VARIABLES: [(&CStr, &str, Take); 7] = [
+const VARIABLES: [(&CStr, &str, Take); 8] = [
     // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k`
     // the kind of message; with `%k`, or where the path is a folder, for other messages too.
     (c"HOSTCRST_REPORT", "stderr or a path", report::set_place),
@@ -31,6 +31,8 @@ const VARIABLES: [(&CStr, &str, Take); 7] = [
     (c"HOSTCRST_STATS", "0 or 1", set_statistics),
     // How long a task waits before a stall line on stderr: a number with the unit `s` or `ms`.
     (c"HOSTCRST_STALL", "a whole number with s or ms, such as 500ms", set_stall_time),
+    // Whether a hosted CLR reports each transition: `transitions` or `locks`.
+    (c"HOSTCRST_CLR", "transitions or locks", hosted::set),
 ];
 
 fn set_deadlock_policy(value: &[u8]) -> bool {

@@ -13,6 +13,7 @@ use crate::foreign::observer::{Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
 use crate::handle::is_resource;
 use crate::state::layers::Mode;
+use crate::state::tasks;
 use crate::sys;
 use crate::sys::symbols::Resolver;
 use crate::text::{Printable, TextBuffer, ThreadName};
@@ -106,7 +107,9 @@ const UNEXAMINED: [(&str, &str); 3] = [
 
 /// What of UNEXAMINED there is. Without `threads` the system shows none.
 fn unexamined(threads: Option<&Threads>) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let has_managed_code = Picture::here().tasks().any(|task| task.mode != Mode::Unknown);
+    // A CLR need not report transitions.
+    let has_managed_code =
+        tasks::has_clr_threads() || Picture::here().tasks().any(|task| task.mode != Mode::Unknown);
     let is_so = [
         threads.is_none_or(|threads| threads.hides_calls),
         threads.is_some_and(|threads| threads.more),

@@ -46,6 +46,11 @@ pub(crate) fn find_clr_thread(thread: u64) -> Option<(u64, TaskRef)> {
     tasks.filter(|(id, _)| *id != 0).find(|(_, task)| task.clr_thread() == thread)
 }
 
+/// Whether a task runs on a thread that a CLR has named by a ThreadID.
+pub(crate) fn has_clr_threads() -> bool {
+    all().any(|task| task.clr_thread() != 0)
+}
+
 impl Task {
     pub(crate) fn index(&self) -> u32 {
         REGISTRY.tasks.index_of(self)
