@@ -488,6 +488,60 @@ static void a_child_is_put_in_order_by_its_first_call(void)
     CHECK_EQ(hostcrst_destroy(busy), S_OK);
 }
 
+static CRITICAL_SECTION left_for_a_sleep;
+static CONDITION_VARIABLE slept_on;
+static pid_t sleeper;
+static int is_woken;
+
+/* As _Fork does it, and the kernel begins the interrupted system call again if it has no time limit. */
+static void fork_here_without_handlers(int signal)
+{
+    (void)signal;
+    forked = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (forked == 0) {
+        __atomic_store_n(&check_failures, 0, __ATOMIC_RELAXED);
+        alarm(2 * CHECK_PATIENCE_SECONDS);
+    }
+}
+
+static void sleep_and_be_forked(void *unused)
+{
+    (void)unused;
+    forked = -1;
+    EnterCriticalSection(&left_for_a_sleep);
+    __atomic_store_n(&sleeper, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    while (forked != 0 && !__atomic_load_n(&is_woken, __ATOMIC_ACQUIRE)) {
+        CHECK_EQ(SleepConditionVariableCS(&slept_on, &left_for_a_sleep, INFINITE), TRUE);
+    }
+    LeaveCriticalSection(&left_for_a_sleep);
+    if (forked == 0) {
+        CHECK_EQ(lock_count(&left_for_a_sleep), -1);
+        fflush(stdout);
+        _exit(check_failed_so_far() != 0);
+    }
+}
+
+static void a_sleep_of_the_childs_own_is_over_without_handlers_too(void)
+{
+    check_thread_t thread;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = fork_here_without_handlers;
+    action.sa_flags = SA_RESTART;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    check_start(&thread, sleep_and_be_forked, NULL);
+    REQUIRE_SOON(__atomic_load_n(&sleeper, __ATOMIC_ACQUIRE) != 0);
+    EnterCriticalSection(&left_for_a_sleep);
+    LeaveCriticalSection(&left_for_a_sleep);
+    REQUIRE_SOON(check_thread_state(getpid(), sleeper) == 'S');
+    REQUIRE_EQ(pthread_kill(thread.id, SIGUSR1), 0);
+    REQUIRE_SOON(forked > 0);
+    check_child(forked);
+    __atomic_store_n(&is_woken, 1, __ATOMIC_RELEASE);
+    WakeAllConditionVariable(&slept_on);
+    check_join(&thread);
+}
+
 static hostcrst_t looked_at;
 
 static void wait_for_it(void *unused)
@@ -794,4 +848,5 @@ CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_bi
            CHECK_TEST(a_child_finds_deadlocks_though_a_search_was_going_on),
            CHECK_TEST(a_name_that_was_being_set_can_be_set),
            CHECK_TEST(a_child_is_put_in_order_by_its_first_call),
+           CHECK_TEST(a_sleep_of_the_childs_own_is_over_without_handlers_too),
            CHECK_TEST(a_lock_of_a_thread_of_the_parent_is_free))

@@ -3,7 +3,7 @@
  * interrupted call goes on, and all must be whole there. The thread is stepped through by the processor's trap flag.
  *
  * Every test first counts the instructions of a call, and then makes the call once more and forks at some of them:
- * FORK_MOST=<number> says at how many of each call, 0 at all of them. Which ones they are is chosen by FORK_SEED=<number>.
+ * FORK_MOST=<number> says at how many of each call, 0 at all of them. FORK_SEED=<number> chooses which ones they are.
  */
 #include "interrupted.h"
 #include "lock_count.h"
@@ -16,7 +16,7 @@
 #include <fcntl.h>
 #include <link.h>
 
-enum { FORKS_MOST = 12, FAILURES_MOST = 5, ROUNDS_OF_DESTRUCTORS = 4, HELD = 2 };
+enum { FORKS_MOST = 60, FAILURES_MOST = 5, ROUNDS_OF_DESTRUCTORS = 4, HELD = 2 };
 
 /* ---- at which instructions ---- */
 
@@ -91,6 +91,11 @@ static int stands_in(long number, const long *arguments, long *result)
 /* ---- what is done there ---- */
 
 static void help_the_child(void);
+static int may_do_without_handlers(void);
+
+/* Not in every libc. */
+extern pid_t _Fork(void) __attribute__((weak));
+
 
 /* Also if it hangs where it blocks all signals that can be blocked. */
 static void end_in_any_case(void)
@@ -105,9 +110,9 @@ static void end_in_any_case(void)
     REQUIRE_EQ(timer_settime(timer, 0, &time, NULL), 0);
 }
 
-static void fork_and_wait(uintptr_t instruction)
+static void fork_and_wait(pid_t (*fork_here)(void), uintptr_t instruction)
 {
-    pid_t child = fork();
+    pid_t child = fork_here();
     if (child == 0) {
         is_in_child = 1;
         is_stepped = 0;
@@ -119,8 +124,17 @@ static void fork_and_wait(uintptr_t instruction)
     tally->forks++;
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
         tally->failures += WIFSIGNALED(status) ? FAILURES_MOST : 1;
-        check_fail(__FILE__, __LINE__, "instruction %u, at 0x%zx of the file: status 0x%x", tally->instructions,
-                   (size_t)(instruction - code_base), status);
+        check_fail(__FILE__, __LINE__, "%s at instruction %u, 0x%zx of the file: status 0x%x",
+                   fork_here == fork ? "fork" : "_Fork", tally->instructions, (size_t)(instruction - code_base),
+                   status);
+    }
+}
+
+static void fork_in_each_way(uintptr_t instruction)
+{
+    fork_and_wait(fork, instruction);
+    if (!is_in_child && may_do_without_handlers()) {
+        fork_and_wait(_Fork, instruction);
     }
 }
 
@@ -145,7 +159,7 @@ static void trapped(int signal, siginfo_t *what, void *interrupted)
         if (is_stepped && counts(instruction)) {
             tally->instructions++;
             if (stride != 0 && tally->instructions % stride == first % stride && tally->failures < FAILURES_MOST) {
-                fork_and_wait(instruction);
+                fork_in_each_way(instruction);
             }
         }
     }
@@ -720,6 +734,8 @@ typedef struct operation {
     int until_the_end;
     /* In the child, before the call goes on there; NULL: nothing. */
     void (*help)(void);
+    /* It finds names of addresses, which takes hundreds of thousands of instructions: only if all are asked for. */
+    int is_long;
 } operation_t;
 
 static const operation_t *operation;
@@ -757,6 +773,13 @@ static void help_the_child(void)
     if (operation->help != NULL) {
         operation->help();
     }
+}
+
+/* By _Fork: no handlers run in the child, which the library learns of in the interrupted call, or in the next one. Not
+ * if a thread helps, which would be the first one in the child that calls the library. */
+static int may_do_without_handlers(void)
+{
+    return _Fork != NULL && operation->help == NULL;
 }
 
 /* ---- a wait that never ends in the child, as the owner of `entered` is not there ---- */
@@ -799,6 +822,10 @@ static void act(void *unused)
     }
     is_left_alone();
     __atomic_store_n(&is_over, 1, __ATOMIC_RELEASE);
+    if (is_in_child) {
+        host_task_t task;
+        (void)host_task_current(&task);
+    }
     operation->whole();
     end_the_child();
 }
@@ -821,6 +848,10 @@ static void step_through(void)
 static void fork_inside(operation_t interrupted)
 {
     unsigned most = (unsigned)check_number_from("FORK_MOST", FORKS_MOST);
+    if (interrupted.is_long && most != 0) {
+        printf("  only with FORK_MOST=0\n");
+        return;
+    }
     operation = &interrupted;
     *tally = (tally_t){0, 0, 0};
     stride = 0;
@@ -836,49 +867,55 @@ static void fork_inside(operation_t interrupted)
     CHECK(tally->forks != 0);
 }
 
-#define INTERRUPTED(name, ...)                                                                                         \
+#define INTERRUPTED_WITH(more, name, before, of_the_thread, interrupted, after)                                        \
     static void name(void)                                                                                             \
     {                                                                                                                  \
-        operation_t interrupted = {__VA_ARGS__};                                                                       \
-        fork_inside(interrupted);                                                                                      \
+        operation_t tried = {                                                                                          \
+            .prepare = before, .arrange = of_the_thread, .act = interrupted, .whole = after, more};                    \
+        fork_inside(tried);                                                                                            \
     }
+#define INTERRUPTED(name, before, of_the_thread, interrupted, after)                                                   \
+    INTERRUPTED_WITH(.is_long = 0, name, before, of_the_thread, interrupted, after)
 
-INTERRUPTED(the_first_call_of_the_process, prepare_nothing, prepare_nothing, make_the_first_call, prepare_nothing, 0, NULL)
-INTERRUPTED(the_first_call_of_a_thread, start, prepare_nothing, become_a_task, check_free, 0, NULL)
-INTERRUPTED(the_end_of_a_thread, start, prepare_nothing, enter_and_end, prepare_nothing, 1, NULL)
-INTERRUPTED(enter_and_leave, start, start_with_tasks, use_it_twice, check_free, 0, NULL)
-INTERRUPTED(the_grant_of_a_bias, bias_it, become_a_task, use_it_twice, check_free, 0, NULL)
-INTERRUPTED(enter_and_leave_while_biased, bias_it, use_it_twice, use_it_twice, check_free, 0, NULL)
-INTERRUPTED(a_revocation, have_it_biased, become_a_task, take_the_bias_away, prepare_nothing, 0, NULL)
+INTERRUPTED(the_first_call_of_the_process, prepare_nothing, prepare_nothing, make_the_first_call, prepare_nothing)
+INTERRUPTED(the_first_call_of_a_thread, start, prepare_nothing, become_a_task, check_free)
+INTERRUPTED_WITH(.until_the_end = 1, the_end_of_a_thread, start, prepare_nothing, enter_and_end, prepare_nothing)
+INTERRUPTED(enter_and_leave, start, start_with_tasks, use_it_twice, check_free)
+INTERRUPTED(the_grant_of_a_bias, bias_it, become_a_task, use_it_twice, check_free)
+INTERRUPTED(enter_and_leave_while_biased, bias_it, use_it_twice, use_it_twice, check_free)
+INTERRUPTED(a_revocation, have_it_biased, become_a_task, take_the_bias_away, prepare_nothing)
 INTERRUPTED(the_check_of_an_owner_that_is_gone, have_the_owner_vanish, become_a_task, wait_for_the_end_of_the_owner,
-            prepare_nothing, 0, NULL)
-INTERRUPTED(a_wait, have_it_owned_until_somebody_waits, become_a_task, wait_for_it, check_free, 0, NULL)
-INTERRUPTED(a_wait_with_a_time_limit, have_it_held, become_a_task, wait_in_vain, check_waited_in_vain, 0, NULL)
-INTERRUPTED(a_wait_that_is_alerted, prepare_nothing, have_an_alert, wait_alerted, check_waited_in_vain, 0, NULL)
-INTERRUPTED(a_leave_that_wakes, prepare_nothing, have_a_waiter, leave_and_wake, check_given_on, 0, NULL)
-INTERRUPTED(an_end_with_a_waiter, prepare_nothing, have_a_waiter, destroy_it, check_destroyed, 0, NULL)
-INTERRUPTED(a_stop_with_a_waiter, prepare_nothing, have_a_waiter, stop_and_start, check_stopped, 0, NULL)
-INTERRUPTED(an_alert_of_a_waiter, prepare_nothing, have_one_to_alert, alert_it, check_alerted, 0, NULL)
-INTERRUPTED(a_deadlock, prepare_nothing, have_half_a_deadlock, close_the_deadlock, check_opened, 0, NULL)
-INTERRUPTED(a_deadlock_that_is_told, prepare_nothing, be_told_of_half_a_deadlock, close_the_deadlock, check_opened, 0, NULL)
-INTERRUPTED(turns, prepare_nothing, have_others, take_turns, check_turns, 0, NULL)
-INTERRUPTED(settings, start, become_a_task, set_what_can_be_set, check_free, 0, NULL)
-INTERRUPTED(a_misuse, use_it_before, have_nobody_read_stderr, leave_what_is_not_entered, check_left, 0, NULL)
-INTERRUPTED(a_recovery, have_it_abandoned, become_a_task, recover_it, check_free, 0, NULL)
-INTERRUPTED(create_name_destroy, start, become_a_task, make_one_and_end_it, check_made, 0, NULL)
-INTERRUPTED(the_name_of_a_task, start, become_a_task, name_the_task, check_free, 0, NULL)
-INTERRUPTED(a_crossing, start, become_a_task, cross_over, check_free, 0, NULL)
-INTERRUPTED(a_report, have_a_file, become_a_task, report_all, check_free, 0, NULL)
-INTERRUPTED(the_first_enter_of_windows, prepare_nothing, prepare_nothing, enter_first, check_entered, 0, NULL)
-INTERRUPTED(a_later_enter_and_leave_of_windows, use_it_before, use_it_before, enter_and_leave_twice, check_left, 0, NULL)
-INTERRUPTED(a_later_enter_of_windows, use_it_before, enter_twice_before, enter_once_more, check_entered_three_times, 0, NULL)
-INTERRUPTED(a_leave_of_windows, use_it_before, enter_twice_before, leave_once, check_entered, 0, NULL)
-INTERRUPTED(a_wait_of_windows, have_it_kept_until_somebody_waits, start_with_tasks, enter_first, check_entered, 0, watch)
-INTERRUPTED(a_leave_of_windows_that_wakes, prepare_nothing, have_somebody_wait, let_the_waiter_enter, check_passed_on, 0, NULL)
-INTERRUPTED(a_sleep_with_a_time_limit, prepare_nothing, enter_twice, sleep_for_a_moment, check_entered, 0, NULL)
-INTERRUPTED(a_sleep, prepare_nothing, have_a_waker, sleep_until_woken, check_woken, 0, have_a_waker_in_the_child)
-INTERRUPTED(a_wake, prepare_nothing, have_a_sleeper, wake_the_sleeper, check_wakes, 0, NULL)
-INTERRUPTED(initialize_set_delete, use_it_before, use_it_before, initialize_and_delete, initialize_it, 0, NULL)
+            prepare_nothing)
+INTERRUPTED(a_wait, have_it_owned_until_somebody_waits, become_a_task, wait_for_it, check_free)
+INTERRUPTED(a_wait_with_a_time_limit, have_it_held, become_a_task, wait_in_vain, check_waited_in_vain)
+INTERRUPTED(a_wait_that_is_alerted, prepare_nothing, have_an_alert, wait_alerted, check_waited_in_vain)
+INTERRUPTED(a_leave_that_wakes, prepare_nothing, have_a_waiter, leave_and_wake, check_given_on)
+INTERRUPTED(an_end_with_a_waiter, prepare_nothing, have_a_waiter, destroy_it, check_destroyed)
+INTERRUPTED(a_stop_with_a_waiter, prepare_nothing, have_a_waiter, stop_and_start, check_stopped)
+INTERRUPTED(an_alert_of_a_waiter, prepare_nothing, have_one_to_alert, alert_it, check_alerted)
+INTERRUPTED(a_deadlock, prepare_nothing, have_half_a_deadlock, close_the_deadlock, check_opened)
+INTERRUPTED(a_deadlock_that_is_told, prepare_nothing, be_told_of_half_a_deadlock, close_the_deadlock, check_opened)
+INTERRUPTED(turns, prepare_nothing, have_others, take_turns, check_turns)
+INTERRUPTED(settings, start, become_a_task, set_what_can_be_set, check_free)
+INTERRUPTED_WITH(.is_long = 1, a_misuse, use_it_before, have_nobody_read_stderr, leave_what_is_not_entered,
+            check_left)
+INTERRUPTED(a_recovery, have_it_abandoned, become_a_task, recover_it, check_free)
+INTERRUPTED(create_name_destroy, start, become_a_task, make_one_and_end_it, check_made)
+INTERRUPTED(the_name_of_a_task, start, become_a_task, name_the_task, check_free)
+INTERRUPTED(a_crossing, start, become_a_task, cross_over, check_free)
+INTERRUPTED_WITH(.is_long = 1, a_report, have_a_file, become_a_task, report_all, check_free)
+INTERRUPTED(the_first_enter_of_windows, prepare_nothing, prepare_nothing, enter_first, check_entered)
+INTERRUPTED(a_later_enter_and_leave_of_windows, use_it_before, use_it_before, enter_and_leave_twice, check_left)
+INTERRUPTED(a_later_enter_of_windows, use_it_before, enter_twice_before, enter_once_more, check_entered_three_times)
+INTERRUPTED(a_leave_of_windows, use_it_before, enter_twice_before, leave_once, check_entered)
+INTERRUPTED_WITH(.help = watch, a_wait_of_windows, have_it_kept_until_somebody_waits, start_with_tasks, enter_first,
+            check_entered)
+INTERRUPTED(a_leave_of_windows_that_wakes, prepare_nothing, have_somebody_wait, let_the_waiter_enter, check_passed_on)
+INTERRUPTED(a_sleep_with_a_time_limit, prepare_nothing, enter_twice, sleep_for_a_moment, check_entered)
+INTERRUPTED_WITH(.help = have_a_waker_in_the_child, a_sleep, prepare_nothing, have_a_waker, sleep_until_woken,
+            check_woken)
+INTERRUPTED(a_wake, prepare_nothing, have_a_sleeper, wake_the_sleeper, check_wakes)
+INTERRUPTED(initialize_set_delete, use_it_before, use_it_before, initialize_and_delete, initialize_it)
 
 int main(int argument_count, char **arguments)
 {

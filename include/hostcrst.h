@@ -27,7 +27,7 @@
  * Fork. Any thread may fork at any moment; the child has the task of the thread that forked. In a child of _Fork, or
  * of the bare system call, that thread must call host_task_current before it starts another thread; otherwise
  * sections of threads that do not exist in the child stay owned. If a signal handler that interrupted a call of the
- * library made the child, it must do so before it returns; otherwise that call may wait for ever.
+ * library made the child, that call goes on there; a wait ends when its thread next wakes up, which it does by itself.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

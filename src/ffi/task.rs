@@ -209,9 +209,9 @@ pub extern "C" fn host_set_call_hook(target: usize, needs: i32) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn host_task_current(out: *mut host_task_t) -> i32 {
     let make = || {
-        REGISTRY.runtime.require_usable()?;
-        // What a child of _Fork calls first.
+        // What a child of _Fork calls first, whether the runtime runs or not.
         settle_fork();
+        REGISTRY.runtime.require_usable()?;
         threads::current().map(|task| tasks::handle_of(task.id()))
     };
     // SAFETY: the caller keeps `out` valid, see above.

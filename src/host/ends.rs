@@ -23,6 +23,7 @@ pub(crate) fn install_hooks() -> bool {
 /// Ends the calling thread's task; sections that it still owns are abandoned.
 fn end_current() {
     sys::without_handlers(|| {
+        sys::settle_fork();
         let Some(task) = task::current_if_any() else { return };
         sys::set_current(0, 0);
         end(task, false);

@@ -106,16 +106,24 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     number
 }
 
+/// How long a sleeper sleeps before it checks for the first time whether it is in a child of _Fork, where nobody can wake
+/// it: a handler may have come just before it slept. Later ones come after twice the time.
+const FIRST_CHECK: u64 = 1_000_000_000;
+
 /// Sleeps, after the join that returned `number`, until taken out of the queue or until `deadline`: false only if that
 /// passed first.
 pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool {
     let word = &me.sleep.word;
+    let mut time = FIRST_CHECK;
     // Acquire pairs with the Release in end.
     // place: sleeper-acquire
     while word.load(Ordering::Acquire) == number {
-        if !queue::sleep_on(word, number, deadline) {
+        let check = sys::THREADS_MAY_VANISH.then(|| sys::now().saturating_add(time));
+        let until = [deadline, check].into_iter().flatten().min();
+        if !queue::sleep_on(word, number, until) && until == deadline {
             return !withdraw(&me);
         }
+        time = time.saturating_mul(2);
     }
     true
 }

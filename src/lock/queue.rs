@@ -578,13 +578,15 @@ pub(crate) fn failure(park: u32) -> Error {
     Error::from_hresult(park as i32).unwrap_or(Error::Fail)
 }
 
-/// Sleeps on a word of a task's; false if `deadline` has passed. Where the futex call is refused, says so once.
+/// Sleeps on a word of a task's; false if `deadline` has passed. Where the futex call is refused, says so once. A handler
+/// that came may have made this the child of a _Fork, where nobody will wake the caller: the repair ends its wait.
 pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> bool {
     static WAS_SAID: AtomicU32 = AtomicU32::new(0);
     let slept = sys::futex_wait(word, expected, deadline);
     if slept == Slept::Refused && WAS_SAID.swap(1, Ordering::Relaxed) == 0 {
         messages::complain(&[b"the system call futex is refused: waiters poll every millisecond"]);
     }
+    sys::settle_fork();
     slept != Slept::TimedOut
 }
 
@@ -778,6 +780,30 @@ mod tests {
     use crate::lock::crst;
     use crate::state::tasks;
     use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_change_that_a_fork_interrupted_leaves_no_wait_and_no_owner_that_is_gone() {
+        runtime::start().expect("memory");
+        let crst = crst::create(SpinPolicy::Count(0)).expect("a place");
+        let section = sections::slot_of(crst);
+        let me = threads::current().expect("a place");
+        let gone = std::thread::spawn(|| threads::current().expect("a place").id()).join().expect("no panic");
+        section.word().store(crst ^ gone, Ordering::Relaxed);
+        let request = Request { option: 0, deadline: None, site: 0 };
+        let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
+        assert!(matches!(section.enqueue(crst, me, request, beginning), Ok(Attempt::Busy)));
+        section.settle_interrupted_change();
+        assert_eq!(
+            (section.has_waiters(), waiters(section.queue_state().load(Ordering::Relaxed))),
+            (false, 0)
+        );
+        assert_eq!(
+            (me.wait.awaited(), me.wait.park.load(Ordering::Relaxed)),
+            (0, Error::Abandoned.hresult() as u32)
+        );
+        assert!(section.is_free(crst));
+        crst::destroy(crst).expect("free");
+    }
 
     /// The contender is this very thread, which is queued and contends, but does not park.
     #[test]

@@ -14,12 +14,17 @@
 //! says so at the end (`is_of_parent`), and the data is put in order again.
 
 use super::atomic::{AtomicU32, Ordering};
-use super::{POLLS_BEFORE_SLEEP, futex_wait, futex_wake, pause, repairs, settle_fork};
+use super::{
+    POLLS_BEFORE_SLEEP, THREADS_MAY_VANISH, futex_wait, futex_wake, now, pause, repairs, settle_fork,
+};
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
 /// Locked, and a thread may be asleep on the word: unlock must wake.
 const CONTENDED: u32 = 2;
+
+/// How long a thread sleeps before it checks whether it is in the child of a fork, where the holder is not: in nanoseconds.
+const HOLDER_CHECK: u64 = 1_000_000_000;
 
 #[repr(transparent)]
 pub(crate) struct Mutex(AtomicU32);
@@ -76,7 +81,9 @@ impl Mutex {
         // From here on the mutex is locked as CONTENDED even if no other thread sleeps: at worst one wake too many.
         // place: mutex-sleeper-swap
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
-            let _ = futex_wait(&self.0, CONTENDED, None);
+            let check = THREADS_MAY_VANISH.then(|| now() + HOLDER_CHECK);
+            let _ = futex_wait(&self.0, CONTENDED, check);
+            settle_fork();
         }
     }
 

@@ -73,9 +73,18 @@ fn take_back(signals: Signals) {
     });
 }
 
-/// Runs `body` while no signal handler interrupts the calling thread: one that forks, or that calls the library, would
-/// find what `body` has half done. Signals that arrive are handled after it. Not those by which the thread's own faults
-/// are told, and by which sandboxes take over system calls; nor those of libc's own.
+/// Runs `body` while no signal handler interrupts the calling thread: for what cannot be put in order in the child of a
+/// handler that forks. There the repair comes first (see `forks`), and then the interrupted thread completes its call. If
+/// it were in the middle of `body`, it would go on with what it had read before, such as its own thread id or which
+/// threads are gone, and the repair would find a task, or a preparation, that is none yet. Signals that arrive are handled
+/// after it.
+///
+/// **This makes no handler safe that calls the library.** It may interrupt its thread in any other call, under a lock
+/// that its own call then waits for: one that calls host_runtime_start over itself can wait for ever in
+/// settings::read_once. So no function is async-signal-safe, unless its comment says so.
+///
+/// Not held back are the signals by which the thread's own faults are told and by which sandboxes take over system calls,
+/// nor those of libc's own. So a handler of one of the former must not fork if it has interrupted the library.
 pub(crate) fn without_handlers<T>(body: impl FnOnce() -> T) -> T {
     const OF_FAULTS: Signals = set_of(libc::SIGSEGV)
         | set_of(libc::SIGBUS)

@@ -571,6 +571,7 @@ impl OnceMessage {
     fn nap(&self) {
         self.say();
         sys::nap(NAP);
+        sys::settle_fork();
     }
 }
 
