@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Write};
 
 use super::Surroundings;
 use crate::base::memory::Memory;
-use crate::state::statistics::FiguresCopy;
+use crate::state::statistics::{CLASSES, FiguresCopy};
 use crate::text::Printable;
 use crate::view::picture::{Picture, SectionPicture};
 
@@ -24,8 +24,17 @@ pub fn write<M: Memory, S: Surroundings>(
 }
 
 /// The upper ends of the classes of waits in seconds, as OpenMetrics wants numbers in labels to be written.
-const LIMITS: [&str; 9] = ["1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1.0", "10.0", "+Inf"];
-const _: () = assert!(LIMITS.len() == crate::state::statistics::CLASSES);
+const LIMITS: [&str; CLASSES] = ["1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1.0", "10.0", "+Inf"];
+
+/// The classes of a histogram contain the ones before them.
+fn cumulative(mut waits: [u64; CLASSES]) -> [u64; CLASSES] {
+    let mut sum = 0u64;
+    for class in &mut waits {
+        sum = sum.saturating_add(*class);
+        *class = sum;
+    }
+    waits
+}
 
 /// Inside the quotes of a label: a backslash, a quotation mark and a line feed are escaped.
 struct LabelValue<'a>(&'a mut dyn Write);
@@ -172,14 +181,13 @@ impl<M: Memory, S: Surroundings> Metrics<'_, '_, M, S> {
         })
     }
 
-    /// The classes of a histogram contain the ones before them, and its count is that of the last one.
+    /// The count of a histogram is that of its last class.
     fn histogram(&mut self, section: &SectionPicture, figures: &FiguresCopy) -> fmt::Result {
-        let mut sum = 0u64;
-        for (limit, waits) in LIMITS.iter().zip(figures.waits) {
-            sum = sum.saturating_add(waits);
-            self.sample("hostcrst_section_wait_seconds_bucket", section, limit, sum)?;
+        let waits = cumulative(figures.waits);
+        for (limit, waits) in LIMITS.iter().zip(waits) {
+            self.sample("hostcrst_section_wait_seconds_bucket", section, limit, waits)?;
         }
-        self.sample("hostcrst_section_wait_seconds_count", section, "", sum)?;
+        self.sample("hostcrst_section_wait_seconds_count", section, "", waits.last().unwrap_or(&0))?;
         self.sample("hostcrst_section_wait_seconds_sum", section, "", Exactly(figures.waited))
     }
 
@@ -221,6 +229,11 @@ impl<M: Memory, S: Surroundings> Metrics<'_, '_, M, S> {
 mod tests {
     use super::*;
     use std::string::String;
+
+    #[test]
+    fn a_class_contains_those_before_it() {
+        assert_eq!(cumulative([1, 0, 2, 0, 0, 0, 0, 0, 4]), [1, 1, 3, 3, 3, 3, 3, 3, 7]);
+    }
 
     #[test]
     fn a_label_cannot_end_early() {
