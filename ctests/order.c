@@ -266,6 +266,74 @@ static void sections_of_windows_are_examined_too(void)
     in_process(both_kinds);
 }
 
+static host_resource_t foreign;
+
+static __attribute__((noinline)) void the_resource_first(const hostcrst_t *sections)
+{
+    REQUIRE_EQ(host_resource_acquired(foreign), S_OK);
+    REQUIRE_EQ(host_resource_acquired(foreign), S_OK);
+    enter_in_order(sections);
+    REQUIRE_EQ(host_resource_released(foreign), S_OK);
+    REQUIRE_EQ(host_resource_released(foreign), S_OK);
+}
+
+static __attribute__((noinline)) void the_resource_last(const hostcrst_t *sections)
+{
+    REQUIRE_EQ(hostcrst_enter(sections[0], 0), S_OK);
+    REQUIRE_EQ(host_resource_acquired(foreign), S_OK);
+    REQUIRE_EQ(host_resource_released(foreign), S_OK);
+    REQUIRE_EQ(hostcrst_leave(sections[0]), S_OK);
+}
+
+static void begin_with_resource(void)
+{
+    begin();
+    REQUIRE_EQ(host_resource_create(&foreign), S_OK);
+    REQUIRE_EQ(host_resource_set_name(foreign, "foreign"), S_OK);
+}
+
+static void with_a_resource(void)
+{
+    begin_with_resource();
+    let(&one, the_resource_first, a, 0, 0, 0);
+    let(&other, the_resource_last, a, 0, 0, 0);
+    char *said = content_of(STDERR_FILENO);
+    CHECK_EQ(times_in(said, " \"foreign\" at order_c_"), 2);
+    CHECK_EQ(times_in(said, "the_resource_first+0x"), 1);
+    CHECK_EQ(times_in(said, "the_resource_last+0x"), 2);
+    free(said);
+    CHECK_EQ(hostcrst_allow_order(foreign, b), S_OK);
+    let(&one, the_resource_first, b, 0, 0, 0);
+    let(&other, the_resource_last, b, 0, 0, 0);
+    finish(1);
+}
+
+static void resources_are_examined_too(void)
+{
+    in_process(with_a_resource);
+}
+
+/* Also if it was acquired before orders were examined. */
+static void gated_by_a_resource(void)
+{
+    begin_with_resource();
+    const hostcrst_t back[4] = {b, a, 0, 0};
+    let(&one, the_resource_first, a, b, 0, 0);
+    let(&other, the_resource_first, b, a, 0, 0);
+    CHECK_EQ(times_told(), 0);
+    REQUIRE_EQ(host_set_order_checks(0), S_OK);
+    REQUIRE_EQ(host_resource_acquired(foreign), S_OK);
+    REQUIRE_EQ(host_set_order_checks(1), S_OK);
+    enter_in_order(back);
+    REQUIRE_EQ(host_resource_released(foreign), S_OK);
+    finish(0);
+}
+
+static void a_resource_can_be_a_gate(void)
+{
+    in_process(gated_by_a_resource);
+}
+
 /* ---- no alarms ---- */
 
 static void gated(void)
@@ -546,6 +614,7 @@ static void the_environment_switches_it_on(void)
 CHECK_MAIN(CHECK_TEST(an_order_taken_both_ways_is_told_once_with_all_places), CHECK_TEST(a_longer_circle_is_told),
            CHECK_TEST(a_gate_that_was_left_out_once_is_told), CHECK_TEST(what_a_try_got_counts_for_what_comes_next),
            CHECK_TEST(sections_of_windows_are_examined_too), CHECK_TEST(a_gate_is_no_alarm),
+           CHECK_TEST(resources_are_examined_too), CHECK_TEST(a_resource_can_be_a_gate),
            CHECK_TEST(both_orders_by_one_thread_are_no_alarm), CHECK_TEST(what_the_only_thread_does_is_no_alarm),
            CHECK_TEST(what_does_not_wait_for_ever_is_no_alarm), CHECK_TEST(entering_again_is_no_alarm),
            CHECK_TEST(a_section_that_ended_takes_its_orders_along),

@@ -1214,6 +1214,9 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  * entered so is owned, and counts for what is entered next); sections that were destroyed; orders that
  * hostcrst_allow_order names.
  *
+ * Resources (host_resource_create) take part as sections do: to acquire one is to enter it. The library is not told
+ * whether a resource was only tried.
+ *
  * Memory is bounded: 4096 pairs of sections are remembered, the first 4 different ways in which each order was
  * taken, and 64 circles are told. What is not examined for that, or as the task owns more than 8 sections or has
  * entered some before this was switched on, is counted in reports, and is no alarm.
@@ -1243,13 +1246,14 @@ HOSTCRST_API int32_t host_set_order_checks(int32_t on);
  * called before that, and whether it is on or not. Ends with either section.
  *
  * Parameters:
- * - first, then (any values): handles from hostcrst_create: first is owned when then is entered.
+ * - first, then (any values): handles from hostcrst_create or host_resource_create: first is owned when then is
+ *   entered.
  *
  * Returns:
  * - S_OK: from here on there is no new alarm with this order.
  * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
  * - E_INVALIDARG: first and then are the same.
- * - E_HANDLE: one of them is no live section.
+ * - E_HANDLE: one of them is no live section or resource.
  * - E_OUTOFMEMORY: no memory for what is remembered, or no room for more pairs of sections.
  *
  * Threads: any; may block briefly while another thread enters a section. Not async-signal-safe.

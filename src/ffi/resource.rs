@@ -192,12 +192,13 @@ pub extern "C" fn host_resource_wait_end(resource: host_resource_t) -> i32 {
 /// Source: an extension.
 #[unsafe(no_mangle)]
 pub extern "C" fn host_resource_acquired(resource: host_resource_t) -> i32 {
-    if told::acquire_fast(resource) { S_OK } else { acquired_slowly(resource) }
+    if told::acquire_fast(resource) { S_OK } else { acquired_from(resource) }
 }
 
-#[inline(never)]
-extern "C" fn acquired_slowly(resource: u64) -> i32 {
-    hresult(resources::acquired(resource))
+with_call_site!(acquired_from(resource: u64) => acquired_at, "rsi", "x1");
+
+extern "C" fn acquired_at(resource: u64, site: usize) -> i32 {
+    hresult(resources::acquired(resource, site))
 }
 
 /// Tells that the calling task releases a resource, once; call it before the lock is unlocked.

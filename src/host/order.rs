@@ -3,14 +3,15 @@
 use core::fmt::Write;
 
 use crate::error::{Error, Result};
+use crate::handle;
 use crate::host::prepare::prepare;
 use crate::messages;
 use crate::order::{self, Found};
 use crate::report;
 use crate::state::registry::REGISTRY;
 use crate::state::runtime::EXAMINING;
-use crate::state::sections;
 use crate::state::task::TaskRef;
+use crate::state::{resources, sections};
 use crate::sys::preserving_errno;
 use crate::text::TextBuffer;
 
@@ -36,14 +37,23 @@ pub(crate) fn allow(first: u64, then: u64) -> Result<()> {
     if first == then {
         return Err(Error::InvalidArgument);
     }
-    sections::find(first).and_then(|_| sections::find(then))?;
+    require_live(first).and_then(|()| require_live(then))?;
     preserving_errno(|| {
         order::begin()?;
         order::allow(first, then)
     })
 }
 
-/// `me` has just become the owner of a section. `waits`: it would have waited for ever.
+/// Fails unless there is a section or resource with this handle.
+fn require_live(section: u64) -> Result<()> {
+    if handle::is_resource(section) {
+        resources::find(section).map(|_| ())
+    } else {
+        sections::find(section).map(|_| ())
+    }
+}
+
+/// `me` has just become the owner of a section or resource. `waits`: it would have waited for ever.
 #[inline]
 pub(crate) fn note_entry(me: TaskRef, section: u64, site: usize, waits: bool) {
     if REGISTRY.orders.is_on() {

@@ -3,7 +3,7 @@
 
 use crate::constants::WAIT_OPTION_MASK;
 use crate::error::{Error, Result};
-use crate::host::{deadlocks, ends, threads};
+use crate::host::{deadlocks, ends, order, threads};
 use crate::lock::{queue, resources as told};
 use crate::state::registry::REGISTRY;
 use crate::state::resource::Resource;
@@ -31,15 +31,22 @@ pub(crate) fn wait(handle: u64, option: u32, site: usize) -> Result<()> {
     })
 }
 
-/// The caller has acquired the resource with this handle, where acquire_fast could not mark it.
+/// The caller has acquired the resource with this handle, where acquire_fast could not mark it. `site` is where it
+/// called from.
 #[cold]
-pub(crate) fn acquired(handle: u64) -> Result<()> {
+pub(crate) fn acquired(handle: u64, site: usize) -> Result<()> {
     let resource = resources::find(handle)?;
     preserving_errno(|| {
         let me = threads::current()?;
         // A thread that ended without a trace had it.
         ends::reap_if_gone(resource.owner(handle).unwrap_or(0));
-        resource.acquire(handle, me)
+        let is_first = resource.owner(handle) != Some(me.id());
+        resource.acquire(handle, me)?;
+        if is_first {
+            // Whether it was only tried is not told.
+            order::note_entry(me, handle, site, true);
+        }
+        Ok(())
     })
 }
 

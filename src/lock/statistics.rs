@@ -42,3 +42,35 @@ impl Section {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::handle;
+    use crate::host::{runtime, statistics};
+    use crate::lock::crst;
+    use crate::state::section::SpinPolicy;
+    use crate::state::sections;
+
+    #[test]
+    fn a_wait_is_not_counted_for_another_section_of_the_slot() {
+        runtime::start().expect("memory");
+        statistics::switch(true).expect("memory");
+        let crst = crst::create(SpinPolicy::Adaptive).expect("a place");
+        let section = sections::slot_of(crst);
+        let index = handle::section_index(crst);
+        let other = handle::section_handle(REGISTRY.copy(), index, handle::section_generation(crst) + 1);
+        let counted = || {
+            let figures = REGISTRY.statistics.table.get(index).and_then(|figures| figures.copy(crst));
+            figures.map(|figures| (figures.all_waits(), figures.waited))
+        };
+        section.count_wait(other, 5, false);
+        assert_eq!(counted(), None);
+        section.count_wait(crst, 7, false);
+        section.count_wait(other, 5, false);
+        assert_eq!(counted(), Some((1, 7)));
+        section.count_wait(crst, 2, true);
+        assert_eq!(counted(), Some((2, 9)));
+        crst::destroy(crst).expect("free");
+    }
+}

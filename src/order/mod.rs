@@ -1,5 +1,6 @@
-//! The order in which tasks enter sections: what each of them owned when it entered another, and from that, which
-//! orders could lead to a deadlock although none has. It does not know whom to tell of one.
+//! The order in which tasks enter sections and acquire resources: what each of them owned when it entered another, and
+//! from that, which orders could lead to a deadlock although none has. It does not know whom to tell of one. Of a
+//! resource that is acquired, this room and its graph say that it is entered, and call it a section too.
 //!
 //! **What a task owns is not believed but looked up.** Each task has a short list of the sections that it entered while
 //! orders were examined. What it has left since, by whatever path, is taken out when the task enters the next section:
@@ -8,14 +9,17 @@
 
 mod graph;
 
+use crate::base::name::NameCopy;
 use crate::error::{Error, Result};
+use crate::handle;
 use crate::order::graph::{Entry, Full, Graph, Held, Lost, MOST_HELD, MOST_STEPS, Step};
 pub(crate) use crate::order::graph::{MOST_EDGES, MOST_TOLD};
 use crate::state::orders::{self, Alarm, HeldList, Orders};
 use crate::state::registry::REGISTRY;
+use crate::state::resource::Resource;
 use crate::state::runtime::EXAMINING;
 use crate::state::task::TaskRef;
-use crate::state::{sections, tasks};
+use crate::state::{resources, sections, tasks};
 use crate::sys;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
 use crate::view::names;
@@ -76,9 +80,36 @@ pub(crate) fn settle_after_fork() {
     }
 }
 
+/// The owner of the section or resource with this handle, 0 for nobody; None if there is none.
+fn owner_of(section: u64) -> Option<u64> {
+    if handle::is_resource(section) {
+        resources::find(section).ok()?.owner(section)
+    } else {
+        sections::any_slot_of(section).owner(section)
+    }
+}
+
 /// Whether the section with this handle lives.
 fn lives(section: u64) -> bool {
-    sections::any_slot_of(section).owner(section).is_some()
+    owner_of(section).is_some()
+}
+
+/// How many sections and resources `me` owns.
+fn owned_by(me: TaskRef) -> usize {
+    let is_mine =
+        |resource: &&Resource| resource.handle().and_then(|handle| resource.owner(handle)) == Some(me.id());
+    let resources =
+        if me.may_own_resources() { REGISTRY.resources.iter().filter(is_mine).count() } else { 0 };
+    me.owned() as usize + resources
+}
+
+fn name_of(section: u64) -> NameCopy {
+    let name = if handle::is_resource(section) {
+        resources::find(section).ok().and_then(|resource| resource.name())
+    } else {
+        sections::any_slot_of(section).name()
+    };
+    name.unwrap_or(NameCopy::new())
 }
 
 /// Declares that it is good to enter `then` while owning `first`.
@@ -93,10 +124,10 @@ pub(crate) fn allow(first: u64, then: u64) -> Result<()> {
 /// `me` has just entered a section, for the first time since it left it. `waits`: it would have waited for ever.
 pub(crate) fn entered(me: TaskRef, section: u64, site: usize, waits: bool) -> Option<Found> {
     let list = list_of(me)?;
-    let is_owned = |other| other != section && sections::any_slot_of(other).owner(other) == Some(me.id());
+    let is_owned = |other| other != section && owner_of(other) == Some(me.id());
     let others = list.keep(is_owned);
     list.set(others, (section, site as u64));
-    let owned = me.owned() as usize;
+    let owned = owned_by(me);
     if !waits || owned == 1 {
         return None;
     }
@@ -173,8 +204,7 @@ impl Alarm {
             if task.id() == witness.task {
                 place.task_name.set(names::task_name(task).bytes());
             }
-            let name = sections::any_slot_of(*section).name();
-            place.section_name.set(name.as_ref().map_or(&[], |name| name.bytes()));
+            place.section_name.set(name_of(*section).bytes());
         }
     }
 }

@@ -574,7 +574,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn section_of_alarm(&mut self, step: &AlarmStepCopy) -> fmt::Result {
-        write!(self.out, "0x{:x}", step.section)?;
+        let kind = if is_resource(step.section) { "resource " } else { "" };
+        write!(self.out, "{kind}0x{:x}", step.section)?;
         if step.section_name.is_empty() {
             Ok(())
         } else {
