@@ -113,6 +113,18 @@ static void of_tasks(void)
     RETURNS(host_task_alert(me), S_OK);
 }
 
+static void of_resources(void)
+{
+    host_resource_t made = 0;
+    RETURNS(host_resource_create(&made), S_OK);
+    RETURNS(host_resource_set_name(made, "cancelled"), S_OK);
+    RETURNS(host_resource_wait(made, 0), S_OK);
+    RETURNS(host_resource_wait_end(made), S_OK);
+    RETURNS(host_resource_acquired(made), S_OK);
+    RETURNS(host_resource_released(made), S_OK);
+    RETURNS(host_resource_destroy(made), S_OK);
+}
+
 static void of_sections(void)
 {
     hostcrst_info_t info;
@@ -202,6 +214,8 @@ static const struct {
     {of_sections, "hostcrst_create hostcrst_create_with_spin_count hostcrst_set_spin_count hostcrst_set_name hostcrst_info "
                   "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_destroy hostcrst_recover "
                   "hostcrst_allow_order"},
+    {of_resources, "host_resource_create host_resource_set_name host_resource_wait host_resource_wait_end "
+                   "host_resource_acquired host_resource_released host_resource_destroy"},
     {of_deadlocks_and_reports, "host_set_deadlock_policy host_set_deadlock_callback host_set_hold_tracking "
                              "host_set_statistics host_set_order_checks host_report"},
     {of_windows, "hostcrst_cs_initialize hostcrst_cs_initialize_and_spin_count hostcrst_cs_initialize_ex "

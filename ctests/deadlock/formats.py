@@ -15,7 +15,7 @@ import unicodedata
 
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int}
 KEYWORDS = {"$schema", "$defs", "$ref", "title", "description", "type", "required", "properties", "enum", "const", "items",
-            "additionalProperties", "pattern", "minimum", "minItems", "maxItems"}
+            "additionalProperties", "pattern", "minimum", "minItems", "maxItems", "oneOf"}
 HEADER = pathlib.Path(__file__).parents[2] / "include/hostcrst.h"
 OPTIONS = sum(int(bit) for bit in re.findall(r"CONSTANT_\(WAIT_\w+, (\d+)\)", HEADER.read_text()))
 UNREAD = ("many",)  # too large for Graphviz to lay out
@@ -71,6 +71,12 @@ def validate(value, rule, root, where):
         for name in rule.get("required", []):
             if name not in value:
                 fail(where, f"{name} is missing")
+        # Alternatives that differ in what they require.
+        alternatives = rule.get("oneOf", [])
+        if any(set(alternative) != {"required"} for alternative in alternatives):
+            fail(where, "the schema has alternatives that this validator does not know")
+        if alternatives and sum(set(alternative["required"]) <= set(value) for alternative in alternatives) != 1:
+            fail(where, f"{value!r} is not exactly one of {alternatives}")
         for name, item in value.items():
             if name in rule.get("properties", {}):
                 validate(item, rule["properties"][name], root, f"{where}.{name}")
@@ -83,9 +89,9 @@ def check_validator():
     rule = {"type": "object", "required": ["a"], "additionalProperties": False,
             "properties": {"a": {"type": "integer", "minimum": 1}, "b": {"enum": ["x"]},
                            "c": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^0x"}},
-                           "d": {"const": True}}}
+                           "d": {"const": True}, "e": {}}, "oneOf": [{"required": ["a"]}, {"required": ["e"]}]}
     bad = [[], {}, {"a": 0}, {"a": True}, {"a": 1, "z": 1}, {"a": 1, "b": "y"}, {"a": 1, "c": []}, {"a": 1, "c": ["1"]},
-           {"a": 1, "c": [1]}, {"a": 1, "d": 1}]
+           {"a": 1, "c": [1]}, {"a": 1, "d": 1}, {"a": 1, "e": 1}]
     for value in bad:
         before = len(failures)
         validate(value, rule, rule, "validator")
