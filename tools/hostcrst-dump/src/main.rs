@@ -14,9 +14,10 @@ use hostcrst_dump::core_file::Core;
 use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
 use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::process::Process;
-use hostcrst_dump::report::{Report, metrics, report};
+use hostcrst_dump::report::{Report, metrics, report, sight};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
+use hostcrst_dump::watch;
 
 /// Shows which thread waits for which other, through sections of hostcrst, locks of glibc and joins, in any process or its
 /// core.
@@ -43,7 +44,8 @@ struct Arguments {
     /// Writes a page for a browser to the file: the wait graph drawn, tables to filter and sort, the text
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "dot", "metrics", "watch"])]
     html: Option<PathBuf>,
-    /// Writes a new report every so many seconds, until interrupted or until the process has ended
+    /// Looks every so many seconds, until interrupted or until the process has ended: on a terminal as a view in which what
+    /// changes stands out, elsewhere with a new report each time
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     watch: Option<Duration>,
     /// What one report may take in all
@@ -77,7 +79,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match arguments.watch {
-        Some(pause) => watch(&arguments, pause),
+        Some(pause) => keep_watch(&arguments, pause),
         None => once(&arguments),
     };
     ExitCode::from(match outcome {
@@ -120,12 +122,20 @@ fn once(arguments: &Arguments) -> Result<bool, Failure> {
     deadlock
 }
 
-/// Writes reports until interrupted. The last one counts.
-fn watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
+/// Shows reports until interrupted: on a terminal as a view, elsewhere one after the other. The last one counts.
+fn keep_watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
     if !is_process(&arguments.subject) {
         return Err(Failure::Usage("--watch is for a process: a core does not change".to_owned()));
     }
     block_interrupts();
+    if format(arguments) == Format::Text && watch::can_show() {
+        let title = format!("hostcrst-dump {}", arguments.subject);
+        let look = || {
+            let time_limit = TimeLimit::of(arguments.timeout);
+            sight(&*open(&arguments.subject)?, StacksOf::Cycles, time_limit)
+        };
+        return watch::run(&title, pause, look, || is_interrupted_within(Duration::ZERO));
+    }
     loop {
         let outcome = once(arguments)?;
         if is_interrupted_within(pause) {

@@ -32,22 +32,49 @@ pub fn report(
     stacks_of: StacksOf,
     time_limit: TimeLimit,
 ) -> Result<Report, Failure> {
-    let made = report_on(target, format, stacks_of, time_limit);
+    let (text, deadlock) = examine(target, stacks_of, time_limit, |writer| writer.write(format))?;
+    Ok(Report { text, deadlock })
+}
+
+/// What a report says, for a program that shows it in its own way.
+pub struct Sight {
+    pub verdict: String,
+    /// Objects, one a line.
+    pub json: String,
+    /// As in a report.
+    pub deadlock: Result<bool, Failure>,
+}
+
+pub fn sight(target: &dyn Target, stacks_of: StacksOf, time_limit: TimeLimit) -> Result<Sight, Failure> {
+    let ((verdict, json), deadlock) = examine(target, stacks_of, time_limit, |writer| {
+        let verdict = writer.verdict();
+        let (json, deadlock) = writer.write(Format::Json);
+        ((verdict, json), deadlock)
+    })?;
+    Ok(Sight { verdict, json, deadlock })
+}
+
+/// What `write` makes of all that there is to say, and whether a deadlock stands, which is an error if not all could be read.
+fn examine<T>(
+    target: &dyn Target,
+    stacks_of: StacksOf,
+    time_limit: TimeLimit,
+    write: impl FnOnce(&mut Writer<'_, Remote<'_>>) -> (T, bool),
+) -> Result<(T, Result<bool, Failure>), Failure> {
+    let made = examine_while_it_runs(target, stacks_of, time_limit, write);
     match target.id_in_proc() {
         // A deadlock that was found did stand. Anything else may be so because threads were woken to die.
-        Some(id) if is_ending(id) && !matches!(made, Ok(Report { deadlock: Ok(true), .. })) => {
-            Err(Failure::IsEnding(id))
-        }
+        Some(id) if is_ending(id) && !matches!(made, Ok((_, Ok(true)))) => Err(Failure::IsEnding(id)),
         _ => made,
     }
 }
 
-fn report_on(
+fn examine_while_it_runs<T>(
     target: &dyn Target,
-    format: Format,
     stacks_of: StacksOf,
     time_limit: TimeLimit,
-) -> Result<Report, Failure> {
+    write: impl FnOnce(&mut Writer<'_, Remote<'_>>) -> (T, bool),
+) -> Result<(T, Result<bool, Failure>), Failure> {
     let threads = foreign::threads(target, time_limit)?;
     let (found, unknown) = match registries::find(target, time_limit) {
         // There are threads to show all the same.
@@ -69,7 +96,7 @@ fn report_on(
     let nothing = Picture::new(&memory, &nothing);
     let has_library = !pictures.is_empty() || unknown.is_some();
     let mut writer = Writer { target, found: &found, pictures: &pictures, nothing, has_library, outside };
-    let (text, deadlock) = writer.write(format);
+    let (written, deadlock) = write(&mut writer);
     let is_complete = pictures.iter().all(Picture::is_complete);
     let deadlock = if memory.gave_up() {
         Err(time_limit.failure(target.description()))
@@ -78,7 +105,7 @@ fn report_on(
     } else {
         unknown.map_or(Ok(deadlock), Err)
     };
-    Ok(Report { text, deadlock })
+    Ok((written, deadlock))
 }
 
 /// The figures of every registry in the target, as OpenMetrics text.
