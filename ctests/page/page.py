@@ -62,9 +62,11 @@ def check_every_page(page, folder):
 
 def check_against_json(page, name, report):
     threads = first_column(page, 0)
-    wanted = [shown_name(task["name"]) or "thread" for task in report["tasks"]]
+    tasks = {task["tid"] for task in report["tasks"]}
+    others = [thread for thread in report.get("threads", []) if thread["tid"] not in tasks]
+    wanted = [shown_name(row["name"]) or "thread" for row in report["tasks"] + others]
     equal(name, "threads", sorted(" ".join(text.split()) for text in threads), sorted(" ".join(text.split()) for text in wanted))
-    members = sum(map(len, report["deadlocks"]))
+    members = sum(map(len, report["deadlocks"])) + sum(len(cycle["tids"]) for cycle in report.get("thread_deadlocks", []))
     equal(name, "red edges", count(page, "svg .edge.red[marker-end]"), 2 * members)
     check(bool(members) == page.ask("document.body.className === 'bad'"), name, "the verdict has another colour")
     check(count(page, "table.order") >= len(report["deadlocks"]), name, "the order that led there is missing")
