@@ -17,9 +17,10 @@ static void stay(void *index)
     check_arrive(&steps, TASKS + 1);
 }
 
+/* Those among the threads of the process, which come after them, do not say which task they are. */
 static int count_lines_of_tasks(const char *report)
 {
-    return times_in(report, " tid=") - times_in(report, " by \"");
+    return times_in(report, " task=0x");
 }
 
 /* Every live task once, and none that has ended. */
@@ -38,7 +39,7 @@ static void every_live_task_is_shown_once(void)
     CHECK_EQ(count_lines_of_tasks(report), TASKS + 1);
     CHECK_CONTAINS(report, line_of("\n%d tasks (", TASKS + 1).text);
     for (int at = 0; at < TASKS; at++) {
-        CHECK_EQ(times_in(report, line_of("\n\"member %d\" tid=", at).text), 1);
+        CHECK_CONTAINS(report, line_of("\n\"member %d\" tid=", at).text);
         CHECK_EQ(times_in(report, line_of(" task=0x%llx ", (unsigned long long)tasks[at]).text), 1);
     }
     free(report);
