@@ -3,7 +3,7 @@
  * deadlock callback, in the program's own fork handlers, and with a million sections. The program replaces libc's
  * syscall(), so that it can hold a thread where the library makes a system call.
  */
-#include "host.h"
+#include "capture.h"
 #include "lock_count.h"
 #include "own_syscall.h"
 
@@ -839,6 +839,47 @@ static void a_child_writes_to_what_differs_only(void)
     in_child(compare_what_is_written);
 }
 
+/* ---- what another thread was writing ---- */
+
+static int full_pipe[2];
+static int reporter;
+static check_steps_t reporter_steps = CHECK_STEPS_INIT;
+
+static void report_to_a_full_pipe(void *unused)
+{
+    (void)unused;
+    reporter = (int)task_info_of(this_task()).thread_id;
+    check_reach(&reporter_steps, 1);
+    CHECK(host_report(full_pipe[1], HOST_REPORT_TEXT) != S_OK);
+}
+
+static void write_a_report_of_its_own(void)
+{
+    char *report = text_report();
+    CHECK_EQ(strncmp(report, "hostcrst ", strlen("hostcrst ")), 0);
+    CHECK_EQ(times_in(report, " report  pid "), 1);
+    free(report);
+}
+
+static void a_report_is_not_begun_with_what_the_parent_was_writing(void)
+{
+    check_thread_t thread;
+    static const char nothing[4096];
+    start_runtime();
+    REQUIRE_EQ(pipe(full_pipe), 0);
+    REQUIRE_EQ(fcntl(full_pipe[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(full_pipe[1], nothing, sizeof nothing) > 0) {
+    }
+    REQUIRE_EQ(fcntl(full_pipe[1], F_SETFL, 0), 0);
+    check_start(&thread, report_to_a_full_pipe, NULL);
+    check_await(&reporter_steps, 1);
+    REQUIRE_SOON(check_thread_state(getpid(), reporter) == 'S');
+    in_child(write_a_report_of_its_own);
+    REQUIRE_EQ(close(full_pipe[0]), 0);
+    check_join(&thread);
+    REQUIRE_EQ(close(full_pipe[1]), 0);
+}
+
 CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_biased_to_a_thread_of_the_parent_is_free),
            CHECK_TEST(handlers_of_the_program_may_use_sections),
            CHECK_TEST(a_section_left_in_the_childs_handler_is_passed_to_nobody_of_the_parent),
@@ -849,4 +890,5 @@ CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_bi
            CHECK_TEST(a_name_that_was_being_set_can_be_set),
            CHECK_TEST(a_child_is_put_in_order_by_its_first_call),
            CHECK_TEST(a_sleep_of_the_childs_own_is_over_without_handlers_too),
-           CHECK_TEST(a_lock_of_a_thread_of_the_parent_is_free))
+           CHECK_TEST(a_lock_of_a_thread_of_the_parent_is_free),
+           CHECK_TEST(a_report_is_not_begun_with_what_the_parent_was_writing))

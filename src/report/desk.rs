@@ -83,11 +83,16 @@ fn take_from(places: &'static [Place]) -> Option<Guard> {
     places.iter().find(free).map(Guard)
 }
 
-/// Frees all desks in the child of a fork: their users do not exist there, and their open files are the parent's.
+/// Frees all desks in the child of a fork: their users do not exist there, their open files are the parent's, and so is
+/// what they had not written yet.
 pub(crate) fn free_after_fork() {
     for place in PLACES.iter().filter(|place| place.is_taken.load(Ordering::Relaxed) != 0) {
         // SAFETY: a thread that takes a desk in the child runs this repair first, or waits until it is done.
-        unsafe { &mut *place.desk.get() }.resolver.abandon_files();
+        let desk = unsafe { &mut *place.desk.get() };
+        desk.resolver.abandon_files();
+        desk.buffer.clear();
+        desk.path.clear();
+        desk.line.clear();
         place.is_taken.store(0, Ordering::Relaxed);
     }
 }
