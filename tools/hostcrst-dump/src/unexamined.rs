@@ -1,11 +1,9 @@
 //! What a report has not examined. Its verdict says so, or "no deadlock" would be taken for more than is known.
 
-use std::os::unix::ffi::OsStrExt;
-
 use foreign_locks::FutexWait;
 use serde_json::{Value, json};
 
-use crate::foreign::{Threads, is_of_64_bits};
+use crate::foreign::{Threads, is_musl, is_of_64_bits};
 use crate::target::Target;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +26,9 @@ pub enum Unexamined {
 
 /// What is not examined of the target; `threads` are those of it, if they are known.
 pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: bool) -> Vec<Unexamined> {
-    let has_file = |begin: &[u8]| {
-        let name =
-            |path: &std::path::Path| path.file_name().is_some_and(|it| it.as_bytes().starts_with(begin));
-        target.mappings().iter().any(|mapping| name(&mapping.path))
-    };
-    let is_foreign = || !is_of_64_bits(target) || has_file(b"ld-musl-");
+    let has_file =
+        |is_so: fn(&[u8]) -> bool| target.mappings().iter().any(|mapping| is_so(mapping.file_name()));
+    let is_foreign = || !is_of_64_bits(target) || has_file(is_musl);
     let list = [
         (Unexamined::OtherWaits, threads.is_none()),
         (
@@ -44,7 +39,7 @@ pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: b
         (Unexamined::SystemCalls, threads.is_some_and(Threads::hide_calls)),
         (Unexamined::Locks, threads.is_some() && is_foreign()),
         (Unexamined::MoreThreads, threads.is_some_and(|threads| threads.more)),
-        (Unexamined::ManagedLocks, has_file(b"libcoreclr.so")),
+        (Unexamined::ManagedLocks, has_file(|file| file == b"libcoreclr.so")),
     ];
     list.into_iter().filter_map(|(what, is_so)| is_so.then_some(what)).collect()
 }

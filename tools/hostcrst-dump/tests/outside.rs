@@ -607,6 +607,84 @@ fn without_permission_it_says_what_to_do() {
     assert_contains(&errors, &["as the same user or as root"]);
 }
 
+/// Neither the tool nor what it looks at needs to be root's. Only root can become somebody else to see that.
+#[test]
+fn whoever_may_debug_a_process_may_look_at_it() {
+    // SAFETY: geteuid has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return eprintln!("not run: not as root");
+    }
+    const SOMEBODY: u32 = 54321;
+    let folder = tempfile::Builder::new().prefix("hostcrst").tempdir_in("/tmp").unwrap();
+    let (tool, program) = (folder.path().join("hostcrst-dump"), folder.path().join("subject"));
+    std::fs::copy(TOOL, &tool).unwrap();
+    std::fs::copy(common::program(), &program).unwrap();
+    allow_all(folder.path());
+    let subject = Subject::run(Command::new(&program).arg("hang").uid(SOMEBODY).gid(SOMEBODY));
+    let output =
+        Command::new(&tool).arg(subject.id().to_string()).uid(SOMEBODY).gid(SOMEBODY).output().unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{text}{errors}");
+    assert_contains(&text, DEADLOCK);
+    assert_contains(&text, &["      at subject!subject::run+0x"]);
+}
+
+#[test]
+fn a_program_that_only_its_container_has_is_shown_with_names_and_stacks() {
+    let (_unshare, outer) = common::start_in_container("hang");
+    let text = report(2, &[&outer.to_string()]);
+    assert_contains(
+        &text,
+        &["pid 1 ", "\"alice\" tid=", "Found a deadlock:", "      at inside!subject::run+0x"],
+    );
+}
+
+/// Its locks look otherwise, so that nothing is said of who owns them; and that is said.
+#[test]
+fn locks_of_musl_are_not_taken_for_those_of_glibc() {
+    const PROGRAM: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+static pthread_mutex_t kept;
+static void *waits(void *unused) { pthread_mutex_lock(&kept); return unused; }
+int main(void)
+{
+    pthread_mutexattr_t kind;
+    pthread_t thread;
+    pthread_mutexattr_init(&kind);
+    pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&kept, &kind);
+    pthread_mutex_lock(&kept);
+    pthread_create(&thread, NULL, waits, NULL);
+    puts("ready");
+    fflush(stdout);
+    return pthread_join(thread, NULL);
+}
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let (source, program) = (folder.path().join("program.c"), folder.path().join("program"));
+    std::fs::write(&source, PROGRAM).unwrap();
+    let compiled = Command::new("musl-gcc").arg(&source).arg("-o").arg(&program).status();
+    if compiled.is_err() {
+        return eprintln!("not run: musl-gcc, of Debian's package musl-tools, is missing");
+    }
+    assert!(compiled.unwrap().success());
+    let subject = Subject::run(&mut Command::new(&program));
+    let id = subject.id().to_string();
+    let mut tool = Command::new(TOOL);
+    let json = || -> serde_json::Value { serde_json::from_str(&report(0, &["--json", &id])).unwrap() };
+    let is_on_futex = |json: &serde_json::Value| {
+        let threads = json["threads"].as_array().unwrap();
+        threads.len() == 2 && threads.iter().all(|thread| thread["waits_for"]["kind"] == "futex")
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_on_futex(&json()) {
+        assert!(std::time::Instant::now() < end, "{:#}", json());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(not_examined(tool.arg(&id), 0), serde_json::json!(["locks"]));
+}
+
 fn allow_all(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();

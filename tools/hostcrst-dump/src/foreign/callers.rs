@@ -21,8 +21,15 @@ impl Callers {
     }
 }
 
+/// Whether a file is musl, which is its own loader; Debian has it as `libc.so`, to which the loader's name is a link.
+pub fn is_musl(file: &[u8]) -> bool {
+    file.starts_with(b"ld-musl-") || file == b"libc.so"
+}
+
 fn find(code_address: u64, symbols: &mut Symbols<'_>) -> Caller {
     let Some((file, function)) = symbols.function_at(code_address) else { return Caller::Other };
     let has_names = function.is_some() || symbols.knows_functions_at(code_address);
-    Caller::of(&file, function.as_deref(), has_names, || symbols.has_file(is_glibc))
+    // Where musl is loaded, functions of these names are musl's, and glibc is not inside the program.
+    let is_loaded = || symbols.has_file(is_glibc) || symbols.has_file(is_musl);
+    Caller::of(&file, function.as_deref(), has_names, is_loaded)
 }

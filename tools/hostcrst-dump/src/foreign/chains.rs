@@ -188,7 +188,11 @@ pub fn look<M: Memory>(
 fn add_process_waits(threads: &Threads, does: &mut [Does]) -> Vec<ProcessCycle> {
     let locks = LazyCell::new(FileLocks::read);
     let mut waiting = Vec::new();
-    for (place, does) in does.iter_mut().enumerate().filter(|(_, does)| does.wait.is_none()) {
+    let may_wait = |does: &Does| {
+        let name = does.call.as_ref().map(|call| call.name.as_str());
+        does.wait.is_none() && matches!(name, Some("flock" | "fcntl" | "wait4" | "waitid"))
+    };
+    for (place, does) in does.iter_mut().enumerate().filter(|(_, does)| may_wait(does)) {
         let Some((process, thread)) = threads.ids_here(place) else { return Vec::new() };
         let Some(glance) = threads.glance(place) else { continue };
         does.process_wait = processes::wait_of(process, thread, &glance, &locks);

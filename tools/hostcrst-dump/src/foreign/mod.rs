@@ -30,6 +30,7 @@ mod sockets;
 mod text;
 mod threads;
 
+pub use callers::is_musl;
 pub use chains::{Chains, StacksOf, is_of_64_bits, look};
 pub use dot::write as write_dot;
 pub use json::{add as add_json, add_members};

@@ -74,12 +74,24 @@ pub fn take_core_of_another(folder: &Path) -> PathBuf {
 
 /// Runs the subject as the first process of a namespace: what keeps it, and its id out here.
 pub fn start_in_namespace(how: &str) -> (Subject, u32) {
+    unshare(&["--pid", "--fork", "--kill-child", program().to_str().unwrap(), how])
+}
+
+/// The same with a file system of its own, in which alone its program is.
+pub fn start_in_container(how: &str) -> (Subject, u32) {
+    let script = "mount -t tmpfs none /mnt && cp \"$0\" /mnt/inside && exec /mnt/inside \"$1\"";
+    let program = program();
+    let program = program.to_str().unwrap();
+    unshare(&["--pid", "--mount", "--fork", "--kill-child", "sh", "-c", script, program, how])
+}
+
+fn unshare(arguments: &[&str]) -> (Subject, u32) {
     let mut command = Command::new("unshare");
     // SAFETY: geteuid has no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         command.args(["--user", "--map-root-user"]);
     }
-    let unshare = Subject::run(command.args(["--pid", "--fork", "--kill-child"]).arg(program()).arg(how));
+    let unshare = Subject::run(command.args(arguments));
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap();
     let outer = children.trim().parse().unwrap();
     (unshare, outer)
