@@ -1,8 +1,9 @@
 //! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there, and gives
-//! the shared library its SONAME.
+//! the shared library its SONAME. From the header it makes `hostcrst.cdef`, the same declarations for parsers that have
+//! no preprocessor.
 //!
-//! With the feature `header` the header is written to `OUT_DIR` on each build; `tests/header.rs` holds the checked-in
-//! copy against it. `HOSTCRST_UPDATE_HEADER=1` (what `./dev header` sets) also writes the checked-in copy.
+//! With the feature `header` both are written to `OUT_DIR` on each build; `tests/header.rs` holds the checked-in copies
+//! against them. `HOSTCRST_UPDATE_HEADER=1` (what `./dev header` sets) also writes the checked-in copies.
 
 use std::env;
 
@@ -10,6 +11,8 @@ use std::env;
 const SOVERSION: u32 = 0;
 
 const CHECKED_IN: &str = "include/hostcrst.h";
+#[cfg(feature = "header")]
+const CHECKED_IN_CDEF: &str = "share/hostcrst/hostcrst.cdef";
 
 #[cfg(feature = "header")]
 #[allow(dead_code)]
@@ -60,7 +63,7 @@ fn variable(name: &str) -> String {
 mod header {
     use super::constants::WAIT_OPTIONS;
     use super::error::{Error, SUCCESSES};
-    use super::{CHECKED_IN, variable};
+    use super::{CHECKED_IN, CHECKED_IN_CDEF, cdef, variable};
     use std::{env, fs, path::Path};
 
     /// The files whose functions make up the header, in the order a reader meets them. The module documentation
@@ -82,15 +85,25 @@ mod header {
     /// Where in `after_includes` of cbindgen.toml the codes and options go.
     const CODES_AND_OPTIONS: &str = "@codes and options@\n";
 
+    /// The functions that may call one of the program's, which may end its thread: a C++ compiler that was told that
+    /// nothing unwinds through them would end the process.
+    const CALLING_BACK: &[&str] = &["hostcrst_enter", "hostcrst_enter_timeout", "host_resource_wait"];
+
+    const LINE_LENGTH: usize = 120;
+
     pub fn make() {
         let header = with_section_titles(&cbindgen_header());
-        let generated = Path::new(&variable("OUT_DIR")).join("hostcrst.h");
-        write_if_changed(&generated, &header);
-        if env::var_os("HOSTCRST_UPDATE_HEADER").is_some_and(|value| value == "1") {
-            write_if_changed(Path::new(CHECKED_IN), &header);
+        let cdef = cdef::of_header(&header);
+        let update = env::var_os("HOSTCRST_UPDATE_HEADER").is_some_and(|value| value == "1");
+        for (text, name, checked_in) in [(header, "HEADER", CHECKED_IN), (cdef, "CDEF", CHECKED_IN_CDEF)] {
+            let generated = Path::new(&variable("OUT_DIR")).join(name.to_lowercase());
+            write_if_changed(&generated, &text);
+            if update {
+                write_if_changed(Path::new(checked_in), &text);
+            }
+            println!("cargo:rustc-env=GENERATED_{name}={}", generated.display());
         }
 
-        println!("cargo:rustc-env=GENERATED_HEADER={}", generated.display());
         println!("cargo:rerun-if-env-changed=HOSTCRST_UPDATE_HEADER");
         for input in sources().chain(["cbindgen.toml"]) {
             println!("cargo:rerun-if-changed={input}");
@@ -111,18 +124,60 @@ mod header {
             sources().fold(cbindgen::Builder::new().with_config(config), |b, file| b.with_src(file));
         let mut header = Vec::new();
         builder.generate().expect("src/ffi can be read by cbindgen").write(&mut header);
-        forbid_exceptions(&String::from_utf8(header).expect("the header is UTF-8"))
+        let header = String::from_utf8(header).expect("the header is UTF-8");
+        for_c_and_cpp(&without_rust_headings(&header))
     }
 
-    /// Callbacks must return, which C++ can say of a type from C++17 on.
-    fn forbid_exceptions(header: &str) -> String {
-        let lines = header.lines().map(|line| match line.strip_suffix(';') {
-            Some(callback) if line.starts_with("typedef void (*") => {
-                format!("{callback} HOSTCRST_NOEXCEPT_;\n")
+    /// Of each line what a C or C++ compiler is to make of it.
+    fn for_c_and_cpp(header: &str) -> String {
+        header.lines().map(|line| declaration(line) + "\n").collect()
+    }
+
+    fn declaration(line: &str) -> String {
+        if let Some((code, comment)) = line.split_once("// ").filter(|_| line.starts_with(['#', '}'])) {
+            return format!("{code}/* {comment} */");
+        }
+        match (line.strip_suffix(';'), line.strip_prefix("#define ").and_then(|line| line.split_once(' '))) {
+            (Some(callback), _) if line.starts_with("typedef void (*") => {
+                format!("{callback} HOSTCRST_CALLBACK_;")
             }
-            _ => format!("{line}\n"),
-        });
-        lines.collect()
+            (Some(function), _) if line.starts_with("HOSTCRST_API ") => with_attributes(function),
+            // Otherwise it is a long in C99 and an unsigned long in C90.
+            (_, Some((_, value))) if value.parse().is_ok_and(|value: i64| value > i32::MAX.into()) => {
+                format!("{line}u")
+            }
+            _ => line.to_owned(),
+        }
+    }
+
+    /// The attribute in brackets has to come first.
+    fn with_attributes(function: &str) -> String {
+        const NODISCARD: &str = "HOSTCRST_NODISCARD ";
+        let plain = function.replace(NODISCARD, "");
+        let nodiscard = if plain == function { "" } else { NODISCARD };
+        let name = name_of_declared(&plain).expect(&plain);
+        let declaration = match CALLING_BACK.contains(&name) {
+            true => format!("{nodiscard}{plain};"),
+            false => format!("{nodiscard}{plain} HOSTCRST_NOEXCEPT_;"),
+        };
+        if declaration.len() <= LINE_LENGTH {
+            return declaration;
+        }
+        declaration.replace(" HOSTCRST_NOEXCEPT_", "\n    HOSTCRST_NOEXCEPT_")
+    }
+
+    fn name_of_declared(function: &str) -> Option<&str> {
+        function.split_once('(')?.0.rsplit([' ', '*']).next()
+    }
+
+    /// What clippy wants under a heading and in backticks stands in the C header as its other paragraphs do.
+    fn without_rust_headings(header: &str) -> String {
+        let mut parts = header.split(" * # Safety\n * ");
+        let first = parts.next().expect("split gives a part").to_owned();
+        parts.fold(first, |text, part| {
+            let (safety, rest) = part.split_once(" */\n").expect("a comment ends");
+            format!("{text} * Memory: {} */\n{rest}", safety.replace('`', ""))
+        })
     }
 
     /// The constants whose names Windows' headers may define too.
@@ -135,11 +190,11 @@ mod header {
             SUCCESSES.iter().map(|&(code, name, meaning)| constant(name, small(name, code as u32), meaning));
         let failures = Error::ALL.iter().map(|(error, name)| {
             let code = error.hresult();
-            let definition = format!("HOSTCRST_FAILURE_({name}, {code:#010X})").replace("0X", "0x");
+            let sentence = sentence_behind_colon(Error::message_of(code).to_str().expect("UTF-8"));
             constant(
                 name,
-                definition,
-                &sentence_behind_colon(Error::message_of(code).to_str().expect("UTF-8")),
+                format!("HOSTCRST_CONSTANT_({name}, {code})"),
+                &format!("0x{code:08X}: {sentence}"),
             )
         });
         let options =
@@ -155,18 +210,19 @@ mod header {
 
     fn version_macros() -> String {
         let part = |name: &str| variable(&format!("CARGO_PKG_VERSION_{name}"));
+        let number = |name: &str| part(name).parse::<u32>().expect("cargo has checked it");
         format!(
             "\n/* The version of this header; hostcrst_version() tells that of the library. */\n\
          #define HOSTCRST_VERSION_MAJOR {}\n\
          #define HOSTCRST_VERSION_MINOR {}\n\
          #define HOSTCRST_VERSION_PATCH {}\n\
          /* One number to compare: 1.2.3 is 1002003. */\n\
-         #define HOSTCRST_VERSION_NUMBER \\\n    \
-             (HOSTCRST_VERSION_MAJOR * 1000000 + HOSTCRST_VERSION_MINOR * 1000 + HOSTCRST_VERSION_PATCH)\n\
+         #define HOSTCRST_VERSION_NUMBER {}\n\
          #define HOSTCRST_VERSION_STRING \"{}\"\n",
             part("MAJOR"),
             part("MINOR"),
             part("PATCH"),
+            number("MAJOR") * 1_000_000 + number("MINOR") * 1_000 + number("PATCH"),
             variable("CARGO_PKG_VERSION")
         )
     }
@@ -221,6 +277,55 @@ mod header {
         if fs::read_to_string(path).is_ok_and(|present| present == text) {
             return;
         }
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("the folder can be made");
         fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// The header without preprocessor, attributes and comments: every constant is an enumerator.
+#[cfg(feature = "header")]
+mod cdef {
+    const BEGIN: &str = "/* The declarations of hostcrst.h for C parsers without a preprocessor, such as those of cffi, LuaJIT and PHP. */\n\n";
+    const FUNCTIONS_BEGIN: &str = "extern \"C\" {\n";
+
+    pub fn of_header(header: &str) -> String {
+        let constants: String = header.lines().filter_map(constant).map(enumerator).collect();
+        let code = without_comments(header);
+        let (types, functions) = code.split_once(FUNCTIONS_BEGIN).expect(FUNCTIONS_BEGIN);
+        let (_, types) =
+            types.split_once("#undef HOSTCRST_CONSTANT_\n").expect("the codes and options end so");
+        let (types, functions) = (declarations(types), declarations(functions));
+        format!("{BEGIN}{constants}\n{types}\n{functions}")
+    }
+
+    /// The name and value of a number that the header defines, but not those of its version.
+    fn constant(line: &str) -> Option<(&str, &str)> {
+        let (name, value) = match line.strip_prefix("HOSTCRST_CONSTANT_(") {
+            Some(arguments) => arguments.strip_suffix(");")?.split_once(", ")?,
+            None => line.strip_prefix("#define ")?.split_once(' ')?,
+        };
+        let value = value.trim_end_matches('u');
+        (value.parse::<i64>().is_ok() && !name.starts_with("HOSTCRST_VERSION_")).then_some((name, value))
+    }
+
+    fn enumerator((name, value): (&str, &str)) -> String {
+        format!("enum {{ {name} = {value} }};\n")
+    }
+
+    fn without_comments(header: &str) -> String {
+        let mut parts = header.split("/*");
+        let first = parts.next().expect("split gives a part");
+        parts.fold(first.to_owned(), |code, part| code + part.split_once("*/").expect("a comment ends").1)
+    }
+
+    fn declarations(code: &str) -> String {
+        let code = ["HOSTCRST_NODISCARD ", "HOSTCRST_API ", "HOSTCRST_CALLBACK_", "HOSTCRST_NOEXCEPT_"]
+            .iter()
+            .fold(code.to_owned(), |code, attribute| code.replace(attribute, ""));
+        // What is left of a line that an attribute stood on alone, or behind.
+        let code = code.replace("\n    ;", ";").replace(" ;", ";");
+        let is_declaration =
+            |line: &&str| !line.trim().is_empty() && !line.starts_with('#') && !line.starts_with("}  ");
+        code.lines().filter(is_declaration).map(|line| format!("{line}\n")).collect()
     }
 }

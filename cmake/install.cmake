@@ -35,4 +35,5 @@ install(FILES tools/gdb/hostcrst-gdb.py
     DESTINATION "${CMAKE_INSTALL_DATADIR}/gdb/auto-load/\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}"
     RENAME "${shared_file_name}-gdb.py")
 
+install(FILES share/hostcrst/hostcrst.cdef DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
 install(FILES LICENSE-MIT LICENSE-APACHE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

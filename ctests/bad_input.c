@@ -520,21 +520,26 @@ static void structs_of_another_size(void)
             CHECK_EQ(room.bytes[byte], 0x77);
         }
     }
+    const size_t larger = sizeof room - 16;
     memset(&room, 0x77, sizeof room);
-    room.size = sizeof room;
+    room.size = (uint32_t)larger;
     CHECK_EQ(hostcrst_info(sections[MINE], &room.section), S_OK);
-    CHECK_EQ(room.size, sizeof room);
+    CHECK_EQ(room.size, larger);
     CHECK_EQ(room.section.recursion, 2);
     for (size_t byte = sizeof room.section; byte < sizeof room; byte++) {
-        CHECK_EQ(room.bytes[byte], 0x77);
+        CHECK_EQ(room.bytes[byte], byte < larger ? 0 : 0x77);
+    }
+    CHECK_EQ(host_task_info(0, &room.task), E_HANDLE);
+    for (size_t byte = sizeof room.size; byte < larger; byte++) {
+        CHECK_EQ(room.bytes[byte], 0);
     }
     memset(&room, 0x77, sizeof room);
-    room.size = sizeof room;
+    room.size = (uint32_t)larger;
     CHECK_EQ(host_task_info(tasks[MY_TASK], &room.task), S_OK);
-    CHECK_EQ(room.size, sizeof room);
+    CHECK_EQ(room.size, larger);
     CHECK_EQ(room.task.depth, 1);
     for (size_t byte = sizeof room.task; byte < sizeof room; byte++) {
-        CHECK_EQ(room.bytes[byte], 0x77);
+        CHECK_EQ(room.bytes[byte], byte < larger ? 0 : 0x77);
     }
 }
 

@@ -208,7 +208,7 @@ static void allocate(void)
 static void own_a_section(void *unused)
 {
     (void)unused;
-    hostcrst_enter(owned_by_another, 0);
+    REQUIRE_EQ(hostcrst_enter(owned_by_another, 0), S_OK);
     check_reach(&steps, 1);
     pause();
 }

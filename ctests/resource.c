@@ -627,8 +627,7 @@ static void the_policy_may_be_the_end_of_the_process(void)
         start_actor(&other);
         REQUIRE_EQ(by(&other, acquired, resource), S_OK);
         begin_to_enter(&other, crossing.section, 0);
-        host_resource_wait(resource, 0);
-        _exit(0);
+        _exit(host_resource_wait(resource, 0) == S_OK ? 0 : 1);
     }
     int status = 0;
     REQUIRE_EQ(waitpid(child, &status, 0), child);

@@ -698,7 +698,8 @@ static void read_header(pairs_t *documented)
             read_result_line(&reading, line + 3);
         } else if (strncmp(line, " *\n", 3) == 0) {
             reading.in_returns = 0;
-        } else if (sscanf(line, "HOSTCRST_API int32_t %39[a-z_](", name) == 1) {
+        } else if (sscanf(line, "HOSTCRST_API int32_t %39[a-z_](", name) == 1 ||
+                   sscanf(line, "HOSTCRST_NODISCARD HOSTCRST_API int32_t %39[a-z_](", name) == 1) {
             read_function(&reading, name);
         }
     }

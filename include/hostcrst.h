@@ -45,8 +45,7 @@
 #define HOSTCRST_VERSION_MINOR 1
 #define HOSTCRST_VERSION_PATCH 0
 /* One number to compare: 1.2.3 is 1002003. */
-#define HOSTCRST_VERSION_NUMBER \
-    (HOSTCRST_VERSION_MAJOR * 1000000 + HOSTCRST_VERSION_MINOR * 1000 + HOSTCRST_VERSION_PATCH)
+#define HOSTCRST_VERSION_NUMBER 1000
 #define HOSTCRST_VERSION_STRING "0.1.0"
 
 #if defined(__cplusplus) && __cplusplus < 201103L
@@ -69,11 +68,37 @@
 #define HOSTCRST_API
 #endif
 
-/* Part of a callback's type: it must not throw, which C++ can say of a type from C++17 on. */
+/*
+ * The attribute of each result without which the caller cannot go on. To be rid of the compiler's warnings, define this
+ * macro as nothing before the header is included.
+ */
+#ifndef HOSTCRST_NODISCARD
 #if defined(__cplusplus) && __cplusplus >= 201703L
+#define HOSTCRST_NODISCARD [[nodiscard]]
+#elif !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ > 201710L
+#define HOSTCRST_NODISCARD [[nodiscard]]
+#elif defined(__has_attribute)
+#if __has_attribute(warn_unused_result)
+#define HOSTCRST_NODISCARD __attribute__((warn_unused_result))
+#endif
+#endif
+#endif
+#ifndef HOSTCRST_NODISCARD
+#define HOSTCRST_NODISCARD
+#endif
+
+/* Of each function that calls none of the program's: no exception comes out of it. */
+#ifdef __cplusplus
 #define HOSTCRST_NOEXCEPT_ noexcept
 #else
 #define HOSTCRST_NOEXCEPT_
+#endif
+
+/* Part of a callback's type: it must not throw, which C++ can say of a type from C++17 on. */
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define HOSTCRST_CALLBACK_ noexcept
+#else
+#define HOSTCRST_CALLBACK_
 #endif
 
 /*
@@ -86,7 +111,6 @@
 #else
 #define HOSTCRST_CONSTANT_(name, value) enum { name = value }
 #endif
-#define HOSTCRST_FAILURE_(name, code) HOSTCRST_CONSTANT_(name, (int32_t)(code - 0x100000000LL))
 
 /* The call succeeded. */
 #ifndef S_OK
@@ -98,74 +122,74 @@ HOSTCRST_CONSTANT_(S_OK, 0);
 HOSTCRST_CONSTANT_(S_FALSE, 1);
 #endif
 
-/* This request is known and refused in this version. */
+/* 0x80004001: This request is known and refused in this version. */
 #ifndef E_NOTIMPL
-HOSTCRST_FAILURE_(E_NOTIMPL, 0x80004001);
+HOSTCRST_CONSTANT_(E_NOTIMPL, -2147467263);
 #endif
 
-/* The object does not answer for the interface asked for. */
+/* 0x80004002: The object does not answer for the interface asked for. */
 #ifndef E_NOINTERFACE
-HOSTCRST_FAILURE_(E_NOINTERFACE, 0x80004002);
+HOSTCRST_CONSTANT_(E_NOINTERFACE, -2147467262);
 #endif
 
-/* An argument that must point to something was NULL. */
+/* 0x80004003: An argument that must point to something was NULL. */
 #ifndef E_POINTER
-HOSTCRST_FAILURE_(E_POINTER, 0x80004003);
+HOSTCRST_CONSTANT_(E_POINTER, -2147467261);
 #endif
 
-/* The operating system refused something that the library cannot do without. */
+/* 0x80004005: The operating system refused something that the library cannot do without. */
 #ifndef E_FAIL
-HOSTCRST_FAILURE_(E_FAIL, 0x80004005);
+HOSTCRST_CONSTANT_(E_FAIL, -2147467259);
 #endif
 
-/* The handle is zero, forged, of another kind, or its object no longer exists. */
+/* 0x80070006: The handle is zero, forged, of another kind, or its object no longer exists. */
 #ifndef E_HANDLE
-HOSTCRST_FAILURE_(E_HANDLE, 0x80070006);
+HOSTCRST_CONSTANT_(E_HANDLE, -2147024890);
 #endif
 
-/* Nothing was allocated and nothing changed. */
+/* 0x8007000E: Nothing was allocated and nothing changed. */
 #ifndef E_OUTOFMEMORY
-HOSTCRST_FAILURE_(E_OUTOFMEMORY, 0x8007000E);
+HOSTCRST_CONSTANT_(E_OUTOFMEMORY, -2147024882);
 #endif
 
-/* A value or an option bit is not one that this function knows. */
+/* 0x80070057: A value or an option bit is not one that this function knows. */
 #ifndef E_INVALIDARG
-HOSTCRST_FAILURE_(E_INVALIDARG, 0x80070057);
+HOSTCRST_CONSTANT_(E_INVALIDARG, -2147024809);
 #endif
 
-/* The wait was part of a cycle and was chosen to be broken; every section is as it was. */
+/* 0x80131020: The wait was part of a cycle and was chosen to be broken; every section is as it was. */
 #ifndef HOST_E_DEADLOCK
-HOSTCRST_FAILURE_(HOST_E_DEADLOCK, 0x80131020);
+HOSTCRST_CONSTANT_(HOST_E_DEADLOCK, -2146234336);
 #endif
 
-/* The task was alerted while it waited alertably. */
+/* 0x80131021: The task was alerted while it waited alertably. */
 #ifndef HOST_E_INTERRUPTED
-HOSTCRST_FAILURE_(HOST_E_INTERRUPTED, 0x80131021);
+HOSTCRST_CONSTANT_(HOST_E_INTERRUPTED, -2146234335);
 #endif
 
-/* The call does not fit the present state of the task or section. */
+/* 0x80131022: The call does not fit the present state of the task or section. */
 #ifndef HOST_E_INVALIDOPERATION
-HOSTCRST_FAILURE_(HOST_E_INVALIDOPERATION, 0x80131022);
+HOSTCRST_CONSTANT_(HOST_E_INVALIDOPERATION, -2146234334);
 #endif
 
-/* The runtime was not started, was stopped, or has failed. */
+/* 0x80131023: The runtime was not started, was stopped, or has failed. */
 #ifndef HOST_E_CLRNOTAVAILABLE
-HOSTCRST_FAILURE_(HOST_E_CLRNOTAVAILABLE, 0x80131023);
+HOSTCRST_CONSTANT_(HOST_E_CLRNOTAVAILABLE, -2146234333);
 #endif
 
-/* The time limit passed before the section was free. */
+/* 0x80131024: The time limit passed before the section was free. */
 #ifndef HOST_E_TIMEOUT
-HOSTCRST_FAILURE_(HOST_E_TIMEOUT, 0x80131024);
+HOSTCRST_CONSTANT_(HOST_E_TIMEOUT, -2146234332);
 #endif
 
-/* The calling task does not own the section. */
+/* 0x80131025: The calling task does not own the section. */
 #ifndef HOST_E_NOT_OWNER
-HOSTCRST_FAILURE_(HOST_E_NOT_OWNER, 0x80131025);
+HOSTCRST_CONSTANT_(HOST_E_NOT_OWNER, -2146234331);
 #endif
 
-/* The section was destroyed during the wait, or its owner ended without leaving it. */
+/* 0x80131026: The section was destroyed during the wait, or its owner ended without leaving it. */
 #ifndef HOST_E_ABANDONED
-HOSTCRST_FAILURE_(HOST_E_ABANDONED, 0x80131026);
+HOSTCRST_CONSTANT_(HOST_E_ABANDONED, -2146234330);
 #endif
 
 /* Options of a wait, to be combined: pump messages while waiting (accepted, and without effect here). */
@@ -184,7 +208,6 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #endif
 
 #undef HOSTCRST_CONSTANT_
-#undef HOSTCRST_FAILURE_
 
 /**
  * host_runtime_state: host_runtime_start was never called.
@@ -224,7 +247,7 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 /**
  * hostcrst_enter_timeout: no time limit.
  */
-#define HOSTCRST_INFINITE 4294967295
+#define HOSTCRST_INFINITE 4294967295u
 
 /**
  * host_task_info: the task has made no transition.
@@ -364,7 +387,8 @@ typedef uint64_t hostcrst_t;
  */
 typedef struct {
     /**
-     * Set by the caller to sizeof(hostcrst_info_t); a smaller size is refused.
+     * Set by the caller to sizeof(hostcrst_info_t), by which the library knows how much to write: a later version may have
+     * more fields, and fills a struct from before as far as it goes.
      */
     uint32_t size;
     /**
@@ -407,7 +431,8 @@ typedef uint64_t host_task_t;
  */
 typedef struct {
     /**
-     * Set by the caller to sizeof(host_task_info_t); a smaller size is refused.
+     * Set by the caller to sizeof(host_task_info_t), by which the library knows how much to write: a later version may have
+     * more fields, and fills a struct from before as far as it goes.
      */
     uint32_t size;
     /**
@@ -479,7 +504,7 @@ typedef struct {
 /**
  * Called for each deadlock: see host_set_deadlock_callback. It must return; from C++17 on the type is noexcept.
  */
-typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context) HOSTCRST_NOEXCEPT_;
+typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *context) HOSTCRST_CALLBACK_;
 
 /**
  * A resource: an opaque handle, never 0. The handle of a destroyed resource is never valid again.
@@ -520,7 +545,7 @@ typedef struct {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif /* __cplusplus */
 
 /* ====================================================================================================
  * The runtime: started, stopped or failed. It decides which calls the library accepts.
@@ -545,7 +570,7 @@ extern "C" {
  *
  * Source: an extension; the hosting interfaces assume a runtime that has been loaded.
  */
-HOSTCRST_API int32_t host_runtime_start(void);
+HOSTCRST_API int32_t host_runtime_start(void) HOSTCRST_NOEXCEPT_;
 
 /**
  * Makes the runtime unavailable until it is started again.
@@ -563,7 +588,7 @@ HOSTCRST_API int32_t host_runtime_start(void);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_runtime_stop(void);
+HOSTCRST_API int32_t host_runtime_stop(void) HOSTCRST_NOEXCEPT_;
 
 /**
  * Declares the runtime unusable for the life of the process.
@@ -580,7 +605,7 @@ HOSTCRST_API int32_t host_runtime_stop(void);
  *
  * Source: the E_FAIL row of every method of IHostCrst and IHostTaskManager.
  */
-HOSTCRST_API int32_t host_runtime_fail(void);
+HOSTCRST_API int32_t host_runtime_fail(void) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gets the state of the runtime.
@@ -596,10 +621,9 @@ HOSTCRST_API int32_t host_runtime_fail(void);
  *
  * Source: an extension.
  *
- * # Safety
- * `state` is NULL or valid for writing.
+ * Memory: state is NULL or valid for writing.
  */
-HOSTCRST_API int32_t host_runtime_state(uint32_t *state);
+HOSTCRST_API int32_t host_runtime_state(uint32_t *state) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gets a sentence that explains a result.
@@ -613,7 +637,7 @@ HOSTCRST_API int32_t host_runtime_state(uint32_t *state);
  *
  * Source: an extension.
  */
-HOSTCRST_API const char *host_result_message(int32_t hr);
+HOSTCRST_API const char *host_result_message(int32_t hr) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gets the version of the library at run time.
@@ -624,7 +648,7 @@ HOSTCRST_API const char *host_result_message(int32_t hr);
  *
  * Source: an extension.
  */
-HOSTCRST_API const char *hostcrst_version(void);
+HOSTCRST_API const char *hostcrst_version(void) HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Critical sections: IHostCrst, and the functions of IHostSyncManager that create one.
@@ -646,10 +670,9 @@ HOSTCRST_API const char *hostcrst_version(void);
  *
  * Source: IHostSyncManager::CreateCrst.
  *
- * # Safety
- * `out` is NULL or valid for writing.
+ * Memory: out is NULL or valid for writing.
  */
-HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out) HOSTCRST_NOEXCEPT_;
 
 /**
  * Creates a critical section with a spin count: how often an entering task tries before it blocks.
@@ -672,10 +695,10 @@ HOSTCRST_API int32_t hostcrst_create(hostcrst_t *out);
  *
  * Source: IHostSyncManager::CreateCrstWithSpinCount.
  *
- * # Safety
- * `out` is NULL or valid for writing.
+ * Memory: out is NULL or valid for writing.
  */
-HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcrst_t *out)
+    HOSTCRST_NOEXCEPT_;
 
 /**
  * Enters a critical section; blocks until the calling task owns it.
@@ -711,7 +734,7 @@ HOSTCRST_API int32_t hostcrst_create_with_spin_count(uint32_t spin_count, hostcr
  *
  * Source: IHostCrst::Enter. Differs: no messages are pumped.
  */
-HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t option);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t option);
 
 /**
  * Enters a critical section; blocks no longer than a time limit.
@@ -733,7 +756,7 @@ HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t option);
  *
  * Source: an extension: IHostCrst::Enter with the time limit of IHostAutoEvent::Wait.
  */
-HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, uint32_t milliseconds);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, uint32_t milliseconds);
 
 /**
  * Enters a critical section if it is free or owned by the calling task.
@@ -760,10 +783,10 @@ HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, ui
  *
  * Source: IHostCrst::TryEnter.
  *
- * # Safety
- * `entered` is NULL or valid for writing.
+ * Memory: entered is NULL or valid for writing.
  */
-HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_t *entered);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_t *entered)
+    HOSTCRST_NOEXCEPT_;
 
 /**
  * Leaves a critical section once.
@@ -783,7 +806,7 @@ HOSTCRST_API int32_t hostcrst_try_enter(hostcrst_t crst, uint32_t option, int32_
  *
  * Source: IHostCrst::Leave.
  */
-HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
+HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst) HOSTCRST_NOEXCEPT_;
 
 /**
  * Sets a section's spin count: how often an entering task tries before it blocks.
@@ -804,7 +827,7 @@ HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);
  *
  * Source: IHostCrst::SetSpinCount.
  */
-HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count);
+HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_count) HOSTCRST_NOEXCEPT_;
 
 /**
  * Destroys a critical section that is free, abandoned, or owned by the calling task.
@@ -824,7 +847,7 @@ HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_coun
  *
  * Source: the last Release of an IHostCrst.
  */
-HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst);
+HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst) HOSTCRST_NOEXCEPT_;
 
 /**
  * Takes over an abandoned section: one whose owner's thread ended without leaving it.
@@ -846,7 +869,7 @@ HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst);
  *
  * Source: an extension, after pthread_mutex_consistent.
  */
-HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gives a critical section a name, shown in reports.
@@ -866,32 +889,31 @@ HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst);
  *
  * Source: an extension.
  *
- * # Safety
- * `utf8` is NULL or points to a zero-terminated string.
+ * Memory: utf8 is NULL or points to a zero-terminated string.
  */
-HOSTCRST_API int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8);
+HOSTCRST_API int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8) HOSTCRST_NOEXCEPT_;
 
 /**
  * Reads the present state of a critical section.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
- * - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
+ * - info (in and out, not NULL): the caller sets its field size. Fields that the library does not know become 0; on
+ *   failure all others do, too.
  *
  * Returns:
  * - S_OK: info is written. Exact for the owner; for other tasks each field was true at some moment during the call.
  * - E_POINTER: info is NULL.
- * - E_INVALIDARG: info->size is less than sizeof(hostcrst_info_t); nothing is written.
+ * - E_INVALIDARG: info->size is less than the 40 bytes of the first version; nothing is written.
  * - E_HANDLE: crst is no live section.
  *
  * Threads: any; does not block. In every state of the runtime.
  *
  * Source: an extension.
  *
- * # Safety
- * `info` is NULL or points to a struct of the size that its field `size` says.
+ * Memory: info is NULL or points to a struct of the size that its field size says.
  */
-HOSTCRST_API int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
+HOSTCRST_API int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info) HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Tasks and their transitions between managed and native code: IHostTaskManager and IHostTask.
@@ -916,7 +938,7 @@ HOSTCRST_API int32_t hostcrst_info(hostcrst_t crst, hostcrst_info_t *info);
  *
  * Source: IHostTaskManager::LeaveRuntime.
  */
-HOSTCRST_API int32_t host_leave_runtime(size_t target);
+HOSTCRST_API int32_t host_leave_runtime(size_t target) HOSTCRST_NOEXCEPT_;
 
 /**
  * Closes the layer of host_leave_runtime: the native function has returned.
@@ -933,7 +955,7 @@ HOSTCRST_API int32_t host_leave_runtime(size_t target);
  *
  * Source: IHostTaskManager::EnterRuntime.
  */
-HOSTCRST_API int32_t host_enter_runtime(void);
+HOSTCRST_API int32_t host_enter_runtime(void) HOSTCRST_NOEXCEPT_;
 
 /**
  * Opens a layer: native code is about to call managed code.
@@ -950,7 +972,7 @@ HOSTCRST_API int32_t host_enter_runtime(void);
  *
  * Source: IHostTaskManager::ReverseEnterRuntime.
  */
-HOSTCRST_API int32_t host_reverse_enter_runtime(void);
+HOSTCRST_API int32_t host_reverse_enter_runtime(void) HOSTCRST_NOEXCEPT_;
 
 /**
  * Closes the layer of host_reverse_enter_runtime: the managed function has returned.
@@ -967,7 +989,7 @@ HOSTCRST_API int32_t host_reverse_enter_runtime(void);
  *
  * Source: IHostTaskManager::ReverseLeaveRuntime.
  */
-HOSTCRST_API int32_t host_reverse_leave_runtime(void);
+HOSTCRST_API int32_t host_reverse_leave_runtime(void) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gets whether the runtime must report calls to a native function.
@@ -984,10 +1006,9 @@ HOSTCRST_API int32_t host_reverse_leave_runtime(void);
  *
  * Source: IHostTaskManager::CallNeedsHostHook.
  *
- * # Safety
- * `needs` is NULL or valid for writing.
+ * Memory: needs is NULL or valid for writing.
  */
-HOSTCRST_API int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
+HOSTCRST_API int32_t host_call_needs_host_hook(size_t target, int32_t *needs) HOSTCRST_NOEXCEPT_;
 
 /**
  * Sets what host_call_needs_host_hook returns for a native function.
@@ -1005,7 +1026,7 @@ HOSTCRST_API int32_t host_call_needs_host_hook(size_t target, int32_t *needs);
  *
  * Source: an extension; the hosting pages leave the policy to the host.
  */
-HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs);
+HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gets the task of the calling thread.
@@ -1023,10 +1044,9 @@ HOSTCRST_API int32_t host_set_call_hook(size_t target, int32_t needs);
  *
  * Source: IHostTaskManager::GetCurrentTask.
  *
- * # Safety
- * `out` is NULL or valid for writing.
+ * Memory: out is NULL or valid for writing.
  */
-HOSTCRST_API int32_t host_task_current(host_task_t *out);
+HOSTCRST_API int32_t host_task_current(host_task_t *out) HOSTCRST_NOEXCEPT_;
 
 /**
  * Gives a task a name, which reports show in place of its thread's name.
@@ -1046,10 +1066,9 @@ HOSTCRST_API int32_t host_task_current(host_task_t *out);
  *
  * Source: an extension.
  *
- * # Safety
- * `utf8` is NULL or points to a zero-terminated string.
+ * Memory: utf8 is NULL or points to a zero-terminated string.
  */
-HOSTCRST_API int32_t host_task_set_name(host_task_t task, const char *utf8);
+HOSTCRST_API int32_t host_task_set_name(host_task_t task, const char *utf8) HOSTCRST_NOEXCEPT_;
 
 /**
  * Alerts a task: ends its alertable wait, or its next one if it is in none.
@@ -1069,30 +1088,30 @@ HOSTCRST_API int32_t host_task_set_name(host_task_t task, const char *utf8);
  *
  * Source: IHostTask::Alert.
  */
-HOSTCRST_API int32_t host_task_alert(host_task_t task);
+HOSTCRST_API int32_t host_task_alert(host_task_t task) HOSTCRST_NOEXCEPT_;
 
 /**
  * Reads the present state of a task.
  *
  * Parameters:
  * - task (any value): a handle from host_task_current.
- * - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
+ * - info (in and out, not NULL): the caller sets its field size. Fields that the library does not know become 0; on
+ *   failure all others do, too.
  *
  * Returns:
  * - S_OK: info is written. Exact for the task itself; for other tasks each field was true at some moment during the
  *   call.
  * - E_POINTER: info is NULL.
- * - E_INVALIDARG: info->size is less than sizeof(host_task_info_t); nothing is written.
+ * - E_INVALIDARG: info->size is less than the 32 bytes of the first version; nothing is written.
  * - E_HANDLE: task is no live task.
  *
  * Threads: any; does not block. In every state of the runtime.
  *
  * Source: an extension.
  *
- * # Safety
- * `info` is NULL or points to a struct of the size that its field `size` says.
+ * Memory: info is NULL or points to a struct of the size that its field size says.
  */
-HOSTCRST_API int32_t host_task_info(host_task_t task, host_task_info_t *info);
+HOSTCRST_API int32_t host_task_info(host_task_t task, host_task_info_t *info) HOSTCRST_NOEXCEPT_;
 
 /**
  * Copies a task's open layers, outermost first, as they were at one moment. The task may run meanwhile.
@@ -1113,10 +1132,10 @@ HOSTCRST_API int32_t host_task_info(host_task_t task, host_task_info_t *info);
  *
  * Source: an extension: the nested layers that the page of LeaveRuntime describes.
  *
- * # Safety
- * `layers` is NULL or valid for writing `capacity` layers; `count` is NULL or valid for writing.
+ * Memory: layers is NULL or valid for writing capacity layers; count is NULL or valid for writing.
  */
-HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count);
+HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, size_t capacity, size_t *count)
+    HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Deadlocks: what the library does when it finds one, and what it records to explain them.
@@ -1140,7 +1159,7 @@ HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, si
  *
  * Source: an extension; the hosting pages leave the choice to the host.
  */
-HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
+HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy) HOSTCRST_NOEXCEPT_;
 
 /**
  * Sets the function that is called for each deadlock.
@@ -1173,7 +1192,7 @@ HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callback, void *context);
+HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callback, void *context) HOSTCRST_NOEXCEPT_;
 
 /**
  * Switches hold tracking on or off: since when each section is owned, and from where it was entered.
@@ -1194,7 +1213,7 @@ HOSTCRST_API int32_t host_set_deadlock_callback(host_deadlock_callback_t callbac
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
+HOSTCRST_API int32_t host_set_hold_tracking(int32_t on) HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Lock order: sections that are entered in orders that could deadlock, told before they do.
@@ -1237,7 +1256,7 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on);
  *
  * Source: an extension, after lockdep of Linux and the validators of TSan and helgrind.
  */
-HOSTCRST_API int32_t host_set_order_checks(int32_t on);
+HOSTCRST_API int32_t host_set_order_checks(int32_t on) HOSTCRST_NOEXCEPT_;
 
 /**
  * Declares that it is good to enter one section while owning another: that order is part of no alarm.
@@ -1260,7 +1279,7 @@ HOSTCRST_API int32_t host_set_order_checks(int32_t on);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t hostcrst_allow_order(hostcrst_t first, hostcrst_t then);
+HOSTCRST_API int32_t hostcrst_allow_order(hostcrst_t first, hostcrst_t then) HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Statistics: for which sections tasks wait, how long, and who holds them longest.
@@ -1293,7 +1312,7 @@ HOSTCRST_API int32_t hostcrst_allow_order(hostcrst_t first, hostcrst_t then);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_set_statistics(int32_t on);
+HOSTCRST_API int32_t host_set_statistics(int32_t on) HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Resources: locks that the program has of its own, told to the library so that deadlocks through them are found.
@@ -1335,10 +1354,9 @@ HOSTCRST_API int32_t host_set_statistics(int32_t on);
  *
  * Source: an extension.
  *
- * # Safety
- * `out` is NULL or valid for writing.
+ * Memory: out is NULL or valid for writing.
  */
-HOSTCRST_API int32_t host_resource_create(host_resource_t *out);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t host_resource_create(host_resource_t *out) HOSTCRST_NOEXCEPT_;
 
 /**
  * Names a resource for reports.
@@ -1359,10 +1377,9 @@ HOSTCRST_API int32_t host_resource_create(host_resource_t *out);
  *
  * Source: an extension.
  *
- * # Safety
- * `utf8` is NULL or points to a zero-terminated string.
+ * Memory: utf8 is NULL or points to a zero-terminated string.
  */
-HOSTCRST_API int32_t host_resource_set_name(host_resource_t resource, const char *utf8);
+HOSTCRST_API int32_t host_resource_set_name(host_resource_t resource, const char *utf8) HOSTCRST_NOEXCEPT_;
 
 /**
  * Destroys a resource that nobody is known to own, that is abandoned, or that the calling task owns.
@@ -1383,7 +1400,7 @@ HOSTCRST_API int32_t host_resource_set_name(host_resource_t resource, const char
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_resource_destroy(host_resource_t resource);
+HOSTCRST_API int32_t host_resource_destroy(host_resource_t resource) HOSTCRST_NOEXCEPT_;
 
 /**
  * Tells that the calling task is about to block for a resource, without a time limit; call it right before that.
@@ -1423,7 +1440,7 @@ HOSTCRST_API int32_t host_resource_destroy(host_resource_t resource);
  *
  * Source: an extension, after IHostCrst::Enter.
  */
-HOSTCRST_API int32_t host_resource_wait(host_resource_t resource, uint32_t option);
+HOSTCRST_NODISCARD HOSTCRST_API int32_t host_resource_wait(host_resource_t resource, uint32_t option);
 
 /**
  * Tells that the calling task has given up a wait that it had told of with host_resource_wait.
@@ -1440,7 +1457,7 @@ HOSTCRST_API int32_t host_resource_wait(host_resource_t resource, uint32_t optio
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_resource_wait_end(host_resource_t resource);
+HOSTCRST_API int32_t host_resource_wait_end(host_resource_t resource) HOSTCRST_NOEXCEPT_;
 
 /**
  * Tells that the calling task has acquired a resource, once more if it owns it already; call it after the lock was
@@ -1467,7 +1484,7 @@ HOSTCRST_API int32_t host_resource_wait_end(host_resource_t resource);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_resource_acquired(host_resource_t resource);
+HOSTCRST_API int32_t host_resource_acquired(host_resource_t resource) HOSTCRST_NOEXCEPT_;
 
 /**
  * Tells that the calling task releases a resource, once; call it before the lock is unlocked.
@@ -1484,7 +1501,7 @@ HOSTCRST_API int32_t host_resource_acquired(host_resource_t resource);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_resource_released(host_resource_t resource);
+HOSTCRST_API int32_t host_resource_released(host_resource_t resource) HOSTCRST_NOEXCEPT_;
 
 /* ====================================================================================================
  * Reports: who owns, who waits, in which code, and every deadlock.
@@ -1518,7 +1535,7 @@ HOSTCRST_API int32_t host_resource_released(host_resource_t resource);
  *
  * Source: an extension.
  */
-HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
+HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format) HOSTCRST_NOEXCEPT_;
 
 /**
  * Follows a task's wait chain: the task, what it waits for, the owner of that, what this one waits for, and so on,
@@ -1539,7 +1556,7 @@ HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
  * Returns:
  * - S_OK: written.
  * - E_POINTER: count is NULL, or nodes is NULL and capacity is not 0.
- * - E_INVALIDARG: nodes->size is less than sizeof(host_wait_node_t), or no multiple of 8.
+ * - E_INVALIDARG: nodes->size is less than the 88 bytes of the first version, or no multiple of 8.
  * - E_HANDLE: task is no live task.
  * - E_OUTOFMEMORY: no memory, or three other calls of this function or host_report are in progress and none of them
  *   ended within a second.
@@ -1551,14 +1568,14 @@ HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format);
  *
  * Source: an extension after GetThreadWaitChain of Windows.
  *
- * # Safety
- * `nodes` is NULL or valid for writing `capacity` nodes of the size that the first one names; `count` is NULL or valid
+ * Memory: nodes is NULL or valid for writing capacity nodes of the size that the first one names; count is NULL or valid
  * for writing.
  */
-HOSTCRST_API int32_t host_wait_chain(host_task_t task, host_wait_node_t *nodes, size_t capacity, size_t *count);
+HOSTCRST_API int32_t host_wait_chain(host_task_t task, host_wait_node_t *nodes, size_t capacity, size_t *count)
+    HOSTCRST_NOEXCEPT_;
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}  /* extern "C" */
+#endif  /* __cplusplus */
 
 #endif  /* HOSTCRST_H */

@@ -6,6 +6,7 @@ use hostcrst::error::{Error, SUCCESSES};
 use std::{collections::BTreeSet, fs};
 
 const CHECKED_IN: &str = include_str!("../include/hostcrst.h");
+const CDEF: &str = include_str!("../share/hostcrst/hostcrst.cdef");
 const WIN32: &str = include_str!("../include/hostcrst/win32.h");
 
 /// Exported for the CLR, which brings declarations of its own: they stand in no header of this library.
@@ -13,13 +14,33 @@ const WITHOUT_DECLARATION: &[&str] = &["DllCanUnloadNow", "DllGetClassObject", "
 
 #[test]
 fn checked_in_header_is_fresh() {
-    let generated = fs::read_to_string(env!("GENERATED_HEADER")).unwrap();
-    let difference = CHECKED_IN.lines().zip(generated.lines()).enumerate().find(|(_, (old, new))| old != new);
+    assert_fresh("include/hostcrst.h", CHECKED_IN, env!("GENERATED_HEADER"));
+    assert_fresh("share/hostcrst/hostcrst.cdef", CDEF, env!("GENERATED_CDEF"));
+}
+
+fn assert_fresh(name: &str, checked_in: &str, generated: &str) {
+    let generated = fs::read_to_string(generated).unwrap();
+    let difference = checked_in.lines().zip(generated.lines()).enumerate().find(|(_, (old, new))| old != new);
     assert!(
-        CHECKED_IN == generated,
-        "include/hostcrst.h is not what src/ffi gives (first difference: {difference:?}). To fix it, run\n\n    \
-         ./dev header\n\nand commit the result."
+        checked_in == generated,
+        "{name} is not what src/ffi gives (first difference: {difference:?}). To fix it, run\n\n    ./dev header\n\n\
+         and commit the result."
     );
+}
+
+/// Nothing is left of what only a preprocessor understands, and nothing that a program can call is lost.
+#[test]
+fn the_declarations_without_preprocessor_are_those_of_the_header() {
+    let (_, code) = CDEF.split_once("*/\n").unwrap();
+    for line in code.lines().filter(|line| !line.is_empty()) {
+        assert!(line.ends_with([';', '{']), "{line}");
+        assert!(
+            !line.contains(['#', '/']) && !line.contains("__") && !line.contains("HOSTCRST_NO"),
+            "{line}"
+        );
+    }
+    let functions = code.lines().filter(|line| line.contains('(') && !line.starts_with("typedef"));
+    assert!(functions.filter_map(declared_name).eq(CHECKED_IN.lines().filter_map(function)));
 }
 
 /// What they are worth is for `ctests/header/constants.inc`, which has Microsoft's values.
@@ -59,16 +80,11 @@ fn header_declares_exactly_the_exported_functions() {
     assert_eq!(declared.collect::<BTreeSet<&str>>(), exported);
 }
 
-/// `HOSTCRST_CONSTANT_(NAME, 4);` or `HOSTCRST_FAILURE_(NAME, 0x80004005);`
+/// `HOSTCRST_CONSTANT_(NAME, 4);`
 fn constant(line: &str) -> Option<(&str, i32)> {
-    let arguments =
-        line.strip_prefix("HOSTCRST_CONSTANT_(").or_else(|| line.strip_prefix("HOSTCRST_FAILURE_("))?;
-    let (name, value) = arguments.strip_suffix(");")?.split_once(", ")?;
-    let value = match value.strip_prefix("0x") {
-        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).unwrap() as i32,
-        None => value.parse().unwrap(),
-    };
-    Some((name, value))
+    let arguments = line.strip_prefix("HOSTCRST_CONSTANT_(")?.strip_suffix(");")?;
+    let (name, value) = arguments.split_once(", ")?;
+    Some((name, value.parse().unwrap()))
 }
 
 /// `… HOSTCRST_WIN32_IS_(hostcrst_cs_enter);` at the end of a declaration in win32.h.
@@ -80,5 +96,9 @@ fn windows_function(line: &str) -> Option<&str> {
 /// `HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);` in one line: cbindgen uses several where a line of the comment
 /// above it is longer than `line_length` in cbindgen.toml.
 fn function(line: &str) -> Option<&str> {
-    line.strip_prefix("HOSTCRST_API ")?.split_once('(')?.0.rsplit([' ', '*']).next()
+    line.trim_start_matches("HOSTCRST_NODISCARD ").strip_prefix("HOSTCRST_API ").and_then(declared_name)
+}
+
+fn declared_name(declaration: &str) -> Option<&str> {
+    declaration.split_once('(')?.0.rsplit([' ', '*']).next()
 }

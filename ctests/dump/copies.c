@@ -68,7 +68,7 @@ static void two(void *unused)
     prctl(PR_SET_NAME, "two", 0, 0, 0);
     REQUIRE_EQ(plugin_enter(), S_OK);
     check_arrive(&steps, 2);
-    hostcrst_enter(section, 0);
+    CHECK_EQ(hostcrst_enter(section, 0), S_OK);
 }
 
 static void *function(void *plugin, const char *name)

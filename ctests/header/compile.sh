@@ -66,10 +66,12 @@ compile() { # compile <standard> <option>...
     esac || { echo "as $standard with $compiler, $place" >&2; exit 1; }
 }
 
-for standard in c99 c11 c17 c++11 c++17 c++20; do
+standards="c99 c11 c17 c2x c++11 c++14 c++17 c++20 c++2b"
+[ -n "$other" ] || standards="c90 $standards"
+for standard in $standards; do
     strict="-Wall -Wextra -Wpedantic -Wconversion -Wundef"
     case $standard in
-    c++*) ;;
+    c++*) [ -n "$other" ] || strict="$strict -Wold-style-cast -Wzero-as-null-pointer-constant" ;;
     *) strict="$strict -Wstrict-prototypes" ;;
     esac
     # shellcheck disable=SC2086 # options, to be split

@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 use core::hint::black_box;
 
-use super::{deliver, deliver_sized, hresult, name_argument};
+use super::{Growing, deliver, deliver_sized, hresult, name_argument};
 use crate::error::S_OK;
 use crate::host::enter::{self, Patience};
 use crate::lock::crst::{self, FastPath};
@@ -18,7 +18,8 @@ pub type hostcrst_t = u64;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct hostcrst_info_t {
-    /// Set by the caller to sizeof(hostcrst_info_t); a smaller size is refused.
+    /// Set by the caller to sizeof(hostcrst_info_t), by which the library knows how much to write: a later version may have
+    /// more fields, and fills a struct from before as far as it goes.
     pub size: u32,
     /// HOSTCRST_FREE, HOSTCRST_OWNED or HOSTCRST_ABANDONED.
     pub state: u32,
@@ -34,6 +35,11 @@ pub struct hostcrst_info_t {
     pub reserved: u32,
     /// Enters that had to wait since the section was created.
     pub contended: u64,
+}
+
+// SAFETY: no padding, and the size comes first.
+unsafe impl Growing for hostcrst_info_t {
+    const FIRST_BYTES: u32 = 40;
 }
 
 /// Creates a critical section: free, without a name. How long a task spins for it is up to the library.
@@ -54,6 +60,7 @@ pub struct hostcrst_info_t {
 /// # Safety
 /// `out` is NULL or valid for writing.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn hostcrst_create(out: *mut hostcrst_t) -> i32 {
     // SAFETY: the caller keeps `out` valid, see above.
     unsafe { deliver(out, || crst::create(SpinPolicy::Adaptive)) }
@@ -82,6 +89,7 @@ pub unsafe extern "C" fn hostcrst_create(out: *mut hostcrst_t) -> i32 {
 /// # Safety
 /// `out` is NULL or valid for writing.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *mut hostcrst_t) -> i32 {
     // SAFETY: the caller keeps `out` valid, see above.
     unsafe { deliver(out, || crst::create(SpinPolicy::Count(spin_count))) }
@@ -120,6 +128,7 @@ pub unsafe extern "C" fn hostcrst_create_with_spin_count(spin_count: u32, out: *
 ///
 /// Source: IHostCrst::Enter. Differs: no messages are pumped.
 #[unsafe(no_mangle)]
+#[must_use]
 pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
     match crst::enter_fast(crst, option) {
         FastPath::Done => S_OK,
@@ -168,6 +177,7 @@ extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
 ///
 /// Source: an extension: IHostCrst::Enter with the time limit of IHostAutoEvent::Wait.
 #[unsafe(no_mangle)]
+#[must_use]
 pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, milliseconds: u32) -> i32 {
     if crst::enter_now(crst, option) { S_OK } else { enter_timeout_from(crst, option, milliseconds) }
 }
@@ -205,6 +215,7 @@ extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: 
 /// # Safety
 /// `entered` is NULL or valid for writing.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn hostcrst_try_enter(crst: hostcrst_t, option: u32, entered: *mut i32) -> i32 {
     if entered.is_null() || !crst::enter_now(crst, option) {
         return try_enter_from(crst, option, entered);
@@ -326,6 +337,7 @@ pub extern "C" fn hostcrst_destroy(crst: hostcrst_t) -> i32 {
 ///
 /// Source: an extension, after pthread_mutex_consistent.
 #[unsafe(no_mangle)]
+#[must_use]
 pub extern "C" fn hostcrst_recover(crst: hostcrst_t) -> i32 {
     recover_from(crst)
 }
@@ -365,12 +377,13 @@ pub unsafe extern "C" fn hostcrst_set_name(crst: hostcrst_t, utf8: *const c_char
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
-/// - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
+/// - info (in and out, not NULL): the caller sets its field size. Fields that the library does not know become 0; on
+///   failure all others do, too.
 ///
 /// Returns:
 /// - S_OK: info is written. Exact for the owner; for other tasks each field was true at some moment during the call.
 /// - E_POINTER: info is NULL.
-/// - E_INVALIDARG: info->size is less than sizeof(hostcrst_info_t); nothing is written.
+/// - E_INVALIDARG: info->size is less than the 40 bytes of the first version; nothing is written.
 /// - E_HANDLE: crst is no live section.
 ///
 /// Threads: any; does not block. In every state of the runtime.

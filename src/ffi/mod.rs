@@ -58,24 +58,101 @@ unsafe fn name_argument<'a>(utf8: *const c_char) -> Result<&'a [u8]> {
     Ok(unsafe { core::slice::from_raw_parts(utf8.cast(), sys::string_length(utf8, NAME_BYTES + 1)) })
 }
 
-/// Fills a caller's struct that begins with its size, which must be at least ours.
+/// A struct of the interface that may have more fields in a later version.
+///
+/// # Safety
+/// It is `repr(C)` without padding, and begins with a u32 for its size, which the caller sets.
+unsafe trait Growing: Copy {
+    /// What it had in the first version, and has in programs that were built for that: this never changes.
+    const FIRST_BYTES: u32;
+}
+
+/// The size of a caller's struct.
+///
+/// # Safety
+/// `place` points to a u32.
+unsafe fn size_of_growing<T: Growing>(place: *const T) -> Result<u32> {
+    // SAFETY: see above.
+    let size = unsafe { place.cast::<u32>().read() };
+    if size >= T::FIRST_BYTES { Ok(size) } else { Err(Error::InvalidArgument) }
+}
+
+/// Writes as much of a value as a struct of `size` bytes has room for. What such a struct has more becomes zero.
+///
+/// # Safety
+/// `place` is valid for writing `size` bytes.
+unsafe fn write_growing<T: Growing>(place: *mut T, size: u32, value: &T) {
+    let known = size_of::<T>().min(size as usize);
+    let place = place.cast::<u8>();
+    // SAFETY: `known` is at most the size of either side; the rest ends where the caller's struct does.
+    unsafe {
+        place.copy_from_nonoverlapping((value as *const T).cast(), known);
+        place.add(known).write_bytes(0, size as usize - known);
+    }
+}
+
+/// Fills a caller's struct that begins with its size.
 ///
 /// # Safety
 /// `out` is NULL or points to a u32 with the size of the struct it begins, valid for writing.
-unsafe fn deliver_sized<T: Copy>(out: *mut T, make: impl FnOnce(u32) -> Result<T>, empty: T) -> i32 {
+unsafe fn deliver_sized<T: Growing>(out: *mut T, make: impl FnOnce(u32) -> Result<T>, empty: T) -> i32 {
     if out.is_null() {
         return Error::Pointer.hresult();
     }
     // SAFETY: the caller's struct begins with its size.
-    let size = unsafe { out.cast::<u32>().read() };
-    if (size as usize) < size_of::<T>() {
-        return Error::InvalidArgument.hresult();
-    }
+    let size = match unsafe { size_of_growing(out) } {
+        Ok(size) => size,
+        Err(error) => return error.hresult(),
+    };
     let result = make(size);
-    // SAFETY: the caller's struct is at least as large as a T; its size field is restored.
+    // SAFETY: the caller's struct is as large as it says; its size field is restored.
     unsafe {
-        out.write(result.unwrap_or(empty));
+        write_growing(out, size, &result.unwrap_or(empty));
         out.cast::<u32>().write(size);
     }
     hresult(result.map(|_| ()))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Had two fields in the first version.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Grown {
+        size: u32,
+        first: u32,
+        second: u64,
+    }
+
+    // SAFETY: no padding, and the size comes first.
+    unsafe impl Growing for Grown {
+        const FIRST_BYTES: u32 = 8;
+    }
+
+    /// What a caller finds whose struct has so many bytes, of memory that was all ones.
+    fn delivered(size: u32, result: Result<Grown>) -> (i32, [u32; 8]) {
+        let mut memory = [u32::MAX; 8];
+        memory[0] = size;
+        // SAFETY: the memory is larger than any size of these tests.
+        let code = unsafe { deliver_sized(memory.as_mut_ptr().cast(), |_| result, Grown::default()) };
+        (code, memory)
+    }
+
+    #[test]
+    fn a_struct_is_filled_as_far_as_both_sides_know_it() {
+        const ONES: u32 = u32::MAX;
+        let grown = Grown { size: 16, first: 1, second: 2 };
+        assert_eq!(delivered(8, Ok(grown)), (S_OK, [8, 1, ONES, ONES, ONES, ONES, ONES, ONES]));
+        assert_eq!(delivered(16, Ok(grown)), (S_OK, [16, 1, 2, 0, ONES, ONES, ONES, ONES]));
+        assert_eq!(delivered(24, Ok(grown)), (S_OK, [24, 1, 2, 0, 0, 0, ONES, ONES]));
+        let failed = delivered(24, Err(Error::Handle));
+        assert_eq!(failed, (Error::Handle.hresult(), [24, 0, 0, 0, 0, 0, ONES, ONES]));
+        let refused = delivered(7, Ok(grown));
+        assert_eq!(
+            refused,
+            (Error::InvalidArgument.hresult(), [7, ONES, ONES, ONES, ONES, ONES, ONES, ONES])
+        );
+    }
 }

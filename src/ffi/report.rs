@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 
 use super::task::host_task_t;
-use super::{deliver, hresult};
+use super::{Growing, deliver, hresult, size_of_growing, write_growing};
 use crate::base::name::NAME_BYTES;
 use crate::constants::{HOST_REPORT_DOT, HOST_REPORT_HTML, HOST_REPORT_JSON, HOST_REPORT_TEXT};
 use crate::error::{Error, Result};
@@ -61,6 +61,11 @@ pub struct host_wait_node_t {
     pub name: [c_char; 64],
 }
 
+// SAFETY: no padding, and the size comes first.
+unsafe impl Growing for host_wait_node_t {
+    const FIRST_BYTES: u32 = 88;
+}
+
 const _: () = assert!(NAME_BYTES < 64);
 
 impl host_wait_node_t {
@@ -90,7 +95,7 @@ impl host_wait_node_t {
 /// Returns:
 /// - S_OK: written.
 /// - E_POINTER: count is NULL, or nodes is NULL and capacity is not 0.
-/// - E_INVALIDARG: nodes->size is less than sizeof(host_wait_node_t), or no multiple of 8.
+/// - E_INVALIDARG: nodes->size is less than the 88 bytes of the first version, or no multiple of 8.
 /// - E_HANDLE: task is no live task.
 /// - E_OUTOFMEMORY: no memory, or three other calls of this function or host_report are in progress and none of them
 ///   ended within a second.
@@ -120,8 +125,7 @@ pub unsafe extern "C" fn host_wait_chain(
                 // SAFETY: `capacity` elements of `size` bytes are the caller's, and aligned as its first one.
                 unsafe {
                     let place = nodes.byte_add(index * size as usize);
-                    place.cast::<u8>().write_bytes(0, size as usize);
-                    place.write(host_wait_node_t::new(size, &node));
+                    write_growing(place, size, &host_wait_node_t::new(size, &node));
                 }
             }
         })
@@ -135,13 +139,12 @@ pub unsafe extern "C" fn host_wait_chain(
 /// # Safety
 /// `nodes` is NULL or points to a node if there are any.
 unsafe fn size_of_each(nodes: *const host_wait_node_t, capacity: usize) -> Result<u32> {
-    let least = size_of::<host_wait_node_t>() as u32;
     match capacity {
-        0 => Ok(least),
+        0 => Ok(host_wait_node_t::FIRST_BYTES),
         _ if nodes.is_null() => Err(Error::Pointer),
         // SAFETY: the caller's first node begins with its size.
-        _ => match unsafe { nodes.cast::<u32>().read() } {
-            size if size >= least && size.is_multiple_of(align_of::<host_wait_node_t>() as u32) => Ok(size),
+        _ => match unsafe { size_of_growing(nodes) }? {
+            size if size.is_multiple_of(align_of::<host_wait_node_t>() as u32) => Ok(size),
             _ => Err(Error::InvalidArgument),
         },
     }

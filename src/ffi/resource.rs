@@ -49,6 +49,7 @@ pub type host_resource_t = u64;
 /// # Safety
 /// `out` is NULL or valid for writing.
 #[unsafe(no_mangle)]
+#[must_use]
 pub unsafe extern "C" fn host_resource_create(out: *mut host_resource_t) -> i32 {
     // SAFETY: the caller keeps `out` valid, see above.
     unsafe { deliver(out, told::create) }
@@ -139,6 +140,7 @@ pub extern "C" fn host_resource_destroy(resource: host_resource_t) -> i32 {
 ///
 /// Source: an extension, after IHostCrst::Enter.
 #[unsafe(no_mangle)]
+#[must_use]
 pub extern "C" fn host_resource_wait(resource: host_resource_t, option: u32) -> i32 {
     wait_from(resource, option)
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::c_char;
 
-use super::{deliver, deliver_sized, hresult, name_argument};
+use super::{Growing, deliver, deliver_sized, hresult, name_argument};
 use crate::error::{Error, S_OK};
 use crate::host::{hooks, threads};
 use crate::state::layers::{LayerKind, Origin};
@@ -17,7 +17,8 @@ pub type host_task_t = u64;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct host_task_info_t {
-    /// Set by the caller to sizeof(host_task_info_t); a smaller size is refused.
+    /// Set by the caller to sizeof(host_task_info_t), by which the library knows how much to write: a later version may have
+    /// more fields, and fills a struct from before as far as it goes.
     pub size: u32,
     /// HOST_TASK_UNKNOWN, HOST_TASK_MANAGED or HOST_TASK_UNMANAGED.
     pub mode: u32,
@@ -30,6 +31,11 @@ pub struct host_task_info_t {
     /// The section or resource the task waits for (a hostcrst_t or host_resource_t), or 0. For a CRITICAL_SECTION, the
     /// value of its LockSemaphore, which no function takes.
     pub waiting_for: u64,
+}
+
+// SAFETY: no padding, and the size comes first.
+unsafe impl Growing for host_task_info_t {
+    const FIRST_BYTES: u32 = 32;
 }
 
 /// One open crossing between managed and native code.
@@ -275,13 +281,14 @@ pub extern "C" fn host_task_alert(task: host_task_t) -> i32 {
 ///
 /// Parameters:
 /// - task (any value): a handle from host_task_current.
-/// - info (in and out, not NULL): the caller sets its field size. On failure all other fields are 0.
+/// - info (in and out, not NULL): the caller sets its field size. Fields that the library does not know become 0; on
+///   failure all others do, too.
 ///
 /// Returns:
 /// - S_OK: info is written. Exact for the task itself; for other tasks each field was true at some moment during the
 ///   call.
 /// - E_POINTER: info is NULL.
-/// - E_INVALIDARG: info->size is less than sizeof(host_task_info_t); nothing is written.
+/// - E_INVALIDARG: info->size is less than the 32 bytes of the first version; nothing is written.
 /// - E_HANDLE: task is no live task.
 ///
 /// Threads: any; does not block. In every state of the runtime.

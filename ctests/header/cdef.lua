@@ -1,0 +1,17 @@
+-- luajit cdef.lua CDEF LIBRARY: LuaJIT reads the declarations, and the library can be called by them.
+local ffi = require("ffi")
+local file = assert(io.open(arg[1]))
+ffi.cdef(file:read("*a"))
+file:close()
+local host = ffi.load(arg[2])
+
+local section = ffi.new("hostcrst_t[1]")
+assert(host.host_runtime_start() == host.S_OK)
+assert(host.hostcrst_create(section) == host.S_OK)
+assert(host.hostcrst_enter_timeout(section[0], host.WAIT_ALERTABLE, host.HOSTCRST_INFINITE) == host.S_OK)
+local info = ffi.new("hostcrst_info_t", { size = ffi.sizeof("hostcrst_info_t") })
+assert(host.hostcrst_info(section[0], info) == host.S_OK)
+assert(info.state == host.HOSTCRST_OWNED and info.recursion == 1)
+assert(host.hostcrst_leave(section[0]) == host.S_OK)
+assert(host.hostcrst_leave(section[0]) == host.HOST_E_NOT_OWNER)
+assert(ffi.string(host.host_result_message(host.HOST_E_NOT_OWNER)):find("^not the owner"))
