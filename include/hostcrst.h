@@ -327,6 +327,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_WAIT_NODE_WIN32_SECTION 3
 
 /**
+ * An SRWLOCK of Windows' kind; the node has its address.
+ */
+#define HOST_WAIT_NODE_SRW_LOCK 4
+
+/**
  * host_wait_node_t: a CONDITION_VARIABLE, or a pthread_cond_t. Nobody owns one.
  */
 #define HOST_WAIT_NODE_CONDITION_VARIABLE 5

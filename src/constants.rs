@@ -56,6 +56,8 @@ pub const HOST_WAIT_NODE_TASK: u32 = 1;
 pub const HOST_WAIT_NODE_SECTION: u32 = 2;
 /// host_wait_node_t: a CRITICAL_SECTION.
 pub const HOST_WAIT_NODE_WIN32_SECTION: u32 = 3;
+/// An SRWLOCK of Windows' kind; the node has its address.
+pub const HOST_WAIT_NODE_SRW_LOCK: u32 = 4;
 /// host_wait_node_t: a CONDITION_VARIABLE, or a pthread_cond_t. Nobody owns one.
 pub const HOST_WAIT_NODE_CONDITION_VARIABLE: u32 = 5;
 /// host_wait_node_t: a resource, a lock that the program tells of.

@@ -12,6 +12,8 @@
 //! lock word = section handle XOR owner id                    a free section: owner id 0, so word == handle
 //! ```
 //!
+//! An SRW lock has no handle. Where handles say what a task waits for, its address does, with bit 63.
+//!
 //! So one compare of the word with the handle asks four things at once: is the slot that of a section, of this
 //! generation, is the handle well formed, is the section free. One compare with `handle ^ me` asks: is it mine.
 //!
@@ -74,7 +76,10 @@ pub(crate) const FIRST_RESOURCE_SLOT: u32 = 2;
 /// How many task slots an owner id can name.
 pub(crate) const MAX_TASKS: u32 = 1 << TASK_SLOT_BITS;
 /// The last generation of a section's or resource's slot; the slot is retired after it, so no handle is ever given twice.
-pub(crate) const LAST_SECTION_GENERATION: u64 = (1 << 24) - 1;
+/// So no handle of either has bit 63.
+pub(crate) const LAST_SECTION_GENERATION: u64 = (1 << 23) - 1;
+/// What a task waits for is not a handle but, without this bit, the address of an SRW lock.
+const SRW_LOCK: u64 = 1 << 63;
 /// The last generation of a task's slot, retired likewise.
 pub(crate) const LAST_TASK_GENERATION: u64 =
     (1 << (SECTION_GENERATION_SHIFT - GENERATION_SHIFT + LOW_GENERATION_BITS)) - 1;
@@ -98,7 +103,7 @@ pub(crate) const WIN32: u64 = 2 | BIASED | REVOKING;
 pub(crate) const WIN32_SLOT: usize = (WIN32 & !LOW_BITS) as usize;
 
 /// For `layout`: what it takes to read handles, owner ids and lock words.
-pub(crate) const NUMBERS: [(&str, u64); 14] = [
+pub(crate) const NUMBERS: [(&str, u64); 15] = [
     ("handle.section_tag", SECTION_TAG),
     ("handle.tag_bits", TAG_BITS),
     ("handle.task_tag", TASK_TAG),
@@ -106,6 +111,7 @@ pub(crate) const NUMBERS: [(&str, u64); 14] = [
     ("handle.copy_shift", COPY_SHIFT as u64),
     ("handle.slot_shift", SECTION_BYTES.trailing_zeros() as u64),
     ("handle.generation_shift", SECTION_GENERATION_SHIFT as u64),
+    ("handle.srw_lock", SRW_LOCK),
     ("id.slot_shift", TASK_SLOT_SHIFT as u64),
     ("id.slot_bits", TASK_SLOT_BITS as u64),
     ("id.low_bits", LOW_GENERATION_BITS as u64),
@@ -133,9 +139,24 @@ pub(crate) const fn resource_handle(copy: u32, index: u32, generation: u64) -> u
     section_handle(copy, index, generation) ^ SECTION_TAG
 }
 
-/// Whether the handle of something that tasks wait for is a resource's, and not a section's.
+/// Whether the handle of something that tasks wait for is a resource's.
 pub(crate) const fn is_resource(handle: u64) -> bool {
-    handle & TAG_BITS == 0
+    handle & TAG_BITS == 0 && !is_srw_lock(handle)
+}
+
+/// What stands for the SRW lock at an address where handles say what a task waits for.
+pub(crate) const fn of_srw_lock(address: u64) -> u64 {
+    address | SRW_LOCK
+}
+
+/// Whether what tasks wait for is an SRW lock.
+pub(crate) const fn is_srw_lock(awaited: u64) -> bool {
+    awaited & SRW_LOCK != 0
+}
+
+/// What reports call something that tasks wait for by: the address of an SRW lock, a handle of anything else.
+pub(crate) const fn number_shown(awaited: u64) -> u64 {
+    if is_srw_lock(awaited) { awaited & !SRW_LOCK } else { awaited }
 }
 
 /// The slot that a handle of a resource names; None for every value that is no such handle in this copy of the library,

@@ -33,13 +33,16 @@ const SOURCES: &[(&str, &str)] = &sources![
     "lock/condition.rs",
     "lock/crst.rs",
     "lock/queue.rs",
+    "lock/srw.rs",
     "state/layers.rs",
     "state/runtime.rs",
     "state/section.rs",
     "state/sleep.rs",
+    "state/srw.rs",
     "state/wait.rs",
     "sys/mutex.rs",
     "win32/mod.rs",
+    "win32/srw.rs",
 ];
 
 /// The line with this name.

@@ -22,6 +22,14 @@ void hostcrst_cv_initialize(PCONDITION_VARIABLE variable);
 BOOL hostcrst_cv_sleep(PCONDITION_VARIABLE variable, PCRITICAL_SECTION section, DWORD milliseconds);
 void hostcrst_cv_wake(PCONDITION_VARIABLE variable);
 void hostcrst_cv_wake_all(PCONDITION_VARIABLE variable);
+BOOL hostcrst_cv_sleep_srw(PCONDITION_VARIABLE variable, PSRWLOCK lock, DWORD milliseconds, ULONG flags);
+void hostcrst_srw_initialize(PSRWLOCK lock);
+void hostcrst_srw_acquire_exclusive(PSRWLOCK lock);
+void hostcrst_srw_acquire_shared(PSRWLOCK lock);
+uint8_t hostcrst_srw_try_acquire_exclusive(PSRWLOCK lock);
+uint8_t hostcrst_srw_try_acquire_shared(PSRWLOCK lock);
+void hostcrst_srw_release_exclusive(PSRWLOCK lock);
+void hostcrst_srw_release_shared(PSRWLOCK lock);
 
 extern void SetLastError(DWORD code) __attribute__((weak));
 
@@ -92,4 +100,45 @@ EXPORT void WakeConditionVariable(PCONDITION_VARIABLE variable)
 EXPORT void WakeAllConditionVariable(PCONDITION_VARIABLE variable)
 {
     hostcrst_cv_wake_all(variable);
+}
+
+EXPORT BOOL SleepConditionVariableSRW(PCONDITION_VARIABLE variable, PSRWLOCK lock, DWORD milliseconds,
+                                      ULONG flags)
+{
+    return told(hostcrst_cv_sleep_srw(variable, lock, milliseconds, flags));
+}
+
+EXPORT void InitializeSRWLock(PSRWLOCK lock)
+{
+    hostcrst_srw_initialize(lock);
+}
+
+EXPORT void AcquireSRWLockExclusive(PSRWLOCK lock)
+{
+    hostcrst_srw_acquire_exclusive(lock);
+}
+
+EXPORT void AcquireSRWLockShared(PSRWLOCK lock)
+{
+    hostcrst_srw_acquire_shared(lock);
+}
+
+EXPORT uint8_t TryAcquireSRWLockExclusive(PSRWLOCK lock)
+{
+    return hostcrst_srw_try_acquire_exclusive(lock);
+}
+
+EXPORT uint8_t TryAcquireSRWLockShared(PSRWLOCK lock)
+{
+    return hostcrst_srw_try_acquire_shared(lock);
+}
+
+EXPORT void ReleaseSRWLockExclusive(PSRWLOCK lock)
+{
+    hostcrst_srw_release_exclusive(lock);
+}
+
+EXPORT void ReleaseSRWLockShared(PSRWLOCK lock)
+{
+    hostcrst_srw_release_shared(lock);
 }

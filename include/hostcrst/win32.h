@@ -1,10 +1,10 @@
 /*
- * Windows' critical sections and condition variables, under Windows' names: code written for Windows includes
- * this instead of <windows.h>, or beside it as the other headers below. C99, C++11 and later; link
+ * Windows' critical sections, SRW locks and condition variables, under Windows' names: code written for Windows
+ * includes this instead of <windows.h>, or beside it as the other headers below. C99, C++11 and later; link
  * libhostcrst.
  *
  * The library itself exports no Windows name: the functions declared here are known to the linker as
- * hostcrst_cs_... and hostcrst_cv_... The rules, and what is defined here that Windows leaves undefined, are
+ * hostcrst_cs_..., hostcrst_cv_... and hostcrst_srw_... The rules, and what is defined here that Windows leaves undefined, are
  * in docs/win32.md. In short:
  *
  * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been
@@ -13,7 +13,7 @@
  *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT); the first
  *   misuse of each kind is also a line on stderr, with the section, the thread and the call site.
  * - A CRITICAL_SECTION must be aligned to 8 bytes, as in every struct that is not packed: the use of any other
- *   ends the process, with a line that says so. A CONDITION_VARIABLE may be at any address.
+ *   ends the process, with a line that says so. A CONDITION_VARIABLE and an SRWLOCK may be at any address.
  * - Initialize without Delete, and memory freed and reused without it, leak nothing. A process has about
  *   16 million sections at most; an Enter that would need one more ends it, with a line that says so.
  * - A section whose owner's thread ends stays locked.
@@ -127,6 +127,21 @@ typedef PRTL_CONDITION_VARIABLE PCONDITION_VARIABLE;
 #define CONDITION_VARIABLE_INIT RTL_CONDITION_VARIABLE_INIT
 #endif
 
+/* Zero for a lock that nobody holds; nothing is to be read from any other value. */
+#ifndef RTL_SRWLOCK_INIT
+typedef struct _RTL_SRWLOCK {
+    PVOID Ptr;
+} RTL_SRWLOCK, *PRTL_SRWLOCK;
+
+typedef RTL_SRWLOCK SRWLOCK;
+typedef PRTL_SRWLOCK PSRWLOCK;
+
+#define RTL_SRWLOCK_INIT {NULL}
+#endif
+#ifndef SRWLOCK_INIT
+#define SRWLOCK_INIT RTL_SRWLOCK_INIT
+#endif
+
 /* Windows' layout to the byte, whoever defined the types. */
 #if defined(__cplusplus)
 #define HOSTCRST_WIN32_ASSERT_(name, holds) static_assert(holds, #name)
@@ -140,6 +155,7 @@ typedef PRTL_CONDITION_VARIABLE PCONDITION_VARIABLE;
                            offsetof(RTL_CRITICAL_SECTION, field) == (sizeof(void *) == 8 ? at64 : at32))
 HOSTCRST_WIN32_ASSERT_(size_of_section, sizeof(RTL_CRITICAL_SECTION) == (sizeof(void *) == 8 ? 40 : 24));
 HOSTCRST_WIN32_ASSERT_(size_of_variable, sizeof(CONDITION_VARIABLE) == sizeof(void *));
+HOSTCRST_WIN32_ASSERT_(size_of_srw_lock, sizeof(SRWLOCK) == sizeof(void *));
 HOSTCRST_WIN32_ASSERT_(size_of_long, sizeof(LONG) == 4 && sizeof(DWORD) == 4);
 HOSTCRST_WIN32_AT_(DebugInfo, 0, 0);
 HOSTCRST_WIN32_AT_(LockCount, 8, 4);
@@ -173,6 +189,14 @@ HOSTCRST_WIN32_AT_(SpinCount, 32, 20);
 #endif
 #ifndef CRITICAL_SECTION_NO_DEBUG_INFO
 #define CRITICAL_SECTION_NO_DEBUG_INFO RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO
+#endif
+
+/* Flag of SleepConditionVariableSRW: the lock is held shared. */
+#ifndef RTL_CONDITION_VARIABLE_LOCKMODE_SHARED
+#define RTL_CONDITION_VARIABLE_LOCKMODE_SHARED 0x1
+#endif
+#ifndef CONDITION_VARIABLE_LOCKMODE_SHARED
+#define CONDITION_VARIABLE_LOCKMODE_SHARED RTL_CONDITION_VARIABLE_LOCKMODE_SHARED
 #endif
 
 /*
@@ -261,6 +285,38 @@ VOID WINAPI WakeConditionVariable(PCONDITION_VARIABLE ConditionVariable) HOSTCRS
 VOID WINAPI WakeAllConditionVariable(PCONDITION_VARIABLE ConditionVariable)
     HOSTCRST_WIN32_IS_(hostcrst_cv_wake_all);
 
+VOID WINAPI InitializeSRWLock(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_initialize);
+
+/*
+ * Waits until the lock is the caller's alone. By the thread that owns it already, it waits for ever, as on
+ * Windows: that is counted, and a line on stderr says so.
+ */
+VOID WINAPI AcquireSRWLockExclusive(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_acquire_exclusive);
+
+/* Waits until nobody owns the lock, and until those have had it who came before to own it. */
+VOID WINAPI AcquireSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_acquire_shared);
+
+/*
+ * Nonzero if acquired; these never block, and pass those that wait. The type is Windows' BOOLEAN. Without
+ * memory for the thread's record the answer is 0.
+ */
+uint8_t WINAPI TryAcquireSRWLockExclusive(PSRWLOCK SRWLock)
+    HOSTCRST_WIN32_IS_(hostcrst_srw_try_acquire_exclusive);
+uint8_t WINAPI TryAcquireSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_try_acquire_shared);
+
+/* By a thread that does not own the lock, or if nobody shares it: changes nothing and is counted. */
+VOID WINAPI ReleaseSRWLockExclusive(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_release_exclusive);
+VOID WINAPI ReleaseSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_release_shared);
+
+/*
+ * As SleepConditionVariableCS, with a lock that the caller owns, or shares if Flags has
+ * CONDITION_VARIABLE_LOCKMODE_SHARED. FALSE at once, with ERROR_NOT_OWNER, if it does not, and with
+ * ERROR_INVALID_PARAMETER for any other flag.
+ */
+BOOL WINAPI SleepConditionVariableSRW(PCONDITION_VARIABLE ConditionVariable, PSRWLOCK SRWLock,
+                                      DWORD dwMilliseconds, ULONG Flags)
+    HOSTCRST_WIN32_IS_(hostcrst_cv_sleep_srw);
+
 #endif
 
 /*
@@ -290,6 +346,8 @@ static inline BOOL hostcrst_win32_told_(BOOL done)
     hostcrst_win32_told_(InitializeCriticalSectionEx(section, spin_count, flags))
 #define SleepConditionVariableCS(variable, section, milliseconds) \
     hostcrst_win32_told_(SleepConditionVariableCS(variable, section, milliseconds))
+#define SleepConditionVariableSRW(variable, lock, milliseconds, flags) \
+    hostcrst_win32_told_(SleepConditionVariableSRW(variable, lock, milliseconds, flags))
 #endif
 #endif
 

@@ -1,5 +1,8 @@
 //! The memory that a report is made from: this process's, or a copy of another's.
 
+use crate::sys;
+use crate::sys::atomic::{AtomicU64, Ordering};
+
 /// A `T` of this process, or a copy of one of another process. What may be read of both is written as `impl Shown<T>`,
 /// beside the `T`; all else wants a `T`, which only this process has.
 #[repr(transparent)]
@@ -54,6 +57,15 @@ pub trait Memory {
         // SAFETY: the caller says what read asks for.
         unsafe { self.read(address, take) }
     }
+
+    /// The eight bytes at an address where the program may have its memory, as they are now; None if they cannot be read.
+    /// A memory that is `LIVE` has its own way, as there the memory may be gone.
+    fn read_of_program(&self, address: u64) -> Option<u64> {
+        const { assert!(!Self::LIVE) };
+        let number = |bytes: &Shown<AtomicU64>| bytes.fields().load(Ordering::Relaxed);
+        // SAFETY: any eight bytes are a number, of which a copy is made.
+        unsafe { self.read_anew(usize::try_from(address).ok()?, number) }
+    }
 }
 
 /// Another memory, of which each object is shown as it is now.
@@ -65,6 +77,10 @@ impl<M: Memory> Memory for Anew<'_, M> {
     unsafe fn read<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         // SAFETY: the caller says what read_anew asks for.
         unsafe { self.0.read_anew(address, take) }
+    }
+
+    fn read_of_program(&self, address: u64) -> Option<u64> {
+        self.0.read_of_program(address)
     }
 }
 
@@ -78,5 +94,11 @@ impl Memory for Here {
     unsafe fn read<T, R>(&self, address: usize, take: impl FnOnce(&Shown<T>) -> R) -> Option<R> {
         // SAFETY: the caller says that a T of atomics stands there; what the library allocates is never unmapped.
         Some(take(Shown::of(unsafe { &*(address as *const T) })))
+    }
+
+    fn read_of_program(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; size_of::<u64>()];
+        let is_whole = sys::read_own_memory(address, &mut bytes) == bytes.len();
+        is_whole.then(|| u64::from_ne_bytes(bytes))
     }
 }

@@ -77,12 +77,14 @@ impl Member {
     }
 }
 
-/// The name of a section or resource, if it has one.
-fn name_of(handle: u64) -> Option<NameCopy> {
-    if handle::is_resource(handle) {
-        resources::slot_of_awaited(handle).name()
+/// The name of a section or resource, if it has one. An SRW lock has none.
+fn name_of(awaited: u64) -> Option<NameCopy> {
+    if handle::is_resource(awaited) {
+        resources::slot_of_awaited(awaited).name()
+    } else if handle::is_srw_lock(awaited) {
+        None
     } else {
-        sections::any_slot_of(handle).name()
+        sections::any_slot_of(awaited).name()
     }
 }
 

@@ -1,12 +1,14 @@
-//! Windows' critical sections and condition variables: the functions to which include/hostcrst/win32.h maps the Windows
+//! Windows' critical sections, SRW locks and condition variables: the functions to which include/hostcrst/win32.h maps the Windows
 //! names. That header is written by hand and documents them.
 //!
-//! Every function here: the pointers are those of a CRITICAL_SECTION or a CONDITION_VARIABLE that the caller keeps in
+//! Every function here: the pointers are those of a CRITICAL_SECTION, an SRWLOCK or a CONDITION_VARIABLE that the caller keeps in
 //! place during the call; the memory may have any content.
 
+use crate::lock::srw::Mode;
 use crate::state::mirror::{ConditionVariable, CriticalSection};
+use crate::state::srw::SrwLock;
 use crate::sys::{self, with_call_site};
-use crate::win32::{self, FastEnter, Spin};
+use crate::win32::{self, FastEnter, Spin, srw};
 
 const TRUE: i32 = 1;
 const FALSE: i32 = 0;
@@ -226,6 +228,149 @@ pub unsafe extern "C" fn hostcrst_cv_wake(variable: *mut ConditionVariable) {
 pub unsafe extern "C" fn hostcrst_cv_wake_all(variable: *mut ConditionVariable) {
     // SAFETY: see "every function here".
     win32::wake_all(unsafe { &*variable });
+}
+
+/// InitializeSRWLock.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_initialize(lock: *mut SrwLock) {
+    // SAFETY: see "every function here".
+    srw::initialize(unsafe { &*lock });
+}
+
+/// AcquireSRWLockExclusive.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_acquire_exclusive(lock: *mut SrwLock) {
+    // SAFETY: see "every function here".
+    if !srw::acquire_fast(unsafe { &*lock }, Mode::Exclusive) {
+        acquire_exclusive_from(lock);
+    }
+}
+
+with_call_site!(acquire_exclusive_from(lock: *mut SrwLock) => acquire_exclusive_at, "rsi", "x1");
+
+extern "C" fn acquire_exclusive_at(lock: *mut SrwLock, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_srw_acquire_exclusive, which was given this pointer.
+    srw::acquire(unsafe { &*lock }, Mode::Exclusive, site);
+    TRUE
+}
+
+/// TryAcquireSRWLockExclusive.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_try_acquire_exclusive(lock: *mut SrwLock) -> u8 {
+    // SAFETY: see "every function here".
+    let lock = unsafe { &*lock };
+    u8::from(srw::acquire_fast(lock, Mode::Exclusive) || srw::try_acquire(lock, Mode::Exclusive))
+}
+
+/// ReleaseSRWLockExclusive.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_release_exclusive(lock: *mut SrwLock) {
+    // SAFETY: see "every function here".
+    if !srw::release_fast(unsafe { &*lock }, Mode::Exclusive) {
+        release_exclusive_from(lock);
+    }
+}
+
+with_call_site!(release_exclusive_from(lock: *mut SrwLock) => release_exclusive_at, "rsi", "x1");
+
+extern "C" fn release_exclusive_at(lock: *mut SrwLock, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_srw_release_exclusive, which was given this pointer.
+    srw::release(unsafe { &*lock }, Mode::Exclusive, site);
+    TRUE
+}
+
+/// AcquireSRWLockShared.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_acquire_shared(lock: *mut SrwLock) {
+    // SAFETY: see "every function here".
+    if !srw::acquire_fast(unsafe { &*lock }, Mode::Shared) {
+        acquire_shared_from(lock);
+    }
+}
+
+with_call_site!(acquire_shared_from(lock: *mut SrwLock) => acquire_shared_at, "rsi", "x1");
+
+extern "C" fn acquire_shared_at(lock: *mut SrwLock, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_srw_acquire_shared, which was given this pointer.
+    srw::acquire(unsafe { &*lock }, Mode::Shared, site);
+    TRUE
+}
+
+/// TryAcquireSRWLockShared.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_try_acquire_shared(lock: *mut SrwLock) -> u8 {
+    // SAFETY: see "every function here".
+    let lock = unsafe { &*lock };
+    u8::from(srw::acquire_fast(lock, Mode::Shared) || srw::try_acquire(lock, Mode::Shared))
+}
+
+/// ReleaseSRWLockShared.
+///
+/// # Safety
+/// `lock` points to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_srw_release_shared(lock: *mut SrwLock) {
+    // SAFETY: see "every function here".
+    if !srw::release_fast(unsafe { &*lock }, Mode::Shared) {
+        release_shared_from(lock);
+    }
+}
+
+with_call_site!(release_shared_from(lock: *mut SrwLock) => release_shared_at, "rsi", "x1");
+
+extern "C" fn release_shared_at(lock: *mut SrwLock, site: usize) -> i32 {
+    // SAFETY: only reached from hostcrst_srw_release_shared, which was given this pointer.
+    srw::release(unsafe { &*lock }, Mode::Shared, site);
+    TRUE
+}
+
+/// SleepConditionVariableSRW.
+///
+/// # Safety
+/// `variable` points to a CONDITION_VARIABLE, `lock` to an SRWLOCK.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_cv_sleep_srw(
+    variable: *mut ConditionVariable,
+    lock: *mut SrwLock,
+    milliseconds: u32,
+    flags: u32,
+) -> i32 {
+    sleep_srw_from(variable, lock, milliseconds, flags)
+}
+
+with_call_site!(
+    sleep_srw_from(variable: *mut ConditionVariable, lock: *mut SrwLock, milliseconds: u32, flags: u32) => sleep_srw_at,
+    "r8", "x4"
+);
+
+extern "C" fn sleep_srw_at(
+    variable: *mut ConditionVariable,
+    lock: *mut SrwLock,
+    milliseconds: u32,
+    flags: u32,
+    site: usize,
+) -> i32 {
+    // SAFETY: only reached from hostcrst_cv_sleep_srw, which was given these pointers.
+    let (variable, lock) = unsafe { (&*variable, &*lock) };
+    succeed(srw::sleep(variable, lock, milliseconds, flags, site))
 }
 
 /// GetLastError.

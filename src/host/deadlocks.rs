@@ -4,6 +4,7 @@
 use core::ffi::c_void;
 
 use crate::deadlock::{self, Cycle, Link, Outcome};
+use crate::handle;
 use crate::host::{calls, ends};
 use crate::report;
 use crate::state::deadlocks::{Callback, Deadlocks, Policy, host_deadlock_t};
@@ -133,7 +134,9 @@ impl Deadlocks {
             size: size_of::<host_deadlock_t>() as u32,
             tasks: cycle.length,
             victim: victim.map_or(0, |victim| tasks::handle_of(victim.id)),
-            section: victim.unwrap_or(cycle.closer).awaited,
+            section: Some(victim.unwrap_or(cycle.closer).awaited)
+                .filter(|&lock| !handle::is_srw_lock(lock))
+                .unwrap_or(0),
         };
         // SAFETY: set_callback stored a Callback.
         let callback = unsafe { core::mem::transmute::<*mut c_void, Callback>(callback) };

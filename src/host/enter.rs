@@ -229,19 +229,19 @@ pub(crate) fn set_stall_time(nanoseconds: u64) {
 }
 
 /// When a waiting task is to write a stall line: after the stall time, and again after doubling times.
-struct Stall {
-    next: Option<Instant>,
+pub(crate) struct Stall {
+    pub(crate) next: Option<Instant>,
     time: u64,
 }
 
 impl Stall {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let time = STALL_TIME.load(Ordering::Relaxed);
         Stall { next: (time != 0).then(|| sys::now().saturating_add(time)), time }
     }
 
     /// Whether it is time; sets the next one if so.
-    fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let due = self.next.is_some_and(|next| sys::now() >= next);
         if due {
             self.time = self.time.saturating_mul(2);

@@ -14,14 +14,14 @@
 //! parent.
 
 use crate::host::{ends, locks};
-use crate::lock::{self, condition, crst, queue, resources};
+use crate::lock::{self, condition, crst, queue, resources, srw};
 use crate::order;
 use crate::report;
 use crate::state::addresses::ATTACHING;
 use crate::state::registry::REGISTRY;
 use crate::sys::{self, Mutex};
 
-/// Every lock but those of sections, of resources and of condition variables, which are unlocked where they stand, and that of the
+/// Every lock but those of sections, of resources, of SRW locks and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
 fn every_lock() -> [&'static Mutex; 14] {
     [
@@ -53,6 +53,7 @@ pub(crate) fn repair_child() {
     REGISTRY.tasks.iter().for_each(queue::forget_wait_after_fork);
     resources::forget_waits_after_fork();
     condition::forget_after_fork();
+    srw::forget_after_fork();
     REGISTRY.deadlocks.reset_after_fork();
     lock::holds::settle_after_fork();
     order::settle_after_fork();

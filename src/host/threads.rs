@@ -60,7 +60,7 @@ pub(crate) fn info(handle: u64) -> Result<TaskInfo> {
         thread_id: task.thread_id(),
         owned: task.owned(),
         depth,
-        waiting_for: task.wait.awaited(),
+        waiting_for: Some(task.wait.awaited()).filter(|&awaited| !handle::is_srw_lock(awaited)).unwrap_or(0),
     };
     task.still(handle).map(|()| info)
 }

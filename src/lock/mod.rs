@@ -1,4 +1,4 @@
-//! What happens to sections, condition variables and resources: entering, leaving, waiting. Nothing here knows of deadlocks,
+//! What happens to sections, SRW locks, condition variables and resources: entering, leaving, waiting. Nothing here knows of deadlocks,
 //! reports, or how a thread becomes a task.
 
 pub(crate) mod addresses;
@@ -9,4 +9,5 @@ pub(crate) mod holds;
 pub(crate) mod queue;
 pub(crate) mod resources;
 pub(crate) mod spin;
+pub(crate) mod srw;
 pub(crate) mod statistics;

@@ -39,6 +39,7 @@ use crate::constants::WAIT_ALERTABLE;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED};
 use crate::lock::spin::{self, Hints, Poll, SpinLoop};
+use crate::lock::srw;
 use crate::messages;
 use crate::state::mirror::{self, PublishedQueue};
 use crate::state::registry::REGISTRY;
@@ -662,27 +663,39 @@ fn end_wait_if(task: &Task, reason: Error, condition: impl Fn(&Task) -> bool) {
     if !condition(task) {
         return;
     }
-    if handle::is_resource(handle) {
-        return resources::slot_of_awaited(handle).end_wait(&task.wait, reason.hresult() as u32);
+    match lock {
+        WaitLock::Resource(_lock) => {
+            resources::slot_of_awaited(handle).end_wait(&task.wait, reason.hresult() as u32);
+        }
+        WaitLock::SrwLock(queue) => {
+            queue.remove(task);
+            task.wait.park.store(reason.hresult() as u32, Ordering::Release);
+            sys::futex_wake(&task.wait.park, 1);
+        }
+        WaitLock::Section(queue) => {
+            let section = sections::any_slot_of(handle);
+            section.end(task, reason);
+            drop(queue);
+            section.wake_first_if_free(handle);
+        }
     }
-    let section = sections::any_slot_of(handle);
-    section.end(task, reason);
-    drop(lock);
-    section.wake_first_if_free(handle);
 }
 
 /// The lock under which a wait ends: that of a queue or of a resource.
-struct WaitLock {
-    _queue: Option<QueueGuard<'static>>,
-    _resource: Option<sys::Guard<'static>>,
+enum WaitLock {
+    Section(QueueGuard<'static>),
+    SrwLock(srw::QueueGuard),
+    Resource(#[allow(dead_code, reason = "it is held")] sys::Guard<'static>),
 }
 
 impl WaitLock {
-    fn of(handle: u64) -> Self {
-        if handle::is_resource(handle) {
-            WaitLock { _queue: None, _resource: Some(resources::slot_of_awaited(handle).lock.lock()) }
+    fn of(awaited: u64) -> Self {
+        if handle::is_resource(awaited) {
+            WaitLock::Resource(resources::slot_of_awaited(awaited).lock.lock())
+        } else if handle::is_srw_lock(awaited) {
+            WaitLock::SrwLock(srw::queue_of(awaited))
         } else {
-            WaitLock { _queue: Some(sections::any_slot_of(handle).lock_queue()), _resource: None }
+            WaitLock::Section(sections::any_slot_of(awaited).lock_queue())
         }
     }
 }
@@ -745,7 +758,7 @@ impl Section {
         let handle = self.handle(REGISTRY.copy(), slot);
         self.forget_waiters();
         if let Some(me) = task::current_if_any().filter(|me| is_queued(me)) {
-            abandon_wait(&me);
+            me.wait.end_after_fork();
         }
         let handed_to = self.owner(handle).filter(|&owner| handle::is_task(owner));
         if handed_to.is_some_and(|owner| tasks::of_owner(owner).id() != owner) {
@@ -763,13 +776,8 @@ pub(crate) fn forget_wait_after_fork(task: &Task) {
         task.wait.awaited.store(0, Ordering::Relaxed);
         task.wait.park.store(OVER, Ordering::Relaxed);
     } else if awaited != 0 {
-        abandon_wait(task);
+        task.wait.end_after_fork();
     }
-}
-
-fn abandon_wait(task: &Task) {
-    task.wait.awaited.store(0, Ordering::Relaxed);
-    task.wait.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
 }
 
 #[cfg(all(test, not(loom)))]

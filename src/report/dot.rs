@@ -6,7 +6,9 @@ use core::fmt::{self, Write};
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::text::{Printable, Seconds};
-use crate::view::picture::{Index, Picture, ResourcePicture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{
+    Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, SrwLockPicture, TaskPicture,
+};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -100,6 +102,21 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         self.owner(handle, resource.info.owner)
     }
 
+    fn is_first_to_wait(&self, task: u64, awaited: u64) -> bool {
+        let mut tasks = self.namer.picture.tasks();
+        let first = tasks.find(|task| task.wait.is_some_and(|wait| wait.awaited == awaited));
+        first.is_some_and(|first| first.id == task)
+    }
+
+    /// An SRW lock that a task waits for.
+    fn srw_lock(&mut self, awaited: u64, lock: &SrwLockPicture) -> fmt::Result {
+        write!(self.out, "  s{awaited} [shape=box,style=dashed,label=\"")?;
+        let out = &mut Unescaped(self.out);
+        self.namer.surroundings.write_variable(out, lock.address)?;
+        writeln!(self.out, "\\nshared by {}\"];", lock.holders)?;
+        self.owner(awaited, lock.owner)
+    }
+
     /// The arrow from a section or resource to its owner, if it has one.
     fn owner(&mut self, handle: u64, owner: u64) -> fmt::Result {
         if owner == 0 {
@@ -114,6 +131,11 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
 
     fn wait(&mut self, task: &TaskPicture) -> fmt::Result {
         let Some(wait) = task.wait else { return Ok(()) };
+        if let Some(LockPicture::SrwLock(lock)) = self.namer.picture.lock(wait.awaited)
+            && self.is_first_to_wait(task.id, wait.awaited)
+        {
+            self.srw_lock(wait.awaited, &lock)?;
+        }
         write!(self.out, "  t{} -> s{} [label=\"waits", task.id, wait.awaited)?;
         if let Some(age) = self.namer.age(wait.since) {
             write!(self.out, " {}", Seconds(age))?;

@@ -4,15 +4,18 @@ use core::fmt::{self, Display, Write};
 
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
-use crate::handle::is_resource;
+use crate::handle::number_shown;
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::orders::AlarmStepCopy;
 use crate::state::resource::ResourceInfo;
 use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
+use crate::state::words::LockKind;
 use crate::text::is_deceptive;
-use crate::view::picture::{Index, Picture, ResourcePicture, SectionPicture, ShownLayers, TaskPicture};
+use crate::view::picture::{
+    Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, SrwLockPicture, TaskPicture,
+};
 
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
@@ -173,9 +176,11 @@ impl Write for Escaped<'_> {
     }
 }
 
-/// The name of the member that has a handle of this kind.
-pub(super) fn kind_of(handle: u64) -> &'static str {
-    if is_resource(handle) { "resource" } else { "section" }
+impl Json<'_> {
+    /// What a task waits for: a member that has the name of its kind.
+    pub(super) fn awaited(&mut self, awaited: u64) -> fmt::Result {
+        self.hex(LockKind::of(awaited).key(), number_shown(awaited))
+    }
 }
 
 impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
@@ -258,7 +263,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.open('{')?;
         let surroundings = &mut *self.namer.surroundings;
         self.out.string("condition_variable", |out| surroundings.write_variable(out, sleep.variable))?;
-        self.out.hex("left", sleep.section)?;
+        self.out.hex("left", number_shown(sleep.section))?;
         self.age("for_ns", sleep.since)?;
         self.address("at", sleep.site)?;
         self.out.number("limited", sleep.limited)?;
@@ -276,11 +281,14 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(wait) = task.wait {
             self.out.key("waiting")?;
             self.out.open('{')?;
-            self.out.hex(kind_of(wait.awaited), wait.awaited)?;
+            self.out.awaited(wait.awaited)?;
             self.age("for_ns", wait.since)?;
             self.address("at", wait.site)?;
             self.out.number("limited", wait.limited)?;
             self.out.number("option", wait.option)?;
+            if let Some(LockPicture::SrwLock(lock)) = self.namer.picture.lock(wait.awaited) {
+                self.srw_lock(&lock, wait.is_shared)?;
+            }
             self.out.close('}')?;
         }
         if let Some(sleep) = task.sleep {
@@ -306,6 +314,17 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.out.close('}')?;
         self.out.close('}')
+    }
+
+    /// Of an SRW lock, beside its address, in the wait of a task for it: there is no list of such locks.
+    fn srw_lock(&mut self, lock: &SrwLockPicture, is_shared: bool) -> fmt::Result {
+        let surroundings = &mut *self.namer.surroundings;
+        self.out.string("variable", |out| surroundings.write_variable(out, lock.address))?;
+        self.out.number("shared", is_shared)?;
+        if self.namer.picture.thread_id(lock.owner).is_some() {
+            self.out.hex("owner", self.namer.picture.task_handle(lock.owner))?;
+        }
+        self.out.number("holders", lock.holders)
     }
 
     fn section(&mut self, section: &SectionPicture) -> fmt::Result {
@@ -444,7 +463,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.open('{')?;
             self.out.hex("task", self.namer.picture.task_handle(id))?;
             if let Some(wait) = picture.task(id).and_then(|task| task.wait) {
-                self.out.hex(kind_of(wait.awaited), wait.awaited)?;
+                self.out.awaited(wait.awaited)?;
             }
             self.out.close('}')?;
         }
@@ -465,9 +484,12 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.hex("task", self.namer.picture.task_handle(member.task))?;
             self.out.number("tid", member.thread_id)?;
             self.out.text("name", member.task_name.bytes())?;
-            self.out.hex(kind_of(member.awaited), member.awaited)?;
-            let name = if is_resource(member.awaited) { "resource_name" } else { "section_name" };
-            self.out.text(name, member.awaited_name.bytes())?;
+            self.out.awaited(member.awaited)?;
+            match LockKind::of(member.awaited) {
+                LockKind::Section => self.out.text("section_name", member.awaited_name.bytes())?,
+                LockKind::Resource => self.out.text("resource_name", member.awaited_name.bytes())?,
+                LockKind::SrwLock => {}
+            }
             self.address("at", member.site)?;
             self.address("entered_at", member.entered_at)?;
             self.out.close('}')?;

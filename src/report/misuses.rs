@@ -1,12 +1,12 @@
-//! Counts each misuse of a CRITICAL_SECTION, and reports the first of each kind on stderr.
+//! Counts each misuse of a CRITICAL_SECTION or an SRWLOCK, and reports the first of each kind on stderr.
 
 use crate::report;
-use crate::state::misuses::{Counts, MISUSES, Misuse};
+use crate::state::misuses::{Counts, Misuse};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
 
 impl Counts {
-    /// Counts a misuse of the CRITICAL_SECTION at `address` by the calling thread; reports the first one of a kind.
+    /// Counts a misuse of what stands at `address` by the calling thread; reports the first one of a kind.
     /// `site` is the call site, 0 if unknown.
     #[cold]
     pub(crate) fn count(&self, misuse: Misuse, address: usize, site: usize) {
@@ -15,8 +15,7 @@ impl Counts {
 
     pub(crate) fn count_of(&self, thread_id: u32, misuse: Misuse, address: usize, site: usize) {
         if self.0[misuse as usize].fetch_add(1, Ordering::Relaxed) == 0 {
-            let (.., sentence) = MISUSES[misuse as usize];
-            preserving_errno(|| report::write_misuse(address, sentence, thread_id, site));
+            preserving_errno(|| report::write_misuse(misuse, address, thread_id, site));
         }
     }
 

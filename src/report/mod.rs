@@ -29,6 +29,7 @@ use crate::foreign::threads::Threads;
 use crate::messages::{self, Kind, Message, Patience};
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::layers::{Layer, LayerKind, Origin};
+use crate::state::misuses::Misuse;
 use crate::state::task::TaskRef;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::symbols::{Mapped, Resolver};
@@ -468,15 +469,15 @@ pub(crate) fn write_stall(task: TaskRef) {
     Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
 }
 
-/// Writes to stderr what a thread has done with the CRITICAL_SECTION at `address`: one line, one write. `site` is the
-/// call site, 0 if unknown.
-pub(crate) fn write_misuse(address: usize, what: &str, thread_id: u32, site: usize) {
+/// Writes to stderr what a thread has done with what stands at `address`: one line, one write. `site` is the call site,
+/// 0 if unknown.
+pub(crate) fn write_misuse(misuse: Misuse, address: usize, thread_id: u32, site: usize) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
     let Desk { resolver, room, line, .. } = &mut *desk;
     line.clear();
     let mut surroundings = ThisProcess::new(resolver, room);
     // A line that does not fit is cut.
-    let _ = text::write_misuse(&mut surroundings, address as u64, what, thread_id, site as u64, line);
+    let _ = text::write_misuse(&mut surroundings, misuse, address as u64, thread_id, site as u64, line);
     line.end_line();
     messages::complain_line(line.bytes());
 }

@@ -113,17 +113,21 @@ impl Walk<'_> {
         Some((Node { kind: HOST_WAIT_NODE_OTHER, handle: 0, thread_id: 0, flags, name }, None))
     }
 
-    /// A section or resource.
-    fn own(&self, wait: &WaitCopy, who: Who) -> (Node, Option<Who>) {
+    /// What is the library's: a section, a resource or an SRW lock.
+    fn own(&mut self, wait: &WaitCopy, who: Who) -> (Node, Option<Who>) {
         let lock = self.picture.lock(wait.awaited);
         let (kind, handle) = match lock {
             Some(LockPicture::Section(section)) if section.mirror != 0 => {
                 (HOST_WAIT_NODE_WIN32_SECTION, section.mirror)
             }
+            Some(LockPicture::SrwLock(lock)) => (HOST_WAIT_NODE_SRW_LOCK, lock.address),
             _ if is_resource(wait.awaited) => (HOST_WAIT_NODE_RESOURCE, wait.awaited),
             _ => (HOST_WAIT_NODE_SECTION, wait.awaited),
         };
-        let name = lock.and_then(|lock| lock.name()).unwrap_or(NameCopy::new());
+        let name = match lock {
+            Some(LockPicture::SrwLock(lock)) => self.at_address(kind, lock.address).name,
+            _ => lock.and_then(|lock| lock.name()).unwrap_or(NameCopy::new()),
+        };
         let node = Node { kind, handle, thread_id: 0, flags: flags(true, wait.limited), name };
         // A task that owns what it waited for has just been handed it.
         let owner = lock.map(|lock| lock.owner()).filter(|&owner| owner != 0 && owner != who.task);

@@ -5,9 +5,10 @@ use core::fmt::{self, Write};
 use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::base::name::{NAME_BYTES, NameCopy};
-use crate::handle::is_resource;
+use crate::handle::{is_resource, number_shown};
 use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
 use crate::state::layers::Mode;
+use crate::state::misuses::{MISUSES, Misuse};
 use crate::state::orders::AlarmStepCopy;
 use crate::state::resource::ResourceInfo;
 use crate::state::section::State;
@@ -15,9 +16,11 @@ use crate::state::sleep::SleepCopy;
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
+use crate::state::words::LockKind;
 use crate::text::{Duration, Printable, Seconds, TextBuffer, ThreadName};
 use crate::view::picture::{
-    Cycle, Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, TaskPicture,
+    Cycle, Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, SrwLockPicture,
+    TaskPicture,
 };
 
 pub(super) fn write<M: Memory, S: Surroundings>(
@@ -76,11 +79,18 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         if let Some(age) = report.namer.age(wait.since) {
             write!(report.out, " {}", Seconds(age))?;
         }
-        report.out.write_str(if is_resource(wait.awaited) { " for " } else { " to enter " })?;
+        report.out.write_str(match LockKind::of(wait.awaited) {
+            LockKind::Section => " to enter ",
+            LockKind::Resource => " for ",
+            LockKind::SrwLock => " to acquire ",
+        })?;
         let Some(lock) = picture.lock(wait.awaited) else { return Ok(()) };
         report.lock_name(&lock)?;
         if let Some(thread) = lock.orphaned_by() {
             write!(report.out, ", which stays locked: its owner tid={thread} has ended")?;
+        }
+        if let LockPicture::SrwLock(lock) = lock {
+            report.holders(&lock, ", ")?;
         }
         // A task that owns what it waited for has just been handed it.
         if lock.owner() == 0 || lock.owner() == waiter {
@@ -118,16 +128,17 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     }
 }
 
-/// One line on what a thread has done with the CRITICAL_SECTION at `address`.
+/// One line on what a thread has done with what stands at `address`.
 pub(super) fn write_misuse<S: Surroundings>(
     surroundings: &mut S,
+    misuse: Misuse,
     address: u64,
-    what: &str,
     thread_id: u32,
     site: u64,
     out: &mut dyn Write,
 ) -> fmt::Result {
-    out.write_str("hostcrst: CRITICAL_SECTION ")?;
+    let (.., what) = MISUSES[misuse as usize];
+    write!(out, "hostcrst: {} ", misuse.object())?;
     surroundings.write_variable(out, address)?;
     let thread = surroundings.thread_name(thread_id);
     write!(out, ": {what} ({}", ThreadName(thread.bytes(), thread_id))?;
@@ -348,12 +359,18 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn wait(&mut self, wait: WaitCopy) -> fmt::Result {
-        let how = if is_resource(wait.awaited) { "for resource" } else { "to enter" };
-        write!(self.out, "   waiting {how} ")?;
+        let kind = LockKind::of(wait.awaited);
+        write!(self.out, "   {} ", kind.waiting())?;
+        if kind == LockKind::Resource {
+            self.out.write_str("resource ")?;
+        }
         let lock = self.namer.picture.lock(wait.awaited);
         match &lock {
             Some(lock) => self.lock_name(lock)?,
             None => write!(self.out, "0x{:x}", wait.awaited)?,
+        }
+        if wait.is_shared {
+            self.out.write_str(" shared")?;
         }
         self.site(wait.site)?;
         if wait.limited {
@@ -375,15 +392,28 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if let Some(thread) = lock.orphaned_by() {
             return write!(self.out, "\n      which stays locked: its owner tid={thread} has ended");
         }
+        if let LockPicture::SrwLock(lock) = lock {
+            return self.holders(lock, "\n      which is ");
+        }
         let which = match lock {
             LockPicture::Section(section) if section.state == State::Free => "is free now",
-            LockPicture::Section(_) => return Ok(()),
+            LockPicture::Section(_) | LockPicture::SrwLock(_) => return Ok(()),
             LockPicture::Resource(resource) if resource.info.state == State::Abandoned => {
                 "is abandoned: its owner has ended"
             }
             LockPicture::Resource(_) => "nobody is known to own",
         };
         write!(self.out, "\n      which {which}")
+    }
+
+    /// How many hold an SRW lock shared, if any do: it is not known who.
+    fn holders(&mut self, lock: &SrwLockPicture, before: &str) -> fmt::Result {
+        match lock.holders {
+            0 => Ok(()),
+            count => {
+                write!(self.out, "{before}held shared by {count} thread{}, unknown which", plural(count))
+            }
+        }
     }
 
     fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
@@ -394,9 +424,9 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             self.out.write_str(" (with a time limit)")?;
         }
         self.out.write_str("\n      after leaving ")?;
-        match self.namer.picture.section(sleep.section) {
-            Some(section) => self.section_name(&section)?,
-            None => write!(self.out, "0x{:x}", sleep.section)?,
+        match self.namer.picture.lock(sleep.section) {
+            Some(lock) => self.lock_name(&lock)?,
+            None => write!(self.out, "0x{:x}", number_shown(sleep.section))?,
         }
         self.out.write_str("\n")
     }
@@ -412,7 +442,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     /// A section or resource in short: its name, or without one its handle.
     fn short_name(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
         if name.is_empty() {
-            write!(self.out, "0x{handle:x}")
+            write!(self.out, "0x{:x}", number_shown(handle))
         } else {
             write!(self.out, "\"{}\"", Printable(name.bytes()))
         }
@@ -429,7 +459,14 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         match lock {
             LockPicture::Section(section) => self.section_name(section),
             LockPicture::Resource(resource) => self.resource_name(resource),
+            LockPicture::SrwLock(lock) => self.srw_lock_name(lock.address),
         }
+    }
+
+    /// An SRW lock: its address, and the variable at it.
+    fn srw_lock_name(&mut self, address: u64) -> fmt::Result {
+        self.out.write_str("SRWLOCK ")?;
+        self.namer.surroundings.write_variable(self.out, address)
     }
 
     fn resource_name(&mut self, resource: &ResourcePicture) -> fmt::Result {
@@ -807,7 +844,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             let give_up = match before {
                 Some(before) => {
                     self.short_name(before.awaited, &before.awaited_name)?;
-                    if is_resource(before.awaited) { "release" } else { "leave" }
+                    if LockKind::of(before.awaited) == LockKind::Section { "leave" } else { "release" }
                 }
                 None => {
                     self.out.write_str("what it had entered")?;
@@ -822,7 +859,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     /// A member, and the next one, which owned what the member waited for, if it is remembered.
     fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
         let name = ThreadName(member.task_name.bytes(), member.thread_id);
-        write!(self.out, "   {name} waited for 0x{:x}", member.awaited)?;
+        write!(self.out, "   {name} waited for 0x{:x}", number_shown(member.awaited))?;
         if !member.awaited_name.is_empty() {
             write!(self.out, " \"{}\"", Printable(member.awaited_name.bytes()))?;
         }
@@ -859,7 +896,7 @@ impl Side {
 
 /// How the owner of a section or resource has become that.
 fn taking(handle: u64) -> &'static str {
-    if is_resource(handle) { "   acquires " } else { "   enters " }
+    if LockKind::of(handle) == LockKind::Section { "   enters " } else { "   acquires " }
 }
 
 /// Where the right column begins.

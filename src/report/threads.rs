@@ -11,9 +11,10 @@ use super::{json, write_variable};
 use crate::base::name::NameCopy;
 use crate::foreign::observer::{Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
-use crate::handle::is_resource;
+use crate::handle::number_shown;
 use crate::state::layers::Mode;
 use crate::state::tasks;
+use crate::state::words::LockKind;
 use crate::sys;
 use crate::sys::symbols::Resolver;
 use crate::text::{Printable, TextBuffer, ThreadName};
@@ -247,8 +248,8 @@ impl ThreadsReport<'_> {
         let picture = Picture::here();
         let task = picture.task(seen.who.task);
         if let Some(wait) = task.and_then(|task| task.wait) {
-            let how = if is_resource(wait.awaited) { "for resource" } else { "to enter section" };
-            write!(out, "   waiting {how} 0x{:x}", wait.awaited)?;
+            let kind = LockKind::of(wait.awaited);
+            write!(out, "   {} {} 0x{:x}", kind.waiting(), kind.word(), number_shown(wait.awaited))?;
             let name = picture.lock(wait.awaited).and_then(|lock| lock.name());
             if let Some(name) = name {
                 write!(out, " \"{}\"", Printable(name.bytes()))?;
@@ -321,9 +322,8 @@ impl ThreadsReport<'_> {
                     out.number("limited", wait.is_limited)?;
                     match task.and_then(|task| task.wait) {
                         Some(wait) => {
-                            let kind = json::kind_of(wait.awaited);
-                            out.text("kind", kind.as_bytes())?;
-                            out.hex(kind, wait.awaited)?;
+                            out.text("kind", LockKind::of(wait.awaited).key().as_bytes())?;
+                            out.awaited(wait.awaited)?;
                         }
                         None => out.text("kind", b"windows_condition_variable")?,
                     }

@@ -1,4 +1,4 @@
-//! What programs did with CRITICAL_SECTIONs that Windows leaves undefined, and how often. Recognising it is `win32`'s.
+//! What programs did with CRITICAL_SECTIONs and SRWLOCKs that Windows leaves undefined, and how often. Recognising it is `win32`'s.
 
 use crate::base::memory::{Shown, readable_in_copies};
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -16,10 +16,13 @@ pub(crate) enum Misuse {
     OwnerEnded = 6,
     EnterAfterOwnerEnded = 7,
     Copied = 8,
+    SrwAcquiredAgain = 9,
+    SrwNotHeld = 10,
+    SrwOwnerEnded = 11,
 }
 
 /// How each is called by programs and by people, and what is said of it at the first time.
-pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 9] = [
+pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 12] = [
     (
         Misuse::LeaveByOther,
         "leave_by_other",
@@ -74,7 +77,35 @@ pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 9] = [
         "waits for the copy of a section that is entered by another copy",
         "a copy of another one, byte by byte: entering either enters both",
     ),
+    (
+        Misuse::SrwAcquiredAgain,
+        "srw_acquired_again",
+        "acquisitions of an SRW lock by the thread that owns it",
+        "acquired by the thread that owns it: this thread waits for ever",
+    ),
+    (
+        Misuse::SrwNotHeld,
+        "srw_not_held",
+        "releases of an SRW lock that was not held so",
+        "released, or left for a sleep, by a thread that does not hold it so: that changes nothing",
+    ),
+    (
+        Misuse::SrwOwnerEnded,
+        "srw_owner_ended",
+        "waits for an SRW lock whose owner had ended",
+        "to be acquired, but its owner has ended: this thread waits for ever",
+    ),
 ];
+
+impl Misuse {
+    /// What it is done with.
+    pub(crate) const fn object(self) -> &'static str {
+        match self {
+            Misuse::SrwAcquiredAgain | Misuse::SrwNotHeld | Misuse::SrwOwnerEnded => "SRWLOCK",
+            _ => "CRITICAL_SECTION",
+        }
+    }
+}
 
 /// How often each was done.
 #[repr(C)]

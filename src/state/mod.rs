@@ -18,6 +18,7 @@ pub(crate) mod runtime;
 pub(crate) mod section;
 pub(crate) mod sections;
 pub(crate) mod sleep;
+pub(crate) mod srw;
 pub(crate) mod statistics;
 pub(crate) mod targets;
 pub(crate) mod task;

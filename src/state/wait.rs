@@ -5,13 +5,16 @@ use core::mem::offset_of;
 
 use crate::base::memory::{Shown, readable_in_copies};
 use crate::constants::{WAIT_NOTINDEADLOCK, WAIT_OPTION_MASK};
+use crate::error::Error;
 use crate::handle;
 use crate::sys::Instant;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Beside the options of a caller: the wait does not end with the runtime. For the Win32 face.
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
-const _: () = assert!(WAIT_OPTION_MASK & WAIT_WITHOUT_RUNTIME == 0);
+/// Beside them: the wait is for a lock that is to be shared.
+pub(crate) const WAIT_SHARED: u32 = 1 << 30;
+const _: () = assert!(WAIT_OPTION_MASK & (WAIT_WITHOUT_RUNTIME | WAIT_SHARED) == 0);
 
 // park: the outcome of a wait; other values are failure codes.
 /// In the queue, parked or about to park.
@@ -56,8 +59,8 @@ pub(crate) struct Wait {
     pub(crate) option: AtomicU32,
     /// The run of the runtime that it began in.
     pub(crate) run: AtomicU64,
-    /// The handle of what the task waits for: of a section while it is in the queue of that, of a resource from when it
-    /// has told that it waits; otherwise 0.
+    /// The handle of what the task waits for, or what stands for one: of a section or an SRW lock while it is in the
+    /// queue of that, of a resource from when it has told that it waits; otherwise 0.
     pub(crate) awaited: AtomicU64,
     /// When the wait began.
     pub(crate) since: AtomicU64,
@@ -141,6 +144,7 @@ impl Shown<Wait> {
                 site: self.site(),
                 limited: self.fields().deadline.load(Ordering::Relaxed) != NO_DEADLINE,
                 option: self.option() & WAIT_OPTION_MASK,
+                is_shared: self.option() & WAIT_SHARED != 0,
             };
             // Pairs with the Release fence in begin: a reader that sees something of the next wait finds this one over.
             // place: wait-read-fence
@@ -180,10 +184,16 @@ impl Wait {
         self.park.load(Ordering::Relaxed) == BLOCKED
     }
 
-    /// Whether the task is in the queue of a section.
+    /// Whether the task is in the queue of a section or an SRW lock.
     pub(crate) fn is_in_queue(&self) -> bool {
         let awaited = self.awaited();
         awaited != 0 && !handle::is_resource(awaited)
+    }
+
+    /// The wait is over, as the task is in the child of a fork, where nobody could end it.
+    pub(crate) fn end_after_fork(&self) {
+        self.awaited.store(0, Ordering::Relaxed);
+        self.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
     }
 
     /// Writes down a wait that begins, all but what it is for; by the task. `awaited` is set after it, under the lock of
@@ -242,4 +252,6 @@ pub struct WaitCopy {
     /// Whether it has a time limit.
     pub(crate) limited: bool,
     pub(crate) option: u32,
+    /// Whether what it is for is to be shared.
+    pub(crate) is_shared: bool,
 }

@@ -1,9 +1,43 @@
 //! What reports call a state, once: for people (the text, gdb) and, where that differs, for programs (JSON). Knows the
 //! states; how a report is laid out is above.
 
+use crate::handle;
 use crate::state::layers::{LayerKind, Mode};
 use crate::state::task::Anomaly;
 use crate::state::{runtime, section};
+
+/// What a task can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// A critical section, of the host's or Windows'.
+    Section,
+    /// A lock that the program tells of.
+    Resource,
+    /// Windows' SRWLOCK.
+    SrwLock,
+}
+
+impl LockKind {
+    /// By the handle of what a task waits for, or what stands for one.
+    pub(crate) const fn of(awaited: u64) -> Self {
+        if handle::is_resource(awaited) {
+            LockKind::Resource
+        } else if handle::is_srw_lock(awaited) {
+            LockKind::SrwLock
+        } else {
+            LockKind::Section
+        }
+    }
+
+    /// How a task waits for it, for people.
+    pub const fn waiting(self) -> &'static str {
+        match self {
+            LockKind::Section => "waiting to enter",
+            LockKind::Resource => "waiting for",
+            LockKind::SrwLock => "waiting to acquire",
+        }
+    }
+}
 
 macro_rules! words {
     (@last $word:literal) => { $word };
@@ -16,14 +50,14 @@ macro_rules! words {
                 pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
 
                 /// For people.
-                pub(crate) const fn word(self) -> &'static str {
+                pub const fn word(self) -> &'static str {
                     match self {
                         $(Self::$variant => $word,)*
                     }
                 }
 
                 /// For programs.
-                pub(crate) const fn key(self) -> &'static str {
+                pub const fn key(self) -> &'static str {
                     match self {
                         $(Self::$variant => words!(@last $word $(, $key)?),)*
                     }
@@ -53,6 +87,11 @@ words! {
         Free = "free";
         Owned = "owned";
         Abandoned = "abandoned";
+    }
+    LockKind {
+        Section = "section";
+        Resource = "resource";
+        SrwLock = "SRWLOCK", "srw_lock";
     }
     Anomaly {
         UnmatchedPop = "returns without a call", "unmatched_return";

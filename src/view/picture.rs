@@ -13,10 +13,12 @@ use crate::state::registry::{NameSlot, REGISTRY, Registry};
 use crate::state::resource::{Resource, ResourceInfo};
 use crate::state::section::{Section, State};
 use crate::state::sleep::SleepCopy;
+use crate::state::srw;
 use crate::state::statistics::{Figures, FiguresCopy};
 use crate::state::targets::TARGET_NAME_BYTES;
 use crate::state::task::{ANOMALIES, Task};
 use crate::state::wait::WaitCopy;
+use crate::state::words::LockKind;
 use crate::text::TextBuffer;
 use core::mem::MaybeUninit;
 
@@ -114,11 +116,22 @@ impl ResourcePicture {
     }
 }
 
+/// An SRW lock that a task waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct SrwLockPicture {
+    pub(crate) address: u64,
+    /// The id of its exclusive owner, 0 for none.
+    pub(crate) owner: u64,
+    /// How many hold it shared.
+    pub(crate) holders: u32,
+}
+
 /// What a task can wait for.
 #[derive(Clone, Copy)]
 pub(crate) enum LockPicture {
     Section(SectionPicture),
     Resource(ResourcePicture),
+    SrwLock(SrwLockPicture),
 }
 
 impl LockPicture {
@@ -127,6 +140,7 @@ impl LockPicture {
         match self {
             LockPicture::Section(section) => section.owner,
             LockPicture::Resource(resource) => resource.info.owner,
+            LockPicture::SrwLock(lock) => lock.owner,
         }
     }
 
@@ -134,6 +148,7 @@ impl LockPicture {
         match self {
             LockPicture::Section(section) => section.name,
             LockPicture::Resource(resource) => resource.name,
+            LockPicture::SrwLock(_) => None,
         }
     }
 
@@ -141,7 +156,7 @@ impl LockPicture {
     pub(crate) fn hold(&self) -> Option<(u64, u64)> {
         match self {
             LockPicture::Section(section) => section.hold,
-            LockPicture::Resource(_) => None,
+            LockPicture::Resource(_) | LockPicture::SrwLock(_) => None,
         }
     }
 
@@ -149,7 +164,7 @@ impl LockPicture {
     pub(crate) fn orphaned_by(&self) -> Option<u32> {
         match self {
             LockPicture::Section(section) => section.orphaned_by,
-            LockPicture::Resource(_) => None,
+            LockPicture::Resource(_) | LockPicture::SrwLock(_) => None,
         }
     }
 }
@@ -186,19 +201,23 @@ impl Blocked {
     }
 }
 
-/// A section or resource that a task waits for.
+/// A section, resource or SRW lock that a task waits for.
 #[derive(Clone, Copy)]
 pub struct LockSeen {
-    /// Its handle.
-    pub handle: u64,
+    handle: u64,
     /// Its name; empty if it has none.
     pub name: NameCopy,
 }
 
 impl LockSeen {
-    /// Whether it is a resource, and not a section.
-    pub fn is_resource(&self) -> bool {
-        handle::is_resource(self.handle)
+    /// Of what kind it is.
+    pub fn kind(&self) -> LockKind {
+        LockKind::of(self.handle)
+    }
+
+    /// What reports call it by: the address of an SRW lock, the handle of anything else.
+    pub fn number(&self) -> u64 {
+        handle::number_shown(self.handle)
     }
 }
 
@@ -438,7 +457,7 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// The section with this handle.
     pub(crate) fn section(&self, handle: u64) -> Option<SectionPicture> {
-        if handle::is_resource(handle) {
+        if handle::is_resource(handle) || handle::is_srw_lock(handle) {
             return None;
         }
         let index = handle::section_index(handle);
@@ -495,13 +514,22 @@ impl<'a, M: Memory> Picture<'a, M> {
         Some(ResourcePicture { handle, info, name: self.name_in_slot(resource.name_slot()) })
     }
 
-    /// The section or resource with this handle.
-    pub(crate) fn lock(&self, handle: u64) -> Option<LockPicture> {
-        if handle::is_resource(handle) {
-            self.resource(handle).map(LockPicture::Resource)
+    /// What a task waits for, by its handle or what stands for one.
+    pub(crate) fn lock(&self, awaited: u64) -> Option<LockPicture> {
+        if handle::is_resource(awaited) {
+            self.resource(awaited).map(LockPicture::Resource)
+        } else if handle::is_srw_lock(awaited) {
+            Some(LockPicture::SrwLock(self.srw_lock(awaited)))
         } else {
-            self.section(handle).map(LockPicture::Section)
+            self.section(awaited).map(LockPicture::Section)
         }
+    }
+
+    /// An SRW lock that a task waits for. Its memory is the program's, and gone if the task waits no longer.
+    fn srw_lock(&self, awaited: u64) -> SrwLockPicture {
+        let address = handle::number_shown(awaited);
+        let word = self.memory.read_of_program(address).unwrap_or(0);
+        SrwLockPicture { address, owner: srw::owner(word), holders: srw::holders(word) }
     }
 
     fn name_in_slot(&self, slot: u32) -> Option<NameCopy> {
@@ -577,10 +605,12 @@ impl<'a, M: Memory> Picture<'a, M> {
         Some((self.other_owner(wait.awaited, id)?, wait.limited))
     }
 
-    /// The live task, not the one with this id, that owns the section or resource.
+    /// The live task, not the one with this id, that owns the section, resource or SRW lock.
     fn other_owner(&self, awaited: u64, id: u64) -> Option<u64> {
         let owner = if handle::is_resource(awaited) {
             self.read_resource(awaited, |slot| slot.owner(awaited)).flatten()?
+        } else if handle::is_srw_lock(awaited) {
+            self.srw_lock(awaited).owner
         } else {
             self.read_section(awaited, |slot| slot.owner(awaited)).flatten()?
         };

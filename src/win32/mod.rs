@@ -29,6 +29,8 @@
 //! section go. After that only the queue is published, and only while it has a waiter; the waiter is inside an Enter of
 //! this CRITICAL_SECTION, which every waiter makes the section's mirror.
 
+pub(crate) mod srw;
+
 use core::fmt::Write;
 
 use crate::constants::WAIT_NOTINDEADLOCK;
@@ -62,7 +64,7 @@ const DYNAMIC_SPIN: u32 = 0x0200_0000;
 const KNOWN_FLAGS: u32 = 0x1F00_0000;
 
 /// A wait here does not depend on the runtime and cannot fail.
-const WAIT: u32 = WAIT_WITHOUT_RUNTIME | WAIT_NOTINDEADLOCK;
+pub(crate) const WAIT: u32 = WAIT_WITHOUT_RUNTIME | WAIT_NOTINDEADLOCK;
 
 /// How long an Enter that can neither fail nor wait in the queue sleeps before it tries again.
 const NAP: u64 = 1_000_000;
@@ -74,7 +76,7 @@ pub(crate) const ERROR_NOT_OWNER: u32 = 288;
 pub(crate) const ERROR_TIMEOUT: u32 = 1460;
 
 /// A Windows error code.
-type Win32Result = core::result::Result<(), u32>;
+pub(crate) type Win32Result = core::result::Result<(), u32>;
 
 // ---- initialise, delete -----------------------------------------------------------------------------------
 
@@ -208,7 +210,7 @@ fn is_anothers(semaphore: u64) -> bool {
     handle::win32_copy(semaphore).is_some_and(|copy| REGISTRY.is_copy(copy))
 }
 
-fn prepare() -> Result<()> {
+pub(crate) fn prepare() -> Result<()> {
     prepare::prepare()?;
     settings::read_once();
     Ok(())
@@ -533,7 +535,7 @@ fn abort_if_full(mirror: &CriticalSection) {
 }
 
 /// A message that is written to stderr once in a process.
-struct OnceMessage {
+pub(crate) struct OnceMessage {
     text: &'static [u8],
     was_said: AtomicU32,
 }
@@ -555,7 +557,7 @@ static MANY_SECTIONS: OnceMessage = OnceMessage::new(
 );
 
 impl OnceMessage {
-    const fn new(text: &'static [u8]) -> Self {
+    pub(crate) const fn new(text: &'static [u8]) -> Self {
         OnceMessage { text, was_said: AtomicU32::new(0) }
     }
 
@@ -568,7 +570,7 @@ impl OnceMessage {
 
     /// Writes the message and sleeps for a moment.
     #[cold]
-    fn nap(&self) {
+    pub(crate) fn nap(&self) {
         self.say();
         sys::nap(NAP);
         sys::settle_fork();

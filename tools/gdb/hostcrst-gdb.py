@@ -99,6 +99,24 @@ class Resource:
         return "resource 0x%x%s" % (self.handle, ' "%s"' % self.name if self.name else "")
 
 
+class SrwLock:
+    """An SRW lock that a task waits for. It stands in memory of the program's."""
+
+    is_abandoned = False
+
+    def __init__(self, registry, awaited):
+        self.address = awaited & ~registry.layout["handle.srw_lock"]
+        bits = registry.shift("handle.generation_shift")
+        try:
+            self.owner = read_number(self.address, 8) & ((1 << bits) - 1)
+        except gdb.MemoryError:
+            self.owner = 0
+        self.is_owned = self.owner != 0
+
+    def __str__(self):
+        return "SRWLOCK 0x%x" % self.address
+
+
 class Registry:
     """The registry at an address, read as far as it is asked for."""
 
@@ -192,8 +210,11 @@ class Registry:
         drawn = (Resource(self, data) for _, data in self.slots("resources", self.layout["resource.bytes"]))
         return {resource.handle: resource for resource in drawn if resource.exists}
 
+    def is_srw_lock(self, awaited):
+        return awaited & self.layout["handle.srw_lock"] != 0
+
     def is_resource(self, handle):
-        return handle & self.layout["handle.tag_bits"] == 0
+        return handle & self.layout["handle.tag_bits"] == 0 and not self.is_srw_lock(handle)
 
     def name(self, data, at):
         """A name; none if it was just being changed."""
@@ -277,9 +298,15 @@ class Report:
         self.locks = {**self.sections, **self.resources}
         self.now = now()
 
+    def awaited(self, task):
+        """What it waits for, if that is known."""
+        if task.awaited and self.registry.is_srw_lock(task.awaited):
+            return SrwLock(self.registry, task.awaited)
+        return self.locks.get(task.awaited)
+
     def blocked_by(self, task):
         """The task that must go on before this one can."""
-        lock = self.locks.get(task.awaited)
+        lock = self.awaited(task)
         if task.awaited == 0 or task.is_limited or lock is None or not lock.is_owned:
             return None
         owner = self.tasks.get(lock.owner)
@@ -311,7 +338,7 @@ class Report:
         for cycle in deadlocks:
             print("\nFound a deadlock:")
             for task in cycle:
-                lock = self.locks[task.awaited]
+                lock = self.awaited(task)
                 print("  %s waits for %s, owned by %s" % (task, lock, self.owner(lock)))
         if deadlocks:
             print("\nFound %s." % plural(len(deadlocks), "deadlock"))
@@ -339,8 +366,10 @@ class Report:
             print("   ... and %d older layers" % (task.depth - len(task.layers)))
 
     def write_wait(self, task):
-        lock = self.locks.get(task.awaited)
+        lock = self.awaited(task)
         how = "for" if self.registry.is_resource(task.awaited) else "to enter"
+        if self.registry.is_srw_lock(task.awaited):
+            how = "to acquire"
         text = "   waiting %s %s" % (how, lock or "0x%x" % task.awaited)
         if self.now is not None:
             text += " for %.3fs" % (max(self.now - task.since, 0) / 1e9)

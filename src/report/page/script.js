@@ -71,9 +71,9 @@ function understand(reports, acrossCopies) {
 
   /** A wait for anything, as the threads of hostcrst-dump have it. One that the task has told of already is only added to. */
   function waitFor(thread, what) {
-    const id = what.section ?? what.resource ?? what.address;
+    const id = what.section ?? what.resource ?? what.srw_lock ?? what.address;
     const kind = words((what.behaviour ?? "plain") === "plain" ? what.kind : `${what.behaviour} ${what.kind}`);
-    const lock = id && lockOf(id, kind, withoutAddress(id));
+    const lock = id && lockOf(id, kind, withoutAddress(what.variable ?? id));
     const owner = what.owner_tid ? threadOf(what.owner_tid)
       : what.owner_not_in_process && threadOf(what.owner_not_in_process, "not of this process");
     if (lock && owner) {
@@ -110,7 +110,12 @@ function understand(reports, acrossCopies) {
     for (const task of report.tasks) {
       const thread = tasks.get(task.task);
       const { waiting, sleeping } = task;
-      if (waiting) waitFor(thread, { kind: waiting.resource ? "resource" : "section", certain: true, ...waiting });
+      if (waiting) {
+        const kind = waiting.srw_lock ? "srw_lock" : waiting.resource ? "resource" : "section";
+        waitFor(thread, { kind, certain: true, ...waiting });
+        if (waiting.srw_lock) thread.wait.lock.owner = tasks.get(waiting.owner) ?? null;
+        if (waiting.holders) thread.wait.lock.note = `shared by ${waiting.holders}`;
+      }
       if (sleeping) waitFor(thread, { kind: "windows_condition_variable", certain: true, address: sleeping.condition_variable, ...sleeping });
       if (task.waits_for) waitFor(thread, task.waits_for);
     }

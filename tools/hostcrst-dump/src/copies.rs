@@ -91,8 +91,7 @@ fn write_text(
         for (index, (copy, link)) in cycle.iter().enumerate() {
             let (_, owner) = cycle[(index + 1) % cycle.len()];
             writeln!(text, "{}:", thread_name(name(link).as_bytes(), link.thread_id))?;
-            let what = if link.awaited.is_resource() { "for" } else { "to enter" };
-            write!(text, "   waiting {what} 0x{:x}", link.awaited.handle)?;
+            write!(text, "   {} 0x{:x}", link.awaited.kind().waiting(), link.awaited.number())?;
             write_name(&link.awaited.name, text)?;
             writeln!(text, " of copy {}", copy + 1)?;
             let owner = thread_name(name(&owner).as_bytes(), owner.thread_id);
@@ -135,14 +134,14 @@ fn write_json(
         text.push_str(if index == 0 { "[" } else { ",[" });
         for (index, (copy, link)) in cycle.iter().enumerate() {
             text.push_str(if index == 0 { "" } else { "," });
-            let kind = if link.awaited.is_resource() { "resource" } else { "section" };
+            let kind = link.awaited.kind().key();
             write!(
                 text,
                 "{{\"tid\":{},\"name\":\"{}\",\"copy\":{},\"{kind}\":\"0x{:x}\",\"{kind}_name\":\"{}\"}}",
                 link.thread_id,
                 name(link),
                 copy + 1,
-                link.awaited.handle,
+                link.awaited.number(),
                 printable(link.awaited.name.bytes())
             )?;
         }
@@ -160,7 +159,7 @@ fn write_dot(cycles: &[Cycle], name: impl Fn(&Blocked) -> String, text: &mut Str
         writeln!(
             text,
             "  t{waiter} -> t{owner} [label=\"0x{:x} of copy {}\",color=red];",
-            link.awaited.handle,
+            link.awaited.number(),
             copy + 1
         )?;
     }

@@ -78,8 +78,7 @@ pub enum Awaited {
 
 /// What kind of lock of the library's it is, and which.
 pub fn lock(seen: &LockSeen) -> String {
-    let kind = if seen.is_resource() { "resource" } else { "section" };
-    format!("{kind} 0x{:x}", seen.handle)
+    format!("{} 0x{:x}", seen.kind().word(), seen.number())
 }
 
 /// Threads of which each waits for the next, and the last for the first, at least one of them for what is not the

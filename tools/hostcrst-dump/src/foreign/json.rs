@@ -93,9 +93,9 @@ fn stack_frames(stack: &Stack, symbols: &mut Symbols<'_>) -> Value {
 
 /// A section or resource: its kind, and its handle under the name of that.
 fn put_lock(put: &mut impl FnMut(&str, Value), lock: &LockSeen) {
-    let kind = if lock.is_resource() { "resource" } else { "section" };
+    let kind = lock.kind().key();
     put("kind", kind.into());
-    put(kind, format!("0x{:x}", lock.handle).into());
+    put(kind, format!("0x{:x}", lock.number()).into());
 }
 
 fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {

@@ -164,7 +164,8 @@ impl Writer<'_, '_> {
     }
 
     fn lock(&mut self, seen: &LockSeen) -> fmt::Result {
-        self.out.push_str(if seen.is_resource() { "waiting for " } else { "waiting to enter " });
+        self.out.push_str(seen.kind().waiting());
+        self.out.push(' ');
         self.out.push_str(&lock(seen));
         let name = seen.name.bytes();
         if name.is_empty() { Ok(()) } else { write!(self.out, " \"{}\"", printable(name)) }

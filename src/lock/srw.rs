@@ -1,0 +1,415 @@
+//! SRW locks: how one is taken and given up, who waits for it, and who is woken. Knows nothing of deadlocks, reports,
+//! Windows' rules, nor of how a task sleeps meanwhile.
+//!
+//! The lock is one word of the program's (`state::srw`). Who waits stands in the queue of a bucket, which the lock's
+//! address selects, from `enqueue` on until it is taken out under the bucket's lock, and sleeps on the `park` word of its
+//! own wait. The word changes by compare-and-swap of the whole, so that each change rests on all that it says.
+//!
+//! **No wake-up is lost.** QUEUED is set by the compare-and-swap that finds the lock held, under the bucket's lock, which is
+//! held until the task is in the queue. So the release that frees the lock, a compare-and-swap too, comes later, sees
+//! QUEUED, and takes the bucket's lock before it looks for whom to wake. With WOKEN a release wakes nobody: there is a task
+//! awake that has been woken to take the lock. It clears WOKEN by the compare-and-swap that finds the lock held once more,
+//! so the release after that wakes again.
+//!
+//! **Who is served.** A first waiter that is to share the lock gets it at once, with all behind it that are to share it, up
+//! to one that is not. One that is to own it is woken to contend with tasks that come just then (barging); if it has lost
+//! often, the next release makes it the owner. A task that comes to share the lock does not pass those that wait, and a try
+//! does.
+//!
+//! **The flags may be wrong** in the child of a fork, or after the program has put other bytes there: QUEUED or WOKEN
+//! though nobody waits. Who finds the queue empty, under the bucket's lock, clears both.
+//!
+//! **The memory may be freed** by the last to release the lock: a release does not touch the word after the
+//! compare-and-swap by which it gives the lock up, or gives it to a waiter, before it writes to the waiter's `park`.
+
+use crate::base::hash::fibonacci_hash;
+use crate::handle;
+use crate::state::registry::REGISTRY;
+use crate::state::srw::{HOLDER, HOLDERS, OWNER, Place, QUEUED, WOKEN};
+use crate::state::task::{self, Task, TaskRef};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, WAIT_SHARED};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sys::{self, Guard, Mutex};
+
+/// How a lock is to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Exclusive,
+    Shared,
+}
+
+impl Mode {
+    /// Of the wait of a task in the queue.
+    fn of_wait(task: &Task) -> Self {
+        if task.wait.option() & WAIT_SHARED != 0 { Mode::Shared } else { Mode::Exclusive }
+    }
+
+    /// For the options of a wait.
+    pub(crate) const fn option(self) -> u32 {
+        match self {
+            Mode::Exclusive => 0,
+            Mode::Shared => WAIT_SHARED,
+        }
+    }
+
+    /// A word with one more that holds the lock: the task with this id.
+    const fn taken(self, word: u64, id: u64) -> u64 {
+        match self {
+            Mode::Exclusive => word | id,
+            Mode::Shared => word + HOLDER,
+        }
+    }
+
+    /// Whether the lock can be taken, by one that passes those who wait.
+    const fn is_free(self, word: u64) -> bool {
+        match self {
+            Mode::Exclusive => word & (OWNER | HOLDERS) == 0,
+            Mode::Shared => word & OWNER == 0 && word & HOLDERS != HOLDERS,
+        }
+    }
+
+    /// Whether it can be taken by one that comes to wait if it cannot.
+    const fn is_free_for_newcomer(self, word: u64) -> bool {
+        self.is_free(word) && (matches!(self, Mode::Exclusive) || word & QUEUED == 0)
+    }
+
+    /// The word without the hold of the task with this id; None if it has none, as far as the word says.
+    const fn released(self, word: u64, id: u64) -> Option<u64> {
+        match self {
+            Mode::Exclusive if id != 0 && word & OWNER == id => Some(word & !OWNER),
+            Mode::Shared if word & OWNER == 0 && word & HOLDERS != 0 => Some(word - HOLDER),
+            _ => None,
+        }
+    }
+}
+
+// ---- without a queue --------------------------------------------------------------------------------------
+
+/// Takes the lock if that needs one operation. False if nothing was done.
+#[inline(always)]
+pub(crate) fn take_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
+    let before = match mode {
+        Mode::Exclusive => 0,
+        Mode::Shared => word.load(Ordering::Relaxed),
+    };
+    if !mode.is_free_for_newcomer(before) {
+        return false;
+    }
+    // Acquire pairs with the Release of who gave the lock up.
+    // place: srw-take-fast
+    word.compare_exchange(before, mode.taken(before, id), Ordering::Acquire, Ordering::Relaxed).is_ok()
+}
+
+/// Gives the lock up if that needs one operation. False if nothing was done.
+#[inline(always)]
+pub(crate) fn release_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
+    let before = match mode {
+        Mode::Exclusive => id,
+        Mode::Shared => word.load(Ordering::Relaxed),
+    };
+    let Some(after) = mode.released(before, id).filter(|after| after & QUEUED == 0) else { return false };
+    // Release pairs with the Acquire of who takes it next.
+    // place: srw-release-fast
+    word.compare_exchange(before, after, Ordering::Release, Ordering::Relaxed).is_ok()
+}
+
+/// How often a task looks at a lock that is held before it waits.
+const LOOKS: u32 = 12;
+/// How often a waiter is woken and finds the lock taken by others before a release gives it to the waiter.
+const MOST_LOSSES: u32 = 4;
+
+/// Takes the lock if it is free now or soon, as one that comes to wait if it is not.
+pub(crate) fn spin(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    let Place::Aligned(_) = place else { return false };
+    let looks = if REGISTRY.spinning_helps() { LOOKS } else { 1 };
+    for look in 0..looks {
+        let word = place.load();
+        if mode.is_free_for_newcomer(word) {
+            if place.replace(word, mode.taken(word, id)) {
+                return true;
+            }
+        } else {
+            (0..1 << look.min(7)).for_each(|_| sys::pause());
+        }
+    }
+    false
+}
+
+// ---- the queue --------------------------------------------------------------------------------------------
+
+/// The waiters of all locks whose addresses select this bucket, first come first.
+#[repr(C, align(64))]
+struct Bucket {
+    lock: Mutex,
+    /// The task slot that is first in the circle, 0 for none.
+    first: AtomicU32,
+}
+
+const BUCKETS: usize = 64;
+
+static TABLE: [Bucket; BUCKETS] =
+    [const { Bucket { lock: Mutex::new(), first: AtomicU32::new(0) } }; BUCKETS];
+
+/// Holds the lock of a bucket until dropped.
+pub(crate) struct QueueGuard {
+    bucket: &'static Bucket,
+    /// What stands for the lock where waits say what they are for.
+    awaited: u64,
+    lock: Guard<'static>,
+}
+
+impl Drop for QueueGuard {
+    fn drop(&mut self) {
+        if self.lock.is_of_parent() {
+            // A handler that interrupted this thread has forked: what it has changed since, in the child, it did after
+            // the repair.
+            self.bucket.first.store(0, Ordering::Relaxed);
+            task::current_if_any()
+                .filter(|me| me.wait.awaited() == self.awaited)
+                .inspect(|me| me.wait.end_after_fork());
+        }
+    }
+}
+
+fn task_at(slot: u32) -> &'static Task {
+    REGISTRY.tasks.at(slot)
+}
+
+/// The queue of a lock, by what stands for it where waits say what they are for.
+#[track_caller]
+pub(crate) fn queue_of(awaited: u64) -> QueueGuard {
+    let bucket = &TABLE[(fibonacci_hash(awaited) >> 58) as usize % BUCKETS];
+    QueueGuard { bucket, awaited, lock: bucket.lock.lock() }
+}
+
+impl QueueGuard {
+    /// The slots of the lock's waiters in turn.
+    fn waiters(&self) -> impl Iterator<Item = u32> {
+        let awaited = self.awaited;
+        let first = self.bucket.first.load(Ordering::Relaxed);
+        let next = move |&slot: &u32| {
+            Some(task_at(slot).wait.next.load(Ordering::Relaxed)).filter(|&next| next != first)
+        };
+        core::iter::successors(Some(first).filter(|&first| first != 0), next)
+            .filter(move |&slot| task_at(slot).wait.awaited() == awaited)
+    }
+
+    fn first(&self) -> Option<&'static Task> {
+        self.waiters().next().map(task_at)
+    }
+
+    fn link(&self, task: &Task) {
+        let (slot, first) = (task.index(), self.bucket.first.load(Ordering::Relaxed));
+        if first == 0 {
+            task.wait.join(slot, slot);
+            self.bucket.first.store(slot, Ordering::Relaxed);
+            return;
+        }
+        let last = task_at(first).wait.previous.load(Ordering::Relaxed);
+        task.wait.join(last, first);
+        task_at(last).wait.next.store(slot, Ordering::Relaxed);
+        task_at(first).wait.previous.store(slot, Ordering::Relaxed);
+    }
+
+    fn unlink(&self, task: &Task) {
+        let slot = task.index();
+        let previous = task.wait.previous.load(Ordering::Relaxed);
+        let next = task.wait.next.load(Ordering::Relaxed);
+        task_at(previous).wait.next.store(next, Ordering::Relaxed);
+        task_at(next).wait.previous.store(previous, Ordering::Relaxed);
+        if self.bucket.first.load(Ordering::Relaxed) == slot {
+            self.bucket.first.store(if next == slot { 0 } else { next }, Ordering::Relaxed);
+        }
+        task.wait.awaited.store(0, Ordering::SeqCst);
+    }
+
+    /// Takes a task out as one that holds the lock, after the word says that it does.
+    fn serve(&self, task: &Task) {
+        self.unlink(task);
+        // Of no section.
+        task.wait.acquired.store(0, Ordering::Relaxed);
+        // Release: the task goes on with all that was done under the lock, and touches the word after this change of it.
+        task.wait.park.store(ACQUIRED, Ordering::Release);
+        sys::futex_wake(&task.wait.park, 1);
+    }
+
+    fn wake_to_contend(&self, task: &Task) {
+        task.wait.park.store(CONTEND, Ordering::Release);
+        sys::futex_wake(&task.wait.park, 1);
+    }
+
+    /// Takes a task out whose wait ends without the lock; how it ends is for the caller to say. If it was awake to take
+    /// the lock, the next one is from here on. Does not touch the word.
+    pub(crate) fn remove(&self, task: &Task) {
+        let contends = task.wait.park.load(Ordering::Relaxed) == CONTEND;
+        self.unlink(task);
+        if contends && let Some(next) = self.first() {
+            self.wake_to_contend(next);
+        }
+    }
+
+    /// A word as it should be, given who waits.
+    fn corrected(&self, word: u64) -> u64 {
+        if self.first().is_some() { word } else { word & !(QUEUED | WOKEN) }
+    }
+
+    /// Takes the lock for the task with this id, if it can; flags that are wrong are cleared.
+    fn take(&self, place: Place<'_>, id: u64, mode: Mode, is_free: fn(Mode, u64) -> bool) -> bool {
+        loop {
+            let word = place.load();
+            let corrected = self.corrected(word);
+            if !is_free(mode, corrected) {
+                return false;
+            }
+            if place.replace(word, mode.taken(corrected, id)) {
+                return true;
+            }
+        }
+    }
+}
+
+/// Takes the lock if it is free, before those who wait for it.
+pub(crate) fn try_take(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    queue_of(handle::of_srw_lock(place.address())).take(place, id, mode, Mode::is_free)
+}
+
+/// Announces `me` and puts it at the end of the queue, unless a last attempt gets the lock: then it is true.
+pub(crate) fn enqueue(
+    place: Place<'_>,
+    me: TaskRef,
+    mode: Mode,
+    request: Request,
+    beginning: Beginning,
+) -> bool {
+    let awaited = handle::of_srw_lock(place.address());
+    let queue = queue_of(awaited);
+    loop {
+        if queue.take(place, me.id(), mode, Mode::is_free_for_newcomer) {
+            return true;
+        }
+        let word = place.load();
+        let corrected = queue.corrected(word);
+        if !mode.is_free_for_newcomer(corrected) && place.replace(word, corrected | QUEUED) {
+            break;
+        }
+    }
+    me.wait.begin(request, beginning);
+    queue.link(&me);
+    me.wait.awaited.store(awaited, Ordering::SeqCst);
+    drop(queue);
+    // Between the announcement and the search that follows: of the announcements of a cycle the last one finds all
+    // others (see `deadlock`).
+    fence(Ordering::SeqCst);
+    false
+}
+
+/// Takes `me` out of the queue, if it is still there: false if it was not.
+pub(crate) fn withdraw(place: Place<'_>, me: TaskRef) -> bool {
+    let awaited = handle::of_srw_lock(place.address());
+    let queue = queue_of(awaited);
+    let is_queued = me.wait.awaited() == awaited;
+    if is_queued {
+        queue.remove(&me);
+    }
+    is_queued
+}
+
+/// `me` is awake to take the lock: it has taken it, or parks again, or its wait has ended.
+pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
+    let mode = Mode::of_wait(&me);
+    let looks = if REGISTRY.spinning_helps() { LOOKS } else { 1 };
+    for look in 0..looks {
+        if mode.is_free(place.load()) {
+            break;
+        }
+        (0..1 << look.min(7)).for_each(|_| sys::pause());
+    }
+    let queue = queue_of(handle::of_srw_lock(place.address()));
+    if me.wait.park.load(Ordering::Relaxed) != CONTEND {
+        return;
+    }
+    loop {
+        let word = place.load();
+        if mode.is_free(word) {
+            let is_last = queue.waiters().nth(1).is_none();
+            let rest = word & !WOKEN & if is_last { !QUEUED } else { !0 };
+            if place.replace(word, mode.taken(rest, me.id())) {
+                queue.unlink(&me);
+                me.wait.acquired.store(0, Ordering::Relaxed);
+                me.wait.park.store(ACQUIRED, Ordering::Relaxed);
+                return;
+            }
+        } else {
+            if place.replace(word, word & !WOKEN | QUEUED) {
+                me.wait.park.store(PARKED, Ordering::Relaxed);
+                me.wait.losses.store(me.wait.losses.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+}
+
+/// Gives the lock up for the task with this id, and serves or wakes who waits. False if it does not hold it.
+pub(crate) fn release(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    let queue = queue_of(handle::of_srw_lock(place.address()));
+    loop {
+        let word = place.load();
+        let Some(rest) = mode.released(word, id) else { return false };
+        let rest = queue.corrected(rest);
+        let first = queue.first().filter(|_| rest & (HOLDERS | WOKEN) == 0);
+        let is_done = match first {
+            None => place.replace(word, rest),
+            Some(first) => queue.release_to(place, word, first),
+        };
+        if is_done {
+            return true;
+        }
+    }
+}
+
+impl QueueGuard {
+    /// Gives the lock to the first waiter, or wakes it to contend, in place of who holds it alone: `word` says so. False if
+    /// that has changed.
+    fn release_to(&self, place: Place<'_>, word: u64, first: &'static Task) -> bool {
+        let is_shared = |task: &Task| Mode::of_wait(task) == Mode::Shared;
+        let served = self.waiters().take_while(|&slot| is_shared(task_at(slot))).count();
+        let is_handed = served == 0 && first.wait.losses.load(Ordering::Relaxed) >= MOST_LOSSES;
+        let rest = |served| if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
+        if served != 0 {
+            // So many tasks there are not that the count could be too small for them.
+            let is_replaced = place.replace(word, (served as u64 * HOLDER) | rest(served));
+            if is_replaced {
+                (0..served).filter_map(|_| self.first()).for_each(|task| self.serve(task));
+            }
+            is_replaced
+        } else if is_handed {
+            let is_replaced = place.replace(word, first.id() | rest(1));
+            if is_replaced {
+                self.serve(first);
+            }
+            is_replaced
+        } else {
+            let is_replaced = place.replace(word, QUEUED | WOKEN);
+            if is_replaced {
+                self.wake_to_contend(first);
+            }
+            is_replaced
+        }
+    }
+}
+
+/// Whether the task with this id holds the lock so, as far as its word says: it does not say who shares it.
+pub(crate) fn may_hold(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    let _queue = matches!(place, Place::Unaligned(_)).then(|| queue_of(handle::of_srw_lock(place.address())));
+    mode.released(place.load(), id).is_some()
+}
+
+/// In the child of a fork: nobody waits. The waits themselves have ended (see `queue`).
+pub(crate) fn forget_after_fork() {
+    for bucket in &TABLE {
+        bucket.lock.reset_after_fork();
+        if bucket.first.load(Ordering::Relaxed) != 0 {
+            bucket.first.store(0, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! SRW locks: an owner is alone, who comes next sees what was done, and no wake-up is lost.
+
+use super::*;
+use crate::lock::srw::{self, Mode};
+use crate::state::srw::Place;
+use crate::state::wait::{Beginning, Request};
+use crate::sys::atomic::AtomicU64;
+use crate::win32;
+
+static WORD: AtomicU64 = AtomicU64::new(0);
+
+fn acquire(mode: Mode) {
+    let me = threads::current().expect("a task");
+    let place = Place::Aligned(&WORD);
+    let request = Request { option: mode.option(), deadline: None, site: 0 };
+    let beginning = Beginning { since: 0, run: 0, told: 0 };
+    let is_acquired = srw::take_fast(&WORD, me.id(), mode)
+        || srw::spin(place, me.id(), mode)
+        || srw::enqueue(place, me, mode, request, beginning)
+        || win32::srw::sleep_until_acquired(place, me);
+    assert!(is_acquired);
+}
+
+fn release(mode: Mode) {
+    let id = sys::current_id();
+    assert!(srw::release_fast(&WORD, id, mode) || srw::release(Place::Aligned(&WORD), id, mode));
+}
+
+/// Does what only an owner may do.
+fn own(count: &Watched) {
+    acquire(Mode::Exclusive);
+    // SAFETY: loom says so if two threads do this at once, or one that does not see the other's.
+    count.0.with_mut(|count| unsafe { *count += 1 });
+    release(Mode::Exclusive);
+}
+
+fn share(count: &Watched) {
+    acquire(Mode::Shared);
+    // SAFETY: loom says so if an owner changes it meanwhile, or this thread does not see what one did.
+    count.0.with(|count| unsafe { *count });
+    release(Mode::Shared);
+}
+
+fn threads_that(visits: &[fn(&Watched)]) -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let count = Arc::new(Watched(UnsafeCell::new(0)));
+    let visit = |visit: &fn(&Watched)| {
+        let (visit, count) = (*visit, count.clone());
+        (new_task(), body(move || visit(&count)))
+    };
+    scene(visits.iter().map(visit).collect(), || {
+        assert_eq!(WORD.load(Ordering::Relaxed), 0, "given up, and nobody waits");
+    })
+}
+
+fn two_owners() -> Scene {
+    threads_that(&[own, own])
+}
+
+fn owner_and_sharer() -> Scene {
+    threads_that(&[own, share])
+}
+
+fn two_owners_and_sharer() -> Scene {
+    threads_that(&[own, own, share])
+}
+
+fn owner_and_two_sharers() -> Scene {
+    threads_that(&[own, share, share])
+}
+
+#[test]
+fn an_owner_is_alone() {
+    holds_with_preemptions(3, two_owners);
+}
+
+#[test]
+fn an_owner_is_alone_among_who_share() {
+    holds_with_preemptions(3, owner_and_sharer);
+}
+
+#[test]
+fn nobody_sleeps_for_ever() {
+    holds_with_preemptions(2, two_owners_and_sharer);
+}
+
+#[test]
+fn all_who_share_are_served() {
+    holds_with_preemptions(2, owner_and_two_sharers);
+}
+
+#[test]
+fn control_take_that_does_not_acquire() {
+    breaks_with_preemptions(2, Sight::Race, &[place("srw-take-fast")], two_owners);
+}
+
+#[test]
+fn control_release_that_does_not_release() {
+    breaks_with_preemptions(2, Sight::Race, &[place("srw-release-fast")], two_owners);
+}
+
+#[test]
+fn control_slow_change_without_order() {
+    breaks_with_preemptions(2, Sight::Race, &[place("srw-replace")], two_owners);
+}
+
+/// A sharer that is served does not see what the owner did.
+#[test]
+fn control_outcome_that_is_not_acquired() {
+    breaks_with_preemptions(2, Sight::Race, &[place("srw-outcome-acquire")], owner_and_sharer);
+}

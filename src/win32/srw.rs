@@ -1,0 +1,187 @@
+//! SRW locks by Windows' rules: who waits, how long, and what is told of it. Knows nothing of the C types of `ffi`.
+
+use crate::host::{deadlocks, enter::Stall, threads};
+use crate::lock::srw::{self, Mode};
+use crate::lock::{condition, queue, resources};
+use crate::report;
+use crate::state::mirror::ConditionVariable;
+use crate::state::misuses::Misuse;
+use crate::state::registry::REGISTRY;
+use crate::state::srw::{Place, SrwLock, owner};
+use crate::state::task::{self, TaskRef};
+use crate::state::tasks;
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request};
+use crate::sys::atomic::Ordering;
+use crate::sys::{self, preserving_errno};
+use crate::win32::{ERROR_INVALID_PARAMETER, ERROR_NOT_OWNER, ERROR_TIMEOUT, OnceMessage, Win32Result};
+use crate::{handle, win32};
+
+/// Why an acquisition that can neither fail nor wait in the queue tries again and again.
+static NO_MEMORY: OnceMessage = OnceMessage::new(b"out of memory: AcquireSRWLock waits until there is some");
+static IN_HANDLER: OnceMessage = OnceMessage::new(
+    b"AcquireSRWLock in a signal handler that interrupted a wait has to wait: no report shows that",
+);
+
+/// Makes the memory a free lock.
+pub(crate) fn initialize(lock: &SrwLock) {
+    lock.place().clear();
+}
+
+/// Acquires the lock if that needs one operation.
+#[inline(always)]
+pub(crate) fn acquire_fast(lock: &SrwLock, mode: Mode) -> bool {
+    // The thread is a task: whoever waits for it finds who it is.
+    let id = sys::current_id();
+    id != 0 && lock.word().is_some_and(|word| srw::take_fast(word, id, mode))
+}
+
+/// Acquires the lock, where acquire_fast could not. `site` is the call site, 0 if unknown.
+#[cold]
+pub(crate) fn acquire(lock: &SrwLock, mode: Mode, site: usize) {
+    preserving_errno(|| {
+        loop {
+            match win32::prepare().and_then(|()| threads::current()) {
+                Ok(me) if acquire_as(lock.place(), mode, me, site) => return,
+                Ok(_) => {}
+                Err(_) => NO_MEMORY.nap(),
+            }
+        }
+    });
+}
+
+/// Acquires the lock if it is free, or held in a way that allows it.
+#[cold]
+pub(crate) fn try_acquire(lock: &SrwLock, mode: Mode) -> bool {
+    preserving_errno(|| {
+        let me = win32::prepare().and_then(|()| threads::current());
+        me.is_ok_and(|me| srw::try_take(lock.place(), me.id(), mode))
+    })
+}
+
+/// False if the wait has ended without the lock, in the child of a fork, and is to begin anew.
+fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
+    if srw::spin(place, me.id(), mode) {
+        return true;
+    }
+    if me.wait.is_in_queue() {
+        // A signal handler interrupted a wait of this very thread.
+        let is_acquired = srw::try_take(place, me.id(), mode);
+        if !is_acquired {
+            IN_HANDLER.nap();
+        }
+        return is_acquired;
+    }
+    tell_of_owner(place, me, site);
+    resources::end_told_wait(me);
+    queue::give_back_unnoticed_section(&me);
+    let option = win32::WAIT | mode.option();
+    announce(place, mode, me, Request { option, deadline: None, site }) || sleep_until_acquired(place, me)
+}
+
+/// Counts a wait that cannot end, if this will be one.
+fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) {
+    let owner = owner(place.load());
+    if owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive) {
+        REGISTRY.win32.count(Misuse::SrwAcquiredAgain, place.address() as usize, site);
+    } else if owner != 0 && matches!(place, Place::Aligned(_)) && tasks::of_owner(owner).id() != owner {
+        REGISTRY.win32.count(Misuse::SrwOwnerEnded, place.address() as usize, site);
+    }
+}
+
+/// Puts `me` into the queue, unless a last attempt gets the lock, and searches for a cycle that this closed. As in a wait
+/// for a section, `me` waits for nothing while the program is told of one, and anew after it. True with the lock.
+fn announce(place: Place<'_>, mode: Mode, me: TaskRef, request: Request) -> bool {
+    let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
+    loop {
+        if srw::enqueue(place, me, mode, request, beginning) {
+            return true;
+        }
+        let step_out = || srw::withdraw(place, me);
+        let Some((notice, has_left)) = deadlocks::search_for_deadlock(me, step_out) else { return false };
+        beginning.told = notice.stands().unwrap_or(beginning.told);
+        notice.tell();
+        if !has_left {
+            return false;
+        }
+    }
+}
+
+/// How long a waiter sleeps before it checks for the first time whether it is in a child of _Fork, where nobody can wake
+/// it. Later ones come after twice the time.
+const FIRST_CHECK: u64 = 1_000_000_000;
+
+/// Sleeps and contends until `me`, which is in the queue, has the lock. False if its wait has ended otherwise.
+pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef) -> bool {
+    let mut stall = Stall::begin();
+    let mut time = FIRST_CHECK;
+    loop {
+        // Acquire pairs with the Release of who served or woke it.
+        // place: srw-outcome-acquire
+        match me.wait.park.load(Ordering::Acquire) {
+            PARKED => {
+                let check = sys::THREADS_MAY_VANISH.then(|| sys::now().saturating_add(time));
+                time = time.saturating_mul(2);
+                let until = [stall.next, check].into_iter().flatten().min();
+                queue::sleep_on(&me.wait.park, PARKED, until);
+                if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
+                    report::write_stall(me);
+                }
+            }
+            CONTEND => srw::contend(place, me),
+            outcome => {
+                me.wait.park.store(OVER, Ordering::Relaxed);
+                return outcome == ACQUIRED;
+            }
+        }
+    }
+}
+
+/// Releases the lock if that needs one operation.
+#[inline(always)]
+pub(crate) fn release_fast(lock: &SrwLock, mode: Mode) -> bool {
+    lock.word().is_some_and(|word| srw::release_fast(word, sys::current_id(), mode))
+}
+
+/// Releases the lock, where release_fast could not. `site` is the call site, 0 if unknown.
+#[cold]
+pub(crate) fn release(lock: &SrwLock, mode: Mode, site: usize) {
+    preserving_errno(|| {
+        if !srw::release(lock.place(), sys::current_id(), mode) {
+            REGISTRY.win32.count(Misuse::SrwNotHeld, lock.place().address() as usize, site);
+        }
+    });
+}
+
+/// CONDITION_VARIABLE_LOCKMODE_SHARED.
+const LOCKMODE_SHARED: u32 = 1;
+
+/// Releases the lock, which is held as `flags` say, sleeps until woken or until the time limit, and acquires it again.
+pub(crate) fn sleep(
+    variable: &ConditionVariable,
+    lock: &SrwLock,
+    milliseconds: u32,
+    flags: u32,
+    site: usize,
+) -> Win32Result {
+    let mode = match flags {
+        0 => Mode::Exclusive,
+        LOCKMODE_SHARED => Mode::Shared,
+        _ => return Err(ERROR_INVALID_PARAMETER),
+    };
+    preserving_errno(|| {
+        let me = task::current_if_any().filter(|me| srw::may_hold(lock.place(), me.id(), mode));
+        let Some(me) = me else {
+            REGISTRY.win32.count(Misuse::SrwNotHeld, lock.place().address() as usize, site);
+            return Err(ERROR_NOT_OWNER);
+        };
+        let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
+        let section = handle::of_srw_lock(lock.place().address());
+        let number = condition::join(variable, me, condition::Request { section, deadline, site });
+        release(lock, mode, site);
+        let in_time = condition::sleep(me, number, deadline);
+        if !acquire_fast(lock, mode) {
+            acquire(lock, mode, site);
+        }
+        if in_time { Ok(()) } else { Err(ERROR_TIMEOUT) }
+    })
+}
