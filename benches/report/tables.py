@@ -26,6 +26,10 @@ OVERVIEW = [
     ("500 ns inside, longest wait", "500 ns, 16 threads", "longest"),
 ]
 OVERVIEW_SUBJECTS = (OURS, GLIBC, "parking_lot reentrant", "nsync")
+# A .NET program, by what is loaded as its profiler.
+NO_PROFILER = "no profiler"
+DOTNET_SUBJECTS = ((NO_PROFILER, NO_PROFILER), ("empty profiler", "empty profiler"), (OURS, "hostcrst"),
+                   ("hostcrst, transitions", "`transitions`"), ("hostcrst, locks", "`locks`"))
 WAITS = ("fairness", "p99.9", "longest", "weighted median")
 COSTS = ("CPU for a million", "of it in user mode")
 
@@ -209,12 +213,27 @@ def memory_lines(samples):
             yield "%s, %s: %s" % (row, subject, with_unit(samples.median(row, "bytes", subject), "bytes"))
 
 
+def dotnet(samples):
+    """(heads, lines) of what a profiler costs a .NET program, with ratios to none; no lines if that was not measured."""
+    lines = []
+    for row in samples.rows():
+        if NO_PROFILER not in samples.subjects(row):
+            continue
+        line = [row]
+        for subject, _ in DOTNET_SUBJECTS:
+            value, ratio = samples.median(row, "ns", subject), samples.ratio(row, "ns", subject, NO_PROFILER)
+            line.append("." if value is None else with_unit(value, "ns") +
+                        (" (x %s)" % number(ratio) if subject != NO_PROFILER else ""))
+        lines.append(line)
+    return ["less is better"] + [head for _, head in DOTNET_SUBJECTS], lines
+
+
 def sections(samples):
     """The tables with their headings: (heading, lines) of each that has something to show."""
     scaled = [row for _, rows in scaled_rows(samples) for _, row in rows]
     single = [row for row in samples.rows() if samples.metrics(row)[0] == "ns" and row not in scaled]
-    locks = [row for row in single if "CPython" not in samples.subjects(row)]
-    transitions = [row for row in single if row not in locks]
+    transitions = [row for row in single if "CPython" in samples.subjects(row)]
+    locks = [row for row in single if row not in transitions and NO_PROFILER not in samples.subjects(row)]
     contended = [row for row in samples.rows() if samples.metrics(row)[0] in MORE_IS_BETTER]
     if locks:
         yield "One thread: time of a pair, and ratios to glibc's recursive mutex (less is better)", \

@@ -8,6 +8,7 @@
 # clr.sh hang_core VERSION  and a core of it
 # clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
 # clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
+# clr.sh beside VERSION     Demo.cs with a second profiler in the process
 # clr.sh azmcp              a .NET 10 program of someone else
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -60,6 +61,7 @@ build() {
     "$mcs" -out:"$WORK/Emit.exe" $source/Emit.cs
     mono "$WORK/Emit.exe" "$WORK"
     "$mcs" -target:library -out:"$WORK/Hook.dll" $source/Hook.cs
+    cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -o "$WORK/libempty_profiler.so" benches/dotnet/empty_profiler.c
     build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
 }
 
@@ -152,6 +154,16 @@ locks() {
         "One thread was refused, once; both have done their work\."
     expect "$WORK/$name.log" "^Not examined: locks of managed code" "^\"main\" tid=.*\[no transitions yet\]$"
     ! grep -q "layers, newest first" "$WORK/$name.log" || fail "a transition was reported" "$WORK/$name.log"
+}
+
+beside() {
+    local loaded=$WORK/$name.loaded
+    rm -f "$loaded"
+    started "$1" Demo
+    run "$WORK/$name.log" env EMPTY_PROFILER="$loaded" CORECLR_ENABLE_NOTIFICATION_PROFILERS=1 \
+        CORECLR_NOTIFICATION_PROFILERS="$WORK/libempty_profiler.so={0ddba11c-0de5-4c5a-9d3f-6c7273740002};" "${program[@]}"
+    expect "$WORK/$name.log" "All as it should be\."
+    [ -e "$loaded" ] || fail "the second profiler was not loaded" "$WORK/$name.log"
 }
 
 azmcp() {
