@@ -256,7 +256,9 @@ fn rwlock(wait: &FutexWait, memory: &dyn Memory, offset: u64) -> Option<Thing> {
 /// The word that the kernel zeroes when the thread ends: its id, until then.
 fn join(wait: &FutexWait, memory: &dyn Memory, is_thread: IsThread<'_>) -> Option<Thing> {
     let id = Words::<4>::read(memory, wait.word)?.word(0);
-    (!wait.is_private && id == wait.expected && is_thread(id)).then_some(Thing::Thread(id))
+    // With a mark beside the id it is a robust mutex.
+    let is_id = id & !THREAD_ID == 0;
+    (!wait.is_private && id == wait.expected && is_id && is_thread(id)).then_some(Thing::Thread(id))
 }
 
 /// `value, waiters, private`, each of 4 bytes.
@@ -288,6 +290,8 @@ mod tests {
 
     const ADDRESS: u64 = 0x7000;
     const OWNER: u32 = 6574;
+    /// What stands in a robust mutex that others wait for.
+    const ROBUST_WORD: u32 = WAITERS | OWNER;
 
     fn wait(offset: u64, operation: Operation, is_private: bool, expected: u32) -> FutexWait {
         FutexWait { word: ADDRESS + offset, operation, is_private, expected, is_limited: false }
@@ -322,15 +326,14 @@ mod tests {
 
     fn samples() -> [Sample; 7] {
         let mutex = |words, marks| Sample { words, wait: wait(0, Operation::Wait, true, 2), marks };
-        const ROBUST: u32 = WAITERS | OWNER;
         [
             mutex(&[2, 0, OWNER, 1, 0x200, 0, 0, 0], &[0, 1, 2, 3, 4]),
             mutex(&[2, 3, OWNER, 1, 1, 0, 0, 0], &[0, 2, 3, 4]),
             mutex(&[2, 0, OWNER, 1, 2, 0, 0, 0], &[0, 1, 2, 3, 4]),
             mutex(&[2, 0, OWNER, 1, 3, 0, 0, 0], &[0, 1, 2, 3, 4]),
             Sample {
-                words: &[ROBUST, 1, OWNER, 1, 0x290, 0, 0x1000, 0],
-                wait: wait(0, Operation::Wait, false, ROBUST),
+                words: &[ROBUST_WORD, 1, OWNER, 1, 0x290, 0, 0x1000, 0],
+                wait: wait(0, Operation::Wait, false, ROBUST_WORD),
                 marks: &[0, 2, 3, 4],
             },
             // A rwlock that is had for writing.
@@ -366,6 +369,15 @@ mod tests {
                 assert_eq!(recognise_in(words, &other), nothing, "{words:?}, {other:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_word_of_a_robust_mutex_is_no_thread_id() {
+        let memory = Bytes([ROBUST_WORD, 0, OWNER, 1, 0x290, 0, 0x1000, 0].map(u32::to_le_bytes).concat());
+        let wait = wait(0, Operation::Wait, false, ROBUST_WORD);
+        // Whatever the caller thinks of a number that is none.
+        let found = recognise(&wait, &memory, &|_| true);
+        assert!(matches!(found, Thing::Mutex { owner: Some(OWNER), .. }), "{found:?}");
     }
 
     #[test]

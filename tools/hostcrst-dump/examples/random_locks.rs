@@ -1,13 +1,20 @@
-//! `random_locks SEED`: threads take, release and join at random, one step at a time, so it is known what each owns and waits
-//! for. At the end it says so, as JSON on one line, and stands still:
-//! `{"edges": [[waiter, owner], …], "ownerless": [waiter, …], "cycles": [[thread, …], …]}`, all by thread ids.
+//! `random_locks SEED REPORT`: threads take, release and join at random, one step at a time, so it is known what each owns and
+//! waits for. At the end it has the library write its report on the process into the file REPORT, as JSON, says on one line
+//! what it knows itself, and stands still:
+//! `{"edges": [[waiter, owner], …], "ownerless": [waiter, …], "cycles": [[thread, …], …], "kinds": [kind, …], "chains":
+//! [[thread, …], …], "closed": [thread, …]}`, by thread ids and by kinds of what is waited for. The last two are what `host_wait_chain` says of the threads that are tasks: the threads
+//! of each chain, and the first ones of those that it calls deadlocks.
 
 mod locks;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use hostcrst::constants::{HOST_REPORT_JSON, HOST_WAIT_NODE_TASK};
+use hostcrst::ffi::report;
 use locks::{KINDS, Kind, Lock};
 
 enum Step {
@@ -21,6 +28,8 @@ enum Step {
 struct Actor {
     id: i32,
     thread: libc::pthread_t,
+    /// Of those that are tasks from the beginning.
+    task: Option<u64>,
     orders: Sender<Step>,
 }
 
@@ -67,14 +76,16 @@ impl Oracle {
         let actors: Vec<_> = (0..fastrand::usize(3..9))
             .map(|place| {
                 let (orders, of_actor) = channel();
-                let (say_id, id) = channel();
+                let (say_ids, ids) = channel();
                 let (locks, say) = (locks.clone(), say.clone());
+                let is_task = fastrand::bool();
                 let handle = std::thread::spawn(move || {
                     // SAFETY: has no preconditions.
-                    say_id.send(unsafe { libc::gettid() }).unwrap();
+                    say_ids.send((unsafe { libc::gettid() }, is_task.then(locks::current_task))).unwrap();
                     act(&locks, of_actor, place, say);
                 });
-                let actor = Actor { id: id.recv().unwrap(), thread: handle.as_pthread_t(), orders };
+                let (id, task) = ids.recv().unwrap();
+                let actor = Actor { id, thread: handle.as_pthread_t(), task, orders };
                 // Only pthread_join is to wait for it.
                 std::mem::forget(handle);
                 actor
@@ -115,10 +126,11 @@ impl Oracle {
     }
 
     fn lock(&mut self, actor: usize, lock: usize) {
-        use Kind::{Adaptive, Plain, Recursive, Robust, Section};
+        use Kind::{Adaptive, Plain, Recursive, Resource, Robust, Section, WindowsSection};
         let kind = self.locks[lock].kind();
         let is_own = self.owners[lock].contains(&actor);
-        if self.owners[lock].is_empty() || is_own && matches!(kind, Recursive | Section) {
+        let is_recursive = matches!(kind, Recursive | Section | WindowsSection | Resource);
+        if self.owners[lock].is_empty() || is_own && is_recursive {
             self.do_at_once(actor, Step::Lock(lock));
             self.owners[lock].push(actor);
             self.is_read[lock] = false;
@@ -237,10 +249,35 @@ impl Oracle {
                 cycles.insert(cycle.into_iter().collect::<Vec<_>>());
             }
         }
+        let (chains, closed) = self.chains();
+        let kinds: Vec<_> = self.waits.iter().flatten().map(|wait| self.kind(*wait)).collect();
         println!(
-            "{{\"edges\": {edges:?}, \"ownerless\": {ownerless:?}, \"cycles\": {:?}}}",
+            "{{\"edges\": {edges:?}, \"ownerless\": {ownerless:?}, \"cycles\": {:?}, \"kinds\": {kinds:?}, \"chains\": \
+             {chains:?}, \"closed\": {closed:?}}}",
             Vec::from_iter(cycles)
         );
+    }
+
+    fn kind(&self, wait: Wait) -> String {
+        match wait {
+            Wait::For(lock) => format!("{:?}", self.locks[lock].kind()),
+            Wait::Join(_) => "Join".to_string(),
+        }
+    }
+
+    /// What the library says of each task: the threads of its wait chain; and from which ones on it is a deadlock.
+    fn chains(&self) -> (Vec<Vec<u32>>, Vec<u32>) {
+        let (mut chains, mut closed) = (Vec::new(), Vec::new());
+        for task in self.actors.iter().filter_map(|actor| actor.task) {
+            let nodes = locks::wait_chain(task);
+            let threads = nodes.iter().filter(|node| node.kind == HOST_WAIT_NODE_TASK);
+            let threads: Vec<_> = threads.map(|node| node.thread_id).collect();
+            if locks::is_closed(&nodes) {
+                closed.push(threads[0]);
+            }
+            chains.push(threads);
+        }
+        (chains, closed)
     }
 }
 
@@ -255,12 +292,15 @@ fn futex_of(thread: i32) -> usize {
 }
 
 fn main() {
-    fastrand::seed(std::env::args().nth(1).unwrap().parse().unwrap());
+    let [seed, report] = [1, 2].map(|place| std::env::args().nth(place).unwrap());
+    fastrand::seed(seed.parse().unwrap());
     locks::prepare();
     let mut oracle = Oracle::new();
     for _ in 0..fastrand::usize(10..80) {
         oracle.step();
     }
+    let file = File::create(report).unwrap();
+    assert_eq!(report::host_report(file.as_raw_fd(), HOST_REPORT_JSON), 0);
     oracle.say();
     loop {
         std::thread::park();

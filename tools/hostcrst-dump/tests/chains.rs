@@ -58,31 +58,99 @@ fn cycles(report: &Value) -> BTreeSet<BTreeSet<u64>> {
     of_sections.chain(of_threads.map(|cycle| numbers(&cycle["tids"]))).collect()
 }
 
+/// What a program of which all is known has to be told to be: by the edges of its threads, and its cycles.
+struct Known {
+    edges: BTreeMap<u64, u64>,
+    cycles: BTreeSet<BTreeSet<u64>>,
+    /// Those that wait for readers of an rwlock.
+    ownerless: BTreeSet<u64>,
+}
+
+impl Known {
+    fn of(oracle: &Value) -> Self {
+        let pair = |edge: &Value| (edge[0].as_u64().unwrap(), edge[1].as_u64().unwrap());
+        Known {
+            edges: list(&oracle["edges"]).iter().map(pair).collect(),
+            cycles: list(&oracle["cycles"]).iter().map(numbers).collect(),
+            ownerless: numbers(&oracle["ownerless"]),
+        }
+    }
+
+    fn assert_told(&self, report: &Value, what: &str) {
+        assert_eq!(edges(report), self.edges, "{what}: {report:#}");
+        assert_eq!(cycles(report), self.cycles, "{what}: {report:#}");
+        for &thread in &self.ownerless {
+            let found = list(&report["threads"]).iter().find(|found| found["tid"] == thread).unwrap();
+            assert_eq!(found["waits_for"]["kind"], "rwlock", "{what}: {found}");
+            assert!(found["waits_for"]["readers"].as_u64() > Some(0), "{what}: {found}");
+        }
+    }
+
+    /// The threads from one on, each waiting for the next, up to where one would come again; whether the way back to
+    /// that one is a cycle.
+    fn chain(&self, first: u64) -> (Vec<u64>, bool) {
+        let mut threads = vec![first];
+        while let Some(next) = self.edges.get(threads.last().unwrap()) {
+            if threads.contains(next) {
+                return (threads, true);
+            }
+            threads.push(*next);
+        }
+        (threads, false)
+    }
+}
+
 #[test]
 fn random_programs_are_told_as_they_are() {
-    let (mut standing, mut edges_seen) = (0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report");
+    let mut seen = Seen::default();
     for seed in 0..rounds("RANDOM_PROGRAMS", 25) {
-        let (subject, line) =
-            Subject::run_until_line(Command::new(common::example("random_locks")).arg(seed.to_string()));
+        let mut command = Command::new(common::example("random_locks"));
+        let (subject, line) = Subject::run_until_line(command.arg(seed.to_string()).arg(&report));
         let oracle: Value = serde_json::from_str(&line).unwrap();
+        let known = Known::of(&oracle);
         let (told, deadlock) = look(subject.id());
-        let expected: BTreeMap<_, _> = list(&oracle["edges"])
-            .iter()
-            .map(|edge| (edge[0].as_u64().unwrap(), edge[1].as_u64().unwrap()))
-            .collect();
-        assert_eq!(edges(&told), expected, "seed {seed}: {told:#}");
-        let expected_cycles: BTreeSet<_> = list(&oracle["cycles"]).iter().map(numbers).collect();
-        assert_eq!(cycles(&told), expected_cycles, "seed {seed}: {told:#}");
-        assert_eq!(deadlock, !expected_cycles.is_empty(), "seed {seed}");
-        for thread in numbers(&oracle["ownerless"]) {
-            let found = list(&told["threads"]).iter().find(|found| found["tid"] == thread).unwrap();
-            assert_eq!(found["waits_for"]["kind"], "rwlock", "seed {seed}: {found}");
-            assert!(found["waits_for"]["readers"].as_u64() > Some(0), "seed {seed}: {found}");
+        known.assert_told(&told, &format!("seed {seed}, from outside"));
+        assert_eq!(deadlock, !known.cycles.is_empty(), "seed {seed}");
+        let of_itself = std::fs::read(&report).unwrap();
+        let of_itself = serde_json::from_slice(&of_itself).unwrap();
+        known.assert_told(&of_itself, &format!("seed {seed}, by itself"));
+        let closed = numbers(&oracle["closed"]);
+        for chain in list(&oracle["chains"]) {
+            let threads: Vec<_> = list(chain).iter().map(|thread| thread.as_u64().unwrap()).collect();
+            let expected = known.chain(threads[0]);
+            let is_closed = closed.contains(&threads[0]);
+            assert_eq!((threads, is_closed), expected, "seed {seed}: {oracle:#}");
         }
-        standing += expected_cycles.len();
-        edges_seen += expected.len();
+        seen.add(&known, &oracle);
     }
-    assert!(standing > 0 && edges_seen > standing, "{standing} cycles, {edges_seen} edges");
+    println!("{seen:?}");
+    assert!(
+        seen.cycles > 0 && seen.edges > seen.cycles && seen.chains > 0 && seen.kinds.len() >= 5,
+        "{seen:?}"
+    );
+}
+
+/// What there was to be told, in all programs.
+#[derive(Default, Debug)]
+struct Seen {
+    cycles: usize,
+    edges: usize,
+    chains: usize,
+    /// How often each kind was waited for.
+    kinds: BTreeMap<String, usize>,
+}
+
+impl Seen {
+    fn add(&mut self, known: &Known, oracle: &Value) {
+        self.cycles += known.cycles.len();
+        self.edges += known.edges.len();
+        self.chains += list(&oracle["chains"]).len();
+        for kind in list(&oracle["kinds"]) {
+            *self.kinds.entry(kind.as_str().unwrap().to_string()).or_default() += 1;
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,10 @@
 #![allow(dead_code)]
 
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use hostcrst::ffi::{crst, deadlock, runtime};
+use hostcrst::constants::HOST_WAIT_FLAG_LAST_OF_CYCLE;
+use hostcrst::ffi::{crst, deadlock, report, resource, runtime, task, win32};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -17,9 +19,11 @@ pub enum Kind {
     Inheriting,
     RwLock,
     Section,
+    WindowsSection,
+    Resource,
 }
 
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 10] = [
     Kind::Plain,
     Kind::Recursive,
     Kind::ErrorChecking,
@@ -28,12 +32,29 @@ pub const KINDS: [Kind; 8] = [
     Kind::Inheriting,
     Kind::RwLock,
     Kind::Section,
+    Kind::WindowsSection,
+    Kind::Resource,
 ];
 
 pub enum Lock {
     Mutex(UnsafeCell<libc::pthread_mutex_t>, Kind),
     ReadWrite(UnsafeCell<libc::pthread_rwlock_t>),
     Section(u64),
+    WindowsSection(UnsafeCell<CriticalSection>),
+    Resource(OwnLock),
+}
+
+/// The bytes of a CRITICAL_SECTION.
+#[repr(C, align(8))]
+pub struct CriticalSection([u32; 10]);
+
+/// A recursive lock of the program's own, which the library knows by what it is told only: nothing that it is made of has
+/// an owner.
+pub struct OwnLock {
+    resource: u64,
+    is_free: UnsafeCell<libc::sem_t>,
+    owner: AtomicI32,
+    depth: AtomicU32,
 }
 
 // SAFETY: they are made to be shared.
@@ -48,6 +69,33 @@ pub fn prepare() {
     assert_eq!(deadlock::host_set_deadlock_policy(1), 0);
 }
 
+/// The handle of the calling thread's task.
+pub fn current_task() -> u64 {
+    let mut handle = 0;
+    // SAFETY: a valid pointer.
+    assert_eq!(unsafe { task::host_task_current(&raw mut handle) }, 0);
+    handle
+}
+
+/// What the library says of whom a task waits for.
+pub fn wait_chain(task: u64) -> Vec<report::host_wait_node_t> {
+    /// A node for each thread, and for what it waits for.
+    const MOST: usize = 32;
+    // SAFETY: zeros are a valid host_wait_node_t.
+    let mut nodes = vec![unsafe { std::mem::zeroed::<report::host_wait_node_t>() }; MOST];
+    nodes[0].size = size_of::<report::host_wait_node_t>() as u32;
+    let mut count = 0;
+    // SAFETY: that many nodes can be written, and `count` too.
+    assert_eq!(unsafe { report::host_wait_chain(task, nodes.as_mut_ptr(), MOST, &raw mut count) }, 0);
+    nodes.truncate(count);
+    nodes
+}
+
+/// Whether the library calls the chain a deadlock.
+pub fn is_closed(chain: &[report::host_wait_node_t]) -> bool {
+    chain.last().is_some_and(|last| last.flags & HOST_WAIT_FLAG_LAST_OF_CYCLE != 0)
+}
+
 impl Lock {
     /// One that stays for ever.
     pub fn create(kind: Kind) -> &'static Lock {
@@ -59,6 +107,13 @@ impl Lock {
                 assert_eq!(unsafe { crst::hostcrst_create(&raw mut handle) }, 0);
                 Lock::Section(handle)
             }
+            Kind::WindowsSection => {
+                let mut section = CriticalSection([0; 10]);
+                // SAFETY: a valid pointer; it is moved before it is first entered.
+                unsafe { win32::hostcrst_cs_initialize((&raw mut section).cast()) };
+                Lock::WindowsSection(UnsafeCell::new(section))
+            }
+            Kind::Resource => Lock::Resource(OwnLock::new()),
             _ => Lock::Mutex(UnsafeCell::new(create_mutex(kind)), kind),
         }))
     }
@@ -68,6 +123,8 @@ impl Lock {
             Lock::Mutex(_, kind) => *kind,
             Lock::ReadWrite(_) => Kind::RwLock,
             Lock::Section(_) => Kind::Section,
+            Lock::WindowsSection(_) => Kind::WindowsSection,
+            Lock::Resource(_) => Kind::Resource,
         }
     }
 
@@ -79,6 +136,11 @@ impl Lock {
                 Lock::Mutex(mutex, _) => libc::pthread_mutex_lock(mutex.get()),
                 Lock::ReadWrite(rwlock) => libc::pthread_rwlock_wrlock(rwlock.get()),
                 Lock::Section(section) => crst::hostcrst_enter(*section, 0),
+                Lock::WindowsSection(section) => {
+                    win32::hostcrst_cs_enter(section.get().cast());
+                    0
+                }
+                Lock::Resource(lock) => lock.lock(),
             }
         };
         assert_eq!(result, 0);
@@ -97,6 +159,11 @@ impl Lock {
                 Lock::Mutex(mutex, _) => libc::pthread_mutex_unlock(mutex.get()),
                 Lock::ReadWrite(rwlock) => libc::pthread_rwlock_unlock(rwlock.get()),
                 Lock::Section(section) => crst::hostcrst_leave(*section),
+                Lock::WindowsSection(section) => {
+                    win32::hostcrst_cs_leave(section.get().cast());
+                    0
+                }
+                Lock::Resource(lock) => lock.unlock(),
             }
         };
         assert_eq!(result, 0);
@@ -107,19 +174,68 @@ impl Lock {
         let (start, size) = match self {
             Lock::Mutex(mutex, _) => (mutex.get().addr(), size_of_val(mutex)),
             Lock::ReadWrite(rwlock) => (rwlock.get().addr(), size_of_val(rwlock)),
-            Lock::Section(_) => return address != 0,
+            Lock::Resource(lock) => (lock.is_free.get().addr(), size_of_val(&lock.is_free)),
+            Lock::Section(_) | Lock::WindowsSection(_) => return address != 0,
         };
         address.wrapping_sub(start) < size
     }
 
-    /// How many tasks wait for the section.
+    /// How many tasks wait for the section, of whichever kind.
     pub fn section_waiters(&self) -> Option<u32> {
-        let Lock::Section(section) = self else { return None };
-        // SAFETY: zeros are a valid hostcrst_info_t.
-        let mut info: crst::hostcrst_info_t = unsafe { std::mem::zeroed() };
-        info.size = size_of::<crst::hostcrst_info_t>() as u32;
+        match self {
+            Lock::Section(section) => {
+                // SAFETY: zeros are a valid hostcrst_info_t.
+                let mut info: crst::hostcrst_info_t = unsafe { std::mem::zeroed() };
+                info.size = size_of::<crst::hostcrst_info_t>() as u32;
+                // SAFETY: a valid pointer.
+                (unsafe { crst::hostcrst_info(*section, &raw mut info) } == 0).then_some(info.waiters)
+            }
+            Lock::WindowsSection(section) => {
+                // SAFETY: LockCount stands there, and is written atomically.
+                let lock_count = unsafe { AtomicU32::from_ptr(section.get().cast::<u32>().add(2)) };
+                Some(!lock_count.load(Ordering::Relaxed) >> 2)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl OwnLock {
+    fn new() -> Self {
+        let mut resource = 0;
         // SAFETY: a valid pointer.
-        (unsafe { crst::hostcrst_info(*section, &raw mut info) } == 0).then_some(info.waiters)
+        assert_eq!(unsafe { resource::host_resource_create(&raw mut resource) }, 0);
+        // SAFETY: zeros are a valid sem_t, which is initialised next.
+        let mut is_free = unsafe { std::mem::zeroed() };
+        // SAFETY: a valid pointer; it is moved before it is first waited for.
+        assert_eq!(unsafe { libc::sem_init(&raw mut is_free, 0, 1) }, 0);
+        let (owner, depth) = (AtomicI32::new(0), AtomicU32::new(0));
+        OwnLock { resource, is_free: UnsafeCell::new(is_free), owner, depth }
+    }
+
+    fn lock(&self) -> i32 {
+        // SAFETY: has no preconditions.
+        let me = unsafe { libc::gettid() };
+        // SAFETY: as in lock.
+        let is_taken = || unsafe { libc::sem_trywait(self.is_free.get()) } == 0;
+        if self.owner.load(Ordering::Relaxed) != me && !is_taken() {
+            assert_eq!(resource::host_resource_wait(self.resource, 0), 0);
+            // SAFETY: as above.
+            while unsafe { libc::sem_wait(self.is_free.get()) } != 0 {}
+        }
+        self.owner.store(me, Ordering::Relaxed);
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        resource::host_resource_acquired(self.resource)
+    }
+
+    fn unlock(&self) -> i32 {
+        let result = resource::host_resource_released(self.resource);
+        if self.depth.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.owner.store(0, Ordering::Relaxed);
+            // SAFETY: as in lock.
+            assert_eq!(unsafe { libc::sem_post(self.is_free.get()) }, 0);
+        }
+        result
     }
 }
 
