@@ -87,7 +87,8 @@ mod header {
 
     /// The functions that may call one of the program's, which may end its thread: a C++ compiler that was told that
     /// nothing unwinds through them would end the process.
-    const CALLING_BACK: &[&str] = &["hostcrst_enter", "hostcrst_enter_timeout", "host_resource_wait"];
+    const CALLING_BACK: &[&str] =
+        &["hostcrst_enter", "hostcrst_enter_timeout", "host_resource_wait", "host_report_write"];
 
     const LINE_LENGTH: usize = 120;
 

@@ -156,6 +156,19 @@ static int32_t call_wait_chain(uint64_t handle)
     return result;
 }
 
+static int32_t call_name_of(int32_t (*function)(uint64_t, char *, size_t, size_t *), uint64_t handle)
+{
+    char name[4] = {77, 77, 77, 77};
+    size_t length = 77;
+    int32_t result = function(handle, name, sizeof name, &length);
+    CHECK_EQ(length, 0);
+    CHECK(name[0] == 0 && name[1] == 77);
+    return result;
+}
+
+static int32_t call_name(uint64_t handle) { return call_name_of(hostcrst_name, handle); }
+static int32_t call_task_name(uint64_t handle) { return call_name_of(host_task_name, handle); }
+
 static const function_t section_functions[] = {
     {"hostcrst_enter", call_enter},
     {"hostcrst_enter, alertable", call_enter_alertable},
@@ -169,11 +182,13 @@ static const function_t section_functions[] = {
     {"hostcrst_allow_order, first", call_allow_first},
     {"hostcrst_allow_order, then", call_allow_then},
     {"hostcrst_set_name", call_set_name},
+    {"hostcrst_name", call_name},
     {"hostcrst_info", call_info},
 };
 
 static const function_t task_functions[] = {
     {"host_task_set_name", call_task_set_name},
+    {"host_task_name", call_task_name},
     {"host_task_alert", call_task_alert},
     {"host_task_info", call_task_info},
     {"host_task_layers", call_task_layers},

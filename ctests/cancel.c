@@ -105,8 +105,12 @@ static void of_tasks(void)
     host_layer_t layer;
     host_task_t me = 0;
     size_t count = 0;
+    uint32_t left = 0;
     RETURNS(host_task_current(&me), S_OK);
     RETURNS(host_task_set_name(me, "cancelled"), S_OK);
+    RETURNS(host_task_name(me, NULL, 0, &count), S_OK);
+    RETURNS(host_task_list(NULL, 0, &count), S_OK);
+    RETURNS(host_tasks_left(&left), S_OK);
     RETURNS(host_task_info(me, &info), S_OK);
     RETURNS(host_task_layers(me, &layer, 1, &count), S_OK);
     RETURNS(host_wait_chain(me, NULL, 0, &count), S_OK);
@@ -116,8 +120,11 @@ static void of_tasks(void)
 static void of_resources(void)
 {
     host_resource_t made = 0;
+    size_t count = 0;
     RETURNS(host_resource_create(&made), S_OK);
     RETURNS(host_resource_set_name(made, "cancelled"), S_OK);
+    RETURNS(host_resource_name(made, NULL, 0, &count), S_OK);
+    RETURNS(host_resource_list(NULL, 0, &count), S_OK);
     RETURNS(host_resource_wait(made, 0), S_OK);
     RETURNS(host_resource_wait_end(made), S_OK);
     RETURNS(host_resource_acquired(made), S_OK);
@@ -129,6 +136,7 @@ static void of_sections(void)
 {
     hostcrst_info_t info;
     int32_t entered = 0;
+    size_t count = 0;
     memset(&info, 0, sizeof info);
     info.size = sizeof info;
     RETURNS(hostcrst_create(&made), S_OK);
@@ -136,6 +144,8 @@ static void of_sections(void)
     RETURNS(hostcrst_create_with_spin_count(10, &made), S_OK);
     RETURNS(hostcrst_set_spin_count(made, 20), S_OK);
     RETURNS(hostcrst_set_name(made, "made"), S_OK);
+    RETURNS(hostcrst_name(made, NULL, 0, &count), S_OK);
+    RETURNS(hostcrst_list(NULL, 0, &count), S_OK);
     RETURNS(hostcrst_info(made, &info), S_OK);
     RETURNS(hostcrst_enter(made, 0), S_OK);
     RETURNS(hostcrst_enter(made, 0), S_OK);
@@ -153,10 +163,19 @@ static void of_sections(void)
     RETURNS(hostcrst_leave(busy), S_OK);
 }
 
+static void drop_piece(const char *text, size_t length, void *context)
+{
+    (void)text;
+    (void)length;
+    (void)context;
+}
+
 static void of_deadlocks_and_reports(void)
 {
     int descriptors[2];
+    uint32_t policy = 7;
     RETURNS(host_set_deadlock_policy(HOST_DEADLOCK_ERROR), S_OK);
+    RETURNS(host_deadlock_policy(&policy), S_OK);
     RETURNS(host_set_deadlock_callback(NULL, NULL), S_OK);
     RETURNS(host_set_hold_tracking(1), S_OK);
     RETURNS(host_set_hold_tracking(0), S_OK);
@@ -168,6 +187,7 @@ static void of_deadlocks_and_reports(void)
     REQUIRE_EQ(fcntl(descriptors[1], F_SETPIPE_SZ, 1 << 20), 1 << 20);
     for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         RETURNS(host_report(descriptors[1], format), S_OK);
+        RETURNS(host_report_write(format, drop_piece, NULL), S_OK);
     }
     close(descriptors[0]);
     close(descriptors[1]);
@@ -209,15 +229,16 @@ static const struct {
     {of_the_runtime, "host_runtime_start host_runtime_state host_set_call_hook host_call_needs_host_hook host_leave_runtime "
                      "host_reverse_enter_runtime host_reverse_leave_runtime host_enter_runtime host_result_message "
                      "hostcrst_version"},
-    {of_tasks, "host_task_current host_task_set_name host_task_info host_task_layers host_wait_chain "
+    {of_tasks, "host_task_current host_task_set_name host_task_name host_task_list host_tasks_left host_task_info host_task_layers host_wait_chain "
                "host_task_alert"},
-    {of_sections, "hostcrst_create hostcrst_create_with_spin_count hostcrst_set_spin_count hostcrst_set_name hostcrst_info "
+    {of_sections, "hostcrst_create hostcrst_create_with_spin_count hostcrst_set_spin_count hostcrst_set_name hostcrst_name "
+                  "hostcrst_list hostcrst_info "
                   "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_destroy hostcrst_recover "
                   "hostcrst_allow_order"},
-    {of_resources, "host_resource_create host_resource_set_name host_resource_wait host_resource_wait_end "
+    {of_resources, "host_resource_create host_resource_set_name host_resource_name host_resource_list host_resource_wait host_resource_wait_end "
                    "host_resource_acquired host_resource_released host_resource_destroy"},
-    {of_deadlocks_and_reports, "host_set_deadlock_policy host_set_deadlock_callback host_set_hold_tracking "
-                             "host_set_statistics host_set_order_checks host_report"},
+    {of_deadlocks_and_reports, "host_set_deadlock_policy host_deadlock_policy host_set_deadlock_callback host_set_hold_tracking "
+                             "host_set_statistics host_set_order_checks host_report host_report_write"},
     {of_windows, "hostcrst_cs_initialize hostcrst_cs_initialize_and_spin_count hostcrst_cs_initialize_ex "
                  "hostcrst_cs_set_spin_count hostcrst_cs_enter hostcrst_cs_try_enter hostcrst_cs_leave hostcrst_cs_delete "
                  "hostcrst_cv_initialize hostcrst_cv_sleep hostcrst_cv_wake hostcrst_cv_wake_all hostcrst_last_error "

@@ -417,6 +417,26 @@ static int32_t make_set_name(actor_t *self)
     return result;
 }
 
+static int32_t make_name(actor_t *self)
+{
+    char name[HOSTCRST_NAME_SIZE];
+    size_t length = 0;
+    int32_t result;
+    STEPPED(result, hostcrst_name(crst_at(any_cell(self)), name, sizeof name, &length));
+    CHECK(length == strlen(name));
+    return result;
+}
+
+static int32_t make_list(actor_t *self)
+{
+    hostcrst_t listed[4];
+    size_t count = 0;
+    int32_t result;
+    (void)self;
+    STEPPED(result, hostcrst_list(listed, 4, &count));
+    return result;
+}
+
 static int32_t make_info(actor_t *self)
 {
     hostcrst_info_t info;
@@ -500,6 +520,37 @@ static int32_t make_task_set_name(actor_t *self)
     int32_t result;
     uint64_t random = next_random(&self->chance);
     STEPPED(result, host_task_set_name(anybody(self)->task, random % 2 == 0 ? "" : "somebody"));
+    return result;
+}
+
+static int32_t make_task_name(actor_t *self)
+{
+    char name[HOSTCRST_NAME_SIZE];
+    size_t length = 0;
+    int32_t result;
+    STEPPED(result, host_task_name(anybody(self)->task, name, sizeof name, &length));
+    CHECK(length == strlen(name));
+    return result;
+}
+
+static int32_t make_task_list(actor_t *self)
+{
+    host_task_t listed[4];
+    size_t count = 0;
+    int32_t result;
+    (void)self;
+    STEPPED(result, host_task_list(listed, 4, &count));
+    CHECK(count >= ACTORS);
+    return result;
+}
+
+static int32_t make_tasks_left(actor_t *self)
+{
+    uint32_t left = 0;
+    int32_t result;
+    (void)self;
+    STEPPED(result, host_tasks_left(&left));
+    CHECK(left > 0);
     return result;
 }
 
@@ -618,6 +669,16 @@ static int32_t make_set_policy(actor_t *self)
     return result;
 }
 
+static int32_t make_policy(actor_t *self)
+{
+    uint32_t policy = 7;
+    int32_t result;
+    (void)self;
+    STEPPED(result, host_deadlock_policy(&policy));
+    CHECK_EQ(policy, HOST_DEADLOCK_ERROR);
+    return result;
+}
+
 static int32_t make_set_tracking(actor_t *self)
 {
     int32_t result;
@@ -652,6 +713,21 @@ static int32_t make_report(actor_t *self)
     int32_t result;
     uint32_t format = (uint32_t)(next_random(&self->chance) % 3);
     STEPPED(result, host_report(null_device, format));
+    return result;
+}
+
+static void drop_piece(const char *text, size_t length, void *context)
+{
+    (void)text;
+    (void)length;
+    (void)context;
+}
+
+static int32_t make_report_write(actor_t *self)
+{
+    int32_t result;
+    uint32_t format = (uint32_t)(next_random(&self->chance) % 3);
+    STEPPED(result, host_report_write(format, drop_piece, NULL));
     return result;
 }
 
@@ -914,6 +990,27 @@ static int32_t make_resource_destroy(actor_t *self)
     return result;
 }
 
+static int32_t make_resource_name(actor_t *self)
+{
+    char name[HOSTCRST_NAME_SIZE];
+    size_t length = 0;
+    int32_t result;
+    (void)self;
+    STEPPED(result, host_resource_name(resource_now(), name, sizeof name, &length));
+    CHECK(length == strlen(name));
+    return result;
+}
+
+static int32_t make_resource_list(actor_t *self)
+{
+    host_resource_t listed[4];
+    size_t count = 0;
+    int32_t result;
+    (void)self;
+    STEPPED(result, host_resource_list(listed, 4, &count));
+    return result;
+}
+
 static int32_t make_resource_set_name(actor_t *self)
 {
     (void)self;
@@ -1030,6 +1127,8 @@ static const call_t calls[] = {
     {"hostcrst_recover", make_recover, OK | NO_SECTION | DOES_NOT_FIT | NOT_AVAILABLE, PLAIN},
     {"hostcrst_allow_order", make_allow_order, OK | NO_SECTION, PLAIN},
     {"hostcrst_set_name", make_set_name, OK | NO_SECTION, PLAIN},
+    {"hostcrst_name", make_name, OK | NO_SECTION, LOOKS},
+    {"hostcrst_list", make_list, OK, LOOKS},
     {"hostcrst_info", make_info, OK | NO_SECTION, LOOKS},
     {"host_leave_runtime", make_leave_runtime, OK | DOES_NOT_FIT | NOT_AVAILABLE, PLAIN},
     {"host_enter_runtime", make_enter_runtime, OK | DOES_NOT_FIT | NOT_AVAILABLE, PLAIN},
@@ -1039,18 +1138,25 @@ static const call_t calls[] = {
     {"host_set_call_hook", make_set_call_hook, OK, PLAIN},
     {"host_task_current", make_task_current, OK, LOOKS},
     {"host_task_set_name", make_task_set_name, OK, PLAIN},
+    {"host_task_name", make_task_name, OK, LOOKS},
+    {"host_task_list", make_task_list, OK, LOOKS},
+    {"host_tasks_left", make_tasks_left, OK, LOOKS},
     {"host_task_alert", make_task_alert, OK, PLAIN},
     {"host_task_info", make_task_info, OK, LOOKS},
     {"host_task_layers", make_task_layers, OK, LOOKS},
     {"host_wait_chain", make_wait_chain, OK, LOOKS},
     {"host_set_deadlock_policy", make_set_policy, OK, PLAIN},
+    {"host_deadlock_policy", make_policy, OK, LOOKS},
     {"host_set_deadlock_callback", make_set_callback, OK, PLAIN},
     {"host_set_hold_tracking", make_set_tracking, OK, PLAIN},
     {"host_set_statistics", make_set_statistics, OK, PLAIN},
     {"host_set_order_checks", make_set_order_checks, OK, PLAIN},
     {"host_report", make_report, OK, LOOKS},
+    {"host_report_write", make_report_write, OK, LOOKS},
     {"host_resource_create", make_resource_create, OK | NOT_AVAILABLE, PLAIN},
     {"host_resource_set_name", make_resource_set_name, OK | NO_SECTION, PLAIN},
+    {"host_resource_name", make_resource_name, OK | NO_SECTION, LOOKS},
+    {"host_resource_list", make_resource_list, OK, LOOKS},
     {"host_resource_destroy", make_resource_destroy, OK | NO_SECTION | NOT_OWNER, TAKES_AWAY},
     {"host_resource_wait", make_resource_wait, OK | NO_SECTION | NOT_AVAILABLE, PLAIN},
     {"host_resource_wait_end", make_resource_wait_end, OK | NO_SECTION | DOES_NOT_FIT, PLAIN},

@@ -120,6 +120,9 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(host_task_alert, (task), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_deadlock_policy, (HOST_DEADLOCK_ERROR), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_deadlock_callback, (NULL, NULL), HOST_E_CLRNOTAVAILABLE);
+    uint32_t left = 7;
+    GIVES(host_tasks_left, (&left), HOST_E_CLRNOTAVAILABLE);
+    CHECK_EQ(left, 0);
     GIVES(host_set_hold_tracking, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_statistics, (1), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_set_order_checks, (1), HOST_E_CLRNOTAVAILABLE);
@@ -135,11 +138,25 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(host_resource_released, (3), E_HANDLE);
 }
 
+static void drop_piece(const char *text, size_t length, void *context)
+{
+    (void)text;
+    (void)length;
+    (void)context;
+}
+
 static void queries_work(void)
 {
     uint32_t state;
     int32_t needs;
+    size_t count = 0;
     GIVES(host_runtime_state, (&state), S_OK);
+    GIVES(host_deadlock_policy, (&state), S_OK);
+    CHECK_EQ(state, HOST_DEADLOCK_ERROR);
+    GIVES(hostcrst_list, (NULL, 0, &count), S_OK);
+    GIVES(host_task_list, (NULL, 0, &count), S_OK);
+    GIVES(host_resource_list, (NULL, 0, &count), S_OK);
+    GIVES(host_report_write, (HOST_REPORT_DOT, drop_piece, NULL), S_OK);
     GIVES(host_call_needs_host_hook, (1, &needs), S_OK);
     CHECK_EQ(needs, 1);
     CHECK(strlen(host_result_message(S_OK)) > 0);
@@ -159,6 +176,9 @@ TEST(before_the_first_start)
     GIVES(host_task_layers, (2, NULL, 0, &count), E_HANDLE);
     GIVES(host_wait_chain, (2, NULL, 0, &count), E_HANDLE);
     CHECK_EQ(count, 0);
+    GIVES(hostcrst_name, (1, NULL, 0, &count), E_HANDLE);
+    GIVES(host_task_name, (2, NULL, 0, &count), E_HANDLE);
+    GIVES(host_resource_name, (3, NULL, 0, &count), E_HANDLE);
     GIVES(host_report, (open("/dev/null", O_WRONLY), HOST_REPORT_TEXT), S_OK);
 }
 
@@ -181,6 +201,10 @@ TEST(after_a_failure)
     GIVES(host_runtime_fail, (), S_OK);
     GIVES(host_runtime_state, (&state), S_OK);
     CHECK_EQ(state, HOST_RUNTIME_FAILED);
+    size_t length = 7;
+    GIVES(hostcrst_name, (owned, NULL, 0, &length), S_OK);
+    GIVES(host_task_name, (task, NULL, 0, &length), S_OK);
+    GIVES(host_resource_name, (resource, NULL, 0, &length), S_OK);
     GIVES(hostcrst_info, (owned, &section_info), S_OK);
     CHECK_EQ(section_info.state, HOSTCRST_OWNED);
     GIVES(host_task_info, (task, &task_info), S_OK);
@@ -214,6 +238,16 @@ TEST(null_pointers)
     GIVES(host_task_current, (NULL), E_POINTER);
     GIVES(host_task_set_name, (task, NULL), E_POINTER);
     GIVES(host_task_info, (task, NULL), E_POINTER);
+    GIVES(hostcrst_name, (crst, NULL, 1, &count), E_POINTER);
+    CHECK_EQ(count, 0);
+    GIVES(host_task_name, (task, NULL, 0, NULL), E_POINTER);
+    GIVES(host_resource_name, (new_resource(), NULL, 1, &count), E_POINTER);
+    GIVES(hostcrst_list, (NULL, 1, &count), E_POINTER);
+    GIVES(host_task_list, (NULL, 0, NULL), E_POINTER);
+    GIVES(host_resource_list, (NULL, 1, &count), E_POINTER);
+    GIVES(host_tasks_left, (NULL), E_POINTER);
+    GIVES(host_deadlock_policy, (NULL), E_POINTER);
+    GIVES(host_report_write, (HOST_REPORT_TEXT, NULL, NULL), E_POINTER);
     GIVES(host_task_layers, (task, NULL, 1, &count), E_POINTER);
     GIVES(host_wait_chain, (task, NULL, 1, &count), E_POINTER);
     GIVES(host_wait_chain, (task, &(host_wait_node_t){0, 0, 0, 0, 0, ""}, 1, &count), E_INVALIDARG);
@@ -239,6 +273,9 @@ TEST(handles_of_nothing)
     GIVES(hostcrst_recover, (crst), E_HANDLE);
     GIVES(hostcrst_allow_order, (crst, new_section()), E_HANDLE);
     GIVES(hostcrst_set_name, (crst, "name"), E_HANDLE);
+    GIVES(hostcrst_name, (crst, NULL, 0, &count), E_HANDLE);
+    GIVES(host_task_name, (task, NULL, 0, &count), E_HANDLE);
+    CHECK_EQ(count, 0);
     GIVES(hostcrst_info, (crst, &section_info), E_HANDLE);
     host_resource_t resource = new_resource();
     REQUIRE_EQ(host_resource_destroy(resource), S_OK);
@@ -273,6 +310,7 @@ TEST(unknown_values)
     GIVES(host_task_info, (this_task(), &small_task), E_INVALIDARG);
     GIVES(host_report, (-1, HOST_REPORT_TEXT), E_INVALIDARG);
     GIVES(host_report, (open("/dev/null", O_WRONLY), HOST_REPORT_HTML + 1), E_INVALIDARG);
+    GIVES(host_report_write, (HOST_REPORT_HTML + 1, drop_piece, NULL), E_INVALIDARG);
     GIVES(host_set_deadlock_policy, (3), E_INVALIDARG);
 }
 
@@ -293,6 +331,9 @@ TEST(success)
     GIVES(hostcrst_leave, (crst), S_OK);
     GIVES(hostcrst_set_spin_count, (crst, 1), S_OK);
     GIVES(hostcrst_set_name, (crst, "name"), S_OK);
+    GIVES(hostcrst_name, (crst, NULL, 0, &count), S_OK);
+    CHECK_EQ(count, 4);
+    GIVES(hostcrst_list, (NULL, 0, &count), S_OK);
     GIVES(hostcrst_info, (crst, &section_info), S_OK);
     GIVES(hostcrst_destroy, (crst), S_OK);
     GIVES(hostcrst_recover, (abandoned_section()), S_OK);
@@ -300,6 +341,9 @@ TEST(success)
     host_resource_t resource = 0;
     GIVES(host_resource_create, (&resource), S_OK);
     GIVES(host_resource_set_name, (resource, "name"), S_OK);
+    GIVES(host_resource_name, (resource, NULL, 0, &count), S_OK);
+    GIVES(host_resource_list, (NULL, 0, &count), S_OK);
+    CHECK_EQ(count, 1);
     GIVES(host_resource_wait, (resource, 0), S_OK);
     GIVES(host_resource_wait_end, (resource), S_OK);
     GIVES(host_resource_wait_end, (resource), HOST_E_INVALIDOPERATION);
@@ -313,6 +357,11 @@ TEST(success)
     GIVES(host_set_call_hook, (1, 0), S_OK);
     GIVES(host_task_current, (&task), S_OK);
     GIVES(host_task_set_name, (task, "name"), S_OK);
+    GIVES(host_task_name, (task, NULL, 0, &count), S_OK);
+    GIVES(host_task_list, (NULL, 0, &count), S_OK);
+    uint32_t left = 0;
+    GIVES(host_tasks_left, (&left), S_OK);
+    CHECK(left > 0);
     GIVES(host_task_alert, (task), S_OK);
     GIVES(host_task_info, (task, &task_info), S_OK);
     GIVES(host_task_layers, (task, NULL, 0, &count), S_OK);
@@ -325,6 +374,7 @@ TEST(success)
     GIVES(host_set_order_checks, (0), S_OK);
     for (uint32_t format = HOST_REPORT_TEXT; format <= HOST_REPORT_HTML; format++) {
         GIVES(host_report, (open("/dev/null", O_WRONLY), format), S_OK);
+        GIVES(host_report_write, (format, drop_piece, NULL), S_OK);
     }
 }
 
@@ -631,6 +681,7 @@ static const struct {
     {{"hostcrst_try_enter", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"host_resource_wait", "HOST_E_INVALIDOPERATION"}, "in a handler during an enter: ends.c"},
     {{"host_report", "E_OUTOFMEMORY"}, "output.c, with three reports that nobody reads"},
+    {{"host_report_write", "E_OUTOFMEMORY"}, "as above"},
     {{"host_wait_chain", "E_OUTOFMEMORY"}, "as above"},
 };
 

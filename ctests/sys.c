@@ -56,6 +56,12 @@ static void every_call_keeps_errno(void)
     CHECK_EQ(KEEPING_ERRNO(host_task_current(&handle)), S_OK);
     CHECK_EQ(KEEPING_ERRNO(host_task_set_name(handle, "errno")), S_OK);
     CHECK_EQ(KEEPING_ERRNO(host_task_info(handle, &task_info)), S_OK);
+    CHECK_EQ(KEEPING_ERRNO(host_task_name(handle, NULL, 0, &count)), S_OK);
+    CHECK_EQ(KEEPING_ERRNO(host_task_set_name(handle, "")), S_OK);
+    CHECK_EQ(KEEPING_ERRNO(host_task_name(handle, NULL, 0, &count)), S_OK);
+    CHECK_EQ(KEEPING_ERRNO(host_task_list(&handle, 1, &count)), S_OK);
+    CHECK_EQ(KEEPING_ERRNO(host_tasks_left(&number)), S_OK);
+    CHECK_EQ(KEEPING_ERRNO(hostcrst_list(NULL, 0, &count)), S_OK);
     CHECK_EQ(KEEPING_ERRNO(host_task_layers(handle, &layer, 1, &count)), S_OK);
     CHECK_EQ(KEEPING_ERRNO(hostcrst_create(&handle)), S_OK);
     CHECK_EQ(KEEPING_ERRNO(hostcrst_set_name(handle, "errno")), S_OK);

@@ -250,6 +250,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOSTCRST_INFINITE 4294967295u
 
 /**
+ * hostcrst_name, host_task_name, host_resource_name: the bytes that every name fits in, with its zero.
+ */
+#define HOSTCRST_NAME_SIZE 57
+
+/**
  * host_task_info: the task has made no transition.
  */
 #define HOST_TASK_UNKNOWN 0
@@ -392,8 +397,8 @@ typedef uint64_t hostcrst_t;
  */
 typedef struct {
     /**
-     * Set by the caller to sizeof(hostcrst_info_t), by which the library knows how much to write: a later version may have
-     * more fields, and fills a struct from before as far as it goes.
+     * Set by the caller to sizeof(hostcrst_info_t). By this the library knows how much to write: a later version may
+     * have more fields, and fills a struct from before as far as it goes.
      */
     uint32_t size;
     /**
@@ -436,8 +441,8 @@ typedef uint64_t host_task_t;
  */
 typedef struct {
     /**
-     * Set by the caller to sizeof(host_task_info_t), by which the library knows how much to write: a later version may have
-     * more fields, and fills a struct from before as far as it goes.
+     * Set by the caller to sizeof(host_task_info_t). By this the library knows how much to write: a later version may
+     * have more fields, and fills a struct from before as far as it goes.
      */
     uint32_t size;
     /**
@@ -517,6 +522,11 @@ typedef void (*host_deadlock_callback_t)(const host_deadlock_t *deadlock, void *
 typedef uint64_t host_resource_t;
 
 /**
+ * Called with each piece of a report: see host_report_write. It must return; from C++17 on the type is noexcept.
+ */
+typedef void (*host_report_writer_t)(const char *text, size_t length, void *context) HOSTCRST_CALLBACK_;
+
+/**
  * A node of a wait chain: a thread, or what the thread before it waits for.
  */
 typedef struct {
@@ -560,8 +570,9 @@ extern "C" {
  * Makes the runtime available.
  *
  * Until then every function returns HOST_E_CLRNOTAVAILABLE, or E_POINTER for a NULL that it does not take; except
- * host_runtime_fail and the queries: host_runtime_state, hostcrst_info, host_task_info, host_task_layers,
- * host_call_needs_host_hook, host_wait_chain, host_report, host_result_message, hostcrst_version.
+ * host_runtime_fail and the queries: host_runtime_state, hostcrst_info, hostcrst_name, hostcrst_list, host_task_info,
+ * host_task_layers, host_task_name, host_task_list, host_resource_name, host_resource_list, host_deadlock_policy,
+ * host_call_needs_host_hook, host_wait_chain, host_report, host_report_write, host_result_message, hostcrst_version.
  *
  * Returns:
  * - S_OK: available from here on. If it was stopped before, every task begins without layers.
@@ -899,6 +910,53 @@ HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_recover(hostcrst_t crst) HOSTCR
 HOSTCRST_API int32_t hostcrst_set_name(hostcrst_t crst, const char *utf8) HOSTCRST_NOEXCEPT_;
 
 /**
+ * Reads the name of a critical section.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - utf8 (out; NULL only if capacity is 0): the name, cut between characters to what fits with a zero behind it. Empty
+ *   without a name, and on failure.
+ * - capacity (0 to the size of the array): HOSTCRST_NAME_SIZE is enough for every name.
+ * - length (out, not NULL): the bytes of the whole name, without the zero; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: length is NULL, or utf8 is NULL and capacity is not 0.
+ * - E_HANDLE: crst is no live section.
+ *
+ * Threads: any; does not wait for one that changes the name. In every state of the runtime.
+ *
+ * Source: an extension.
+ *
+ * Memory: utf8 is NULL or valid for writing capacity bytes; length is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t hostcrst_name(hostcrst_t crst, char *utf8, size_t capacity, size_t *length) HOSTCRST_NOEXCEPT_;
+
+/**
+ * Lists the handles of all sections of the process, but those of Windows' CRITICAL_SECTIONs.
+ *
+ * Others may come and go meanwhile: each one listed existed at a moment during the call, and what existed all the time
+ * is listed. In no particular order.
+ *
+ * Parameters:
+ * - crsts (out; NULL only if capacity is 0): an array of capacity elements. The elements after the last handle are
+ *   unspecified.
+ * - capacity (0 to the size of the array): the maximum to write.
+ * - count (out, not NULL): how many there are, which may exceed capacity; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: count is NULL, or crsts is NULL and capacity is not 0.
+ *
+ * Threads: any; does not block. In every state of the runtime. Takes time with the most sections that there ever were.
+ *
+ * Source: an extension.
+ *
+ * Memory: crsts is NULL or valid for writing capacity handles; count is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t hostcrst_list(hostcrst_t *crsts, size_t capacity, size_t *count) HOSTCRST_NOEXCEPT_;
+
+/**
  * Reads the present state of a critical section.
  *
  * Parameters:
@@ -1076,6 +1134,74 @@ HOSTCRST_API int32_t host_task_current(host_task_t *out) HOSTCRST_NOEXCEPT_;
 HOSTCRST_API int32_t host_task_set_name(host_task_t task, const char *utf8) HOSTCRST_NOEXCEPT_;
 
 /**
+ * Reads the name of a task: the one that was set, otherwise its thread's.
+ *
+ * Parameters:
+ * - task (any value): a handle from host_task_current.
+ * - utf8 (out; NULL only if capacity is 0): the name, cut between characters to what fits with a zero behind it. Empty
+ *   on failure.
+ * - capacity (0 to the size of the array): HOSTCRST_NAME_SIZE is enough for every name.
+ * - length (out, not NULL): the bytes of the whole name, without the zero; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: length is NULL, or utf8 is NULL and capacity is not 0.
+ * - E_HANDLE: task is no live task.
+ *
+ * Threads: any; does not wait for one that changes the name. In every state of the runtime. Reads
+ * /proc/self/task for a thread's name.
+ *
+ * Source: an extension.
+ *
+ * Memory: utf8 is NULL or valid for writing capacity bytes; length is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_task_name(host_task_t task, char *utf8, size_t capacity, size_t *length) HOSTCRST_NOEXCEPT_;
+
+/**
+ * Lists the handles of all tasks of the process.
+ *
+ * Others may come and go meanwhile: each one listed existed at a moment during the call, and what existed all the time
+ * is listed. In no particular order.
+ *
+ * Parameters:
+ * - tasks (out; NULL only if capacity is 0): an array of capacity elements. The elements after the last handle are
+ *   unspecified.
+ * - capacity (0 to the size of the array): the maximum to write.
+ * - count (out, not NULL): how many there are, which may exceed capacity; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: count is NULL, or tasks is NULL and capacity is not 0.
+ *
+ * Threads: any; does not block. In every state of the runtime. Takes time with the most tasks that there ever were.
+ *
+ * Source: an extension.
+ *
+ * Memory: tasks is NULL or valid for writing capacity handles; count is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_task_list(host_task_t *tasks, size_t capacity, size_t *count) HOSTCRST_NOEXCEPT_;
+
+/**
+ * Gets how many more threads can become tasks before one of them ends: 65,000 in all, fewer if the address space is
+ * limited.
+ *
+ * Parameters:
+ * - left (out, not NULL): the number; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: left is NULL.
+ * - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+ *
+ * Threads: any; may block briefly while another thread becomes a task. Not async-signal-safe.
+ *
+ * Source: an extension.
+ *
+ * Memory: left is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_tasks_left(uint32_t *left) HOSTCRST_NOEXCEPT_;
+
+/**
  * Alerts a task: ends its alertable wait, or its next one if it is in none.
  *
  * An alert that finds the task in no wait with WAIT_ALERTABLE stays pending and ends the next such wait when it
@@ -1165,6 +1291,24 @@ HOSTCRST_API int32_t host_task_layers(host_task_t task, host_layer_t *layers, si
  * Source: an extension; the hosting pages leave the choice to the host.
  */
 HOSTCRST_API int32_t host_set_deadlock_policy(uint32_t policy) HOSTCRST_NOEXCEPT_;
+
+/**
+ * Gets what happens when a deadlock is found: see host_set_deadlock_policy.
+ *
+ * Parameters:
+ * - policy (out, not NULL): one of the HOST_DEADLOCK_ values.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: policy is NULL.
+ *
+ * Threads: any; async-signal-safe; does not block. In every state of the runtime; before the first start the default.
+ *
+ * Source: an extension.
+ *
+ * Memory: policy is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_deadlock_policy(uint32_t *policy) HOSTCRST_NOEXCEPT_;
 
 /**
  * Sets the function that is called for each deadlock.
@@ -1387,6 +1531,54 @@ HOSTCRST_NODISCARD HOSTCRST_API int32_t host_resource_create(host_resource_t *ou
 HOSTCRST_API int32_t host_resource_set_name(host_resource_t resource, const char *utf8) HOSTCRST_NOEXCEPT_;
 
 /**
+ * Reads the name of a resource.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ * - utf8 (out; NULL only if capacity is 0): the name, cut between characters to what fits with a zero behind it. Empty
+ *   without a name, and on failure.
+ * - capacity (0 to the size of the array): HOSTCRST_NAME_SIZE is enough for every name.
+ * - length (out, not NULL): the bytes of the whole name, without the zero; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: length is NULL, or utf8 is NULL and capacity is not 0.
+ * - E_HANDLE: resource is no live resource.
+ *
+ * Threads: any; does not wait for one that changes the name. In every state of the runtime.
+ *
+ * Source: an extension.
+ *
+ * Memory: utf8 is NULL or valid for writing capacity bytes; length is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_resource_name(host_resource_t resource, char *utf8, size_t capacity, size_t *length)
+    HOSTCRST_NOEXCEPT_;
+
+/**
+ * Lists the handles of all resources of the process.
+ *
+ * Others may come and go meanwhile: each one listed existed at a moment during the call, and what existed all the time
+ * is listed. In no particular order.
+ *
+ * Parameters:
+ * - resources (out; NULL only if capacity is 0): an array of capacity elements. The elements after the last handle are
+ *   unspecified.
+ * - capacity (0 to the size of the array): the maximum to write.
+ * - count (out, not NULL): how many there are, which may exceed capacity; 0 on failure.
+ *
+ * Returns:
+ * - S_OK
+ * - E_POINTER: count is NULL, or resources is NULL and capacity is not 0.
+ *
+ * Threads: any; does not block. In every state of the runtime. Takes time with the most resources that there ever were.
+ *
+ * Source: an extension.
+ *
+ * Memory: resources is NULL or valid for writing capacity handles; count is NULL or valid for writing.
+ */
+HOSTCRST_API int32_t host_resource_list(host_resource_t *resources, size_t capacity, size_t *count) HOSTCRST_NOEXCEPT_;
+
+/**
  * Destroys a resource that nobody is known to own, that is abandoned, or that the calling task owns.
  *
  * Told waits for it are over; nothing happens to the program's lock, nor to the threads that block in it. From here on
@@ -1543,6 +1735,36 @@ HOSTCRST_API int32_t host_resource_released(host_resource_t resource) HOSTCRST_N
 HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format) HOSTCRST_NOEXCEPT_;
 
 /**
+ * Hands a report to a function of the program's, piece by piece: what host_report writes to a descriptor.
+ *
+ * The pieces, of at most 4096 bytes, one after the other are the report. None is zero-terminated, and one may end
+ * inside a UTF-8 character. A piece is writer's for the time of the call.
+ *
+ * Parameters:
+ * - format (one of the HOST_REPORT_ values): as for host_report.
+ * - writer (not NULL): called on this thread, once for each piece. It may call every function of the library. It must
+ *   return: it must not throw, jump away, end its thread or be cancelled. If it does, the memory that this report was
+ *   made in cannot be used for another one any more, and there is such for three at a time.
+ * - context (any value): passed to writer.
+ *
+ * Returns:
+ * - S_OK: all of it was handed over.
+ * - E_POINTER: writer is NULL.
+ * - E_INVALIDARG: format is not known.
+ * - E_OUTOFMEMORY: three other calls of this function or host_report are in progress, and none of them ended within a
+ *   second.
+ *
+ * Threads: any; takes as long as writer does. Takes no lock that the program can hold, does not use the program's
+ * allocator, and needs at most 8 KiB of stack beside that of writer. By itself not a cancellation point. Not
+ * async-signal-safe.
+ *
+ * Source: an extension.
+ *
+ * Memory: writer is NULL or may be called with context.
+ */
+HOSTCRST_API int32_t host_report_write(uint32_t format, host_report_writer_t writer, void *context);
+
+/**
  * Follows a task's wait chain: the task, what it waits for, the owner of that, what this one waits for, and so on,
  * through the library's sections, glibc's locks and joins alike.
  *
@@ -1573,8 +1795,8 @@ HOSTCRST_API int32_t host_report(int32_t fd, uint32_t format) HOSTCRST_NOEXCEPT_
  *
  * Source: an extension after GetThreadWaitChain of Windows.
  *
- * Memory: nodes is NULL or valid for writing capacity nodes of the size that the first one names; count is NULL or valid
- * for writing.
+ * Memory: nodes is NULL or valid for writing capacity nodes of the size that the first one names; count is NULL or
+ * valid for writing.
  */
 HOSTCRST_API int32_t host_wait_chain(host_task_t task, host_wait_node_t *nodes, size_t capacity, size_t *count)
     HOSTCRST_NOEXCEPT_;

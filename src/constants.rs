@@ -20,6 +20,9 @@ pub const HOSTCRST_ABANDONED: u32 = 2;
 /// hostcrst_enter_timeout: no time limit.
 pub const HOSTCRST_INFINITE: u32 = 0xFFFF_FFFF;
 
+/// hostcrst_name, host_task_name, host_resource_name: the bytes that every name fits in, with its zero.
+pub const HOSTCRST_NAME_SIZE: u32 = 57;
+
 /// host_task_info: the task has made no transition.
 pub const HOST_TASK_UNKNOWN: u32 = 0;
 /// host_task_info: the task runs managed code.

@@ -275,6 +275,15 @@ impl<T: Slot> Arena<T> {
         self.used.load(Ordering::Acquire)
     }
 
+    /// How many slots can be allocated before one has to be released.
+    pub(crate) fn left(&self) -> u32 {
+        let _guard = self.lock.lock();
+        let used = self.used.load(Ordering::Relaxed);
+        let is_free =
+            |index: &u32| self.link(*index).is_some_and(|link| link.load(Ordering::Relaxed) & FREE != 0);
+        self.capacity() - used + (1..used).filter(is_free).count() as u32
+    }
+
     /// Whether no slot can be allocated before one is released.
     pub(crate) fn is_full(&self) -> bool {
         self.used() >= self.capacity() && self.free.load(Ordering::Relaxed) == 0
@@ -325,9 +334,12 @@ mod tests {
         assert_eq!(slots.len(), (1 << 14) - 1);
         assert!(slots.iter().all(|&index| arena.at(index).value.load(Ordering::Relaxed) == index));
 
+        assert_eq!(arena.left(), 0);
         arena.release(slots[7], false);
+        assert_eq!(arena.left(), 1);
         assert_eq!(arena.allocate(), Ok(slots[7]));
         arena.release(slots[8], true);
+        assert_eq!(arena.left(), 0, "a retired slot is not left");
         assert_eq!(arena.allocate(), Err(Error::OutOfMemory));
         assert_eq!(arena.live(), (1 << 14) - 2);
     }

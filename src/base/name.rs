@@ -4,6 +4,7 @@ use core::mem::offset_of;
 
 use crate::base::memory::Memory;
 use crate::base::seqlock::SeqLock;
+use crate::constants::HOSTCRST_NAME_SIZE;
 use crate::sys;
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::text::{TextBuffer, cut};
@@ -11,6 +12,7 @@ use crate::text::{TextBuffer, cut};
 const WORDS: usize = 7;
 /// The bytes of a name at most; longer ones are cut before a character.
 pub(crate) const NAME_BYTES: usize = WORDS * 8;
+const _: () = assert!(HOSTCRST_NAME_SIZE as usize == NAME_BYTES + 1);
 
 /// A write takes nanoseconds, unless its thread was stopped in the middle: a reader must not wait for that.
 const TRIES: usize = 10_000;

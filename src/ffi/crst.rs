@@ -3,12 +3,13 @@
 use core::ffi::c_char;
 use core::hint::black_box;
 
-use super::{Growing, deliver, deliver_sized, hresult, name_argument};
+use super::{Growing, deliver, deliver_handles, deliver_name, deliver_sized, hresult, name_argument};
+use crate::base::name::NameCopy;
 use crate::error::S_OK;
 use crate::host::enter::{self, Patience};
 use crate::lock::crst::{self, FastPath};
 use crate::state::section::{self, SpinPolicy};
-use crate::state::tasks;
+use crate::state::{sections, tasks};
 use crate::sys::with_call_site;
 
 /// A critical section: an opaque handle, never 0. The handle of a destroyed section is never valid again.
@@ -18,8 +19,8 @@ pub type hostcrst_t = u64;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct hostcrst_info_t {
-    /// Set by the caller to sizeof(hostcrst_info_t), by which the library knows how much to write: a later version may have
-    /// more fields, and fills a struct from before as far as it goes.
+    /// Set by the caller to sizeof(hostcrst_info_t). By this the library knows how much to write: a later version may
+    /// have more fields, and fills a struct from before as far as it goes.
     pub size: u32,
     /// HOSTCRST_FREE, HOSTCRST_OWNED or HOSTCRST_ABANDONED.
     pub state: u32,
@@ -371,6 +372,68 @@ extern "C" fn recover_at(crst: u64, site: usize) -> i32 {
 pub unsafe extern "C" fn hostcrst_set_name(crst: hostcrst_t, utf8: *const c_char) -> i32 {
     // SAFETY: the caller passes a zero-terminated string or NULL, see above.
     hresult(unsafe { name_argument(utf8) }.and_then(|name| crst::set_name(crst, name)))
+}
+
+/// Reads the name of a critical section.
+///
+/// Parameters:
+/// - crst (any value): a handle from hostcrst_create.
+/// - utf8 (out; NULL only if capacity is 0): the name, cut between characters to what fits with a zero behind it. Empty
+///   without a name, and on failure.
+/// - capacity (0 to the size of the array): HOSTCRST_NAME_SIZE is enough for every name.
+/// - length (out, not NULL): the bytes of the whole name, without the zero; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: length is NULL, or utf8 is NULL and capacity is not 0.
+/// - E_HANDLE: crst is no live section.
+///
+/// Threads: any; does not wait for one that changes the name. In every state of the runtime.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `utf8` is NULL or valid for writing `capacity` bytes; `length` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_name(
+    crst: hostcrst_t,
+    utf8: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    // SAFETY: the caller keeps both valid, see above.
+    unsafe {
+        deliver_name(utf8, capacity, length, || {
+            sections::find(crst).map(|section| section.name().unwrap_or(NameCopy::new()))
+        })
+    }
+}
+
+/// Lists the handles of all sections of the process, but those of Windows' CRITICAL_SECTIONs.
+///
+/// Others may come and go meanwhile: each one listed existed at a moment during the call, and what existed all the time
+/// is listed. In no particular order.
+///
+/// Parameters:
+/// - crsts (out; NULL only if capacity is 0): an array of capacity elements. The elements after the last handle are
+///   unspecified.
+/// - capacity (0 to the size of the array): the maximum to write.
+/// - count (out, not NULL): how many there are, which may exceed capacity; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: count is NULL, or crsts is NULL and capacity is not 0.
+///
+/// Threads: any; does not block. In every state of the runtime. Takes time with the most sections that there ever were.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `crsts` is NULL or valid for writing `capacity` handles; `count` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_list(crsts: *mut hostcrst_t, capacity: usize, count: *mut usize) -> i32 {
+    // SAFETY: the caller keeps both valid, see above.
+    unsafe { deliver_handles(crsts, capacity, count, sections::handles()) }
 }
 
 /// Reads the present state of a critical section.

@@ -2,7 +2,8 @@
 
 use core::ffi::c_void;
 
-use super::hresult;
+use super::{deliver, hresult};
+use crate::deadlock;
 use crate::error::Error;
 use crate::host::{deadlocks, holds};
 use crate::state::deadlocks::{Callback, Policy, host_deadlock_t};
@@ -36,6 +37,27 @@ pub extern "C" fn host_set_deadlock_policy(policy: u32) -> i32 {
         deadlocks::set_policy(policy);
         Ok(())
     }))
+}
+
+/// Gets what happens when a deadlock is found: see host_set_deadlock_policy.
+///
+/// Parameters:
+/// - policy (out, not NULL): one of the HOST_DEADLOCK_ values.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: policy is NULL.
+///
+/// Threads: any; async-signal-safe; does not block. In every state of the runtime; before the first start the default.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `policy` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_deadlock_policy(policy: *mut u32) -> i32 {
+    // SAFETY: the caller keeps `policy` valid, see above.
+    unsafe { deliver(policy, || Ok(deadlock::policy() as u32)) }
 }
 
 /// Sets the function that is called for each deadlock.

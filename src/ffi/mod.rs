@@ -18,9 +18,10 @@ pub mod win32;
 
 use core::ffi::c_char;
 
-use crate::base::name::NAME_BYTES;
+use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::error::{Error, Result, S_OK};
 use crate::sys;
+use crate::text::cut;
 
 /// The HRESULT for a result without a value.
 fn hresult(result: Result<()>) -> i32 {
@@ -56,6 +57,73 @@ unsafe fn name_argument<'a>(utf8: *const c_char) -> Result<&'a [u8]> {
     }
     // SAFETY: the caller passes a zero-terminated string; no byte behind its end is looked at.
     Ok(unsafe { core::slice::from_raw_parts(utf8.cast(), sys::string_length(utf8, NAME_BYTES + 1)) })
+}
+
+/// Writes a name to a caller's array, cut between characters to what fits with a zero behind it; its whole length.
+///
+/// # Safety
+/// `utf8` is NULL or valid for writing `capacity` bytes.
+unsafe fn write_name(utf8: *mut c_char, capacity: usize, name: &[u8]) -> Result<usize> {
+    let Some(room) = capacity.checked_sub(1) else { return Ok(name.len()) };
+    let part = cut(name, room);
+    // SAFETY: the part and the zero have `capacity` bytes at most, for which the caller has room.
+    unsafe {
+        utf8.cast::<u8>().copy_from_nonoverlapping(part.as_ptr(), part.len());
+        utf8.add(part.len()).write(0);
+    }
+    Ok(name.len())
+}
+
+/// Delivers the name that `find` gives, see write_name; an empty one on failure.
+///
+/// # Safety
+/// `utf8` is NULL or valid for writing `capacity` bytes; `length` is NULL or valid for writing.
+unsafe fn deliver_name(
+    utf8: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+    find: impl FnOnce() -> Result<NameCopy>,
+) -> i32 {
+    if utf8.is_null() && capacity != 0 {
+        // SAFETY: see above.
+        return unsafe { deliver(length, || Err(Error::Pointer)) };
+    }
+    let make = || {
+        let found = find();
+        // SAFETY: `utf8` is not NULL where there is capacity.
+        let written = unsafe { write_name(utf8, capacity, found.as_ref().map_or(&[], NameCopy::bytes)) };
+        found.and(written)
+    };
+    // SAFETY: see above.
+    unsafe { deliver(length, make) }
+}
+
+/// Delivers handles to a caller's array, as many as fit, and how many there are.
+///
+/// # Safety
+/// `handles` is NULL or valid for writing `capacity` handles; `count` is NULL or valid for writing.
+unsafe fn deliver_handles(
+    handles: *mut u64,
+    capacity: usize,
+    count: *mut usize,
+    all: impl Iterator<Item = u64>,
+) -> i32 {
+    let make = || {
+        if handles.is_null() && capacity != 0 {
+            return Err(Error::Pointer);
+        }
+        Ok(all
+            .enumerate()
+            .map(|(index, handle)| {
+                if index < capacity {
+                    // SAFETY: the index is below `capacity`, for which the caller has room.
+                    unsafe { handles.add(index).write(handle) }
+                }
+            })
+            .count())
+    };
+    // SAFETY: see above.
+    unsafe { deliver(count, make) }
 }
 
 /// A struct of the interface that may have more fields in a later version.

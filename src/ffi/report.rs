@@ -1,6 +1,6 @@
 //! Reports: who owns, who waits, in which code, and every deadlock.
 
-use core::ffi::c_char;
+use core::ffi::{c_char, c_void};
 
 use super::task::host_task_t;
 use super::{Growing, deliver, hresult, size_of_growing, write_growing};
@@ -39,6 +39,52 @@ use crate::report::{self, Format};
 #[unsafe(no_mangle)]
 pub extern "C" fn host_report(fd: i32, format: u32) -> i32 {
     hresult(format_of(format).and_then(|format| report::write(fd, format)))
+}
+
+/// Called with each piece of a report: see host_report_write. It must return; from C++17 on the type is noexcept.
+pub type host_report_writer_t =
+    Option<unsafe extern "C" fn(text: *const c_char, length: usize, context: *mut c_void)>;
+
+/// Hands a report to a function of the program's, piece by piece: what host_report writes to a descriptor.
+///
+/// The pieces, of at most 4096 bytes, one after the other are the report. None is zero-terminated, and one may end
+/// inside a UTF-8 character. A piece is writer's for the time of the call.
+///
+/// Parameters:
+/// - format (one of the HOST_REPORT_ values): as for host_report.
+/// - writer (not NULL): called on this thread, once for each piece. It may call every function of the library. It must
+///   return: it must not throw, jump away, end its thread or be cancelled. If it does, the memory that this report was
+///   made in cannot be used for another one any more, and there is such for three at a time.
+/// - context (any value): passed to writer.
+///
+/// Returns:
+/// - S_OK: all of it was handed over.
+/// - E_POINTER: writer is NULL.
+/// - E_INVALIDARG: format is not known.
+/// - E_OUTOFMEMORY: three other calls of this function or host_report are in progress, and none of them ended within a
+///   second.
+///
+/// Threads: any; takes as long as writer does. Takes no lock that the program can hold, does not use the program's
+/// allocator, and needs at most 8 KiB of stack beside that of writer. By itself not a cancellation point. Not
+/// async-signal-safe.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `writer` is NULL or may be called with `context`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_report_write(
+    format: u32,
+    writer: host_report_writer_t,
+    context: *mut c_void,
+) -> i32 {
+    let hand_over = || {
+        let writer = writer.ok_or(Error::Pointer)?;
+        // SAFETY: the caller keeps `writer` callable with `context`, see above; the piece is borrowed for the call.
+        let mut write = |piece: &[u8]| unsafe { writer(piece.as_ptr().cast(), piece.len(), context) };
+        report::hand_over(&mut write, format_of(format)?)
+    };
+    hresult(hand_over())
 }
 
 /// A node of a wait chain: a thread, or what the thread before it waits for.
@@ -108,8 +154,8 @@ impl host_wait_node_t {
 /// Source: an extension after GetThreadWaitChain of Windows.
 ///
 /// # Safety
-/// `nodes` is NULL or valid for writing `capacity` nodes of the size that the first one names; `count` is NULL or valid
-/// for writing.
+/// `nodes` is NULL or valid for writing `capacity` nodes of the size that the first one names; `count` is NULL or
+/// valid for writing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn host_wait_chain(
     task: host_task_t,

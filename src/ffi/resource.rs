@@ -22,10 +22,12 @@
 
 use core::ffi::c_char;
 
-use super::{deliver, hresult, name_argument};
+use super::{deliver, deliver_handles, deliver_name, hresult, name_argument};
+use crate::base::name::NameCopy;
 use crate::error::S_OK;
 use crate::host::resources;
 use crate::lock::resources as told;
+use crate::state::resources as state;
 use crate::sys::with_call_site;
 
 /// A resource: an opaque handle, never 0. The handle of a destroyed resource is never valid again.
@@ -79,6 +81,72 @@ pub unsafe extern "C" fn host_resource_create(out: *mut host_resource_t) -> i32 
 pub unsafe extern "C" fn host_resource_set_name(resource: host_resource_t, utf8: *const c_char) -> i32 {
     // SAFETY: the caller passes a zero-terminated string, see above.
     hresult(unsafe { name_argument(utf8) }.and_then(|name| told::set_name(resource, name)))
+}
+
+/// Reads the name of a resource.
+///
+/// Parameters:
+/// - resource (any value): a handle from host_resource_create.
+/// - utf8 (out; NULL only if capacity is 0): the name, cut between characters to what fits with a zero behind it. Empty
+///   without a name, and on failure.
+/// - capacity (0 to the size of the array): HOSTCRST_NAME_SIZE is enough for every name.
+/// - length (out, not NULL): the bytes of the whole name, without the zero; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: length is NULL, or utf8 is NULL and capacity is not 0.
+/// - E_HANDLE: resource is no live resource.
+///
+/// Threads: any; does not wait for one that changes the name. In every state of the runtime.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `utf8` is NULL or valid for writing `capacity` bytes; `length` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_resource_name(
+    resource: host_resource_t,
+    utf8: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    // SAFETY: the caller keeps both valid, see above.
+    unsafe {
+        deliver_name(utf8, capacity, length, || {
+            state::find(resource).map(|resource| resource.name().unwrap_or(NameCopy::new()))
+        })
+    }
+}
+
+/// Lists the handles of all resources of the process.
+///
+/// Others may come and go meanwhile: each one listed existed at a moment during the call, and what existed all the time
+/// is listed. In no particular order.
+///
+/// Parameters:
+/// - resources (out; NULL only if capacity is 0): an array of capacity elements. The elements after the last handle are
+///   unspecified.
+/// - capacity (0 to the size of the array): the maximum to write.
+/// - count (out, not NULL): how many there are, which may exceed capacity; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: count is NULL, or resources is NULL and capacity is not 0.
+///
+/// Threads: any; does not block. In every state of the runtime. Takes time with the most resources that there ever were.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `resources` is NULL or valid for writing `capacity` handles; `count` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_resource_list(
+    resources: *mut host_resource_t,
+    capacity: usize,
+    count: *mut usize,
+) -> i32 {
+    // SAFETY: the caller keeps both valid, see above.
+    unsafe { deliver_handles(resources, capacity, count, state::handles()) }
 }
 
 /// Destroys a resource that nobody is known to own, that is abandoned, or that the calling task owns.

@@ -20,8 +20,9 @@ fn changed(result: Result<bool>) -> i32 {
 /// Makes the runtime available.
 ///
 /// Until then every function returns HOST_E_CLRNOTAVAILABLE, or E_POINTER for a NULL that it does not take; except
-/// host_runtime_fail and the queries: host_runtime_state, hostcrst_info, host_task_info, host_task_layers,
-/// host_call_needs_host_hook, host_wait_chain, host_report, host_result_message, hostcrst_version.
+/// host_runtime_fail and the queries: host_runtime_state, hostcrst_info, hostcrst_name, hostcrst_list, host_task_info,
+/// host_task_layers, host_task_name, host_task_list, host_resource_name, host_resource_list, host_deadlock_policy,
+/// host_call_needs_host_hook, host_wait_chain, host_report, host_report_write, host_result_message, hostcrst_version.
 ///
 /// Returns:
 /// - S_OK: available from here on. If it was stopped before, every task begins without layers.

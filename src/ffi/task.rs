@@ -2,7 +2,7 @@
 
 use core::ffi::c_char;
 
-use super::{Growing, deliver, deliver_sized, hresult, name_argument};
+use super::{Growing, deliver, deliver_handles, deliver_name, deliver_sized, hresult, name_argument};
 use crate::error::{Error, S_OK};
 use crate::host::{hooks, threads};
 use crate::state::layers::{LayerKind, Origin};
@@ -17,8 +17,8 @@ pub type host_task_t = u64;
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct host_task_info_t {
-    /// Set by the caller to sizeof(host_task_info_t), by which the library knows how much to write: a later version may have
-    /// more fields, and fills a struct from before as far as it goes.
+    /// Set by the caller to sizeof(host_task_info_t). By this the library knows how much to write: a later version may
+    /// have more fields, and fills a struct from before as far as it goes.
     pub size: u32,
     /// HOST_TASK_UNKNOWN, HOST_TASK_MANAGED or HOST_TASK_UNMANAGED.
     pub mode: u32,
@@ -251,6 +251,88 @@ pub unsafe extern "C" fn host_task_set_name(task: host_task_t, utf8: *const c_ch
         REGISTRY.runtime.require_usable()?;
         threads::set_name(task, name)
     }))
+}
+
+/// Reads the name of a task: the one that was set, otherwise its thread's.
+///
+/// Parameters:
+/// - task (any value): a handle from host_task_current.
+/// - utf8 (out; NULL only if capacity is 0): the name, cut between characters to what fits with a zero behind it. Empty
+///   on failure.
+/// - capacity (0 to the size of the array): HOSTCRST_NAME_SIZE is enough for every name.
+/// - length (out, not NULL): the bytes of the whole name, without the zero; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: length is NULL, or utf8 is NULL and capacity is not 0.
+/// - E_HANDLE: task is no live task.
+///
+/// Threads: any; does not wait for one that changes the name. In every state of the runtime. Reads
+/// /proc/self/task for a thread's name.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `utf8` is NULL or valid for writing `capacity` bytes; `length` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_task_name(
+    task: host_task_t,
+    utf8: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    // SAFETY: the caller keeps both valid, see above.
+    unsafe { deliver_name(utf8, capacity, length, || threads::name(task)) }
+}
+
+/// Lists the handles of all tasks of the process.
+///
+/// Others may come and go meanwhile: each one listed existed at a moment during the call, and what existed all the time
+/// is listed. In no particular order.
+///
+/// Parameters:
+/// - tasks (out; NULL only if capacity is 0): an array of capacity elements. The elements after the last handle are
+///   unspecified.
+/// - capacity (0 to the size of the array): the maximum to write.
+/// - count (out, not NULL): how many there are, which may exceed capacity; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: count is NULL, or tasks is NULL and capacity is not 0.
+///
+/// Threads: any; does not block. In every state of the runtime. Takes time with the most tasks that there ever were.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `tasks` is NULL or valid for writing `capacity` handles; `count` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_task_list(tasks: *mut host_task_t, capacity: usize, count: *mut usize) -> i32 {
+    // SAFETY: the caller keeps both valid, see above.
+    unsafe { deliver_handles(tasks, capacity, count, tasks::handles()) }
+}
+
+/// Gets how many more threads can become tasks before one of them ends: 65,000 in all, fewer if the address space is
+/// limited.
+///
+/// Parameters:
+/// - left (out, not NULL): the number; 0 on failure.
+///
+/// Returns:
+/// - S_OK
+/// - E_POINTER: left is NULL.
+/// - HOST_E_CLRNOTAVAILABLE: the runtime was never started or has failed.
+///
+/// Threads: any; may block briefly while another thread becomes a task. Not async-signal-safe.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `left` is NULL or valid for writing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_tasks_left(left: *mut u32) -> i32 {
+    // SAFETY: the caller keeps `left` valid, see above.
+    unsafe { deliver(left, threads::left) }
 }
 
 /// Alerts a task: ends its alertable wait, or its next one if it is in none.

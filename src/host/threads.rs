@@ -2,6 +2,7 @@
 //! How a task waits is `lock`'s, how it ends `ends`'.
 
 use crate::base::memory::Here;
+use crate::base::name::NameCopy;
 use crate::error::{Error, Result};
 use crate::handle;
 use crate::host::{ends, locks, prepare};
@@ -12,6 +13,7 @@ use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::{self, preserving_errno};
+use crate::view::names::task_name;
 
 /// The calling thread's task, which it becomes at the first call.
 #[inline(always)]
@@ -33,6 +35,19 @@ pub(crate) fn current_in_runtime() -> Result<TaskRef> {
 pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
     let (id, task) = tasks::named(handle)?;
     task.set_name(id, utf8)
+}
+
+/// The name of the task with this handle, or of its thread.
+pub(crate) fn name(handle: u64) -> Result<NameCopy> {
+    let task = tasks::of_handle(handle)?;
+    let name = task_name(task);
+    task.still(handle).map(|()| name)
+}
+
+/// How many more threads can become tasks before one of them ends.
+pub(crate) fn left() -> Result<u32> {
+    REGISTRY.runtime.require_usable()?;
+    Ok(preserving_errno(|| sys::without_handlers(|| REGISTRY.tasks.left())))
 }
 
 /// Ends the alertable wait of the task with this handle, or its next one.
@@ -219,7 +234,6 @@ impl TaskRef {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::base::name::NameCopy;
     use crate::handle::LAST_TASK_GENERATION;
     use std::vec::Vec;
 

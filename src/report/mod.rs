@@ -201,21 +201,29 @@ pub fn render_verdict<M: Memory, S: Surroundings>(
 
 /// Writes a report on this process to a descriptor, however long that takes.
 pub(crate) fn write(descriptor: c_int, format: Format) -> Result<()> {
-    sys::settle_fork();
     preserving_errno(|| {
         if !sys::is_writable(descriptor) {
             return Err(Error::InvalidArgument);
         }
-        let mut desk = desk::take_patiently().ok_or(Error::OutOfMemory)?;
-        let Desk { resolver, room, scratch, buffer, .. } = &mut *desk;
-        write_to(Sink::Descriptor(descriptor), buffer, Observer { resolver, room }, scratch, format)
-            .map_err(|_| Error::InvalidArgument)
+        write_into(Sink::Descriptor(descriptor), format)
     })
 }
 
-fn write_to<'a>(
-    sink: Sink<'a>,
-    buffer: &'a mut TextBuffer<OUTPUT_BYTES>,
+/// Hands a report on this process to a function of the program's, piece by piece.
+pub(crate) fn hand_over(writer: &mut dyn FnMut(&[u8]), format: Format) -> Result<()> {
+    preserving_errno(|| write_into(Sink::Program(writer), format))
+}
+
+fn write_into(sink: Sink<'_>, format: Format) -> Result<()> {
+    sys::settle_fork();
+    let mut desk = desk::take_patiently().ok_or(Error::OutOfMemory)?;
+    let Desk { resolver, room, scratch, buffer, .. } = &mut *desk;
+    write_to(sink, buffer, Observer { resolver, room }, scratch, format).map_err(|_| Error::InvalidArgument)
+}
+
+fn write_to(
+    sink: Sink<'_>,
+    buffer: &mut TextBuffer<OUTPUT_BYTES>,
     mut observer: Observer<'_>,
     scratch: &mut Scratch,
     format: Format,
@@ -281,23 +289,28 @@ pub(crate) extern "C" fn at_exit() {
 enum Sink<'a> {
     /// A descriptor; the writer blocks.
     Descriptor(c_int),
+    Program(&'a mut dyn FnMut(&[u8])),
     Message(Message<'a>),
 }
 
 /// A sink behind a buffer. After the sink has failed, so does every write.
-struct Output<'a> {
+struct Output<'a, 'b> {
     sink: Sink<'a>,
-    buffer: &'a mut TextBuffer<OUTPUT_BYTES>,
+    buffer: &'b mut TextBuffer<OUTPUT_BYTES>,
 }
 
 /// PIPE_BUF: what a pipe takes as a whole or not at all.
 const OUTPUT_BYTES: usize = 4096;
 
-impl Output<'_> {
+impl Output<'_, '_> {
     fn flush(&mut self) -> fmt::Result {
         let bytes = self.buffer.bytes();
         let written = match &mut self.sink {
             Sink::Descriptor(descriptor) => sys::write_all(*descriptor, bytes),
+            Sink::Program(writer) => {
+                writer(bytes);
+                true
+            }
             Sink::Message(message) => message.write(bytes),
         };
         self.buffer.clear();
@@ -305,7 +318,7 @@ impl Output<'_> {
     }
 }
 
-impl Write for Output<'_> {
+impl Write for Output<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for part in text.as_bytes().chunks(OUTPUT_BYTES) {
             if self.buffer.push(part).is_err() {

@@ -31,6 +31,11 @@ pub(crate) fn find(handle: u64) -> Result<&'static Resource> {
     if resource.handle() == Some(handle) { Ok(resource) } else { Err(Error::Handle) }
 }
 
+/// The handle of every resource.
+pub(crate) fn handles() -> impl Iterator<Item = u64> {
+    REGISTRY.resources.iter().filter_map(|resource| resource.handle())
+}
+
 impl Resource {
     /// The name, if there is one.
     pub(crate) fn name(&self) -> Option<NameCopy> {

@@ -54,6 +54,13 @@ pub(crate) fn all() -> impl Iterator<Item = (u64, &'static Section)> {
     sections.map(|section| (section.handle(REGISTRY.copy(), REGISTRY.sections.index_of(section)), section))
 }
 
+/// The handle of every section of the host's.
+pub(crate) fn handles() -> impl Iterator<Item = u64> {
+    let live =
+        |&(handle, section): &(u64, &Section)| !handle::is_win32(handle) && section.owner(handle).is_some();
+    all().filter(live).map(|(handle, _)| handle)
+}
+
 impl Section {
     /// The name, if there is one.
     pub(crate) fn name(&self) -> Option<NameCopy> {

@@ -39,6 +39,11 @@ pub(crate) fn all() -> impl Iterator<Item = TaskRef> {
     REGISTRY.tasks.iter().filter(|task| task.id() != 0).map(TaskRef)
 }
 
+/// The handle of every live task.
+pub(crate) fn handles() -> impl Iterator<Item = u64> {
+    REGISTRY.tasks.iter().map(|task| task.id()).filter(|&id| id != 0).map(handle_of)
+}
+
 /// The live task of a managed thread, with the id that it has if it is still that one.
 pub(crate) fn find_clr_thread(thread: u64) -> Option<(u64, TaskRef)> {
     // First the id: if it is found again later, the slot was that task's all the time.
