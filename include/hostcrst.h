@@ -367,6 +367,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_WAIT_NODE_OTHER 11
 
 /**
+ * An address in WaitOnAddress; the node has it.
+ */
+#define HOST_WAIT_NODE_ADDRESS 12
+
+/**
  * host_wait_node_t: what is said of this node is known.
  */
 #define HOST_WAIT_FLAG_CERTAIN 1

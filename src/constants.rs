@@ -73,6 +73,8 @@ pub const HOST_WAIT_NODE_RWLOCK: u32 = 9;
 pub const HOST_WAIT_NODE_JOIN: u32 = 10;
 /// host_wait_node_t: a system call or a word of memory that nobody is known to own.
 pub const HOST_WAIT_NODE_OTHER: u32 = 11;
+/// An address in WaitOnAddress; the node has it.
+pub const HOST_WAIT_NODE_ADDRESS: u32 = 12;
 
 /// host_wait_node_t: what is said of this node is known.
 pub const HOST_WAIT_FLAG_CERTAIN: u32 = 1;

@@ -80,6 +80,7 @@ pub mod inspect {
     pub use crate::report::metrics::write as write_metrics;
     pub use crate::report::{Format, Surroundings, render, render_verdict};
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
+    pub use crate::state::sleep::SleepKind;
     pub use crate::state::words::LockKind;
     pub use crate::text::Printable;
     pub use crate::view::picture::{Blocked, LockSeen, Picture, TaskSeen};

@@ -30,6 +30,9 @@ uint8_t hostcrst_srw_try_acquire_exclusive(PSRWLOCK lock);
 uint8_t hostcrst_srw_try_acquire_shared(PSRWLOCK lock);
 void hostcrst_srw_release_exclusive(PSRWLOCK lock);
 void hostcrst_srw_release_shared(PSRWLOCK lock);
+BOOL hostcrst_address_wait(volatile void *address, PVOID undesired, size_t size, DWORD milliseconds);
+void hostcrst_address_wake(PVOID address);
+void hostcrst_address_wake_all(PVOID address);
 
 extern void SetLastError(DWORD code) __attribute__((weak));
 
@@ -141,4 +144,19 @@ EXPORT void ReleaseSRWLockExclusive(PSRWLOCK lock)
 EXPORT void ReleaseSRWLockShared(PSRWLOCK lock)
 {
     hostcrst_srw_release_shared(lock);
+}
+
+EXPORT BOOL WaitOnAddress(volatile void *address, PVOID undesired, size_t size, DWORD milliseconds)
+{
+    return told(hostcrst_address_wait(address, undesired, size, milliseconds));
+}
+
+EXPORT void WakeByAddressSingle(PVOID address)
+{
+    hostcrst_address_wake(address);
+}
+
+EXPORT void WakeByAddressAll(PVOID address)
+{
+    hostcrst_address_wake_all(address);
 }

@@ -4,7 +4,7 @@
  * libhostcrst.
  *
  * The library itself exports no Windows name: the functions declared here are known to the linker as
- * hostcrst_cs_..., hostcrst_cv_... and hostcrst_srw_... The rules, and what is defined here that Windows leaves undefined, are
+ * hostcrst_cs_..., hostcrst_cv_..., hostcrst_srw_... and so on The rules, and what is defined here that Windows leaves undefined, are
  * in docs/win32.md. In short:
  *
  * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been
@@ -317,6 +317,19 @@ BOOL WINAPI SleepConditionVariableSRW(PCONDITION_VARIABLE ConditionVariable, PSR
                                       DWORD dwMilliseconds, ULONG Flags)
     HOSTCRST_WIN32_IS_(hostcrst_cv_sleep_srw);
 
+/*
+ * Waits until woken, if the AddressSize (1, 2, 4 or 8) bytes at Address are still those at CompareAddress, at
+ * most dwMilliseconds (INFINITE: no limit). May return TRUE without a wake: compare in a loop. FALSE and
+ * ERROR_TIMEOUT if not woken in time; ERROR_INVALID_PARAMETER for another size, or NULL. Wakes come from this
+ * process only. The size is Windows' SIZE_T.
+ */
+BOOL WINAPI WaitOnAddress(VOID volatile *Address, PVOID CompareAddress, size_t AddressSize, DWORD dwMilliseconds)
+    HOSTCRST_WIN32_IS_(hostcrst_address_wait);
+
+/* Wakes the thread that has waited on the address for longest, or all; after what stands there was changed. */
+VOID WINAPI WakeByAddressSingle(PVOID Address) HOSTCRST_WIN32_IS_(hostcrst_address_wake);
+VOID WINAPI WakeByAddressAll(PVOID Address) HOSTCRST_WIN32_IS_(hostcrst_address_wake_all);
+
 #endif
 
 /*
@@ -348,6 +361,8 @@ static inline BOOL hostcrst_win32_told_(BOOL done)
     hostcrst_win32_told_(SleepConditionVariableCS(variable, section, milliseconds))
 #define SleepConditionVariableSRW(variable, lock, milliseconds, flags) \
     hostcrst_win32_told_(SleepConditionVariableSRW(variable, lock, milliseconds, flags))
+#define WaitOnAddress(address, undesired, size, milliseconds) \
+    hostcrst_win32_told_(WaitOnAddress(address, undesired, size, milliseconds))
 #endif
 #endif
 

@@ -1,13 +1,16 @@
-//! Windows' critical sections, SRW locks and condition variables: the functions to which include/hostcrst/win32.h maps the Windows
+//! Windows' critical sections, SRW locks, condition variables and waits on addresses: the functions to which include/hostcrst/win32.h maps the Windows
 //! names. That header is written by hand and documents them.
 //!
 //! Every function here: the pointers are those of a CRITICAL_SECTION, an SRWLOCK or a CONDITION_VARIABLE that the caller keeps in
 //! place during the call; the memory may have any content.
 
+use core::ffi::c_void;
+
 use crate::lock::srw::Mode;
 use crate::state::mirror::{ConditionVariable, CriticalSection};
 use crate::state::srw::SrwLock;
 use crate::sys::{self, with_call_site};
+use crate::win32::address::{self, Watched};
 use crate::win32::{self, FastEnter, Spin, srw};
 
 const TRUE: i32 = 1;
@@ -371,6 +374,49 @@ extern "C" fn sleep_srw_at(
     // SAFETY: only reached from hostcrst_cv_sleep_srw, which was given these pointers.
     let (variable, lock) = unsafe { (&*variable, &*lock) };
     succeed(srw::sleep(variable, lock, milliseconds, flags, site))
+}
+
+/// WaitOnAddress.
+///
+/// # Safety
+/// `address` and `undesired` are NULL or point to `size` bytes that may be read during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_address_wait(
+    address: *mut c_void,
+    undesired: *mut c_void,
+    size: usize,
+    milliseconds: u32,
+) -> i32 {
+    address_wait_from(address, undesired, size, milliseconds)
+}
+
+with_call_site!(
+    address_wait_from(address: *mut c_void, undesired: *mut c_void, size: usize, milliseconds: u32) => address_wait_at,
+    "r8", "x4"
+);
+
+extern "C" fn address_wait_at(
+    address: *mut c_void,
+    undesired: *mut c_void,
+    size: usize,
+    milliseconds: u32,
+    site: usize,
+) -> i32 {
+    let watched = Watched::new(address as usize, size);
+    // SAFETY: only reached from hostcrst_address_wait, whose caller says so.
+    succeed(unsafe { address::wait(watched, undesired as usize, milliseconds, site) })
+}
+
+/// WakeByAddressSingle.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_address_wake(address: *mut c_void) {
+    address::wake_one(address as usize);
+}
+
+/// WakeByAddressAll.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_address_wake_all(address: *mut c_void) {
+    address::wake_all(address as usize);
 }
 
 /// GetLastError.

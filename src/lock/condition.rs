@@ -1,4 +1,4 @@
-//! Sleepers of condition variables: who sleeps where, and how every sleep ends exactly once. A sleeper has left its
+//! Sleepers of condition variables and of addresses: who sleeps where, and how every sleep ends exactly once. A sleeper has left its
 //! section before it sleeps; that it has to enter again afterwards is for callers to see to.
 //!
 //! A sleeper stands in the queue of a bucket, which its variable's address selects, from before it leaves the section
@@ -22,11 +22,16 @@
 //! **Initialize** of a variable where a task sleeps, or slept when other memory stood there, wakes it: it would take
 //! wakes that are not for it. A task that is woken without cause checks again what it waits for.
 
+//!
+//! **Addresses** (WaitOnAddress) have no byte of ours. A task that is to sleep on one joins, and then looks at what stands
+//! there once more; a wake looks for sleepers after the program has changed that. Between the two, on both sides, is a full
+//! fence: the task sees the change, or the wake sees the task.
+
 use crate::base::hash::fibonacci_hash;
 use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;
 use crate::state::registry::REGISTRY;
-use crate::state::sleep::Sleep;
+use crate::state::sleep::{ON_ADDRESS, Sleep, SleepKind};
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
@@ -35,6 +40,7 @@ use crate::sys::{self, Guard, Instant, Mutex};
 /// What a sleeper leaves, and for how long.
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
+    /// The handle of a section, or what stands for an SRW lock.
     pub(crate) section: u64,
     /// None for a sleep without limit.
     pub(crate) deadline: Option<Instant>,
@@ -83,11 +89,25 @@ fn sleep_of(slot: u32) -> &'static Sleep {
 /// Puts `me` into the queue of the variable's sleepers. Under the section that it is about to leave. Returns the number
 /// of the sleep.
 pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) -> u32 {
+    enqueue(variable.address(), me, request, || variable.may_sleep.store(1, Ordering::Relaxed))
+}
+
+/// Puts `me` into the queue of those that sleep on the address. Returns the number of the sleep, which is only to begin if
+/// what stands there is still to be waited for.
+pub(crate) fn join_at(address: usize, me: TaskRef, deadline: Option<Instant>, site: usize) -> u32 {
+    let number = enqueue(address, me, Request { section: ON_ADDRESS, deadline, site }, || ());
+    // place: sleeper-at-address-fence
+    fence(Ordering::SeqCst);
+    number
+}
+
+/// Puts `me` into the queue; calls `joined` before the lock of that is unlocked.
+fn enqueue(address: usize, me: TaskRef, request: Request, joined: impl FnOnce()) -> u32 {
     // A `longjmp` out of a signal handler can have ended a sleep without leaving the queue.
     withdraw(&me);
     let Request { section, deadline, site } = request;
     let sleep = &me.sleep;
-    let bucket = bucket_of(variable.address());
+    let bucket = bucket_of(address);
     let _guard = bucket.lock();
     // Pairs with the Acquire fence in copy: a reader that sees something of this sleep finds the one before over.
     // place: sleep-write-fence
@@ -96,13 +116,13 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     sleep.since.store(sys::now(), Ordering::Relaxed);
     sleep.site.store(site as u64, Ordering::Relaxed);
     sleep.limited.store(u32::from(deadline.is_some()), Ordering::Relaxed);
-    sleep.variable.store(variable.address() as u64, Ordering::Relaxed);
+    sleep.variable.store(address as u64, Ordering::Relaxed);
     // Release pairs with the Acquire in copy: a reader that finds it odd finds this sleep's fields.
     let number = sleep.word.load(Ordering::Relaxed).wrapping_add(1);
     // place: sleep-write-end
     sleep.word.store(number, Ordering::Release);
     bucket.link(me.index());
-    variable.may_sleep.store(1, Ordering::Relaxed);
+    joined();
     number
 }
 
@@ -158,10 +178,25 @@ pub(crate) fn initialize(variable: &ConditionVariable) {
 
 /// Wakes up to `most` sleepers, those that came first.
 pub(crate) fn wake(variable: &ConditionVariable, most: u32) {
-    let bucket = bucket_of(variable.address());
+    let none_is_left = || variable.may_sleep.store(0, Ordering::Relaxed);
+    wake_those(variable.address(), SleepKind::ConditionVariable, most, none_is_left);
+}
+
+/// Wakes up to `most` of those that sleep on the address, the first that came.
+pub(crate) fn wake_at(address: usize, most: u32) {
+    // place: wake-at-address-fence
+    fence(Ordering::SeqCst);
+    if bucket_of(address).first.load(Ordering::Relaxed) != 0 {
+        wake_those(address, SleepKind::Address, most, || ());
+    }
+}
+
+/// `none_is_left` is called, under the lock of the queue, before the last sleeper may go on.
+fn wake_those(address: usize, kind: SleepKind, most: u32, none_is_left: impl Fn()) {
+    let bucket = bucket_of(address);
     let mut left = most;
     while left != 0 {
-        let batch = bucket.take_out(variable, &mut left);
+        let batch = bucket.take_out(address, kind, &mut left, &none_is_left);
         batch.slots().iter().for_each(|&slot| sys::futex_wake(&sleep_of(slot).word, 1));
     }
 }
@@ -186,14 +221,20 @@ impl Bucket {
         BucketGuard { bucket: self, lock: self.lock.lock() }
     }
 
-    /// Takes out up to `left` sleepers of the variable, as many as fit into a batch. Sets `left` to how many are still
-    /// to be taken of those that sleep now: later ones are not to be woken.
-    fn take_out(&'static self, variable: &ConditionVariable, left: &mut u32) -> Batch {
+    /// Takes out up to `left` of those that sleep on the address in this way, as many as fit into a batch. Sets `left` to
+    /// how many are still to be taken of those that sleep now: later ones are not to be woken.
+    fn take_out(
+        &'static self,
+        address: usize,
+        kind: SleepKind,
+        left: &mut u32,
+        none_is_left: &impl Fn(),
+    ) -> Batch {
         let mut batch = Batch { slots: [0; BATCH], length: 0 };
         let _guard = self.lock();
         let (mut waiting, mut staying) = (0, 0);
         self.each(|slot| {
-            if !sleep_of(slot).matches(variable.address()) {
+            if !sleep_of(slot).matches(address, kind) {
                 return true;
             }
             if waiting == *left {
@@ -209,7 +250,7 @@ impl Bucket {
         });
         *left = waiting - batch.length as u32;
         if *left == 0 && staying == 0 {
-            variable.may_sleep.store(0, Ordering::Relaxed);
+            none_is_left();
         }
         for &slot in batch.slots() {
             self.unlink(slot);
@@ -273,7 +314,7 @@ mod tests {
         let me = crate::host::threads::current().unwrap();
         let variable = ConditionVariable::new();
         let passed = Some(1);
-        let request = Request { section: 0, deadline: passed, site: 0 };
+        let request = Request { section: 1, deadline: passed, site: 0 };
 
         let number = join(&variable, me, request);
         assert!(me.sleep.copy().is_some_and(|sleep| sleep.limited));

@@ -35,7 +35,7 @@ fn sleeper(deadline: Option<Instant>) -> ((u64, usize), u32) {
     runtime::start().expect("memory for the arenas");
     let task = new_task();
     let mut number = 0;
-    act_as(task, || number = join(0, deadline));
+    act_as(task, || number = join(1, deadline));
     (task, number)
 }
 
@@ -164,6 +164,52 @@ fn a_wake_of_all_reaches_each() {
     holds_with_preemptions(2, wake_of_all);
 }
 
+// ---- addresses --------------------------------------------------------------------------------------------
+
+/// What stands at the address, which is only a name here.
+static VALUE: AtomicU32 = AtomicU32::new(0);
+const ADDRESS: usize = 0x1000;
+
+fn wait_for_change() {
+    let me = threads::current().expect("a task");
+    while VALUE.load(Ordering::Relaxed) == 0 {
+        let number = condition::join_at(ADDRESS, me, None, 0);
+        if VALUE.load(Ordering::Relaxed) != 0 {
+            condition::withdraw(&me);
+            return;
+        }
+        condition::sleep(me, number, None);
+    }
+}
+
+fn change_and_wake() {
+    VALUE.store(1, Ordering::Relaxed);
+    condition::wake_at(ADDRESS, 1);
+}
+
+fn change_of_what_is_waited_on() -> Scene {
+    runtime::start().expect("memory for the arenas");
+    let threads = vec![(new_task(), body(wait_for_change)), (new_task(), body(change_and_wake))];
+    scene(threads, assert_nobody_sleeps)
+}
+
+#[test]
+fn a_wake_after_the_change_reaches_who_waits_on_the_address() {
+    holds_with_preemptions(3, change_of_what_is_waited_on);
+}
+
+#[test]
+fn control_waiter_on_an_address_without_its_fence() {
+    let place = place("sleeper-at-address-fence");
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], change_of_what_is_waited_on);
+}
+
+#[test]
+fn control_wake_at_an_address_without_its_fence() {
+    let place = place("wake-at-address-fence");
+    breaks_with_preemptions(2, Sight::LostWakeUp, &[place], change_of_what_is_waited_on);
+}
+
 // ---- the end of a sleep -----------------------------------------------------------------------------------
 
 /// The last sleeper returns and uses the variable's memory for something else.
@@ -204,7 +250,7 @@ fn end_of_a_sleeper() -> Scene {
         let next = threads::current().expect("a task");
         assert_eq!(next.index(), tasks::of_owner(ends.0).index(), "the same slot");
         assert!(!next.sleep.is_asleep(), "in the queue after its end");
-        sleep(join(0, LIMIT), LIMIT);
+        sleep(join(1, LIMIT), LIMIT);
     });
     let wake = body(|| win32::wake_one(&VARIABLE));
     scene(vec![(ends, begin_anew), (new_task(), wake)], assert_nobody_sleeps)

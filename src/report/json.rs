@@ -8,7 +8,7 @@ use crate::handle::number_shown;
 use crate::state::deadlocks::DeadlockCopy;
 use crate::state::orders::AlarmStepCopy;
 use crate::state::resource::ResourceInfo;
-use crate::state::sleep::SleepCopy;
+use crate::state::sleep::{SleepCopy, SleepKind};
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::state::words::LockKind;
@@ -262,8 +262,12 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.key("sleeping")?;
         self.out.open('{')?;
         let surroundings = &mut *self.namer.surroundings;
-        self.out.string("condition_variable", |out| surroundings.write_variable(out, sleep.variable))?;
-        self.out.hex("left", number_shown(sleep.section))?;
+        let is_on_address = sleep.kind() == SleepKind::Address;
+        let name = if is_on_address { "on_address" } else { "condition_variable" };
+        self.out.string(name, |out| surroundings.write_variable(out, sleep.variable))?;
+        if !is_on_address {
+            self.out.hex("left", number_shown(sleep.section))?;
+        }
         self.age("for_ns", sleep.since)?;
         self.address("at", sleep.site)?;
         self.out.number("limited", sleep.limited)?;

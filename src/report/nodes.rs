@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::foreign::chain::{self, Who};
 use crate::foreign::observer::{Observer, Wait};
 use crate::handle::is_resource;
+use crate::state::sleep::SleepKind;
 use crate::state::tasks;
 use crate::state::wait::WaitCopy;
 use crate::sys::symbols::Mapped;
@@ -100,7 +101,11 @@ impl Walk<'_> {
             return Some(self.own(&wait, who));
         }
         if let Some(sleep) = task.and_then(|task| task.sleep) {
-            let node = self.at_address(HOST_WAIT_NODE_CONDITION_VARIABLE, sleep.variable);
+            let kind = match sleep.kind() {
+                SleepKind::ConditionVariable => HOST_WAIT_NODE_CONDITION_VARIABLE,
+                SleepKind::Address => HOST_WAIT_NODE_ADDRESS,
+            };
+            let node = self.at_address(kind, sleep.variable);
             return Some((Node { flags: flags(true, sleep.limited), ..node }, None));
         }
         let mut glance = self.observer.glance(who.thread);

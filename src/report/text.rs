@@ -12,7 +12,7 @@ use crate::state::misuses::{MISUSES, Misuse};
 use crate::state::orders::AlarmStepCopy;
 use crate::state::resource::ResourceInfo;
 use crate::state::section::State;
-use crate::state::sleep::SleepCopy;
+use crate::state::sleep::{SleepCopy, SleepKind};
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::state::wait::WaitCopy;
@@ -64,7 +64,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     for link in 0..=STALL_CHAIN {
         let Some(task) = picture.task(waiter) else { return Ok(()) };
         if let Some(sleep) = task.sleep {
-            report.out.write_str(", which is asleep on CONDITION_VARIABLE ")?;
+            write!(report.out, ", which is {} ", sleep.kind().sleeping())?;
             report.namer.surroundings.write_variable(report.out, sleep.variable)?;
         }
         let Some(wait) = task.wait else {
@@ -303,7 +303,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             }
         }
         if let Some(sleep) = task.sleep {
-            self.out.write_str(", asleep")?;
+            write!(self.out, ", {}", sleep.kind().word())?;
             if let Some(age) = self.namer.age(sleep.since) {
                 write!(self.out, " {}", Seconds(age))?;
             }
@@ -417,11 +417,14 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
-        self.out.write_str("   asleep on CONDITION_VARIABLE ")?;
+        write!(self.out, "   {} ", sleep.kind().sleeping())?;
         self.namer.surroundings.write_variable(self.out, sleep.variable)?;
         self.site(sleep.site)?;
         if sleep.limited {
             self.out.write_str(" (with a time limit)")?;
+        }
+        if sleep.kind() == SleepKind::Address {
+            return self.out.write_str("\n");
         }
         self.out.write_str("\n      after leaving ")?;
         match self.namer.picture.lock(sleep.section) {

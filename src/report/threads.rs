@@ -13,6 +13,7 @@ use crate::foreign::observer::{Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
 use crate::handle::number_shown;
 use crate::state::layers::Mode;
+use crate::state::sleep::SleepKind;
 use crate::state::tasks;
 use crate::state::words::LockKind;
 use crate::sys;
@@ -255,7 +256,7 @@ impl ThreadsReport<'_> {
                 write!(out, " \"{}\"", Printable(name.bytes()))?;
             }
         } else if let Some(sleep) = task.and_then(|task| task.sleep) {
-            out.write_str("   asleep on CONDITION_VARIABLE ")?;
+            write!(out, "   {} ", sleep.kind().sleeping())?;
             write_variable(self.resolver, out, sleep.variable)?;
         }
         let wait = seen.own_wait;
@@ -325,7 +326,11 @@ impl ThreadsReport<'_> {
                             out.text("kind", LockKind::of(wait.awaited).key().as_bytes())?;
                             out.awaited(wait.awaited)?;
                         }
-                        None => out.text("kind", b"windows_condition_variable")?,
+                        None => {
+                            let kind = task.and_then(|task| task.sleep).map(|sleep| sleep.kind());
+                            let kind = kind.unwrap_or(SleepKind::ConditionVariable);
+                            out.text("kind", kind.key().as_bytes())?;
+                        }
                     }
                     if let Some(owner) = wait.owner {
                         out.number("owner_tid", owner)?;

@@ -1,4 +1,4 @@
-//! How a task sleeps on a condition variable: the fields, and how a reader gets those of one sleep. Who sleeps where is
+//! How a task sleeps on a condition variable or an address: the fields, and how a reader gets those of one sleep. Who sleeps where is
 //! `lock::condition`'s.
 
 use crate::base::memory::{Shown, readable_in_copies};
@@ -16,15 +16,37 @@ pub(crate) struct Sleep {
     pub(crate) previous: AtomicU32,
     /// 1 if the sleep has a time limit.
     pub(crate) limited: AtomicU32,
-    /// The address of the variable while in a queue, otherwise 0.
+    /// The address of the variable, or that in WaitOnAddress, while in a queue, otherwise 0.
     pub(crate) variable: AtomicU64,
-    /// The handle of the section that was left for the sleep.
+    /// The handle of the section that was left for the sleep, or what stands for an SRW lock; ON_ADDRESS if none was.
     pub(crate) section: AtomicU64,
     /// When the sleep began.
     pub(crate) since: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     pub(crate) site: AtomicU64,
 }
+
+/// What a task can sleep on until another wakes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SleepKind {
+    /// Windows' CONDITION_VARIABLE.
+    ConditionVariable,
+    /// An address in WaitOnAddress.
+    Address,
+}
+
+impl SleepKind {
+    /// What the task does, for people; the address follows.
+    pub const fn sleeping(self) -> &'static str {
+        match self {
+            SleepKind::ConditionVariable => "asleep on CONDITION_VARIABLE",
+            SleepKind::Address => "waiting on address",
+        }
+    }
+}
+
+/// section: the sleep is one on an address.
+pub(crate) const ON_ADDRESS: u64 = 0;
 
 /// A sleep as it was at one moment.
 #[derive(Clone, Copy)]
@@ -38,6 +60,12 @@ pub struct SleepCopy {
     pub(crate) site: u64,
     /// Whether it has a time limit.
     pub(crate) limited: bool,
+}
+
+impl SleepCopy {
+    pub(crate) const fn kind(&self) -> SleepKind {
+        if self.section == ON_ADDRESS { SleepKind::Address } else { SleepKind::ConditionVariable }
+    }
 }
 
 readable_in_copies!(Sleep);
@@ -75,8 +103,11 @@ impl Sleep {
         self.variable.load(Ordering::Relaxed) != 0
     }
 
-    pub(crate) fn matches(&self, variable: usize) -> bool {
-        self.variable.load(Ordering::Relaxed) == variable as u64
+    /// Whether the task sleeps on what stands at this address, in this way.
+    pub(crate) fn matches(&self, address: usize, kind: SleepKind) -> bool {
+        let is_on_address = self.section.load(Ordering::Relaxed) == ON_ADDRESS;
+        self.variable.load(Ordering::Relaxed) == address as u64
+            && is_on_address == (kind == SleepKind::Address)
     }
 
     pub(crate) fn set_neighbours(&self, previous: u32, next: u32) {

@@ -3,6 +3,7 @@
 
 use crate::handle;
 use crate::state::layers::{LayerKind, Mode};
+use crate::state::sleep::SleepKind;
 use crate::state::task::Anomaly;
 use crate::state::{runtime, section};
 
@@ -92,6 +93,10 @@ words! {
         Section = "section";
         Resource = "resource";
         SrwLock = "SRWLOCK", "srw_lock";
+    }
+    SleepKind {
+        ConditionVariable = "asleep", "windows_condition_variable";
+        Address = "on an address", "windows_address";
     }
     Anomaly {
         UnmatchedPop = "returns without a call", "unmatched_return";

@@ -12,7 +12,7 @@ use crate::state::orders::{Alarm, AlarmStepCopy};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
 use crate::state::resource::{Resource, ResourceInfo};
 use crate::state::section::{Section, State};
-use crate::state::sleep::SleepCopy;
+use crate::state::sleep::{SleepCopy, SleepKind};
 use crate::state::srw;
 use crate::state::statistics::{Figures, FiguresCopy};
 use crate::state::targets::TARGET_NAME_BYTES;
@@ -234,7 +234,7 @@ pub struct TaskSeen {
 }
 
 impl TaskSeen {
-    /// Whether it waits for a section or resource or sleeps on a condition variable.
+    /// Whether it waits for a lock, or sleeps on a condition variable or an address.
     pub fn waits(&self) -> bool {
         self.wait.is_some() || self.sleep.is_some()
     }
@@ -244,9 +244,9 @@ impl TaskSeen {
         self.awaited
     }
 
-    /// The address of the condition variable that it sleeps on.
-    pub fn condition_variable(&self) -> Option<u64> {
-        self.sleep.map(|sleep| sleep.variable)
+    /// What it sleeps on, and at which address that is.
+    pub fn sleeps_on(&self) -> Option<(SleepKind, u64)> {
+        self.sleep.map(|sleep| (sleep.kind(), sleep.variable))
     }
 
     /// Whether that has a time limit.

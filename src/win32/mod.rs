@@ -29,6 +29,7 @@
 //! section go. After that only the queue is published, and only while it has a waiter; the waiter is inside an Enter of
 //! this CRITICAL_SECTION, which every waiter makes the section's mirror.
 
+pub(crate) mod address;
 pub(crate) mod srw;
 
 use core::fmt::Write;
@@ -67,7 +68,7 @@ const KNOWN_FLAGS: u32 = 0x1F00_0000;
 pub(crate) const WAIT: u32 = WAIT_WITHOUT_RUNTIME | WAIT_NOTINDEADLOCK;
 
 /// How long an Enter that can neither fail nor wait in the queue sleeps before it tries again.
-const NAP: u64 = 1_000_000;
+pub(crate) const NAP: u64 = 1_000_000;
 
 /// Windows' error codes.
 pub(crate) const ERROR_NOT_ENOUGH_MEMORY: u32 = 8;

@@ -116,7 +116,10 @@ function understand(reports, acrossCopies) {
         if (waiting.srw_lock) thread.wait.lock.owner = tasks.get(waiting.owner) ?? null;
         if (waiting.holders) thread.wait.lock.note = `shared by ${waiting.holders}`;
       }
-      if (sleeping) waitFor(thread, { kind: "windows_condition_variable", certain: true, address: sleeping.condition_variable, ...sleeping });
+      if (sleeping) {
+        const kind = sleeping.on_address ? "windows_address" : "windows_condition_variable";
+        waitFor(thread, { kind, certain: true, address: sleeping.on_address ?? sleeping.condition_variable, ...sleeping });
+      }
       if (task.waits_for) waitFor(thread, task.waits_for);
     }
     for (const seen of report.threads ?? []) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use foreign_locks::glibc::{Behaviour, Thing};
-use hostcrst::inspect::LockSeen;
+use hostcrst::inspect::{LockSeen, SleepKind};
 use serde_json::{Map, Value, json};
 
 use super::chains::{Awaited, Chains, Wait};
@@ -107,7 +107,10 @@ fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
         Awaited::Owned { blocked, .. } => put_lock(&mut put, &blocked.awaited),
         Awaited::Task(task) => match task.awaited() {
             Some(lock) => put_lock(&mut put, &lock),
-            None => put("kind", "windows_condition_variable".into()),
+            None => {
+                let kind = task.sleeps_on().map_or(SleepKind::ConditionVariable, |(kind, _)| kind);
+                put("kind", kind.key().into());
+            }
         },
         Awaited::Thing(thing) => {
             put("kind", thing.key().into());

@@ -145,9 +145,9 @@ impl Writer<'_, '_> {
             Awaited::Task(task) => {
                 if let Some(lock) = task.awaited() {
                     self.lock(&lock)?;
-                } else if let Some(variable) = task.condition_variable() {
-                    self.out.push_str("asleep on CONDITION_VARIABLE ");
-                    self.symbols.write_variable(self.out, variable)?;
+                } else if let Some((kind, address)) = task.sleeps_on() {
+                    write!(self.out, "{} ", kind.sleeping())?;
+                    self.symbols.write_variable(self.out, address)?;
                 }
             }
             Awaited::Thing(thing) => self.thing(thing)?,
