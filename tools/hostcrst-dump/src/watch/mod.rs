@@ -12,6 +12,7 @@ mod snapshot;
 mod view;
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
@@ -79,6 +80,7 @@ impl Screen {
             give_back();
             next(panic);
         }));
+        IS_TAKEN.store(true, Ordering::Relaxed);
         ratatui::try_init().map(Screen).inspect_err(|_| give_back())
     }
 }
@@ -89,8 +91,14 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the screen is still to be given back. A second time, after a panic's message, would clear that away on some
+/// terminals.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// If it cannot be given back there is nobody to tell.
 fn give_back() {
-    let _ = ratatui::try_restore();
-    let _ = execute!(io::stdout(), cursor::Show);
+    if IS_TAKEN.swap(false, Ordering::Relaxed) {
+        let _ = ratatui::try_restore();
+        let _ = execute!(io::stdout(), cursor::Show);
+    }
 }
