@@ -906,6 +906,7 @@ INTERRUPTED(a_crossing, start, become_a_task, cross_over, check_free)
 INTERRUPTED_WITH(.is_long = 1, a_report, have_a_file, become_a_task, report_all, check_free)
 INTERRUPTED(the_first_enter_of_windows, prepare_nothing, prepare_nothing, enter_first, check_entered)
 INTERRUPTED(a_later_enter_and_leave_of_windows, use_it_before, use_it_before, enter_and_leave_twice, check_left)
+INTERRUPTED(an_enter_of_a_free_section_of_windows, use_it_before, use_it_before, enter_first, check_entered)
 INTERRUPTED(a_later_enter_of_windows, use_it_before, enter_twice_before, enter_once_more, check_entered_three_times)
 INTERRUPTED(a_leave_of_windows, use_it_before, enter_twice_before, leave_once, check_entered)
 INTERRUPTED_WITH(.help = watch, a_wait_of_windows, have_it_kept_until_somebody_waits, start_with_tasks, enter_first,
@@ -947,6 +948,7 @@ int main(int argument_count, char **arguments)
         CHECK_TEST(a_report),
         CHECK_TEST(the_first_enter_of_windows),
         CHECK_TEST(a_later_enter_and_leave_of_windows),
+        CHECK_TEST(an_enter_of_a_free_section_of_windows),
         CHECK_TEST(a_later_enter_of_windows),
         CHECK_TEST(a_leave_of_windows),
         CHECK_TEST(a_wait_of_windows),
