@@ -33,6 +33,7 @@ const SOURCES: &[(&str, &str)] = &sources![
     "lock/condition.rs",
     "lock/crst.rs",
     "lock/queue.rs",
+    "lock/resources.rs",
     "lock/srw.rs",
     "state/layers.rs",
     "state/runtime.rs",
@@ -113,7 +114,7 @@ fn every_file_that_has_places_is_listed() {
 
 #[test]
 fn the_line_below_a_marker_does_what_a_control_can_take_away() {
-    const KINDS: [&str; 5] = ["Ordering::", "_barrier()", ".lock()", ".lock_queue()", "nap("];
+    const KINDS: [&str; 6] = ["Ordering::", "_barrier()", ".lock()", ".lock_queue()", ".hold_lock()", "nap("];
     for Marked { name, line, text } in marked_lines() {
         assert!(
             KINDS.iter().any(|kind| text.contains(kind)),

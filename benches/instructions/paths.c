@@ -25,6 +25,7 @@
     } while (0)
 
 static hostcrst_t section;
+static host_resource_t resource;
 
 static void count_sections(void)
 {
@@ -60,6 +61,12 @@ static void count_transitions(void)
     COUNT("host_enter_runtime", host_enter_runtime(), S_OK);
 }
 
+static void count_resources(void)
+{
+    COUNT("host_resource_acquired", host_resource_acquired(resource), S_OK);
+    COUNT("host_resource_released", host_resource_released(resource), S_OK);
+}
+
 /* No fast path. What it locks has to be seen. */
 static void count_a_lock(void)
 {
@@ -77,7 +84,7 @@ static void *wait_for_a_signal(void *unused)
 int main(void)
 {
     pthread_t second;
-    if (host_runtime_start() < 0 || hostcrst_create(&section) < 0 ||
+    if (host_runtime_start() < 0 || hostcrst_create(&section) < 0 || host_resource_create(&resource) < 0 ||
         pthread_create(&second, NULL, wait_for_a_signal, NULL) != 0) {
         return 1;
     }
@@ -85,6 +92,7 @@ int main(void)
     for (int walk = 0; walk < 2; walk++) {
         count_sections();
         count_transitions();
+        count_resources();
     }
     count_biased();
     count_a_lock();

@@ -165,6 +165,7 @@ pub(crate) fn end_told_wait(me: TaskRef) {
         return;
     }
     let resource = resources::slot_of_awaited(handle);
+    // place: resource-wait-end-lock
     let _guard = resource.hold_lock();
     if me.wait.awaited() == handle {
         resource.end_wait(&me.wait, OVER);
@@ -238,10 +239,13 @@ impl Resource {
         // Under this lock the resource cannot end.
         self.owner(handle).ok_or(Error::Handle)?;
         me.wait.begin(request, beginning);
+        // SeqCst as in enqueue.
+        // place: resource-announcement-store
         me.wait.awaited.store(handle, Ordering::SeqCst);
         self.waiters.store(self.waiters.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // Between the announcement and the search that follows: of the announcements of a cycle the last one finds all
         // others (see `deadlock`).
+        // place: resource-announcement-fence
         fence(Ordering::SeqCst);
         Ok(())
     }
@@ -249,6 +253,7 @@ impl Resource {
     /// Nothing has ended the wait of `me` while it was announced and searched: from here on it is in the program's hands.
     /// Otherwise why it has failed.
     pub(crate) fn settle_wait(&self, me: TaskRef) -> Result<()> {
+        // place: resource-settle-lock
         let _guard = self.hold_lock();
         match me.wait.park.load(Ordering::Relaxed) {
             PARKED => {

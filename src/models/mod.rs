@@ -10,6 +10,7 @@ mod deadlock;
 mod mutex;
 mod random;
 mod readers;
+mod resource;
 mod srw;
 mod successors;
 mod waiting;

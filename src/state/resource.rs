@@ -119,8 +119,10 @@ impl Shown<Resource> {
 impl Resource {
     /// Ends a told wait for this resource; what `park` holds from here on; under `lock`.
     pub(crate) fn end_wait(&self, wait: &Wait, outcome: u32) {
+        wait.park.store(outcome, Ordering::Relaxed);
+        // Last of what is written of the wait: the task does not sleep on `park`, and begins another wait when it finds
+        // this one over.
         wait.awaited.store(0, Ordering::SeqCst);
-        wait.park.store(outcome, Ordering::Release);
         self.waiters.store(self.waiters.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 }
