@@ -55,7 +55,7 @@ install() { # install <build folder> <prefix> <version>
     done
     [ -x "$lib/libhostcrst.so.$3" ] || fail "libhostcrst.so.$3 is missing or not executable"
     readelf -d "$lib/libhostcrst.so" | grep -q "SONAME.*\[$SONAME\]" || fail "the SONAME is not $SONAME"
-    for file in include/hostcrst.h share/hostcrst/hostcrst.cdef share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
+    for file in include/hostcrst.h include/hostcrst.hpp share/hostcrst/hostcrst.cdef share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
         [ -f "$2/$file" ] || fail "$file is not installed"
     done
 }
