@@ -1,4 +1,5 @@
-# The installed tree: headers, both libraries, the CMake package, the pkg-config file, the licences.
+# The installed tree: headers, both libraries, the CMake package, the pkg-config file, manual pages, documents, the
+# licences; and the target `uninstall`, which removes it.
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/hostcrst")
@@ -14,6 +15,9 @@ configure_package_config_file(cmake/hostcrstConfig.cmake.in hostcrstConfig.cmake
     NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(hostcrstConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 configure_file(cmake/hostcrst.pc.in hostcrst.pc @ONLY)
+
+# First of all.
+install(CODE "include(\"${CMAKE_CURRENT_LIST_DIR}/writable.cmake\")")
 
 install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(PROGRAMS "${hostcrst_shared_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
@@ -35,5 +39,19 @@ install(FILES tools/gdb/hostcrst-gdb.py
     DESTINATION "${CMAKE_INSTALL_DATADIR}/gdb/auto-load/\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}"
     RENAME "${shared_file_name}-gdb.py")
 
-install(FILES share/hostcrst/hostcrst.cdef DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
-install(FILES LICENSE-MIT LICENSE-APACHE DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES share/hostcrst/hostcrst.cdef docs/report.schema.json DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
+install(FILES docs/man/hostcrst.3 DESTINATION "${CMAKE_INSTALL_MANDIR}/man3")
+if(HOSTCRST_BUILD_DUMP)
+    install(FILES docs/man/hostcrst-dump.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+endif()
+install(FILES
+    README.md CHANGELOG.md docs/deadlocks.md docs/hostcrst-dump.md docs/lock-order.md docs/win32.md
+    LICENSE-MIT LICENSE-APACHE
+    DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+if(PROJECT_IS_TOP_LEVEL)
+    add_custom_target(uninstall
+        COMMAND "${CMAKE_COMMAND}" "-DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt"
+            -P "${CMAKE_CURRENT_LIST_DIR}/uninstall.cmake"
+        VERBATIM)
+endif()

@@ -2,7 +2,8 @@
 
 add_library(hostcrst_win32 SHARED win32/win32.c)
 add_library(hostcrst::win32 ALIAS hostcrst_win32)
-target_link_libraries(hostcrst_win32 PRIVATE hostcrst::shared)
+# PUBLIC: who includes hostcrst/win32.h calls functions of hostcrst itself.
+target_link_libraries(hostcrst_win32 PUBLIC hostcrst::shared)
 target_compile_options(hostcrst_win32 PRIVATE -O2 -fno-plt -fno-semantic-interposition -Wall -Wextra -Wpedantic)
 target_link_options(hostcrst_win32 PRIVATE "LINKER:-z,now" "LINKER:-z,defs")
 set_target_properties(hostcrst_win32 PROPERTIES

@@ -32,6 +32,7 @@ build_consumer() { # build_consumer <generator> <cmake option>...
 # Runs each program of the consumer; the shared ones need the library by its SONAME, the static ones do not need it.
 check_consumer() { # check_consumer <kind that hostcrst::hostcrst is>
     local kind language program needed
+    "$WORK/build/use_win32" || fail "use_win32 failed"
     for kind in shared static hostcrst; do
         for language in c cpp; do
             program=$WORK/build/use_${kind}_$language
@@ -55,7 +56,9 @@ install() { # install <build folder> <prefix> <version>
     done
     [ -x "$lib/libhostcrst.so.$3" ] || fail "libhostcrst.so.$3 is missing or not executable"
     readelf -d "$lib/libhostcrst.so" | grep -q "SONAME.*\[$SONAME\]" || fail "the SONAME is not $SONAME"
-    for file in include/hostcrst.h include/hostcrst.hpp share/hostcrst/hostcrst.cdef share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
+    for file in include/hostcrst.h include/hostcrst.hpp share/hostcrst/hostcrst.cdef share/hostcrst/report.schema.json \
+        share/man/man1/hostcrst-dump.1 share/man/man3/hostcrst.3 share/doc/hostcrst/README.md share/doc/hostcrst/deadlocks.md \
+        share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
         [ -f "$2/$file" ] || fail "$file is not installed"
     done
 }
@@ -84,10 +87,86 @@ subdirectory() { # subdirectory <generator> <source tree> <cargo's folder>
     build_consumer "$1" "${options[@]}" -DHOSTCRST_OFFLINE=ON
     check_consumer shared
     quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
-    [ ! -e "$WORK/prefix" ] || fail "the consumer's install also installs hostcrst"
+    [ "$(ls "$WORK/prefix")" = bin ] || fail "the consumer's install also installs hostcrst"
     [ ! -e "$WORK/build/hostcrst/ctests" ] || fail "the consumer also builds the tests of hostcrst"
     build_consumer "$1" "${options[@]}" -DBUILD_SHARED_LIBS=OFF
     check_consumer static
+    # Installed with the library beside it, and told where that is, as README.md says.
+    build_consumer "$1" "${options[@]}" -DHOSTCRST_INSTALL=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN/../lib" \
+        -DCMAKE_INSTALL_LIBDIR=lib
+    quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
+    mv "$WORK/prefix" "$WORK/elsewhere"
+    "$WORK/elsewhere/bin/use_win32" || fail "the installed program failed"
+}
+
+# What was installed is removed, with the folders that only hostcrst has; what else is there stays.
+uninstall() { # uninstall <build folder>
+    local manifest=$WORK/install_manifest.txt prefix=$WORK/prefix
+    quietly "$CMAKE" --install "$1" --prefix "$prefix"
+    cp "$1/install_manifest.txt" "$manifest"
+    [ "$(wc -l <"$manifest")" -gt 15 ] || fail "the manifest is short"
+    touch "$prefix/share/doc/hostcrst/a-note" "$prefix/include/other.h"
+    quietly "$CMAKE" --build "$1" --target uninstall
+    [ "$(cd "$prefix" && find . -type f -o -type l | sort | xargs)" = "./include/other.h ./share/doc/hostcrst/a-note" ] ||
+        fail "this is left: $(find "$prefix" -type f -o -type l)"
+    [ ! -e "$prefix/include/hostcrst" ] || fail "an empty folder is left"
+    ! "$CMAKE" --build "$1" --target uninstall >"$WORK/log" 2>&1 || fail "it uninstalls twice"
+    grep -q "nothing was installed" "$WORK/log" || fail "this does not say so: $(cat "$WORK/log")"
+}
+
+# A prefix that cannot be written is refused before anything is copied.
+not_writable() { # not_writable <build folder> <source tree>
+    touch "$WORK/file"
+    ! "$CMAKE" --install "$1" --prefix "$WORK/file/prefix" >"$WORK/log" 2>&1 || fail "it installs below a file"
+    grep -q "nothing was installed" "$WORK/log" || fail "this does not say so: $(cat "$WORK/log")"
+    ! grep -q "Installing" "$WORK/log" || fail "something was copied before: $(cat "$WORK/log")"
+    mkdir "$WORK/closed"
+    chmod 555 "$WORK/closed"
+    local as=()
+    [ "$(id -u)" -ne 0 ] || as=(setpriv --reuid=65534 --clear-groups)
+    local script
+    script=$(mktemp --suffix=.cmake)
+    cp "$2/cmake/writable.cmake" "$script"
+    chmod 644 "$script"
+    local closed
+    closed=$(mktemp -d)
+    chmod 555 "$closed"
+    ! "${as[@]}" "$CMAKE" "-DCMAKE_INSTALL_PREFIX=$closed/prefix" -P "$script" >"$WORK/log" 2>&1 ||
+        fail "a folder of another user is taken"
+    grep -q "nothing was installed" "$WORK/log" || fail "this does not say so: $(cat "$WORK/log")"
+    rm -rf "$closed" "$script"
+}
+
+# The lines of README.md from a clone to a program that runs, in a fresh folder; how long they take is printed.
+first_program() { # first_program <source tree>
+    sed -n '/^## Installing$/,/^```$/p' "$1/README.md" | sed -n '/^```sh$/,/^```$/p' | sed '1d;$d' >"$WORK/lines"
+    [ "$(wc -l <"$WORK/lines")" -eq 5 ] || fail "README.md does not have five lines: $(cat "$WORK/lines")"
+    sed -i "s|https://[^ ]*|\"$1\"|" "$WORK/lines"
+    export RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup} CARGO_HOME=${CARGO_HOME:-$HOME/.cargo} HOME=$WORK/home
+    local began=$EPOCHREALTIME
+    (cd "$WORK" && quietly bash -eu -o pipefail "$WORK/lines")
+    echo "From a clone to the first program: $(echo "$EPOCHREALTIME $began" | awk '{ printf "%.0f", $1 - $2 }') seconds"
+    grep -q "^restock: " "$WORK/log" || fail "the program did not run: $(cat "$WORK/log")"
+}
+
+# The manual pages are well-formed, and name every function, every option and every exit code.
+manual() { # manual <source tree> <hostcrst-dump>
+    need groff groff
+    local page word
+    for page in "$1"/docs/man/*; do
+        [ -z "$(groff -man -ww -z -Tutf8 "$page" 2>&1)" ] || fail "groff complains of $page"
+    done
+    while read -r word; do
+        grep -qF " $word" "$1/docs/man/hostcrst.3" || fail "hostcrst(3) does not have: $word"
+    done < <(grep -E '^(int32_t|const char)' "$1/share/hostcrst/hostcrst.cdef")
+    "$2" --help >"$WORK/help"
+    sed 's/\\-/-/g' "$1/docs/man/hostcrst-dump.1" >"$WORK/page"
+    while read -r word; do
+        grep -qF -e "$word" "$WORK/page" || fail "hostcrst-dump(1) does not have $word"
+    done < <(grep -oE -e '--[a-z]+' "$WORK/help" | sort -u)
+    while read -r word; do
+        grep -qx -e ".B $word" "$WORK/page" || fail "hostcrst-dump(1) does not have the exit code $word"
+    done < <(sed -n 's/^  \([0-9]\)  .*/\1/p' "$WORK/help")
 }
 
 # What a packager does: the release archive, built without network from exactly the crates that its lock file names, with

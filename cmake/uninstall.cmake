@@ -1,0 +1,23 @@
+# cmake -DMANIFEST=FILE -P uninstall.cmake: removes what the last installation has written, and those of its own
+# folders that are empty then. DESTDIR of the environment is respected.
+if(NOT EXISTS "${MANIFEST}")
+    message(FATAL_ERROR "hostcrst: nothing was installed from this folder: there is no ${MANIFEST}")
+endif()
+file(STRINGS "${MANIFEST}" files)
+foreach(file IN LISTS files)
+    file(REMOVE "$ENV{DESTDIR}${file}")
+    if(EXISTS "$ENV{DESTDIR}${file}" OR IS_SYMLINK "$ENV{DESTDIR}${file}")
+        message(FATAL_ERROR "hostcrst: $ENV{DESTDIR}${file} cannot be removed")
+    endif()
+    get_filename_component(folder "$ENV{DESTDIR}${file}" DIRECTORY)
+    # Folders that only hostcrst has, with what it made above them.
+    while(folder MATCHES "/(hostcrst|auto-load)(/|$)")
+        file(GLOB left "${folder}/*")
+        if(left OR NOT IS_DIRECTORY "${folder}")
+            break()
+        endif()
+        file(REMOVE_RECURSE "${folder}")
+        get_filename_component(folder "${folder}" DIRECTORY)
+    endwhile()
+endforeach()
+file(REMOVE "${MANIFEST}")
