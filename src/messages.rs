@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     Deadlock,
     Stall,
     Order,
+    Request,
 }
 
 impl Kind {
@@ -34,6 +35,7 @@ impl Kind {
             Kind::Deadlock => b"deadlock",
             Kind::Stall => b"stall",
             Kind::Order => b"order",
+            Kind::Request => b"request",
         }
     }
 }
@@ -100,6 +102,11 @@ fn pattern() -> Option<&'static [u8]> {
     // SAFETY: set_pattern stored a text that is never changed again or unmapped.
     let text = (!pattern.is_null()).then(|| unsafe { &*pattern })?;
     text.bytes().strip_suffix(&[0])
+}
+
+/// Whether all messages go to stderr.
+pub(crate) fn go_to_stderr() -> bool {
+    pattern().is_none()
 }
 
 /// Writes the path of the file for messages of a kind, zero-terminated. None if they go to stderr.

@@ -9,6 +9,7 @@
 # clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
 # clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
 # clr.sh beside VERSION     Demo.cs with a second profiler in the process
+# clr.sh endings VERSION    Endings.cs: a report of each ending and on request; the exit code is that of a run without library
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 . scripts/common.sh
@@ -32,6 +33,7 @@ build() {
     "$mcs" -target:library -out:"$WORK/Hook.dll" $source/Hook.cs
     cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -o "$WORK/libempty_profiler.so" benches/dotnet/empty_profiler.c
     build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
+    build_for_core "$mcs" Endings
 }
 
 build_for_core() { # build_for_core <mcs> <program> <argument>...: with what .NET has and Mono has not
@@ -134,6 +136,41 @@ beside() {
         CORECLR_NOTIFICATION_PROFILERS="$WORK/libempty_profiler.so={0ddba11c-0de5-4c5a-9d3f-6c7273740002};" "${program[@]}"
     expect "$WORK/$name.log" "All as it should be\."
     [ -e "$loaded" ] || fail "the second profiler was not loaded" "$WORK/$name.log"
+}
+
+endings() {
+    local ending expected heading preloaded
+    started "$1" Endings
+    # .NET 5 and later end by a signal that they have taken out of this library's hands, unless it was loaded first.
+    preloaded=(env LD_PRELOAD="$WORK/libhostcrst.so" HOSTCRST_REPORT=stderr HOSTCRST_REPORT_SIGNAL=USR2)
+    for ending in exception exception-in-thread failfast abort term request; do
+        case $ending in
+        term) heading="report at SIGTERM" ;;
+        request) heading="report at SIGUSR2" ;;
+        *) heading="report at SIGABRT" ;;
+        esac
+        # What nobody listens to, ends it.
+        expected=5
+        [ "$ending" = request ] || { end_by "$ending" "$WORK/$name.$ending.alone" "${program[@]}" && expected=$status; }
+        end_by "$ending" "$WORK/$name.$ending" "${hosted[@]}" "${preloaded[@]}" "${program[@]}"
+        [ "$status" -eq "$expected" ] || fail "$ending: exit code $status, not $expected" "$WORK/$name.$ending"
+        expect "$WORK/$name.$ending" "^hostcrst: $heading" '^"worker" tid=.* \[unmanaged\]$'
+    done
+    for ending in abort term; do
+        end_by "$ending" "$WORK/$name.$ending.late" "${hosted[@]}" HOSTCRST_REPORT=stderr "${program[@]}"
+        expect "$WORK/$name.$ending.late" "^hostcrst: report at SIG" '^"worker" tid=.* \[unmanaged\]$'
+    done
+}
+
+end_by() { # end_by <ending> <file for its output> <command>...: $status is its exit code
+    local ending=$1 log=$2
+    shift 2
+    status=0
+    (
+        ulimit -c 0
+        ENDING=$ending DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 exec timeout -v 100 "$@"
+    ) >"$log" 2>&1 || status=$?
+    ! grep -q "timeout: sending signal" "$log" || fail "$ending: it does not end" "$log"
 }
 
 name=$1${2+-$2}

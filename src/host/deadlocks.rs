@@ -107,6 +107,7 @@ fn report(cycle: &Cycle, victim: Option<Link>, policy: Policy) {
     }
     report::write_deadlock(cycle.closer.task);
     if policy == Policy::Abort {
+        report::spare_exit_on_stderr();
         sys::abort();
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod deadlocks;
+pub(crate) mod endings;
 pub(crate) mod ends;
 pub(crate) mod enter;
 pub(crate) mod fork;

@@ -3,9 +3,8 @@
 
 use core::ffi::CStr;
 
-use crate::host::{deadlocks, enter, holds, hosted, locks, order, statistics};
+use crate::host::{deadlocks, endings, enter, holds, hosted, locks, order, statistics};
 use crate::messages;
-use crate::report;
 use crate::state::deadlocks::Policy;
 use crate::state::registry::REGISTRY;
 use crate::sys;
@@ -15,10 +14,12 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 type Take = fn(&[u8]) -> bool;
 
 /// Every variable there is, and what its value may be, as an unknown one is answered.
-const VARIABLES: [(&CStr, &str, Take); 8] = [
-    // Where a report is written when the process exits: `stderr`, or a path in which `%p` is the process id and `%k`
-    // the kind of message; with `%k`, or where the path is a folder, for other messages too.
-    (c"HOSTCRST_REPORT", "stderr or a path", report::set_place),
+const VARIABLES: [(&CStr, &str, Take); 9] = [
+    // Where a report is written when the process exits, or ends by SIGABRT or SIGTERM: `stderr`, or a path in which `%p`
+    // is the process id and `%k` the kind of message; with `%k`, or where the path is a folder, for other messages too.
+    (endings::PLACE, "stderr or a path", endings::set_place),
+    // The signal that asks for a report.
+    (c"HOSTCRST_REPORT_SIGNAL", sys::SIGNAL_NAMES, endings::set_signal),
     // What is done when a deadlock is found: `error`, `report` or `abort`.
     (c"HOSTCRST_ON_DEADLOCK", "error, report or abort", set_deadlock_policy),
     // Which sections become biased to the task that enters them most: `earned`, `off` or `always`.

@@ -235,10 +235,12 @@ fn write_to(
     out.flush()
 }
 
-/// Writes a report as a message. A message that is dropped is counted.
-fn write_message(kind: Kind, patience: Patience<'_>) {
+/// Writes a report as a message, behind a heading. A message that is dropped is counted.
+fn write_message(kind: Kind, heading: &[u8], patience: Patience<'_>) {
     let Some(mut desk) = desk::take() else { return messages::drop_one() };
     let Desk { resolver, room, scratch, buffer, path, .. } = &mut *desk;
+    // The buffer is empty, and larger than any heading.
+    let _ = buffer.push(heading);
     let message = Message::begin(kind, path, patience);
     let observer = Observer { resolver, room };
     let _ = write_to(Sink::Message(message), buffer, observer, scratch, Format::Text);
@@ -249,7 +251,7 @@ fn write_message(kind: Kind, patience: Patience<'_>) {
 pub(crate) fn write_deadlock(me: TaskRef) {
     const PATIENCE: u64 = 1_000_000_000;
     let until = sys::now().saturating_add(PATIENCE);
-    write_message(Kind::Deadlock, &mut || sys::now() < until && me.wait.doze());
+    write_message(Kind::Deadlock, b"", &mut || sys::now() < until && me.wait.doze());
 }
 
 // ---- at exit ----------------------------------------------------------------------------------------------
@@ -269,17 +271,31 @@ static WANTED: AtomicU32 = AtomicU32::new(0);
 
 /// Writes the report of HOSTCRST_REPORT, once in a process. It may wait for a slow reader for a few seconds.
 pub(crate) extern "C" fn at_exit() {
+    if WANTED.swap(0, Ordering::Relaxed) != 0 {
+        preserving_errno(|| write_patiently(Kind::Exit, b""));
+    }
+}
+
+/// Whether a report at exit is still to be written.
+pub(crate) fn is_awaited_at_exit() -> bool {
+    WANTED.load(Ordering::Relaxed) != 0
+}
+
+/// A report was just written to stderr, and the process ends: there is none at exit in the same place.
+pub(crate) fn spare_exit_on_stderr() {
+    if messages::go_to_stderr() {
+        WANTED.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Writes a report behind a heading. It may wait for a slow reader for a few seconds.
+pub(crate) fn write_patiently(kind: Kind, heading: &[u8]) {
     const PATIENCE: u64 = 5_000_000_000;
     const NAP: u64 = 1_000_000;
-    if WANTED.swap(0, Ordering::Relaxed) == 0 {
-        return;
-    }
-    preserving_errno(|| {
-        let until = sys::now().saturating_add(PATIENCE);
-        write_message(Kind::Exit, &mut || {
-            sys::nap(NAP);
-            sys::now() < until
-        });
+    let until = sys::now().saturating_add(PATIENCE);
+    write_message(kind, heading, &mut || {
+        sys::nap(NAP);
+        sys::now() < until
     });
 }
 

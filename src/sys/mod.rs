@@ -25,6 +25,8 @@ mod current;
 mod files;
 #[cfg(not(all(loom, test)))]
 mod forks;
+#[cfg(not(all(loom, test)))]
+mod handlers;
 #[cfg_attr(all(loom, test), allow(dead_code))]
 mod linux;
 #[cfg(all(loom, test))]
@@ -47,6 +49,7 @@ pub(crate) use {
     },
     files::*,
     forks::{on_fork, repairs, settle_fork},
+    handlers::*,
     linux::*,
     mutex::{Guard, Mutex},
     signals::*,

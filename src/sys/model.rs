@@ -938,3 +938,34 @@ pub(crate) fn each_environment_name(_show: impl FnMut(&[u8])) {}
 pub(crate) fn abort() -> ! {
     panic!("the library ends the process");
 }
+
+// ---- signals: none in the model ---------------------------------------------------------------------------
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Load,
+    Start,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    End,
+    GoOn,
+}
+
+pub(crate) const ENDINGS: [i32; 2] = [libc::SIGABRT, libc::SIGTERM];
+pub(crate) const SIGNAL_NAMES: &str = "";
+
+pub(crate) fn put_before(_signal: i32, _stage: Stage, _deed: fn(i32), _otherwise: Otherwise) {}
+
+pub(crate) fn handler_stack_room() -> Option<usize> {
+    None
+}
+
+pub(crate) fn signal_of(_name: &[u8]) -> Option<i32> {
+    None
+}
+
+pub(crate) fn signal_name(_signal: i32) -> Option<&'static [u8]> {
+    None
+}
