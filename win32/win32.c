@@ -33,6 +33,7 @@ void hostcrst_srw_release_shared(PSRWLOCK lock);
 BOOL hostcrst_address_wait(volatile void *address, PVOID undesired, size_t size, DWORD milliseconds);
 void hostcrst_address_wake(PVOID address);
 void hostcrst_address_wake_all(PVOID address);
+DWORD hostcrst_thread_id(void);
 
 extern void SetLastError(DWORD code) __attribute__((weak));
 
@@ -159,4 +160,56 @@ EXPORT void WakeByAddressSingle(PVOID address)
 EXPORT void WakeByAddressAll(PVOID address)
 {
     hostcrst_address_wake_all(address);
+}
+
+EXPORT DWORD GetCurrentThreadId(void)
+{
+    return hostcrst_thread_id();
+}
+
+EXPORT int32_t RtlInitializeCriticalSectionEx(LPCRITICAL_SECTION section, ULONG spin_count, ULONG flags)
+{
+    if (hostcrst_cs_initialize_ex(section, spin_count, flags)) {
+        return 0;
+    }
+    return hostcrst_last_error() == 87 ? (int32_t)0xC000000D : (int32_t)0xC0000017;
+}
+
+EXPORT int32_t RtlInitializeCriticalSectionAndSpinCount(LPCRITICAL_SECTION section, ULONG spin_count)
+{
+    return RtlInitializeCriticalSectionEx(section, spin_count & 0xFFFFFF, 0);
+}
+
+EXPORT int32_t RtlInitializeCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_initialize(section);
+    return 0;
+}
+
+EXPORT int32_t RtlDeleteCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_delete(section);
+    return 0;
+}
+
+EXPORT int32_t RtlEnterCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_enter(section);
+    return 0;
+}
+
+EXPORT BOOL RtlTryEnterCriticalSection(LPCRITICAL_SECTION section)
+{
+    return hostcrst_cs_try_enter(section);
+}
+
+EXPORT int32_t RtlLeaveCriticalSection(LPCRITICAL_SECTION section)
+{
+    hostcrst_cs_leave(section);
+    return 0;
+}
+
+EXPORT ULONG RtlSetCriticalSectionSpinCount(LPCRITICAL_SECTION section, ULONG spin_count)
+{
+    return hostcrst_cs_set_spin_count(section, spin_count);
 }

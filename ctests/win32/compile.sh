@@ -2,7 +2,7 @@
 # compile.sh <gcc|clang|mingw|gcc32> <place> <include directory>: compiles hostcrst/win32.h and a use of all
 # of it, as every standard, with warnings as errors, and looks whose functions are called.
 #
-# place: alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows,
+# place: claims_windows (_WIN32 is defined here, which is an error), alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows,
 # after_windows; after_own: after types and a GetLastError of the program's, as the header's comment says. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of Windows.
 set -eu
 . "$(dirname "$0")/../need.sh"
@@ -24,7 +24,7 @@ mingw) need clang clang && c="clang --target=x86_64-w64-mingw32" cxx="clang++ --
 *) echo "no compiler $compiler" >&2 && exit 2 ;;
 esac
 case $place in
-alone | twice) ;;
+alone | twice | claims_windows) ;;
 after_own)
     theirs='#include <stdint.h>
 #define VOID void
@@ -79,6 +79,12 @@ trap 'rm -rf "$work"' EXIT
     cat "$(dirname "$0")/use.inc"
 } >"$work/use.c"
 cp "$work/use.c" "$work/use.cpp"
+
+if [ "$place" = claims_windows ]; then
+    $c -D_WIN32 -c "-I$include" "$work/use.c" -o "$work/use.o" 2>"$work/said" && exit 1
+    grep -q 'error: .*this compiler builds for Linux' "$work/said" || { cat "$work/said" >&2; exit 1; }
+    exit 0
+fi
 
 for standard in $standards; do
     strict="-Wall -Wextra -Wpedantic -Wconversion -Wundef -Werror"

@@ -26,14 +26,17 @@
  *   of these names then go to this library; GetLastError stays WinPR's, and gets the codes of failures here.
  * - Any other header that defines BOOL, DWORD and the like: include it first and define
  *   HOSTCRST_WIN32_NO_TYPES. If it has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and call
- *   hostcrst_last_error() for failures of this library.
+ *   hostcrst_last_error() for failures of this library; for a GetCurrentThreadId of its own,
+ *   HOSTCRST_WIN32_NO_THREAD_ID.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #ifndef HOSTCRST_WIN32_H
 #define HOSTCRST_WIN32_H
 
-#ifdef _WIN32
+#if defined(_WIN32) && defined(__linux__)
+#error "hostcrst/win32.h: _WIN32 is defined, but this compiler builds for Linux. Do not define it: this header stands for <windows.h>"
+#elif defined(_WIN32)
 #include <windows.h>
 #else
 
@@ -89,9 +92,26 @@ typedef void *HANDLE;
 #else
 #define HOSTCRST_CONDITION_VARIABLE_INIT_ {NULL}
 
-/* There is never such a record: DebugInfo is NULL or -1. */
-typedef struct _RTL_CRITICAL_SECTION_DEBUG RTL_CRITICAL_SECTION_DEBUG;
-typedef struct _RTL_CRITICAL_SECTION_DEBUG *PRTL_CRITICAL_SECTION_DEBUG;
+/*
+ * Reports name a section by Spare[0] of the program's own record, a string, if that record's CriticalSection
+ * is the section. The library has one record for the whole process, which DebugInfo points to where
+ * RTL_CRITICAL_SECTION_FLAG_FORCE_DEBUG_INFO asks for one: it may be written to, and nothing is read there.
+ */
+typedef struct _RTL_CRITICAL_SECTION_DEBUG {
+    WORD Type;
+    WORD CreatorBackTraceIndex;
+    struct _RTL_CRITICAL_SECTION *CriticalSection;
+    struct hostcrst_win32_list_ {
+        void *Flink;
+        void *Blink;
+    } ProcessLocksList; /* as a LIST_ENTRY */
+    DWORD EntryCount;
+    DWORD ContentionCount;
+    ULONG_PTR Spare[8 / sizeof(ULONG_PTR)]; /* Windows' Flags begin here */
+} RTL_CRITICAL_SECTION_DEBUG, *PRTL_CRITICAL_SECTION_DEBUG;
+
+typedef RTL_CRITICAL_SECTION_DEBUG CRITICAL_SECTION_DEBUG;
+typedef PRTL_CRITICAL_SECTION_DEBUG PCRITICAL_SECTION_DEBUG;
 
 /* Read-only. Exact for the owner; for another thread each was true at some moment. */
 typedef struct _RTL_CRITICAL_SECTION {
@@ -169,8 +189,8 @@ HOSTCRST_WIN32_AT_(SpinCount, 32, 20);
 /* ---- constants ---------------------------------------------------------------------------------------- */
 
 /*
- * Flags of InitializeCriticalSectionEx. Debug information is never kept, so the first and the last have no
- * effect.
+ * Flags of InitializeCriticalSectionEx. Debug information is never kept, so the first has no effect, and the
+ * last one only that there is a record.
  */
 #ifndef RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO
 #define RTL_CRITICAL_SECTION_FLAG_NO_DEBUG_INFO 0x01000000
@@ -237,6 +257,13 @@ extern "C" {
 /* The compiler sees Windows' name, the linker the library's. */
 #define HOSTCRST_WIN32_IS_(name) __asm__(#name) HOSTCRST_API
 
+/*
+ * The calling thread's last failure of a function below, or what hostcrst_set_last_error left: GetLastError's
+ * code.
+ */
+HOSTCRST_API DWORD hostcrst_last_error(void);
+HOSTCRST_API void hostcrst_set_last_error(DWORD dwErrCode);
+
 #ifndef HOSTCRST_WIN32_NO_FUNCTIONS
 
 VOID WINAPI InitializeCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
@@ -267,6 +294,57 @@ VOID WINAPI DeleteCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
 /* Returns the previous count. On one processor the new one is 0. */
 DWORD WINAPI SetCriticalSectionSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
     HOSTCRST_WIN32_IS_(hostcrst_cs_set_spin_count);
+
+/*
+ * The names of ntdll. The status is 0, or negative as on Windows: 0xC0000017 without memory, 0xC000000D for what
+ * is refused. Its type is Windows' NTSTATUS.
+ */
+static inline int32_t RtlInitializeCriticalSectionEx(PRTL_CRITICAL_SECTION section, ULONG spin_count, ULONG flags)
+{
+    if (InitializeCriticalSectionEx(section, spin_count, flags)) {
+        return 0;
+    }
+    return hostcrst_last_error() == 87 ? (int32_t)0xC000000D : (int32_t)0xC0000017;
+}
+
+static inline int32_t RtlInitializeCriticalSectionAndSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
+{
+    return RtlInitializeCriticalSectionEx(section, spin_count & 0xFFFFFF, 0);
+}
+
+static inline int32_t RtlInitializeCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    InitializeCriticalSection(section);
+    return 0;
+}
+
+static inline int32_t RtlDeleteCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    DeleteCriticalSection(section);
+    return 0;
+}
+
+static inline int32_t RtlEnterCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    EnterCriticalSection(section);
+    return 0;
+}
+
+static inline BOOL RtlTryEnterCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    return TryEnterCriticalSection(section);
+}
+
+static inline int32_t RtlLeaveCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    LeaveCriticalSection(section);
+    return 0;
+}
+
+static inline ULONG RtlSetCriticalSectionSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
+{
+    return SetCriticalSectionSpinCount(section, spin_count);
+}
 
 VOID WINAPI InitializeConditionVariable(PCONDITION_VARIABLE ConditionVariable)
     HOSTCRST_WIN32_IS_(hostcrst_cv_initialize);
@@ -332,12 +410,10 @@ VOID WINAPI WakeByAddressAll(PVOID Address) HOSTCRST_WIN32_IS_(hostcrst_address_
 
 #endif
 
-/*
- * The calling thread's last failure of a function above, or what hostcrst_set_last_error left: GetLastError's
- * code.
- */
-HOSTCRST_API DWORD hostcrst_last_error(void);
-HOSTCRST_API void hostcrst_set_last_error(DWORD dwErrCode);
+#if !defined(HOSTCRST_WIN32_NO_FUNCTIONS) && !defined(HOSTCRST_WIN32_NO_THREAD_ID)
+/* The calling thread's id, as in OwningThread: gettid. */
+DWORD WINAPI GetCurrentThreadId(VOID) HOSTCRST_WIN32_IS_(hostcrst_thread_id);
+#endif
 
 #if !defined(HOSTCRST_WIN32_NO_FUNCTIONS) && !defined(HOSTCRST_WIN32_NO_LAST_ERROR)
 #ifndef WINPR_ERROR_H

@@ -79,7 +79,10 @@ pub unsafe extern "C" fn hostcrst_cs_initialize_ex(
     succeed(spin.and_then(|spin| {
         let section = win32::aligned(section)?;
         // SAFETY: it is aligned; otherwise see "every function here".
-        win32::initialize(unsafe { &*section }, spin)
+        let section = unsafe { &*section };
+        win32::initialize(section, spin)?;
+        win32::set_debug_record(section, flags);
+        Ok(())
     }))
 }
 
@@ -417,6 +420,12 @@ pub extern "C" fn hostcrst_address_wake(address: *mut c_void) {
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_address_wake_all(address: *mut c_void) {
     address::wake_all(address as usize);
+}
+
+/// GetCurrentThreadId.
+#[unsafe(no_mangle)]
+pub extern "C" fn hostcrst_thread_id() -> u32 {
+    sys::thread_id()
 }
 
 /// GetLastError.

@@ -340,6 +340,9 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if section.mirror != 0 {
             let surroundings = &mut *self.namer.surroundings;
             self.out.string("critical_section", |out| surroundings.write_variable(out, section.mirror))?;
+            if let Some(name) = self.namer.picture.name_in_debug_record(section.mirror) {
+                self.out.text("name", name.bytes())?;
+            }
         }
         if let Some(thread) = section.orphaned_by {
             self.out.number("orphaned_by_tid", thread)?;

@@ -492,7 +492,11 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     /// A Windows section: its address, and the variable at it.
     fn critical_section(&mut self, section: &SectionPicture) -> fmt::Result {
         self.out.write_str(" CRITICAL_SECTION ")?;
-        self.namer.surroundings.write_variable(self.out, section.mirror)
+        self.namer.surroundings.write_variable(self.out, section.mirror)?;
+        match self.namer.picture.name_in_debug_record(section.mirror) {
+            Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
+            None => Ok(()),
+        }
     }
 
     fn owned_section(&mut self, section: &SectionPicture) -> fmt::Result {

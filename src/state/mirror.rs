@@ -30,6 +30,12 @@ const _: () = assert!(offset_of!(CriticalSection, owning_thread) == 16);
 const _: () = assert!(offset_of!(CriticalSection, lock_semaphore) == 24);
 const _: () = assert!(offset_of!(CriticalSection, spin_count) == 32);
 
+/// A CRITICAL_SECTION_DEBUG: its size, and where the address of its CRITICAL_SECTION stands and that of the section's name, a
+/// string that ends with 0.
+pub(crate) const DEBUG_RECORD_BYTES: usize = 48;
+pub(crate) const DEBUG_RECORD_SECTION: u64 = 8;
+pub(crate) const DEBUG_RECORD_NAME: u64 = 40;
+
 /// A CONDITION_VARIABLE: one pointer on Windows, bytes here, so that it may stand at any address.
 #[repr(C)]
 #[derive(Debug)]

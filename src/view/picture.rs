@@ -3,11 +3,12 @@
 
 use crate::base::hash::fibonacci_hash;
 use crate::base::memory::{Anew, Here, Memory, Shown};
-use crate::base::name::NameCopy;
+use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::handle::{self, ABANDONED};
 use crate::state::deadlocks::{DeadlockCopy, REMEMBERED};
 use crate::state::holds::Hold;
 use crate::state::layers::{Layer, Mode};
+use crate::state::mirror;
 use crate::state::orders::{Alarm, AlarmStepCopy};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
 use crate::state::resource::{Resource, ResourceInfo};
@@ -490,6 +491,26 @@ impl<'a, M: Memory> Picture<'a, M> {
             orphaned_by: section.orphaned_by(handle),
             hold: self.hold(index, info.owner),
         })
+    }
+
+    /// The name that the program has given the CRITICAL_SECTION at an address in a debug record of its own. All of that is
+    /// memory of the program's.
+    pub(crate) fn name_in_debug_record(&self, mirror: u64) -> Option<NameCopy> {
+        let read = |address| self.memory.read_of_program(address);
+        let record = read(mirror).filter(|&record| record != 0 && record != u64::MAX)?;
+        // That of the whole process names no section.
+        read(record.checked_add(mirror::DEBUG_RECORD_SECTION)?).filter(|&section| section == mirror)?;
+        let start = read(record.checked_add(mirror::DEBUG_RECORD_NAME)?)?;
+        let mut name = [0; NAME_BYTES];
+        for (part, address) in name.chunks_exact_mut(8).zip((start..).step_by(8)) {
+            let bytes = read(address)?.to_ne_bytes();
+            part.copy_from_slice(&bytes);
+            if bytes.contains(&0) {
+                break;
+            }
+        }
+        let length = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
+        Some(NameCopy::of(&name[..length])).filter(|name| !name.is_empty())
     }
 
     /// Every live resource. Ends at the first slot that cannot be read.

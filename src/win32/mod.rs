@@ -41,14 +41,14 @@ use crate::host::{order, prepare, settings, threads};
 use crate::lock::{condition, crst};
 use crate::messages;
 use crate::state::addresses::ATTACHING;
-use crate::state::mirror::{ConditionVariable, CriticalSection, FREE, FREE_BIT, LOCKED};
+use crate::state::mirror::{ConditionVariable, CriticalSection, DEBUG_RECORD_BYTES, FREE, FREE_BIT, LOCKED};
 use crate::state::misuses::Misuse;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{Section, SpinPolicy};
 use crate::state::task::{self, TaskRef};
 use crate::state::wait::{Request, WAIT_WITHOUT_RUNTIME};
 use crate::state::{sections, tasks};
-use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::text::TextBuffer;
 
@@ -63,6 +63,9 @@ const DYNAMIC_SPIN: u32 = 0x0200_0000;
 /// The flags of InitializeCriticalSectionEx that Windows names: NO_DEBUG_INFO, DYNAMIC_SPIN, STATIC_INIT,
 /// RESOURCE_TYPE, FORCE_DEBUG_INFO.
 const KNOWN_FLAGS: u32 = 0x1F00_0000;
+
+/// The flag that asks for a debug record.
+const FORCE_DEBUG_INFO: u32 = 0x1000_0000;
 
 /// A wait here does not depend on the runtime and cannot fail.
 pub(crate) const WAIT: u32 = WAIT_WITHOUT_RUNTIME | WAIT_NOTINDEADLOCK;
@@ -144,6 +147,16 @@ pub(crate) fn initialize(mirror: &CriticalSection, spin: Spin) -> Win32Result {
         mirror.begin(spin.possible(), handle);
         Ok(())
     })
+}
+
+/// Gives a section that was just initialised the process's debug record, if the flags of InitializeCriticalSectionEx ask
+/// for one: what code writes there is nobody's, but it may write.
+pub(crate) fn set_debug_record(mirror: &CriticalSection, flags: u32) {
+    static RECORD: [AtomicU64; DEBUG_RECORD_BYTES / 8] =
+        [const { AtomicU64::new(0) }; DEBUG_RECORD_BYTES / 8];
+    if flags & FORCE_DEBUG_INFO != 0 {
+        mirror.debug_info.store(RECORD.as_ptr() as usize, Ordering::Relaxed);
+    }
 }
 
 /// As initialize, but cannot fail: without memory the section is created at its first use.
