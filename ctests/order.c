@@ -302,6 +302,11 @@ static void with_a_resource(void)
     CHECK_EQ(times_in(said, "the_resource_first+0x"), 1);
     CHECK_EQ(times_in(said, "the_resource_last+0x"), 2);
     free(said);
+    char *json = report_in(HOST_REPORT_JSON);
+    CHECK_EQ(times_in(json, "\"resource_name\":\"foreign\",\"entered_at\":"), 1);
+    CHECK_EQ(times_in(json, "\"section_name\":\"a\",\"entered_at\":"), 1);
+    CHECK_LACKS(json, "\"section_name\":\"foreign\"");
+    free(json);
     CHECK_EQ(hostcrst_allow_order(foreign, b), S_OK);
     let(&one, the_resource_first, b, 0, 0, 0);
     let(&other, the_resource_last, b, 0, 0, 0);

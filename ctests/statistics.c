@@ -92,17 +92,19 @@ static void a_wait_that_fails_is_one_and_a_try_is_none(void)
     hold(&holder, crst);
     CHECK_EQ(hostcrst_try_enter(crst, 0, &entered), S_OK);
     CHECK_EQ(entered, 0);
-    CHECK_EQ(hostcrst_enter_timeout(crst, 0, 0), HOST_E_TIMEOUT);
     CHECK_EQ(figure_of(crst, "waits"), -1);
-    CHECK_EQ(hostcrst_enter_timeout(crst, 0, 5), HOST_E_TIMEOUT);
+    CHECK_EQ(hostcrst_enter_timeout(crst, 0, 0), HOST_E_TIMEOUT);
     CHECK_EQ(figure_of(crst, "waits"), 1);
+    CHECK_EQ(figure_of(crst, "waited_ns"), 0);
+    CHECK_EQ(hostcrst_enter_timeout(crst, 0, 5), HOST_E_TIMEOUT);
+    CHECK_EQ(figure_of(crst, "waits"), 2);
     CHECK(figure_of(crst, "waited_ns") >= 5000000);
     let_go(&holder);
     REQUIRE_EQ(hostcrst_enter(crst, 0), S_OK);
     REQUIRE_EQ(hostcrst_enter(crst, 0), S_OK);
     CHECK_EQ(hostcrst_leave(crst), S_OK);
     CHECK_EQ(hostcrst_leave(crst), S_OK);
-    CHECK_EQ(figure_of(crst, "waits"), 1);
+    CHECK_EQ(figure_of(crst, "waits"), 2);
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 

@@ -1378,8 +1378,9 @@ HOSTCRST_API int32_t host_set_hold_tracking(int32_t on) HOSTCRST_NOEXCEPT_;
  *
  * Where one task enters A and then B, and another one B and then A, they deadlock if they do so at the same time.
  * This is told when it is first seen, whether they do or not, as "could deadlock": on stderr, and in every report,
- * with both tasks and the four places. The same for up to 8 sections in a circle. Each circle of sections is told
- * once.
+ * with both tasks and the four places. The same for up to 8 sections in a circle. No circle of sections is told
+ * twice. Of all that one entry closes, the shortest that was not told is, for each section that the task owns; the
+ * others are if a later entry, by another task or from under other sections, closes them.
  *
  * No alarm are: both orders by one and the same thread; orders that were only taken under a common third section;
  * what the only thread of a process does before it starts another one; entering a section again that one owns
@@ -1443,10 +1444,10 @@ HOSTCRST_API int32_t hostcrst_allow_order(hostcrst_t first, hostcrst_t then) HOS
  * Begins to count, for each section, the waits for it, or ceases to.
  *
  * Counted are the enters that found the section owned by another task, whether they spun or slept, got it or
- * failed: how many, how long all of them took, the longest, and how many took up to 1 us, 10 us and so on up to 10
- * s. While hold tracking is on as well (host_set_hold_tracking), also how long the section was owned, by the task
- * that leaves it for the last time: how often, in all, and the longest time with its thread and where that had
- * entered; not of a CRITICAL_SECTION.
+ * failed, also at once with a time limit of 0, but not what hostcrst_try_enter does: how many, how long all of them
+ * took, the longest, and how many took up to 1 us, 10 us and so on up to 10 s. While hold tracking is on as well
+ * (host_set_hold_tracking), also how long the section was owned, by the task that leaves it for the last time: how
+ * often, in all, and the longest time with its thread and where that had entered; not of a CRITICAL_SECTION.
  *
  * Reports show the figures, and so does hostcrst-dump, also as OpenMetrics text with --metrics. Off by default.
  * Where no task waits, entering and leaving cost the same while this is on. The environment variable
@@ -1638,7 +1639,8 @@ HOSTCRST_API int32_t host_resource_destroy(host_resource_t resource) HOSTCRST_NO
  * Threads: any; does not wait for the resource. It may block briefly on the library's locks and, where a deadlock is
  * told, for the callback or the report. Not a cancellation point.
  *
- * Signals and fork: not async-signal-safe. In the child of a fork no wait is told.
+ * Signals and fork: not async-signal-safe. The child of a fork begins without a told wait. A call that a signal
+ * handler interrupted to fork goes on in the child as in the parent, and tells of its wait there, too.
  *
  * Source: an extension, after IHostCrst::Enter.
  */

@@ -10,8 +10,9 @@ use crate::sys::preserving_errno;
 ///
 /// Where one task enters A and then B, and another one B and then A, they deadlock if they do so at the same time.
 /// This is told when it is first seen, whether they do or not, as "could deadlock": on stderr, and in every report,
-/// with both tasks and the four places. The same for up to 8 sections in a circle. Each circle of sections is told
-/// once.
+/// with both tasks and the four places. The same for up to 8 sections in a circle. No circle of sections is told
+/// twice. Of all that one entry closes, the shortest that was not told is, for each section that the task owns; the
+/// others are if a later entry, by another task or from under other sections, closes them.
 ///
 /// No alarm are: both orders by one and the same thread; orders that were only taken under a common third section;
 /// what the only thread of a process does before it starts another one; entering a section again that one owns

@@ -204,7 +204,8 @@ pub extern "C" fn host_resource_destroy(resource: host_resource_t) -> i32 {
 /// Threads: any; does not wait for the resource. It may block briefly on the library's locks and, where a deadlock is
 /// told, for the callback or the report. Not a cancellation point.
 ///
-/// Signals and fork: not async-signal-safe. In the child of a fork no wait is told.
+/// Signals and fork: not async-signal-safe. The child of a fork begins without a told wait. A call that a signal
+/// handler interrupted to fork goes on in the child as in the parent, and tells of its wait there, too.
 ///
 /// Source: an extension, after IHostCrst::Enter.
 #[unsafe(no_mangle)]

@@ -8,10 +8,10 @@ use crate::sys::preserving_errno;
 /// Begins to count, for each section, the waits for it, or ceases to.
 ///
 /// Counted are the enters that found the section owned by another task, whether they spun or slept, got it or
-/// failed: how many, how long all of them took, the longest, and how many took up to 1 us, 10 us and so on up to 10
-/// s. While hold tracking is on as well (host_set_hold_tracking), also how long the section was owned, by the task
-/// that leaves it for the last time: how often, in all, and the longest time with its thread and where that had
-/// entered; not of a CRITICAL_SECTION.
+/// failed, also at once with a time limit of 0, but not what hostcrst_try_enter does: how many, how long all of them
+/// took, the longest, and how many took up to 1 us, 10 us and so on up to 10 s. While hold tracking is on as well
+/// (host_set_hold_tracking), also how long the section was owned, by the task that leaves it for the last time: how
+/// often, in all, and the longest time with its thread and where that had entered; not of a CRITICAL_SECTION.
 ///
 /// Reports show the figures, and so does hostcrst-dump, also as OpenMetrics text with --metrics. Off by default.
 /// Where no task waits, entering and leaving cost the same while this is on. The environment variable

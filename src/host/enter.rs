@@ -94,7 +94,10 @@ impl Section {
                 Some(_) => {
                     let deadline = match patience {
                         Patience::None => return Ok(false),
-                        Patience::Milliseconds(0) => return Err(Error::Timeout),
+                        Patience::Milliseconds(0) => {
+                            self.count_failed_wait_of_no_time(handle);
+                            return Err(Error::Timeout);
+                        }
                         Patience::Milliseconds(time) => Some(sys::deadline_after(time)),
                         Patience::Unbounded => None,
                     };
@@ -129,6 +132,13 @@ impl Section {
             self.count_wait(handle, sys::now().saturating_sub(begin), outcome.is_ok());
         }
         outcome
+    }
+
+    /// A task that would have had to wait had no time for it.
+    fn count_failed_wait_of_no_time(&self, handle: u64) {
+        if REGISTRY.statistics.is_on() {
+            self.count_wait(handle, 0, false);
+        }
     }
 
     /// The steps of wait.

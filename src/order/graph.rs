@@ -24,7 +24,7 @@
 //! many as there is room for, each of a different task, in circles of no more sections than those; the other edges'
 //! witnesses are one fewer, and so one of them is of none of their tasks. Beyond that an edge has so many witnesses,
 //! the graph so many edges, a circle so many sections, a search so many steps; what is lost by that is returned. Of the
-//! circles that an entry closes only the shortest is told.
+//! circles that a new witness of an edge closes only the shortest that was not told is; a later witness tells the next.
 //!
 //! **Bounds.** An entry looks at one bucket for each section that its task owns, at most MOST_HELD. A search is over
 //! after MOST_VISITS witnesses. A chain of edges contains each edge once: an edge is linked once, when it is added, or
@@ -190,8 +190,8 @@ fn bucket(from: u64) -> usize {
 }
 
 impl Graph {
-    /// Takes note of an entry. `lives` says whether a section does. Each circle that it closes, and that was not told,
-    /// is told.
+    /// Takes note of an entry. `lives` says whether a section does. Of the circles that each of its new
+    /// witnesses closes, and that were not told, the shortest is told.
     pub(crate) fn add(
         &mut self,
         entry: &Entry<'_>,

@@ -392,11 +392,20 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.hex("task", self.namer.picture.task_handle(step.task))?;
         self.out.number("tid", step.thread_id)?;
         self.out.text("name", step.task_name.bytes())?;
-        self.out.hex("section", step.section)?;
-        self.out.text("section_name", step.section_name.bytes())?;
+        self.lock(step.section, step.section_name.bytes())?;
         self.address("entered_at", step.first_site)?;
         self.address("next_entered_at", step.then_site)?;
         self.out.close('}')
+    }
+
+    /// What is waited for or entered, with its name where it can have one.
+    fn lock(&mut self, handle: u64, name: &[u8]) -> fmt::Result {
+        self.out.awaited(handle)?;
+        match LockKind::of(handle) {
+            LockKind::Section => self.out.text("section_name", name),
+            LockKind::Resource => self.out.text("resource_name", name),
+            LockKind::SrwLock => Ok(()),
+        }
     }
 
     /// What was counted of waits and holds, if that was ever switched on.
@@ -491,12 +500,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.hex("task", self.namer.picture.task_handle(member.task))?;
             self.out.number("tid", member.thread_id)?;
             self.out.text("name", member.task_name.bytes())?;
-            self.out.awaited(member.awaited)?;
-            match LockKind::of(member.awaited) {
-                LockKind::Section => self.out.text("section_name", member.awaited_name.bytes())?,
-                LockKind::Resource => self.out.text("resource_name", member.awaited_name.bytes())?,
-                LockKind::SrwLock => {}
-            }
+            self.lock(member.awaited, member.awaited_name.bytes())?;
             self.address("at", member.site)?;
             self.address("entered_at", member.entered_at)?;
             self.out.close('}')?;
