@@ -1,7 +1,8 @@
 //! Threads as `/proc` shows them, or as a core has them.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 
 use foreign_locks::{Glance, State, field};
 
@@ -145,7 +146,7 @@ impl Threads {
 
 impl Thread {
     fn look(process: u32, outer_id: u32) -> Option<Thread> {
-        let name = fs::read(format!("/proc/{process}/task/{outer_id}/comm")).ok()?;
+        let name = read_of_thread(process, outer_id, "comm").ok()?;
         let (status, glance) = take(process, outer_id)?;
         let ids = field(&status, b"NSpid:").and_then(|ids| str::from_utf8(ids).ok());
         let id = ids.and_then(own_id).unwrap_or(outer_id);
@@ -155,9 +156,27 @@ impl Thread {
 
 /// What the thread does, with its `status`; None if it has ended.
 pub fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
-    let read = |file: &str| fs::read(format!("/proc/{process}/task/{outer_id}/{file}"));
-    let call = read("syscall").ok();
-    let status = read("status").ok()?;
+    let call = read_of_thread(process, outer_id, "syscall").ok();
+    let status = read_of_thread(process, outer_id, "status").ok()?;
     let glance = Glance::of(call.as_deref(), &status);
     Some((status, glance))
+}
+
+/// What a file of a thread has. The system does not say of these how long they are, and std would begin with a few bytes; this
+/// is read so often that the number of calls counts.
+fn read_of_thread(process: u32, outer_id: u32, file: &str) -> io::Result<Vec<u8>> {
+    const USUALLY: usize = 4096;
+    let mut file = File::open(format!("/proc/{process}/task/{outer_id}/{file}"))?;
+    let (mut bytes, mut length) = (vec![0; USUALLY], 0);
+    loop {
+        match file.read(&mut bytes[length..])? {
+            0 => break,
+            more => length += more,
+        }
+        if length == bytes.len() {
+            bytes.resize(2 * length, 0);
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }
