@@ -372,6 +372,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_WAIT_NODE_ADDRESS 12
 
 /**
+ * An INIT_ONCE of Windows' kind; the node has its address.
+ */
+#define HOST_WAIT_NODE_INIT_ONCE 13
+
+/**
  * host_wait_node_t: what is said of this node is known.
  */
 #define HOST_WAIT_FLAG_CERTAIN 1

@@ -75,6 +75,8 @@ pub const HOST_WAIT_NODE_JOIN: u32 = 10;
 pub const HOST_WAIT_NODE_OTHER: u32 = 11;
 /// An address in WaitOnAddress; the node has it.
 pub const HOST_WAIT_NODE_ADDRESS: u32 = 12;
+/// An INIT_ONCE of Windows' kind; the node has its address.
+pub const HOST_WAIT_NODE_INIT_ONCE: u32 = 13;
 
 /// host_wait_node_t: what is said of this node is known.
 pub const HOST_WAIT_FLAG_CERTAIN: u32 = 1;

@@ -34,6 +34,9 @@ BOOL hostcrst_address_wait(volatile void *address, PVOID undesired, size_t size,
 void hostcrst_address_wake(PVOID address);
 void hostcrst_address_wake_all(PVOID address);
 DWORD hostcrst_thread_id(void);
+void hostcrst_once_initialize(PINIT_ONCE once);
+BOOL hostcrst_once_begin(PINIT_ONCE once, DWORD flags, BOOL *pending, PVOID *context);
+BOOL hostcrst_once_complete(PINIT_ONCE once, DWORD flags, PVOID context);
 
 extern void SetLastError(DWORD code) __attribute__((weak));
 
@@ -212,4 +215,35 @@ EXPORT int32_t RtlLeaveCriticalSection(LPCRITICAL_SECTION section)
 EXPORT ULONG RtlSetCriticalSectionSpinCount(LPCRITICAL_SECTION section, ULONG spin_count)
 {
     return hostcrst_cs_set_spin_count(section, spin_count);
+}
+
+EXPORT void InitOnceInitialize(PINIT_ONCE once)
+{
+    hostcrst_once_initialize(once);
+}
+
+EXPORT BOOL InitOnceBeginInitialize(PINIT_ONCE once, DWORD flags, BOOL *pending, PVOID *context)
+{
+    return told(hostcrst_once_begin(once, flags, pending, context));
+}
+
+EXPORT BOOL InitOnceComplete(PINIT_ONCE once, DWORD flags, PVOID context)
+{
+    return told(hostcrst_once_complete(once, flags, context));
+}
+
+EXPORT BOOL InitOnceExecuteOnce(PINIT_ONCE once, PINIT_ONCE_FN run, PVOID parameter, PVOID *context)
+{
+    BOOL pending = FALSE;
+    if (!told(hostcrst_once_begin(once, 0, &pending, context))) {
+        return FALSE;
+    }
+    if (!pending) {
+        return TRUE;
+    }
+    if (!run(once, parameter, context)) {
+        hostcrst_once_complete(once, INIT_ONCE_INIT_FAILED, NULL);
+        return FALSE;
+    }
+    return told(hostcrst_once_complete(once, 0, context ? *context : NULL));
 }

@@ -162,6 +162,29 @@ typedef PRTL_SRWLOCK PSRWLOCK;
 #define SRWLOCK_INIT RTL_SRWLOCK_INIT
 #endif
 
+/* Beside WinPR, which has them under other names, these are WinPR's: its macros call its functions. */
+#ifndef WINPR_SYNCH_H
+#ifndef CALLBACK
+#define CALLBACK
+#endif
+typedef union _RTL_RUN_ONCE {
+    PVOID Ptr;
+} RTL_RUN_ONCE, *PRTL_RUN_ONCE;
+
+typedef RTL_RUN_ONCE INIT_ONCE;
+typedef PRTL_RUN_ONCE PINIT_ONCE;
+typedef PRTL_RUN_ONCE LPINIT_ONCE;
+typedef BOOL (CALLBACK *PINIT_ONCE_FN)(PINIT_ONCE InitOnce, PVOID Parameter, PVOID *Context);
+
+#define RTL_RUN_ONCE_INIT {NULL}
+#define INIT_ONCE_STATIC_INIT RTL_RUN_ONCE_INIT
+#endif
+#ifndef INIT_ONCE_CHECK_ONLY
+#define INIT_ONCE_CHECK_ONLY 0x1
+#define INIT_ONCE_ASYNC 0x2
+#define INIT_ONCE_INIT_FAILED 0x4
+#endif
+
 /* Windows' layout to the byte, whoever defined the types. */
 #if defined(__cplusplus)
 #define HOSTCRST_WIN32_ASSERT_(name, holds) static_assert(holds, #name)
@@ -225,6 +248,9 @@ HOSTCRST_WIN32_AT_(SpinCount, 32, 20);
  */
 #ifndef ERROR_NOT_ENOUGH_MEMORY
 enum { ERROR_NOT_ENOUGH_MEMORY = 8 };
+#endif
+#ifndef ERROR_GEN_FAILURE
+enum { ERROR_GEN_FAILURE = 31 };
 #endif
 #ifndef ERROR_INVALID_PARAMETER
 enum { ERROR_INVALID_PARAMETER = 87 };
@@ -407,6 +433,48 @@ BOOL WINAPI WaitOnAddress(VOID volatile *Address, PVOID CompareAddress, size_t A
 /* Wakes the thread that has waited on the address for longest, or all; after what stands there was changed. */
 VOID WINAPI WakeByAddressSingle(PVOID Address) HOSTCRST_WIN32_IS_(hostcrst_address_wake);
 VOID WINAPI WakeByAddressAll(PVOID Address) HOSTCRST_WIN32_IS_(hostcrst_address_wake_all);
+
+#ifndef WINPR_SYNCH_H
+VOID WINAPI InitOnceInitialize(PINIT_ONCE InitOnce) HOSTCRST_WIN32_IS_(hostcrst_once_initialize);
+
+/*
+ * TRUE, with *fPending TRUE if the caller is to run the initialisation and complete it, and FALSE if it is done:
+ * then *lpContext is what was made. While another thread runs it, waits. With INIT_ONCE_ASYNC any number of
+ * threads may run it. FALSE with ERROR_INVALID_PARAMETER for unknown flags and where one thread begins with
+ * INIT_ONCE_ASYNC and another without, and with ERROR_GEN_FAILURE if it is not done, for INIT_ONCE_CHECK_ONLY.
+ */
+BOOL WINAPI InitOnceBeginInitialize(LPINIT_ONCE lpInitOnce, DWORD dwFlags, BOOL *fPending, PVOID *lpContext)
+    HOSTCRST_WIN32_IS_(hostcrst_once_begin);
+
+/*
+ * The caller has run it: lpContext, whose two lowest bits are 0, is what was made; or with INIT_ONCE_INIT_FAILED
+ * nothing was, and the next thread begins anew. FALSE with ERROR_GEN_FAILURE if it is not being run, or another
+ * of those that run it at once was first, and with ERROR_INVALID_PARAMETER for what does not fit.
+ */
+BOOL WINAPI InitOnceComplete(LPINIT_ONCE lpInitOnce, DWORD dwFlags, PVOID lpContext)
+    HOSTCRST_WIN32_IS_(hostcrst_once_complete);
+
+/*
+ * Has InitFn run once, by the first thread, while others wait; FALSE if it fails, and the next thread runs it
+ * anew. If it throws, it counts as being run for ever.
+ */
+__attribute__((always_inline)) static inline BOOL InitOnceExecuteOnce(
+    PINIT_ONCE InitOnce, PINIT_ONCE_FN InitFn, PVOID Parameter, PVOID *Context)
+{
+    BOOL pending = FALSE;
+    if (!InitOnceBeginInitialize(InitOnce, 0, &pending, Context)) {
+        return FALSE;
+    }
+    if (!pending) {
+        return TRUE;
+    }
+    if (!InitFn(InitOnce, Parameter, Context)) {
+        InitOnceComplete(InitOnce, INIT_ONCE_INIT_FAILED, NULL);
+        return FALSE;
+    }
+    return InitOnceComplete(InitOnce, 0, Context != NULL ? *Context : NULL);
+}
+#endif
 
 #endif
 

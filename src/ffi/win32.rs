@@ -1,4 +1,5 @@
-//! Windows' critical sections, SRW locks, condition variables and waits on addresses: the functions to which include/hostcrst/win32.h maps the Windows
+//! Windows' critical sections, SRW locks, condition variables, waits on addresses and one-time initialisation:
+//! the functions to which include/hostcrst/win32.h maps the Windows
 //! names. That header is written by hand and documents them.
 //!
 //! Every function here: the pointers are those of a CRITICAL_SECTION, an SRWLOCK or a CONDITION_VARIABLE that the caller keeps in
@@ -11,6 +12,7 @@ use crate::state::mirror::{ConditionVariable, CriticalSection};
 use crate::state::srw::SrwLock;
 use crate::sys::{self, with_call_site};
 use crate::win32::address::{self, Watched};
+use crate::win32::once::{self, Begun, InitOnce};
 use crate::win32::{self, FastEnter, Spin, srw};
 
 const TRUE: i32 = 1;
@@ -420,6 +422,78 @@ pub extern "C" fn hostcrst_address_wake(address: *mut c_void) {
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_address_wake_all(address: *mut c_void) {
     address::wake_all(address as usize);
+}
+
+/// InitOnceInitialize.
+///
+/// # Safety
+/// `once` points to an INIT_ONCE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_once_initialize(once: *mut InitOnce) {
+    // SAFETY: see "every function here".
+    once::initialize(unsafe { &*once });
+}
+
+/// InitOnceBeginInitialize.
+///
+/// # Safety
+/// `once` points to an INIT_ONCE; `pending` and `context` are NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_once_begin(
+    once: *mut InitOnce,
+    flags: u32,
+    pending: *mut i32,
+    context: *mut *mut c_void,
+) -> i32 {
+    once_begin_from(once, flags, pending, context)
+}
+
+with_call_site!(
+    once_begin_from(once: *mut InitOnce, flags: u32, pending: *mut i32, context: *mut *mut c_void) => once_begin_at,
+    "r8", "x4"
+);
+
+extern "C" fn once_begin_at(
+    once: *mut InitOnce,
+    flags: u32,
+    pending: *mut i32,
+    context: *mut *mut c_void,
+    site: usize,
+) -> i32 {
+    // SAFETY: only reached from hostcrst_once_begin, which was given this pointer.
+    let once = unsafe { &*once };
+    let begun = match once::done(once).filter(|_| flags == 0) {
+        Some(made) => Ok(Begun::Done(made)),
+        None => once::begin(once, flags, site),
+    };
+    succeed(begun.map(|begun| {
+        let (is_pending, made) = match begun {
+            Begun::Pending => (TRUE, None),
+            Begun::Done(made) => (FALSE, Some(made)),
+        };
+        // SAFETY: its caller says that they are NULL or may be written to.
+        let (pending, context) = unsafe { (pending.as_mut(), context.as_mut()) };
+        if let Some(pending) = pending {
+            *pending = is_pending;
+        }
+        if let (Some(context), Some(made)) = (context, made) {
+            *context = made as *mut c_void;
+        }
+    }))
+}
+
+/// InitOnceComplete.
+///
+/// # Safety
+/// `once` points to an INIT_ONCE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hostcrst_once_complete(
+    once: *mut InitOnce,
+    flags: u32,
+    context: *mut c_void,
+) -> i32 {
+    // SAFETY: see "every function here".
+    succeed(once::complete(unsafe { &*once }, flags, context as u64))
 }
 
 /// GetCurrentThreadId.

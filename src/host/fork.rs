@@ -18,12 +18,13 @@ use crate::lock::{self, condition, crst, queue, resources, srw};
 use crate::order;
 use crate::report;
 use crate::state::addresses::ATTACHING;
+use crate::state::once::CHANGING;
 use crate::state::registry::REGISTRY;
 use crate::sys::{self, Mutex};
 
 /// Every lock but those of sections, of resources, of SRW locks and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
-fn every_lock() -> [&'static Mutex; 14] {
+fn every_lock() -> [&'static Mutex; 15] {
     [
         REGISTRY.prepare_lock(),
         &locks::READING,
@@ -33,6 +34,7 @@ fn every_lock() -> [&'static Mutex; 14] {
         &locks::REAPING,
         &locks::HOOKS,
         &ATTACHING,
+        &CHANGING,
         REGISTRY.addresses.lock(),
         REGISTRY.sections.lock(),
         REGISTRY.tasks.lock(),

@@ -23,7 +23,7 @@
 //! wakes that are not for it. A task that is woken without cause checks again what it waits for.
 
 //!
-//! **Addresses** (WaitOnAddress) have no byte of ours. A task that is to sleep on one joins, and then looks at what stands
+//! **Addresses** (WaitOnAddress, and INIT_ONCE) have no byte of ours. A task that is to sleep on one joins, and then looks at what stands
 //! there once more; a wake looks for sleepers after the program has changed that. Between the two, on both sides, is a full
 //! fence: the task sees the change, or the wake sees the task.
 
@@ -31,7 +31,7 @@ use crate::base::hash::fibonacci_hash;
 use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;
 use crate::state::registry::REGISTRY;
-use crate::state::sleep::{ON_ADDRESS, Sleep, SleepKind};
+use crate::state::sleep::{Sleep, SleepKind};
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
@@ -92,10 +92,17 @@ pub(crate) fn join(variable: &ConditionVariable, me: TaskRef, request: Request) 
     enqueue(variable.address(), me, request, || variable.may_sleep.store(1, Ordering::Relaxed))
 }
 
-/// Puts `me` into the queue of those that sleep on the address. Returns the number of the sleep, which is only to begin if
+/// Puts `me` into the queue of those that sleep on the address, in a way that leaves no section. Returns the number of the sleep, which is only to begin if
 /// what stands there is still to be waited for.
-pub(crate) fn join_at(address: usize, me: TaskRef, deadline: Option<Instant>, site: usize) -> u32 {
-    let number = enqueue(address, me, Request { section: ON_ADDRESS, deadline, site }, || ());
+pub(crate) fn join_at(
+    address: usize,
+    me: TaskRef,
+    kind: SleepKind,
+    deadline: Option<Instant>,
+    site: usize,
+) -> u32 {
+    let section = kind.mark().unwrap_or(0);
+    let number = enqueue(address, me, Request { section, deadline, site }, || ());
     // place: sleeper-at-address-fence
     fence(Ordering::SeqCst);
     number
@@ -183,11 +190,11 @@ pub(crate) fn wake(variable: &ConditionVariable, most: u32) {
 }
 
 /// Wakes up to `most` of those that sleep on the address, the first that came.
-pub(crate) fn wake_at(address: usize, most: u32) {
+pub(crate) fn wake_at(address: usize, kind: SleepKind, most: u32) {
     // place: wake-at-address-fence
     fence(Ordering::SeqCst);
     if bucket_of(address).first.load(Ordering::Relaxed) != 0 {
-        wake_those(address, SleepKind::Address, most, || ());
+        wake_those(address, kind, most, || ());
     }
 }
 

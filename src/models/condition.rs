@@ -6,6 +6,7 @@ use super::random::breaks_at_random;
 use super::*;
 use crate::lock::condition::{self, Request};
 use crate::state::mirror::ConditionVariable;
+use crate::state::sleep::SleepKind;
 use crate::sys::Instant;
 use crate::sys::atomic::AtomicU32;
 use crate::win32;
@@ -173,7 +174,7 @@ const ADDRESS: usize = 0x1000;
 fn wait_for_change() {
     let me = threads::current().expect("a task");
     while VALUE.load(Ordering::Relaxed) == 0 {
-        let number = condition::join_at(ADDRESS, me, None, 0);
+        let number = condition::join_at(ADDRESS, me, SleepKind::Address, None, 0);
         if VALUE.load(Ordering::Relaxed) != 0 {
             condition::withdraw(&me);
             return;
@@ -184,7 +185,7 @@ fn wait_for_change() {
 
 fn change_and_wake() {
     VALUE.store(1, Ordering::Relaxed);
-    condition::wake_at(ADDRESS, 1);
+    condition::wake_at(ADDRESS, SleepKind::Address, 1);
 }
 
 fn change_of_what_is_waited_on() -> Scene {

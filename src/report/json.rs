@@ -262,10 +262,13 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.key("sleeping")?;
         self.out.open('{')?;
         let surroundings = &mut *self.namer.surroundings;
-        let is_on_address = sleep.kind() == SleepKind::Address;
-        let name = if is_on_address { "on_address" } else { "condition_variable" };
+        let name = match sleep.kind() {
+            SleepKind::ConditionVariable => "condition_variable",
+            SleepKind::Address => "on_address",
+            SleepKind::InitOnce => "init_once",
+        };
         self.out.string(name, |out| surroundings.write_variable(out, sleep.variable))?;
-        if !is_on_address {
+        if sleep.kind() == SleepKind::ConditionVariable {
             self.out.hex("left", number_shown(sleep.section))?;
         }
         self.age("for_ns", sleep.since)?;

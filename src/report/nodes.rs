@@ -104,6 +104,7 @@ impl Walk<'_> {
             let kind = match sleep.kind() {
                 SleepKind::ConditionVariable => HOST_WAIT_NODE_CONDITION_VARIABLE,
                 SleepKind::Address => HOST_WAIT_NODE_ADDRESS,
+                SleepKind::InitOnce => HOST_WAIT_NODE_INIT_ONCE,
             };
             let node = self.at_address(kind, sleep.variable);
             return Some((Node { flags: flags(true, sleep.limited), ..node }, None));

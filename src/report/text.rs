@@ -423,7 +423,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if sleep.limited {
             self.out.write_str(" (with a time limit)")?;
         }
-        if sleep.kind() == SleepKind::Address {
+        if sleep.kind() != SleepKind::ConditionVariable {
             return self.out.write_str("\n");
         }
         self.out.write_str("\n      after leaving ")?;

@@ -19,10 +19,11 @@ pub(crate) enum Misuse {
     SrwAcquiredAgain = 9,
     SrwNotHeld = 10,
     SrwOwnerEnded = 11,
+    OnceWithinItself = 12,
 }
 
 /// How each is called by programs and by people, and what is said of it at the first time.
-pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 12] = [
+pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 13] = [
     (
         Misuse::LeaveByOther,
         "leave_by_other",
@@ -95,6 +96,12 @@ pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 12] = [
         "waits for an SRW lock whose owner had ended",
         "to be acquired, but its owner has ended: this thread waits for ever",
     ),
+    (
+        Misuse::OnceWithinItself,
+        "once_within_itself",
+        "waits for a one-time initialisation by the thread that runs it",
+        "waited for by the thread that runs it: this thread waits for ever",
+    ),
 ];
 
 impl Misuse {
@@ -102,6 +109,7 @@ impl Misuse {
     pub(crate) const fn object(self) -> &'static str {
         match self {
             Misuse::SrwAcquiredAgain | Misuse::SrwNotHeld | Misuse::SrwOwnerEnded => "SRWLOCK",
+            Misuse::OnceWithinItself => "INIT_ONCE",
             _ => "CRITICAL_SECTION",
         }
     }

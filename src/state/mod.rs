@@ -10,6 +10,7 @@ pub(crate) mod layout;
 pub(crate) mod messages;
 pub(crate) mod mirror;
 pub(crate) mod misuses;
+pub(crate) mod once;
 pub(crate) mod orders;
 pub(crate) mod registry;
 pub(crate) mod resource;

@@ -18,7 +18,7 @@ pub(crate) struct Sleep {
     pub(crate) limited: AtomicU32,
     /// The address of the variable, or that in WaitOnAddress, while in a queue, otherwise 0.
     pub(crate) variable: AtomicU64,
-    /// The handle of the section that was left for the sleep, or what stands for an SRW lock; ON_ADDRESS if none was.
+    /// The handle of the section that was left for the sleep, or what stands for an SRW lock; a mark if none was.
     pub(crate) section: AtomicU64,
     /// When the sleep began.
     pub(crate) since: AtomicU64,
@@ -33,6 +33,8 @@ pub enum SleepKind {
     ConditionVariable,
     /// An address in WaitOnAddress.
     Address,
+    /// Windows' INIT_ONCE, until another thread has run the initialisation.
+    InitOnce,
 }
 
 impl SleepKind {
@@ -41,12 +43,33 @@ impl SleepKind {
         match self {
             SleepKind::ConditionVariable => "asleep on CONDITION_VARIABLE",
             SleepKind::Address => "waiting on address",
+            SleepKind::InitOnce => "waiting for INIT_ONCE",
         }
     }
 }
 
-/// section: the sleep is one on an address.
-pub(crate) const ON_ADDRESS: u64 = 0;
+impl SleepKind {
+    /// What `section` holds in such a sleep, if that is no handle.
+    pub(crate) const fn mark(self) -> Option<u64> {
+        match self {
+            SleepKind::ConditionVariable => None,
+            SleepKind::Address => Some(ON_ADDRESS),
+            SleepKind::InitOnce => Some(ON_INIT_ONCE),
+        }
+    }
+
+    const fn of(section: u64) -> Self {
+        match section {
+            ON_ADDRESS => SleepKind::Address,
+            ON_INIT_ONCE => SleepKind::InitOnce,
+            _ => SleepKind::ConditionVariable,
+        }
+    }
+}
+
+// section: no section was left for the sleep. Neither is a handle of one.
+const ON_ADDRESS: u64 = 0;
+const ON_INIT_ONCE: u64 = 2;
 
 /// A sleep as it was at one moment.
 #[derive(Clone, Copy)]
@@ -64,7 +87,7 @@ pub struct SleepCopy {
 
 impl SleepCopy {
     pub(crate) const fn kind(&self) -> SleepKind {
-        if self.section == ON_ADDRESS { SleepKind::Address } else { SleepKind::ConditionVariable }
+        SleepKind::of(self.section)
     }
 }
 
@@ -105,9 +128,8 @@ impl Sleep {
 
     /// Whether the task sleeps on what stands at this address, in this way.
     pub(crate) fn matches(&self, address: usize, kind: SleepKind) -> bool {
-        let is_on_address = self.section.load(Ordering::Relaxed) == ON_ADDRESS;
         self.variable.load(Ordering::Relaxed) == address as u64
-            && is_on_address == (kind == SleepKind::Address)
+            && SleepKind::of(self.section.load(Ordering::Relaxed)) == kind
     }
 
     pub(crate) fn set_neighbours(&self, previous: u32, next: u32) {

@@ -97,6 +97,7 @@ words! {
     SleepKind {
         ConditionVariable = "asleep", "windows_condition_variable";
         Address = "on an address", "windows_address";
+        InitOnce = "until it is initialised", "windows_init_once";
     }
     Anomaly {
         UnmatchedPop = "returns without a call", "unmatched_return";

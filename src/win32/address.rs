@@ -2,6 +2,7 @@
 
 use crate::host::threads;
 use crate::lock::condition;
+use crate::state::sleep::SleepKind;
 use crate::sys::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, preserving_errno};
 use crate::win32::{self, ERROR_INVALID_PARAMETER, ERROR_TIMEOUT, Win32Result};
@@ -75,7 +76,7 @@ pub(crate) unsafe fn wait(
             return Ok(());
         };
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
-        let number = condition::join_at(watched.address, me, deadline, site);
+        let number = condition::join_at(watched.address, me, SleepKind::Address, deadline, site);
         if has_changed() {
             condition::withdraw(&me);
             return Ok(());
@@ -86,10 +87,10 @@ pub(crate) unsafe fn wait(
 
 /// Wakes one that waits on the address, the first that came.
 pub(crate) fn wake_one(address: usize) {
-    preserving_errno(|| condition::wake_at(address, 1));
+    preserving_errno(|| condition::wake_at(address, SleepKind::Address, 1));
 }
 
 /// Wakes all that wait on the address.
 pub(crate) fn wake_all(address: usize) {
-    preserving_errno(|| condition::wake_at(address, u32::MAX));
+    preserving_errno(|| condition::wake_at(address, SleepKind::Address, u32::MAX));
 }

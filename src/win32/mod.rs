@@ -30,6 +30,7 @@
 //! this CRITICAL_SECTION, which every waiter makes the section's mirror.
 
 pub(crate) mod address;
+pub(crate) mod once;
 pub(crate) mod srw;
 
 use core::fmt::Write;
@@ -75,6 +76,7 @@ pub(crate) const NAP: u64 = 1_000_000;
 
 /// Windows' error codes.
 pub(crate) const ERROR_NOT_ENOUGH_MEMORY: u32 = 8;
+pub(crate) const ERROR_GEN_FAILURE: u32 = 31;
 pub(crate) const ERROR_INVALID_PARAMETER: u32 = 87;
 pub(crate) const ERROR_NOT_OWNER: u32 = 288;
 pub(crate) const ERROR_TIMEOUT: u32 = 1460;

@@ -117,8 +117,9 @@ function understand(reports, acrossCopies) {
         if (waiting.holders) thread.wait.lock.note = `shared by ${waiting.holders}`;
       }
       if (sleeping) {
-        const kind = sleeping.on_address ? "windows_address" : "windows_condition_variable";
-        waitFor(thread, { kind, certain: true, address: sleeping.on_address ?? sleeping.condition_variable, ...sleeping });
+        const kind = sleeping.on_address ? "windows_address" : sleeping.init_once ? "windows_init_once" : "windows_condition_variable";
+        const address = sleeping.on_address ?? sleeping.init_once ?? sleeping.condition_variable;
+        waitFor(thread, { kind, certain: true, address, ...sleeping });
       }
       if (task.waits_for) waitFor(thread, task.waits_for);
     }
