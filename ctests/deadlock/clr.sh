@@ -6,6 +6,7 @@
 # clr.sh deadlock VERSION   Deadlock.cs: one thread is refused and it goes on
 # clr.sh hang VERSION       Deadlock.cs with HOSTCRST_ON_DEADLOCK=report: hostcrst-dump explains the hung process
 # clr.sh hang_core VERSION  and a core of it
+# clr.sh names VERSION      with a map for perf: hostcrst-dump names the methods on the stacks of the hung process
 # clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
 # clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
 # clr.sh beside VERSION     Demo.cs with a second profiler in the process
@@ -95,6 +96,15 @@ hang() {
     done
     kill -0 "$hung" || fail "it did not stay hung" "$WORK/$name.log"
     ! grep -q "has both" "$WORK/$name.log" || fail "it went on" "$WORK/$name.log"
+}
+
+names() {
+    # Runtimes before .NET 6 know only the older prefix.
+    export DOTNET_PerfMapEnabled=1 COMPlus_PerfMapEnabled=1
+    begin_to_hang "$1"
+    rm -f "/tmp/perf-$hung.map" "/tmp/perfinfo-$hung.map"
+    expect "$shown" '^"seller" tid=.* \[blocked' 'at Deadlock\.TakeBoth(.*)+0x' 'at libc.*!qsort' 'at Deadlock\.Sell()+0x'
+    expect "$shown" '^"storekeeper" tid=.* \[blocked' 'at Deadlock\.TakeBoth(.*)+0x'
 }
 
 hang_core() {

@@ -14,6 +14,7 @@ pub mod watch;
 mod copies;
 mod elf_file;
 mod lines;
+mod perf_map;
 mod registers;
 mod registries;
 mod remote;

@@ -123,6 +123,20 @@ fn way_of(stat: &[u8]) -> Option<Way> {
     })
 }
 
+/// When the process started, or a moment before: seconds since 1970.
+fn started_at(id: u32) -> Option<i64> {
+    // By which the kernel counts for programs, whatever its own clock does.
+    const TICKS_PER_SECOND: i64 = 100;
+    let stat = fs::read(format!("/proc/{id}/stat")).ok()?;
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let ticks: i64 =
+        str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let boot = fs::read_to_string("/proc/stat").ok()?;
+    let boot: i64 = status_field(&boot, "btime")?.parse().ok()?;
+    // Each of the two was rounded.
+    Some(boot + ticks / TICKS_PER_SECOND - 1)
+}
+
 pub(crate) fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_ascii)
 }
@@ -247,6 +261,16 @@ impl Target for Process {
         })
     }
 
+    /// Anyone may write into that folder, and the process that wrote it may have been an earlier one of the same id.
+    fn perf_map(&self) -> Option<File> {
+        let root = open_folder(Path::new(&format!("/proc/{}/root", self.thread)))?;
+        let file = open_below(&root, Path::new(&format!("/tmp/perf-{}.map", self.own_id)))?;
+        let written = file.metadata().ok()?;
+        let owner = fs::metadata(format!("/proc/{}", self.thread)).ok()?.uid();
+        let is_its_own = written.uid() == owner && written.mtime() >= started_at(self.id)?;
+        is_its_own.then_some(file)
+    }
+
     fn now(&self) -> Option<u64> {
         if !self.has_clock_of_this_process {
             return None;
@@ -335,6 +359,25 @@ fn open_at(folder: RawFd, path: &Path, flags: i32) -> Option<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_is_taken_if_the_process_itself_may_have_written_it() {
+        let process = Process::attach(std::process::id()).unwrap();
+        let path = format!("/tmp/perf-{}.map", std::process::id());
+        assert!(process.perf_map().is_none());
+        fs::write(&path, "1000 10 function\n").unwrap();
+        let is_taken = || process.perf_map().is_some();
+        assert!(is_taken());
+        // By an earlier process of the same id.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(!is_taken());
+        fs::remove_file(&path).unwrap();
+        // What is no file is not opened.
+        fs::create_dir(&path).unwrap();
+        assert!(!is_taken());
+        fs::remove_dir(&path).unwrap();
+    }
 
     #[test]
     fn a_thread_that_was_killed_is_told_from_one_that_waits() {

@@ -15,6 +15,7 @@ use object::pod;
 use crate::core_file::Bytes;
 use crate::elf_file::{Budget, ElfFile, string_at};
 use crate::lines::Lines;
+use crate::perf_map::PerfMap;
 use crate::target::{Mapping, Target, open_regular, read_bytes};
 use crate::time_limit::TimeLimit;
 
@@ -24,6 +25,8 @@ pub struct Symbols<'a> {
     time_limit: TimeLimit,
     budget: Budget,
     files: HashMap<PathBuf, Option<Image>>,
+    /// What a runtime says of the code that it made, once it was asked for.
+    made: Option<Option<PerfMap>>,
     /// What was written of addresses, and of those that calls return to.
     written: HashMap<(u64, bool), String>,
 }
@@ -75,7 +78,8 @@ const LONGEST_NAME: usize = 512;
 impl<'a> Symbols<'a> {
     pub fn new(target: &'a dyn Target, time_limit: TimeLimit) -> Self {
         let budget = Budget::of(MOST_BYTES);
-        Symbols { target, time_limit, budget, files: HashMap::new(), written: HashMap::new() }
+        let (files, written) = (HashMap::new(), HashMap::new());
+        Symbols { target, time_limit, budget, files, made: None, written }
     }
 
     /// Writes what stands at the address; false if that is not known, and the address itself was written.
@@ -90,7 +94,15 @@ impl<'a> Symbols<'a> {
         address: u64,
         is_return: bool,
     ) -> Result<bool, fmt::Error> {
-        let Some(mapping) = mapping_at(self.target, address) else {
+        let mapping = mapping_at(self.target, address);
+        if mapping.is_none_or(|mapping| self.image(mapping).is_none())
+            && let Some((function, distance)) = self.made_at(address, is_return)
+        {
+            write_printable(out, &function)?;
+            write!(out, "+0x{distance:x}")?;
+            return Ok(true);
+        }
+        let Some(mapping) = mapping else {
             write!(out, "0x{address:x}")?;
             return Ok(false);
         };
@@ -114,6 +126,16 @@ impl<'a> Symbols<'a> {
             None => write!(text, "+0x{file_offset:x}")?,
         }
         Ok(text)
+    }
+
+    /// The function of a runtime's making that the address lies in, and how far behind its beginning.
+    fn made_at(&mut self, address: u64, is_return: bool) -> Option<(String, u64)> {
+        let target = self.target;
+        let made = self.made.get_or_insert_with(|| PerfMap::read(target.perf_map()?)).as_ref()?;
+        // A call that does not return may be the last instruction of its function.
+        let (name, distance) = made.find(if is_return { address.wrapping_sub(1) } else { address })?;
+        let end = (0..=LONGEST_NAME.min(name.len())).rev().find(|&end| name.is_char_boundary(end))?;
+        Some((name[..end].to_string(), distance + u64::from(is_return)))
     }
 
     /// Writes an address, and the variable at it if it is one of a library's.

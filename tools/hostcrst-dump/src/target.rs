@@ -36,6 +36,10 @@ pub trait Target {
     }
     /// Opens the file of a mapping, if it is still the one that was mapped.
     fn open(&self, mapping: &Mapping) -> Option<File>;
+    /// The map of code that its runtime has made, if it wrote one for `perf`.
+    fn perf_map(&self) -> Option<File> {
+        None
+    }
     /// The present instant of its monotonic clock in nanoseconds, if that is known.
     fn now(&self) -> Option<u64>;
     /// The names of its threads by their ids, as far as a core has them.
