@@ -36,8 +36,8 @@ pub enum Failure {
     )]
     NotLoaded(String),
     #[error(
-        "the hostcrst in {subject} has layout {version} with {size} bytes, this tool knows layout {known} with \
-         {known_size} bytes: use the hostcrst-dump that was built together with that library"
+        "the hostcrst in {subject} has {}: use the hostcrst-dump that was built together with that library",
+        difference((*version, *size), (*known, *known_size))
     )]
     UnknownLayout { subject: String, version: u32, size: u32, known: u32, known_size: u32 },
     #[error(
@@ -64,6 +64,20 @@ pub enum Failure {
     Page { file: std::path::PathBuf, error: std::io::Error },
 }
 
+/// How a layout differs from the one that this tool knows, by their versions and sizes.
+fn difference(layout: (u32, u32), known: (u32, u32)) -> String {
+    let (version, size) = layout;
+    if layout == known {
+        return format!(
+            "layout {version}, as this tool has, but from another build, with its fields elsewhere"
+        );
+    }
+    let (known_version, known_size) = known;
+    format!(
+        "layout {version} with {size} bytes, this tool knows layout {known_version} with {known_size} bytes"
+    )
+}
+
 /// No deadlock stands.
 pub const CLEAN: u8 = 0;
 /// A deadlock stands.
@@ -83,5 +97,24 @@ impl Failure {
             | Failure::Incomplete(_)
             | Failure::Unfinished { .. } => 8,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_of_another_build_is_not_told_by_equal_numbers() {
+        let unknown = |version| Failure::UnknownLayout {
+            subject: "process 7".to_owned(),
+            version,
+            size: 64,
+            known: 3,
+            known_size: 64,
+        };
+        let (same, other) = (unknown(3).to_string(), unknown(4).to_string());
+        assert!(same.contains("layout 3, as this tool has, but from another build"), "{same}");
+        assert!(other.contains("layout 4 with 64 bytes, this tool knows layout 3 with 64 bytes"), "{other}");
     }
 }
