@@ -347,6 +347,11 @@ HOSTCRST_CONSTANT_(WAIT_NOTINDEADLOCK, 4);
 #define HOST_WAIT_NODE_RESOURCE 6
 
 /**
+ * host_wait_node_t: a lock of managed code (C# lock, Monitor, System.Threading.Lock), as the CLR tells of waits for it.
+ */
+#define HOST_WAIT_NODE_MANAGED_LOCK 7
+
+/**
  * host_wait_node_t: a pthread_mutex_t.
  */
 #define HOST_WAIT_NODE_MUTEX 8
@@ -549,8 +554,8 @@ typedef struct {
      */
     uint32_t kind;
     /**
-     * Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a
-     * join, and for a system call.
+     * Of a task, section or resource its handle, of anything else its address; of a System.Threading.Lock the CLR's
+     * number for it. 0 for a thread that is no task, for a join, and for a system call.
      */
     uint64_t handle;
     /**

@@ -65,6 +65,8 @@ pub const HOST_WAIT_NODE_SRW_LOCK: u32 = 4;
 pub const HOST_WAIT_NODE_CONDITION_VARIABLE: u32 = 5;
 /// host_wait_node_t: a resource, a lock that the program tells of.
 pub const HOST_WAIT_NODE_RESOURCE: u32 = 6;
+/// host_wait_node_t: a lock of managed code (C# lock, Monitor, System.Threading.Lock), as the CLR tells of waits for it.
+pub const HOST_WAIT_NODE_MANAGED_LOCK: u32 = 7;
 /// host_wait_node_t: a pthread_mutex_t.
 pub const HOST_WAIT_NODE_MUTEX: u32 = 8;
 /// host_wait_node_t: a pthread_rwlock_t; its owner is known only while it is held for writing.

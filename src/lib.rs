@@ -79,6 +79,7 @@ pub mod inspect {
     pub use crate::report::html::{Parts, write as write_page};
     pub use crate::report::metrics::write as write_metrics;
     pub use crate::report::{Format, Surroundings, render, render_verdict};
+    pub use crate::state::managed_wait::ManagedWaitCopy;
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::state::sleep::SleepKind;
     pub use crate::state::words::LockKind;

@@ -11,6 +11,9 @@
 # clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
 # clr.sh beside VERSION     Demo.cs with a second profiler in the process
 # clr.sh endings VERSION    Endings.cs: a report of each ending and on request; the exit code is that of a run without library
+# clr.sh waits VERSION      Hangs.cs: deadlocks of C# locks, with sections and native mutexes too, from inside and outside
+# clr.sh waits_core VERSION and cores of them
+# clr.sh states VERSION     Hangs.cs: what is no deadlock, though threads hang: each in its true state
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 . scripts/common.sh
@@ -35,13 +38,14 @@ build() {
     cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -o "$WORK/libempty_profiler.so" benches/dotnet/empty_profiler.c
     build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
     build_for_core "$mcs" Endings
+    build_for_core "$mcs" Hangs
 }
 
 build_for_core() { # build_for_core <mcs> <program> <argument>...: with what .NET has and Mono has not
     local mcs=$1 program=$2 folder library references=()
     shift 2
     folder=$(dirname "$(runtime 3.1)")/shared/Microsoft.NETCore.App/3.1.23
-    for library in mscorlib System.Private.CoreLib System.{Runtime,Console,Threading,Threading.Thread} \
+    for library in mscorlib System.Private.CoreLib System.{Runtime,Runtime.Extensions,Console,Threading,Threading.Thread} \
         System.Runtime.InteropServices; do
         references+=(-r:"$folder/$library.dll")
     done
@@ -134,7 +138,13 @@ locks() {
     expect "$WORK/$name.log" ": refused (deadlock: " ": has both" ": has both" "A deadlock of 2 tasks was broken" \
         "Order that led here:" "\*\*\* DEADLOCK" "Victim: " \
         "One thread was refused, once; both have done their work\."
-    expect "$WORK/$name.log" "^Not examined: locks of managed code" "^\"main\" tid=.*\[no transitions yet\]$"
+    # Before .NET 5 the CLR does not tell of its own.
+    if [ "$1" = 3.1 ]; then
+        expect "$WORK/$name.log" "^Not examined: locks of managed code"
+    else
+        ! grep "^Not examined" "$WORK/$name.log" || fail "locks of managed code are not examined" "$WORK/$name.log"
+    fi
+    expect "$WORK/$name.log" "^\"main\" tid=.*\[no transitions yet\]$"
     ! grep -q "layers, newest first" "$WORK/$name.log" || fail "a transition was reported" "$WORK/$name.log"
 }
 
@@ -181,6 +191,147 @@ end_by() { # end_by <ending> <file for its output> <command>...: $status is its 
         ENDING=$ending DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 exec timeout -v 100 "$@"
     ) >"$log" 2>&1 || status=$?
     ! grep -q "timeout: sending signal" "$log" || fail "$ending: it does not end" "$log"
+}
+
+begin_hang() { # begin_hang <version> <case>: $hung is its process once each of its threads hangs, $log what it has written
+    log=$WORK/$name-$2.log
+    started "$1" Hangs "$2"
+    : >"$log"
+    coproc HANGING { exec "${hosted[@]}" "${program[@]}" >"$log" 2>&1; }
+    # shellcheck disable=SC2153 # of coproc
+    hung=$HANGING_PID
+    trap 'kill -9 $hung 2>/dev/null || true' EXIT
+    local deadline=$((SECONDS + 60))
+    until grep -q '^hung$' "$log"; do
+        kill -0 "$hung" && [ $SECONDS -lt $deadline ] || fail "it does not hang" "$log"
+        sleep 0.1
+    done
+}
+
+end_hang() {
+    kill -9 "$hung"
+    wait "$hung" 2>/dev/null || true
+    trap - EXIT
+}
+
+# In each report a thread is shown by itself, and then in its cycle.
+waits_of() { # waits_of <file> <thread> <what it waits for> <owner>
+    expect "$1" '^[0-9]* threads of this process' "^\"$2\" tid=.*\[blocked in futex\]$" "^   waiting $3" \
+        "^      which is owned by \"$4\" tid=" '^Found a deadlock:$' "^\"$2\" tid=[0-9]*:$" "^   waiting $3" \
+        "^      which is owned by \"$4\" tid=" '^Found 1 deadlock through locks of other kinds\.$'
+}
+
+expect_waits() { # expect_waits <case> <file>
+    local monitor='for C# lock 0x[0-9a-f]*'
+    case $1 in
+    monitors)
+        waits_of "$2" "A then B" "$monitor" "B then A"
+        waits_of "$2" "B then A" "$monitor" "A then B"
+        ;;
+    mixed)
+        waits_of "$2" "lock then section" 'to enter section 0x[0-9a-f]* "section"' "section then lock"
+        waits_of "$2" "section then lock" "$monitor" "lock then section"
+        ;;
+    native)
+        waits_of "$2" "M then N" 'for mutex 0x' "N then M"
+        waits_of "$2" "N then M" 'for mutex 0x' "M then N"
+        ! grep "Thread.Interrupt" "$2" || fail "it cannot be interrupted" "$2"
+        return
+        ;;
+    esac
+    expect "$2" '^Found a deadlock:$' '^It may end by itself yet: a wait for a C# lock ends .*(Thread\.Interrupt)\.$'
+}
+
+expect_code() { # expect_code <code> <file for its output> <argument of hostcrst-dump>...
+    local code=$1 shown=$2 result=0
+    shift 2
+    "$DUMP" "$@" >"$shown" || result=$?
+    [ $result -eq "$code" ] || fail "exit code $result for $*" "$shown"
+}
+
+waits() {
+    local how
+    for how in monitors mixed native; do
+        begin_hang "$1" $how+
+        [ $how = mixed ] || expect_waits $how "$log"
+        expect_code 2 "$log.dump" "$hung"
+        expect_waits $how "$log.dump"
+        end_hang
+    done
+    if [ "$1" = 10 ]; then
+        # Who owns such a lock is known as of when the wait began: the later of the two waits proves the earlier's owner.
+        begin_hang 10 locks+
+        expect "$log" "^Probably 1 deadlock through locks of other kinds\." '^Probably a deadlock:$' \
+            'for System\.Threading\.Lock number [0-9]*$'
+        expect_code 0 "$log.dump" "$hung"
+        expect "$log.dump" "^Probably 1 deadlock through locks of other kinds\." '^Probably a deadlock:$' \
+            'for System\.Threading\.Lock number [0-9]*$' 'which is probably owned by'
+        end_hang
+    fi
+}
+
+waits_core() {
+    require gcore=gdb
+    local how core
+    for how in monitors mixed native; do
+        begin_hang "$1" $how
+        core=$WORK/core.$hung
+        gcore -o "$WORK/core" "$hung" >"$log.gcore" 2>&1 || fail "no core" "$log.gcore"
+        expect_code 2 "$log.dump" "$core"
+        rm -f "$core"
+        expect_waits $how "$log.dump"
+        if [ "$1" = 8 ]; then
+            create_dump "$core"
+            expect_code 2 "$log.dump" "$core"
+            rm -f "$core"
+            expect_waits $how "$log.dump"
+        fi
+        end_hang
+    done
+}
+
+create_dump() { # create_dump <file>: the runtime's own dump of $hung, with all of its memory
+    local folder
+    folder=$(echo "$(dirname "$(runtime 8)")"/shared/Microsoft.NETCore.App/8.*)
+    cp "$folder/createdump" "$WORK/createdump"
+    chmod +x "$WORK/createdump"
+    local attempt
+    for attempt in 1 2 3 4 5; do
+        # It fails if a thread of the runtime ends meanwhile.
+        ! LD_LIBRARY_PATH=$folder "$WORK/createdump" --full -f "$1" "$hung" >"$log.createdump.$attempt" 2>&1 || return 0
+    done
+    fail "no dump" "$log.createdump.$attempt"
+}
+
+states() {
+    begin_hang "$1" limited+
+    expect "$log" "^No deadlock among " '^"A then B" tid=.*\[blocked in futex\]$' \
+        '^   waiting for C# lock 0x[0-9a-f]* (with a time limit)$' '^      which is owned by "B then A" tid='
+    expect_code 0 "$log.dump" "$hung"
+    end_hang
+    begin_hang "$1" interrupted+
+    expect "$log" '^"was interrupted" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
+    end_hang
+    begin_hang "$1" abandoned+
+    expect "$log" '^   waiting for C# lock 0x[0-9a-f]*$' '^      which is abandoned: its owner has ended$'
+    expect_code 0 "$log.dump" "$hung"
+    expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]*$' '^      which is abandoned: its owner has ended$'
+    end_hang
+    begin_hang "$1" blocked+
+    expect "$log" "^No deadlock among "
+    expect_code 0 "$log.dump" "$hung"
+    local shown
+    for shown in "$log" "$log.dump"; do
+        expect "$shown" '^"holds a lock" tid=.*\[blocked in futex\]$'
+        expect "$shown" '^"spins" tid=.*\[running or ready to run\]$'
+        expect "$shown" '^"in native code" tid=.*\[unmanaged\]$'
+        expect "$shown" '^"in native code" tid=.*\[blocked in pause\]$'
+        expect "$shown" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]*$' \
+            '^      which is owned by "holds a lock" tid='
+        expect "$shown" '^"waits for a pulse" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
+        expect "$shown" '^"joins" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
+    done
+    end_hang
 }
 
 name=$1${2+-$2}

@@ -1,4 +1,4 @@
-//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback9.
+//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback10.
 //!
 //! | callback | reason | what it means here |
 //! | --- | --- | --- |
@@ -15,9 +15,10 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::com::{Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
+use super::contention;
 use super::crossing::{Crossing, Step, decide};
 use super::functions;
-use super::info::ProfilerInfo;
+use super::info::{EventSource, ProfilerInfo};
 use super::inlining;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
@@ -32,6 +33,10 @@ use crate::sys::preserving_errno;
 const THREAD_EVENTS: u32 = 0x200;
 /// COR_PRF_MONITOR_CODE_TRANSITIONS, and COR_PRF_MONITOR_JIT_COMPILATION, which comes with JITInlining.
 const TRANSITION_EVENTS: u32 = 0x800 | 0x20;
+/// COR_PRF_MONITOR_EXCEPTIONS: an exception ends a wait for a lock.
+const EXCEPTION_EVENTS: u32 = 0x40;
+/// COR_PRF_HIGH_MONITOR_EVENT_PIPE, in the second word of events.
+const PIPED_EVENTS: u32 = 0x80;
 /// COR_PRF_TRANSITION_CALL and COR_PRF_TRANSITION_RETURN.
 const CALL: i32 = 0;
 const RETURN: i32 = 1;
@@ -39,8 +44,8 @@ const RETURN: i32 = 1;
 const NOT_ATTACHABLE: i32 = 0x8013_1368_u32 as i32;
 
 /// How many methods ICorProfilerCallback has, and each of its successors adds.
-const METHODS: [usize; 9] = [69, 8, 3, 6, 1, 1, 1, 2, 1];
-/// Slots of ICorProfilerCallback9, which are those of all its ancestors first.
+const METHODS: [usize; 10] = [69, 8, 3, 6, 1, 1, 1, 2, 1, 2];
+/// Slots of ICorProfilerCallback10, which are those of all its ancestors first.
 const SLOTS: usize = {
     let mut slots = UNKNOWN_METHODS;
     let mut index = 0;
@@ -51,8 +56,8 @@ const SLOTS: usize = {
     slots
 };
 
-/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 9.
-pub(crate) const INTERFACES: [Guid; 10] = [
+/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 10.
+pub(crate) const INTERFACES: [Guid; 11] = [
     IID_UNKNOWN,
     Guid::new(0x176FBED1_A55C_4796_98CA_A9DA0EF883E7),
     Guid::new(0x8A8CC829_CCF2_49FE_BBAE_0F022228071A),
@@ -63,6 +68,7 @@ pub(crate) const INTERFACES: [Guid; 10] = [
     Guid::new(0xF76A2DBA_1D52_4539_866C_2AA518F9EFC3),
     Guid::new(0x5BED9B15_C079_4D47_BFE2_215A140C07E0),
     Guid::new(0x27583EC3_C8F5_482F_8052_194B8CE4705A),
+    Guid::new(0xCEC5B60E_C69C_495F_87F6_84D28EE16FFB),
 ];
 
 pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
@@ -81,8 +87,10 @@ static VTABLE: Vtable<SLOTS> = {
     slots[UNKNOWN_METHODS + 28] = thread_assigned_to_os_thread as *const ();
     slots[UNKNOWN_METHODS + 37] = unmanaged_to_managed_transition as *const ();
     slots[UNKNOWN_METHODS + 38] = managed_to_unmanaged_transition as *const ();
+    slots[UNKNOWN_METHODS + 51] = exception_thrown as *const ();
     slots[UNKNOWN_METHODS + 69] = thread_name_changed as *const ();
     slots[UNKNOWN_METHODS + 69 + 8] = initialize_for_attach as *const ();
+    slots[UNKNOWN_METHODS + 92] = event_pipe_event_delivered as *const ();
     Vtable(slots)
 };
 
@@ -143,7 +151,9 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     let info = unsafe { ProfilerInfo::from_raw(raw) };
     // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
     INFO.store(raw, Ordering::Release);
-    if info.set_event_mask(events()) < 0 {
+    // SAFETY: not null, since `query` has succeeded, so live by the contract.
+    let has_locks = unsafe { EventSource::query(unknown) }.is_some_and(|source| ask_for_locks(&source));
+    if !has_locks && info.set_event_mask(events()) < 0 {
         INFO.store(null_mut(), Ordering::Release);
         let _ = runtime::stop();
         return Err(Error::Fail);
@@ -155,6 +165,15 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
 /// can be done without.
 fn events() -> u32 {
     if hosted::reports_transitions() { THREAD_EVENTS | TRANSITION_EVENTS } else { THREAD_EVENTS }
+}
+
+/// Asks for all events, with those of the locks of managed code. Whether that is so; .NET 5 and later can.
+fn ask_for_locks(source: &EventSource) -> bool {
+    let is_asked = source.set_event_mask(events() | EXCEPTION_EVENTS, PIPED_EVENTS) >= 0;
+    if is_asked && source.start_session(contention::KEYWORD, contention::LEVEL) {
+        REGISTRY.managed_locks.store(1, Ordering::Relaxed);
+    }
+    is_asked
 }
 
 /// The CLR ends. From here on it must not be called; threads in native code may run on and call the library.
@@ -195,6 +214,32 @@ extern "C" fn thread_destroyed(_this: *mut c_void, thread: usize) -> i32 {
 
 extern "C" fn thread_assigned_to_os_thread(_this: *mut c_void, thread: usize, os_thread: u32) -> i32 {
     preserving_errno(|| threads::assigned(thread as u64, os_thread));
+    S_OK
+}
+
+/// The calling thread throws an exception.
+extern "C" fn exception_thrown(_this: *mut c_void, _object: usize) -> i32 {
+    preserving_errno(contention::end);
+    S_OK
+}
+
+/// The calling thread has written an event, which the session asked for.
+unsafe extern "C" fn event_pipe_event_delivered(
+    _this: *mut c_void,
+    _provider: usize,
+    event: u32,
+    _version: u32,
+    _metadata_size: u32,
+    _metadata: *const u8,
+    size: u32,
+    data: *const u8,
+) -> i32 {
+    if !data.is_null() {
+        // SAFETY: the CLR passes `size` bytes at `data`, unchanged until this returns. It passes five arguments more,
+        // which a callee need not know of: see `ignored`.
+        let data = unsafe { core::slice::from_raw_parts(data, size as usize) };
+        preserving_errno(|| contention::delivered(event, data));
+    }
     S_OK
 }
 
@@ -316,10 +361,10 @@ mod tests {
             assert!(VTABLE.0[..slots].iter().all(|slot| !slot.is_null()), "interface {index}");
             release(this());
         }
-        assert_eq!(VTABLE.0.len(), 3 + 92);
-        let callback_10 = Guid::new(0xCEC5B60E_C69C_495F_87F6_84D28EE16FFB);
+        assert_eq!(VTABLE.0.len(), 3 + 94);
+        let callback_11 = Guid::new(0x42350846_AAED_47F7_B128_FD0C98881CDE);
         let class_factory = Guid::new(0x00000001_0000_0000_C000_000000000046);
-        for iid in [callback_10, class_factory, Guid::new(0)] {
+        for iid in [callback_11, class_factory, Guid::new(0)] {
             let mut out = this();
             assert_eq!(ask(&iid, &mut out), Error::NoInterface.hresult());
             assert!(out.is_null());
@@ -421,7 +466,9 @@ mod tests {
                 "a second CLR"
             );
         }
-        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA20);
+        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA60);
+        assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0x4004);
+        assert!(REGISTRY.sees_managed_locks());
         assert!(hosted::set(b"locks") && !hosted::set(b"neither"));
         assert_eq!(events(), 0x200, "no transitions");
         assert!(hosted::set(b"transitions"));

@@ -9,6 +9,7 @@ use super::info::ProfilerInfo;
 /// What the CLR's module is called by its own number.
 const MODULE: usize = 0x1000;
 const PROFILER_INFO_3: Guid = Guid::new(0xB555ED4F_452A_4E54_8B39_B5360BAD32A0);
+const PROFILER_INFO_12: Guid = Guid::new(0x27B24CCD_1CB1_47C5_96EE_98190DC30959);
 const METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
 const METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
 /// What the CLR answers when it has nothing to give.
@@ -68,6 +69,18 @@ static INFO_METHODS: Vtable<70> = {
     Vtable(slots)
 };
 
+/// As an ICorProfilerInfo12.
+static SOURCE: Object<102> = Object::new(&SOURCE_METHODS);
+static SOURCE_METHODS: Vtable<102> = {
+    let mut slots = [forbidden as *const (); 102];
+    slots[2] = release as *const ();
+    slots[82] = set_event_mask_2 as *const ();
+    slots[101] = event_pipe_start_session as *const ();
+    Vtable(slots)
+};
+/// The keywords of the session that was started, and its level in the lowest bits.
+pub(crate) static SESSION: AtomicU64 = AtomicU64::new(0);
+
 static MODULES: Object<8> = Object::new(&MODULES_METHODS);
 static MODULES_METHODS: Vtable<8> = {
     let mut slots = [forbidden as *const (); 8];
@@ -117,8 +130,8 @@ extern "C" fn release(_this: *mut c_void) -> u32 {
 unsafe extern "C" fn query_info(_: *mut c_void, iid: *const Guid, out: *mut *mut c_void) -> i32 {
     // SAFETY: see above.
     unsafe {
-        assert!(*iid == PROFILER_INFO_3);
-        out.write(object(&INFO));
+        assert!(*iid == PROFILER_INFO_3 || *iid == PROFILER_INFO_12);
+        out.write(if *iid == PROFILER_INFO_3 { object(&INFO) } else { object(&SOURCE) });
     }
     0
 }
@@ -149,6 +162,38 @@ unsafe extern "C" fn get_function_from_token(
         }
         None => NOTHING,
     }
+}
+
+extern "C" fn set_event_mask_2(_: *mut c_void, events: u32, more_events: u32) -> i32 {
+    assert_eq!(more_events, 0x80, "events of sessions");
+    set_event_mask(core::ptr::null_mut(), events)
+}
+
+#[repr(C)]
+struct Provider {
+    name: *const u16,
+    keywords: u64,
+    level: u32,
+    _filter: *const u16,
+}
+
+unsafe extern "C" fn event_pipe_start_session(
+    _: *mut c_void,
+    providers: u32,
+    provider: *const Provider,
+    rundown: i32,
+    session: *mut u64,
+) -> i32 {
+    assert_eq!((providers, rundown), (1, 0));
+    // SAFETY: see above; the name is zero-terminated.
+    unsafe {
+        let Provider { name, keywords, level, .. } = provider.read();
+        let expected = "Microsoft-Windows-DotNETRuntime\0".encode_utf16();
+        assert!(expected.enumerate().all(|(index, unit)| name.add(index).read() == unit));
+        SESSION.store(keywords | u64::from(level), Ordering::Relaxed);
+        session.write(1);
+    }
+    0
 }
 
 /// The token is the FunctionID's lower half.

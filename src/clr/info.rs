@@ -10,6 +10,7 @@ use super::com::{self, Com, Guid, UNKNOWN_METHODS};
 use crate::error::{Error, Result};
 
 const IID_PROFILER_INFO_3: Guid = Guid::new(0xB555ED4F_452A_4E54_8B39_B5360BAD32A0);
+const IID_PROFILER_INFO_12: Guid = Guid::new(0x27B24CCD_1CB1_47C5_96EE_98190DC30959);
 const IID_METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
 const IID_METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
 
@@ -125,6 +126,61 @@ impl ProfilerInfo {
         ))?;
         // SAFETY: a successful GetModuleMetaData wrote a referenced IMetaDataImport, or null for a resource.
         unsafe { Com::adopt(out) }.map(Metadata)
+    }
+}
+
+/// The CLR's ICorProfilerInfo12, of .NET 5 and later.
+pub(crate) struct EventSource(Com);
+
+/// COR_PRF_EVENTPIPE_PROVIDER_CONFIG: of which provider a session gets which events.
+#[repr(C)]
+struct ProviderConfig {
+    name: *const u16,
+    keywords: u64,
+    level: u32,
+    filter: *const u16,
+}
+
+const RUNTIME_PROVIDER: [u16; 32] = {
+    let name = b"Microsoft-Windows-DotNETRuntime";
+    let mut units = [0; 32];
+    let mut index = 0;
+    while index < name.len() {
+        units[index] = name[index] as u16;
+        index += 1;
+    }
+    units
+};
+
+impl EventSource {
+    /// Asks what the CLR passed to Initialize for its events.
+    ///
+    /// # Safety
+    /// `unknown` is a live COM object.
+    pub(crate) unsafe fn query(unknown: *mut c_void) -> Option<EventSource> {
+        // SAFETY: the same contract.
+        unsafe { com::query(unknown, &IID_PROFILER_INFO_12) }.map(EventSource)
+    }
+
+    /// As ProfilerInfo's, with the flags of the second word.
+    pub(crate) fn set_event_mask(&self, events: u32, more_events: u32) -> i32 {
+        call!(self.0.as_ptr(), 79, fn(u32, u32), events, more_events)
+    }
+
+    /// Has the CLR's own events with a keyword delivered, as long as the process lives. Whether it does so.
+    pub(crate) fn start_session(&self, keywords: u64, level: u32) -> bool {
+        let config = ProviderConfig { name: RUNTIME_PROVIDER.as_ptr(), keywords, level, filter: null() };
+        let mut session = 0_u64;
+        let started = call!(
+            self.0.as_ptr(),
+            98,
+            fn(u32, *const ProviderConfig, i32, *mut u64),
+            1,
+            &config,
+            0,
+            &mut session
+        );
+        check(started).is_some()
     }
 }
 

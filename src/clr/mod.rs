@@ -9,11 +9,13 @@
 //!   CLR ──► DllGetClassObject ──► class factory ──► callback ──► crossing (what it means) ──► task
 //!                                                      │  └────► threads  (whose it is)   ──► task
 //!                                                      ├───────► functions (its name)     ──► targets
+//!                                                      ├───────► contention (locks)       ──► task
 //!                                                      └──► inlining    └──► info ──► CLR
 //! ```
 
 mod callback;
 mod com;
+mod contention;
 mod crossing;
 #[cfg(test)]
 mod fake;

@@ -95,8 +95,8 @@ pub struct host_wait_node_t {
     pub size: u32,
     /// One of the HOST_WAIT_NODE_ values.
     pub kind: u32,
-    /// Of a task, section or resource its handle, of anything else its address. 0 for a thread that is no task, for a
-    /// join, and for a system call.
+    /// Of a task, section or resource its handle, of anything else its address; of a System.Threading.Lock the CLR's
+    /// number for it. 0 for a thread that is no task, for a join, and for a system call.
     pub handle: u64,
     /// The operating system's id of a thread; 0 for anything else.
     pub thread_id: u32,

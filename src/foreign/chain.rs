@@ -3,39 +3,17 @@
 use foreign_locks::Glance;
 
 use super::observer::{Observer, Wait};
+use super::who::Who;
 use crate::base::hash::fibonacci_hash;
 use crate::base::memory::Here;
 use crate::view::picture::Picture;
-
-/// A thread, and its task if it has one: threads that never called the library wait and own, too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Who {
-    pub(crate) thread: u32,
-    /// The task's id, 0 for none.
-    pub(crate) task: u64,
-}
-
-impl Who {
-    pub(crate) fn of_task(picture: &Picture<'_, Here>, task: u64) -> Option<Who> {
-        Some(Who { thread: picture.thread_id(task)?, task })
-    }
-
-    pub(crate) fn of_thread(picture: &Picture<'_, Here>, thread: u32) -> Who {
-        Who { thread, task: picture.task_of_thread(thread).unwrap_or(0) }
-    }
-
-    /// Whether it is in a wait or sleep that the library knows of.
-    pub(crate) fn is_in_own_wait(&self, picture: &Picture<'_, Here>) -> bool {
-        self.task != 0
-            && picture.task(self.task).is_some_and(|task| task.wait.is_some() || task.sleep.is_some())
-    }
-}
 
 /// A wait of a chain: what of it must be the same when it is looked at again.
 struct Edge {
     to: Who,
     is_certain: bool,
     is_foreign: bool,
+    is_young: bool,
     /// Differs if the waiter has been in another wait, or has run, meanwhile.
     mark: u64,
 }
@@ -47,21 +25,23 @@ pub(crate) struct Cycle {
     pub(crate) is_certain: bool,
     /// One of its waits is for what is not the library's.
     pub(crate) is_foreign: bool,
+    /// One of its waits may well end by itself yet.
+    is_young: bool,
 }
 
 /// No cycle longer than this is looked for: each of its threads has files to be read.
 const LONGEST: u32 = 1 << 12;
 
-/// The cycle through `start`, if there is one that stands. It is walked twice: if no thread of it has run between, or been
+/// The cycle through `start`, if there is one that stands, and has for a while if one of its waits may end by itself. It is walked twice: if no thread of it has run between, or been
 /// in another wait, then all of these waits and owners stood together at the moment between (see `deadlock`).
 pub(crate) fn cycle(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<Cycle> {
-    let first = round(picture, observer, start)?;
+    let first = round(picture, observer, start).filter(|(cycle, _)| !cycle.is_young)?;
     (round(picture, observer, start)? == first).then_some(first.0)
 }
 
 /// One walk around, with a hash of what must not change. None if it does not come back to where it began.
 fn round(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<(Cycle, u64)> {
-    let (mut cycle, mut sum) = (Cycle { length: 0, is_certain: true, is_foreign: false }, 0);
+    let (mut cycle, mut sum) = (Cycle { length: 0, is_certain: true, is_foreign: false, is_young: false }, 0);
     // Brent's algorithm: a cycle elsewhere returns to a thread that was passed.
     let (mut who, mut passed, mut next_to_remember) = (start, start, 1);
     while cycle.length < LONGEST {
@@ -69,6 +49,7 @@ fn round(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -
         cycle.length += 1;
         cycle.is_certain &= edge.is_certain;
         cycle.is_foreign |= edge.is_foreign;
+        cycle.is_young |= edge.is_young;
         sum = fibonacci_hash(sum ^ edge.mark).rotate_left(32) ^ u64::from(edge.to.thread);
         who = edge.to;
         if who == start {
@@ -91,12 +72,13 @@ fn edge(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, who: Who) -> O
         // After the edge: an unchanged number means that the edge was of this wait.
         let mark = picture.wait_number(who.task)?;
         let to = Who::of_task(picture, owner)?;
-        return Some(Edge { to, is_certain: true, is_foreign: false, mark });
+        return Some(Edge { to, is_certain: true, is_foreign: false, is_young: false, mark });
     }
     let glance = observer.glance(who.thread)?;
-    let wait = observer.thing_of(who.thread, &glance).filter(|wait| !wait.is_limited)?;
+    let wait = observer.thing_of(who, &glance).filter(|wait| !wait.is_limited)?;
     let to = Who::of_thread(picture, wait.owner?);
-    Some(Edge { to, is_certain: wait.is_certain, is_foreign: true, mark: mark_of(&glance, &wait) })
+    let mark = mark_of(&glance, &wait);
+    Some(Edge { to, is_certain: wait.is_certain, is_foreign: true, is_young: wait.is_young, mark })
 }
 
 fn mark_of(glance: &Glance, wait: &Wait) -> u64 {

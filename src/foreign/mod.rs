@@ -8,3 +8,4 @@
 pub(crate) mod chain;
 pub(crate) mod observer;
 pub(crate) mod threads;
+pub(crate) mod who;

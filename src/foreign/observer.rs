@@ -1,10 +1,13 @@
 //! What one thread does, and what it waits for.
 
 use foreign_locks::glibc::{Thing, recognise};
-use foreign_locks::{Caller, FutexWait, Glance, Memory, Operation, field, is_glibc};
+use foreign_locks::{Caller, FutexWait, Glance, Memory, Operation, STANDS_AFTER, field, is_glibc};
 
+use super::who::Who;
+use crate::state::managed_wait::ManagedWaitCopy;
 use crate::sys;
 use crate::sys::symbols::{Mapped, Resolver};
+use crate::view::picture::Picture;
 
 /// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
 pub(crate) struct Room {
@@ -38,12 +41,14 @@ pub(crate) struct Wait {
     pub(crate) is_limited: bool,
     /// The live thread that it cannot go on before.
     pub(crate) owner: Option<u32>,
+    /// It may well end by itself yet: no cycle that it is part of is a deadlock.
+    pub(crate) is_young: bool,
 }
 
 impl Wait {
     fn is_same(&self, other: &Wait) -> bool {
         // One that was found to be probable only is the same wait when it is found so again.
-        Wait { is_certain: other.is_certain, ..*self } == *other
+        Wait { is_certain: other.is_certain, is_young: other.is_young, ..*self } == *other
     }
 
     /// Whether some thread owns what is waited for, even if it is none of this process.
@@ -78,12 +83,12 @@ impl Observer<'_> {
 
     /// What the thread waits for, found twice while it did not run between. `glance` is what it was first seen to do, and
     /// then what it was last; None if it has ended.
-    pub(crate) fn wait_of(&mut self, thread: u32, glance: &mut Option<Glance>) -> Option<Wait> {
+    pub(crate) fn wait_of(&mut self, who: Who, glance: &mut Option<Glance>) -> Option<Wait> {
         for attempt in 1..=TRIES {
-            let first = self.thing_of(thread, glance.as_ref()?);
-            let now = self.glance(thread)?;
+            let first = self.thing_of(who, glance.as_ref()?);
+            let now = self.glance(who.thread)?;
             let is_same = glance.replace(now) == *glance;
-            let again = self.thing_of(thread, glance.as_ref()?);
+            let again = self.thing_of(who, glance.as_ref()?);
             match (first, again) {
                 (None, None) => return None,
                 (Some(first), Some(again)) if is_same && first.is_same(&again) => return Some(again),
@@ -96,9 +101,12 @@ impl Observer<'_> {
 
     /// What the thread waits for, if it still does what was seen of it.
     #[inline(never)]
-    pub(crate) fn thing_of(&mut self, thread: u32, glance: &Glance) -> Option<Wait> {
+    pub(crate) fn thing_of(&mut self, who: Who, glance: &Glance) -> Option<Wait> {
         let call = glance.call.as_ref()?;
         let sleep = FutexWait::of(call)?;
+        if let Some(wait) = Picture::here().managed_wait(who.task) {
+            return Some(managed_wait(&wait, &sleep, glance));
+        }
         let caller = self.caller(call.code_address);
         let of_kernel = sleep.operation == Operation::LockPi;
         let thing = match caller {
@@ -114,7 +122,8 @@ impl Observer<'_> {
             is_certain: glance.is_sure_sleep() && (matches!(thing, Thing::Futex(_)) || is_known && has_owner),
             is_limited: sleep.is_limited,
             // Nobody joins itself.
-            owner: owner.filter(|&owner| owner != thread || thing.is_lock()),
+            owner: owner.filter(|&owner| owner != who.thread || thing.is_lock()),
+            is_young: false,
         })
     }
 
@@ -131,7 +140,31 @@ impl Observer<'_> {
     }
 }
 
+/// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
+fn managed_wait(wait: &ManagedWaitCopy, sleep: &FutexWait, glance: &Glance) -> Wait {
+    let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory);
+    let owner = thing.owner().filter(|&id| lives(id));
+    let has_owner = owner.is_some() || thing.owner().is_none();
+    let is_owner_known = is_owner_of_now || owner.is_some_and(|owner| waits_since(owner) <= wait.since);
+    Wait {
+        thing,
+        is_certain: glance.is_sure_sleep() && is_owner_known && has_owner,
+        is_limited: sleep.is_limited,
+        owner,
+        is_young: sys::now().saturating_sub(wait.since) < STANDS_AFTER,
+    }
+}
+
+/// Since when a thread has been in the wait that it is in now: since then it owns what it owns.
+fn waits_since(thread: u32) -> u64 {
+    let picture = Picture::here();
+    let task = picture.task_of_thread(thread).and_then(|task| picture.task(task));
+    let since =
+        task.and_then(|task| task.wait.map(|wait| wait.since).or(task.managed_wait.map(|wait| wait.since)));
+    since.unwrap_or(u64::MAX)
+}
+
 /// Whether a live thread of this process has this id.
-fn lives(thread: u32) -> bool {
+pub(crate) fn lives(thread: u32) -> bool {
     thread != 0 && !sys::is_thread_gone(thread)
 }

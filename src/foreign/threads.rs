@@ -2,8 +2,9 @@
 
 use foreign_locks::{State, SystemCall};
 
-use super::chain::{self, Who};
+use super::chain;
 use super::observer::{Observer, Wait};
+use super::who::Who;
 use crate::base::memory::Here;
 use crate::sys;
 use crate::view::picture::Picture;
@@ -157,6 +158,11 @@ impl Threads {
         all.enumerate().take_while(|(place, seen)| *place == 0 || !seen.begins_cycle).map(|(_, seen)| seen)
     }
 
+    /// Whether a lock of managed code is in the cycle that begins with a thread.
+    pub(crate) fn is_managed(&self, first: &Seen) -> bool {
+        self.cycle_from(first).any(|seen| seen.wait.is_some_and(|wait| wait.thing.is_managed()))
+    }
+
     pub(crate) fn cycles(&self, are_certain: bool) -> usize {
         let mut cycles = self.seen().iter().filter(|seen| seen.begins_cycle);
         cycles.by_ref().filter(|seen| seen.is_cycle_certain == are_certain).count()
@@ -218,7 +224,7 @@ impl Seen {
         self.own_wait = OwnWait::of(picture, self.who.task);
         let mut glance = observer.glance(self.who.thread);
         if self.own_wait.is_none() {
-            self.wait = observer.wait_of(self.who.thread, &mut glance);
+            self.wait = observer.wait_of(self.who, &mut glance);
         }
         self.state = glance.as_ref().map_or(State::Ended, |glance| glance.state);
         self.call = glance.and_then(|glance| glance.call);

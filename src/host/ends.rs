@@ -35,6 +35,7 @@ fn end(task: TaskRef, silently: bool) {
     let id = task.id();
     condition::withdraw(&task);
     queue::forget_wait(&task);
+    task.managed_wait.end();
     queue::give_back_unnoticed_section(&task);
     task.release_biases();
     if silently || task.owned() != 0 {

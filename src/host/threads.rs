@@ -132,6 +132,7 @@ impl TaskRef {
         self.generation.store(generation, Ordering::Relaxed);
         self.layers.prepare();
         self.wait.prepare();
+        self.managed_wait.end();
         self.clr_thread.store(0, Ordering::Relaxed);
         self.last_return.store(0, Ordering::Relaxed);
         self.entries.store(0, Ordering::Relaxed);

@@ -12,8 +12,9 @@ use crate::base::memory::Here;
 use crate::base::name::NameCopy;
 use crate::constants::*;
 use crate::error::{Error, Result};
-use crate::foreign::chain::{self, Who};
+use crate::foreign::chain;
 use crate::foreign::observer::{Observer, Wait};
+use crate::foreign::who::Who;
 use crate::handle::is_resource;
 use crate::state::sleep::SleepKind;
 use crate::state::tasks;
@@ -110,7 +111,7 @@ impl Walk<'_> {
             return Some((Node { flags: flags(true, sleep.limited), ..node }, None));
         }
         let mut glance = self.observer.glance(who.thread);
-        if let Some(wait) = self.observer.wait_of(who.thread, &mut glance) {
+        if let Some(wait) = self.observer.wait_of(who, &mut glance) {
             return Some(self.other(&wait));
         }
         let call = glance.filter(|glance| glance.state.is_asleep())?.call?;
@@ -146,6 +147,7 @@ impl Walk<'_> {
             Thing::RwLock { .. } => HOST_WAIT_NODE_RWLOCK,
             Thing::Thread(_) => HOST_WAIT_NODE_JOIN,
             Thing::Condition(_) => HOST_WAIT_NODE_CONDITION_VARIABLE,
+            Thing::Managed { .. } => HOST_WAIT_NODE_MANAGED_LOCK,
             Thing::Semaphore(_) | Thing::Futex(_) => HOST_WAIT_NODE_OTHER,
         };
         let node = self.at_address(kind, wait.thing.address().unwrap_or(0));

@@ -5,12 +5,13 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use foreign_locks::glibc::{Behaviour, Thing};
-use foreign_locks::{Counted, Memory, Process, Verdict, calls};
+use foreign_locks::{Counted, MAY_END, Memory, Process, Verdict, calls};
 
 use super::{json, write_variable};
 use crate::base::name::NameCopy;
 use crate::foreign::observer::{Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
+use crate::foreign::who::Who;
 use crate::handle::number_shown;
 use crate::state::layers::Mode;
 use crate::state::sleep::SleepKind;
@@ -80,7 +81,8 @@ pub(super) fn write_link(
     out: &mut dyn Write,
 ) -> Result<Option<u32>, fmt::Error> {
     let mut glance = observer.glance(thread);
-    let Some(wait) = observer.wait_of(thread, &mut glance) else {
+    let who = Who::of_thread(&Picture::here(), thread);
+    let Some(wait) = observer.wait_of(who, &mut glance) else {
         let Some(call) = glance.and_then(|glance| glance.call) else { return Ok(None) };
         out.write_str(", which itself is blocked in ")?;
         return write_call(&call, out).map(|()| None);
@@ -109,13 +111,13 @@ const UNEXAMINED: [(&str, &str); 3] = [
 
 /// What of UNEXAMINED there is. Without `threads` the system shows none.
 fn unexamined(threads: Option<&Threads>) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let picture = Picture::here();
     // A CLR need not report transitions.
-    let has_managed_code =
-        tasks::has_clr_threads() || Picture::here().tasks().any(|task| task.mode != Mode::Unknown);
+    let has_managed_code = tasks::has_clr_threads() || picture.tasks().any(|task| task.mode != Mode::Unknown);
     let is_so = [
         threads.is_none_or(|threads| threads.hides_calls),
         threads.is_some_and(|threads| threads.more),
-        has_managed_code,
+        has_managed_code && !picture.sees_managed_locks(),
     ];
     UNEXAMINED.into_iter().zip(is_so).filter_map(|(what, is_so)| is_so.then_some(what))
 }
@@ -199,7 +201,7 @@ impl ThreadsReport<'_> {
             out.write_str(":\n")?;
             self.wait(seen, out)?;
         }
-        Ok(())
+        if self.threads.is_managed(first) { writeln!(out, "{MAY_END}") } else { Ok(()) }
     }
 
     #[inline(never)]
@@ -236,6 +238,9 @@ impl ThreadsReport<'_> {
             }
             (None, Some(id), _) => {
                 writeln!(out, "      which is {probably}{held_by}tid={id}, no live thread of this process")
+            }
+            (None, None, Thing::Managed { is_abandoned: true, .. }) => {
+                writeln!(out, "      which is {probably}abandoned: its owner has ended")
             }
             (None, None, Thing::RwLock { readers: readers @ 1.., .. }) => {
                 let readers = Counted(*readers as usize, "reader");
@@ -293,6 +298,7 @@ impl ThreadsReport<'_> {
         out.list("thread_deadlocks", cycles, |out, first| {
             out.open('{')?;
             out.number("certain", first.is_cycle_certain)?;
+            out.number("managed", threads.is_managed(first))?;
             let members = threads.cycle_from(first);
             out.list("tids", members, |out, seen| out.item(format_args!("{}", seen.who.thread)))?;
             out.close('}')
@@ -344,7 +350,7 @@ impl ThreadsReport<'_> {
     }
 
     fn json_wait(&mut self, wait: &Wait, out: &mut json::Json<'_>) -> fmt::Result {
-        let Wait { thing, is_certain, is_limited, owner } = wait;
+        let Wait { thing, is_certain, is_limited, owner, is_young: _ } = wait;
         out.number("certain", is_certain)?;
         out.number("limited", is_limited)?;
         out.text("kind", thing.key().as_bytes())?;
@@ -365,6 +371,10 @@ impl ThreadsReport<'_> {
             Thing::RwLock { readers, to_write, .. } => {
                 out.number("readers", readers)?;
                 out.number("to_write", to_write)?;
+            }
+            Thing::Managed { kind, is_abandoned, .. } => {
+                out.text("lock_kind", kind.key().as_bytes())?;
+                out.number("abandoned", is_abandoned)?;
             }
             _ => {}
         }

@@ -7,6 +7,7 @@ pub(crate) mod deadlocks;
 pub(crate) mod holds;
 pub(crate) mod layers;
 pub(crate) mod layout;
+pub(crate) mod managed_wait;
 pub(crate) mod messages;
 pub(crate) mod mirror;
 pub(crate) mod misuses;

@@ -77,6 +77,8 @@ pub struct Registry {
     pub(crate) fenced: AtomicU32,
     /// How many processors the process may run on.
     pub(crate) processors: AtomicU32,
+    /// 1 once a CLR tells of waits for the locks of its managed code.
+    pub(crate) managed_locks: AtomicU32,
     /// How many pauses of the processor take a microsecond.
     pub(crate) pauses_per_microsecond: AtomicU32,
     pub(crate) prepare_lock: Mutex,
@@ -121,6 +123,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     ready: AtomicU32::new(0),
     fenced: AtomicU32::new(0),
     processors: AtomicU32::new(1),
+    managed_locks: AtomicU32::new(0),
     pauses_per_microsecond: AtomicU32::new(1),
     prepare_lock: Mutex::new(),
 };
@@ -184,6 +187,11 @@ impl Shown<Registry> {
     /// Whether the process has, or had, another copy of the library in use.
     pub(crate) fn has_other_copies(&self) -> bool {
         copies::has_others(self.fields().claim.load(Ordering::Relaxed))
+    }
+
+    /// Whether a CLR tells of waits for the locks of its managed code.
+    pub(crate) fn sees_managed_locks(&self) -> bool {
+        self.fields().managed_locks.load(Ordering::Relaxed) != 0
     }
 
     /// Which of the copies of the library in its process this is: their handles differ by it.

@@ -7,6 +7,7 @@ use crate::base::arena::Slot;
 use crate::base::memory::{Here, Memory, Shown, readable_in_copies};
 use crate::base::name::{Name, NameCopy};
 use crate::state::layers::Layers;
+use crate::state::managed_wait::ManagedWait;
 use crate::state::sleep::Sleep;
 use crate::state::wait::Wait;
 use crate::sys;
@@ -61,12 +62,14 @@ pub(crate) struct Task {
     pub(crate) name: Name,
     /// Sections biased to it (see `bias`), 0 for a free place.
     pub(crate) biases: [AtomicU64; MOST_BIASES],
+    /// How it waits for a lock of managed code, if it does.
+    pub(crate) managed_wait: ManagedWait,
 }
 
 /// How many sections are biased to one task at a time, at most.
 pub(crate) const MOST_BIASES: usize = 8;
 
-const _: () = assert!(size_of::<Task>() == 704);
+const _: () = assert!(size_of::<Task>() == 768);
 
 /// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 6] = [
@@ -150,6 +153,10 @@ impl Shown<Task> {
 
     pub(crate) fn sleep(&self) -> &Shown<Sleep> {
         &self.fields().sleep
+    }
+
+    pub(crate) fn managed_wait(&self) -> &Shown<ManagedWait> {
+        &self.fields().managed_wait
     }
 
     pub(crate) fn layers(&self) -> &Shown<Layers> {

@@ -8,6 +8,7 @@ use crate::handle::{self, ABANDONED};
 use crate::state::deadlocks::{DeadlockCopy, REMEMBERED};
 use crate::state::holds::Hold;
 use crate::state::layers::{Layer, Mode};
+use crate::state::managed_wait::ManagedWaitCopy;
 use crate::state::mirror;
 use crate::state::orders::{Alarm, AlarmStepCopy};
 use crate::state::registry::{NameSlot, REGISTRY, Registry};
@@ -48,6 +49,8 @@ pub struct TaskPicture {
     pub(crate) wait: Option<WaitCopy>,
     /// Its sleep on a Windows condition variable, if it sleeps.
     pub(crate) sleep: Option<SleepCopy>,
+    /// Its wait for a lock of managed code, if it is in one.
+    pub(crate) managed_wait: Option<ManagedWaitCopy>,
     pub(crate) anomalies: [u32; ANOMALIES],
     /// How many layers are open.
     pub(crate) depth: usize,
@@ -232,6 +235,8 @@ pub struct TaskSeen {
     wait: Option<WaitCopy>,
     sleep: Option<SleepCopy>,
     awaited: Option<LockSeen>,
+    /// Its wait for a lock of managed code, as far as the CLR has told.
+    pub managed_wait: Option<ManagedWaitCopy>,
 }
 
 impl TaskSeen {
@@ -243,6 +248,11 @@ impl TaskSeen {
     /// The section or resource that it waits for.
     pub fn awaited(&self) -> Option<LockSeen> {
         self.awaited
+    }
+
+    /// Since when it has been in the wait that it is in now: since then it owns what it owns.
+    pub fn waits_since(&self) -> Option<u64> {
+        self.wait.map(|wait| wait.since).or(self.managed_wait.map(|wait| wait.since))
     }
 
     /// What it sleeps on, and at which address that is.
@@ -404,6 +414,7 @@ impl<'a, M: Memory> Picture<'a, M> {
             }),
             wait: task.wait().copy(),
             sleep: task.sleep().copy(),
+            managed_wait: task.managed_wait().copy(),
             anomalies: task.anomalies(),
             depth,
         };
@@ -759,6 +770,16 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.read_task(id, |task| task.thread_id()).flatten()
     }
 
+    /// How the task with this id waits for a lock of managed code, if it does.
+    pub(crate) fn managed_wait(&self, id: u64) -> Option<ManagedWaitCopy> {
+        self.read_task(id, |task| task.managed_wait().copy()).flatten().flatten()
+    }
+
+    /// Whether locks of managed code are seen: the CLR tells of waits for them.
+    pub fn sees_managed_locks(&self) -> bool {
+        self.registry.sees_managed_locks()
+    }
+
     /// The number of the present wait of the task with this id: each of its waits has another.
     pub(crate) fn wait_number(&self, id: u64) -> Option<u64> {
         self.read_task(id, |task| task.wait().number()).flatten()
@@ -797,9 +818,9 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// Every live task, for who joins them with threads.
     pub fn tasks_seen(&self) -> impl Iterator<Item = TaskSeen> {
         let picture = Picture { ..*self };
-        self.tasks().map(move |TaskPicture { thread_id, name, wait, sleep, .. }| {
+        self.tasks().map(move |TaskPicture { thread_id, name, wait, sleep, managed_wait, .. }| {
             let awaited = wait.map(|wait| picture.lock_seen(wait.awaited));
-            TaskSeen { thread_id, name, wait, sleep, awaited }
+            TaskSeen { thread_id, name, wait, sleep, awaited, managed_wait }
         })
     }
 

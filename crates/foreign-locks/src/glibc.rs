@@ -1,6 +1,6 @@
 //! What of glibc's a futex word is part of. The layouts are those of 64-bit machines, unchanged since glibc 2.25.
 
-use crate::{FutexWait, Memory, Operation};
+use crate::{FutexWait, ManagedKind, Memory, Operation};
 
 /// What a thread waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,17 @@ pub enum Thing {
     Semaphore(u64),
     /// Something else that is waited for at this word.
     Futex(u64),
+    /// A lock of managed code.
+    Managed {
+        /// Where it stands, or its number: by its kind.
+        id: u64,
+        /// Of what kind it is.
+        kind: ManagedKind,
+        /// The id of the thread that owns it.
+        owner: Option<u32>,
+        /// Its owner has ended, and so left it locked for ever.
+        is_abandoned: bool,
+    },
 }
 
 /// The kinds of a mutex, all that one can be.
@@ -70,22 +81,29 @@ impl Thing {
             Thing::Mutex { owner, .. } => owner,
             Thing::RwLock { writer, .. } => writer,
             Thing::Thread(id) => Some(id),
+            Thing::Managed { owner, .. } => owner,
             Thing::Condition(_) | Thing::Semaphore(_) | Thing::Futex(_) => None,
         }
     }
 
-    /// Where it stands, if it is a thing in memory.
+    /// Where it stands, if it is a thing in memory; what else it is known by, if that is told from addresses.
     pub fn address(&self) -> Option<u64> {
         match *self {
             Thing::Mutex { address, .. } | Thing::RwLock { address, .. } => Some(address),
             Thing::Condition(address) | Thing::Semaphore(address) | Thing::Futex(address) => Some(address),
+            Thing::Managed { id, .. } => Some(id),
             Thing::Thread(_) => None,
         }
     }
 
     /// Whether it is of a kind that one thread owns.
     pub fn is_lock(&self) -> bool {
-        matches!(self, Thing::Mutex { .. } | Thing::RwLock { .. })
+        matches!(self, Thing::Mutex { .. } | Thing::RwLock { .. } | Thing::Managed { .. })
+    }
+
+    /// Whether it is a lock of managed code: a wait for one is ended by Thread.Interrupt, too.
+    pub fn is_managed(&self) -> bool {
+        matches!(self, Thing::Managed { .. })
     }
 
     /// Whether it is shared with others in a way that a thread of another process may be the owner, by the same id.

@@ -21,6 +21,7 @@ mod caller;
 pub mod calls;
 mod futex;
 pub mod glibc;
+mod managed;
 mod thread;
 mod words;
 
@@ -28,8 +29,9 @@ use core::fmt::{self, Write};
 
 pub use caller::{Caller, is_glibc};
 pub use futex::{FutexWait, Operation};
+pub use managed::{ManagedKind, ManagedWait, Monitor, STANDS_AFTER};
 pub use thread::{Glance, State, SystemCall, field};
-pub use words::{Counted, Verdict};
+pub use words::{Counted, MAY_END, Verdict};
 
 /// The memory of a process.
 pub trait Memory {

@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 
 use crate::State;
 use crate::glibc::{Behaviour, MutexKind, Thing};
+use crate::managed::ManagedKind;
 
 impl Thing {
     /// Writes what a thread that waits for it waits for, to follow "waits": `for recursive mutex 0x…`. `write_variable`
@@ -21,6 +22,11 @@ impl Thing {
             Thing::Condition(_) => out.write_str("on condition variable ")?,
             Thing::Semaphore(_) => out.write_str("for semaphore ")?,
             Thing::Futex(_) => out.write_str("on a futex at ")?,
+            Thing::Managed { kind: ManagedKind::Monitor, .. } => out.write_str("for C# lock ")?,
+            // Its id is no address, so no variable stands there.
+            Thing::Managed { id, kind: ManagedKind::Lock, .. } => {
+                return write!(out, "for System.Threading.Lock number {id}");
+            }
         }
         self.address().map_or(Ok(()), |address| write_variable(out, address))
     }
@@ -43,6 +49,7 @@ impl Thing {
             Thing::Condition(_) => "condition_variable",
             Thing::Semaphore(_) => "semaphore",
             Thing::Futex(_) => "futex",
+            Thing::Managed { .. } => "managed_lock",
         }
     }
 }
@@ -74,6 +81,16 @@ impl Behaviour {
     }
 }
 
+impl ManagedKind {
+    /// What it is called in JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            ManagedKind::Monitor => "monitor",
+            ManagedKind::Lock => "lock",
+        }
+    }
+}
+
 impl State {
     /// In one word or two; `is_in_call` if the system call is known that the thread is in.
     pub fn word(self, is_in_call: bool) -> &'static str {
@@ -101,6 +118,9 @@ impl State {
         }
     }
 }
+
+/// What is to be said of a deadlock with a wait for a lock of managed code in it.
+pub const MAY_END: &str = "It may end by itself yet: a wait for a C# lock ends if another thread interrupts the one that waits (Thread.Interrupt).";
 
 /// What is to be said of the deadlocks of a process.
 pub struct Verdict {

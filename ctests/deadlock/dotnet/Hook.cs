@@ -1,5 +1,5 @@
 // Runs a test's program in place of the program whose startup hook it is: DOTNET_STARTUP_HOOKS is this, and HOOKED is the
-// program's path.
+// program's path, and perhaps its arguments.
 
 using System;
 using System.Reflection;
@@ -8,10 +8,12 @@ static class StartupHook
 {
     public static void Initialize()
     {
-        var program = Environment.GetEnvironmentVariable("HOOKED");
+        var words = Environment.GetEnvironmentVariable("HOOKED").Split(' ');
+        var arguments = new string[words.Length - 1];
+        Array.Copy(words, 1, arguments, 0, arguments.Length);
         // LoadFrom also finds what lies beside it.
-        var main = Assembly.LoadFrom(program).EntryPoint;
-        object result = main.Invoke(null, main.GetParameters().Length == 0 ? null : new object[] { new string[0] });
+        var main = Assembly.LoadFrom(words[0]).EntryPoint;
+        object result = main.Invoke(null, main.GetParameters().Length == 0 ? null : new object[] { arguments });
         Environment.Exit(result is int ? (int)result : 0);
     }
 }

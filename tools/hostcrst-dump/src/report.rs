@@ -16,7 +16,7 @@ use crate::remote::Remote;
 use crate::symbols::Symbols;
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
-use crate::unexamined::{self, Unexamined};
+use crate::unexamined::{self, Seen, Unexamined};
 
 /// A report as far as it could be made.
 pub struct Report {
@@ -88,7 +88,9 @@ fn examine_while_it_runs<T>(
     let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
     let mut symbols = Symbols::new(target, time_limit);
     let thread_names = threads.as_ref().map_or_else(|| target.thread_names(), |threads| threads.names());
-    let unexamined = unexamined::of(target, threads.as_ref(), unknown.is_some());
+    let seen =
+        Seen { sections: unknown.is_none(), managed_locks: pictures.iter().any(Picture::sees_managed_locks) };
+    let unexamined = unexamined::of(target, threads.as_ref(), &seen);
     let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit);
     let chains = threads.map(look).transpose()?;
     let outside = Outside { target, symbols, thread_names, chains, unexamined, verdict: None };

@@ -24,8 +24,16 @@ pub enum Unexamined {
     ManagedLocks,
 }
 
+/// What the libraries in the target show.
+pub struct Seen {
+    /// Their sections.
+    pub sections: bool,
+    /// The waits for locks of managed code.
+    pub managed_locks: bool,
+}
+
 /// What is not examined of the target; `threads` are those of it, if they are known.
-pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: bool) -> Vec<Unexamined> {
+pub fn of(target: &dyn Target, threads: Option<&Threads>, seen: &Seen) -> Vec<Unexamined> {
     let has_file =
         |is_so: fn(&[u8]) -> bool| target.mappings().iter().any(|mapping| is_so(mapping.file_name()));
     let is_foreign = || !is_of_64_bits(target) || has_file(is_musl);
@@ -35,11 +43,11 @@ pub fn of(target: &dyn Target, threads: Option<&Threads>, has_unread_sections: b
             Unexamined::LostMemory,
             !target.is_live() && threads.is_some_and(|threads| lacks_a_word(target, threads)),
         ),
-        (Unexamined::Sections, has_unread_sections),
+        (Unexamined::Sections, !seen.sections),
         (Unexamined::SystemCalls, threads.is_some_and(Threads::hide_calls)),
         (Unexamined::Locks, threads.is_some() && is_foreign()),
         (Unexamined::MoreThreads, threads.is_some_and(|threads| threads.more)),
-        (Unexamined::ManagedLocks, has_file(|file| file == b"libcoreclr.so")),
+        (Unexamined::ManagedLocks, !seen.managed_locks && has_file(|file| file == b"libcoreclr.so")),
     ];
     list.into_iter().filter_map(|(what, is_so)| is_so.then_some(what)).collect()
 }

@@ -2,10 +2,12 @@
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
 
 use foreign_locks::glibc::{Thing, recognise};
-use foreign_locks::{Caller, FutexWait, Glance, Operation, State};
-use hostcrst::inspect::{Blocked, LockSeen, Memory, Picture, TaskSeen};
+use foreign_locks::{Caller, FutexWait, Glance, Operation, STANDS_AFTER, State};
+use hostcrst::inspect::{Blocked, LockSeen, ManagedWaitCopy, Memory, Picture, TaskSeen};
 
 use super::callers::Callers;
 use super::calls;
@@ -62,6 +64,9 @@ pub struct Wait {
     pub owner: Option<usize>,
     /// How many other threads wait for the same.
     pub others: usize,
+    /// When it has stood for so long that a cycle of such waits is a deadlock, if that takes a while: an instant of the
+    /// target's clock.
+    stands_at: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -86,6 +91,8 @@ pub fn lock(seen: &LockSeen) -> String {
 pub struct Cycle {
     pub places: Vec<usize>,
     pub is_certain: bool,
+    /// A lock of managed code is among those that are waited for.
+    pub is_managed: bool,
 }
 
 impl Chains {
@@ -145,7 +152,7 @@ pub fn look<M: Memory>(
     }
     let callers = Callers::default();
     let sockets = Sockets::new(threads.net_folder());
-    let mut viewer = Viewer { target, threads: &threads, symbols, callers, time_limit };
+    let mut viewer = Viewer { target, threads: &threads, tasks: &tasks, symbols, callers, time_limit };
     let has_layout = is_of_64_bits(target);
     let mut does = Vec::new();
     for (place, thread) in threads.list.iter().enumerate() {
@@ -226,7 +233,14 @@ impl Wait {
 
     fn of_task(task: &TaskSeen) -> Wait {
         let what = Awaited::Task(Box::new(*task));
-        Wait { what, is_certain: true, is_limited: task.is_limited(), owner: None, others: 0 }
+        Wait {
+            what,
+            is_certain: true,
+            is_limited: task.is_limited(),
+            owner: None,
+            others: 0,
+            stands_at: None,
+        }
     }
 }
 
@@ -244,6 +258,8 @@ pub fn is_of_64_bits(target: &dyn Target) -> bool {
 struct Viewer<'v, 't> {
     target: &'v dyn Target,
     threads: &'v Threads,
+    /// By the ids of their threads.
+    tasks: &'v HashMap<u32, TaskSeen>,
     symbols: &'v mut Symbols<'t>,
     callers: Callers,
     time_limit: TimeLimit,
@@ -269,6 +285,7 @@ impl Viewer<'_, '_> {
             is_limited: false,
             owner: self.threads.place(blocked.owner_thread_id),
             others: 0,
+            stands_at: None,
         })
     }
 
@@ -300,6 +317,10 @@ impl Viewer<'_, '_> {
     fn thing_of(&mut self, place: usize, glance: &Glance) -> Option<Wait> {
         let call = glance.call.as_ref()?;
         let wait = FutexWait::of(call)?;
+        let task = self.tasks.get(&self.threads.list[place].id);
+        if let Some(managed) = task.and_then(|task| task.managed_wait) {
+            return Some(self.managed_wait(&managed, &wait, glance));
+        }
         let caller = self.callers.of(call.code_address, self.symbols);
         let threads = self.threads;
         let mut thing = recognise(&wait, &TargetMemory(self.target), &|id| threads.place(id).is_some());
@@ -321,7 +342,25 @@ impl Viewer<'_, '_> {
             is_limited: wait.is_limited,
             owner,
             others: 0,
+            stands_at: None,
         })
+    }
+
+    /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
+    fn managed_wait(&self, wait: &ManagedWaitCopy, sleep: &FutexWait, glance: &Glance) -> Wait {
+        let (thing, is_owner_of_now) = wait.told.thing(&TargetMemory(self.target));
+        let owner = thing.owner().and_then(|id| self.threads.place(id));
+        let has_owner = owner.is_some() || thing.owner().is_none();
+        let owner_waits_since = || self.tasks.get(&thing.owner()?)?.waits_since();
+        let is_owner_known = is_owner_of_now || owner_waits_since().is_some_and(|since| since <= wait.since);
+        Wait {
+            what: Awaited::Thing(thing),
+            is_certain: glance.is_sure_sleep() && is_owner_known && has_owner,
+            is_limited: sleep.is_limited,
+            owner,
+            others: 0,
+            stands_at: Some(wait.since.saturating_add(STANDS_AFTER)),
+        }
     }
 
     // ---- stacks --------------------------------------------------------------------------------------------
@@ -367,11 +406,26 @@ impl Viewer<'_, '_> {
         for places in closed {
             let waits: Vec<_> = places.iter().filter_map(|&place| does[place].wait.as_ref()).collect();
             let is_foreign = waits.iter().any(|wait| matches!(wait.what, Awaited::Thing(_)));
-            if is_foreign && let Some(is_certain) = self.stands(places, &waits, pictures) {
-                cycles.insert(places[0], Cycle { places: places.clone(), is_certain });
+            if !is_foreign {
+                continue;
+            }
+            self.let_stand(&waits);
+            if let Some(is_certain) = self.stands(places, &waits, pictures) {
+                let is_managed = waits
+                    .iter()
+                    .any(|wait| matches!(&wait.what, Awaited::Thing(thing) if thing.is_managed()));
+                cycles.insert(places[0], Cycle { places: places.clone(), is_certain, is_managed });
             }
         }
         cycles.into_values().collect()
+    }
+
+    /// Sleeps until each wait has stood for long enough. A core is of one moment, and does not tell when that was.
+    fn let_stand(&self, waits: &[&Wait]) {
+        let stands_at = waits.iter().filter_map(|wait| wait.stands_at).max();
+        if let (Some(stands_at), Some(now)) = (stands_at, self.target.now()) {
+            thread::sleep(Duration::from_nanos(stands_at.saturating_sub(now).min(STANDS_AFTER)));
+        }
     }
 
     /// Finds each wait of the cycle twice, in two rounds. If no thread has run between them, then all of these waits and

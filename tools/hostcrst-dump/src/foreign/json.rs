@@ -23,7 +23,7 @@ pub fn add(
     let threads: Vec<_> = (0..chains.does.len()).map(|place| thread(chains, place, symbols)).collect();
     let cycles = chains.cycles.iter().map(|cycle| {
         let members: Vec<_> = cycle.places.iter().map(|&place| chains.threads.list[place].id).collect();
-        json!({ "certain": cycle.is_certain, "tids": members })
+        json!({ "certain": cycle.is_certain, "managed": cycle.is_managed, "tids": members })
     });
     let process_cycles = chains.process_cycles.iter().map(|cycle| {
         let members: Vec<_> = cycle.links.iter().map(|link| link.process).collect();
@@ -128,6 +128,10 @@ fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
                 Thing::RwLock { readers, to_write, .. } => {
                     put("readers", (*readers).into());
                     put("to_write", (*to_write).into());
+                }
+                Thing::Managed { kind, is_abandoned, .. } => {
+                    put("lock_kind", kind.key().into());
+                    put("abandoned", (*is_abandoned).into());
                 }
                 _ => {}
             }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use foreign_locks::glibc::Thing;
-use foreign_locks::{Counted, Verdict};
+use foreign_locks::{Counted, MAY_END, Verdict};
 use hostcrst::inspect::LockSeen;
 
 use super::chains::{Awaited, Chains, Cycle, Wait, lock};
@@ -197,6 +197,9 @@ impl Writer<'_, '_> {
                     counted(readers as usize, "reader")
                 )
             }
+            (None, Awaited::Thing(Thing::Managed { is_abandoned: true, .. })) => {
+                writeln!(self.out, "      which is {probably}abandoned: its owner has ended")
+            }
             (None, Awaited::Thing(thing)) => match thing.owner() {
                 Some(id) => {
                     writeln!(
@@ -219,6 +222,9 @@ impl Writer<'_, '_> {
             if let Some(wait) = &self.chains.does[place].wait {
                 self.wait(wait)?;
             }
+        }
+        if cycle.is_managed {
+            writeln!(self.out, "{MAY_END}")?;
         }
         Ok(())
     }

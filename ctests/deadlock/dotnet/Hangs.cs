@@ -1,0 +1,174 @@
+// Threads that hang, each in another way, to be looked at from inside and outside: Hangs CASE. It says "hung" once each
+// thread waits, after a report of its own if CASE ends with '+', and ends when its input does.
+
+using System;
+using System.Runtime.InteropServices;
+using System.Threading;
+
+static class Library
+{
+    [DllImport("hostcrst")]
+    public static extern int hostcrst_create(out ulong section);
+
+    [DllImport("hostcrst")]
+    public static extern int hostcrst_set_name(ulong section, string name);
+
+    [DllImport("hostcrst")]
+    public static extern int hostcrst_enter(ulong section, uint option);
+
+    [DllImport("hostcrst")]
+    public static extern int host_report(int descriptor, uint format);
+}
+
+static class Native
+{
+    [DllImport("libc.so.6")]
+    public static extern int pthread_mutex_lock(IntPtr mutex);
+
+    [DllImport("libc.so.6")]
+    public static extern int pause();
+
+    // All of it zero is a mutex.
+    public static IntPtr NewMutex()
+    {
+        var mutex = Marshal.AllocHGlobal(64);
+        for (int at = 0; at < 64; at += 8)
+            Marshal.WriteInt64(mutex, at, 0);
+        return mutex;
+    }
+}
+
+static class Hangs
+{
+    static Thread Begin(string name, ThreadStart run)
+    {
+        var thread = new Thread(run) { Name = name, IsBackground = true };
+        thread.Start();
+        return thread;
+    }
+
+    // Two threads, each of which takes one and then waits for the other's.
+    static Thread[] Cross(string one, Action takeOne, string other, Action takeOther)
+    {
+        var hasOne = new ManualResetEvent(false);
+        var hasOther = new ManualResetEvent(false);
+        return new[]
+        {
+            Begin(one, () => { takeOne(); hasOne.Set(); hasOther.WaitOne(); takeOther(); }),
+            Begin(other, () => { takeOther(); hasOther.Set(); hasOne.WaitOne(); takeOne(); })
+        };
+    }
+
+    // A System.Threading.Lock, which the compiler's references do not have; null before .NET 9.
+    static Action EnterOfNewLock()
+    {
+        var type = Type.GetType("System.Threading.Lock");
+        return type == null ? null : (Action)Delegate.CreateDelegate(typeof(Action), Activator.CreateInstance(type), "Enter");
+    }
+
+    static void Contend(object taken)
+    {
+        Thread waiter;
+        lock (taken)
+        {
+            waiter = Begin("waits for a moment", () => { lock (taken) { } });
+            AwaitSleep(waiter);
+        }
+        waiter.Join();
+    }
+
+    static Thread[] Hang(string how)
+    {
+        object a = new object(), b = new object();
+        switch (how)
+        {
+            case "monitors":
+                return Cross("A then B", () => Monitor.Enter(a), "B then A", () => Monitor.Enter(b));
+            case "locks":
+                return Cross("A then B", EnterOfNewLock(), "B then A", EnterOfNewLock());
+            case "mixed":
+            {
+                ulong section;
+                Library.hostcrst_create(out section);
+                Library.hostcrst_set_name(section, "section");
+                return Cross("lock then section", () => Monitor.Enter(a), "section then lock",
+                    () => Library.hostcrst_enter(section, 0));
+            }
+            case "native":
+            {
+                IntPtr m = Native.NewMutex(), n = Native.NewMutex();
+                return Cross("M then N", () => Native.pthread_mutex_lock(m), "N then M", () => Native.pthread_mutex_lock(n));
+            }
+            case "limited":
+                // Each gives up after a time, which is not a deadlock.
+                return Cross("A then B", () => Monitor.TryEnter(a, 1000000), "B then A", () => Monitor.TryEnter(b, 1000000));
+            case "abandoned":
+                // It is by a wait for what is owned that the library learns how to read owners.
+                Contend(b);
+                Begin("ends with the lock", () => Monitor.Enter(a)).Join();
+                return new[] { Begin("waits for the dead", () => Monitor.Enter(a)) };
+            case "interrupted":
+            {
+                // The wait for the lock is over, though the CLR writes no event of that.
+                var waits = new ManualResetEvent(false);
+                Monitor.Enter(a);
+                var interrupted = Begin("was interrupted", () =>
+                {
+                    try { Monitor.Enter(a); } catch (ThreadInterruptedException) { waits.Set(); }
+                    Thread.Sleep(Timeout.Infinite);
+                });
+                AwaitSleep(interrupted);
+                interrupted.Interrupt();
+                waits.WaitOne();
+                return new[] { interrupted };
+            }
+            case "blocked":
+            {
+                var held = new ManualResetEvent(false);
+                var holder = Begin("holds a lock", () => { lock (a) { held.Set(); Thread.Sleep(Timeout.Infinite); } });
+                held.WaitOne();
+                Begin("spins", () => { for (;;) { } });
+                Begin("in native code", () => Native.pause());
+                return new[]
+                {
+                    holder,
+                    Begin("waits for a lock", () => { lock (a) { } }),
+                    Begin("waits for a pulse", () => { lock (b) Monitor.Wait(b); }),
+                    Begin("waits for an event", () => new ManualResetEvent(false).WaitOne()),
+                    Begin("joins", () => holder.Join())
+                };
+            }
+            default:
+                throw new ArgumentException(how);
+        }
+    }
+
+    static void AwaitSleep(Thread thread)
+    {
+        while ((thread.ThreadState & ThreadState.WaitSleepJoin) == 0)
+            Thread.Sleep(1);
+    }
+
+    static int Main(string[] arguments)
+    {
+        Thread.CurrentThread.Name = "main";
+        var how = arguments[0];
+        foreach (var thread in Hang(how.TrimEnd('+')))
+        {
+            // In native code it is none that the CLR knows to sleep.
+            if (how.StartsWith("native") || how.StartsWith("mixed"))
+                Thread.Sleep(300);
+            else
+                AwaitSleep(thread);
+        }
+        if (how.EndsWith("+"))
+        {
+            // A deadlock is one once it has stood for a while.
+            Thread.Sleep(1000);
+            Library.host_report(1, 0);
+        }
+        Console.WriteLine("hung");
+        Console.In.ReadToEnd();
+        return 0;
+    }
+}
