@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-/* As Wine's own code, and code derived from it, names its sections. */
+/* As Wine's own code, and code derived from it, names its sections: by a path and a name. */
+#define LONG_PATH "/a/path/that/is/so/long/that/no/name/of/a/report/has/room/of/it"
 static CRITICAL_SECTION named;
 static CRITICAL_SECTION_DEBUG debug_of_named = {
     0, 0, &named, {&debug_of_named.ProcessLocksList, &debug_of_named.ProcessLocksList}, 0, 0,
-    {(ULONG_PTR)(__FILE__ ": named")}
+    {(ULONG_PTR)(LONG_PATH "/win32_names.c: named")}
 };
 static CRITICAL_SECTION named = {&debug_of_named, -1, 0, 0, 0, 0};
 

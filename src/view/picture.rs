@@ -27,6 +27,9 @@ use core::mem::MaybeUninit;
 /// Layers shown of one task, the newest; older ones are counted.
 pub const LAYERS_SHOWN: usize = 64;
 
+/// How much is read of the name in a debug record.
+const LONGEST_DEBUG_NAME: usize = 256;
+
 /// How often a snapshot of a task's layers is tried while its depth changes.
 const ATTEMPTS: usize = 100;
 
@@ -512,7 +515,7 @@ impl<'a, M: Memory> Picture<'a, M> {
         // That of the whole process names no section.
         read(record.checked_add(mirror::DEBUG_RECORD_SECTION)?).filter(|&section| section == mirror)?;
         let start = read(record.checked_add(mirror::DEBUG_RECORD_NAME)?)?;
-        let mut name = [0; NAME_BYTES];
+        let mut name = [0; LONGEST_DEBUG_NAME];
         for (part, address) in name.chunks_exact_mut(8).zip((start..).step_by(8)) {
             let bytes = read(address)?.to_ne_bytes();
             part.copy_from_slice(&bytes);
@@ -520,8 +523,10 @@ impl<'a, M: Memory> Picture<'a, M> {
                 break;
             }
         }
-        let length = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
-        Some(NameCopy::of(&name[..length])).filter(|name| !name.is_empty())
+        let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+        // Such a name is that of a source file and then the section's: of a long one the end says more.
+        let shown = &name[length.saturating_sub(NAME_BYTES)..length];
+        Some(NameCopy::of(shown)).filter(|name| !name.is_empty())
     }
 
     /// Every live resource. Ends at the first slot that cannot be read.
