@@ -174,7 +174,9 @@ endings() {
         [ "$ending" = request ] || { end_by "$ending" "$WORK/$name.$ending.alone" "${program[@]}" && expected=$status; }
         end_by "$ending" "$WORK/$name.$ending" "${hosted[@]}" "${preloaded[@]}" "${program[@]}"
         [ "$status" -eq "$expected" ] || fail "$ending: exit code $status, not $expected" "$WORK/$name.$ending"
-        expect "$WORK/$name.$ending" "^hostcrst: $heading" '^"worker" tid=.* \[unmanaged\]$'
+        expect "$WORK/$name.$ending" "^hostcrst: $heading" '^"worker" tid=.* \[unmanaged\]$' ' threads of this process:$'
+        expect "$WORK/$name.$ending" '^"worker" tid=.* \[blocked in futex\]$'
+        expect "$WORK/$name.$ending" '^"spinner" tid=.* \[running or ready to run\]$'
     done
     for ending in abort term; do
         end_by "$ending" "$WORK/$name.$ending.late" "${hosted[@]}" HOSTCRST_REPORT=stderr "${program[@]}"

@@ -1,4 +1,4 @@
-// Ends in the way that the variable ENDING names. Its thread "worker" is in native code then.
+// Ends in the way that the variable ENDING names. Its thread "worker" sleeps in native code then, "spinner" runs.
 
 using System;
 using System.IO;
@@ -22,11 +22,22 @@ static class Endings
     [DllImport("libc")]
     static extern int kill(int process, int signal);
 
+    static volatile int spins;
+
+    static void Spin()
+    {
+        for (;;)
+        {
+            spins++;
+        }
+    }
+
     public static int Main()
     {
         NativeLibrary.Load(Path.Combine(Path.GetDirectoryName(typeof(Endings).Assembly.Location), "libgate.so"));
         new Thread(() => gate(1)) { Name = "worker", IsBackground = true }.Start();
-        while (gate_waiting() == 0)
+        new Thread(Spin) { Name = "spinner", IsBackground = true }.Start();
+        while (gate_waiting() == 0 || spins == 0)
         {
             Thread.Yield();
         }
