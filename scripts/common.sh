@@ -105,10 +105,12 @@ build_examples() {
     # DllImport looks for these beside the program.
     cp "$2" "$1/libhostcrst.so"
     ln -s libhostcrst.so "$1/libhostcrst.so.0"
-    cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -Iinclude -o "$1/libdemo.so" examples/dotnet/demo.c \
-        -L"$1" -l:libhostcrst.so -lpthread -Wl,-rpath,'$ORIGIN'
-    local program
-    for program in Demo Deadlock; do
+    local library program
+    for library in demo ledger; do
+        cc -std=c99 -O2 -g -fPIC -shared -Wall -Wextra -Iinclude -o "$1/lib$library.so" examples/dotnet/$library.c \
+            -L"$1" -l:libhostcrst.so -lpthread -Wl,-rpath,'$ORIGIN'
+    done
+    for program in Demo Deadlock Ledger; do
         "$3" -out:"$1/$program.dll" "examples/dotnet/$program.cs"
         cp examples/dotnet/Demo.runtimeconfig.json "$1/$program.runtimeconfig.json"
     done
