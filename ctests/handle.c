@@ -68,10 +68,10 @@ static void no_section_is_a_task_and_no_task_a_section(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
-/* A slot is retired when its generations are used up: 2^24 sections in one slot. */
+/* A slot is retired when its generations are used up: 2^23 sections in one slot. */
 static void a_slot_is_retired_before_a_handle_could_come_back(void)
 {
-    enum { GENERATIONS = 1 << 24 };
+    enum { GENERATIONS = 1 << 23 };
     start_runtime();
     hostcrst_t first = new_section();
     CHECK_EQ(hostcrst_destroy(first), S_OK);
