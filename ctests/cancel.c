@@ -212,6 +212,31 @@ static void of_windows(void)
     RETURNS_NOTHING(DeleteCriticalSection(&section));
     RETURNS_NOTHING(hostcrst_set_last_error(7));
     RETURNS(hostcrst_last_error(), 7);
+    CHECK(WITH_CANCEL(GetCurrentThreadId()) != 0);
+}
+
+/* What blocks among them has a time limit or nothing to wait for. */
+static void of_what_stands_beside_windows_sections(void)
+{
+    static SRWLOCK lock;
+    static INIT_ONCE once;
+    static int value;
+    int undesired = 0;
+    BOOL is_pending;
+    RETURNS_NOTHING(InitializeSRWLock(&lock));
+    RETURNS_NOTHING(AcquireSRWLockExclusive(&lock));
+    RETURNS(SleepConditionVariableSRW(&variable, &lock, 1, 0), FALSE);
+    RETURNS(TryAcquireSRWLockShared(&lock), FALSE);
+    RETURNS_NOTHING(ReleaseSRWLockExclusive(&lock));
+    RETURNS_NOTHING(AcquireSRWLockShared(&lock));
+    RETURNS(TryAcquireSRWLockExclusive(&lock), FALSE);
+    RETURNS_NOTHING(ReleaseSRWLockShared(&lock));
+    RETURNS(WaitOnAddress(&value, &undesired, sizeof value, 1), FALSE);
+    RETURNS_NOTHING(WakeByAddressSingle(&value));
+    RETURNS_NOTHING(WakeByAddressAll(&value));
+    RETURNS_NOTHING(InitOnceInitialize(&once));
+    RETURNS(InitOnceBeginInitialize(&once, 0, &is_pending, NULL), TRUE);
+    RETURNS(InitOnceComplete(&once, 0, NULL), TRUE);
 }
 
 static void of_the_runtimes_end(void)
@@ -242,7 +267,12 @@ static const struct {
     {of_windows, "hostcrst_cs_initialize hostcrst_cs_initialize_and_spin_count hostcrst_cs_initialize_ex "
                  "hostcrst_cs_set_spin_count hostcrst_cs_enter hostcrst_cs_try_enter hostcrst_cs_leave hostcrst_cs_delete "
                  "hostcrst_cv_initialize hostcrst_cv_sleep hostcrst_cv_wake hostcrst_cv_wake_all hostcrst_last_error "
-                 "hostcrst_set_last_error"},
+                 "hostcrst_set_last_error hostcrst_thread_id"},
+    {of_what_stands_beside_windows_sections,
+     "hostcrst_srw_initialize hostcrst_srw_acquire_exclusive hostcrst_srw_acquire_shared hostcrst_srw_try_acquire_exclusive "
+     "hostcrst_srw_try_acquire_shared hostcrst_srw_release_exclusive hostcrst_srw_release_shared hostcrst_cv_sleep_srw "
+     "hostcrst_address_wait hostcrst_address_wake hostcrst_address_wake_all hostcrst_once_initialize hostcrst_once_begin "
+     "hostcrst_once_complete"},
     {of_the_runtimes_end, "host_runtime_stop host_runtime_fail"},
 };
 

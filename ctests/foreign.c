@@ -224,7 +224,7 @@ static void show_everything(void)
     free(report);
 
     static const char *const members[] = {
-        "\"thread_deadlocks\":[{\"certain\":true,\"tids\":[", "\"kind\":\"join\"", "\"kind\":\"rwlock\"",
+        "\"thread_deadlocks\":[{\"certain\":true,\"managed\":false,\"tids\":[", "\"kind\":\"join\"", "\"kind\":\"rwlock\"",
         "\"kind\":\"mutex\"", "\"behaviour\":\"recursive\"", "\"kind\":\"condition_variable\"", "\"kind\":\"semaphore\"",
         "\"call\":\"read\",\"meaning\":\"from fd ", "\"other_locks\":3,\"blocked_without_owner\":3,", "\"not_examined\":[]",
         NULL};
@@ -296,7 +296,7 @@ static void share_a_lock(void)
     char *report = report_with(HOST_REPORT_TEXT, wanted);
     CHECK_LACKS(report, "Found");
     free(report);
-    static const char *const members[] = {"\"thread_deadlocks\":[{\"certain\":false,\"tids\":[", NULL};
+    static const char *const members[] = {"\"thread_deadlocks\":[{\"certain\":false,\"managed\":false,\"tids\":[", NULL};
     free(report_with(HOST_REPORT_JSON, members));
     static const char *const edges[] = {"\",color=red,style=dashed];\n", NULL};
     free(report_with(HOST_REPORT_DOT, edges));

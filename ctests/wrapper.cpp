@@ -185,6 +185,7 @@ void a_deadlock_is_refused_and_both_go_on()
                 CHECK(error.code() == std::errc::resource_deadlock_would_occur);
                 refused++;
                 REQUIRE_EQ(refused.load(), 1);
+                REQUIRE_SOON(entered == 1);
             }
         }
     };

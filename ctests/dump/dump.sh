@@ -248,7 +248,7 @@ test_mixed_alone() { # test_mixed_alone <program>
         '^Probably 1 deadlock.$' '^No deadlock that is certain among 4 locks seen'
     ! grep -q '^Found' "$WORK/report" || fail "a guess is told as certain: $(cat "$WORK/report")"
     dump 0 --json "$subject"
-    has '"certain":false,"tids"'
+    has '"certain":false,"managed":false,"tids"'
     fits_schema
 }
 
