@@ -34,7 +34,7 @@ fn new_section() -> u64 {
 
 fn tell_acquired(resource: u64) {
     if !told::acquire_fast(resource) {
-        resources::acquired(resource).expect("nobody else is known to own it");
+        resources::acquired(resource, 0).expect("nobody else is known to own it");
     }
 }
 
