@@ -347,14 +347,15 @@ impl Section {
         // After the last generation the slot keeps a word of that generation and is not handed out again.
         let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
         let stale = handle::section_handle(REGISTRY.copy(), index, next) ^ DESTROYED;
-        self.revoke_locked(handle);
         loop {
-            let word = self.word.load(Ordering::Relaxed);
+            self.revoke_locked(handle);
             let owner = self.owner(handle).ok_or(Error::Handle)?;
             let mine = me != 0 && owner == me;
             if owner != 0 && owner != ABANDONED && !mine {
                 return Err(Error::NotOwner);
             }
+            // The word that names this owner, not one that was loaded apart: its owner may have left and entered since.
+            let word = handle ^ owner;
             // Acquire: what the last owner did under the section happens before its slot is used anew.
             // place: destroy-word-exchange
             if self.word.compare_exchange(word, stale, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
