@@ -36,6 +36,12 @@ static cell_t cells[CELLS];
 static CRITICAL_SECTION windows[2];
 static unsigned inside_windows[2];
 static CONDITION_VARIABLE variable;
+/* What stands beside Windows' sections; free, unless a call is being made. */
+static SRWLOCK srw;
+static unsigned inside_srw;
+static CONDITION_VARIABLE variable_of_srw;
+static uint32_t watched;
+static INIT_ONCE once;
 /* A resource that all tell of, without a lock behind it: two may acquire it at once. */
 static host_resource_t resource;
 /* Sections that nobody touches, in the slots that a number mistaken for one is likely to name. */
@@ -887,6 +893,130 @@ static int32_t make_set_last_error(actor_t *self)
     return S_OK;
 }
 
+static int32_t make_thread_id(actor_t *self)
+{
+    DWORD id;
+    (void)self;
+    STEPPED(id, GetCurrentThreadId());
+    CHECK_EQ(id, (DWORD)syscall(SYS_gettid));
+    return S_OK;
+}
+
+/* ---- what stands beside Windows' sections ---- */
+
+static void own_srw_and_release(actor_t *self)
+{
+    got_in(&inside_srw, self);
+    gets_out(&inside_srw);
+    STEPPED_VOID(ReleaseSRWLockExclusive(&srw));
+}
+
+static void share_srw_and_release(void)
+{
+    CHECK_EQ(__atomic_load_n(&inside_srw, __ATOMIC_RELAXED), 0);
+    STEPPED_VOID(ReleaseSRWLockShared(&srw));
+}
+
+static int32_t make_srw_initialize(actor_t *self)
+{
+    SRWLOCK fresh;
+    (void)self;
+    STEPPED_VOID(InitializeSRWLock(&fresh));
+    CHECK(fresh.Ptr == NULL);
+    return S_OK;
+}
+
+static int32_t make_srw_exclusive(actor_t *self)
+{
+    STEPPED_VOID(AcquireSRWLockExclusive(&srw));
+    own_srw_and_release(self);
+    return S_OK;
+}
+
+static int32_t make_srw_shared(actor_t *self)
+{
+    (void)self;
+    STEPPED_VOID(AcquireSRWLockShared(&srw));
+    share_srw_and_release();
+    return S_OK;
+}
+
+static int32_t make_srw_try_exclusive(actor_t *self)
+{
+    int has_it;
+    STEPPED(has_it, TryAcquireSRWLockExclusive(&srw));
+    if (has_it) {
+        own_srw_and_release(self);
+    }
+    return S_OK;
+}
+
+static int32_t make_srw_try_shared(actor_t *self)
+{
+    int has_it;
+    (void)self;
+    STEPPED(has_it, TryAcquireSRWLockShared(&srw));
+    if (has_it) {
+        share_srw_and_release();
+    }
+    return S_OK;
+}
+
+static int32_t make_cv_sleep_srw(actor_t *self)
+{
+    BOOL woken;
+    AcquireSRWLockExclusive(&srw);
+    STEPPED(woken, SleepConditionVariableSRW(&variable_of_srw, &srw, 1, 0));
+    CHECK(woken || hostcrst_last_error() == ERROR_TIMEOUT);
+    own_srw_and_release(self);
+    return S_OK;
+}
+
+static int32_t make_address_wait(actor_t *self)
+{
+    uint32_t same = 0;
+    BOOL woken;
+    (void)self;
+    STEPPED(woken, WaitOnAddress(&watched, &same, sizeof watched, 1));
+    CHECK(woken || hostcrst_last_error() == ERROR_TIMEOUT);
+    return S_OK;
+}
+
+static int32_t make_address_wake(actor_t *self)
+{
+    (void)self;
+    STEPPED_VOID(WakeByAddressSingle(&watched));
+    return S_OK;
+}
+
+static int32_t make_address_wake_all(actor_t *self)
+{
+    (void)self;
+    STEPPED_VOID(WakeByAddressAll(&watched));
+    return S_OK;
+}
+
+static int32_t make_once_initialize(actor_t *self)
+{
+    INIT_ONCE fresh;
+    (void)self;
+    STEPPED_VOID(InitOnceInitialize(&fresh));
+    CHECK(fresh.Ptr == NULL);
+    return S_OK;
+}
+
+/* It fails each time, so that the next one begins anew. */
+static int32_t make_once(actor_t *self)
+{
+    BOOL is_pending = FALSE, done;
+    (void)self;
+    STEPPED(done, InitOnceBeginInitialize(&once, 0, &is_pending, NULL));
+    CHECK(done && is_pending);
+    STEPPED(done, InitOnceComplete(&once, INIT_ONCE_INIT_FAILED, NULL));
+    CHECK(done);
+    return S_OK;
+}
+
 /* ---- what is no function ---- */
 
 static pthread_key_t last_key;
@@ -1175,6 +1305,21 @@ static const call_t calls[] = {
     {"hostcrst_cv_wake", make_cv_wake, OK, PLAIN},
     {"hostcrst_cv_wake_all", make_cv_wake_all, OK, PLAIN},
     {"hostcrst_set_last_error", make_set_last_error, OK, LOOKS},
+    {"hostcrst_thread_id", make_thread_id, OK, LOOKS},
+    {"hostcrst_srw_initialize", make_srw_initialize, OK, LOOKS},
+    {"hostcrst_srw_acquire_exclusive", make_srw_exclusive, OK, PLAIN},
+    {"hostcrst_srw_release_exclusive", make_srw_exclusive, OK, PLAIN},
+    {"hostcrst_srw_acquire_shared", make_srw_shared, OK, PLAIN},
+    {"hostcrst_srw_release_shared", make_srw_shared, OK, PLAIN},
+    {"hostcrst_srw_try_acquire_exclusive", make_srw_try_exclusive, OK, PLAIN},
+    {"hostcrst_srw_try_acquire_shared", make_srw_try_shared, OK, PLAIN},
+    {"hostcrst_cv_sleep_srw", make_cv_sleep_srw, OK, PLAIN},
+    {"hostcrst_address_wait", make_address_wait, OK, PLAIN},
+    {"hostcrst_address_wake", make_address_wake, OK, PLAIN},
+    {"hostcrst_address_wake_all", make_address_wake_all, OK, PLAIN},
+    {"hostcrst_once_initialize", make_once_initialize, OK, LOOKS},
+    {"hostcrst_once_begin", make_once, OK, PLAIN},
+    {"hostcrst_once_complete", make_once, OK, PLAIN},
     {"destroy, then create", make_destroy_and_create, OK | NO_SECTION | NOT_OWNER, TAKES_AWAY},
     {"recover, then enter the other", make_recover_and_enter, ENTERED | DOES_NOT_FIT, WAITS},
     {"stop, then start", make_stop_and_start, OK | FALSE_, TAKES_AWAY},
@@ -1500,6 +1645,7 @@ static void all_is_whole(void)
     }
     a_window_is_whole(&windows[0]);
     a_window_is_whole(&windows[1]);
+    CHECK(srw.Ptr == NULL && once.Ptr == NULL);
     DeleteCriticalSection(&windows[1]);
     memset(&windows[1], 0, sizeof windows[1]);
     the_free_list_is_whole();
