@@ -107,8 +107,8 @@ names() {
     export DOTNET_PerfMapEnabled=1 COMPlus_PerfMapEnabled=1
     begin_to_hang "$1"
     rm -f "/tmp/perf-$hung.map" "/tmp/perfinfo-$hung.map"
-    expect "$shown" '^"seller" tid=.* \[blocked' 'at Deadlock\.TakeBoth(.*)+0x' 'at libc.*!qsort' 'at Deadlock\.Sell()+0x'
-    expect "$shown" '^"storekeeper" tid=.* \[blocked' 'at Deadlock\.TakeBoth(.*)+0x'
+    expect "$shown" '^"seller" tid=.* \[\(blocked\|running\)' 'at Deadlock\.TakeBoth(.*)+0x' 'at libc.*!qsort' 'at Deadlock\.Sell()+0x'
+    expect "$shown" '^"storekeeper" tid=.* \[\(blocked\|running\)' 'at Deadlock\.TakeBoth(.*)+0x'
 }
 
 hang_core() {
@@ -216,9 +216,10 @@ end_hang() {
     trap - EXIT
 }
 
-# In each report a thread is shown by itself, and then in its cycle.
+# In each report a thread is shown by itself, and then in its cycle. Who waits for a section looks for deadlocks now and then.
 waits_of() { # waits_of <file> <thread> <what it waits for> <owner>
-    expect "$1" '^[0-9]* threads of this process' "^\"$2\" tid=.*\[blocked in futex\]$" "^   waiting $3" \
+    local state='\[\(blocked in futex\|running or ready to run\)\]'
+    expect "$1" '^[0-9]* threads of this process' "^\"$2\" tid=.*$state$" "^   waiting $3" \
         "^      which is owned by \"$4\" tid=" '^Found a deadlock:$' "^\"$2\" tid=[0-9]*:$" "^   waiting $3" \
         "^      which is owned by \"$4\" tid=" '^Found 1 deadlock through locks of other kinds\.$'
 }
