@@ -32,8 +32,9 @@ pub(crate) struct Cycle {
 /// No cycle longer than this is looked for: each of its threads has files to be read.
 const LONGEST: u32 = 1 << 12;
 
-/// The cycle through `start`, if there is one that stands, and has for a while if one of its waits may end by itself. It is walked twice: if no thread of it has run between, or been
-/// in another wait, then all of these waits and owners stood together at the moment between (see `deadlock`).
+/// The cycle through `start`, if there is one that stands, and has for a while if one of its waits may end by itself. It is
+/// walked twice: if no thread of it has run between, or been in another wait, then all of these waits and owners stood
+/// together at the moment between (see `deadlock`).
 pub(crate) fn cycle(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<Cycle> {
     let first = round(picture, observer, start).filter(|(cycle, _)| !cycle.is_young)?;
     (round(picture, observer, start)? == first).then_some(first.0)

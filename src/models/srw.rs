@@ -65,6 +65,11 @@ fn two_owners_and_sharer() -> Scene {
     threads_that(&[own, own, share])
 }
 
+/// One that comes takes the lock before the waiter that was woken to take it.
+fn three_owners() -> Scene {
+    threads_that(&[own, own, own])
+}
+
 fn owner_and_two_sharers() -> Scene {
     threads_that(&[own, share, share])
 }
@@ -82,6 +87,11 @@ fn an_owner_is_alone_among_who_share() {
 #[test]
 fn nobody_sleeps_for_ever() {
     holds_with_preemptions(2, two_owners_and_sharer);
+}
+
+#[test]
+fn a_waiter_that_loses_is_woken_again() {
+    holds_with_preemptions(2, three_owners);
 }
 
 #[test]
