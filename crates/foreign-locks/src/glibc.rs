@@ -304,28 +304,14 @@ fn condition(wait: &FutexWait, memory: &dyn Memory, offset: u64) -> Option<Thing
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
+    use crate::of_tests::{ADDRESS, Bytes};
 
-    const ADDRESS: u64 = 0x7000;
     const OWNER: u32 = 6574;
     /// What stands in a robust mutex that others wait for.
     const ROBUST_WORD: u32 = WAITERS | OWNER;
 
     fn wait(offset: u64, operation: Operation, is_private: bool, expected: u32) -> FutexWait {
         FutexWait { word: ADDRESS + offset, operation, is_private, expected, is_limited: false }
-    }
-
-    /// Memory from `ADDRESS` on.
-    struct Bytes(Vec<u8>);
-
-    impl Memory for Bytes {
-        fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-            let start = address.checked_sub(ADDRESS).map_or(usize::MAX, |start| start as usize);
-            let found = self.0.get(start..).unwrap_or(&[]);
-            let length = found.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&found[..length]);
-            length
-        }
     }
 
     /// What is recognised in memory that has these words, and then nothing more.

@@ -66,3 +66,25 @@ pub trait Process: Memory {
         visit: &mut dyn FnMut(i32) -> fmt::Result,
     ) -> Result<bool, fmt::Error>;
 }
+
+/// Memory that tests read.
+#[cfg(test)]
+pub(crate) mod of_tests {
+    use super::Memory;
+    use std::vec::Vec;
+
+    pub(crate) const ADDRESS: u64 = 0x7000;
+
+    /// Memory from `ADDRESS` on.
+    pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+    impl Memory for Bytes {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+            let start = address.checked_sub(ADDRESS).map_or(usize::MAX, |start| start as usize);
+            let found = self.0.get(start..).unwrap_or(&[]);
+            let length = found.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&found[..length]);
+            length
+        }
+    }
+}

@@ -86,20 +86,7 @@ impl ManagedWait {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ADDRESS: u64 = 0x5000;
-
-    struct Bytes(std::vec::Vec<u8>);
-
-    impl Memory for Bytes {
-        fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-            let start = address.checked_sub(ADDRESS).map_or(usize::MAX, |start| start as usize);
-            let found = self.0.get(start..).unwrap_or(&[]);
-            let length = found.len().min(buffer.len());
-            buffer[..length].copy_from_slice(&found[..length]);
-            length
-        }
-    }
+    use crate::of_tests::{ADDRESS, Bytes};
 
     fn read(state: u64, owner: u64) -> Option<Monitor> {
         let words = [state, 0x55f9_7085_a970, owner, 0];
