@@ -454,8 +454,11 @@ static void a_deadlock_through_one_is_reported_once(void)
 
 __attribute__((noinline)) static void acquire_again(void *unused)
 {
+    host_task_t self = 0;
     (void)unused;
     AcquireSRWLockExclusive(&lock);
+    CHECK_EQ(host_task_current(&self), S_OK);
+    __atomic_store_n(&waiter, self, __ATOMIC_RELEASE);
     AcquireSRWLockExclusive(&lock);
     check_fail(__FILE__, __LINE__, "acquired twice");
 }
@@ -466,8 +469,23 @@ static void hang_on_oneself(void)
     check_start(&thread, acquire_again, NULL);
     REQUIRE_SOON(has_said("!lock+0x0: acquired by the thread that owns it: this thread waits for ever"));
     REQUIRE_SOON(has_said("!acquire_again+0x"));
-    REQUIRE_SOON(reported_waiters() == 1);
-    _exit(0);
+    /* By itself, and as a deadlock. */
+    REQUIRE_SOON(reported_waiters() == 2);
+    REQUIRE_SOON(has_said("Found a deadlock:\n"));
+    char *report = text_report();
+    CHECK_CONTAINS(report, "\nFound 1 deadlock.\n");
+    CHECK_LACKS(report, "No deadlock");
+    free(report);
+    report = report_in(HOST_REPORT_JSON);
+    CHECK_CONTAINS(report, "\"deadlocks\":[[{\"task\":\"0x");
+    free(report);
+    host_wait_node_t nodes[3] = {{.size = sizeof nodes[0]}, {.size = sizeof nodes[0]}, {.size = sizeof nodes[0]}};
+    size_t count = 0;
+    CHECK_EQ(host_wait_chain(waiter, nodes, 3, &count), S_OK);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(nodes[1].kind, HOST_WAIT_NODE_SRW_LOCK);
+    CHECK((nodes[1].flags & HOST_WAIT_FLAG_LAST_OF_CYCLE) != 0);
+    _exit(check_failed_so_far());
 }
 
 static void an_owner_that_acquires_again_is_told_and_waits(void)

@@ -475,10 +475,12 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     /// it was found.
     fn standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
-        let mut members = picture.cycle(start);
-        let (Some(first), Some(second)) = (members.next(), members.next()) else { return Ok(()) };
+        if picture.cycle_length(start).is_none() {
+            // It has ended since it was found.
+            return Ok(());
+        }
         self.out.open('[')?;
-        for id in [first, second].into_iter().chain(members) {
+        for id in picture.cycle(start) {
             self.out.open('{')?;
             self.out.hex("task", self.namer.picture.task_handle(id))?;
             if let Some(wait) = picture.task(id).and_then(|task| task.wait) {

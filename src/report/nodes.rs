@@ -136,8 +136,9 @@ impl Walk<'_> {
             _ => lock.and_then(|lock| lock.name()).unwrap_or(NameCopy::new()),
         };
         let node = Node { kind, handle, thread_id: 0, flags: flags(true, wait.limited), name };
-        // A task that owns what it waited for has just been handed it.
-        let owner = lock.map(|lock| lock.owner()).filter(|&owner| owner != 0 && owner != who.task);
+        // A task that owns what it waited for has just been handed it, unless it waits for itself.
+        let is_other = |&owner: &u64| owner != 0 && (owner != who.task || wait.is_for_itself);
+        let owner = lock.map(|lock| lock.owner()).filter(is_other);
         (node, owner.and_then(|owner| Who::of_task(&self.picture, owner)))
     }
 

@@ -92,8 +92,8 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         if let LockPicture::SrwLock(lock) = lock {
             report.holders(&lock, ", ")?;
         }
-        // A task that owns what it waited for has just been handed it.
-        if lock.owner() == 0 || lock.owner() == waiter {
+        // A task that owns what it waited for has just been handed it, unless it waits for itself.
+        if lock.owner() == 0 || lock.owner() == waiter && !wait.is_for_itself {
             return Ok(());
         }
         report.out.write_str(", owned by ")?;
@@ -716,7 +716,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         if misuses.peek().is_none() {
             return Ok(());
         }
-        self.out.write_str("Misuse of critical sections (Windows' kind):\n")?;
+        self.out.write_str("Misuse of critical sections and SRW locks (Windows' kind):\n")?;
         misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {text}: {count}"))?;
         self.out.write_str("\n")
     }

@@ -14,7 +14,10 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) const WAIT_WITHOUT_RUNTIME: u32 = 1 << 31;
 /// Beside them: the wait is for a lock that is to be shared.
 pub(crate) const WAIT_SHARED: u32 = 1 << 30;
-const _: () = assert!(WAIT_OPTION_MASK & (WAIT_WITHOUT_RUNTIME | WAIT_SHARED) == 0);
+/// Beside them: the task owns what it waits for. In any other wait, a task that owns what it waited for has just been
+/// handed it.
+pub(crate) const WAIT_FOR_ITSELF: u32 = 1 << 29;
+const _: () = assert!(WAIT_OPTION_MASK & (WAIT_WITHOUT_RUNTIME | WAIT_SHARED | WAIT_FOR_ITSELF) == 0);
 
 // park: the outcome of a wait; other values are failure codes.
 /// In the queue, parked or about to park.
@@ -91,10 +94,12 @@ pub(crate) struct Wait {
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
 /// For `layout`.
-pub(crate) const NUMBERS: [(&str, u64); 1] = [("wait.no_deadline", NO_DEADLINE)];
+pub(crate) const NUMBERS: [(&str, u64); 2] =
+    [("wait.no_deadline", NO_DEADLINE), ("wait.for_itself", WAIT_FOR_ITSELF as u64)];
 
 /// For `layout`.
-pub(crate) const LAYOUT: [(&str, usize); 4] = [
+pub(crate) const LAYOUT: [(&str, usize); 5] = [
+    ("wait.option", offset_of!(Wait, option)),
     ("wait.awaited", offset_of!(Wait, awaited)),
     ("wait.since", offset_of!(Wait, since)),
     ("wait.deadline", offset_of!(Wait, deadline)),
@@ -118,6 +123,11 @@ impl Shown<Wait> {
     /// The options of the present wait.
     pub(crate) fn option(&self) -> u32 {
         self.fields().option.load(Ordering::Relaxed)
+    }
+
+    /// Whether the task owns what it waits for.
+    pub(crate) fn is_for_itself(&self) -> bool {
+        self.option() & WAIT_FOR_ITSELF != 0
     }
 
     /// Where the present wait was called for, 0 if unknown.
@@ -145,6 +155,7 @@ impl Shown<Wait> {
                 limited: self.fields().deadline.load(Ordering::Relaxed) != NO_DEADLINE,
                 option: self.option() & WAIT_OPTION_MASK,
                 is_shared: self.option() & WAIT_SHARED != 0,
+                is_for_itself: self.is_for_itself(),
             };
             // Pairs with the Release fence in begin: a reader that sees something of the next wait finds this one over.
             // place: wait-read-fence
@@ -254,4 +265,6 @@ pub struct WaitCopy {
     pub(crate) option: u32,
     /// Whether what it is for is to be shared.
     pub(crate) is_shared: bool,
+    /// Whether the task owns what it waits for.
+    pub(crate) is_for_itself: bool,
 }

@@ -632,18 +632,19 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The edge of the wait-for graph from the task with this id: the id of the live task that owns the section or
     /// resource for which it waits without a limit.
     pub(crate) fn blocked_by(&self, id: u64) -> Option<u64> {
-        let awaited = self.read_task(id, |task| task.wait().unbounded())?.flatten()?;
-        self.other_owner(awaited, id)
+        let unbounded = |task: &Shown<Task>| Some((task.wait().unbounded()?, task.wait().is_for_itself()));
+        let (awaited, is_for_itself) = self.read_task(id, unbounded)?.flatten()?;
+        self.owner_for(awaited, id, is_for_itself)
     }
 
     /// The id of the live task that owns what the one with this id waits for, and whether that wait has a limit.
     fn waits_for(&self, id: u64) -> Option<(u64, bool)> {
         let wait = self.read_task(id, |task| task.wait().copy())?.flatten()?;
-        Some((self.other_owner(wait.awaited, id)?, wait.limited))
+        Some((self.owner_for(wait.awaited, id, wait.is_for_itself)?, wait.limited))
     }
 
-    /// The live task, not the one with this id, that owns the section, resource or SRW lock.
-    fn other_owner(&self, awaited: u64, id: u64) -> Option<u64> {
+    /// The live task that owns the section, resource or SRW lock, for which the task with this id waits.
+    fn owner_for(&self, awaited: u64, id: u64, is_for_itself: bool) -> Option<u64> {
         let owner = if handle::is_resource(awaited) {
             self.read_resource(awaited, |slot| slot.owner(awaited)).flatten()?
         } else if handle::is_srw_lock(awaited) {
@@ -652,7 +653,8 @@ impl<'a, M: Memory> Picture<'a, M> {
             self.read_section(awaited, |slot| slot.owner(awaited)).flatten()?
         };
         let lives = |owner| self.read_task(owner, |_| ()).flatten().is_some();
-        (owner != 0 && owner != ABANDONED && owner != id && lives(owner)).then_some(owner)
+        let is_other = owner != id || is_for_itself;
+        (owner != 0 && owner != ABANDONED && is_other && lives(owner)).then_some(owner)
     }
 
     fn read_task<R>(&self, id: u64, read: impl FnOnce(&Shown<Task>) -> R) -> Option<Option<R>> {

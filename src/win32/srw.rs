@@ -10,7 +10,7 @@ use crate::state::registry::REGISTRY;
 use crate::state::srw::{Place, SrwLock, owner};
 use crate::state::task::{self, TaskRef};
 use crate::state::tasks;
-use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, WAIT_FOR_ITSELF};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
 use crate::win32::{ERROR_INVALID_PARAMETER, ERROR_NOT_OWNER, ERROR_TIMEOUT, OnceMessage, Win32Result};
@@ -71,21 +71,23 @@ fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
         }
         return is_acquired;
     }
-    tell_of_owner(place, me, site);
+    let for_itself = if tell_of_owner(place, me, site) { WAIT_FOR_ITSELF } else { 0 };
     resources::end_told_wait(me);
     queue::give_back_unnoticed_section(&me);
-    let option = win32::WAIT | mode.option();
+    let option = win32::WAIT | mode.option() | for_itself;
     announce(place, mode, me, Request { option, deadline: None, site }) || sleep_until_acquired(place, me)
 }
 
-/// Counts a wait that cannot end, if this will be one.
-fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) {
+/// Counts a wait that cannot end, if this will be one. Whether the owner is `me`.
+fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) -> bool {
     let owner = owner(place.load());
-    if owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive) {
+    let is_mine = owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive);
+    if is_mine {
         REGISTRY.win32.count(Misuse::SrwAcquiredAgain, place.address() as usize, site);
     } else if owner != 0 && matches!(place, Place::Aligned(_)) && tasks::of_owner(owner).id() != owner {
         REGISTRY.win32.count(Misuse::SrwOwnerEnded, place.address() as usize, site);
     }
+    is_mine
 }
 
 /// Puts `me` into the queue, unless a last attempt gets the lock, and searches for a cycle that this closed. As in a wait

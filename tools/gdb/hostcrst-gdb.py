@@ -48,6 +48,7 @@ class Task:
         self.since = number(data, wait + layout["wait.since"], 8)
         self.site = number(data, wait + layout["wait.site"], 8)
         self.is_limited = number(data, wait + layout["wait.deadline"], 8) != layout["wait.no_deadline"]
+        self.waits_for_itself = number(data, wait + layout["wait.option"], 4) & layout["wait.for_itself"] != 0
         self.mode, self.depth, self.layers = registry.layers(data, layout["task.layers"])
 
     def __str__(self):
@@ -310,7 +311,7 @@ class Report:
         if task.awaited == 0 or task.is_limited or lock is None or not lock.is_owned:
             return None
         owner = self.tasks.get(lock.owner)
-        return owner if owner is not task else None
+        return owner if owner is not task or task.waits_for_itself else None
 
     def deadlocks(self):
         """Each cycle of waits, once."""
