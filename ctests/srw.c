@@ -466,6 +466,7 @@ __attribute__((noinline)) static void acquire_again(void *unused)
 static void hang_on_oneself(void)
 {
     static check_thread_t thread;
+    REQUIRE(host_runtime_start() >= 0);
     check_start(&thread, acquire_again, NULL);
     REQUIRE_SOON(has_said("!lock+0x0: acquired by the thread that owns it: this thread waits for ever"));
     REQUIRE_SOON(has_said("!acquire_again+0x"));
