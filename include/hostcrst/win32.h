@@ -4,8 +4,8 @@
  * libhostcrst.
  *
  * The library itself exports no Windows name: the functions declared here are known to the linker as
- * hostcrst_cs_..., hostcrst_cv_..., hostcrst_srw_... and so on The rules, and what is defined here that Windows leaves undefined, are
- * in docs/win32.md. In short:
+ * hostcrst_cs_..., hostcrst_cv_..., hostcrst_srw_... and so on. The rules, and what is defined here that Windows leaves
+ * undefined, are in docs/win32.md. In short:
  *
  * - Nothing need be started. Zeroed memory, such as a static CRITICAL_SECTION, works as if it had been
  *   initialised.
