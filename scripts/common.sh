@@ -30,6 +30,15 @@ ask_for_browser() {
     (require chromium=chromium) || say "There is no Chromium: what needs a browser is not run"
 }
 
+# The other languages: each that cannot be had is not run.
+ask_for_languages() {
+    local language
+    for language in python3=python3 luajit=luajit; do
+        is_there "${language%%=*}" || (require "$language") ||
+            say "There is no ${language%%=*}: what needs it of bindings/ is not run"
+    done
+}
+
 find_browser() { # the path of a browser, or nothing
     command -v chromium chromium-headless-shell chromium-browser google-chrome | head -n 1
 }
