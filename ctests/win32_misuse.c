@@ -1,6 +1,6 @@
 /*
- * Misuse that Windows leaves undefined is reported: the first of each kind is a line on stderr that names the section,
- * the thread and the call site. Each situation runs in a child process.
+ * Misuse that Windows leaves undefined is reported: the first of each kind from each call site is a line on stderr that
+ * names the section, the thread and the call site. Each situation runs in a child process.
  */
 #include "capture.h"
 #include "lock_count.h"
@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 
 static CRITICAL_SECTION section;
+
+/* Loops here have volatile counters: unrolled, they would be several call sites. */
 
 /* The child has said this once: of the variable, by a thread of this name, in this function, with nothing after it. */
 static void check_told(void (*body)(void), const char *variable, const char *what, const char *function)
@@ -22,7 +24,7 @@ static void check_told(void (*body)(void), const char *variable, const char *wha
     if (function != NULL) {
         CHECK_CONTAINS(run.said, line_of("!%s+0x", function).text);
     }
-    CHECK_CONTAINS(run.said, "; from now on only counted)\n");
+    CHECK_CONTAINS(run.said, function != NULL ? "; more from there are only counted)\n" : "; more are only counted)\n");
     free(run.said);
 }
 
@@ -36,7 +38,7 @@ static void name_this_thread(void)
 __attribute__((noinline)) static void leave_unowned(void)
 {
     name_this_thread();
-    for (int time = 0; time < 3; time++) {
+    for (volatile int time = 0; time < 3; time++) {
         LeaveCriticalSection(&section);
     }
 }
@@ -61,8 +63,9 @@ __attribute__((noinline)) static void delete_owned(void)
     check_start(&owner, own, &steps);
     check_await(&steps, 1);
     name_this_thread();
-    DeleteCriticalSection(&section);
-    DeleteCriticalSection(&section);
+    for (volatile int time = 0; time < 2; time++) {
+        DeleteCriticalSection(&section);
+    }
     check_reach(&steps, 2);
     check_join(&owner);
 }
@@ -75,7 +78,7 @@ static void a_refused_delete_is_told(void)
 __attribute__((noinline)) static void enter_deleted(void)
 {
     name_this_thread();
-    for (int time = 0; time < 2; time++) {
+    for (volatile int time = 0; time < 2; time++) {
         InitializeCriticalSection(&section);
         DeleteCriticalSection(&section);
         EnterCriticalSection(&section);
@@ -86,6 +89,87 @@ __attribute__((noinline)) static void enter_deleted(void)
 static void a_use_after_delete_is_told(void)
 {
     check_told(enter_deleted, "section", "used after it was deleted", "enter_deleted");
+}
+
+/* ---- a sleep that does not begin ---- */
+
+__attribute__((noinline)) static void sleep_entered(unsigned times)
+{
+    CONDITION_VARIABLE variable = CONDITION_VARIABLE_INIT;
+    for (unsigned level = 0; level < times; level++) {
+        EnterCriticalSection(&section);
+    }
+    for (volatile int time = 0; time < 2; time++) {
+        CHECK_EQ(SleepConditionVariableCS(&variable, &section, 0), FALSE);
+    }
+    for (unsigned level = 0; level < times; level++) {
+        LeaveCriticalSection(&section);
+    }
+}
+
+static void sleep_not_entered(void)
+{
+    name_this_thread();
+    sleep_entered(0);
+}
+
+static void sleep_entered_twice(void)
+{
+    name_this_thread();
+    sleep_entered(2);
+}
+
+static void a_sleep_that_does_not_begin_is_told(void)
+{
+    static void (*const sleeps[])(void) = {sleep_not_entered, sleep_entered_twice};
+    for (size_t at = 0; at < sizeof sleeps / sizeof sleeps[0]; at++) {
+        check_told(sleeps[at], "section", "not entered exactly once by a thread that was to sleep on a condition variable",
+                   "sleep_entered");
+    }
+}
+
+/* ---- from several places ---- */
+
+static CRITICAL_SECTION another_section;
+
+__attribute__((noinline)) static void leave_here(CRITICAL_SECTION *left)
+{
+    LeaveCriticalSection(left);
+    __asm__ volatile("# here" ::: "memory"); /* No tail call, and no function for both. */
+}
+
+__attribute__((noinline)) static void leave_there(CRITICAL_SECTION *left)
+{
+    LeaveCriticalSection(left);
+    __asm__ volatile("# there" ::: "memory");
+}
+
+static void leave_from_two_places(void)
+{
+    leave_here(&section);
+    for (volatile int time = 0; time < 2; time++) {
+        leave_here(&another_section);
+    }
+    leave_there(&another_section);
+    long thread = syscall(SYS_gettid);
+    char *report = text_report();
+    CHECK_CONTAINS(report, "   leaves by a thread that was not the owner: 4\n");
+    CHECK_CONTAINS(report, "!leave_here");
+    CHECK_CONTAINS(report, line_of(": 3, first by tid=%ld with %p ", thread, (void *)&section).text);
+    CHECK_CONTAINS(report, line_of(": 1, first by tid=%ld with %p ", thread, (void *)&another_section).text);
+    CHECK_EQ(times_in(report, ", first by tid="), 2);
+    free(report);
+}
+
+static void each_call_site_is_told_once_and_listed(void)
+{
+    run_t run = child_of(leave_from_two_places, NULL);
+    CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
+    CHECK_EQ(times_in(run.said, ": left by a thread that does not own it: that changes nothing ("), 2);
+    CHECK_CONTAINS(run.said, "!leave_here");
+    CHECK_CONTAINS(run.said, "!leave_there");
+    CHECK_EQ(times_in(run.said, "!another_section+0x0"), 1);
+    free(run.said);
 }
 
 /* ---- an owner that ends ---- */
@@ -293,7 +377,8 @@ static void a_section_that_is_not_aligned_is_refused(void)
 }
 
 CHECK_MAIN(CHECK_TEST(a_leave_by_another_is_told), CHECK_TEST(a_refused_delete_is_told),
-           CHECK_TEST(a_use_after_delete_is_told), CHECK_TEST(the_end_of_an_owner_is_told),
+           CHECK_TEST(a_use_after_delete_is_told), CHECK_TEST(a_sleep_that_does_not_begin_is_told),
+           CHECK_TEST(each_call_site_is_told_once_and_listed), CHECK_TEST(the_end_of_an_owner_is_told),
            CHECK_TEST(a_wait_for_an_ended_owner_is_told), CHECK_TEST(a_wait_by_another_copy_is_told),
            CHECK_TEST(a_section_that_was_moved_is_none),
            CHECK_TEST(an_enter_in_a_handler_that_interrupted_a_wait_is_told),

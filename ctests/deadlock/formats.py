@@ -203,6 +203,13 @@ def check_windows(report):
         fail("windows", f"not one orphan in {sections}")
     if {name: count for name, count in report["win32_misuses"].items() if count} != {"leave_by_other": 1, "owner_ended": 1}:
         fail("windows", f"misuses: {report['win32_misuses']}")
+    sites = {site["misuse"]: site for site in report["win32_misuse_sites"]}
+    if sorted(sites) != ["leave_by_other", "owner_ended"] or any(site["count"] != 1 for site in sites.values()):
+        fail("windows", f"misuse from {sites}")
+    if "!leave_as_a_stranger_and_die_holding+0x" not in sites["leave_by_other"].get("at", ""):
+        fail("windows", f"a leave from {sites['leave_by_other']}")
+    if not sites["owner_ended"]["first_variable"].endswith("!orphaned_section+0x0"):
+        fail("windows", f"an orphan is {sites['owner_ended']}")
 
 
 def check_chaos_names(where, report, thread_name):

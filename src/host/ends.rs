@@ -40,7 +40,7 @@ fn end(task: TaskRef, silently: bool) {
     task.release_biases();
     if silently || task.owned() != 0 {
         let thread_id = task.thread_id();
-        crst::abandon_all_of(id, |section| REGISTRY.win32.count_ended_owner(thread_id, section.mirror()));
+        crst::abandon_all_of(id, |section| REGISTRY.win32.tell_of_ended_owner(thread_id, section.mirror()));
     }
     if task.may_own_resources() {
         resources::abandon_all_of(id);

@@ -6,6 +6,7 @@ use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::handle::number_shown;
 use crate::state::deadlocks::DeadlockCopy;
+use crate::state::misuses::MisuseAtSite;
 use crate::state::orders::AlarmStepCopy;
 use crate::state::resource::ResourceInfo;
 use crate::state::sleep::{SleepCopy, SleepKind};
@@ -224,9 +225,15 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("resource_count", picture.resources().count())?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
-        let mut misuses = picture.registry().misuses().all();
-        misuses.try_for_each(|(count, name, _)| self.out.number(name, count))?;
+        let misuses = picture.registry().misuses();
+        misuses.all().try_for_each(|(_, count, name, _)| self.out.number(name, count))?;
         self.out.close('}')?;
+        self.out.key("win32_misuse_sites")?;
+        self.out.open('[')?;
+        for (misuse, _, name, _) in misuses.all() {
+            misuses.at_sites(misuse).try_for_each(|at| self.misuse_at_site(name, &at))?;
+        }
+        self.out.close(']')?;
         self.out.number("messages_dropped", picture.registry().messages().dropped())?;
         self.out.number("deadlocks_found", picture.deadlocks_found())?;
         self.out.number("deadlocks_broken", picture.deadlocks_broken())?;
@@ -248,6 +255,17 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             Some(age) => self.out.number(key, age),
             None => Ok(()),
         }
+    }
+
+    fn misuse_at_site(&mut self, name: &str, at: &MisuseAtSite) -> fmt::Result {
+        self.out.open('{')?;
+        self.out.text("misuse", name.as_bytes())?;
+        self.address("at", at.site)?;
+        self.out.number("count", at.count)?;
+        self.out.number("first_tid", at.first_thread)?;
+        let surroundings = &mut *self.namer.surroundings;
+        self.out.string("first_variable", |out| surroundings.write_variable(out, at.first_address))?;
+        self.out.close('}')
     }
 
     fn address(&mut self, key: &str, address: u64) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::handle::{is_resource, number_shown};
 use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
 use crate::state::layers::Mode;
-use crate::state::misuses::{MISUSES, Misuse};
+use crate::state::misuses::{MISUSES, Misuse, MisuseAtSite};
 use crate::state::orders::AlarmStepCopy;
 use crate::state::resource::ResourceInfo;
 use crate::state::section::State;
@@ -142,11 +142,12 @@ pub(super) fn write_misuse<S: Surroundings>(
     surroundings.write_variable(out, address)?;
     let thread = surroundings.thread_name(thread_id);
     write!(out, ": {what} ({}", ThreadName(thread.bytes(), thread_id))?;
-    if site != 0 {
-        out.write_str(" at ")?;
-        surroundings.write_address(out, site)?;
+    if site == 0 {
+        return out.write_str("; more are only counted)");
     }
-    out.write_str("; from now on only counted)")
+    out.write_str(" at ")?;
+    surroundings.write_address(out, site)?;
+    out.write_str("; more from there are only counted)")
 }
 
 /// Alarm number `number`, for stderr.
@@ -711,13 +712,24 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn win32_misuses(&mut self) -> fmt::Result {
-        let mut misuses =
-            self.namer.picture.registry().misuses().all().filter(|(count, ..)| *count != 0).peekable();
+        let known = self.namer.picture.registry().misuses();
+        let mut misuses = known.all().filter(|(_, count, ..)| *count != 0).peekable();
         if misuses.peek().is_none() {
             return Ok(());
         }
         self.out.write_str("Misuse of critical sections and SRW locks (Windows' kind):\n")?;
-        misuses.try_for_each(|(count, _, text)| writeln!(self.out, "   {text}: {count}"))?;
+        for (misuse, count, _, text) in misuses {
+            writeln!(self.out, "   {text}: {count}")?;
+            known.at_sites(misuse).filter(|at| at.site != 0).try_for_each(|at| self.misuse_at_site(&at))?;
+        }
+        self.out.write_str("\n")
+    }
+
+    fn misuse_at_site(&mut self, at: &MisuseAtSite) -> fmt::Result {
+        self.out.write_str("     ")?;
+        self.site(at.site)?;
+        write!(self.out, ": {}, first by tid={} with ", at.count, at.first_thread)?;
+        self.namer.surroundings.write_variable(self.out, at.first_address)?;
         self.out.write_str("\n")
     }
 

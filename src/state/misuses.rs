@@ -1,7 +1,8 @@
-//! What programs did with CRITICAL_SECTIONs and SRWLOCKs that Windows leaves undefined, and how often. Recognising it is `win32`'s.
+//! What programs did with CRITICAL_SECTIONs and SRWLOCKs that Windows leaves undefined, how often, and
+//! from where. Recognising it is `win32`'s.
 
 use crate::base::memory::{Shown, readable_in_copies};
-use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What a program did that Windows leaves undefined; counted, and shown in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum Misuse {
     OnceWithinItself = 12,
 }
 
-/// How each is called by programs and by people, and what is said of it at the first time.
+/// How each is called by programs and by people, and what is said of it when it is first done.
 pub(crate) const MISUSES: [(Misuse, &str, &str, &str); 13] = [
     (
         Misuse::LeaveByOther,
@@ -115,22 +116,149 @@ impl Misuse {
     }
 }
 
-/// How often each was done.
+/// What was done, how often, and from where.
 #[repr(C)]
-pub(crate) struct Counts(pub(crate) [AtomicU32; MISUSES.len()]);
+pub(crate) struct Misuses {
+    counts: [AtomicU32; MISUSES.len()],
+    /// The first call sites of all kinds; those in use come first.
+    sites: [MisuseSite; MOST_SITES],
+}
 
-impl Counts {
-    pub(crate) const fn new() -> Self {
-        Counts([const { AtomicU32::new(0) }; MISUSES.len()])
+/// How many call sites are told and listed.
+const MOST_SITES: usize = 64;
+
+/// A call site of one kind of misuse.
+#[repr(C)]
+struct MisuseSite {
+    /// Kind and call site, see `key_of`; 0 if unused. Never changes again once it is set.
+    key: AtomicU64,
+    count: AtomicU32,
+    /// The id of the thread that did it first.
+    thread: AtomicU32,
+    /// What it did that with. Still 0 for a moment after the key is set.
+    address: AtomicU64,
+}
+
+/// A misuse from one call site, as a report shows it.
+pub(crate) struct MisuseAtSite {
+    pub(crate) site: u64,
+    pub(crate) count: u32,
+    pub(crate) first_thread: u32,
+    pub(crate) first_address: u64,
+}
+
+/// No code has an address with these bits.
+const KIND_SHIFT: u32 = 58;
+
+const fn key_of(misuse: Misuse, site: u64) -> u64 {
+    site & ((1 << KIND_SHIFT) - 1) | (misuse as u64 + 1) << KIND_SHIFT
+}
+
+impl MisuseSite {
+    const fn new() -> Self {
+        MisuseSite {
+            key: AtomicU64::new(0),
+            count: AtomicU32::new(0),
+            thread: AtomicU32::new(0),
+            address: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether this is that site, which it becomes if it is unused.
+    fn is_of(&self, key: u64) -> bool {
+        match self.key.load(Ordering::Relaxed) {
+            0 => match self.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => true,
+                Err(other) => other == key,
+            },
+            taken => taken == key,
+        }
     }
 }
 
-readable_in_copies!(Counts);
+impl Misuses {
+    pub(crate) const fn new() -> Self {
+        Misuses {
+            counts: [const { AtomicU32::new(0) }; MISUSES.len()],
+            sites: [const { MisuseSite::new() }; MOST_SITES],
+        }
+    }
 
-impl Shown<Counts> {
+    /// Counts what a thread did with what stands at `address`. True the first time from this site; if too many sites are
+    /// known already, the first time at all.
+    pub(crate) fn count(&self, misuse: Misuse, address: u64, thread: u32, site: u64) -> bool {
+        let is_first_of_kind = self.counts[misuse as usize].fetch_add(1, Ordering::Relaxed) == 0;
+        let key = key_of(misuse, site);
+        let Some(known) = self.sites.iter().find(|known| known.is_of(key)) else { return is_first_of_kind };
+        let is_first = known.count.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first {
+            known.thread.store(thread, Ordering::Relaxed);
+            // Release pairs with the Acquire in at_sites, which shows the thread with it.
+            known.address.store(address, Ordering::Release);
+        }
+        is_first
+    }
+}
+
+readable_in_copies!(Misuses);
+
+impl Shown<Misuses> {
     /// How often each was done, with its names for programs and for people.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &'static str, &'static str)> {
-        let count = |misuse: Misuse| self.fields().0[misuse as usize].load(Ordering::Relaxed);
-        MISUSES.iter().map(move |(misuse, name, text, _)| (count(*misuse), *name, *text))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Misuse, u32, &'static str, &'static str)> {
+        let count = |misuse: Misuse| self.fields().counts[misuse as usize].load(Ordering::Relaxed);
+        MISUSES.iter().map(move |(misuse, name, text, _)| (*misuse, count(*misuse), *name, *text))
+    }
+
+    /// The call sites of one kind that are known.
+    pub(crate) fn at_sites(&self, misuse: Misuse) -> impl Iterator<Item = MisuseAtSite> {
+        self.fields().sites.iter().filter_map(move |known| {
+            let key = known.key.load(Ordering::Relaxed);
+            let first_address = known.address.load(Ordering::Acquire);
+            let is_meant = first_address != 0 && key >> KIND_SHIFT == misuse as u64 + 1;
+            is_meant.then(|| MisuseAtSite {
+                site: key & ((1 << KIND_SHIFT) - 1),
+                count: known.count.load(Ordering::Relaxed),
+                first_thread: known.thread.load(Ordering::Relaxed),
+                first_address,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn sites(misuses: &Misuses, misuse: Misuse) -> Vec<(u64, u32, u32, u64)> {
+        let shown = |at: MisuseAtSite| (at.site, at.count, at.first_thread, at.first_address);
+        misuses.at_sites(misuse).map(shown).collect()
+    }
+
+    #[test]
+    fn each_site_of_each_kind_is_told_once() {
+        let misuses = Misuses::new();
+        assert!(misuses.count(Misuse::LeaveByOther, 0x10, 1, 0x100));
+        assert!(!misuses.count(Misuse::LeaveByOther, 0x20, 2, 0x100));
+        assert!(misuses.count(Misuse::LeaveByOther, 0x20, 2, 0x200));
+        assert!(misuses.count(Misuse::DeleteInUse, 0x30, 3, 0x100));
+        assert_eq!(sites(&misuses, Misuse::LeaveByOther), [(0x100, 2, 1, 0x10), (0x200, 1, 2, 0x20)]);
+        assert_eq!(sites(&misuses, Misuse::DeleteInUse), [(0x100, 1, 3, 0x30)]);
+        assert_eq!(sites(&misuses, Misuse::Copied), []);
+    }
+
+    #[test]
+    fn where_no_more_sites_fit_the_first_of_a_kind_is_told() {
+        let misuses = Misuses::new();
+        for site in 1..=MOST_SITES as u64 {
+            assert!(misuses.count(Misuse::SrwNotHeld, 0x10, 1, site));
+        }
+        assert!(!misuses.count(Misuse::SrwNotHeld, 0x10, 1, 0x1000));
+        assert!(misuses.count(Misuse::OnceWithinItself, 0x10, 1, 0x1000));
+        assert!(!misuses.count(Misuse::OnceWithinItself, 0x10, 1, 0x1000));
+        assert_eq!(sites(&misuses, Misuse::SrwNotHeld).len(), MOST_SITES);
+        let all = misuses.all().find(|(misuse, ..)| *misuse == Misuse::SrwNotHeld);
+        assert_eq!(all.map(|(_, count, ..)| count), Some(MOST_SITES as u32 + 1));
     }
 }

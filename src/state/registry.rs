@@ -64,7 +64,7 @@ pub struct Registry {
     pub(crate) statistics: Statistics,
     pub(crate) orders: Orders,
     pub(crate) deadlocks: Deadlocks,
-    pub(crate) win32: misuses::Counts,
+    pub(crate) win32: misuses::Misuses,
     pub(crate) messages: Messages,
     /// Which of the copies of the library in this process this is.
     pub(crate) copy: AtomicU32,
@@ -115,7 +115,7 @@ pub(crate) static REGISTRY: Registry = Registry {
     statistics: Statistics::new(),
     orders: Orders::new(),
     deadlocks: Deadlocks::new(),
-    win32: misuses::Counts::new(),
+    win32: misuses::Misuses::new(),
     messages: Messages::new(),
     copy: AtomicU32::new(0),
     addresses: Addresses::new(),
@@ -239,7 +239,7 @@ impl Shown<Registry> {
         &self.fields().deadlocks
     }
 
-    pub(crate) fn misuses(&self) -> &Shown<misuses::Counts> {
+    pub(crate) fn misuses(&self) -> &Shown<misuses::Misuses> {
         &self.fields().win32
     }
 

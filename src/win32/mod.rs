@@ -176,7 +176,7 @@ pub(crate) fn delete(mirror: &CriticalSection, site: usize) {
         if let Err(error) = deleted {
             let in_use = error == Error::NotOwner || is_anothers(semaphore);
             let misuse = if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete };
-            REGISTRY.win32.count(misuse, mirror.address(), site);
+            REGISTRY.win32.tell(misuse, mirror.address(), site);
             if in_use {
                 return;
             }
@@ -273,7 +273,7 @@ impl CriticalSection {
         let (handle, semaphore) = self.create_and_attach()?;
         // It named a section that has ended, or was never a handle.
         if semaphore != 0 {
-            REGISTRY.win32.count(Misuse::UseAfterDelete, self.address(), site);
+            REGISTRY.win32.tell(Misuse::UseAfterDelete, self.address(), site);
         }
         Ok(handle)
     }
@@ -486,17 +486,17 @@ fn enter_section(
                     mirror.publish_entries(section.entries().load(Ordering::Relaxed));
                     return Some(true);
                 }
-                REGISTRY.win32.count(Misuse::TooManyEntries, mirror.address(), site);
+                REGISTRY.win32.tell(Misuse::TooManyEntries, mirror.address(), site);
                 return Some(patient);
             }
             _ if !patient => return Some(false),
             _ if me.wait.is_in_queue() => IN_HANDLER.nap(),
             _ => {
                 if set_mirror(section, handle, mirror)? && is_entered_elsewhere(section, handle, mirror) {
-                    REGISTRY.win32.count(Misuse::Copied, mirror.address(), site);
+                    REGISTRY.win32.tell(Misuse::Copied, mirror.address(), site);
                 }
                 if section.owner(handle)? == ABANDONED {
-                    REGISTRY.win32.count(Misuse::EnterAfterOwnerEnded, mirror.address(), site);
+                    REGISTRY.win32.tell(Misuse::EnterAfterOwnerEnded, mirror.address(), site);
                 }
                 section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
                 break;
@@ -636,7 +636,7 @@ fn leave_contended(mirror: &CriticalSection, how_far: Published) {
 pub(crate) fn leave_refused(mirror: &CriticalSection, site: usize) {
     let ended = preserving_errno(|| retire_replaced(mirror));
     let misuse = if ended { Misuse::InitializeInUse } else { Misuse::LeaveByOther };
-    REGISTRY.win32.count(misuse, mirror.address(), site);
+    REGISTRY.win32.tell(misuse, mirror.address(), site);
 }
 
 /// Retires the caller's section that this memory named before the program initialised it again, if there is one. Its
@@ -687,7 +687,7 @@ fn entered_once(mirror: &CriticalSection, site: usize) -> core::result::Result<T
         Some((_, me)) if sections::win32_slot_of(handle).entries().load(Ordering::Relaxed) == 1 => {
             return Ok(me);
         }
-        _ => REGISTRY.win32.count(Misuse::SleepNotEnteredOnce, mirror.address(), site),
+        _ => REGISTRY.win32.tell(Misuse::SleepNotEnteredOnce, mirror.address(), site),
     }
     Err(if owner.is_some() { ERROR_INVALID_PARAMETER } else { ERROR_NOT_OWNER })
 }
@@ -725,7 +725,7 @@ mod tests {
     }
 
     fn too_many_entries() -> u32 {
-        REGISTRY.win32.all().find(|(_, name, _)| *name == "too_many_entries").unwrap().0
+        REGISTRY.win32.all().find(|(misuse, ..)| *misuse == Misuse::TooManyEntries).unwrap().1
     }
 
     #[test]

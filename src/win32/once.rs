@@ -120,7 +120,7 @@ fn change(place: Place<'_>, before: State, after: State) -> bool {
 /// Waits until the initialisation that the task with this id runs may have ended.
 fn wait(place: Place<'_>, me: TaskRef, runner: u64, site: usize) {
     if runner == me.id() {
-        REGISTRY.win32.count(Misuse::OnceWithinItself, place.address() as usize, site);
+        REGISTRY.win32.tell(Misuse::OnceWithinItself, place.address() as usize, site);
     }
     let number = condition::join_at(place.address() as usize, me, SleepKind::InitOnce, None, site);
     if state(place) == State::Runs(runner) {

@@ -83,9 +83,9 @@ fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) -> bool {
     let owner = owner(place.load());
     let is_mine = owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive);
     if is_mine {
-        REGISTRY.win32.count(Misuse::SrwAcquiredAgain, place.address() as usize, site);
+        REGISTRY.win32.tell(Misuse::SrwAcquiredAgain, place.address() as usize, site);
     } else if owner != 0 && matches!(place, Place::Aligned(_)) && tasks::of_owner(owner).id() != owner {
-        REGISTRY.win32.count(Misuse::SrwOwnerEnded, place.address() as usize, site);
+        REGISTRY.win32.tell(Misuse::SrwOwnerEnded, place.address() as usize, site);
     }
     is_mine
 }
@@ -149,7 +149,7 @@ pub(crate) fn release_fast(lock: &SrwLock, mode: Mode) -> bool {
 pub(crate) fn release(lock: &SrwLock, mode: Mode, site: usize) {
     preserving_errno(|| {
         if !srw::release(lock.place(), sys::current_id(), mode) {
-            REGISTRY.win32.count(Misuse::SrwNotHeld, lock.place().address() as usize, site);
+            REGISTRY.win32.tell(Misuse::SrwNotHeld, lock.place().address() as usize, site);
         }
     });
 }
@@ -173,7 +173,7 @@ pub(crate) fn sleep(
     preserving_errno(|| {
         let me = task::current_if_any().filter(|me| srw::may_hold(lock.place(), me.id(), mode));
         let Some(me) = me else {
-            REGISTRY.win32.count(Misuse::SrwNotHeld, lock.place().address() as usize, site);
+            REGISTRY.win32.tell(Misuse::SrwNotHeld, lock.place().address() as usize, site);
             return Err(ERROR_NOT_OWNER);
         };
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
