@@ -376,6 +376,21 @@ static void of_several_that_destroy_one_succeeds(void)
     }
 }
 
+static void each_section_has_an_address_of_its_own(void)
+{
+    start_runtime();
+    hostcrst_t first = new_section();
+    hostcrst_t second = new_section();
+    const size_t address = info_of(first).address;
+    CHECK(address != 0 && info_of(second).address != 0);
+    CHECK(info_of(second).address != address);
+    CHECK_EQ(hostcrst_enter(first, 0), S_OK);
+    CHECK_EQ(info_of(first).address, address);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    CHECK_EQ(hostcrst_destroy(first), S_OK);
+    CHECK_EQ(hostcrst_destroy(second), S_OK);
+}
+
 CHECK_MAIN(CHECK_TEST(a_new_section_is_free), CHECK_TEST(entering_makes_the_caller_the_owner),
            CHECK_TEST(each_entry_needs_its_leave), CHECK_TEST(only_the_owner_leaves),
            CHECK_TEST(a_thread_that_never_called_owns_nothing), CHECK_TEST(trying_never_waits),
@@ -387,4 +402,5 @@ CHECK_MAIN(CHECK_TEST(a_new_section_is_free), CHECK_TEST(entering_makes_the_call
            CHECK_TEST(a_spin_count_is_that_of_the_section_named),
            CHECK_TEST(an_abandoned_section_is_recovered_once),
            CHECK_TEST(recursion_does_not_outlive_its_owner), CHECK_TEST(of_several_that_recover_one_succeeds),
-           CHECK_TEST(of_several_that_destroy_one_succeeds))
+           CHECK_TEST(of_several_that_destroy_one_succeeds),
+           CHECK_TEST(each_section_has_an_address_of_its_own))

@@ -84,7 +84,7 @@ static host_resource_t new_resource(void)
     return resource;
 }
 
-static hostcrst_info_t section_info = {sizeof section_info, 0, 0, 0, 0, 0, 0, 0};
+static hostcrst_info_t section_info = {sizeof section_info, 0, 0, 0, 0, 0, 0, 0, 0};
 static host_task_info_t task_info = {sizeof task_info, 0, 0, 0, 0, 0};
 
 /* ---- the tests ---- */
@@ -299,7 +299,7 @@ TEST(unknown_values)
     int32_t entered = 7;
     hostcrst_info_t small = section_info;
     host_task_info_t small_task = task_info;
-    small.size--;
+    small.size = offsetof(hostcrst_info_t, address) - 1;
     small_task.size--;
     GIVES(hostcrst_enter, (crst, UINT32_MAX), E_INVALIDARG);
     GIVES(hostcrst_enter_timeout, (crst, UINT32_MAX, 1), E_INVALIDARG);

@@ -49,7 +49,7 @@ static void every_call_keeps_errno(void)
     int32_t answer = 0;
     size_t count = 0;
     host_layer_t layer;
-    hostcrst_info_t info = {sizeof info, 0, 0, 0, 0, 0, 0, 0};
+    hostcrst_info_t info = {sizeof info, 0, 0, 0, 0, 0, 0, 0, 0};
     host_task_info_t task_info = {sizeof task_info, 0, 0, 0, 0, 0};
     CHECK(KEEPING_ERRNO(host_runtime_start()) >= 0);
     CHECK_EQ(KEEPING_ERRNO(host_runtime_state(&number)), S_OK);

@@ -101,6 +101,15 @@
 #define HOSTCRST_CALLBACK_
 #endif
 
+/* A program that is compiled with -fsanitize=thread tells ThreadSanitizer of its sections: docs/sanitizers.md. */
+#if defined(__SANITIZE_THREAD__)
+#define HOSTCRST_TSAN_
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOSTCRST_TSAN_
+#endif
+#endif
+
 /*
  * The names below have Microsoft's values. Another header (of Windows, or WinPR's winpr/windows.h) may define some of
  * them too, and may be included before or after this one: names that are already macros are left alone, and the names
@@ -444,6 +453,11 @@ typedef struct {
      * Enters that had to wait since the section was created.
      */
     uint64_t contended;
+    /**
+     * An address in the library that stands for this section alone, for tools that know a lock by its address, such
+     * as ThreadSanitizer. What is there is the library's: nothing may be read or written.
+     */
+    size_t address;
 } hostcrst_info_t;
 
 /**
@@ -1823,3 +1837,7 @@ HOSTCRST_API int32_t host_wait_chain(host_task_t task, host_wait_node_t *nodes, 
 #endif  /* __cplusplus */
 
 #endif  /* HOSTCRST_H */
+
+#ifdef HOSTCRST_TSAN_
+#include "hostcrst/tsan_crst.h"
+#endif

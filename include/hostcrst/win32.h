@@ -321,57 +321,6 @@ VOID WINAPI DeleteCriticalSection(LPCRITICAL_SECTION lpCriticalSection)
 DWORD WINAPI SetCriticalSectionSpinCount(LPCRITICAL_SECTION lpCriticalSection, DWORD dwSpinCount)
     HOSTCRST_WIN32_IS_(hostcrst_cs_set_spin_count);
 
-/*
- * The names of ntdll. The status is 0, or negative as on Windows: 0xC0000017 without memory, 0xC000000D for what
- * is refused. Its type is Windows' NTSTATUS.
- */
-static inline int32_t RtlInitializeCriticalSectionEx(PRTL_CRITICAL_SECTION section, ULONG spin_count, ULONG flags)
-{
-    if (InitializeCriticalSectionEx(section, spin_count, flags)) {
-        return 0;
-    }
-    return hostcrst_last_error() == 87 ? (int32_t)0xC000000D : (int32_t)0xC0000017;
-}
-
-static inline int32_t RtlInitializeCriticalSectionAndSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
-{
-    return RtlInitializeCriticalSectionEx(section, spin_count & 0xFFFFFF, 0);
-}
-
-static inline int32_t RtlInitializeCriticalSection(PRTL_CRITICAL_SECTION section)
-{
-    InitializeCriticalSection(section);
-    return 0;
-}
-
-static inline int32_t RtlDeleteCriticalSection(PRTL_CRITICAL_SECTION section)
-{
-    DeleteCriticalSection(section);
-    return 0;
-}
-
-static inline int32_t RtlEnterCriticalSection(PRTL_CRITICAL_SECTION section)
-{
-    EnterCriticalSection(section);
-    return 0;
-}
-
-static inline BOOL RtlTryEnterCriticalSection(PRTL_CRITICAL_SECTION section)
-{
-    return TryEnterCriticalSection(section);
-}
-
-static inline int32_t RtlLeaveCriticalSection(PRTL_CRITICAL_SECTION section)
-{
-    LeaveCriticalSection(section);
-    return 0;
-}
-
-static inline ULONG RtlSetCriticalSectionSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
-{
-    return SetCriticalSectionSpinCount(section, spin_count);
-}
-
 VOID WINAPI InitializeConditionVariable(PCONDITION_VARIABLE ConditionVariable)
     HOSTCRST_WIN32_IS_(hostcrst_cv_initialize);
 
@@ -453,7 +402,83 @@ BOOL WINAPI InitOnceBeginInitialize(LPINIT_ONCE lpInitOnce, DWORD dwFlags, BOOL 
  */
 BOOL WINAPI InitOnceComplete(LPINIT_ONCE lpInitOnce, DWORD dwFlags, PVOID lpContext)
     HOSTCRST_WIN32_IS_(hostcrst_once_complete);
+#endif
 
+#if defined(WINPR_ERROR_H) && !defined(HOSTCRST_WIN32_NO_LAST_ERROR)
+/* WinPR has its own last error, where the library stores its failures. */
+static inline BOOL hostcrst_win32_told_(BOOL done)
+{
+    if (!done) {
+        SetLastError(hostcrst_last_error());
+    }
+    return done;
+}
+#endif
+
+/* A program that is compiled with -fsanitize=thread tells ThreadSanitizer of its locks: docs/sanitizers.md. */
+#if defined(__SANITIZE_THREAD__)
+#define HOSTCRST_TSAN_
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOSTCRST_TSAN_
+#endif
+#endif
+#ifdef HOSTCRST_TSAN_
+#include "tsan_win32.h"
+#endif
+
+/*
+ * The names of ntdll. The status is 0, or negative as on Windows: 0xC0000017 without memory, 0xC000000D for what
+ * is refused. Its type is Windows' NTSTATUS.
+ */
+static inline int32_t RtlInitializeCriticalSectionEx(PRTL_CRITICAL_SECTION section, ULONG spin_count, ULONG flags)
+{
+    if (InitializeCriticalSectionEx(section, spin_count, flags)) {
+        return 0;
+    }
+    return hostcrst_last_error() == 87 ? (int32_t)0xC000000D : (int32_t)0xC0000017;
+}
+
+static inline int32_t RtlInitializeCriticalSectionAndSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
+{
+    return RtlInitializeCriticalSectionEx(section, spin_count & 0xFFFFFF, 0);
+}
+
+static inline int32_t RtlInitializeCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    InitializeCriticalSection(section);
+    return 0;
+}
+
+static inline int32_t RtlDeleteCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    DeleteCriticalSection(section);
+    return 0;
+}
+
+static inline int32_t RtlEnterCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    EnterCriticalSection(section);
+    return 0;
+}
+
+static inline BOOL RtlTryEnterCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    return TryEnterCriticalSection(section);
+}
+
+static inline int32_t RtlLeaveCriticalSection(PRTL_CRITICAL_SECTION section)
+{
+    LeaveCriticalSection(section);
+    return 0;
+}
+
+static inline ULONG RtlSetCriticalSectionSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
+{
+    return SetCriticalSectionSpinCount(section, spin_count);
+}
+
+#ifndef WINPR_SYNCH_H
 /*
  * Has InitFn run once, by the first thread, while others wait; FALSE if it fails, and the next thread runs it
  * anew. If it throws, it counts as being run for ever.
@@ -487,16 +512,7 @@ DWORD WINAPI GetCurrentThreadId(VOID) HOSTCRST_WIN32_IS_(hostcrst_thread_id);
 #ifndef WINPR_ERROR_H
 DWORD WINAPI GetLastError(VOID) HOSTCRST_WIN32_IS_(hostcrst_last_error);
 VOID WINAPI SetLastError(DWORD dwErrCode) HOSTCRST_WIN32_IS_(hostcrst_set_last_error);
-#else
-/* WinPR has its own last error, where the library stores its failures. */
-static inline BOOL hostcrst_win32_told_(BOOL done)
-{
-    if (!done) {
-        SetLastError(hostcrst_last_error());
-    }
-    return done;
-}
-
+#elif !defined(HOSTCRST_TSAN_)
 #define InitializeCriticalSectionAndSpinCount(section, spin_count) \
     hostcrst_win32_told_(InitializeCriticalSectionAndSpinCount(section, spin_count))
 #define InitializeCriticalSectionEx(section, spin_count, flags) \

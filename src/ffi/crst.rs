@@ -36,6 +36,9 @@ pub struct hostcrst_info_t {
     pub reserved: u32,
     /// Enters that had to wait since the section was created.
     pub contended: u64,
+    /// An address in the library that stands for this section alone, for tools that know a lock by its address, such
+    /// as ThreadSanitizer. What is there is the library's: nothing may be read or written.
+    pub address: usize,
 }
 
 // SAFETY: no padding, and the size comes first.
@@ -473,6 +476,7 @@ impl hostcrst_info_t {
             spin_count: info.spin_count,
             reserved: 0,
             contended: info.contended,
+            address: info.address,
         }
     }
 }

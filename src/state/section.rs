@@ -1,7 +1,7 @@
 //! A critical section as it stands in memory, and how each of its fields is read. Nothing here waits, wakes or spins:
 //! what changes a section stands in `lock`. The lock word and its proof are explained in `handle`.
 
-use core::mem::offset_of;
+use core::{mem::offset_of, ptr};
 
 use crate::base::arena::Slot;
 use crate::base::memory::{Shown, readable_in_copies};
@@ -117,6 +117,8 @@ pub(crate) struct SectionInfo {
     pub(crate) waiters: u32,
     pub(crate) spin_count: u32,
     pub(crate) contended: u64,
+    /// Where the section's slot is, in the process that asks.
+    pub(crate) address: usize,
 }
 
 /// How long a spinner polls an owned section before it queues.
@@ -195,6 +197,7 @@ impl Shown<Section> {
             waiters: waiters(self.fields().queue_state.load(Ordering::Relaxed)),
             spin_count: self.fields().spin_count.load(Ordering::Relaxed),
             contended: self.contended(),
+            address: ptr::from_ref(self).addr(),
         })
     }
 
