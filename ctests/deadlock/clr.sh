@@ -326,6 +326,8 @@ states() {
     local shown
     for shown in "$log" "$log.dump"; do
         expect "$shown" '^"holds a lock" tid=.*\[blocked in futex\]$'
+        expect "$shown" '^"waits at once" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]*$' \
+            '^      which is owned by "main" tid='
         expect "$shown" '^"spins" tid=.*\[running or ready to run\]$'
         expect "$shown" '^"in native code" tid=.*\[unmanaged\]$'
         expect "$shown" '^"in native code" tid=.*\[blocked in pause\]$'

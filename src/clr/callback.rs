@@ -14,20 +14,21 @@ use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::com::{Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
+use super::com::{Com, Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
 use super::contention;
 use super::crossing::{Crossing, Step, decide};
 use super::functions;
 use super::info::{EventSource, ProfilerInfo};
 use super::inlining;
+use super::session;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
-use crate::host::{self, hosted, runtime};
+use crate::host::{hosted, runtime};
 use crate::report;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
 use crate::state::task::{Anomaly, TaskRef};
-use crate::sys::preserving_errno;
+use crate::sys::{self, preserving_errno};
 
 /// COR_PRF_MONITOR_THREADS.
 const THREAD_EVENTS: u32 = 0x200;
@@ -152,7 +153,7 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
     INFO.store(raw, Ordering::Release);
     // SAFETY: not null, since `query` has succeeded, so live by the contract.
-    let has_locks = unsafe { EventSource::query(unknown) }.is_some_and(|source| ask_for_locks(&source));
+    let has_locks = unsafe { EventSource::query(unknown) }.is_some_and(ask_for_locks);
     if !has_locks && info.set_event_mask(events()) < 0 {
         INFO.store(null_mut(), Ordering::Release);
         let _ = runtime::stop();
@@ -168,10 +169,14 @@ fn events() -> u32 {
 }
 
 /// Asks for all events, with those of the locks of managed code. Whether that is so; .NET 5 and later can.
-fn ask_for_locks(source: &EventSource) -> bool {
+fn ask_for_locks(reference: Com) -> bool {
+    let raw = reference.into_raw();
+    // SAFETY: `raw` is from `query`, and with `into_raw` its reference is never released.
+    let source = unsafe { EventSource::from_raw(raw) };
     let is_asked = source.set_event_mask(events() | EXCEPTION_EVENTS, PIPED_EVENTS) >= 0;
-    if is_asked && source.start_session(contention::KEYWORD, contention::LEVEL) {
-        REGISTRY.managed_locks.store(1, Ordering::Relaxed);
+    if is_asked {
+        // SAFETY: as above.
+        unsafe { session::prepare(raw) };
     }
     is_asked
 }
@@ -213,7 +218,12 @@ extern "C" fn thread_destroyed(_this: *mut c_void, thread: usize) -> i32 {
 }
 
 extern "C" fn thread_assigned_to_os_thread(_this: *mut c_void, thread: usize, os_thread: u32) -> i32 {
-    preserving_errno(|| threads::assigned(thread as u64, os_thread));
+    preserving_errno(|| {
+        threads::assigned(thread as u64, os_thread);
+        if os_thread == sys::thread_id() {
+            session::thread_begins();
+        }
+    });
     S_OK
 }
 
@@ -279,7 +289,7 @@ extern "C" fn unmanaged_to_managed_transition(_this: *mut c_void, function: usiz
 
 #[inline]
 fn call(kind: LayerKind, function: u64) {
-    let Ok(task) = host::threads::current() else { return };
+    let Some(task) = threads::current() else { return };
     let info = info();
     threads::tie_current(task, info);
     let verified = functions::verify(info, function);
@@ -296,7 +306,7 @@ fn call(kind: LayerKind, function: u64) {
 
 #[inline]
 fn ret(kind: LayerKind, function: u64) {
-    let Ok(task) = host::threads::current() else { return };
+    let Some(task) = threads::current() else { return };
     let mark = return_mark(kind, function);
     let top = task.depth().checked_sub(1).and_then(|top| task.layer(top));
     if !top.is_some_and(|top| top.kind == kind && top.target == function && task.pop(kind).is_ok()) {
@@ -410,6 +420,7 @@ mod tests {
     }
 
     type Initialize = unsafe extern "C" fn(*mut c_void, *mut c_void) -> i32;
+    type Assigned = extern "C" fn(*mut c_void, usize, u32) -> i32;
     type Transition = extern "C" fn(*mut c_void, usize, i32) -> i32;
     type NameChanged = unsafe extern "C" fn(*mut c_void, usize, u32, *const u16) -> i32;
 
@@ -445,7 +456,7 @@ mod tests {
     }
 
     fn layers() -> std::vec::Vec<(LayerKind, u64)> {
-        let task = host::threads::current().unwrap();
+        let task = threads::current().unwrap();
         (0..task.depth())
             .map(|index| task.layer(index).unwrap())
             .map(|layer| (layer.kind, layer.target))
@@ -467,6 +478,12 @@ mod tests {
             );
         }
         assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA60);
+        assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "not before it is needed");
+        let assigned: Assigned = slot(28);
+        assert_eq!(assigned(this(), 0x6000, sys::thread_id()), S_OK);
+        assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "the first thread alone");
+        let second = std::thread::spawn(move || assert_eq!(assigned(this(), 0x6008, sys::thread_id()), S_OK));
+        second.join().unwrap();
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0x4004);
         assert!(REGISTRY.sees_managed_locks());
         assert!(hosted::set(b"locks") && !hosted::set(b"neither"));
@@ -485,7 +502,7 @@ mod tests {
         std::thread::spawn(move || {
             play(&[('>', open, ' '), ('<', run, ' '), ('>', 0, ' ')]);
             assert_eq!(layers(), [(Leave, open), (ReverseEnter, run), (Leave, 0)]);
-            let task = host::threads::current().unwrap();
+            let task = threads::current().unwrap();
             assert_eq!(task.name().bytes(), b"early");
             play(&[('<', 0, '!'), ('>', run, '!'), ('<', open, '!')]);
             assert_eq!(layers(), []);
@@ -524,7 +541,7 @@ mod tests {
             let name: std::vec::Vec<u16> = "self".encode_utf16().collect();
             // SAFETY: the name is as long as said.
             assert_eq!(unsafe { name_changed(this(), fake::THREAD as usize, 4, name.as_ptr()) }, S_OK);
-            assert_eq!(host::threads::current().unwrap().name().bytes(), b"self");
+            assert_eq!(threads::current().unwrap().name().bytes(), b"self");
         })
         .join()
         .unwrap();
@@ -545,7 +562,7 @@ mod tests {
             play(&[('>', open, ' '), ('<', open, '!'), ('<', run, ' ')]);
             assert_eq!(layers(), [(ReverseEnter, run)]);
             play(&[('>', run, '!')]);
-            assert_eq!((layers(), host::threads::current().unwrap().anomalies()), (std::vec![], [0; 4]));
+            assert_eq!((layers(), threads::current().unwrap().anomalies()), (std::vec![], [0; 4]));
         })
         .join()
         .unwrap();
@@ -576,6 +593,6 @@ mod tests {
         play(&[('<', open, '!'), ('>', open, ' '), ('<', run, ' '), ('>', run, '!'), ('<', open, '!')]);
         assert_eq!(runtime::start(), Ok(true));
         play(&[('<', run, ' '), ('>', run, '!')]);
-        assert_eq!((layers(), host::threads::current().unwrap().anomalies()), (std::vec![], [0; 4]));
+        assert_eq!((layers(), threads::current().unwrap().anomalies()), (std::vec![], [0; 4]));
     }
 }

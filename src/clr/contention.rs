@@ -12,8 +12,8 @@
 
 use foreign_locks::{ManagedKind, ManagedWait, Monitor};
 
+use super::threads;
 use crate::foreign::observer::{OwnMemory, lives};
-use crate::host;
 use crate::state::managed_wait::ManagedWaitCopy;
 use crate::state::registry::REGISTRY;
 use crate::state::task;
@@ -23,11 +23,6 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 /// ContentionStart and ContentionStop of Microsoft-Windows-DotNETRuntime.
 const START: u32 = 81;
 const STOP: u32 = 91;
-
-/// ContentionKeyword.
-pub(crate) const KEYWORD: u64 = 0x4000;
-/// TRACE_LEVEL_INFORMATION.
-pub(crate) const LEVEL: u32 = 4;
 
 /// In the first byte of either event: of a lock of managed code.
 const MANAGED: u8 = 0;
@@ -56,7 +51,7 @@ pub(crate) fn end() {
 }
 
 fn begin(told: ManagedWait) {
-    if let Ok(task) = host::threads::current() {
+    if let Some(task) = threads::current() {
         task.managed_wait.begin(ManagedWaitCopy { told, since: sys::now() });
     }
 }
@@ -94,7 +89,7 @@ mod tests {
     }
 
     fn wait() -> Option<ManagedWait> {
-        host::threads::current().unwrap().managed_wait.copy().map(|wait| wait.told)
+        threads::current().unwrap().managed_wait.copy().map(|wait| wait.told)
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A CLR of one module and a few methods, for tests. Every slot that nothing here may call ends the test.
 
 use core::ffi::{c_char, c_void};
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::com::{Guid, Object, Vtable};
+use super::com::{self, Guid, Object, Vtable};
 use super::info::ProfilerInfo;
 
 /// What the CLR's module is called by its own number.
@@ -190,6 +191,12 @@ unsafe extern "C" fn event_pipe_start_session(
         let Provider { name, keywords, level, .. } = provider.read();
         let expected = "Microsoft-Windows-DotNETRuntime\0".encode_utf16();
         assert!(expected.enumerate().all(|(index, unit)| name.add(index).read() == unit));
+        // As the CLR does: code of its own runs first, for a while.
+        let assigned: extern "C" fn(*mut c_void, usize, u32) -> i32 =
+            com::method(object(&super::callback::CALLBACK), 3 + 28);
+        assigned(null_mut(), 0x6010, crate::sys::thread_id());
+        assert!(super::threads::current().is_none(), "the library's own thread is no task");
+        std::thread::sleep(std::time::Duration::from_millis(50));
         SESSION.store(keywords | u64::from(level), Ordering::Relaxed);
         session.write(1);
     }

@@ -129,8 +129,9 @@ impl ProfilerInfo {
     }
 }
 
-/// The CLR's ICorProfilerInfo12, of .NET 5 and later.
-pub(crate) struct EventSource(Com);
+/// The CLR's ICorProfilerInfo12, of .NET 5 and later. Has no reference of its own: see `from_raw`.
+#[derive(Clone, Copy)]
+pub(crate) struct EventSource(*mut c_void);
 
 /// COR_PRF_EVENTPIPE_PROVIDER_CONFIG: of which provider a session gets which events.
 #[repr(C)]
@@ -157,29 +158,28 @@ impl EventSource {
     ///
     /// # Safety
     /// `unknown` is a live COM object.
-    pub(crate) unsafe fn query(unknown: *mut c_void) -> Option<EventSource> {
+    pub(crate) unsafe fn query(unknown: *mut c_void) -> Option<Com> {
         // SAFETY: the same contract.
-        unsafe { com::query(unknown, &IID_PROFILER_INFO_12) }.map(EventSource)
+        unsafe { com::query(unknown, &IID_PROFILER_INFO_12) }
+    }
+
+    /// # Safety
+    /// `raw` came from `query` and its reference is never released.
+    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> EventSource {
+        EventSource(raw)
     }
 
     /// As ProfilerInfo's, with the flags of the second word.
-    pub(crate) fn set_event_mask(&self, events: u32, more_events: u32) -> i32 {
-        call!(self.0.as_ptr(), 79, fn(u32, u32), events, more_events)
+    pub(crate) fn set_event_mask(self, events: u32, more_events: u32) -> i32 {
+        call!(self.0, 79, fn(u32, u32), events, more_events)
     }
 
     /// Has the CLR's own events with a keyword delivered, as long as the process lives. Whether it does so.
-    pub(crate) fn start_session(&self, keywords: u64, level: u32) -> bool {
+    pub(crate) fn start_session(self, keywords: u64, level: u32) -> bool {
         let config = ProviderConfig { name: RUNTIME_PROVIDER.as_ptr(), keywords, level, filter: null() };
         let mut session = 0_u64;
-        let started = call!(
-            self.0.as_ptr(),
-            98,
-            fn(u32, *const ProviderConfig, i32, *mut u64),
-            1,
-            &config,
-            0,
-            &mut session
-        );
+        let started =
+            call!(self.0, 98, fn(u32, *const ProviderConfig, i32, *mut u64), 1, &config, 0, &mut session);
         check(started).is_some()
     }
 }

@@ -10,6 +10,7 @@
 //!                                                      │  └────► threads  (whose it is)   ──► task
 //!                                                      ├───────► functions (its name)     ──► targets
 //!                                                      ├───────► contention (locks)       ──► task
+//!                                                      ├───────► session (from when)  ──► CLR
 //!                                                      └──► inlining    └──► info ──► CLR
 //! ```
 
@@ -22,6 +23,7 @@ mod fake;
 mod functions;
 mod info;
 mod inlining;
+mod session;
 mod threads;
 
 use core::ffi::c_void;

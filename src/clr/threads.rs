@@ -6,9 +6,10 @@
 use core::sync::atomic::{Ordering, fence};
 
 use super::info::ProfilerInfo;
+use super::session;
 use crate::base::name::NameCopy;
 use crate::host;
-use crate::state::task::TaskRef;
+use crate::state::task::{self, TaskRef};
 use crate::state::tasks;
 use crate::sys::Mutex;
 
@@ -63,6 +64,17 @@ impl WaitingNames {
     }
 }
 
+/// The calling thread's task, which it becomes at its first callback; none if the thread is the library's own.
+#[inline]
+pub(crate) fn current() -> Option<TaskRef> {
+    task::current_if_any().or_else(first_seen)
+}
+
+#[cold]
+fn first_seen() -> Option<TaskRef> {
+    if session::is_own_thread() { None } else { host::threads::current().ok() }
+}
+
 /// Ties the current thread's task to its ThreadID, if it is not tied yet.
 #[inline]
 pub(crate) fn tie_current(task: TaskRef, info: Option<ProfilerInfo>) {
@@ -96,7 +108,7 @@ fn deliver(thread: u64, (id, task): (u64, TaskRef)) {
 /// The CLR runs a managed thread on an OS thread. It calls this on that thread.
 pub(crate) fn assigned(thread: u64, os_thread: u32) {
     if os_thread == crate::sys::thread_id()
-        && let Ok(task) = host::threads::current()
+        && let Some(task) = current()
     {
         tie(task, thread);
     }
@@ -106,7 +118,7 @@ pub(crate) fn assigned(thread: u64, os_thread: u32) {
 pub(crate) fn named(thread: u64, name: &[u16], info: Option<ProfilerInfo>) {
     // The main thread is assigned before there are callbacks, and may never make a transition that is reported.
     if info.and_then(ProfilerInfo::current_thread) == Some(thread)
-        && let Ok(task) = host::threads::current()
+        && let Some(task) = current()
     {
         tie_current(task, info);
     }

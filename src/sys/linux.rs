@@ -309,6 +309,40 @@ pub(crate) fn thread_id() -> u32 {
     u32::try_from(id).unwrap_or(0)
 }
 
+/// Begins a thread that runs `body` and that nobody joins. Signals that are sent to the process are handled by other threads.
+/// Whether that is so.
+pub(crate) fn begin_thread(body: extern "C" fn()) -> bool {
+    extern "C" fn run(body: *mut c_void) -> *mut c_void {
+        // SAFETY: prctl(2) reads the zero-terminated name.
+        unsafe { libc::prctl(libc::PR_SET_NAME, c"hostcrst".as_ptr()) };
+        // SAFETY: begin_thread passes an `extern "C" fn()`.
+        unsafe { core::mem::transmute::<*mut c_void, extern "C" fn()>(body)() };
+        core::ptr::null_mut()
+    }
+    // That of the CLR's own threads, whose code it may run; a small C library gives too little by itself.
+    const STACK_BYTES: usize = 3 << 19;
+    let mut attributes = core::mem::MaybeUninit::uninit();
+    let attributes = attributes.as_mut_ptr();
+    // SAFETY: pthread_attr_init writes the attributes, which are destroyed below.
+    if unsafe { libc::pthread_attr_init(attributes) } != 0 {
+        return false;
+    }
+    let mut thread = core::mem::MaybeUninit::uninit();
+    let begin = || {
+        // SAFETY: initialised attributes; the function is this library's, and takes what it is passed.
+        unsafe {
+            libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED);
+            libc::pthread_attr_setstacksize(attributes, STACK_BYTES);
+            libc::pthread_create(thread.as_mut_ptr(), attributes, run, body as *mut c_void) == 0
+        }
+    };
+    // A thread begins with the signals that its creator blocks.
+    let has_begun = super::without_handlers(begin);
+    // SAFETY: they were initialised above.
+    unsafe { libc::pthread_attr_destroy(attributes) };
+    has_begun
+}
+
 /// Whether threads can end without their destructors.
 pub(crate) const THREADS_MAY_VANISH: bool = true;
 

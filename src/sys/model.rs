@@ -891,6 +891,11 @@ pub(crate) fn process_id() -> u32 {
     1
 }
 
+/// No scene has a CLR.
+pub(crate) fn begin_thread(_body: extern "C" fn()) -> bool {
+    false
+}
+
 /// Every thread ends regularly, and the set-up thread creates many tasks.
 pub(crate) const THREADS_MAY_VANISH: bool = false;
 

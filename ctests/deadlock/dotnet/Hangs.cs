@@ -124,6 +124,10 @@ static class Hangs
             }
             case "blocked":
             {
+                // With the second thread the CLR begins to tell of waits for locks: this one's is not to be missed.
+                var c = new object();
+                Monitor.Enter(c);
+                var second = Begin("waits at once", () => { lock (c) { } });
                 var held = new ManualResetEvent(false);
                 var holder = Begin("holds a lock", () => { lock (a) { held.Set(); Thread.Sleep(Timeout.Infinite); } });
                 held.WaitOne();
@@ -131,6 +135,7 @@ static class Hangs
                 Begin("in native code", () => Native.pause());
                 return new[]
                 {
+                    second,
                     holder,
                     Begin("waits for a lock", () => { lock (a) { } }),
                     Begin("waits for a pulse", () => { lock (b) Monitor.Wait(b); }),

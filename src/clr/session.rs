@@ -1,0 +1,113 @@
+//! When the session of the CLR's events begins, by which it tells of waits for locks.
+//!
+//! A session costs the CLR 15 to 20 ms of a processor: its event source, which is managed code, looks at itself by
+//! reflection to find out which events it has. Begun while the CLR starts, it also makes calls of managed code that the CLR
+//! does not report. So the session begins when it is first needed: with the second thread that runs the program's managed
+//! code, as one alone waits for none.
+//!
+//! **No wait is missed.** That thread, and any that comes meanwhile, is held back at its very beginning until the session
+//! has begun, so none of its waits is before that. It may wait here, as the CLR tells of a thread before any of its code
+//! runs, and lets its collector go on meanwhile. It is not held for ever: code of the CLR's runs in a session's beginning,
+//! and may need a lock that somebody owns who waits for the new thread.
+//!
+//! A thread of the library's own begins the session: it owns nothing and is part of no call.
+//!
+//! What is missed: waits between the first thread and the CLR's finalizer that begin before there is another thread.
+
+use core::ffi::c_void;
+use core::ptr::null_mut;
+
+use super::info::EventSource;
+use crate::state::registry::REGISTRY;
+use crate::sys;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// ContentionKeyword of Microsoft-Windows-DotNETRuntime, and TRACE_LEVEL_INFORMATION.
+const KEYWORD: u64 = 0x4000;
+const LEVEL: u32 = 4;
+
+/// What STATE says: there is no session to begin; one is to; it is just beginning; that is over.
+const NONE: u32 = 0;
+const DUE: u32 = 1;
+const BEGINS: u32 = 2;
+const OVER: u32 = 3;
+
+static STATE: AtomicU32 = AtomicU32::new(NONE);
+/// The CLR's events. Their reference is never released.
+static SOURCE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// The thread that the CLR was started on, and the library's own.
+static FIRST_THREAD: AtomicU32 = AtomicU32::new(0);
+static OWN_THREAD: AtomicU32 = AtomicU32::new(0);
+/// 1 once the CLR's finalizer thread was seen. Later ones of its name were begun by finalizers.
+static HAS_FINALIZER: AtomicU32 = AtomicU32::new(0);
+
+/// How long a thread is held back at most, in milliseconds.
+const PATIENCE: u32 = 1000;
+
+/// Threads of the CLR's own that run no code of the program's, as they are called when they begin.
+const FINALIZER: &[u8] = b".NET Finalizer\n";
+const COMPILER: &[u8] = b".NET Tiered Com\n";
+
+/// A session of these events is to begin when it is needed. Called on the thread that the CLR starts on.
+///
+/// # Safety
+/// `source` came from EventSource::query and its reference is never released.
+pub(crate) unsafe fn prepare(source: *mut c_void) {
+    SOURCE.store(source, Ordering::Relaxed);
+    FIRST_THREAD.store(sys::thread_id(), Ordering::Relaxed);
+    REGISTRY.managed_locks.store(1, Ordering::Relaxed);
+    // Release pairs with the Acquire in thread_begins: who finds it due finds the source.
+    STATE.store(DUE, Ordering::Release);
+}
+
+/// The calling thread is about to run managed code for the first time.
+pub(crate) fn thread_begins() {
+    if matches!(STATE.load(Ordering::Acquire), NONE | OVER) || !may_wait_for_locks() {
+        return;
+    }
+    if STATE.compare_exchange(DUE, BEGINS, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        && !sys::begin_thread(run)
+    {
+        end(false);
+    }
+    let deadline = sys::deadline_after(PATIENCE);
+    while STATE.load(Ordering::Relaxed) == BEGINS && sys::now() < deadline {
+        let _ = sys::futex_wait(&STATE, BEGINS, Some(deadline));
+    }
+}
+
+/// Whether managed code of the program's is to run on the calling thread, beside the first one.
+fn may_wait_for_locks() -> bool {
+    let thread = sys::thread_id();
+    if thread == FIRST_THREAD.load(Ordering::Relaxed) || is_own_thread() {
+        return false;
+    }
+    let mut room = [0; 32];
+    match sys::read_thread_file(thread, "comm", &mut room) {
+        Some(FINALIZER) => HAS_FINALIZER.swap(1, Ordering::Relaxed) != 0,
+        name => name != Some(COMPILER),
+    }
+}
+
+/// Whether the calling thread is the library's own, which is no task whatever the CLR tells of it.
+pub(crate) fn is_own_thread() -> bool {
+    let own = OWN_THREAD.load(Ordering::Relaxed);
+    own != 0 && own == sys::thread_id()
+}
+
+/// The library's own thread.
+extern "C" fn run() {
+    OWN_THREAD.store(sys::thread_id(), Ordering::Relaxed);
+    // SAFETY: only `prepare` stores it, before a session is due; what it stores is what `from_raw` asks for.
+    let source = unsafe { EventSource::from_raw(SOURCE.load(Ordering::Relaxed)) };
+    end(source.start_session(KEYWORD, LEVEL));
+}
+
+/// The session has begun, or cannot.
+fn end(has_begun: bool) {
+    if !has_begun {
+        REGISTRY.managed_locks.store(0, Ordering::Relaxed);
+    }
+    STATE.store(OVER, Ordering::Relaxed);
+    sys::futex_wake(&STATE, i32::MAX);
+}
