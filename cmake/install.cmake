@@ -39,7 +39,9 @@ install(FILES tools/gdb/hostcrst-gdb.py
     DESTINATION "${CMAKE_INSTALL_DATADIR}/gdb/auto-load/\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}"
     RENAME "${shared_file_name}-gdb.py")
 
-install(FILES share/hostcrst/hostcrst.cdef docs/report.schema.json DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
+install(FILES
+    share/hostcrst/hostcrst.cdef share/hostcrst/hostcrst.supp share/hostcrst/valgrind.c docs/report.schema.json
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
 install(FILES docs/man/hostcrst.3 DESTINATION "${CMAKE_INSTALL_MANDIR}/man3")
 if(HOSTCRST_BUILD_DUMP)
     install(FILES docs/man/hostcrst-dump.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")

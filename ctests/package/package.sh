@@ -56,7 +56,8 @@ install() { # install <build folder> <prefix> <version>
     done
     [ -x "$lib/libhostcrst.so.$3" ] || fail "libhostcrst.so.$3 is missing or not executable"
     readelf -d "$lib/libhostcrst.so" | grep -q "SONAME.*\[$SONAME\]" || fail "the SONAME is not $SONAME"
-    for file in include/hostcrst.h include/hostcrst.hpp share/hostcrst/hostcrst.cdef share/hostcrst/report.schema.json \
+    for file in include/hostcrst.h include/hostcrst.hpp include/hostcrst/win32.h include/hostcrst/tsan_win32.h \
+        share/hostcrst/hostcrst.cdef share/hostcrst/hostcrst.supp share/hostcrst/valgrind.c share/hostcrst/report.schema.json \
         share/man/man1/hostcrst-dump.1 share/man/man3/hostcrst.3 share/doc/hostcrst/README.md share/doc/hostcrst/deadlocks.md \
         share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
         [ -f "$2/$file" ] || fail "$file is not installed"

@@ -69,7 +69,7 @@ build() { # build <c|c++> <library>
 }
 
 silent() { # silent <mistake or right>
-    "$work/locks" "$1" >"$work/said" 2>&1 || {
+    "$work/locks" "$1" 200 >"$work/said" 2>&1 || {
         ! grep -q 'FATAL: ThreadSanitizer: unexpected memory mapping' "$work/said" ||
             not_run "ThreadSanitizer of this $compiler cannot bear so random addresses: sysctl vm.mmap_rnd_bits=28"
         fail "$1: $(cat "$work/said")"
@@ -78,7 +78,7 @@ silent() { # silent <mistake or right>
 }
 
 found() { # found <mistake> <what ThreadSanitizer calls it>
-    ! "$work/locks" "$1" >"$work/said" 2>&1 || fail "$1: not found"
+    ! "$work/locks" "$1" 200 >"$work/said" 2>&1 || fail "$1: not found"
     grep -q "WARNING: ThreadSanitizer: $2" "$work/said" || fail "$1: not said to be a $2: $(cat "$work/said")"
 }
 
