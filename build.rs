@@ -87,8 +87,13 @@ mod header {
 
     /// The functions that may call one of the program's, which may end its thread: a C++ compiler that was told that
     /// nothing unwinds through them would end the process.
-    const CALLING_BACK: &[&str] =
-        &["hostcrst_enter", "hostcrst_enter_timeout", "host_resource_wait", "host_report_write"];
+    const CALLING_BACK: &[&str] = &[
+        "hostcrst_enter",
+        "hostcrst_enter_timeout",
+        "hostcrst_enter_at",
+        "host_resource_wait",
+        "host_report_write",
+    ];
 
     const LINE_LENGTH: usize = 120;
 
@@ -131,7 +136,10 @@ mod header {
 
     /// Of each line what a C or C++ compiler is to make of it.
     fn for_c_and_cpp(header: &str) -> String {
-        header.lines().map(|line| declaration(line) + "\n").collect()
+        let header: String = header.lines().map(|line| declaration(line) + "\n").collect();
+        let too_long = header.lines().find(|line| line.len() > LINE_LENGTH);
+        assert_eq!(too_long, None, "a line of the header has more than {LINE_LENGTH} columns");
+        header
     }
 
     fn declaration(line: &str) -> String {
@@ -164,7 +172,15 @@ mod header {
         if declaration.len() <= LINE_LENGTH {
             return declaration;
         }
-        declaration.replace(" HOSTCRST_NOEXCEPT_", "\n    HOSTCRST_NOEXCEPT_")
+        match declaration.split_once(" HOSTCRST_NOEXCEPT_") {
+            Some((all, end)) => format!("{all}\n    HOSTCRST_NOEXCEPT_{end}"),
+            None => broken_between_parameters(&declaration),
+        }
+    }
+
+    fn broken_between_parameters(declaration: &str) -> String {
+        let end = declaration[..LINE_LENGTH].rfind(", ").expect("parameters that fit the line") + 1;
+        format!("{}\n   {}", &declaration[..end], &declaration[end..])
     }
 
     fn name_of_declared(function: &str) -> Option<&str> {
@@ -325,6 +341,8 @@ mod cdef {
             .fold(code.to_owned(), |code, attribute| code.replace(attribute, ""));
         // What is left of a line that an attribute stood on alone, or behind.
         let code = code.replace("\n    ;", ";").replace(" ;", ";");
+        // Declarations that were broken between parameters.
+        let code = code.replace(",\n    ", ", ");
         let is_declaration =
             |line: &&str| !line.trim().is_empty() && !line.starts_with('#') && !line.starts_with("}  ");
         code.lines().filter(is_declaration).map(|line| format!("{line}\n")).collect()

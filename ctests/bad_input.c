@@ -94,6 +94,7 @@ static int32_t call_enter(uint64_t handle) { return hostcrst_enter(handle, 0); }
 static int32_t call_enter_alertable(uint64_t handle) { return hostcrst_enter(handle, WAIT_ALERTABLE); }
 static int32_t call_enter_at_once(uint64_t handle) { return hostcrst_enter_timeout(handle, 0, 0); }
 static int32_t call_enter_timeout(uint64_t handle) { return hostcrst_enter_timeout(handle, 0, 5); }
+static int32_t call_enter_at(uint64_t handle) { return hostcrst_enter_at(handle, 0, 5, "somewhere"); }
 static int32_t call_leave(uint64_t handle) { return hostcrst_leave(handle); }
 static int32_t call_set_spin_count(uint64_t handle) { return hostcrst_set_spin_count(handle, 77); }
 static int32_t call_destroy(uint64_t handle) { return hostcrst_destroy(handle); }
@@ -174,6 +175,7 @@ static const function_t section_functions[] = {
     {"hostcrst_enter, alertable", call_enter_alertable},
     {"hostcrst_enter_timeout, 0", call_enter_at_once},
     {"hostcrst_enter_timeout, 5", call_enter_timeout},
+    {"hostcrst_enter_at", call_enter_at},
     {"hostcrst_try_enter", call_try_enter},
     {"hostcrst_leave", call_leave},
     {"hostcrst_set_spin_count", call_set_spin_count},
@@ -460,6 +462,7 @@ static void option_bits_that_do_not_exist(void)
                 CHECK_EQ(KEEPING_ERRNO(hostcrst_enter(sections[at], option)), E_INVALIDARG);
                 CHECK_EQ(KEEPING_ERRNO(hostcrst_enter_timeout(sections[at], option, 0)), E_INVALIDARG);
                 CHECK_EQ(KEEPING_ERRNO(hostcrst_enter_timeout(sections[at], option, 5)), E_INVALIDARG);
+                CHECK_EQ(KEEPING_ERRNO(hostcrst_enter_at(sections[at], option, 5, NULL)), E_INVALIDARG);
                 CHECK_EQ(KEEPING_ERRNO(hostcrst_try_enter(sections[at], option, &entered)), E_INVALIDARG);
                 CHECK_EQ(entered, 0);
             }

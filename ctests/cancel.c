@@ -152,12 +152,14 @@ static void of_sections(void)
     RETURNS(hostcrst_leave(made), S_OK);
     RETURNS(hostcrst_try_enter(made, 0, &entered), S_OK);
     RETURNS(hostcrst_enter_timeout(made, 0, 1), S_OK);
+    RETURNS(hostcrst_enter_at(made, 0, 1, "somewhere"), S_OK);
     RETURNS(hostcrst_destroy(made), S_OK);
     made = abandoned_section();
     RETURNS(hostcrst_recover(made), S_OK);
     RETURNS(hostcrst_allow_order(made, busy), S_OK);
     /* With a wait, to its end and until it is served. */
     RETURNS(hostcrst_enter_timeout(busy, 0, 1), HOST_E_TIMEOUT);
+    RETURNS(hostcrst_enter_at(busy, 0, 1, "somewhere"), HOST_E_TIMEOUT);
     __atomic_store_n(&waiting_task, this_task(), __ATOMIC_RELEASE);
     RETURNS(hostcrst_enter(busy, 0), S_OK);
     RETURNS(hostcrst_leave(busy), S_OK);
@@ -258,7 +260,7 @@ static const struct {
                "host_task_alert"},
     {of_sections, "hostcrst_create hostcrst_create_with_spin_count hostcrst_set_spin_count hostcrst_set_name hostcrst_name "
                   "hostcrst_list hostcrst_info "
-                  "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_destroy hostcrst_recover "
+                  "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_enter_at hostcrst_destroy hostcrst_recover "
                   "hostcrst_allow_order"},
     {of_resources, "host_resource_create host_resource_set_name host_resource_name host_resource_list host_resource_wait host_resource_wait_end "
                    "host_resource_acquired host_resource_released host_resource_destroy"},

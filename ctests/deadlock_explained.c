@@ -218,6 +218,72 @@ static void a_deadlock_while_tracked(void)
     report_on_stderr();
 }
 
+static const char *clerks_place;
+
+/* The library has a copy of the text, as a report is made of it when this one is gone. */
+__attribute__((noinline)) int32_t enter_named(hostcrst_t section, const char *place)
+{
+    char text[128] = "";
+    strncat(text, place, sizeof text - 1);
+    int32_t result = hostcrst_enter_at(section, 0, HOSTCRST_INFINITE, text);
+    memset(text, '?', sizeof text - 1);
+    return result;
+}
+
+static void enter_at_the_clerks_place(void *task)
+{
+    be_called("clerk");
+    REQUIRE_EQ(host_task_current((host_task_t *)task), S_OK);
+    CHECK_EQ(enter_named(stock, "restock (shop.lua:20)"), S_OK);
+    check_reach(&steps, 1);
+    CHECK_EQ(clerks_place != NULL ? enter_named(orders, clerks_place)
+                                  : hostcrst_enter_at(orders, 0, HOSTCRST_INFINITE, NULL), S_OK);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    CHECK_EQ(hostcrst_leave(stock), S_OK);
+}
+
+/* The clerk waits at its place; then the main thread closes the circle, and is refused. */
+static void a_deadlock_at_named_places(void)
+{
+    check_thread_t clerk;
+    host_task_t task = 0;
+    REQUIRE_EQ(host_set_hold_tracking(1), S_OK);
+    REQUIRE_EQ(host_set_order_checks(1), S_OK);
+    be_called("manager");
+    create_both();
+    CHECK_EQ(enter_named(orders, "sell (shop.lua:12)"), S_OK);
+    check_start(&clerk, enter_at_the_clerks_place, &task);
+    check_await(&steps, 1);
+    AWAIT(section_info(orders).waiters == 1);
+    report_on_stderr();
+    CHECK_EQ(enter_named(stock, "sell (shop.lua:13)"), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    check_join(&clerk);
+    report_on_stderr();
+}
+
+/* More places than can be kept: each entry of a section whose holds are tracked names one. */
+static void places_without_end(void)
+{
+    check_thread_t clerk;
+    host_task_t task = 0;
+    create_both();
+    CHECK_EQ(hostcrst_enter(orders, 0), S_OK);
+    CHECK_EQ(host_set_hold_tracking(1), S_OK);
+    for (int place = 0; place < 200000; place++) {
+        char text[32];
+        snprintf(text, sizeof text, "place %d", place);
+        CHECK_EQ(hostcrst_enter_at(stock, 0, 0, text), S_OK);
+        CHECK_EQ(hostcrst_leave(stock), S_OK);
+    }
+    check_start(&clerk, enter_at_the_clerks_place, &task);
+    check_await(&steps, 1);
+    AWAIT(section_info(orders).waiters == 1);
+    report_on_stderr();
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    check_join(&clerk);
+}
+
 /* ---- stalls, in the child ---- */
 
 static hostcrst_t first;
@@ -490,6 +556,51 @@ static void the_order_that_led_here_has_places(void)
     check_finds(outcome.text, "\"entered_at\":\"deadlock_explained_@!enter_mine_then+0x@\"");
 }
 
+static void a_place_that_is_named_is_shown_for_the_address(void)
+{
+    static outcome_t outcome;
+    clerks_place = "restock (shop.lua:21)";
+    child_of(&outcome, a_deadlock_at_named_places, NULL, NULL);
+    const char *later = check_finds(outcome.text, "   waiting to enter 0x@ \"orders\" at restock (shop.lua:21)\n"
+                                                  "      which is owned by \"manager\" tid=# (for #.#s)\n"
+                                                  "   owns 0x@ \"stock\" recursion=1, entered at restock (shop.lua:20) (for #.#s)\n");
+    later = check_finds(later, "\"at\":\"restock (shop.lua:21)\"");
+    later = check_finds(later, "\"entered_at\":\"restock (shop.lua:20)\"");
+    later = check_finds(later, "Order that led here:\n");
+    check_finds(later, "enters \"orders\" at sell (shop.lua:12)\n");
+    check_finds(later, "enters \"stock\" at restock (shop.lua:20)\n");
+    check_finds(later, "waits for \"orders\" at restock (shop.lua:21)\n");
+    check_finds(later, "waits for \"stock\" at sell (shop.lua:13)\n");
+}
+
+static void a_place_cannot_garble_a_report(void)
+{
+    static outcome_t outcome;
+    clerks_place = "restock\033[2J\n\"x\":1\xff";
+    child_of(&outcome, a_deadlock_at_named_places, NULL, NULL);
+    check_finds(outcome.text, " \"orders\" at restock?[2J??x?:1?\n");
+    check_finds(outcome.text, "\"at\":\"restock?[2J??x?:1?\"");
+}
+
+static void without_a_place_the_address_is_shown(void)
+{
+    static outcome_t outcome;
+    clerks_place = NULL;
+    child_of(&outcome, a_deadlock_at_named_places, NULL, NULL);
+    check_finds(outcome.text, " \"orders\" at deadlock_explained_@!enter_at_the_clerks_place+0x@\n");
+    clerks_place = "";
+    child_of(&outcome, a_deadlock_at_named_places, NULL, NULL);
+    check_finds(outcome.text, " \"orders\" at deadlock_explained_@!enter_named+0x@\n");
+}
+
+static void where_no_more_places_can_be_kept_the_address_is_shown(void)
+{
+    static outcome_t outcome;
+    clerks_place = "restock (shop.lua:21)";
+    child_of(&outcome, places_without_end, NULL, NULL);
+    check_finds(outcome.text, " \"orders\" at deadlock_explained_@!enter_named+0x@\n");
+}
+
 /* ---- stalls ---- */
 
 /* A stall is said when it has lasted 0.2 s, again after 0.4 s more, after 0.8 s more, and so on. */
@@ -599,6 +710,9 @@ static void short_waits_and_other_settings_are_silent(void)
 
 CHECK_MAIN(CHECK_TEST(waits_are_explained_always), CHECK_TEST(holds_are_explained_on_request),
            CHECK_TEST(only_what_is_known_is_said), CHECK_TEST(the_order_that_led_here_has_places),
+           CHECK_TEST(a_place_that_is_named_is_shown_for_the_address), CHECK_TEST(a_place_cannot_garble_a_report),
+           CHECK_TEST(without_a_place_the_address_is_shown),
+           CHECK_TEST(where_no_more_places_can_be_kept_the_address_is_shown),
            CHECK_TEST(stalls_are_said_after_doubling_times), CHECK_TEST(a_stall_in_a_deadlock_says_so),
            CHECK_TEST(a_stall_outside_of_a_deadlock_names_it_once),
            CHECK_TEST(a_stall_in_a_circle_with_a_limit_is_no_deadlock),

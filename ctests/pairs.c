@@ -290,6 +290,17 @@ static int32_t make_enter_timeout(actor_t *self)
     return result;
 }
 
+static int32_t make_enter_at(actor_t *self)
+{
+    static const char *const places[] = {"here", "there", "", NULL};
+    unsigned at = any_cell(self);
+    const char *place = places[next_random(&self->chance) % 4];
+    int32_t result;
+    STEPPED(result, hostcrst_enter_at(crst_at(at), 0, (uint32_t)(next_random(&self->chance) % 2), place));
+    note_entry(self, at, result);
+    return result;
+}
+
 static int32_t leave_at(actor_t *self, unsigned at)
 {
     int32_t result;
@@ -1250,6 +1261,7 @@ static const call_t calls[] = {
     {"hostcrst_create_with_spin_count", make_create_with_spin_count, OK | NOT_AVAILABLE, PLAIN},
     {"hostcrst_enter", make_enter, ENTERED, WAITS},
     {"hostcrst_enter_timeout", make_enter_timeout, TRIED | TIMED_OUT, PLAIN},
+    {"hostcrst_enter_at", make_enter_at, TRIED | TIMED_OUT, PLAIN},
     {"hostcrst_try_enter", make_try_enter, TRIED, PLAIN},
     {"hostcrst_leave", make_leave, OK | NO_SECTION | NOT_OWNER, PLAIN},
     {"hostcrst_set_spin_count", make_set_spin_count, OK | NO_SECTION, PLAIN},

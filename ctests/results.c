@@ -100,6 +100,7 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     CHECK_EQ(out, 0);
     GIVES(hostcrst_enter, (crst, 0), HOST_E_CLRNOTAVAILABLE);
     GIVES(hostcrst_enter_timeout, (crst, 0, 0), HOST_E_CLRNOTAVAILABLE);
+    GIVES(hostcrst_enter_at, (crst, 0, 0, "somewhere"), HOST_E_CLRNOTAVAILABLE);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), HOST_E_CLRNOTAVAILABLE);
     CHECK_EQ(entered, 0);
     GIVES(hostcrst_leave, (crst), HOST_E_CLRNOTAVAILABLE);
@@ -265,6 +266,7 @@ TEST(handles_of_nothing)
     size_t count = 7;
     GIVES(hostcrst_enter, (crst, 0), E_HANDLE);
     GIVES(hostcrst_enter_timeout, (crst, 0, 1), E_HANDLE);
+    GIVES(hostcrst_enter_at, (crst, 0, 1, "somewhere"), E_HANDLE);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), E_HANDLE);
     CHECK_EQ(entered, 0);
     GIVES(hostcrst_leave, (crst), E_HANDLE);
@@ -303,6 +305,7 @@ TEST(unknown_values)
     small_task.size--;
     GIVES(hostcrst_enter, (crst, UINT32_MAX), E_INVALIDARG);
     GIVES(hostcrst_enter_timeout, (crst, UINT32_MAX, 1), E_INVALIDARG);
+    GIVES(hostcrst_enter_at, (crst, UINT32_MAX, 1, "somewhere"), E_INVALIDARG);
     GIVES(hostcrst_try_enter, (crst, UINT32_MAX, &entered), E_INVALIDARG);
     CHECK_EQ(entered, 0);
     GIVES(host_resource_wait, (new_resource(), UINT32_MAX), E_INVALIDARG);
@@ -326,6 +329,7 @@ TEST(success)
     GIVES(hostcrst_create_with_spin_count, (1, &other), S_OK);
     GIVES(hostcrst_enter, (crst, 0), S_OK);
     GIVES(hostcrst_enter_timeout, (crst, 0, 1), S_OK);
+    GIVES(hostcrst_enter_at, (crst, 0, 1, "somewhere"), S_OK);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), S_OK);
     CHECK_EQ(entered, 1);
     GIVES(hostcrst_leave, (crst), S_OK);
@@ -386,7 +390,9 @@ TEST(a_section_of_another_task)
     hostcrst_t crst = new_section();
     hold(&holder, crst);
     GIVES(hostcrst_enter_timeout, (crst, 0, 0), HOST_E_TIMEOUT);
+    GIVES(hostcrst_enter_at, (crst, 0, 0, "somewhere"), HOST_E_TIMEOUT);
     GIVES(hostcrst_enter_timeout, (crst, 0, 1), HOST_E_TIMEOUT);
+    GIVES(hostcrst_enter_at, (crst, 0, 1, "somewhere"), HOST_E_TIMEOUT);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), S_OK);
     CHECK_EQ(entered, 0);
     GIVES(hostcrst_leave, (crst), HOST_E_NOT_OWNER);
@@ -397,6 +403,8 @@ TEST(a_section_of_another_task)
     GIVES(hostcrst_enter, (crst, WAIT_ALERTABLE), HOST_E_INTERRUPTED);
     REQUIRE_EQ(host_task_alert(this_task()), S_OK);
     GIVES(hostcrst_enter_timeout, (crst, WAIT_ALERTABLE, 1000), HOST_E_INTERRUPTED);
+    REQUIRE_EQ(host_task_alert(this_task()), S_OK);
+    GIVES(hostcrst_enter_at, (crst, WAIT_ALERTABLE, 1000, "somewhere"), HOST_E_INTERRUPTED);
     CHECK_SECTION(crst, HOSTCRST_OWNED, holder.task, 1);
     let_go(&holder);
 }
@@ -408,6 +416,7 @@ TEST(a_section_whose_owner_ended)
     hostcrst_t crst = abandoned_section();
     GIVES(hostcrst_enter, (crst, 0), HOST_E_ABANDONED);
     GIVES(hostcrst_enter_timeout, (crst, 0, 1), HOST_E_ABANDONED);
+    GIVES(hostcrst_enter_at, (crst, 0, 1, "somewhere"), HOST_E_ABANDONED);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), HOST_E_ABANDONED);
     CHECK_EQ(entered, 0);
     CHECK_SECTION(crst, HOSTCRST_ABANDONED, 0, 0);
@@ -445,7 +454,9 @@ TEST(a_cycle_of_waits)
     REQUIRE_SOON(is_waiting(crossed.task, crst));
     GIVES(hostcrst_enter, (crossed.owned, 0), HOST_E_DEADLOCK);
     GIVES(hostcrst_enter_timeout, (crossed.owned, 0, HOSTCRST_INFINITE), HOST_E_DEADLOCK);
+    GIVES(hostcrst_enter_at, (crossed.owned, 0, HOSTCRST_INFINITE, "somewhere"), HOST_E_DEADLOCK);
     GIVES(hostcrst_enter_timeout, (crossed.owned, 0, 1), HOST_E_TIMEOUT);
+    GIVES(hostcrst_enter_at, (crossed.owned, 0, 1, "somewhere"), HOST_E_TIMEOUT);
     CHECK_SECTION(crossed.owned, HOSTCRST_OWNED, crossed.task, 1);
     CHECK_SECTION(crst, HOSTCRST_OWNED, this_task(), 1);
     CHECK_EQ(hostcrst_leave(crst), S_OK);
@@ -592,6 +603,7 @@ TEST(no_memory_for_a_task)
     let_others_take_all_room();
     GIVES(hostcrst_enter, (crst, 0), E_OUTOFMEMORY);
     GIVES(hostcrst_enter_timeout, (crst, 0, 1), E_OUTOFMEMORY);
+    GIVES(hostcrst_enter_at, (crst, 0, 1, "somewhere"), E_OUTOFMEMORY);
     GIVES(hostcrst_try_enter, (crst, 0, &entered), E_OUTOFMEMORY);
     CHECK_EQ(entered, 0);
     GIVES(host_resource_wait, (resource, 0), E_OUTOFMEMORY);
@@ -678,6 +690,7 @@ static const struct {
 } elsewhere[] = {
     {{"hostcrst_enter", "HOST_E_INVALIDOPERATION"}, "2^32 entries: a Rust test sets the count"},
     {{"hostcrst_enter_timeout", "HOST_E_INVALIDOPERATION"}, "as above"},
+    {{"hostcrst_enter_at", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"hostcrst_try_enter", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"host_resource_wait", "HOST_E_INVALIDOPERATION"}, "in a handler during an enter: ends.c"},
     {{"host_report", "E_OUTOFMEMORY"}, "output.c, with three reports that nobody reads"},

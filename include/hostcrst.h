@@ -804,6 +804,36 @@ HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_enter(hostcrst_t crst, uint32_t
 HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, uint32_t option, uint32_t milliseconds);
 
 /**
+ * Enters a critical section, as hostcrst_enter_timeout, and names the place that the call stands for.
+ *
+ * For callers whose own code has no address that a report could name, such as scripts. Reports show the place where
+ * they otherwise show the address that the call came from.
+ *
+ * Parameters:
+ * - crst (any value): a handle from hostcrst_create.
+ * - option: as for hostcrst_enter.
+ * - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): as for hostcrst_enter_timeout. With 0 it is a try-enter.
+ * - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; cut to 232 bytes between
+ *   characters. NULL and an empty one mean the address of the call. It need not stay valid after the call. It is read
+ *   only if the section is not simply free or owned by the calling task, or if holds or orders are recorded. Each
+ *   text is kept once and for ever, at most 32768 of them; where there is no room for more, the address is shown.
+ *
+ * Returns:
+ * - HOST_E_TIMEOUT: as for hostcrst_enter_timeout.
+ * - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE.
+ *
+ * On failure nothing changed, except that the place may be kept.
+ *
+ * Threads: as for hostcrst_enter.
+ *
+ * Source: an extension.
+ *
+ * Memory: place is NULL or points to a zero-terminated string.
+ */
+HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_enter_at(hostcrst_t crst, uint32_t option, uint32_t milliseconds,
+    const char *place);
+
+/**
  * Enters a critical section if it is free or owned by the calling task.
  *
  * Parameters:

@@ -93,8 +93,7 @@ fn windows_function(line: &str) -> Option<&str> {
     line.rsplit_once('(')?.1.strip_suffix(");")
 }
 
-/// `HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);` in one line: cbindgen uses several where a line of the comment
-/// above it is longer than `line_length` in cbindgen.toml.
+/// `HOSTCRST_API int32_t hostcrst_leave(hostcrst_t crst);`, or its first line.
 fn function(line: &str) -> Option<&str> {
     line.trim_start_matches("HOSTCRST_NODISCARD ").strip_prefix("HOSTCRST_API ").and_then(declared_name)
 }

@@ -48,6 +48,9 @@ static void *count_in_section(void *unused)
         REQUIRE(hostcrst_leave(section) >= 0);
         in_section++;
         REQUIRE(hostcrst_leave(section) >= 0);
+        REQUIRE(hostcrst_enter_at(section, 0, HOSTCRST_INFINITE, "a place") >= 0);
+        in_section++;
+        REQUIRE(hostcrst_leave(section) >= 0);
         REQUIRE(hostcrst_leave(section) == HOST_E_NOT_OWNER);
         REQUIRE(hostcrst_try_enter(section, 0, &entered) >= 0);
         if (entered) {

@@ -78,6 +78,16 @@ HOSTCRST_TSAN_INLINE_ int32_t hostcrst_tsan_enter_timeout(hostcrst_t crst, uint3
     return result;
 }
 
+HOSTCRST_TSAN_INLINE_ int32_t hostcrst_tsan_enter_at(hostcrst_t crst, uint32_t option, uint32_t milliseconds,
+                                                     const char *place)
+{
+    const int32_t result = hostcrst_enter_at(crst, option, milliseconds, place);
+    if (result >= 0) {
+        hostcrst_tsan_entered_(crst, 0);
+    }
+    return result;
+}
+
 HOSTCRST_TSAN_INLINE_ int32_t hostcrst_tsan_try_enter(hostcrst_t crst, uint32_t option, int32_t *entered)
 {
     const int32_t result = hostcrst_try_enter(crst, option, entered);
@@ -130,6 +140,7 @@ HOSTCRST_TSAN_INLINE_ int32_t hostcrst_tsan_destroy(hostcrst_t crst)
 #define hostcrst_create_with_spin_count hostcrst_tsan_create_with_spin_count
 #define hostcrst_enter hostcrst_tsan_enter
 #define hostcrst_enter_timeout hostcrst_tsan_enter_timeout
+#define hostcrst_enter_at hostcrst_tsan_enter_at
 #define hostcrst_try_enter hostcrst_tsan_try_enter
 #define hostcrst_recover hostcrst_tsan_recover
 #define hostcrst_leave hostcrst_tsan_leave

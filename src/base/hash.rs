@@ -6,3 +6,11 @@ pub(crate) const fn fibonacci_hash(number: u64) -> u64 {
     // 2^64 divided by the golden ratio.
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
+
+/// FNV-1a, with its upper bits spread once more: they depend on the last bytes too.
+pub(crate) fn hash_of_bytes(bytes: &[u8]) -> u64 {
+    let hash = bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    fibonacci_hash(hash ^ hash >> 32)
+}

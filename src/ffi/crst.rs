@@ -3,7 +3,9 @@
 use core::ffi::c_char;
 use core::hint::black_box;
 
-use super::{Growing, deliver, deliver_handles, deliver_name, deliver_sized, hresult, name_argument};
+use super::{
+    Growing, deliver, deliver_handles, deliver_name, deliver_sized, hresult, name_argument, site_argument,
+};
 use crate::base::name::NameCopy;
 use crate::error::S_OK;
 use crate::host::enter::{self, Patience};
@@ -190,6 +192,59 @@ with_call_site!(enter_timeout_from(crst: u64, option: u32, milliseconds: u32) =>
 
 extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: usize) -> i32 {
     hresult(enter::enter_checked(crst, option, Patience::of_milliseconds(milliseconds), site).map(|_| ()))
+}
+
+/// Enters a critical section, as hostcrst_enter_timeout, and names the place that the call stands for.
+///
+/// For callers whose own code has no address that a report could name, such as scripts. Reports show the place where
+/// they otherwise show the address that the call came from.
+///
+/// Parameters:
+/// - crst (any value): a handle from hostcrst_create.
+/// - option: as for hostcrst_enter.
+/// - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): as for hostcrst_enter_timeout. With 0 it is a try-enter.
+/// - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; cut to 232 bytes between
+///   characters. NULL and an empty one mean the address of the call. It need not stay valid after the call. It is read
+///   only if the section is not simply free or owned by the calling task, or if holds or orders are recorded. Each
+///   text is kept once and for ever, at most 32768 of them; where there is no room for more, the address is shown.
+///
+/// Returns:
+/// - HOST_E_TIMEOUT: as for hostcrst_enter_timeout.
+/// - all that hostcrst_enter returns, but HOST_E_DEADLOCK only with HOSTCRST_INFINITE.
+///
+/// On failure nothing changed, except that the place may be kept.
+///
+/// Threads: as for hostcrst_enter.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `place` is NULL or points to a zero-terminated string.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn hostcrst_enter_at(
+    crst: hostcrst_t,
+    option: u32,
+    milliseconds: u32,
+    place: *const c_char,
+) -> i32 {
+    if crst::enter_now(crst, option) { S_OK } else { enter_named_from(crst, option, milliseconds, place) }
+}
+
+with_call_site!(
+    enter_named_from(crst: u64, option: u32, milliseconds: u32, place: *const c_char) => enter_named_at, "r8", "x4"
+);
+
+extern "C" fn enter_named_at(
+    crst: u64,
+    option: u32,
+    milliseconds: u32,
+    place: *const c_char,
+    address: usize,
+) -> i32 {
+    // SAFETY: the caller of hostcrst_enter_at passes a zero-terminated string or NULL.
+    let site = unsafe { site_argument(place, address) };
+    enter_timeout_at(crst, option, milliseconds, site)
 }
 
 /// Enters a critical section if it is free or owned by the calling task.

@@ -20,6 +20,8 @@ use core::ffi::c_char;
 
 use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::error::{Error, Result, S_OK};
+use crate::state::registry::REGISTRY;
+use crate::state::targets::TARGET_NAME_BYTES as PLACE_BYTES;
 use crate::sys;
 use crate::text::cut;
 
@@ -47,16 +49,39 @@ unsafe fn deliver<T: Default>(out: *mut T, make: impl FnOnce() -> Result<T>) -> 
     code
 }
 
-/// The bytes of a C string, at most one more than a name can have, so that the name is cut between characters.
+/// The bytes of a name.
 ///
 /// # Safety
 /// `utf8` is NULL or points to a zero-terminated string.
 unsafe fn name_argument<'a>(utf8: *const c_char) -> Result<&'a [u8]> {
+    // SAFETY: see above.
+    unsafe { text_argument(utf8, NAME_BYTES) }
+}
+
+/// The bytes of a C string, at most one more than are kept, so that it is cut between characters.
+///
+/// # Safety
+/// `utf8` is NULL or points to a zero-terminated string.
+unsafe fn text_argument<'a>(utf8: *const c_char, kept: usize) -> Result<&'a [u8]> {
     if utf8.is_null() {
         return Err(Error::Pointer);
     }
     // SAFETY: the caller passes a zero-terminated string; no byte behind its end is looked at.
-    Ok(unsafe { core::slice::from_raw_parts(utf8.cast(), sys::string_length(utf8, NAME_BYTES + 1)) })
+    Ok(unsafe { core::slice::from_raw_parts(utf8.cast(), sys::string_length(utf8, kept + 1)) })
+}
+
+/// The place that a caller names for its call, and without one the address that the call came from.
+///
+/// # Safety
+/// `place` is NULL or points to a zero-terminated string.
+unsafe fn site_argument(place: *const c_char, address: usize) -> usize {
+    // SAFETY: see above.
+    match unsafe { text_argument(place, PLACE_BYTES) } {
+        Ok(text) if !text.is_empty() => {
+            REGISTRY.targets.intern_place(text).map_or(address, |site| site as usize)
+        }
+        _ => address,
+    }
 }
 
 /// Writes a name to a caller's array, cut between characters to what fits with a zero behind it; its whole length.

@@ -260,7 +260,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     fn misuse_at_site(&mut self, name: &str, at: &MisuseAtSite) -> fmt::Result {
         self.out.open('{')?;
         self.out.text("misuse", name.as_bytes())?;
-        self.address("at", at.site)?;
+        self.site("at", at.site)?;
         self.out.number("count", at.count)?;
         self.out.number("first_tid", at.first_thread)?;
         let surroundings = &mut *self.namer.surroundings;
@@ -268,12 +268,12 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.close('}')
     }
 
-    fn address(&mut self, key: &str, address: u64) -> fmt::Result {
-        if address == 0 {
+    fn site(&mut self, key: &str, site: u64) -> fmt::Result {
+        if site == 0 {
             return Ok(());
         }
-        let surroundings = &mut *self.namer.surroundings;
-        self.out.string(key, |out| surroundings.write_address(out, address).map(|_| ()))
+        let namer = &mut self.namer;
+        self.out.string(key, |out| namer.write_site(out, site))
     }
 
     fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
@@ -290,7 +290,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.hex("left", number_shown(sleep.section))?;
         }
         self.age("for_ns", sleep.since)?;
-        self.address("at", sleep.site)?;
+        self.site("at", sleep.site)?;
         self.out.number("limited", sleep.limited)?;
         self.out.close('}')
     }
@@ -308,7 +308,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.open('{')?;
             self.out.awaited(wait.awaited)?;
             self.age("for_ns", wait.since)?;
-            self.address("at", wait.site)?;
+            self.site("at", wait.site)?;
             self.out.number("limited", wait.limited)?;
             self.out.number("option", wait.option)?;
             if let Some(LockPicture::SrwLock(lock)) = self.namer.picture.lock(wait.awaited) {
@@ -377,7 +377,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("contended", section.contended)?;
         if let Some((since, site)) = section.hold {
             self.age("owned_for_ns", since)?;
-            self.address("entered_at", site)?;
+            self.site("entered_at", site)?;
         }
         self.out.close('}')
     }
@@ -414,8 +414,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("tid", step.thread_id)?;
         self.out.text("name", step.task_name.bytes())?;
         self.lock(step.section, step.section_name.bytes())?;
-        self.address("entered_at", step.first_site)?;
-        self.address("next_entered_at", step.then_site)?;
+        self.site("entered_at", step.first_site)?;
+        self.site("next_entered_at", step.then_site)?;
         self.out.close('}')
     }
 
@@ -467,7 +467,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(hold) = figures.longest_hold {
             self.out.number("longest_hold_ns", hold.time)?;
             self.out.number("longest_held_by_tid", hold.thread_id)?;
-            self.address("longest_entered_at", hold.site)?;
+            self.site("longest_entered_at", hold.site)?;
         }
         self.out.close('}')
     }
@@ -524,8 +524,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.number("tid", member.thread_id)?;
             self.out.text("name", member.task_name.bytes())?;
             self.lock(member.awaited, member.awaited_name.bytes())?;
-            self.address("at", member.site)?;
-            self.address("entered_at", member.entered_at)?;
+            self.site("at", member.site)?;
+            self.site("entered_at", member.entered_at)?;
             self.out.close('}')?;
         }
         self.out.close(']')?;

@@ -3,9 +3,9 @@
 
 use core::fmt::{self, Display, Write};
 
-use super::Surroundings;
+use super::{Namer, Surroundings};
 use crate::base::memory::Memory;
-use crate::state::statistics::{CLASSES, FiguresCopy};
+use crate::state::statistics::{CLASSES, FiguresCopy, HoldCopy};
 use crate::text::Printable;
 use crate::view::picture::{Picture, SectionPicture};
 
@@ -146,18 +146,29 @@ impl<M: Memory, S: Surroundings> Metrics<'_, '_, M, S> {
             "gauge",
             "The longest time that a section was owned, and where it was entered then.",
         )?;
-        self.each_figures(|metrics, section, figures| match figures.longest_hold {
-            Some(hold) => {
-                metrics.labels(name, section)?;
-                if hold.site != 0 {
-                    metrics.out.write_str(",entered_at=\"")?;
-                    metrics.surroundings.write_address(&mut LabelValue(metrics.out), hold.site)?;
-                    metrics.out.write_char('"')?;
-                }
-                writeln!(metrics.out, "}} {}", Exactly(hold.time))
-            }
-            None => Ok(()),
+        self.pictures.iter().try_for_each(|picture| {
+            picture.figures().try_for_each(|(section, figures)| match figures.longest_hold {
+                Some(hold) => self.longest_hold(name, picture, &section, hold),
+                None => Ok(()),
+            })
         })
+    }
+
+    fn longest_hold(
+        &mut self,
+        name: &str,
+        picture: &Picture<'_, M>,
+        section: &SectionPicture,
+        hold: HoldCopy,
+    ) -> fmt::Result {
+        self.labels(name, section)?;
+        if hold.site != 0 {
+            self.out.write_str(",entered_at=\"")?;
+            let mut namer = Namer { picture, surroundings: &mut *self.surroundings };
+            namer.write_site(&mut LabelValue(self.out), hold.site)?;
+            self.out.write_char('"')?;
+        }
+        writeln!(self.out, "}} {}", Exactly(hold.time))
     }
 
     fn each_section(

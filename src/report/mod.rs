@@ -554,6 +554,14 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
         }
     }
 
+    /// Writes a call site: the place that the caller named, or the symbol at its address.
+    fn write_site(&mut self, out: &mut dyn Write, site: u64) -> fmt::Result {
+        match self.picture.place(site) {
+            Some(place) => write!(out, "{}", Printable(place.bytes())),
+            None => self.surroundings.write_address(out, site).map(|_| ()),
+        }
+    }
+
     /// How long ago `since` is, in nanoseconds.
     fn age(&self, since: u64) -> Option<u64> {
         self.surroundings.now().map(|now| now.saturating_sub(since))

@@ -440,7 +440,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             return Ok(());
         }
         self.out.write_str(" at ")?;
-        self.namer.surroundings.write_address(self.out, site).map(|_| ())
+        self.namer.write_site(self.out, site)
     }
 
     /// A section or resource in short: its name, or without one its handle.

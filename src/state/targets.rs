@@ -1,6 +1,8 @@
-//! Names of layer targets: set once, kept for ever, found without a lock. Where a name comes from is not known here.
+//! Names of layer targets, and places that callers name: set once, kept for ever, found without a lock. Where a name
+//! comes from is not known here.
 
 use crate::base::arena::Slot;
+use crate::base::hash::hash_of_bytes;
 use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::base::table::{Key, Table};
 use crate::state::layers::Origin;
@@ -8,9 +10,9 @@ use crate::sys;
 use crate::sys::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::text::{TextBuffer, cut};
 
-/// The bytes of a target's name at most.
+/// The bytes of a target's name at most, and of a place.
 pub(crate) const TARGET_NAME_BYTES: usize = 232;
-/// Targets that can have a name; further ones are shown as numbers. A power of two.
+/// Targets that can have a name, and places; further ones are shown as numbers. A power of two.
 const CAPACITY: usize = 1 << 15;
 /// Entries probed before giving up.
 const PROBES: usize = 64;
@@ -21,6 +23,11 @@ struct Bytes([AtomicU8; TARGET_NAME_BYTES]);
 
 // SAFETY: atomics only.
 unsafe impl Slot for Bytes {}
+
+/// What a key of a place has in place of an origin.
+const PLACE_KIND: u32 = Origin::ClrFunction as u32 + 1;
+/// The number of a place has this in its highest byte, as no address of code has on x86-64 or aarch64.
+const PLACE: u64 = 0x80 << 56;
 
 /// The table, in pages that are taken when the library is prepared.
 #[repr(C)]
@@ -58,16 +65,40 @@ impl Targets {
     /// Gives the target a name, cut to what fits, unless it has one.
     pub(crate) fn intern(&self, origin: Origin, target: u64, text: &[u8]) {
         let Some(table) = self.table() else { return };
-        if self.is_known(origin, target) {
-            return;
+        if !self.is_known(origin, target) {
+            // Where there is no room the target stays a number.
+            add(&table, key(origin, target), cut(text, TARGET_NAME_BYTES));
         }
-        let text = cut(text, TARGET_NAME_BYTES);
-        // Where there is no room the target stays a number.
-        let _ = table.add(key(origin, target), |entry| {
-            entry.value.0.iter().zip(text).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
-            entry.detail.store(text.len() as u32, Ordering::Relaxed);
-        });
     }
+
+    /// The number of the place with this text, cut to what fits: a call site, shown as that text. None if there is no
+    /// room for it, or if its number is that of another text.
+    pub(crate) fn intern_place(&self, text: &[u8]) -> Option<u64> {
+        let table = self.table()?;
+        let text = cut(text, TARGET_NAME_BYTES);
+        let number = PLACE | hash_of_bytes(text) >> 8;
+        match table.find(place_key(number)) {
+            Some(entry) => entry.value.starts_with(text, entry.detail.load(Ordering::Relaxed)),
+            None => add(&table, place_key(number), text),
+        }
+        .then_some(number)
+    }
+}
+
+impl Bytes {
+    /// Whether the first `length` bytes are `text`.
+    fn starts_with(&self, text: &[u8], length: u32) -> bool {
+        text.len() == length as usize
+            && self.0.iter().zip(text).all(|(byte, &value)| byte.load(Ordering::Relaxed) == value)
+    }
+}
+
+/// Whether there was room.
+fn add(table: &Table<Bytes>, key: Key, text: &[u8]) -> bool {
+    table.add(key, |entry| {
+        entry.value.0.iter().zip(text).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
+        entry.detail.store(text.len() as u32, Ordering::Relaxed);
+    })
 }
 
 readable_in_copies!(Targets);
@@ -80,7 +111,16 @@ impl Shown<Targets> {
         origin: Origin,
         target: u64,
     ) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
-        self.fields().table()?.find_in(memory, key(origin, target), |entry| {
+        self.text(memory, key(origin, target))
+    }
+
+    /// The text of a call site, if that is a place.
+    pub(crate) fn place<M: Memory>(&self, memory: &M, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        if site & PLACE == 0 { None } else { self.text(memory, place_key(site)) }
+    }
+
+    fn text<M: Memory>(&self, memory: &M, key: Key) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        self.fields().table()?.find_in(memory, key, |entry| {
             let entry = entry.fields();
             let mut name = TextBuffer::new();
             for byte in entry.value.0.iter().take(entry.detail.load(Ordering::Relaxed) as usize) {
@@ -93,6 +133,10 @@ impl Shown<Targets> {
 
 fn key(origin: Origin, target: u64) -> Key {
     Key { kind: origin as u32, number: target }
+}
+
+fn place_key(number: u64) -> Key {
+    Key { kind: PLACE_KIND, number }
 }
 
 #[cfg(test)]
@@ -111,6 +155,41 @@ mod tests {
         assert_eq!(targets.name(&Here, Origin::Address, 7).unwrap().bytes(), b"seven");
         assert_eq!(targets.name(&Here, Origin::ClrFunction, 7).unwrap().bytes(), b"method");
         assert!(!targets.is_known(Origin::Address, 8));
+    }
+
+    #[test]
+    fn a_place_has_one_number_which_is_no_address() {
+        let targets = Targets::new();
+        assert_eq!(targets.intern_place(b"sell (shop.py:12)"), None, "no table yet");
+        targets.reserve();
+        let number = targets.intern_place(b"sell (shop.py:12)").unwrap();
+        assert_eq!(number >> 56, 0x80);
+        assert_eq!(targets.intern_place(b"sell (shop.py:12)"), Some(number));
+        assert_ne!(targets.intern_place(b"sell (shop.py:13)"), Some(number));
+        assert_eq!(targets.place(&Here, number).unwrap().bytes(), b"sell (shop.py:12)");
+        assert!(targets.place(&Here, number + 1).is_none() && targets.place(&Here, 7).is_none());
+    }
+
+    #[test]
+    fn a_place_is_cut_between_characters() {
+        let targets = Targets::new();
+        targets.reserve();
+        let short = [b'a'; TARGET_NAME_BYTES - 1];
+        let long = [&short, "é".as_bytes()].concat();
+        let number = targets.intern_place(&long).unwrap();
+        assert_eq!(targets.place(&Here, number).unwrap().bytes(), short);
+        assert_eq!(targets.intern_place(&long), Some(number));
+    }
+
+    #[test]
+    fn texts_with_one_number_are_not_mistaken_for_each_other() {
+        let targets = Targets::new();
+        targets.reserve();
+        let number = PLACE | hash_of_bytes(b"mine") >> 8;
+        assert!(add(&targets.table().unwrap(), place_key(number), b"theirs"));
+        assert_eq!(targets.intern_place(b"mine"), None);
+        assert!(add(&targets.table().unwrap(), place_key(PLACE | hash_of_bytes(b"a") >> 8), b"ab"));
+        assert_eq!(targets.intern_place(b"a"), None, "the beginning of another one");
     }
 
     #[test]

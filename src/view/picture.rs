@@ -325,6 +325,11 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.targets().name(self.memory, layer.origin, layer.target)
     }
 
+    /// The text of a call site that its caller named.
+    pub(crate) fn place(&self, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        self.registry.targets().place(self.memory, site)
+    }
+
     /// How many deadlocks were found since the process began.
     pub(crate) fn deadlocks_found(&self) -> u64 {
         self.registry.deadlocks().found()
