@@ -77,6 +77,7 @@ static int misuses(const char *what)
 #define DELETIONS "deletions refused"
 #define USES_AFTER_DELETION "uses after deletion"
 #define INITIALISATIONS "initialisations of a section in use"
+#define COPIES "waits for the copy of a section that is entered by another copy"
 #define SLEEPS "sleeps on a condition variable without having entered exactly once"
 
 /*
@@ -640,6 +641,65 @@ static void a_free_section_may_be_moved(void)
     DeleteCriticalSection(&there);
 }
 
+static void try_to_enter(void *argument)
+{
+    CRITICAL_SECTION *section = (CRITICAL_SECTION *)argument;
+    REQUIRE(TryEnterCriticalSection(section));
+    LeaveCriticalSection(section);
+}
+
+/* Whether another thread can enter. */
+static void check_enterable(CRITICAL_SECTION *section)
+{
+    check_thread_t thread;
+    check_start(&thread, try_to_enter, section);
+    check_join(&thread);
+}
+
+static void copies_of_a_template_are_sections_of_their_own(void)
+{
+    CRITICAL_SECTION template, copies[3];
+    DWORD spins = check_processors() > 1;
+    int uses = misuses(USES_AFTER_DELETION), shared = misuses(COPIES), deletions = misuses(DELETIONS);
+    REQUIRE(InitializeCriticalSectionAndSpinCount(&template, 5));
+    for (size_t at = 0; at < 3; at++) {
+        copies[at] = template;
+    }
+    EnterCriticalSection(&copies[0]);
+    CHECK_FIELDS(&copies[0], -2, 1, my_thread());
+    CHECK_EQ(copies[0].SpinCount, 5 * spins);
+    check_enterable(&copies[1]);
+    DeleteCriticalSection(&copies[2]);
+    CHECK_EQ(SetCriticalSectionSpinCount(&template, 6), 5 * spins);
+    check_enterable(&template);
+    EnterCriticalSection(&template);
+    LeaveCriticalSection(&copies[0]);
+    check_enterable(&copies[0]);
+    CHECK_FIELDS(&template, -2, 1, my_thread());
+    LeaveCriticalSection(&template);
+    DeleteCriticalSection(&template);
+    DeleteCriticalSection(&copies[0]);
+    DeleteCriticalSection(&copies[1]);
+    CHECK_EQ(misuses(USES_AFTER_DELETION), uses);
+    CHECK_EQ(misuses(COPIES), shared);
+    CHECK_EQ(misuses(DELETIONS), deletions);
+}
+
+static void a_section_may_be_moved_before_it_is_entered(void)
+{
+    CRITICAL_SECTION here, there;
+    int uses = misuses(USES_AFTER_DELETION);
+    InitializeCriticalSection(&here);
+    there = here;
+    InitializeCriticalSection(&here);
+    EnterCriticalSection(&here);
+    check_enterable(&there);
+    LeaveCriticalSection(&here);
+    DeleteCriticalSection(&here);
+    DeleteCriticalSection(&there);
+    CHECK_EQ(misuses(USES_AFTER_DELETION), uses);
+}
+
 /* ---- spin counts, flags, last error ---- */
 
 static void spin_counts_have_24_bits(void)
@@ -881,6 +941,10 @@ static void try_what_the_semaphore_holds(void)
     InitializeCriticalSection(&section);
     memcpy(&stolen, &section.LockSemaphore, sizeof stolen);
     CHECK_EQ(host_runtime_start(), S_OK);
+    CHECK_EQ(hostcrst_enter(stolen, 0), E_HANDLE);
+    EnterCriticalSection(&section);
+    LeaveCriticalSection(&section);
+    memcpy(&stolen, &section.LockSemaphore, sizeof stolen);
     CHECK_EQ(hostcrst_enter(stolen, 0), E_HANDLE);
     CHECK_EQ(hostcrst_try_enter(stolen, 0, &entered), E_HANDLE);
     EnterCriticalSection(&section);
@@ -1190,6 +1254,8 @@ CHECK_MAIN(CHECK_TEST(nothing_needs_to_be_started), CHECK_TEST(initialize_sets_e
            CHECK_TEST(a_static_section_may_be_deleted_unused),
            CHECK_TEST(initialize_of_a_section_in_use_begins_anew),
            CHECK_TEST(memory_may_be_freed_by_the_last_to_leave), CHECK_TEST(a_free_section_may_be_moved),
+           CHECK_TEST(copies_of_a_template_are_sections_of_their_own),
+           CHECK_TEST(a_section_may_be_moved_before_it_is_entered),
            CHECK_TEST(spin_counts_have_24_bits), CHECK_TEST(on_one_processor_nobody_spins),
            CHECK_TEST(initialize_ex_refuses_what_it_does_not_know),
            CHECK_TEST(each_thread_has_its_last_error), CHECK_TEST(an_ended_owner_keeps_the_section),

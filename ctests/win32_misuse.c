@@ -249,6 +249,8 @@ static void use_copies(void)
 {
     check_thread_t thread;
     InitializeCriticalSection(&template);
+    EnterCriticalSection(&template);
+    LeaveCriticalSection(&template);
     first_copy = template;
     second_copy = template;
     EnterCriticalSection(&first_copy);
@@ -274,6 +276,8 @@ static void move_and_wait(void)
 {
     check_thread_t thread;
     InitializeCriticalSectionAndSpinCount(&template, 0);
+    EnterCriticalSection(&template);
+    LeaveCriticalSection(&template);
     first_copy = template;
     memset(&template, 0x5A, sizeof template);
     EnterCriticalSection(&first_copy);

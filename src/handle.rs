@@ -102,6 +102,12 @@ pub(crate) const WIN32: u64 = 2 | BIASED | REVOKING;
 /// The part of it in the offset.
 pub(crate) const WIN32_SLOT: usize = (WIN32 & !LOW_BITS) as usize;
 
+/// Beside a Windows' handle in LockSemaphore: the CRITICAL_SECTION was initialised, and no thread has entered it yet. No
+/// handle has this bit, so that the first to enter takes the slow path.
+pub(crate) const NEVER_ENTERED: u64 = 1 << 39;
+const _: () = assert!(NEVER_ENTERED < 1 << SECTION_GENERATION_SHIFT);
+const _: () = assert!(NEVER_ENTERED > (MAX_SECTIONS as u64 - 1) * SECTION_BYTES as u64);
+
 /// For `layout`: what it takes to read handles, owner ids and lock words.
 pub(crate) const NUMBERS: [(&str, u64); 15] = [
     ("handle.section_tag", SECTION_TAG),

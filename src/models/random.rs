@@ -17,6 +17,7 @@ use shuttle::rand::{Rng, thread_rng};
 
 use super::*;
 use crate::error::Error;
+use crate::handle::NEVER_ENTERED;
 use crate::host::deadlocks;
 use crate::state::deadlocks::host_deadlock_t;
 use crate::state::mirror::{self, ConditionVariable, CriticalSection};
@@ -454,7 +455,7 @@ impl Windows {
 
     /// In the end nobody owns it, and it shows that.
     fn assert_free(&self) {
-        let handle = self.section.lock_semaphore.load(Ordering::Relaxed);
+        let handle = self.section.lock_semaphore.load(Ordering::Relaxed) & !NEVER_ENTERED;
         if handle == 0 {
             return;
         }

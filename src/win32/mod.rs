@@ -3,8 +3,9 @@
 //!
 //! A CRITICAL_SECTION is the mirror of one section of the core. Its field LockSemaphore holds the handle of that
 //! section, a kind of handle that the `hostcrst_*` functions refuse (see `handle`). The section is created when the
-//! CRITICAL_SECTION is initialised, or at its first use if it never was: zeroed memory works. The core alone decides
-//! who owns the section and who waits; the other fields are published for readers, and no decision depends on them.
+//! CRITICAL_SECTION is initialised, or at its first use if it never was: zeroed memory works. Until its first use one that
+//! was initialised has NEVER_ENTERED beside the handle: the first use sees whether it is the memory that the section was
+//! created for, or a copy of it, which gets a section of its own. The core alone decides who owns the section and who waits; the other fields are published for readers, and no decision depends on them.
 //!
 //! **Publishing the fields.** Only the owner writes RecursionCount and OwningThread. Bit 0 of LockCount is the owner's,
 //! the other bits belong to the holder of the queue lock:
@@ -37,7 +38,7 @@ use core::fmt::Write;
 
 use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::{Error, Result};
-use crate::handle::{self, ABANDONED};
+use crate::handle::{self, ABANDONED, NEVER_ENTERED};
 use crate::host::{order, prepare, settings, threads};
 use crate::lock::{condition, crst};
 use crate::messages;
@@ -126,6 +127,11 @@ impl Spin {
         }
     }
 
+    /// Of the SpinCount field as `begin` has set it.
+    fn of_initialized_field(field: u32) -> Self {
+        if field & DYNAMIC_SPIN != 0 { Spin::Chosen } else { Spin::of_count(field) }
+    }
+
     fn field(self) -> usize {
         match self {
             Spin::Chosen => DYNAMIC_SPIN as usize,
@@ -146,7 +152,7 @@ pub(crate) fn initialize(mirror: &CriticalSection, spin: Spin) -> Win32Result {
     preserving_errno(|| {
         let handle = prepare().and_then(|()| mirror.make(spin.possible()));
         let handle = handle.map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
-        mirror.begin(spin.possible(), handle);
+        mirror.begin(spin.possible(), handle | NEVER_ENTERED);
         Ok(())
     })
 }
@@ -170,9 +176,10 @@ pub(crate) fn initialize_in_any_case(mirror: &CriticalSection) {
 
 /// Deletes a section that no other thread owns or waits for; refused and counted otherwise. `site` is the call site.
 pub(crate) fn delete(mirror: &CriticalSection, site: usize) {
-    let semaphore = mirror.lock_semaphore.load(Ordering::Acquire);
-    if semaphore != 0 {
-        let deleted = preserving_errno(|| crst::retire(semaphore));
+    let semaphore = mirror.handle();
+    let is_unused = semaphore == 0 || semaphore & NEVER_ENTERED != 0 && mirror.named().is_none();
+    if !is_unused {
+        let deleted = preserving_errno(|| crst::retire(semaphore & !NEVER_ENTERED));
         if let Err(error) = deleted {
             let in_use = error == Error::NotOwner || is_anothers(semaphore);
             let misuse = if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete };
@@ -197,8 +204,7 @@ pub(crate) fn set_spin_count(mirror: &CriticalSection, count: u32) -> u32 {
         let spin = Spin::of_count(count).possible();
         let before = mirror.spin_count.swap(spin.field(), Ordering::Relaxed);
         // Memory without a section: the field is read when one is created.
-        let handle = mirror.handle();
-        if let Ok(section) = sections::find_win32(handle) {
+        if let Some((handle, section)) = mirror.named() {
             let _ = section.set_spin_policy(handle, spin.policy());
         }
         before as u32 & SPIN_COUNT_BITS
@@ -223,7 +229,7 @@ pub(crate) fn end_misaligned(address: usize) -> ! {
 
 /// Whether a LockSemaphore names a section of another copy of the library.
 fn is_anothers(semaphore: u64) -> bool {
-    handle::win32_copy(semaphore).is_some_and(|copy| REGISTRY.is_copy(copy))
+    handle::win32_copy(semaphore & !NEVER_ENTERED).is_some_and(|copy| REGISTRY.is_copy(copy))
 }
 
 pub(crate) fn prepare() -> Result<()> {
@@ -237,10 +243,10 @@ impl CriticalSection {
         self as *const CriticalSection as usize
     }
 
-    /// The handle of the section this names, if it names one.
+    /// What LockSemaphore holds: the handle of the section this names, if a thread has entered it.
     #[inline(always)]
     fn handle(&self) -> u64 {
-        // Acquire pairs with the Release in create_and_attach and begin.
+        // Acquire pairs with the Release in create_and_attach, begin and named_from_now_on.
         self.lock_semaphore.load(Ordering::Acquire)
     }
 
@@ -266,21 +272,34 @@ impl CriticalSection {
     /// The section this names, created now if it names none. `site` is the call site.
     #[cold]
     fn attach(&self, site: usize) -> Result<u64> {
-        if let Some(handle) = self.named() {
+        if let Some(handle) = self.named_from_now_on() {
             return Ok(handle);
         }
         prepare()?;
         let (handle, semaphore) = self.create_and_attach()?;
-        // It named a section that has ended, or was never a handle.
-        if semaphore != 0 {
+        // It named a section that has ended, or was never a handle; or it is the copy of one that nobody had entered.
+        if semaphore != 0 && semaphore & NEVER_ENTERED == 0 {
             REGISTRY.win32.tell(Misuse::UseAfterDelete, self.address(), site);
         }
         Ok(handle)
     }
 
-    /// The section this names, if it names one.
-    fn named(&self) -> Option<u64> {
-        Some(self.handle()).filter(|&handle| sections::find_win32(handle).is_ok())
+    /// The section this names, if it names one. Memory that was copied before a thread entered names none.
+    fn named(&self) -> Option<(u64, &'static Section)> {
+        let semaphore = self.handle();
+        let handle = semaphore & !NEVER_ENTERED;
+        let section = sections::find_win32(handle).ok()?;
+        (semaphore == handle || section.mirror() == self.address()).then_some((handle, section))
+    }
+
+    /// As named; from now on a copy of this memory names the same section.
+    fn named_from_now_on(&self) -> Option<u64> {
+        let (handle, _) = self.named()?;
+        let never_entered = handle | NEVER_ENTERED;
+        // Another thread may have done the same.
+        let _ =
+            self.lock_semaphore.compare_exchange(never_entered, handle, Ordering::Release, Ordering::Relaxed);
+        Some(handle)
     }
 
     /// As attach; also returns the former LockSemaphore, 0 if another thread has attached a section meanwhile. Fails
@@ -289,15 +308,17 @@ impl CriticalSection {
         // One thread at a time: a second one would retire this section as a stale one in the same memory.
         // place: attach-lock
         let _attaching = ATTACHING.lock();
-        if let Some(handle) = self.named() {
+        if let Some(handle) = self.named_from_now_on() {
             return Ok((handle, 0));
         }
         let semaphore = self.lock_semaphore.load(Ordering::Relaxed);
         if is_anothers(semaphore) {
             return Err(Error::InvalidOperation);
         }
-        let spin = Spin::of_field(self.spin_count.load(Ordering::Relaxed) as u32).possible();
-        let handle = self.make(spin)?;
+        let field = self.spin_count.load(Ordering::Relaxed) as u32;
+        let is_initialized = semaphore & NEVER_ENTERED != 0;
+        let spin = if is_initialized { Spin::of_initialized_field(field) } else { Spin::of_field(field) };
+        let handle = self.make(spin.possible())?;
         // Zeroed memory; no section ever has LockCount 0.
         let _ = self.lock_count.compare_exchange(0, FREE, Ordering::Relaxed, Ordering::Relaxed);
         // Release pairs with the Acquire in handle.
