@@ -1,14 +1,10 @@
-//! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there, and gives
-//! the shared library its SONAME. From the header it makes `hostcrst.cdef`, the same declarations for parsers that have
-//! no preprocessor.
+//! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there. From the
+//! header it makes `hostcrst.cdef`, the same declarations for parsers that have no preprocessor.
 //!
 //! With the feature `header` both are written to `OUT_DIR` on each build; `tests/header.rs` holds the checked-in copies
 //! against them. `HOSTCRST_UPDATE_HEADER=1` (what `./dev header` sets) also writes the checked-in copies.
 
 use std::env;
-
-/// Names the binary interface, not the release: it rises when a program built against an older library would break.
-const SOVERSION: u32 = 0;
 
 const CHECKED_IN: &str = "include/hostcrst.h";
 #[cfg(feature = "header")]
@@ -32,9 +28,8 @@ fn main() {
     for input in ["build.rs", CHECKED_IN] {
         println!("cargo:rerun-if-changed={input}");
     }
-    // Not rustc-link-arg-cdylib: the manifest declares no cdylib, `cargo rustc --crate-type` asks for one.
+    // A shared library that cargo links, as `cargo cinstall` has it do: scripts/c-library links its own.
     if env::var_os("CARGO_FEATURE_CAPI").is_some() {
-        println!("cargo:rustc-link-arg=-Wl,-soname,libhostcrst.so.{SOVERSION}");
         // Threads call into the library when they end, after a dlclose too.
         println!("cargo:rustc-link-arg=-Wl,-z,nodelete");
     }

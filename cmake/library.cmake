@@ -5,10 +5,10 @@ if(NOT HOSTCRST_CARGO)
     message(FATAL_ERROR "hostcrst: cargo not found; install a Rust toolchain (https://rustup.rs) or set HOSTCRST_CARGO")
 endif()
 
-# The soversion has one place: build.rs, which writes it into the library.
-file(STRINGS build.rs soversion_line REGEX "^const SOVERSION: u32 = ")
-string(REGEX REPLACE ".* = ([0-9]+).*" "\\1" hostcrst_soversion "${soversion_line}")
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS build.rs)
+# The soversion has one place: scripts/c-library, which writes it into the library.
+file(STRINGS scripts/c-library soversion_line REGEX "^soversion=")
+string(REPLACE "soversion=" "" hostcrst_soversion "${soversion_line}")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS scripts/c-library)
 
 set(hostcrst_exports_list "${PROJECT_SOURCE_DIR}/ctests/exports.txt")
 set(hostcrst_lib_dir "${PROJECT_BINARY_DIR}/lib")
@@ -21,27 +21,25 @@ set(hostcrst_static_file "${hostcrst_lib_dir}/libhostcrst.a")
 set(hostcrst_static_dependencies c)
 
 set(cargo_options)
-set(cargo_out "${HOSTCRST_CARGO_TARGET_DIR}/release")
+set(made_dir "${PROJECT_BINARY_DIR}/c-library")
 if(HOSTCRST_OFFLINE)
     list(APPEND cargo_options --offline)
 endif()
 if(HOSTCRST_RUST_TARGET)
     list(APPEND cargo_options --target "${HOSTCRST_RUST_TARGET}")
-    set(cargo_out "${HOSTCRST_CARGO_TARGET_DIR}/${HOSTCRST_RUST_TARGET}/release")
 endif()
 
 # cargo decides what is out of date, so it runs on each build; what did not change is not touched.
 add_custom_target(hostcrst_cargo ALL
     COMMAND "${CMAKE_COMMAND}" -E env
         "CARGO_TARGET_DIR=${HOSTCRST_CARGO_TARGET_DIR}" "CARGO=${HOSTCRST_CARGO}"
-        "${PROJECT_SOURCE_DIR}/scripts/c-library" ${cargo_options}
+        "CC=${CMAKE_C_COMPILER}" "AR=${CMAKE_AR}" "OBJCOPY=${CMAKE_OBJCOPY}"
+        "${PROJECT_SOURCE_DIR}/scripts/c-library" "${made_dir}" ${cargo_options}
     COMMAND "${CMAKE_COMMAND}"
-        "-Dcargo_out=${cargo_out}"
+        "-Dmade_dir=${made_dir}"
         "-Dshared_file=${hostcrst_shared_file}"
         "-Dshared_links=${hostcrst_shared_links}"
         "-Dstatic_file=${hostcrst_static_file}"
-        "-Dexports_list=${hostcrst_exports_list}"
-        "-Dlinker=${CMAKE_LINKER}" "-Dobjcopy=${CMAKE_OBJCOPY}" "-Dar=${CMAKE_AR}"
         -P "${CMAKE_CURRENT_LIST_DIR}/collect.cmake"
     BYPRODUCTS "${hostcrst_shared_file}" ${hostcrst_shared_links} "${hostcrst_static_file}"
     WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"

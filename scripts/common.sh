@@ -102,9 +102,9 @@ add_rust_target() { # not to a compiler that RUSTC names, which need not be rust
     [ -z "${RUSTC:-}" ] && command -v rustup >/dev/null && rustup target add "$1" && has_rust_target "$1"
 }
 
-# libhostcrst.so and libhostcrst.a in build/cargo/release, where CMake's build also puts them.
+# libhostcrst.so and libhostcrst.a in build/c-library, where CMake's build also puts them.
 build_c_library() {
-    CARGO_TARGET_DIR=build/cargo scripts/c-library --quiet
+    CARGO_TARGET_DIR=build/cargo scripts/c-library build/c-library --quiet
 }
 
 # build_examples <folder> <library> <mcs>: the .NET programs of examples/dotnet, with the C libraries they call.

@@ -1,8 +1,7 @@
 //! Everything that can go wrong, once: one table of variant, code, name and sentence. build.rs puts it into the header.
 
 use core::ffi::CStr;
-
-use thiserror::Error;
+use core::fmt;
 
 /// The call succeeded.
 pub const S_OK: i32 = 0;
@@ -18,12 +17,11 @@ pub const SUCCESSES: &[(i32, &str, &str)] = &[
 macro_rules! errors {
     ($($variant:ident = $code:literal, $name:ident, $sentence:literal;)*) => {
         /// A failure of the library, one variant for each code a caller can be given.
-        #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(i32)]
         pub enum Error {
             $(
                 #[doc = stringify!($name)]
-                #[error($sentence)]
                 $variant = $code as i32,
             )*
         }
@@ -103,6 +101,14 @@ impl Error {
         }
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.sentence().to_str().unwrap_or_default())
+    }
+}
+
+impl core::error::Error for Error {}
 
 /// What the core returns.
 pub type Result<T> = core::result::Result<T, Error>;

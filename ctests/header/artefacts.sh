@@ -1,7 +1,7 @@
 #!/bin/sh
 # artefacts.sh <libhostcrst.so> <libhostcrst_win32.so>...: how the shared libraries are linked: bound at load and read-only
 # from then on, nothing to relocate in code, no executable stack, nothing needed but the C library. Prints the size that
-# each has when it is stripped.
+# each has when it is stripped, with what it is made of; one that has grown beyond all reason fails.
 set -eu
 . "$(dirname "$0")/../need.sh"
 need readelf binutils
@@ -14,6 +14,9 @@ fail() {
     exit 1
 }
 
+# What libhostcrst.so has today, and a tenth.
+most_kib=430
+
 for library; do
     name=$(basename "$library")
     readelf -dW "$library" >"$work/dynamic"
@@ -25,5 +28,11 @@ for library; do
     needed=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' "$work/dynamic" | grep -vE '^(libc\.so|ld-linux|libhostcrst\.so)' || true)
     [ -z "$needed" ] || fail "$name needs $needed"
     strip -o "$work/stripped" "$library"
-    echo "$name, stripped: $(($(stat -c %s "$work/stripped") / 1024)) KiB"
+    kib=$(($(stat -c %s "$work/stripped") / 1024))
+    echo "$name, stripped: $kib KiB"
+    readelf -SW "$work/stripped" | sed 's/^ *\[ *[0-9]*\]//' | while read -r section type _ _ size _; do
+        [ "$type" != NOBITS ] && [ $((0x0${size%%[!0-9a-f]*})) -ge 2048 ] || continue
+        echo "    $((0x$size / 1024)) KiB $section"
+    done
+    [ "$kib" -le "$most_kib" ] || fail "$name has more than $most_kib KiB: what has become so large?"
 done
