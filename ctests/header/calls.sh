@@ -74,7 +74,7 @@ bound_by() { # bound_by <GLOB_DAT|JUMP_SLOT> <gcc|g++> <option>...: so are all o
     shift 2
     for program in section windows; do
         build "$compiler" $program "$@" "$shared"
-        kinds=$(readelf -rW "$work/$program" | sed -n 's/^.*_\(GLOB_DAT\|JUMP_SLOT\) .* host[a-z_]* .*/\1/p' | sort -u)
+        kinds=$(readelf -rW "$work/$program" | sed -n 's/^.*_\(GLOB_DAT\|JUMP_SLOT\) .* host[a-z_]*@HOSTCRST_1.0 .*/\1/p' | sort -u)
         [ "$kinds" = "$expected" ] || fail "$compiler $program ($*) is bound by '$kinds', not $expected"
         run $program
     done
