@@ -47,7 +47,9 @@ if(HOSTCRST_BUILD_DUMP)
     install(FILES docs/man/hostcrst-dump.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 endif()
 install(FILES
-    README.md CHANGELOG.md docs/deadlocks.md docs/hostcrst-dump.md docs/lock-order.md docs/sanitizers.md docs/win32.md
+    README.md CHANGELOG.md
+    docs/deadlocks.md docs/environment.md docs/errors.md docs/hangs.md docs/hostcrst-dump.md docs/hosting.md docs/lock-order.md
+    docs/sanitizers.md docs/win32.md
     LICENSE-MIT LICENSE-APACHE
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 

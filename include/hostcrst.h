@@ -907,7 +907,8 @@ HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_coun
 /**
  * Destroys a critical section that is free, abandoned, or owned by the calling task.
  *
- * Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread.
+ * Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread. A section of a thread that
+ * ended by the bare exit system call, which tells nobody, counts as owned until a task that waits for it has found out.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.

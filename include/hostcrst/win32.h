@@ -13,7 +13,8 @@
  *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT); the first
  *   misuse of each kind is also a line on stderr, with the section, the thread and the call site.
  * - A CRITICAL_SECTION must be aligned to 8 bytes, as in every struct that is not packed: the use of any other
- *   ends the process, with a line that says so. A CONDITION_VARIABLE and an SRWLOCK may be at any address.
+ *   ends the process, with a line that says so. A CONDITION_VARIABLE, an SRWLOCK and an INIT_ONCE may be at
+ *   any address.
  * - Initialize without Delete, and memory freed and reused without it, leak nothing. A process has about
  *   16 million sections at most; an Enter that would need one more ends it, with a line that says so.
  * - A section whose owner's thread ends stays locked.
@@ -373,8 +374,9 @@ BOOL WINAPI SleepConditionVariableSRW(PCONDITION_VARIABLE ConditionVariable, PSR
 /*
  * Waits until woken, if the AddressSize (1, 2, 4 or 8) bytes at Address are still those at CompareAddress, at
  * most dwMilliseconds (INFINITE: no limit). May return TRUE without a wake: compare in a loop. FALSE and
- * ERROR_TIMEOUT if not woken in time; ERROR_INVALID_PARAMETER for another size, or NULL. Wakes come from this
- * process only. The size is Windows' SIZE_T.
+ * ERROR_TIMEOUT if not woken in time: such a wait has taken no wake. One that finds other bytes may have taken
+ * the wake of a WakeByAddressSingle at that moment. ERROR_INVALID_PARAMETER for another size, or NULL. Wakes
+ * come from this process only. The size is Windows' SIZE_T.
  */
 BOOL WINAPI WaitOnAddress(VOID volatile *Address, PVOID CompareAddress, size_t AddressSize, DWORD dwMilliseconds)
     HOSTCRST_WIN32_IS_(hostcrst_address_wait);

@@ -13,7 +13,6 @@ use crate::foreign::observer::{Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
 use crate::foreign::who::Who;
 use crate::handle::number_shown;
-use crate::state::layers::Mode;
 use crate::state::sleep::SleepKind;
 use crate::state::tasks;
 use crate::state::words::LockKind;
@@ -112,12 +111,11 @@ const UNEXAMINED: [(&str, &str); 3] = [
 /// What of UNEXAMINED there is. Without `threads` the system shows none.
 fn unexamined(threads: Option<&Threads>) -> impl Iterator<Item = (&'static str, &'static str)> {
     let picture = Picture::here();
-    // A CLR need not report transitions.
-    let has_managed_code = tasks::has_clr_threads() || picture.tasks().any(|task| task.mode != Mode::Unknown);
     let is_so = [
         threads.is_none_or(|threads| threads.hides_calls),
         threads.is_some_and(|threads| threads.more),
-        has_managed_code && !picture.sees_managed_locks(),
+        // Transitions alone are no sign of a CLR: any host tells of those of its own runtime.
+        tasks::has_clr_threads() && !picture.sees_managed_locks(),
     ];
     UNEXAMINED.into_iter().zip(is_so).filter_map(|(what, is_so)| is_so.then_some(what))
 }
