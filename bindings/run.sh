@@ -4,8 +4,9 @@
 #   $include   the folder of hostcrst.h
 #   $cdef      the path of hostcrst.cdef
 #   $work      an empty folder of its own; nothing is written beside the source
-#   want       as in ctests/need.sh: without that tool the test ends as not run
-#   prints     see below
+#   $source    the root of the source tree
+#   want, want_file   as in ctests/need.sh: without that tool the test ends as not run
+#   passes, prints, for_pkg_config   see below
 # run.sh --not-run: the test of `want`.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,11 +17,22 @@ fail() {
     exit 1
 }
 
+passes() { # passes <command>...: it ends with 0; what it writes is in $work/out
+    "$@" >"$work/out" 2>&1 || fail "$* ended with $?: $(cat "$work/out")"
+}
+
 prints() { # prints <line> <command>...: the command ends with 0, and writes that line
     line=$1
     shift
-    "$@" >"$work/out" 2>&1 || fail "$* ended with $?: $(cat "$work/out")"
+    passes "$@"
     grep -qxF -e "$line" "$work/out" || fail "$* did not print '$line': $(cat "$work/out")"
+}
+
+for_pkg_config() { # makes pkg-config find the library where it was built, and programs at run time
+    folder=$(dirname "$library")
+    printf '%s\n' "Name: hostcrst" "Description: as built" "Version: 0" "Cflags: -I$include" "Libs: -L$folder -lhostcrst" \
+        >"$work/hostcrst.pc"
+    export PKG_CONFIG_PATH="$work" LD_LIBRARY_PATH="$folder"
 }
 
 if [ "$1" = --not-run ]; then

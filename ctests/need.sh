@@ -13,6 +13,10 @@ want() { # want <command> <Debian package>: without it, the test ends as not run
     command -v "$1" >/dev/null || { echo "not run: $1 is missing: apt-get install $2"; exit 77; }
 }
 
+want_file() { # want_file <file> <Debian package>
+    [ -f "$1" ] || { echo "not run: $1 is missing: apt-get install $2"; exit 77; }
+}
+
 need_winpr() { # sets winpr to the directory of WinPR's headers
     for winpr in /usr/include/winpr3 /usr/include/winpr2; do
         [ ! -f "$winpr/winpr/windows.h" ] || return 0

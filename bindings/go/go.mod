@@ -1,0 +1,3 @@
+module hostcrst
+
+go 1.19
