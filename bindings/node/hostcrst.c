@@ -1,0 +1,214 @@
+/* The calls of hostcrst.h for index.js, one to one: handles are BigInts, results numbers. Each thread of node that loads this
+ * has an instance of its own; there is no state in it.
+ */
+#define NAPI_VERSION 8
+#include <hostcrst.h>
+#include <node_api.h>
+#include <string.h>
+
+/* Arguments that are none, or of another type, are taken as 0: the library refuses a handle of 0. */
+
+static size_t arguments(napi_env env, napi_callback_info call, napi_value *values, size_t capacity)
+{
+    size_t count = capacity;
+    return napi_get_cb_info(env, call, &count, values, NULL, NULL) == napi_ok ? count : 0;
+}
+
+static uint64_t handle_of(napi_env env, napi_value value)
+{
+    uint64_t handle = 0;
+    bool lossless = false;
+    if (napi_get_value_bigint_uint64(env, value, &handle, &lossless) != napi_ok || !lossless) return 0;
+    return handle;
+}
+
+static uint32_t number_of(napi_env env, napi_value value)
+{
+    uint32_t number = 0;
+    napi_get_value_uint32(env, value, &number);
+    return number;
+}
+
+/* A name in reports has room for less than this: what is longer is cut by the library in the end. */
+enum { TEXT_SIZE = 1024 };
+
+static const char *text_of(napi_env env, napi_value value, char text[TEXT_SIZE])
+{
+    text[0] = '\0';
+    napi_get_value_string_utf8(env, value, text, TEXT_SIZE, NULL);
+    return text;
+}
+
+static napi_value a_number(napi_env env, int64_t number)
+{
+    napi_value value = NULL;
+    napi_create_int64(env, number, &value);
+    return value;
+}
+
+static napi_value a_handle(napi_env env, uint64_t handle)
+{
+    napi_value value = NULL;
+    napi_create_bigint_uint64(env, handle, &value);
+    return value;
+}
+
+static napi_value a_text(napi_env env, const char *text)
+{
+    napi_value value = NULL;
+    napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+    return value;
+}
+
+/* start() -> result: begins the runtime unless somebody has; if it was stopped since, that is the program's will. */
+static napi_value start(napi_env env, napi_callback_info call)
+{
+    (void)call;
+    uint32_t state = HOST_RUNTIME_NOT_LOADED;
+    host_runtime_state(&state);
+    return a_number(env, state == HOST_RUNTIME_NOT_LOADED ? host_runtime_start() : S_OK);
+}
+
+/* create(name) -> handle, or the result as a number */
+static napi_value create(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    char name[TEXT_SIZE];
+    hostcrst_t section = 0;
+    arguments(env, call, argument, 1);
+    int32_t result = hostcrst_create(&section);
+    if (result == S_OK) {
+        result = hostcrst_set_name(section, text_of(env, argument[0], name));
+        if (result != S_OK) hostcrst_destroy(section);
+    }
+    return result == S_OK ? a_handle(env, section) : a_number(env, result);
+}
+
+/* enter(handle, milliseconds, place) -> result; HOSTCRST_INFINITE is for ever */
+static napi_value enter(napi_env env, napi_callback_info call)
+{
+    napi_value argument[3];
+    char place[TEXT_SIZE];
+    arguments(env, call, argument, 3);
+    return a_number(env, hostcrst_enter_at(handle_of(env, argument[0]), 0, number_of(env, argument[1]),
+                                           text_of(env, argument[2], place)));
+}
+
+/* tryEnter(handle) -> 1, 0 or the result of a failure */
+static napi_value try_enter(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    int32_t entered = 0;
+    arguments(env, call, argument, 1);
+    int32_t result = hostcrst_try_enter(handle_of(env, argument[0]), 0, &entered);
+    return a_number(env, result == S_OK ? entered : result);
+}
+
+static napi_value leave(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    arguments(env, call, argument, 1);
+    return a_number(env, hostcrst_leave(handle_of(env, argument[0])));
+}
+
+static napi_value recover(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    arguments(env, call, argument, 1);
+    return a_number(env, hostcrst_recover(handle_of(env, argument[0])));
+}
+
+static napi_value destroy(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    arguments(env, call, argument, 1);
+    return a_number(env, hostcrst_destroy(handle_of(env, argument[0])));
+}
+
+/* waiters(handle) -> how many tasks are in the queue */
+static napi_value waiters(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    hostcrst_info_t info = { .size = sizeof info };
+    arguments(env, call, argument, 1);
+    hostcrst_info(handle_of(env, argument[0]), &info);
+    return a_number(env, info.waiters);
+}
+
+/* ownerName(handle) -> the name of the task that owns the section, or null */
+static napi_value owner_name(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1], nobody = NULL;
+    hostcrst_info_t info = { .size = sizeof info };
+    char name[HOSTCRST_NAME_SIZE];
+    size_t length = 0;
+    arguments(env, call, argument, 1);
+    napi_get_null(env, &nobody);
+    if (hostcrst_info(handle_of(env, argument[0]), &info) != S_OK || info.owner == 0) return nobody;
+    return host_task_name(info.owner, name, sizeof name, &length) == S_OK ? a_text(env, name) : nobody;
+}
+
+static napi_value name_of(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    char name[HOSTCRST_NAME_SIZE];
+    size_t length = 0;
+    arguments(env, call, argument, 1);
+    hostcrst_name(handle_of(env, argument[0]), name, sizeof name, &length);
+    return a_text(env, name);
+}
+
+/* nameThread(name) -> result */
+static napi_value name_thread(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    char name[TEXT_SIZE];
+    host_task_t task = 0;
+    arguments(env, call, argument, 1);
+    int32_t result = host_task_current(&task);
+    return a_number(env, result == S_OK ? host_task_set_name(task, text_of(env, argument[0], name)) : result);
+}
+
+static napi_value report(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    arguments(env, call, argument, 1);
+    return a_number(env, host_report((int32_t)number_of(env, argument[0]), HOST_REPORT_TEXT));
+}
+
+static napi_value message(napi_env env, napi_callback_info call)
+{
+    napi_value argument[1];
+    int32_t result = 0;
+    arguments(env, call, argument, 1);
+    napi_get_value_int32(env, argument[0], &result);
+    return a_text(env, host_result_message(result));
+}
+
+static napi_value version(napi_env env, napi_callback_info call)
+{
+    (void)call;
+    return a_text(env, hostcrst_version());
+}
+
+NAPI_MODULE_INIT()
+{
+    static const struct {
+        const char *name;
+        napi_callback function;
+    } functions[] = {
+        { "start", start },           { "create", create },   { "enter", enter },
+        { "tryEnter", try_enter },    { "leave", leave },     { "recover", recover },
+        { "destroy", destroy },       { "waiters", waiters }, { "ownerName", owner_name },
+        { "nameOf", name_of },        { "report", report },   { "nameThread", name_thread },
+        { "message", message },       { "version", version },
+    };
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        napi_value function = NULL;
+        if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, NULL, &function) != napi_ok ||
+            napi_set_named_property(env, exports, functions[i].name, function) != napi_ok) {
+            return NULL;
+        }
+    }
+    return exports;
+}

@@ -1,0 +1,116 @@
+// test.js: run by test.sh in a folder where hostcrst.node was built.
+'use strict';
+const assert = require('node:assert');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const test = require('node:test');
+const { Worker } = require('node:worker_threads');
+const { CriticalSection, HostError, report, version } = require('./index.js');
+
+// Workers run one of these: they get the sections of `sections` in the order of their names.
+const inWorkers = {
+    count(shared, counter) {
+        for (let round = 0; round < 2000; round++) shared.run(() => { counter[0] = counter[0] + 1; });
+    },
+    leave(shared) {
+        assert.throws(() => shared.leave(), (error) => error.code === 'HOST_E_NOT_OWNER' &&
+            error.message.endsWith(' It is owned by the thread "main".'));
+    },
+    end(shared) {
+        shared.enter();
+    },
+    wait(shared) {
+        assert.throws(function waits() { shared.enter(); }, { code: 'HOST_E_ABANDONED' });
+    },
+};
+
+function worker(work, shared, counter) {
+    const source = `
+        const { workerData } = require('node:worker_threads');
+        const assert = require('node:assert');
+        const { CriticalSection } = require(${JSON.stringify(path.join(__dirname, 'index.js'))});
+        const { shared, counter } = workerData;
+        (function ${inWorkers[work]})(CriticalSection.from(shared), counter);`;
+    const started = new Worker(source, { eval: true, workerData: { shared: shared.handle, counter } });
+    return new Promise((resolve, reject) => started.on('error', reject).on('exit', resolve));
+}
+
+function reportText() {
+    const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'hostcrst-')), 'report');
+    const fd = fs.openSync(file, 'w');
+    report(fd);
+    fs.closeSync(fd);
+    const text = fs.readFileSync(file, 'utf8');
+    fs.rmSync(path.dirname(file), { recursive: true });
+    return text;
+}
+
+test('one thread at a time', async () => {
+    const shared = new CriticalSection('shared');
+    const counter = new Float64Array(new SharedArrayBuffer(8));
+    await Promise.all([1, 2, 3].map(() => worker('count', shared, counter)));
+    assert.strictEqual(counter[0], 6000);
+});
+
+test('the main thread does not block without being told to', () => {
+    const free = new CriticalSection('free');
+    assert.throws(() => free.enter(), { code: 'ERR_HOSTCRST_MAIN_THREAD' });
+    assert.throws(() => free.leave(), (error) => error instanceof HostError && error.code === 'HOST_E_NOT_OWNER' &&
+        error.message.endsWith(' Nobody owns it.'));
+    free.enter({ limit: 0 });
+    assert.ok(free.tryEnter());
+    free.leave();
+    free.leave();
+    assert.throws(() => free.enter({ limit: 'soon' }), TypeError);
+    assert.throws(() => free.enter({ limit: NaN }), TypeError);
+});
+
+test('no section is owned across an await', async () => {
+    const free = new CriticalSection('free');
+    assert.throws(() => free.run(async () => {}, { limit: 0 }), { code: 'ERR_HOSTCRST_ASYNC' });
+    assert.throws(() => free.leave(), { code: 'HOST_E_NOT_OWNER' });
+    assert.throws(() => free.run(() => { throw new RangeError('mine'); }, { limit: 0 }), RangeError);
+    assert.throws(() => free.leave(), { code: 'HOST_E_NOT_OWNER' });
+    assert.strictEqual(free.run(() => 7, { limit: 0 }), 7);
+});
+
+test('only the owner leaves', async () => {
+    const owned = new CriticalSection('owned');
+    owned.enter({ limit: 0 });
+    await worker('leave', owned);
+    owned.leave();
+});
+
+test('a Worker that ends abandons what it owns', async () => {
+    const left = new CriticalSection('left');
+    await worker('end', left);
+    assert.throws(() => left.enter({ limit: 0 }), { code: 'HOST_E_ABANDONED' });
+    left.recover();
+    left.leave();
+    assert.throws(() => left.recover(), { code: 'HOST_E_INVALIDOPERATION' });
+});
+
+test('reports name threads; who waits for a section that is closed gets an error', async () => {
+    const stock = new CriticalSection('stock');
+    stock.enter({ limit: 0 });
+    const waits = worker('wait', stock);
+    while (stock.waiters === 0) await new Promise(setImmediate);
+    const text = reportText();
+    stock.close();
+    await waits;
+    assert.match(text, /^"main" tid=/m);
+    assert.match(text, /^"worker \d+" tid=[^]*waiting to enter 0x[0-9a-f]+ "stock" at waits \(\[worker eval\]:\d+\)/m);
+    if (process.env.HOSTCRST_HOLDS === '1') {
+        assert.match(text, /owns 0x[0-9a-f]+ "stock" recursion=1, entered at \S+ \(test\.js:\d+\)/);
+    }
+    assert.throws(() => stock.tryEnter(), { code: 'E_HANDLE' });
+});
+
+test('handles that are none', () => {
+    for (const handle of [0n, 1n, 2n ** 70n, -1n]) {
+        assert.throws(() => CriticalSection.from(handle).enter({ limit: 0 }), { code: 'E_HANDLE' });
+    }
+    assert.strictEqual(new CriticalSection('Bestellungen: 20 €').name, 'Bestellungen: 20 €');
+    assert.match(version, /^\d+\.\d+\.\d+$/);
+});
