@@ -14,6 +14,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 . scripts/common.sh
 . ctests/deadlock/expect.sh
+. ctests/deadlock/compiler.sh
 
 need_or_leave_out() { # need_or_leave_out <command>
     [ -n "$(type -P "$1")" ] || { echo "not run: there is no $1"; exit 77; }
@@ -33,18 +34,6 @@ same() { # same <program> <argument>...: $with is what it printed, $report the l
     expect "$report" " 0 transition anomalies"
 }
 
-build_compiler() { # build_compiler <mcs>: mcs takes the runtime of 3.1 for a reference, but not Roslyn's needs from there
-    local library references=()
-    for library in mscorlib netstandard System.{Private.CoreLib,Runtime,Runtime.Extensions,Console,Linq,Collections,IO.FileSystem}; do
-        references+=(-r:"$libraries_31/$library.dll")
-    done
-    cp "$roslyn/Microsoft.CodeAnalysis.dll" "$roslyn/Microsoft.CodeAnalysis.CSharp.dll" "$folder"
-    "$1" -nostdlib -noconfig -nowarn:1701 "${references[@]}" -r:"$libraries_8/System.Collections.Immutable.dll" \
-        -r:"$folder/Microsoft.CodeAnalysis.dll" -r:"$folder/Microsoft.CodeAnalysis.CSharp.dll" \
-        -out:"$folder/Compile.dll" ctests/deadlock/dotnet/Compile.cs
-    cp examples/dotnet/Demo.runtimeconfig.json "$folder/Compile.runtimeconfig.json"
-}
-
 compile() { # compile <folder of references> <output> <symbol>...: twice, to the same bytes
     local output=$2
     same sh -c '"$@" && sha256sum "$0"' "$output" \
@@ -55,20 +44,9 @@ compile() { # compile <folder of references> <output> <symbol>...: twice, to the
 }
 
 roslyn() {
-    local roslyn libraries_8 libraries_31 mcs
-    roslyn=$(scripts/dotnet-runtime roslyn "$CACHE")
-    mcs=$(scripts/dotnet-runtime mcs)
-    libraries_8=$(libraries 8)
-    libraries_31=$(libraries 3.1)
-    build_compiler "$mcs"
-    compile "$libraries_31" "$WORK/Modern31.dll"
-    compile "$libraries_8" "$WORK/Modern.dll" NET5_0
-}
-
-libraries() { # libraries <version>: the folder of its runtime's
-    local found
-    found=$(compgen -G "$(dirname "$(runtime "$1")")/shared/Microsoft.NETCore.App/*")
-    echo "$found"
+    build_compiler "$folder"
+    compile "$(libraries 3.1)" "$WORK/Modern31.dll"
+    compile "$(libraries 8)" "$WORK/Modern.dll" NET5_0
 }
 
 modern() {

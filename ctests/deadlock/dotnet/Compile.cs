@@ -1,6 +1,8 @@
-// Compiles C# with Roslyn, as mcs knows no function pointers: Compile <folder of references> <output> <source> <symbol>...
+// Compiles C# with Roslyn, as mcs knows no function pointers. Several programs in one go, as most of the time is its start:
+// Compile <folder of references> <output> <source>[:<source>]... <symbol>... [-- <output> <source>...]...
 
 using System;
+using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using Microsoft.CodeAnalysis;
@@ -12,17 +14,29 @@ static class Compile
     {
         var references = Directory.GetFiles(arguments[0], "*.dll").Where(IsManaged)
             .Select(file => (MetadataReference)MetadataReference.CreateFromFile(file)).ToArray();
-        var dialect = CSharpParseOptions.Default.WithPreprocessorSymbols(arguments.Skip(3));
-        var tree = CSharpSyntaxTree.ParseText(File.ReadAllText(arguments[2]), dialect);
+        var rest = arguments.Skip(1);
+        bool succeeded = true;
+        while (rest.Any())
+        {
+            var program = rest.TakeWhile(argument => argument != "--").ToArray();
+            succeeded &= Emit(references, program[0], program[1].Split(':'), program.Skip(2));
+            rest = rest.Skip(program.Length + 1);
+        }
+        return succeeded ? 0 : 1;
+    }
+
+    static bool Emit(IEnumerable<MetadataReference> references, string output, string[] sources, IEnumerable<string> symbols)
+    {
+        var dialect = CSharpParseOptions.Default.WithPreprocessorSymbols(symbols);
+        var trees = sources.Select(file => CSharpSyntaxTree.ParseText(File.ReadAllText(file), dialect, file));
         var options = new CSharpCompilationOptions(OutputKind.ConsoleApplication).WithAllowUnsafe(true).WithDeterministic(true)
             .WithOptimizationLevel(OptimizationLevel.Release);
-        var name = Path.GetFileNameWithoutExtension(arguments[1]);
-        var result = CSharpCompilation.Create(name, new[] { tree }, references, options).Emit(arguments[1]);
+        var result = CSharpCompilation.Create(Path.GetFileNameWithoutExtension(output), trees, references, options).Emit(output);
         foreach (var diagnostic in result.Diagnostics.Where(one => one.Severity != DiagnosticSeverity.Hidden))
         {
             Console.WriteLine(diagnostic);
         }
-        return result.Success ? 0 : 1;
+        return result.Success;
     }
 
     static bool IsManaged(string file)
