@@ -2,7 +2,9 @@
  * Random programs on real threads, which end in every way a thread can: they return or exit with what they
  * own, are cancelled, stand still in a signal handler in the middle of a call, are there when the process
  * forks, when the runtime is stopped and started again. An oracle that knows nothing of the library keeps who
- * owns and who waits, and judges every answer.
+ * owns and who waits, and judges every answer. SRW locks are among the sections, in the cycles too: a task
+ * that owns one waits so that its wait can be broken, as nothing else ends a wait for an SRW lock, and
+ * acquires those with higher numbers only. Who shares one waits for nothing meanwhile.
  *
  * It runs for 10 seconds, or as many as RANDOM_THREADS_SECONDS says; RANDOM_THREADS_SEED draws other
  * programs. RANDOM_THREADS_FORKS=0 is for where a child of many threads cannot go on for other reasons.
@@ -26,22 +28,25 @@
 #include <sys/syscall.h>
 
 enum { TASKS = 12, SECTIONS = 16, HELD_MOST = 4, STEPS_OF_A_LIFE = 400, WINDOWS = 2, CHILD_SECONDS = 20 };
+/* To the oracle an SRW lock is a section with a number from SECTIONS on. */
+enum { SRW_LOCKS = 4, LOCKS = SECTIONS + SRW_LOCKS, INITIALISATIONS = 1 << 22 };
 /* What the oracle has seen for so long will not change any more. */
 enum { STUCK_MILLISECONDS = 20000 };
 
 #define NOBODY TASKS
 /* Its owner has ended, or is about to. */
 #define LEFT_BEHIND (TASKS + 1)
-#define NOTHING SECTIONS
+#define NOTHING LOCKS
 
 typedef enum kind {
     UNBOUNDED,
     ALERTABLE,
     /* Not to be broken, but to be alerted. */
     NOT_BREAKABLE,
+    /* For an SRW lock: it ends in no other way than with that. */
+    INFALLIBLE,
     LIMITED,
-    TRY,
-    KINDS
+    TRY
 } kind_t;
 
 typedef struct task {
@@ -52,6 +57,9 @@ typedef struct task {
     unsigned held[HELD_MOST];
     unsigned entries[HELD_MOST];
     unsigned held_count;
+    /* SRW locks that it owns exclusively, the lowest first. */
+    unsigned srw_held[SRW_LOCKS];
+    unsigned srw_count;
     /* The last stop of the runtime after which it has started it again itself; 0 for none. */
     unsigned restarted;
     /* Set by the thread as its last act, before its destructors run. */
@@ -62,12 +70,23 @@ typedef struct task {
 static task_t tasks[TASKS];
 static hostcrst_t sections[SECTIONS];
 /* What the sections protect: not atomic, on purpose. */
-static uint64_t counters[SECTIONS];
+static uint64_t counters[LOCKS];
 static uint64_t counted;
 static CRITICAL_SECTION windows[WINDOWS];
 static CONDITION_VARIABLE changed;
 static unsigned inside_window[WINDOWS];
+static SRWLOCK srw_locks[SRW_LOCKS];
 static int stop;
+
+/* What waits on an address are for, and what each task waits to see changed, plus 1; 0: it does not wait. */
+static uint32_t watched;
+static uint32_t watching[TASKS];
+
+/* Each is begun by whoever comes to it first, until one has made it; then the next one is up. */
+static INIT_ONCE initialisations[INITIALISATIONS];
+static unsigned char is_made[INITIALISATIONS];
+static unsigned first_unmade;
+static int somebody_makes;
 
 /* ---- the oracle ---- */
 
@@ -90,18 +109,21 @@ typedef struct wait {
 } wait_t;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static unsigned owner[SECTIONS];
+static unsigned owner[LOCKS];
 /* How often it was destroyed, or its owner ended, up to now. */
-static unsigned endings[SECTIONS];
+static unsigned endings[LOCKS];
+/* How many share it. */
+static unsigned sharers[SRW_LOCKS];
 static wait_t waits[TASKS];
 static unsigned alerts[TASKS];
 static unsigned interrupted[TASKS];
 /* Its section is being destroyed, or was, and another takes its place. */
-static int is_replaced[SECTIONS];
+static int is_replaced[LOCKS];
 /* Stops of the runtime that were begun, and after which it was started again. */
 static unsigned stops_begun;
 static unsigned stops_over;
 static unsigned long entered, refused, timed_out, alerted, abandoned, recovered, unavailable, destroyed;
+static unsigned long acquired, shared, refused_through_srw, changes_seen, made, not_made;
 static unsigned long lives, left_behind, cancelled, suspended, forks, told_broken, told_standing;
 
 /* A check that fails is printed, which a cancel would end: not while others wait for the oracle. */
@@ -158,6 +180,13 @@ static void doubt(unsigned task)
     waits[task].endings_then = endings[waits[task].section];
 }
 
+static int passes_srw_lock;
+
+static void look_for_srw_lock(unsigned task)
+{
+    passes_srw_lock |= waits[task].kind == INFALLIBLE;
+}
+
 static void bad_answer(const char *why, const task_t *self, const wait_t *wait, int32_t result)
 {
     check_fail(__FILE__, __LINE__, "task %u, section %u, kind %d: 0x%X (%s): %s", self->index, wait->section,
@@ -172,7 +201,7 @@ static void begin_wait(const task_t *self, unsigned section, kind_t kind)
     uint64_t number = wait->number + 1;
     memset(wait, 0, sizeof *wait);
     wait->section = section;
-    wait->crst = sections[section];
+    wait->crst = section < SECTIONS ? sections[section] : 0;
     wait->kind = kind;
     wait->number = number;
     wait->since = nanoseconds_now();
@@ -203,6 +232,9 @@ static void judge(const task_t *self, wait_t *wait, int32_t result, uint32_t mil
         if (!wait->was_in_cycle && !cycle_through(self->index, NULL)) {
             bad_answer("there is no cycle, and was none", self, wait, result);
         }
+        passes_srw_lock = 0;
+        cycle_through(self->index, look_for_srw_lock);
+        refused_through_srw += (unsigned long)passes_srw_lock;
         /* If it was in another cycle before, it may have been refused for that one: there may never have been this one. */
         cycle_through(self->index, wait->was_in_cycle ? forget_cycle : doubt);
         wait->is_doubted = 0;
@@ -262,6 +294,25 @@ static void end_wait(const task_t *self, int32_t result, uint32_t milliseconds)
     unlock_oracle(cancels);
 }
 
+/* The task has acquired an SRW lock, exclusively or not. */
+static void end_acquiring(const task_t *self, unsigned lock, int exclusively)
+{
+    int cancels;
+    lock_oracle(&cancels);
+    mark_cycles();
+    CHECK_EQ(owner[SECTIONS + lock], NOBODY);
+    if (exclusively) {
+        CHECK_EQ(sharers[lock], 0);
+        owner[SECTIONS + lock] = self->index;
+        acquired++;
+    } else {
+        sharers[lock]++;
+        shared++;
+    }
+    waits[self->index].section = NOTHING;
+    unlock_oracle(cancels);
+}
+
 static void own_no_longer(unsigned section, unsigned next)
 {
     int cancels;
@@ -307,6 +358,131 @@ static void leave_all(task_t *self)
     }
 }
 
+static void release_srw(task_t *self, unsigned place)
+{
+    unsigned lock = self->srw_held[place];
+    count_in(SECTIONS + lock);
+    own_no_longer(SECTIONS + lock, NOBODY);
+    ReleaseSRWLockExclusive(&srw_locks[lock]);
+    self->srw_count--;
+    memmove(&self->srw_held[place], &self->srw_held[place + 1], (self->srw_count - place) * sizeof(unsigned));
+}
+
+static void release_all(task_t *self)
+{
+    while (self->srw_count > 0) {
+        release_srw(self, below(self, self->srw_count));
+    }
+}
+
+static unsigned first_free_srw(const task_t *self)
+{
+    return self->srw_count == 0 ? 0 : self->srw_held[self->srw_count - 1] + 1;
+}
+
+static void acquire_srw(task_t *self, unsigned lock)
+{
+    begin_wait(self, SECTIONS + lock, INFALLIBLE);
+    AcquireSRWLockExclusive(&srw_locks[lock]);
+    end_acquiring(self, lock, 1);
+    count_in(SECTIONS + lock);
+    self->srw_held[self->srw_count++] = lock;
+}
+
+static void share_srw(task_t *self, unsigned lock)
+{
+    int cancels;
+    begin_wait(self, SECTIONS + lock, INFALLIBLE);
+    AcquireSRWLockShared(&srw_locks[lock]);
+    end_acquiring(self, lock, 0);
+    uint64_t before = *(volatile uint64_t *)&counters[SECTIONS + lock];
+    sched_yield();
+    CHECK_EQ(counters[SECTIONS + lock], before);
+    lock_oracle(&cancels);
+    sharers[lock]--;
+    unlock_oracle(cancels);
+    ReleaseSRWLockShared(&srw_locks[lock]);
+}
+
+static void try_srw(task_t *self, unsigned lock)
+{
+    if (TryAcquireSRWLockExclusive(&srw_locks[lock])) {
+        end_acquiring(self, lock, 1);
+        count_in(SECTIONS + lock);
+        own_no_longer(SECTIONS + lock, NOBODY);
+        ReleaseSRWLockExclusive(&srw_locks[lock]);
+    }
+}
+
+static void visit_srw(task_t *self, unsigned choice)
+{
+    unsigned first = first_free_srw(self);
+    if (choice == 0) {
+        /* One that it owns, too: a try finds it owned. */
+        try_srw(self, below(self, SRW_LOCKS));
+    } else if (first < SRW_LOCKS) {
+        unsigned lock = first + below(self, SRW_LOCKS - first);
+        if (choice == 1) {
+            share_srw(self, lock);
+        } else {
+            acquire_srw(self, lock);
+        }
+    }
+}
+
+/* Until what is watched changes; if others may wait for what the task has, seldom and for a while only. Who
+ * has seen a change wakes the next one. */
+static void watch(task_t *self)
+{
+    uint32_t seen = __atomic_load_n(&watched, __ATOMIC_SEQ_CST);
+    int has_something = self->held_count + self->srw_count != 0;
+    DWORD milliseconds = has_something ? below(self, 8) == 0 : INFINITE;
+    __atomic_store_n(&watching[self->index], seen + 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&stop, __ATOMIC_SEQ_CST)) {
+        while (WaitOnAddress(&watched, &seen, sizeof seen, milliseconds) &&
+               __atomic_load_n(&watched, __ATOMIC_SEQ_CST) == seen) {
+        }
+    }
+    int has_changed = __atomic_load_n(&watched, __ATOMIC_SEQ_CST) != seen;
+    CHECK(has_changed || milliseconds != INFINITE || __atomic_load_n(&stop, __ATOMIC_SEQ_CST));
+    __atomic_store_n(&watching[self->index], 0, __ATOMIC_SEQ_CST);
+    if (has_changed) {
+        WakeByAddressSingle(&watched);
+        __atomic_add_fetch(&changes_seen, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void make_once(task_t *self)
+{
+    BOOL has_to = 0;
+    void *context = NULL;
+    unsigned at = __atomic_load_n(&first_unmade, __ATOMIC_ACQUIRE);
+    void *result = (void *)(4 * (uintptr_t)(at + 1));
+    if (at == INITIALISATIONS) {
+        return;
+    }
+    CHECK(InitOnceBeginInitialize(&initialisations[at], 0, &has_to, &context));
+    if (!has_to) {
+        CHECK(context == result);
+        CHECK_EQ(is_made[at], 1);
+        return;
+    }
+    CHECK_EQ(__atomic_exchange_n(&somebody_makes, 1, __ATOMIC_RELAXED), 0);
+    CHECK_EQ(is_made[at], 0);
+    sched_yield();
+    int fails = below(self, 3) == 0;
+    is_made[at] = !fails;
+    CHECK_EQ(__atomic_exchange_n(&somebody_makes, 0, __ATOMIC_RELAXED), 1);
+    if (fails) {
+        CHECK(InitOnceComplete(&initialisations[at], INIT_ONCE_INIT_FAILED, NULL));
+        __atomic_add_fetch(&not_made, 1, __ATOMIC_RELAXED);
+    } else {
+        CHECK(InitOnceComplete(&initialisations[at], 0, result));
+        __atomic_store_n(&first_unmade, at + 1, __ATOMIC_RELEASE);
+        __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED);
+    }
+}
+
 static void has_entered(task_t *self, unsigned section)
 {
     unsigned place = 0;
@@ -348,10 +524,17 @@ static void start_again(task_t *self)
     }
 }
 
+static kind_t draw_kind(task_t *self)
+{
+    static const kind_t kinds[] = {UNBOUNDED, UNBOUNDED, ALERTABLE, ALERTABLE, NOT_BREAKABLE, LIMITED, TRY};
+    kind_t kind = kinds[below(self, sizeof kinds / sizeof *kinds)];
+    return kind == NOT_BREAKABLE && self->srw_count > 0 ? UNBOUNDED : kind;
+}
+
 static void enter_one(task_t *self, unsigned section)
 {
     int cancels;
-    kind_t kind = (kind_t)below(self, KINDS + 2) % KINDS;
+    kind_t kind = draw_kind(self);
     uint32_t milliseconds = below(self, 4);
     begin_wait(self, section, kind);
     hostcrst_t crst = waits[self->index].crst;
@@ -370,6 +553,7 @@ static void enter_one(task_t *self, unsigned section)
         has_entered(self, section);
     } else if (result != HOST_E_TIMEOUT && below(self, 4) != 0) {
         leave_all(self);
+        release_all(self);
     }
 }
 
@@ -450,8 +634,10 @@ static void alert_somebody(task_t *self)
 static void step(task_t *self)
 {
     unsigned section = below(self, SECTIONS);
-    unsigned choice = below(self, 32);
-    if (self->held_count == HELD_MOST || (choice < 10 && self->held_count > 0)) {
+    unsigned choice = below(self, 40);
+    if (self->srw_count > 0 && below(self, 4) == 0) {
+        release_srw(self, below(self, self->srw_count));
+    } else if (self->held_count == HELD_MOST || (choice < 10 && self->held_count > 0)) {
         leave_at(self, below(self, self->held_count));
     } else if (choice == 10) {
         CHECK_EQ(hostcrst_leave(0x123456789ABCDEFu), E_HANDLE);
@@ -467,14 +653,21 @@ static void step(task_t *self)
         visit_window(self, below(self, WINDOWS));
     } else if (choice <= 18) {
         recover_one(self, section);
+    } else if (choice <= 22) {
+        visit_srw(self, choice - 19);
+    } else if (choice == 23) {
+        watch(self);
+    } else if (choice == 24) {
+        make_once(self);
     } else {
         enter_one(self, section);
     }
 }
 
-/* What it has goes to nobody. */
+/* The sections that it has go to nobody. An SRW lock would stay locked. */
 static void leave_behind(task_t *self)
 {
+    release_all(self);
     for (unsigned place = 0; place < self->held_count; place++) {
         own_no_longer(self->held[place], LEFT_BEHIND);
         __atomic_add_fetch(&left_behind, 1, __ATOMIC_RELAXED);
@@ -494,6 +687,7 @@ static void *live(void *argument)
     }
     if (__atomic_load_n(&stop, __ATOMIC_RELAXED) || below(self, 2) == 0) {
         leave_all(self);
+        release_all(self);
     } else {
         leave_behind(self);
     }
@@ -545,6 +739,7 @@ static void begin_life(task_t *self)
 {
     pthread_attr_t attributes;
     self->held_count = 0;
+    self->srw_count = 0;
     self->has_ended = 0;
     self->may_be_cancelled = 0;
     REQUIRE_EQ(pthread_attr_init(&attributes), 0);
@@ -562,7 +757,7 @@ static void stuck(const char *what)
         printf("task %u waits for %u, kind %d, since %lld ms\n", at, waits[at].section, (int)waits[at].kind,
                (long long)milliseconds_since(waits[at].since));
     }
-    for (unsigned at = 0; at < SECTIONS; at++) {
+    for (unsigned at = 0; at < LOCKS; at++) {
         printf("section %u is owned by %u\n", at, owner[at]);
     }
     host_report(STDOUT_FILENO, HOST_REPORT_TEXT);
@@ -612,6 +807,12 @@ static void enter_all_once(void *unused)
             CHECK_EQ(result, HOST_E_ABANDONED);
         }
     }
+    for (unsigned at = 0; at < SRW_LOCKS; at++) {
+        if (TryAcquireSRWLockExclusive(&srw_locks[at])) {
+            ReleaseSRWLockExclusive(&srw_locks[at]);
+        }
+    }
+    WakeByAddressAll(&watched);
 }
 
 static void live_on_in_the_child(void)
@@ -651,6 +852,26 @@ static void stop_and_start(void)
     unlock_oracle(cancels);
 }
 
+/* All who waited for it see the change, each woken by one wake. Nothing else wakes them: a lost wake shows. */
+static void change_what_is_watched(int all_at_once)
+{
+    int64_t since = nanoseconds_now();
+    uint32_t before = __atomic_fetch_add(&watched, 1, __ATOMIC_SEQ_CST);
+    if (all_at_once) {
+        WakeByAddressAll(&watched);
+    } else {
+        WakeByAddressSingle(&watched);
+    }
+    for (unsigned at = 0; at < TASKS; at++) {
+        while (__atomic_load_n(&watching[at], __ATOMIC_SEQ_CST) == before + 1) {
+            if (milliseconds_since(since) > STUCK_MILLISECONDS) {
+                stuck("a task waits on an address for what has come");
+            }
+            check_pause();
+        }
+    }
+}
+
 static void something_happens(chance_t *chance)
 {
     task_t *whom = &tasks[next_random(chance) % TASKS];
@@ -666,6 +887,8 @@ static void something_happens(chance_t *chance)
         fork_now();
     } else if (what == 45) {
         stop_and_start();
+    } else if (what < 52) {
+        change_what_is_watched(what < 49);
     } else {
         check_pause();
     }
@@ -692,6 +915,8 @@ static void begin_all(chance_t *chance)
     }
     for (unsigned at = 0; at < SECTIONS; at++) {
         sections[at] = new_section();
+    }
+    for (unsigned at = 0; at < LOCKS; at++) {
         owner[at] = NOBODY;
     }
     for (unsigned at = 0; at < TASKS; at++) {
@@ -706,12 +931,13 @@ static void begin_all(chance_t *chance)
 
 static void end_all(void)
 {
-    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
+    change_what_is_watched(1);
     for (unsigned at = 0; at < TASKS; at++) {
         end_life(&tasks[at]);
     }
     uint64_t sum = 0;
-    for (unsigned at = 0; at < SECTIONS; at++) {
+    for (unsigned at = 0; at < LOCKS; at++) {
         sum += counters[at];
     }
     CHECK_EQ(sum, counted);
@@ -720,6 +946,12 @@ static void end_all(void)
         CHECK_EQ(info.waiters, 0);
         CHECK_EQ(info.state, owner[at] == LEFT_BEHIND ? HOSTCRST_ABANDONED : HOSTCRST_FREE);
         CHECK_EQ(hostcrst_destroy(sections[at]), S_OK);
+    }
+    for (unsigned at = 0; at < SRW_LOCKS; at++) {
+        CHECK_EQ(owner[SECTIONS + at], NOBODY);
+        CHECK(TryAcquireSRWLockExclusive(&srw_locks[at]));
+        ReleaseSRWLockExclusive(&srw_locks[at]);
+        CHECK(srw_locks[at].Ptr == NULL);
     }
     for (unsigned at = 0; at < WINDOWS; at++) {
         DeleteCriticalSection(&windows[at]);
@@ -742,10 +974,14 @@ static void the_oracle_agrees(void)
            (unsigned long long)seed, entered, refused, told_standing, timed_out, alerted);
     printf("    %lu abandoned, %lu unavailable, %lu destroyed, %lu recovered, %lu left behind\n", abandoned,
            unavailable, destroyed, recovered, left_behind);
+    printf("    %lu SRW locks acquired, %lu shared, %lu refused in a cycle with one\n", acquired, shared,
+           refused_through_srw);
+    printf("    %lu changes seen at an address, %lu initialised, %lu not\n", changes_seen, made, not_made);
     printf("    %lu lives, %lu cancelled, %lu suspended, %lu forks, %u stops\n", lives, cancelled, suspended,
            forks, stops_begun);
     CHECK_EQ(told_broken, refused);
     CHECK(entered > 0 && refused > 0 && timed_out > 0 && alerted > 0 && abandoned > 0 && unavailable > 0 &&
+          acquired > 0 && shared > 0 && refused_through_srw > 0 && changes_seen > 0 && made > 0 && not_made > 0 &&
           destroyed > 0 && recovered > 0 && left_behind > 0 && cancelled > 0 && suspended > 0 &&
           (forks > 0) == may_fork);
 }

@@ -3,28 +3,29 @@
 //!
 //! Each program has some of these: tasks that end, politely or in their sections, and others in their slots; sections
 //! that are destroyed and made anew, and spin counts that are set meanwhile; stops and starts of the runtime; a section
-//! of Windows' with a condition variable; sections biased at once, soon or never; a heavy barrier that is refused.
+//! of Windows' with a condition variable; SRW locks among the sections; a lock made of waits on its address, and an
+//! initialisation that is run once; sections biased at once, soon or never; a heavy barrier that is refused.
 
 mod oracle;
+mod windows;
 
 use core::ffi::c_void;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use shuttle::rand::{Rng, thread_rng};
 
 use super::*;
 use crate::error::Error;
-use crate::handle::NEVER_ENTERED;
 use crate::host::deadlocks;
+use crate::lock::srw::Mode;
 use crate::state::deadlocks::host_deadlock_t;
-use crate::state::mirror::{self, ConditionVariable, CriticalSection};
 use crate::state::registry::REGISTRY;
 use crate::sys::model::Strategy;
-use crate::win32;
-use oracle::{Kind, Oracle, Seen};
+use oracle::{Kind, Oracle, SRW_LOCKS, Seen};
+use windows::Windows;
 
 // ---- drawing orders ---------------------------------------------------------------------------------------
 
@@ -117,20 +118,52 @@ struct Mix {
     replacements: bool,
     stops: bool,
     windows: bool,
+    srw_locks: bool,
+    addresses: bool,
 }
 
 impl Mix {
-    const NOTHING: Mix =
-        Mix { alerts: false, ends: false, replacements: false, stops: false, windows: false };
+    const NOTHING: Mix = Mix {
+        alerts: false,
+        ends: false,
+        replacements: false,
+        stops: false,
+        windows: false,
+        srw_locks: false,
+        addresses: false,
+    };
 
     fn draw() -> Self {
         let draw = || thread_rng().gen_ratio(1, 2);
-        Mix { alerts: draw(), ends: draw(), replacements: draw(), stops: draw(), windows: draw() }
+        Mix {
+            alerts: draw(),
+            ends: draw(),
+            replacements: draw(),
+            stops: draw(),
+            windows: draw(),
+            srw_locks: draw(),
+            addresses: draw(),
+        }
     }
 }
 
 fn one_in(most: u32) -> bool {
     thread_rng().gen_ratio(1, most)
+}
+
+/// What a task has.
+#[derive(Default)]
+struct Held {
+    sections: Vec<usize>,
+    /// Exclusively. It acquires those with higher numbers only, and waits for sections so that the wait can be broken: no
+    /// cycle is of waits for SRW locks and such as are not to be broken alone.
+    srw_locks: Vec<usize>,
+}
+
+impl Held {
+    fn draw_kind(&self) -> Kind {
+        if self.srw_locks.is_empty() { Kind::draw() } else { Kind::draw_breakable() }
+    }
 }
 
 impl Program {
@@ -185,42 +218,109 @@ impl Program {
     fn wander(&self, task: usize) {
         const ROUNDS: usize = 3;
         for _ in 0..ROUNDS {
-            let mut held = Vec::new();
+            let mut held = Held::default();
             for _ in 0..thread_rng().gen_range(2..=4) {
-                self.do_something_else(&mut held);
+                self.do_something_else(&mut held.sections);
+                self.visit_windows_locks(task, &mut held);
                 let section = self.draw_place().1;
-                match self.enter(task, section, Kind::draw()) {
-                    Ok(true) => held.push(section),
+                match self.enter(task, section, held.draw_kind()) {
+                    Ok(true) => held.sections.push(section),
                     Err(Error::Deadlock) => {
-                        self.assert_has(task, &held);
+                        self.assert_has(task, &held.sections);
                         break;
                     }
-                    Err(Error::Abandoned) => self.recover(task, section, &mut held),
+                    Err(Error::Abandoned) => self.recover(task, section, &mut held.sections),
                     Err(Error::NotAvailable) if one_in(2) => self.start(),
                     Err(Error::Handle) => self.make_anew(),
                     _ => {}
                 }
             }
+            if one_in(2) {
+                self.release_all(&mut held);
+            }
             if self.mix.ends && one_in(4) {
-                self.end(task, &held);
+                self.release_all(&mut held);
+                self.end(task, &held.sections);
                 continue;
             }
-            while !held.is_empty() {
-                let section = held.swap_remove(thread_rng().gen_range(0..held.len()));
-                if one_in(8) {
-                    // As a contender does that has lost for a while.
-                    let crst = self.oracle().sections[section].crst;
-                    request_hand_off(crst);
-                }
-                self.leave(section);
-            }
+            self.leave_all(&mut held.sections);
+            self.release_all(&mut held);
             if self.mix.windows && one_in(2) {
                 self.sleep(u32::MAX);
             }
         }
         if self.mix.windows {
-            self.windows.change(|shared| shared.finished += 1);
-            win32::wake_all(self.windows.variable);
+            self.windows.finish();
+        }
+    }
+
+    fn leave_all(&self, held: &mut Vec<usize>) {
+        while !held.is_empty() {
+            let section = held.swap_remove(thread_rng().gen_range(0..held.len()));
+            if one_in(8) {
+                // As a contender does that has lost for a while.
+                let crst = self.oracle().sections[section].crst;
+                request_hand_off(crst);
+            }
+            self.leave(section);
+        }
+    }
+
+    /// Acquires or shares an SRW lock, is in what a lock at an address protects, initialises once.
+    fn visit_windows_locks(&self, task: usize, held: &mut Held) {
+        let first = held.srw_locks.last().map_or(0, |last| last + 1);
+        match thread_rng().gen_range(0..16) {
+            0..=3 if self.mix.srw_locks && first < SRW_LOCKS => {
+                let lock = thread_rng().gen_range(first..SRW_LOCKS);
+                self.acquire(task, lock, Mode::Exclusive);
+                held.srw_locks.push(lock);
+            }
+            4 | 5 if self.mix.srw_locks && first < SRW_LOCKS => {
+                let lock = thread_rng().gen_range(first..SRW_LOCKS);
+                self.acquire(task, lock, Mode::Shared);
+                self.release(lock, Mode::Shared);
+            }
+            6 if self.mix.srw_locks => {
+                let lock = thread_rng().gen_range(0..SRW_LOCKS);
+                self.try_acquire(task, lock);
+            }
+            7..=9 if self.mix.addresses => {
+                let slept = self.windows.visit_lock_at_address();
+                self.oracle().seen.slept_at_address += u64::from(slept);
+            }
+            10..=12 if self.mix.addresses => {
+                if let Some(is_done) = self.windows.initialise_once(one_in(3)) {
+                    let seen = &mut self.oracle().seen;
+                    let count = if is_done { &mut seen.initialised } else { &mut seen.not_initialised };
+                    *count += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn acquire(&self, task: usize, lock: usize, mode: Mode) {
+        self.oracle().begin_acquiring(task, lock);
+        self.windows.acquire(lock, mode);
+        self.oracle().end_acquiring(task, lock, mode);
+    }
+
+    fn try_acquire(&self, task: usize, lock: usize) {
+        if self.windows.try_acquire(lock) {
+            self.oracle().end_acquiring(task, lock, Mode::Exclusive);
+            self.release(lock, Mode::Exclusive);
+        }
+    }
+
+    fn release(&self, lock: usize, mode: Mode) {
+        self.oracle().release(lock, mode);
+        self.windows.release(lock, mode);
+    }
+
+    fn release_all(&self, held: &mut Held) {
+        while !held.srw_locks.is_empty() {
+            let lock = held.srw_locks.swap_remove(thread_rng().gen_range(0..held.srw_locks.len()));
+            self.release(lock, Mode::Exclusive);
         }
     }
 
@@ -257,8 +357,7 @@ impl Program {
             14..=16 if stops => self.stop_and_start(),
             17..=19 if windows => self.sleep(1),
             20..=22 if windows => {
-                self.windows.change(|_| {});
-                win32::wake_one(self.windows.variable);
+                self.windows.change_and_wake_one();
             }
             _ => {}
         }
@@ -304,8 +403,9 @@ impl Program {
             let oracle = self.oracle();
             let waits = oracle.ids.iter().zip(&oracle.waits);
             let waits = waits.filter_map(|(&id, wait)| wait.map(|wait| (id, wait)));
-            let waits = waits.filter(|(_, wait)| held.contains(&wait.section));
-            waits.map(|(id, wait)| (id, wait.number, oracle.sections[wait.section].crst)).collect()
+            let waits = waits.filter_map(|(id, wait)| Some((id, wait.number, wait.awaited.section()?)));
+            let waits = waits.filter(|(_, _, section)| held.contains(section));
+            waits.map(|(id, number, section)| (id, number, oracle.sections[section].crst)).collect()
         };
         let is_queued = |&&(id, _, crst): &&(u64, u64, u64)| tasks::of_owner(id).wait.awaited() == crst;
         let queued: Vec<_> = waits.iter().filter(is_queued).map(|&(_, number, _)| number).collect();
@@ -355,117 +455,8 @@ impl Program {
             assert!(known.destroyed || known.spin_count_set || is_adaptive, "the spin count of another");
         }
         self.windows.assert_free();
-    }
-}
-
-/// A section of Windows', a condition variable, and what they protect. No task enters anything else in that section.
-struct Windows {
-    section: &'static CriticalSection,
-    variable: &'static ConditionVariable,
-    shared: Mutex<Shared>,
-}
-
-/// What a section of Windows' protects.
-#[derive(Default)]
-struct Shared {
-    entered: bool,
-    changes: u32,
-    /// Tasks that sleep without limit, and those that will change nothing any more.
-    asleep: usize,
-    finished: usize,
-}
-
-/// Zeroed memory, never written, as all that a model shows to the library. Always at the same address: how many steps
-/// the library takes to find what stands there depends on it, and the order that a seed stands for on that.
-fn zeroed_memory() -> usize {
-    const ADDRESS: usize = 0x10_0000_0000;
-    static MAPPED: OnceLock<usize> = OnceLock::new();
-    *MAPPED.get_or_init(|| {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-        // SAFETY: nothing stands at that address, or this fails.
-        let page = unsafe { libc::mmap(ADDRESS as *mut c_void, 4096, libc::PROT_READ, flags, -1, 0) };
-        assert_eq!(page as usize, ADDRESS, "a page at the same address each time");
-        ADDRESS
-    })
-}
-
-impl Windows {
-    fn new() -> Self {
-        let memory = zeroed_memory();
-        let variable = memory + size_of::<CriticalSection>();
-        // SAFETY: both fit into the page, which is aligned for both and stays; zeroed memory is either.
-        let (section, variable) =
-            unsafe { (&*(memory as *const CriticalSection), &*(variable as *const ConditionVariable)) };
-        Windows { section, variable, shared: Mutex::default() }
-    }
-
-    /// Not to be held where another thread may run.
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("the first panic ends the execution")
-    }
-
-    fn note_entry(&self) {
-        assert!(!core::mem::replace(&mut self.shared().entered, true), "two owners");
-    }
-
-    fn enter(&self) {
-        match win32::enter_fast(self.section) {
-            win32::FastEnter::Done => {}
-            win32::FastEnter::Unpublished(how_far) => _ = win32::publish_entry(self.section, how_far),
-            win32::FastEnter::No => assert!(win32::enter_slowly(self.section, true, 0)),
-        }
-        self.note_entry();
-    }
-
-    fn leave(&self) {
-        self.shared().entered = false;
-        assert!(win32::leave(self.section), "left");
-    }
-
-    fn change(&self, other: impl Fn(&mut Shared)) {
-        self.enter();
-        self.shared().changes += 1;
-        other(&mut self.shared());
-        self.leave();
-    }
-
-    /// Whether it has slept.
-    fn sleep(&self, milliseconds: u32, tasks: usize) -> bool {
-        self.enter();
-        let for_ever = usize::from(milliseconds == u32::MAX);
-        let (before, others_change) = {
-            let shared = self.shared();
-            (shared.changes, shared.asleep + shared.finished + 1 < tasks)
-        };
-        let sleeps = for_ever == 0 || others_change;
-        if sleeps {
-            self.shared().asleep += for_ever;
-            let mut in_time = true;
-            while in_time && self.shared().changes == before {
-                self.shared().entered = false;
-                in_time = win32::sleep(self.variable, self.section, milliseconds, 0).is_ok();
-                self.note_entry();
-                assert!(in_time || for_ever == 0, "a sleep without limit");
-            }
-            self.shared().asleep -= for_ever;
-        }
-        self.leave();
-        sleeps
-    }
-
-    /// In the end nobody owns it, and it shows that.
-    fn assert_free(&self) {
-        let handle = self.section.lock_semaphore.load(Ordering::Relaxed) & !NEVER_ENTERED;
-        if handle == 0 {
-            return;
-        }
-        let section = sections::find_win32(handle).expect("it lives");
-        assert!(section.is_free(handle) && !section.has_waiters(), "in the end");
-        let shown = (&self.section.lock_count, &self.section.recursion_count);
-        let shown = (shown.0.load(Ordering::Relaxed), shown.1.load(Ordering::Relaxed));
-        assert_eq!(shown, (mirror::FREE, 0), "shown in the end");
-        assert_eq!(self.section.owning_thread.load(Ordering::Relaxed), 0, "shown in the end");
-        assert_eq!(self.variable.may_sleep.load(Ordering::Relaxed), 0, "nobody sleeps");
+        let misused = REGISTRY.win32.all().find(|(_, count, ..)| *count != 0);
+        assert_eq!(misused, None, "a misuse that there was not");
     }
 }
 

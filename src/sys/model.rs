@@ -48,9 +48,7 @@ pub(crate) use super::files::{
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
-pub(crate) use super::threads::{
-    each_thread, read_descriptor_link, read_own_memory, read_thread_file, write_own_memory,
-};
+pub(crate) use super::threads::{each_thread, read_descriptor_link, read_thread_file, write_own_memory};
 
 // ---- the world --------------------------------------------------------------------------------------------
 
@@ -844,6 +842,17 @@ pub(crate) fn borrow_pages(_bytes: usize) -> Option<*mut u8> {
 /// # Safety
 /// None is needed: there are no such pages.
 pub(crate) unsafe fn return_pages(_start: *mut u8, _bytes: usize) {}
+
+/// An atomic of the program's, of eight bytes, has its value in the world.
+pub(crate) fn read_own_memory(address: u64, buffer: &mut [u8]) -> usize {
+    let read = super::threads::read_own_memory(address, buffer);
+    if read == size_of::<u64>() && world(|world| world.places.contains_key(&(address as usize))) {
+        // SAFETY: it is readable memory, and an atomic stands there.
+        let word = unsafe { &*(address as *const atomic::AtomicU64) };
+        buffer.copy_from_slice(&word.load(atomic::Ordering::Relaxed).to_ne_bytes());
+    }
+    read
+}
 
 // ---- threads and the process ------------------------------------------------------------------------------
 

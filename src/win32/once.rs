@@ -21,7 +21,7 @@ pub type InitOnce = SrwLock;
 /// Flags of InitOnceBeginInitialize and InitOnceComplete.
 const CHECK_ONLY: u32 = 1;
 const ASYNC: u32 = 2;
-const INIT_FAILED: u32 = 4;
+pub(crate) const INIT_FAILED: u32 = 4;
 
 /// What a caller of InitOnceBeginInitialize is told.
 #[derive(Clone, Copy)]

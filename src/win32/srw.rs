@@ -84,10 +84,15 @@ fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) -> bool {
     let is_mine = owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive);
     if is_mine {
         REGISTRY.win32.tell(Misuse::SrwAcquiredAgain, place.address() as usize, site);
-    } else if owner != 0 && matches!(place, Place::Aligned(_)) && tasks::of_owner(owner).id() != owner {
+    } else if owner != 0 && matches!(place, Place::Aligned(_)) && has_ended(owner, place) {
         REGISTRY.win32.tell(Misuse::SrwOwnerEnded, place.address() as usize, site);
     }
     is_mine
+}
+
+/// Whether the owner of the lock has ended. It may have released the lock before it did.
+fn has_ended(id: u64, place: Place<'_>) -> bool {
+    tasks::of_owner(id).id() != id && owner(place.load()) == id
 }
 
 /// Puts `me` into the queue, unless a last attempt gets the lock, and searches for a cycle that this closed. As in a wait

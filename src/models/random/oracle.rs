@@ -19,6 +19,7 @@ use shuttle::rand::{Rng, thread_rng};
 use crate::constants::{WAIT_ALERTABLE, WAIT_NOTINDEADLOCK};
 use crate::error::{Error, Result};
 use crate::host::enter::Patience;
+use crate::lock::srw::Mode;
 
 /// How a task waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) enum Kind {
     NotBreakable,
     Limited,
     Try,
+    /// For an SRW lock: it ends in no other way than with the lock.
+    Infallible,
 }
 
 impl Kind {
@@ -42,11 +45,19 @@ impl Kind {
         }
     }
 
+    /// One that opens the cycles which it is part of.
+    pub(super) fn draw_breakable() -> Self {
+        match Kind::draw() {
+            Kind::NotBreakable => Kind::Unbounded,
+            kind => kind,
+        }
+    }
+
     pub(super) fn option(self) -> u32 {
         match self {
             Kind::Alertable => WAIT_ALERTABLE,
             Kind::NotBreakable => WAIT_ALERTABLE | WAIT_NOTINDEADLOCK,
-            Kind::Unbounded | Kind::Limited | Kind::Try => 0,
+            Kind::Unbounded | Kind::Limited | Kind::Try | Kind::Infallible => 0,
         }
     }
 
@@ -54,7 +65,7 @@ impl Kind {
         match self {
             Kind::Try => Patience::None,
             Kind::Limited => Patience::Milliseconds(1),
-            Kind::Unbounded | Kind::Alertable | Kind::NotBreakable => Patience::Unbounded,
+            Kind::Unbounded | Kind::Alertable | Kind::NotBreakable | Kind::Infallible => Patience::Unbounded,
         }
     }
 }
@@ -66,16 +77,29 @@ pub(super) struct Since {
     was_stopped: bool,
 }
 
+/// What a task waits for, by its number here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    Section(usize),
+    SrwLock(usize),
+}
+
+impl Awaited {
+    pub(super) fn section(self) -> Option<usize> {
+        if let Awaited::Section(section) = self { Some(section) } else { None }
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct KnownWait {
-    pub(super) section: usize,
+    pub(super) awaited: Awaited,
     /// No other wait has this number.
     pub(super) number: u64,
     kind: Kind,
     since: Since,
     /// How many waits an alert or a stop had ended when it began.
     interrupted_before: u64,
-    /// How often the section had been abandoned; also now, if it was then.
+    /// How often the section, if it is for one, had been abandoned; also now, if it was then.
     abandoned_before: u64,
     /// It was part of a cycle.
     closed: bool,
@@ -126,6 +150,17 @@ impl KnownSection {
     }
 }
 
+/// An SRW lock as the tasks know it.
+#[derive(Default)]
+struct KnownSrwLock {
+    /// The one that has it exclusively.
+    owner: Option<usize>,
+    sharers: u32,
+}
+
+/// So many are in a program.
+pub(super) const SRW_LOCKS: usize = 3;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
@@ -142,12 +177,19 @@ pub(super) struct Seen {
     pub(super) ended: u64,
     pub(super) recovered: u64,
     pub(super) made_anew: u64,
-    /// Sleeps on a condition variable.
+    /// Sleeps on a condition variable, and waits on an address.
     pub(super) slept: u64,
+    pub(super) slept_at_address: u64,
+    /// Deadlocks with a wait for an SRW lock in them, and waits that shared one.
+    pub(super) through_srw_locks: u64,
+    pub(super) shared: u64,
+    /// Initialisations that were done, and those that failed.
+    pub(super) initialised: u64,
+    pub(super) not_initialised: u64,
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 11] {
+    fn counts(&mut self) -> [&mut u64; 16] {
         let Seen {
             orders,
             broken,
@@ -160,8 +202,30 @@ impl Seen {
             recovered,
             made_anew,
             slept,
+            slept_at_address,
+            through_srw_locks,
+            shared,
+            initialised,
+            not_initialised,
         } = self;
-        [orders, broken, stood, alerted, stopped, abandoned, destroyed, ended, recovered, made_anew, slept]
+        [
+            orders,
+            broken,
+            stood,
+            alerted,
+            stopped,
+            abandoned,
+            destroyed,
+            ended,
+            recovered,
+            made_anew,
+            slept,
+            slept_at_address,
+            through_srw_locks,
+            shared,
+            initialised,
+            not_initialised,
+        ]
     }
 
     pub(super) fn add(&mut self, mut other: Seen) {
@@ -179,6 +243,7 @@ pub(super) struct Oracle {
     pub(super) sections: Vec<KnownSection>,
     /// Those that tasks enter.
     pub(super) places: Vec<usize>,
+    srw_locks: [KnownSrwLock; SRW_LOCKS],
     pub(super) waits: Vec<Option<KnownWait>>,
     /// The ids of the tasks, 0 of one that is about to end.
     pub(super) ids: Vec<u64>,
@@ -200,6 +265,7 @@ impl Oracle {
         Oracle {
             places: (0..sections.len()).collect(),
             sections,
+            srw_locks: Default::default(),
             waits: ids.iter().map(|_| None).collect(),
             alerts: ids.iter().map(|_| 0).collect(),
             ids,
@@ -219,7 +285,10 @@ impl Oracle {
             tasks.push(here);
             let is_in_cycles = |wait: &KnownWait| wait.kind.patience() == Patience::Unbounded && !wait.ends;
             let wait = self.waits[here].filter(is_in_cycles)?;
-            here = self.sections[wait.section].owner?;
+            here = match wait.awaited {
+                Awaited::Section(section) => self.sections[section].owner?,
+                Awaited::SrwLock(lock) => self.srw_locks[lock].owner?,
+            };
             if here == task {
                 return Some(tasks);
             }
@@ -252,24 +321,27 @@ impl Oracle {
 
     /// `task` is about to wait for a section. Which that is.
     pub(super) fn begin_wait(&mut self, task: usize, section: usize, kind: Kind) -> u64 {
+        self.begin_wait_for(task, Awaited::Section(section), kind);
+        self.sections[section].crst
+    }
+
+    fn begin_wait_for(&mut self, task: usize, awaited: Awaited, kind: Kind) {
         self.waits_begun += 1;
-        let known = &self.sections[section];
+        let abandonments = |known: &KnownSection| known.abandonments - u64::from(known.abandoned);
         self.waits[task] = Some(KnownWait {
-            section,
+            awaited,
             number: self.waits_begun,
             kind,
             since: self.now(),
             interrupted_before: self.interrupted(),
-            abandoned_before: known.abandonments - u64::from(known.abandoned),
+            abandoned_before: awaited.section().map_or(0, |section| abandonments(&self.sections[section])),
             closed: false,
             told: 0,
             ends: false,
         });
-        let crst = known.crst;
         for member in self.cycle(task).into_iter().flatten() {
             self.wait(member).closed = true;
         }
-        crst
     }
 
     /// Judges the answer that `task` got.
@@ -277,7 +349,7 @@ impl Oracle {
         let wait = *self.wait(task);
         let cycle = self.cycle(task);
         self.waits[task] = None;
-        let section = &mut self.sections[wait.section];
+        let section = &mut self.sections[wait.awaited.section().expect("no other wait has an answer")];
         match answer {
             Ok(true) => {
                 assert!(!section.abandoned, "entered what was abandoned");
@@ -288,6 +360,11 @@ impl Oracle {
                 assert!(matches!(wait.kind, Kind::Unbounded | Kind::Alertable), "refused {:?}", wait.kind);
                 assert!(wait.closed, "refused without a cycle");
                 assert!(cycle.is_some() || self.may_be_opened(wait), "refused after the cycle was broken");
+                let is_through_srw_lock = cycle
+                    .into_iter()
+                    .flatten()
+                    .any(|member| self.waits[member].is_some_and(|other| other.kind == Kind::Infallible));
+                self.seen.through_srw_locks += u64::from(is_through_srw_lock);
                 self.seen.broken += 1;
             }
             Err(Error::Timeout) => assert_eq!(wait.kind, Kind::Limited),
@@ -348,6 +425,37 @@ impl Oracle {
             known.owner = None;
         }
         known.crst
+    }
+
+    /// `task` is about to acquire an SRW lock.
+    pub(super) fn begin_acquiring(&mut self, task: usize, lock: usize) {
+        self.begin_wait_for(task, Awaited::SrwLock(lock), Kind::Infallible);
+    }
+
+    /// `task` has acquired it.
+    pub(super) fn end_acquiring(&mut self, task: usize, lock: usize, mode: Mode) {
+        self.waits[task] = None;
+        let known = &mut self.srw_locks[lock];
+        assert_eq!(known.owner, None, "acquired from its owner");
+        match mode {
+            Mode::Exclusive => {
+                assert_eq!(known.sharers, 0, "acquired from those who share it");
+                known.owner = Some(task);
+            }
+            Mode::Shared => {
+                known.sharers += 1;
+                self.seen.shared += 1;
+            }
+        }
+    }
+
+    /// It is about to be released.
+    pub(super) fn release(&mut self, lock: usize, mode: Mode) {
+        let known = &mut self.srw_locks[lock];
+        match mode {
+            Mode::Exclusive => known.owner = None,
+            Mode::Shared => known.sharers -= 1,
+        }
     }
 
     /// `task` is about to be alerted. Its id.

@@ -126,7 +126,7 @@ impl Oracle {
     }
 
     fn lock(&mut self, actor: usize, lock: usize) {
-        use Kind::{Adaptive, Plain, Recursive, Resource, Robust, Section, WindowsSection};
+        use Kind::{Adaptive, Plain, Recursive, Resource, Robust, Section, SrwLock, WindowsSection};
         let kind = self.locks[lock].kind();
         let is_own = self.owners[lock].contains(&actor);
         let is_recursive = matches!(kind, Recursive | Section | WindowsSection | Resource);
@@ -137,7 +137,7 @@ impl Oracle {
             return;
         }
         // The others refuse it.
-        if is_own && !matches!(kind, Plain | Adaptive | Robust) {
+        if is_own && !matches!(kind, Plain | Adaptive | Robust | SrwLock) {
             return;
         }
         // The kernel refuses to close a cycle of these.
@@ -206,7 +206,7 @@ impl Oracle {
             let word = futex_of(self.actors[actor].id);
             let sleeps = match self.waits[actor] {
                 Some(Wait::For(lock)) => {
-                    let waiters = self.locks[lock].section_waiters();
+                    let waiters = self.locks[lock].waiters();
                     self.locks[lock].has_word(word)
                         && waiters.is_none_or(|waiters| waiters as usize == waits_for(lock))
                 }

@@ -6,7 +6,7 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use hostcrst::constants::HOST_WAIT_FLAG_LAST_OF_CYCLE;
+use hostcrst::constants::{HOST_WAIT_FLAG_LAST_OF_CYCLE, HOST_WAIT_NODE_SRW_LOCK};
 use hostcrst::ffi::{crst, deadlock, report, resource, runtime, task, win32};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,10 +20,12 @@ pub enum Kind {
     RwLock,
     Section,
     WindowsSection,
+    /// Exclusively.
+    SrwLock,
     Resource,
 }
 
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 11] = [
     Kind::Plain,
     Kind::Recursive,
     Kind::ErrorChecking,
@@ -33,6 +35,7 @@ pub const KINDS: [Kind; 10] = [
     Kind::RwLock,
     Kind::Section,
     Kind::WindowsSection,
+    Kind::SrwLock,
     Kind::Resource,
 ];
 
@@ -41,6 +44,8 @@ pub enum Lock {
     ReadWrite(UnsafeCell<libc::pthread_rwlock_t>),
     Section(u64),
     WindowsSection(UnsafeCell<CriticalSection>),
+    /// An SRWLOCK.
+    Srw(UnsafeCell<u64>),
     Resource(OwnLock),
 }
 
@@ -91,6 +96,19 @@ pub fn wait_chain(task: u64) -> Vec<report::host_wait_node_t> {
     nodes
 }
 
+/// How many tasks wait for what stands at the address, an SRW lock.
+fn waiters_at(address: u64) -> u32 {
+    const MOST: usize = 64;
+    let (mut tasks, mut count) = ([0; MOST], 0);
+    // SAFETY: that many handles can be written, and `count` too.
+    assert_eq!(unsafe { task::host_task_list(tasks.as_mut_ptr(), MOST, &raw mut count) }, 0);
+    let waits = |&&task: &&u64| {
+        let chain = wait_chain(task);
+        chain.get(1).is_some_and(|node| node.kind == HOST_WAIT_NODE_SRW_LOCK && node.handle == address)
+    };
+    tasks[..count].iter().filter(waits).count() as u32
+}
+
 /// Whether the library calls the chain a deadlock.
 pub fn is_closed(chain: &[report::host_wait_node_t]) -> bool {
     chain.last().is_some_and(|last| last.flags & HOST_WAIT_FLAG_LAST_OF_CYCLE != 0)
@@ -113,6 +131,7 @@ impl Lock {
                 unsafe { win32::hostcrst_cs_initialize((&raw mut section).cast()) };
                 Lock::WindowsSection(UnsafeCell::new(section))
             }
+            Kind::SrwLock => Lock::Srw(UnsafeCell::new(0)),
             Kind::Resource => Lock::Resource(OwnLock::new()),
             _ => Lock::Mutex(UnsafeCell::new(create_mutex(kind)), kind),
         }))
@@ -124,6 +143,7 @@ impl Lock {
             Lock::ReadWrite(_) => Kind::RwLock,
             Lock::Section(_) => Kind::Section,
             Lock::WindowsSection(_) => Kind::WindowsSection,
+            Lock::Srw(_) => Kind::SrwLock,
             Lock::Resource(_) => Kind::Resource,
         }
     }
@@ -138,6 +158,10 @@ impl Lock {
                 Lock::Section(section) => crst::hostcrst_enter(*section, 0),
                 Lock::WindowsSection(section) => {
                     win32::hostcrst_cs_enter(section.get().cast());
+                    0
+                }
+                Lock::Srw(lock) => {
+                    win32::hostcrst_srw_acquire_exclusive(lock.get().cast());
                     0
                 }
                 Lock::Resource(lock) => lock.lock(),
@@ -163,25 +187,29 @@ impl Lock {
                     win32::hostcrst_cs_leave(section.get().cast());
                     0
                 }
+                Lock::Srw(lock) => {
+                    win32::hostcrst_srw_release_exclusive(lock.get().cast());
+                    0
+                }
                 Lock::Resource(lock) => lock.unlock(),
             }
         };
         assert_eq!(result, 0);
     }
 
-    /// Whether the word at the address is one of this lock's. Of a section that is not known.
+    /// Whether the word at the address is one of this lock's. Of what is the library's that is not known.
     pub fn has_word(&self, address: usize) -> bool {
         let (start, size) = match self {
             Lock::Mutex(mutex, _) => (mutex.get().addr(), size_of_val(mutex)),
             Lock::ReadWrite(rwlock) => (rwlock.get().addr(), size_of_val(rwlock)),
             Lock::Resource(lock) => (lock.is_free.get().addr(), size_of_val(&lock.is_free)),
-            Lock::Section(_) | Lock::WindowsSection(_) => return address != 0,
+            Lock::Section(_) | Lock::WindowsSection(_) | Lock::Srw(_) => return address != 0,
         };
         address.wrapping_sub(start) < size
     }
 
-    /// How many tasks wait for the section, of whichever kind.
-    pub fn section_waiters(&self) -> Option<u32> {
+    /// How many tasks wait for the lock, if it is the library's.
+    pub fn waiters(&self) -> Option<u32> {
         match self {
             Lock::Section(section) => {
                 // SAFETY: zeros are a valid hostcrst_info_t.
@@ -195,6 +223,7 @@ impl Lock {
                 let lock_count = unsafe { AtomicU32::from_ptr(section.get().cast::<u32>().add(2)) };
                 Some(!lock_count.load(Ordering::Relaxed) >> 2)
             }
+            Lock::Srw(lock) => Some(waiters_at(lock.get().addr() as u64)),
             _ => None,
         }
     }
