@@ -64,7 +64,7 @@ deadlock() {
     started "$1" Deadlock
     run "$WORK/$name.log" "${program[@]}"
     expect "$WORK/$name.log" ": refused (deadlock: " ": has both" ": has both" "A deadlock of 2 tasks was broken" \
-        "Order that led here:" "\*\*\* DEADLOCK" "Victim: " "One thread was refused, once; both have done their work\."
+        "Order that led here:" "waits for .* at Deadlock\.TakeBoth(…)+0x" "\*\*\* DEADLOCK" "Victim: " "One thread was refused, once; both have done their work\."
 }
 
 begin_to_hang() { # begin_to_hang <version>: $hung is its process, $shown what hostcrst-dump says of it
@@ -78,15 +78,19 @@ begin_to_hang() { # begin_to_hang <version>: $hung is its process, $shown what h
 }
 
 expect_explained() { # expect_explained <file>: both threads, their layers, the cycle
-    expect "$1" 'Found 1 deadlock\.' '^"seller" tid=' 'waiting to enter 0x[0-9a-f]* "stock" at ' \
-        'which is owned by "storekeeper" tid=' 'owns 0x[0-9a-f]* "orders" recursion=1, entered at ' \
+    expect "$1" 'Found 1 deadlock\.' '^"seller" tid=' 'waiting to enter 0x[0-9a-f]* "stock" at Deadlock\.TakeBoth(…)+0x' \
+        'which is owned by "storekeeper" tid=' 'owns 0x[0-9a-f]* "orders" recursion=1, entered at Deadlock\.TakeBoth(…)+0x' \
         '\[2\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' '\[1\] managed  C+Comparer\.Invoke$' \
         '\[0\] native   libc!qsort (C\.qsort)$' '\[-\] managed  (the thread began here)$' \
         '^Found a deadlock:' '\*\*\* DEADLOCK' '^Found 1 deadlock\.'
-    expect "$1" '^"storekeeper" tid=' 'waiting to enter 0x[0-9a-f]* "orders" at ' 'which is owned by "seller" tid=' \
-        'owns 0x[0-9a-f]* "stock" recursion=1, entered at ' \
+    expect "$1" '^"storekeeper" tid=' 'waiting to enter 0x[0-9a-f]* "orders" at Deadlock\.TakeBoth(…)+0x' \
+        'which is owned by "seller" tid=' 'owns 0x[0-9a-f]* "stock" recursion=1, entered at Deadlock\.TakeBoth(…)+0x' \
         '\[0\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' '^Found a deadlock:' \
         'Order that led here:' 'enters "' 'enters "' 'waits for "' 'waits for "'
+    # Of what waits the library has kept the names, stub by stub of the CLR's between them.
+    expect "$1" '^"seller" tid=.* \[\(blocked\|running\)' 'at libhostcrst.*!' 'at Deadlock\.TakeBoth(…)+0x' 'at libc.*!qsort' \
+        'at Deadlock\.Sell()+0x'
+    expect "$1" '^"storekeeper" tid=.* \[\(blocked\|running\)' 'at Deadlock\.TakeBoth(…)+0x' 'at Deadlock\.Deliver()+0x'
 }
 
 hang() {
@@ -136,7 +140,7 @@ locks() {
     started "$1" Deadlock
     run "$WORK/$name.log" env HOSTCRST_CLR=locks "${program[@]}"
     expect "$WORK/$name.log" ": refused (deadlock: " ": has both" ": has both" "A deadlock of 2 tasks was broken" \
-        "Order that led here:" "\*\*\* DEADLOCK" "Victim: " \
+        "Order that led here:" "waits for .* at Deadlock\.TakeBoth(…)+0x" "\*\*\* DEADLOCK" "Victim: " \
         "One thread was refused, once; both have done their work\."
     # Before .NET 5 the CLR does not tell of its own.
     if [ "$1" = 3.1 ]; then
@@ -234,6 +238,7 @@ expect_waits() { # expect_waits <case> <file>
     mixed)
         waits_of "$2" "lock then section" 'to enter section 0x[0-9a-f]* "section"' "section then lock"
         waits_of "$2" "section then lock" "$monitor" "lock then section"
+        expect "$2" '^"lock then section" tid=' 'waiting to enter 0x[0-9a-f]* "section" at Hangs+In`1\.Enter(…)+0x'
         ;;
     native)
         waits_of "$2" "M then N" 'for mutex 0x' "N then M"

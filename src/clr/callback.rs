@@ -20,6 +20,8 @@ use super::crossing::{Crossing, Step, decide};
 use super::functions;
 use super::info::{EventSource, ProfilerInfo};
 use super::inlining;
+use super::modules;
+use super::places;
 use super::session;
 use super::threads;
 use crate::error::{Error, Result, S_OK};
@@ -30,8 +32,8 @@ use crate::state::registry::REGISTRY;
 use crate::state::task::{Anomaly, TaskRef};
 use crate::sys::{self, preserving_errno};
 
-/// COR_PRF_MONITOR_THREADS.
-const THREAD_EVENTS: u32 = 0x200;
+/// COR_PRF_MONITOR_THREADS and COR_PRF_MONITOR_MODULE_LOADS; COR_PRF_ENABLE_STACK_SNAPSHOT, which has no callback.
+const BASIC_EVENTS: u32 = 0x200 | 0x4 | 0x1000_0000;
 /// COR_PRF_MONITOR_CODE_TRANSITIONS, and COR_PRF_MONITOR_JIT_COMPILATION, which comes with JITInlining.
 const TRANSITION_EVENTS: u32 = 0x800 | 0x20;
 /// COR_PRF_MONITOR_EXCEPTIONS: an exception ends a wait for a lock.
@@ -83,6 +85,8 @@ static VTABLE: Vtable<SLOTS> = {
     slots[2] = release as *const ();
     slots[UNKNOWN_METHODS] = initialize as *const ();
     slots[UNKNOWN_METHODS + 1] = shutdown as *const ();
+    slots[UNKNOWN_METHODS + 11] = module_load_finished as *const ();
+    slots[UNKNOWN_METHODS + 12] = module_unload_started as *const ();
     slots[UNKNOWN_METHODS + 25] = jit_inlining as *const ();
     slots[UNKNOWN_METHODS + 27] = thread_destroyed as *const ();
     slots[UNKNOWN_METHODS + 28] = thread_assigned_to_os_thread as *const ();
@@ -152,6 +156,7 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     let info = unsafe { ProfilerInfo::from_raw(raw) };
     // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
     INFO.store(raw, Ordering::Release);
+    hosted::find_places_by(find_place);
     // SAFETY: not null, since `query` has succeeded, so live by the contract.
     let has_locks = unsafe { EventSource::query(unknown) }.is_some_and(ask_for_locks);
     if !has_locks && info.set_event_mask(events()) < 0 {
@@ -162,10 +167,18 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     Ok(())
 }
 
+fn find_place(site: usize, waits: Option<TaskRef>) -> usize {
+    match (info(), waits) {
+        (None, _) => site,
+        (Some(info), Some(task)) => places::of_wait(info, task, site),
+        (Some(info), None) => places::call_site(info, site),
+    }
+}
+
 /// What the CLR is to report. That transitions are to be reported costs a process most of what a profiler costs, so they
 /// can be done without.
 fn events() -> u32 {
-    if hosted::reports_transitions() { THREAD_EVENTS | TRANSITION_EVENTS } else { THREAD_EVENTS }
+    if hosted::reports_transitions() { BASIC_EVENTS | TRANSITION_EVENTS } else { BASIC_EVENTS }
 }
 
 /// Asks for all events, with those of the locks of managed code. Whether that is so; .NET 5 and later can.
@@ -198,6 +211,20 @@ extern "C" fn initialize_for_attach(
     _size: u32,
 ) -> i32 {
     NOT_ATTACHABLE
+}
+
+extern "C" fn module_load_finished(_this: *mut c_void, module: usize, result: i32) -> i32 {
+    preserving_errno(|| {
+        if let Some(info) = info().filter(|_| result >= 0) {
+            modules::loaded(info, module);
+        }
+    });
+    S_OK
+}
+
+extern "C" fn module_unload_started(_this: *mut c_void, module: usize) -> i32 {
+    preserving_errno(|| modules::unloaded(module));
+    S_OK
 }
 
 /// The JIT asks whether it may inline `callee`.
@@ -406,7 +433,7 @@ mod tests {
     fn initialize_refuses_what_is_no_clr() {
         // SAFETY: null is allowed.
         assert_eq!(unsafe { initialize(this(), null_mut()) }, Error::Pointer.hresult());
-        // SAFETY: our own object is live, and answers no ICorProfilerInfo3.
+        // SAFETY: our own object is live, and answers no ICorProfilerInfo9.
         assert_eq!(unsafe { initialize(this(), this()) }, Error::NoInterface.hresult());
     }
 
@@ -477,7 +504,7 @@ mod tests {
                 "a second CLR"
             );
         }
-        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0xA60);
+        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0x1000_0A64);
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "not before it is needed");
         let assigned: Assigned = slot(28);
         assert_eq!(assigned(this(), 0x6000, sys::thread_id()), S_OK);
@@ -487,9 +514,9 @@ mod tests {
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0x4004);
         assert!(REGISTRY.sees_managed_locks());
         assert!(hosted::set(b"locks") && !hosted::set(b"neither"));
-        assert_eq!(events(), 0x200, "no transitions");
+        assert_eq!(events(), 0x1000_0204, "no transitions");
         assert!(hosted::set(b"transitions"));
-        assert_eq!(events(), 0xA20);
+        assert_eq!(events(), 0x1000_0A24);
 
         let name: std::vec::Vec<u16> = "early".encode_utf16().collect();
         let name_changed: NameChanged = slot(69);

@@ -8,8 +8,8 @@ use super::com::{self, Guid, Object, Vtable};
 use super::info::ProfilerInfo;
 
 /// What the CLR's module is called by its own number.
-const MODULE: usize = 0x1000;
-const PROFILER_INFO_3: Guid = Guid::new(0xB555ED4F_452A_4E54_8B39_B5360BAD32A0);
+pub(crate) const MODULE: usize = 0x1000;
+const PROFILER_INFO_9: Guid = Guid::new(0x008170DB_F8CC_4796_9A51_DC8AA0B47012);
 const PROFILER_INFO_12: Guid = Guid::new(0x27B24CCD_1CB1_47C5_96EE_98190DC30959);
 const METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
 const METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
@@ -22,9 +22,10 @@ pub(crate) const OPEN: u64 = 0x7000_0030;
 pub(crate) const CLOSE: u64 = 0x7000_0050;
 /// Calls through a function pointer; in no metadata.
 pub(crate) const POINTER_CALLER: u64 = 0x7000_0070;
+const RUN_TOKEN: u64 = 0x0600_0001;
 /// Its methods: token, FunctionID, name, class. The second is generic and has no FunctionID.
 const METHODS: [(u32, u64, &str, u32); 4] = [
-    (0x0600_0001, RUN, "Run", INNER),
+    (RUN_TOKEN as u32, RUN, "Run", INNER),
     (0x0600_0002, 0, "Generic", OUTER),
     (0x0600_0003, OPEN, "Open", OUTER),
     (0x0600_0004, CLOSE, "Close", OUTER),
@@ -37,7 +38,7 @@ const LIBRARY: u32 = 0x1A00_0001;
 pub(crate) static SEARCHES: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn info() -> ProfilerInfo {
-    // SAFETY: the fake is a static that answers for ICorProfilerInfo3 as far as it is used.
+    // SAFETY: the fake is a static that answers for ICorProfilerInfo9 as far as it is used.
     unsafe { ProfilerInfo::from_raw(object(&INFO)) }
 }
 
@@ -55,13 +56,16 @@ pub(crate) static EVENTS: AtomicU32 = AtomicU32::new(0);
 pub(crate) const THREAD: u64 = 0x5000;
 pub(crate) static CURRENT: AtomicU64 = AtomicU64::new(THREAD);
 
-static INFO: Object<70> = Object::new(&INFO_METHODS);
-static INFO_METHODS: Vtable<70> = {
-    let mut slots = [forbidden as *const (); 70];
+static INFO: Object<93> = Object::new(&INFO_METHODS);
+static INFO_METHODS: Vtable<93> = {
+    let mut slots = [forbidden as *const (); 93];
     slots[0] = query_info as *const ();
     slots[2] = release as *const ();
     slots[3 + 10] = get_current_thread_id as *const ();
     slots[3 + 13] = set_event_mask as *const ();
+    slots[3 + 4] = get_function_from_ip as *const ();
+    slots[3 + 33] = do_stack_snapshot as *const ();
+    slots[3 + 87] = get_native_code_start_addresses as *const ();
     slots[3 + 5] = get_function_from_token as *const ();
     slots[3 + 12] = get_function_info as *const ();
     slots[3 + 19] = get_il_function_body as *const ();
@@ -131,8 +135,8 @@ extern "C" fn release(_this: *mut c_void) -> u32 {
 unsafe extern "C" fn query_info(_: *mut c_void, iid: *const Guid, out: *mut *mut c_void) -> i32 {
     // SAFETY: see above.
     unsafe {
-        assert!(*iid == PROFILER_INFO_3 || *iid == PROFILER_INFO_12);
-        out.write(if *iid == PROFILER_INFO_3 { object(&INFO) } else { object(&SOURCE) });
+        assert!(*iid == PROFILER_INFO_9 || *iid == PROFILER_INFO_12);
+        out.write(if *iid == PROFILER_INFO_9 { object(&INFO) } else { object(&SOURCE) });
     }
     0
 }
@@ -203,7 +207,71 @@ unsafe extern "C" fn event_pipe_start_session(
     0
 }
 
-/// The token is the FunctionID's lower half.
+/// Where the code of `RUN` lies, a second version of it, that of `OPEN`, and a stub, in a page that a test maps.
+pub(crate) static CODE: AtomicU64 = AtomicU64::new(0);
+pub(crate) const RUN_AT: u64 = 0x100;
+pub(crate) const RUN_AGAIN_AT: u64 = 0x200;
+pub(crate) const OPEN_AT: u64 = 0x300;
+pub(crate) const STUB_AT: u64 = 0x400;
+/// Which function the address lies in, as the CLR tells of its own; and frames of a stack, innermost first.
+pub(crate) static STACK: std::sync::Mutex<std::vec::Vec<(u64, u64)>> =
+    std::sync::Mutex::new(std::vec::Vec::new());
+/// How many frames of it were shown.
+pub(crate) static FRAMES_SHOWN: AtomicU32 = AtomicU32::new(0);
+
+unsafe extern "C" fn get_function_from_ip(_: *mut c_void, address: usize, function: *mut usize) -> i32 {
+    let found = match (address as u64).wrapping_sub(CODE.load(Ordering::Relaxed)) {
+        RUN_AT..OPEN_AT => RUN,
+        OPEN_AT..STUB_AT => OPEN,
+        _ => return NOTHING,
+    };
+    // SAFETY: see above.
+    unsafe { function.write(found as usize) };
+    0
+}
+
+unsafe extern "C" fn get_native_code_start_addresses(
+    _: *mut c_void,
+    function: usize,
+    _version: usize,
+    room: u32,
+    count: *mut u32,
+    starts: *mut usize,
+) -> i32 {
+    let code = CODE.load(Ordering::Relaxed);
+    let found: &[u64] = if function as u64 == RUN { &[RUN_AGAIN_AT, RUN_AT] } else { &[OPEN_AT] };
+    assert!(found.len() <= room as usize);
+    // SAFETY: see above.
+    unsafe {
+        found.iter().enumerate().for_each(|(index, start)| starts.add(index).write((code + start) as usize));
+        count.write(found.len() as u32);
+    }
+    0
+}
+
+type VisitFrame = unsafe extern "C" fn(usize, usize, usize, u32, *const u8, *mut c_void) -> i32;
+
+unsafe extern "C" fn do_stack_snapshot(
+    _: *mut c_void,
+    thread: usize,
+    visit: VisitFrame,
+    flags: u32,
+    client: *mut c_void,
+    context: *const u8,
+    context_size: u32,
+) -> i32 {
+    assert!(thread == 0 && flags == 0 && context.is_null() && context_size == 0);
+    for &(function, address) in STACK.lock().unwrap().iter() {
+        FRAMES_SHOWN.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's function, with what it asked for.
+        if unsafe { visit(function as usize, address as usize, 0, 0, core::ptr::null(), client) } != 0 {
+            return NOTHING;
+        }
+    }
+    0
+}
+
+/// Of methods the token of their table, of others the FunctionID's lower half.
 unsafe extern "C" fn get_function_info(
     _: *mut c_void,
     function: usize,
@@ -215,7 +283,8 @@ unsafe extern "C" fn get_function_info(
     unsafe {
         class.write(0);
         module.write(MODULE);
-        token.write(function as u32);
+        let known = METHODS.iter().find(|method| method.1 == function as u64);
+        token.write(known.map_or(function as u32, |method| method.0));
     }
     0
 }
@@ -232,7 +301,7 @@ unsafe extern "C" fn get_il_function_body(
     static CALLS: [u8; 8] = [0x1E, 0x02, 0x29, 0x01, 0x00, 0x00, 0x11, 0x2A];
     assert_eq!(module, MODULE);
     let found: &[u8] = match u64::from(token) {
-        RUN => &RETURNS,
+        RUN_TOKEN => &RETURNS,
         POINTER_CALLER => &CALLS,
         _ => return NOTHING,
     };
@@ -281,8 +350,8 @@ unsafe extern "C" fn next(_: *mut c_void, wanted: u32, modules: *mut usize, coun
 unsafe extern "C" fn query_interface(_: *mut c_void, iid: *const Guid, out: *mut *mut c_void) -> i32 {
     // SAFETY: see above.
     unsafe {
-        assert!(*iid == METADATA_TABLES);
-        out.write(object(&TABLES));
+        assert!(*iid == METADATA_TABLES || *iid == METADATA_IMPORT);
+        out.write(if *iid == METADATA_TABLES { object(&TABLES) } else { object(&METADATA) });
     }
     0
 }
@@ -354,8 +423,18 @@ unsafe extern "C" fn get_method_props(
     address: *mut u32,
     flags: *mut u32,
 ) -> i32 {
-    assert!(attributes.is_null() && signature.is_null() && signature_bytes.is_null());
-    assert!(address.is_null() && flags.is_null());
+    assert!(attributes.is_null() && address.is_null() && flags.is_null());
+    if !signature.is_null() {
+        // `OPEN` has a parameter, and the others have none.
+        static SIGNATURES: [[u8; 3]; 2] = [[0x00, 0, 0x01], [0x00, 1, 0x01]];
+        let of_method = &SIGNATURES[usize::from(method == METHODS[2].0)];
+        // SAFETY: see above.
+        unsafe {
+            signature.write(of_method.as_ptr());
+            signature_bytes.write(of_method.len() as u32);
+        }
+        return 0;
+    }
     let Some(&(_, _, name, its_class)) = METHODS.iter().find(|known| known.0 == method) else {
         return NOTHING;
     };

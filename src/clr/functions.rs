@@ -24,11 +24,11 @@ use crate::text::TextBuffer;
 /// Classes nested deeper than this are named from the inside out and cut.
 const NESTING: usize = 8;
 
-/// A cache of FunctionIDs, so that each costs one search; a slot has the last one stored.
-struct Recent([AtomicU64; 256]);
+/// A cache of numbers, so that each costs one search; a slot has the last one stored.
+pub(crate) struct Recent([AtomicU64; 256]);
 
 impl Recent {
-    const fn new() -> Recent {
+    pub(crate) const fn new() -> Recent {
         Recent([const { AtomicU64::new(0) }; 256])
     }
 
@@ -36,11 +36,11 @@ impl Recent {
         &self.0[(function >> 3) as u8 as usize]
     }
 
-    fn has(&self, function: u64) -> bool {
+    pub(crate) fn has(&self, function: u64) -> bool {
         self.slot(function).load(Ordering::Relaxed) == function
     }
 
-    fn remember(&self, function: u64) {
+    pub(crate) fn remember(&self, function: u64) {
         self.slot(function).store(function, Ordering::Relaxed);
     }
 }
@@ -116,7 +116,8 @@ fn write_name(text: &mut TextBuffer<TARGET_NAME_BYTES>, metadata: &Metadata, met
     text.push(b")")
 }
 
-fn write_managed_name(
+/// `Namespace.Class.Method`.
+pub(crate) fn write_managed_name(
     text: &mut TextBuffer<TARGET_NAME_BYTES>,
     metadata: &Metadata,
     method: u32,

@@ -1,4 +1,4 @@
-//! The CLR's query interfaces: ICorProfilerInfo3, and the metadata of its modules.
+//! The CLR's query interfaces: ICorProfilerInfo9, and the metadata of its modules.
 //!
 //! Each function here is one method of one interface: slot, signature, and a safe result. Slot numbers count
 //! from the interface's own first method after IUnknown, in the order of corprof.idl and cor.h.
@@ -7,9 +7,9 @@ use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 
 use super::com::{self, Com, Guid, UNKNOWN_METHODS};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, S_FALSE, S_OK};
 
-const IID_PROFILER_INFO_3: Guid = Guid::new(0xB555ED4F_452A_4E54_8B39_B5360BAD32A0);
+const IID_PROFILER_INFO_9: Guid = Guid::new(0x008170DB_F8CC_4796_9A51_DC8AA0B47012);
 const IID_PROFILER_INFO_12: Guid = Guid::new(0x27B24CCD_1CB1_47C5_96EE_98190DC30959);
 const IID_METADATA_IMPORT: Guid = Guid::new(0x7DAC8207_D3AE_4C75_9B67_92801A497D44);
 const IID_METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C68);
@@ -18,6 +18,9 @@ const IID_METADATA_TABLES: Guid = Guid::new(0xD8F579AB_402D_4B8E_82D9_5D63B1065C
 const METHOD_TABLE: u32 = 0x06;
 /// Open flags of metadata: to read.
 const READ: u32 = 0;
+
+/// How many compiled versions of one function are looked at.
+const VERSIONS: usize = 16;
 
 /// Calls a method by slot and signature; the result is its HRESULT.
 macro_rules! call {
@@ -37,12 +40,12 @@ fn check(hresult: i32) -> Option<()> {
     (hresult >= 0).then_some(())
 }
 
-/// The CLR's ICorProfilerInfo3. Has no reference of its own: see `from_raw`.
+/// The CLR's ICorProfilerInfo9. Has no reference of its own: see `from_raw`.
 #[derive(Clone, Copy)]
 pub(crate) struct ProfilerInfo(*mut c_void);
 
 impl ProfilerInfo {
-    /// Asks what the CLR passed to Initialize for ICorProfilerInfo3, the first that can list modules.
+    /// Asks what the CLR passed to Initialize for ICorProfilerInfo9, of .NET Core 2.1 and later.
     ///
     /// # Safety
     /// `unknown` is null or a live COM object.
@@ -51,7 +54,7 @@ impl ProfilerInfo {
             return Err(Error::Pointer);
         }
         // SAFETY: not null, so live by the contract.
-        unsafe { com::query(unknown, &IID_PROFILER_INFO_3) }.ok_or(Error::NoInterface)
+        unsafe { com::query(unknown, &IID_PROFILER_INFO_9) }.ok_or(Error::NoInterface)
     }
 
     /// # Safety
@@ -78,18 +81,90 @@ impl ProfilerInfo {
         Some(function as u64)
     }
 
-    /// Lets `look` see the body of a method that the JIT has at hand: a header, IL, and perhaps tables.
-    pub(crate) fn with_body<T>(self, function: usize, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    /// The function whose code an address lies in; None if that is no managed code, or a stub of the CLR's making. Of the
+    /// methods here this one, `definition`, `code_starts` and `walk_own_stack` may be called in native code that managed
+    /// code has called.
+    pub(crate) fn function_at(self, address: usize) -> Option<usize> {
+        let mut function = 0_usize;
+        check(call!(self.0, 4, fn(usize, *mut usize), address, &mut function))?;
+        (function != 0).then_some(function)
+    }
+
+    /// The module and token of a function that the CLR has just given.
+    pub(crate) fn definition(self, function: usize) -> Option<(usize, u32)> {
         let (mut class, mut module, mut method) = (0_usize, 0_usize, 0_u32);
+        let types = (&mut class, &mut module, &mut method);
         check(call!(
             self.0,
             12,
             fn(usize, *mut usize, *mut usize, *mut u32),
             function,
-            &mut class,
-            &mut module,
-            &mut method
+            types.0,
+            types.1,
+            types.2
         ))?;
+        Some((module, method))
+    }
+
+    /// Where the code of such a function begins: the JIT may have compiled it more than once.
+    pub(crate) fn code_starts(self, function: usize) -> impl Iterator<Item = usize> {
+        let mut starts = [0_usize; VERSIONS];
+        let mut count = 0_u32;
+        let got = call!(
+            self.0,
+            87,
+            fn(usize, usize, u32, *mut u32, *mut usize),
+            function,
+            0,
+            VERSIONS as u32,
+            &mut count,
+            starts.as_mut_ptr()
+        );
+        let count = check(got).map_or(0, |()| count as usize);
+        starts.into_iter().take(count)
+    }
+
+    /// Shows `visit` function and address of each frame of managed code on the calling thread's stack, innermost first,
+    /// until it returns false. Of frames of native code together the function is 0.
+    pub(crate) fn walk_own_stack<F: FnMut(usize, usize) -> bool>(self, mut visit: F) {
+        unsafe extern "C" fn visit_frame<F: FnMut(usize, usize) -> bool>(
+            function: usize,
+            address: usize,
+            _frame: usize,
+            _context_size: u32,
+            _context: *const u8,
+            visit: *mut F,
+        ) -> i32 {
+            // SAFETY: the CLR passes on what DoStackSnapshot was given, and calls before that returns.
+            let goes_on = unsafe { (*visit)(function, address) };
+            if goes_on { S_OK } else { S_FALSE }
+        }
+        const OWN_THREAD: usize = 0;
+        const NO_CONTEXT: (u32, *const u8, u32) = (0, null(), 0);
+        // A walk that was ended early is told as a failure.
+        let _ = call!(
+            self.0,
+            33,
+            fn(
+                usize,
+                unsafe extern "C" fn(usize, usize, usize, u32, *const u8, *mut F) -> i32,
+                u32,
+                *mut F,
+                *const u8,
+                u32,
+            ),
+            OWN_THREAD,
+            visit_frame::<F>,
+            NO_CONTEXT.0,
+            &mut visit,
+            NO_CONTEXT.1,
+            NO_CONTEXT.2
+        );
+    }
+
+    /// Lets `look` see the body of a method that the JIT has at hand: a header, IL, and perhaps tables.
+    pub(crate) fn with_body<T>(self, function: usize, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let (module, method) = self.definition(function)?;
         let (mut body, mut size) = (null::<u8>(), 0_u32);
         check(call!(
             self.0,
@@ -223,10 +298,43 @@ impl WideName {
     }
 }
 
+/// Whether the signature of a method says that it has parameters: a byte of flags, the number of type parameters if it is
+/// generic, and the number of parameters.
+fn counts_parameters(signature: &[u8]) -> Option<bool> {
+    const IS_GENERIC: u8 = 0x10;
+    let (flags, rest) = signature.split_first()?;
+    // Numbers below 128 are one byte; nothing has so many type parameters.
+    let rest = if flags & IS_GENERIC == 0 { rest } else { rest.get(1..)? };
+    rest.first().map(|&count| count != 0)
+}
+
 /// The metadata of one module: an IMetaDataImport.
 pub(crate) struct Metadata(Com);
 
 impl Metadata {
+    /// Gives up the pointer without releasing the reference.
+    pub(crate) fn into_raw(self) -> *mut c_void {
+        self.0.into_raw()
+    }
+
+    /// Another reference to the same metadata.
+    ///
+    /// # Safety
+    /// `raw` came from `into_raw`, and that reference has not been taken back.
+    pub(crate) unsafe fn share(raw: *mut c_void) -> Option<Metadata> {
+        // SAFETY: live by the contract.
+        unsafe { com::query(raw, &IID_METADATA_IMPORT) }.map(Metadata)
+    }
+
+    /// Takes back the reference that `into_raw` gave up.
+    ///
+    /// # Safety
+    /// As for `share`; after this it is taken back.
+    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Option<Metadata> {
+        // SAFETY: the contract.
+        unsafe { Com::adopt(raw) }.map(Metadata)
+    }
+
     /// The tokens of all methods of the module.
     pub(crate) fn methods(&self) -> impl Iterator<Item = u32> + use<> {
         let token = METHOD_TABLE << 24;
@@ -287,6 +395,43 @@ impl Metadata {
             )
         })?;
         Some((name, class))
+    }
+
+    /// Whether a method has parameters.
+    pub(crate) fn has_parameters(&self, method: u32) -> Option<bool> {
+        let (mut signature, mut size) = (null::<u8>(), 0_u32);
+        check(call!(
+            self.0.as_ptr(),
+            27,
+            fn(
+                u32,
+                *mut u32,
+                *mut u16,
+                u32,
+                *mut u32,
+                *mut u32,
+                *mut *const u8,
+                *mut u32,
+                *mut u32,
+                *mut u32,
+            ),
+            method,
+            null_mut(),
+            null_mut(),
+            0,
+            null_mut(),
+            null_mut(),
+            &mut signature,
+            &mut size,
+            null_mut(),
+            null_mut()
+        ))?;
+        if signature.is_null() {
+            return None;
+        }
+        // SAFETY: a successful GetMethodProps wrote address and size of a part of the metadata, which stays as it is as long
+        // as this reference to the metadata lives.
+        counts_parameters(unsafe { core::slice::from_raw_parts(signature, size as usize) })
     }
 
     /// A class's name, with its namespace unless it is nested.

@@ -10,8 +10,9 @@
 //!                                                      │  └────► threads  (whose it is)   ──► task
 //!                                                      ├───────► functions (its name)     ──► targets
 //!                                                      ├───────► contention (locks)       ──► task
+//!                                                      ├───────► places (of calls)        ──► targets
 //!                                                      ├───────► session (from when)  ──► CLR
-//!                                                      └──► inlining    └──► info ──► CLR
+//!                                                      └──► inlining, modules └──► info ──► CLR
 //! ```
 
 mod callback;
@@ -23,6 +24,8 @@ mod fake;
 mod functions;
 mod info;
 mod inlining;
+mod modules;
+mod places;
 mod session;
 mod threads;
 

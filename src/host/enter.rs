@@ -4,7 +4,7 @@
 use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
-use crate::host::{deadlocks, ends, order, threads};
+use crate::host::{deadlocks, ends, hosted, order, threads};
 use crate::lock::queue::{self, Attempt, FENCE_PENDING_NAP, failure, sleep_on};
 use crate::lock::{resources, spin};
 use crate::report;
@@ -43,7 +43,10 @@ pub(crate) fn enter_checked(handle: u64, option: u32, patience: Patience, site: 
         return Err(Error::InvalidArgument);
     }
     let section = sections::find(handle)?;
-    preserving_errno(|| section.enter_as(handle, threads::current()?, option, patience, site))
+    preserving_errno(|| {
+        let me = threads::current()?;
+        section.enter_as(handle, me, option, patience, hosted::place_of_entry(site))
+    })
 }
 
 /// Makes the caller the owner, once, of a section whose owner ended without leaving it.
@@ -148,6 +151,7 @@ impl Section {
         if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
         }
+        let request = Request { site: hosted::place_of_wait(me, request.site), ..request };
         if let Attempt::Entered = self.announce(handle, me, request)? {
             return Ok(());
         }

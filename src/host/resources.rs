@@ -3,7 +3,7 @@
 
 use crate::constants::WAIT_OPTION_MASK;
 use crate::error::{Error, Result};
-use crate::host::{deadlocks, ends, order, threads};
+use crate::host::{deadlocks, ends, hosted, order, threads};
 use crate::lock::{queue, resources as told};
 use crate::state::registry::REGISTRY;
 use crate::state::resource::Resource;
@@ -27,6 +27,7 @@ pub(crate) fn wait(handle: u64, option: u32, site: usize) -> Result<()> {
         }
         told::end_told_wait(me);
         queue::give_back_unnoticed_section(&me);
+        let site = hosted::place_of_wait(me, site);
         resource.announce(handle, me, Request { option, deadline: None, site })
     })
 }
@@ -44,7 +45,7 @@ pub(crate) fn acquired(handle: u64, site: usize) -> Result<()> {
         resource.acquire(handle, me)?;
         if is_first {
             // Whether it was only tried is not told.
-            order::note_entry(me, handle, site, true);
+            order::note_entry(me, handle, hosted::place_of_entry(site), true);
         }
         Ok(())
     })

@@ -554,7 +554,7 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
         }
     }
 
-    /// Writes a call site: the place that the caller named, or the symbol at its address.
+    /// Writes a call site: the place that it has, or the symbol at its address.
     fn write_site(&mut self, out: &mut dyn Write, site: u64) -> fmt::Result {
         match self.picture.place(site) {
             Some(place) => write!(out, "{}", Printable(place.bytes())),

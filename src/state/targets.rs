@@ -1,4 +1,4 @@
-//! Names of layer targets, and places that callers name: set once, kept for ever, found without a lock. Where a name
+//! Names of layer targets, and places that callers name or that are found for them: set once, kept for ever, found without a lock. Where a name
 //! comes from is not known here.
 
 use crate::base::arena::Slot;
@@ -71,6 +71,20 @@ impl Targets {
         }
     }
 
+    /// Whether the call site has a place.
+    pub(crate) fn has_place(&self, site: u64) -> bool {
+        self.table().is_some_and(|table| table.find(place_key(site)).is_some())
+    }
+
+    /// Gives a call site in code a place, shown as this text, cut to what fits. Only where it has none.
+    pub(crate) fn place_site(&self, site: u64, text: &[u8]) {
+        let Some(table) = self.table() else { return };
+        if !self.has_place(site) {
+            // Where there is no room it is shown as an address.
+            add(&table, place_key(site), cut(text, TARGET_NAME_BYTES));
+        }
+    }
+
     /// The number of the place with this text, cut to what fits: a call site, shown as that text. None if there is no
     /// room for it, or if its number is that of another text.
     pub(crate) fn intern_place(&self, text: &[u8]) -> Option<u64> {
@@ -114,9 +128,9 @@ impl Shown<Targets> {
         self.text(memory, key(origin, target))
     }
 
-    /// The text of a call site, if that is a place.
+    /// The text of a call site, if that is a place or has one.
     pub(crate) fn place<M: Memory>(&self, memory: &M, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
-        if site & PLACE == 0 { None } else { self.text(memory, place_key(site)) }
+        self.text(memory, place_key(site))
     }
 
     fn text<M: Memory>(&self, memory: &M, key: Key) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
@@ -168,6 +182,19 @@ mod tests {
         assert_ne!(targets.intern_place(b"sell (shop.py:13)"), Some(number));
         assert_eq!(targets.place(&Here, number).unwrap().bytes(), b"sell (shop.py:12)");
         assert!(targets.place(&Here, number + 1).is_none() && targets.place(&Here, 7).is_none());
+    }
+
+    #[test]
+    fn a_call_site_gets_one_place() {
+        let targets = Targets::new();
+        targets.place_site(7, b"too early");
+        targets.reserve();
+        assert!(!targets.has_place(7));
+        targets.place_site(7, b"Shop.Sell()+0x7");
+        targets.place_site(7, b"other");
+        targets.intern(Origin::Address, 7, b"seven");
+        assert!(targets.has_place(7) && !targets.has_place(8));
+        assert_eq!(targets.place(&Here, 7).unwrap().bytes(), b"Shop.Sell()+0x7");
     }
 
     #[test]

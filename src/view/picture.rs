@@ -325,8 +325,8 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.registry.targets().name(self.memory, layer.origin, layer.target)
     }
 
-    /// The text of a call site that its caller named.
-    pub(crate) fn place(&self, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+    /// The text of a call site that its caller named, or that was found for it.
+    pub fn place(&self, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
         self.registry.targets().place(self.memory, site)
     }
 

@@ -2,6 +2,7 @@
 // thread waits, after a report of its own if CASE ends with '+', and ends when its input does.
 
 using System;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Threading;
 
@@ -40,6 +41,16 @@ static class Native
 
 static class Hangs
 {
+    // Code of methods with type parameters is shared.
+    static class In<T>
+    {
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        public static void Enter<U>(ulong section)
+        {
+            Library.hostcrst_enter(section, 0);
+        }
+    }
+
     static Thread Begin(string name, ThreadStart run)
     {
         var thread = new Thread(run) { Name = name, IsBackground = true };
@@ -92,7 +103,7 @@ static class Hangs
                 Library.hostcrst_create(out section);
                 Library.hostcrst_set_name(section, "section");
                 return Cross("lock then section", () => Monitor.Enter(a), "section then lock",
-                    () => Library.hostcrst_enter(section, 0));
+                    () => In<string>.Enter<object>(section));
             }
             case "native":
             {

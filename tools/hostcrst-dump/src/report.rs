@@ -86,7 +86,7 @@ fn examine_while_it_runs<T>(
     };
     let memory = Remote::new(target, time_limit);
     let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
-    let mut symbols = Symbols::new(target, time_limit);
+    let mut symbols = Symbols::new(target, time_limit).with_places(&pictures);
     let thread_names = threads.as_ref().map_or_else(|| target.thread_names(), |threads| threads.names());
     let seen =
         Seen { sections: unknown.is_none(), managed_locks: pictures.iter().any(Picture::sees_managed_locks) };
@@ -117,7 +117,7 @@ pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Fai
     let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();
     let mut surroundings = Outside {
         target,
-        symbols: Symbols::new(target, time_limit),
+        symbols: Symbols::new(target, time_limit).with_places(&pictures),
         thread_names: HashMap::new(),
         chains: None,
         unexamined: Vec::new(),

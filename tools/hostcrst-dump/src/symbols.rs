@@ -1,6 +1,6 @@
 //! Names of addresses: `library!symbol+offset`, and for code the source line if there is debug information.
 
-use hostcrst::inspect::Printable;
+use hostcrst::inspect::{Memory, Picture, Printable};
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -27,8 +27,22 @@ pub struct Symbols<'a> {
     files: HashMap<PathBuf, Option<Image>>,
     /// What a runtime says of the code that it made, once it was asked for.
     made: Option<Option<PerfMap>>,
+    /// What the library has kept of places there.
+    places: Option<&'a dyn Places>,
     /// What was written of addresses, and of those that calls return to.
     written: HashMap<(u64, bool), String>,
+}
+
+/// Places at single addresses of code, as a library in the target has kept them.
+pub trait Places {
+    fn place_at(&self, address: u64) -> Option<String>;
+}
+
+impl<M: Memory> Places for Vec<Picture<'_, M>> {
+    fn place_at(&self, address: u64) -> Option<String> {
+        let place = self.iter().find_map(|picture| picture.place(address))?;
+        Some(String::from_utf8_lossy(place.bytes()).into_owned())
+    }
 }
 
 struct Image {
@@ -79,7 +93,12 @@ impl<'a> Symbols<'a> {
     pub fn new(target: &'a dyn Target, time_limit: TimeLimit) -> Self {
         let budget = Budget::of(MOST_BYTES);
         let (files, written) = (HashMap::new(), HashMap::new());
-        Symbols { target, time_limit, budget, files, made: None, written }
+        Symbols { target, time_limit, budget, files, made: None, places: None, written }
+    }
+
+    /// The same, with the places that are known beside.
+    pub fn with_places(self, places: &'a dyn Places) -> Self {
+        Symbols { places: Some(places), ..self }
     }
 
     /// Writes what stands at the address; false if that is not known, and the address itself was written.
@@ -95,12 +114,15 @@ impl<'a> Symbols<'a> {
         is_return: bool,
     ) -> Result<bool, fmt::Error> {
         let mapping = mapping_at(self.target, address);
-        if mapping.is_none_or(|mapping| self.image(mapping).is_none())
-            && let Some((function, distance)) = self.made_at(address, is_return)
-        {
-            write_printable(out, &function)?;
-            write!(out, "+0x{distance:x}")?;
-            return Ok(true);
+        if mapping.is_none_or(|mapping| self.image(mapping).is_none()) {
+            if let Some(place) = self.places.and_then(|places| places.place_at(address)) {
+                return write_printable(out, &place).map(|()| true);
+            }
+            if let Some((function, distance)) = self.made_at(address, is_return) {
+                write_printable(out, &function)?;
+                write!(out, "+0x{distance:x}")?;
+                return Ok(true);
+            }
         }
         let Some(mapping) = mapping else {
             write!(out, "0x{address:x}")?;

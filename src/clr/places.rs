@@ -1,0 +1,224 @@
+//! Places in managed code: which method a call or a wait stands in, as a name that readers inside and outside find by the
+//! address.
+//!
+//! Managed code calls native code through stubs of the CLR's making, so the caller that native code sees is often a stub. The
+//! place is then that in the method which has called the stub.
+//!
+//! The CLR is asked by the thread itself, at a wait or where a place is recorded, once for each address. That is allowed in
+//! its callbacks and in native code that managed code has called; a signal handler is neither, and may not wait.
+
+use core::fmt::Write;
+
+use elf_names::maps::{LINE_CAPACITY, Mapping, each_mapping};
+use elf_names::{BLOCK, Files};
+
+use super::functions::{Recent, write_managed_name};
+use super::info::ProfilerInfo;
+use super::modules;
+use crate::state::layers::{LayerKind, Origin};
+use crate::state::registry::REGISTRY;
+use crate::state::targets::TARGET_NAME_BYTES;
+use crate::state::task::TaskRef;
+use crate::sys;
+use crate::sys::symbols::Mapped;
+use crate::text::TextBuffer;
+
+/// How often at most, in nanoseconds, all of a thread's stack is named: that takes up to a fifth of a millisecond.
+const PAUSE: u64 = 10_000_000;
+/// So many of its innermost frames.
+const FRAMES: usize = 64;
+/// Methods are smaller. Beyond, the address lies in a part that the JIT has placed apart.
+const LARGEST_METHOD: usize = 1 << 20;
+
+/// Addresses in stubs, and in code that is none of the CLR's.
+static STUBS: Recent = Recent::new();
+static NATIVE: Recent = Recent::new();
+
+/// What lies at an address of code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Code {
+    Method,
+    Stub,
+    Native,
+}
+
+/// The place that a call came from which seems to have come from `site`.
+pub(crate) fn call_site(info: ProfilerInfo, site: usize) -> usize {
+    if code_at(info, site) == Code::Stub { caller_of_stub(info).unwrap_or(site) } else { site }
+}
+
+/// The same for a wait that begins, of which the whole stack of managed code gets names.
+pub(crate) fn of_wait(info: ProfilerInfo, task: TaskRef, site: usize) -> usize {
+    let is_called_by_managed_code = code_at(info, site) != Code::Native || is_in_call(task);
+    if is_called_by_managed_code {
+        name_stack(info, task);
+    }
+    call_site(info, site)
+}
+
+/// Whether the CLR has told that the task called native code and has not returned.
+fn is_in_call(task: TaskRef) -> bool {
+    let top = task.depth().checked_sub(1).and_then(|top| task.layer(top));
+    top.is_some_and(|top| top.kind == LayerKind::Leave && top.origin == Origin::ClrFunction)
+}
+
+/// Names the places on the calling thread's stack, unless that was done a moment ago.
+pub(crate) fn name_stack(info: ProfilerInfo, task: TaskRef) {
+    let now = sys::now();
+    if now.saturating_sub(task.stack_named_at()) < PAUSE {
+        return;
+    }
+    task.set_stack_named_at(now);
+    let mut left = FRAMES;
+    info.walk_own_stack(|function, address| {
+        if function != 0 {
+            name(info, function, address);
+        }
+        left -= 1;
+        left != 0
+    });
+}
+
+fn caller_of_stub(info: ProfilerInfo) -> Option<usize> {
+    let mut caller = None;
+    info.walk_own_stack(|function, address| {
+        if function != 0 {
+            name(info, function, address);
+            caller = Some(address);
+        }
+        false
+    });
+    caller
+}
+
+fn code_at(info: ProfilerInfo, address: usize) -> Code {
+    let number = address as u64;
+    if REGISTRY.targets.has_place(number) {
+        return Code::Method;
+    }
+    for (kind, recent) in [(Code::Stub, &STUBS), (Code::Native, &NATIVE)] {
+        if recent.has(number) {
+            return kind;
+        }
+    }
+    find_out(info, address)
+}
+
+#[cold]
+fn find_out(info: ProfilerInfo, address: usize) -> Code {
+    if !is_made_while_running(address) {
+        NATIVE.remember(address as u64);
+        return Code::Native;
+    }
+    match info.function_at(address) {
+        Some(function) => {
+            name(info, function, address);
+            Code::Method
+        }
+        None => {
+            STUBS.remember(address as u64);
+            Code::Stub
+        }
+    }
+}
+
+/// Whether the address lies in code that is in no file for programs of this system: made by a JIT, or precompiled for one.
+fn is_made_while_running(address: usize) -> bool {
+    let (mut line, mut block) = ([0; LINE_CAPACITY], [0; BLOCK]);
+    let mut is_made = false;
+    let Some(list) = Mapped.maps() else { return false };
+    each_mapping(&list, &mut line, &mut block, |mapping| {
+        is_made |= (mapping.start..mapping.end).contains(&(address as u64)) && has_no_program(mapping);
+    });
+    is_made
+}
+
+fn has_no_program(mapping: &Mapping<'_>) -> bool {
+    mapping.path.is_empty() || mapping.path.starts_with(b"/memfd:") || mapping.path.ends_with(b".dll")
+}
+
+/// Keeps a name for the place at `address` in the code of `function`, which the CLR has just given.
+fn name(info: ProfilerInfo, function: usize, address: usize) {
+    if REGISTRY.targets.has_place(address as u64) {
+        return;
+    }
+    let Some((module, method)) = info.definition(function) else { return };
+    let Some(metadata) = modules::metadata(module) else { return };
+    let mut text = TextBuffer::<TARGET_NAME_BYTES>::new();
+    // What does not fit is cut.
+    let _ = write_managed_name(&mut text, &metadata, method);
+    let _ = text.write_str(if metadata.has_parameters(method) == Some(true) { "(…)" } else { "()" });
+    let start = info.code_starts(function).filter(|&start| start <= address).max();
+    if let Some(distance) = start.map(|start| address - start).filter(|&distance| distance < LARGEST_METHOD) {
+        let _ = write!(text, "+0x{distance:x}");
+    }
+    REGISTRY.targets.place_site(address as u64, text.bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::memory::Here;
+    use crate::clr::fake::{self, OPEN, OPEN_AT, RUN, RUN_AGAIN_AT, RUN_AT, STUB_AT};
+    use crate::host;
+    use crate::sys::atomic::Ordering;
+    use std::string::String;
+
+    fn named(address: u64) -> Option<String> {
+        let name = REGISTRY.targets.place(&Here, address)?;
+        Some(String::from_utf8(name.bytes().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_place_is_in_the_method_that_called_and_not_in_a_stub_or_in_native_code() {
+        let _turn = fake::TURN.lock().unwrap();
+        host::runtime::start().unwrap();
+        let task = host::threads::current().unwrap();
+        let info = fake::info();
+        modules::loaded(info, fake::MODULE);
+        let code = sys::allocate_pages(4096).unwrap() as u64;
+        fake::CODE.store(code, Ordering::Relaxed);
+        let shown = || fake::FRAMES_SHOWN.swap(0, Ordering::Relaxed);
+        let at = |site: u64| call_site(info, site as usize) as u64 - code;
+
+        // Called by a method: the version of it that the address lies in.
+        assert_eq!(at(code + RUN_AT + 0x1f), RUN_AT + 0x1f);
+        assert_eq!(named(code + RUN_AT + 0x1f).unwrap(), "Space.Outer+Inner.Run()+0x1f");
+        assert_eq!(at(code + RUN_AGAIN_AT + 2), RUN_AGAIN_AT + 2);
+        assert_eq!(named(code + RUN_AGAIN_AT + 2).unwrap(), "Space.Outer+Inner.Run()+0x2");
+        assert_eq!(shown(), 0);
+        // By a stub, which was called by a method; and by one whose caller the CLR does not tell.
+        *fake::STACK.lock().unwrap() = std::vec![(OPEN, code + OPEN_AT + 7), (RUN, code + RUN_AT + 3)];
+        for _ in 0..2 {
+            assert_eq!(at(code + STUB_AT), OPEN_AT + 7);
+            assert_eq!(shown(), 1);
+        }
+        assert_eq!(named(code + OPEN_AT + 7).unwrap(), "Space.Outer.Open(…)+0x7");
+        assert_eq!(named(code + STUB_AT), None);
+        assert_eq!(named(code + RUN_AT + 3), None, "not asked for");
+        fake::STACK.lock().unwrap().clear();
+        assert_eq!(at(code + STUB_AT), STUB_AT);
+        // By native code, whatever the CLR says.
+        *fake::STACK.lock().unwrap() = std::vec![(0, 1), (RUN, code + RUN_AT + 3)];
+        let native = libc::getpid as *const () as usize;
+        assert_eq!((call_site(info, native), of_wait(info, task, native)), (native, native));
+        assert_eq!(shown(), 0, "the task is in no call of native code");
+
+        // At a wait all of the stack gets names, but not each time.
+        assert_eq!(of_wait(info, task, (code + RUN_AT + 5) as usize) as u64, code + RUN_AT + 5);
+        assert_eq!((shown(), named(code + RUN_AT + 3).unwrap()), (2, "Space.Outer+Inner.Run()+0x3".into()));
+        of_wait(info, task, (code + RUN_AT + 5) as usize);
+        assert_eq!(shown(), 0);
+        task.set_stack_named_at(0);
+        task.push(LayerKind::Leave, Origin::ClrFunction, OPEN).unwrap();
+        assert_eq!(of_wait(info, task, native), native);
+        assert_eq!(shown(), 2, "native code that managed code has called");
+        task.pop(LayerKind::Leave).unwrap();
+        fake::STACK.lock().unwrap().clear();
+
+        // What is unloaded has no names any more; what has some keeps them.
+        modules::unloaded(fake::MODULE);
+        assert_eq!(at(code + RUN_AT + 9), RUN_AT + 9);
+        assert_eq!((named(code + RUN_AT + 9), named(code + RUN_AT + 3).is_some()), (None, true));
+    }
+}
