@@ -1,0 +1,333 @@
+"""Critical sections that refuse deadlocks, and reports of who waits for whom.
+
+    orders = hostcrst.CriticalSection("orders")
+    with orders:
+        ...
+
+A wait that would close a circle of waits raises Deadlock in one of its threads; the others go on. Sections are recursive,
+and are owned by threads: who leaves must be the thread that has entered.
+"""
+
+import contextlib
+import math
+import os
+import threading
+import weakref
+from collections import namedtuple
+from ctypes import c_size_t, create_string_buffer
+
+from . import _library as lib
+from ._library import (
+    ABANDONED,
+    FREE,
+    OWNED,
+    Abandoned,
+    Closed,
+    Deadlock,
+    Error,
+    Interrupted,
+    InvalidOperation,
+    NotAvailable,
+    NotOwner,
+    OutOfMemory,
+    Timeout,
+)
+from ._threads import current, encoded, here, introduce, task_of
+
+__all__ = [
+    "ABANDONED", "Abandoned", "Closed", "CriticalSection", "Deadlock", "Error", "FREE", "Interrupted", "InvalidOperation",
+    "NotAvailable", "NotOwner", "OWNED", "OutOfMemory", "SectionInfo", "Timeout", "WaitNode", "WatchedLock", "alert",
+    "allow_order", "check_orders", "keep_statistics", "managed_call", "native_call", "report", "set_deadlock_policy",
+    "track_holds", "wait_chain",
+]  # fmt: skip
+__version__ = lib.version().decode()
+
+SectionInfo = namedtuple("SectionInfo", "state owner recursion waiters spin_count contended")
+SectionInfo.__doc__ = """The state of a section: `owner` is the native id of a thread, or None."""
+
+WaitNode = namedtuple("WaitNode", "kind name handle thread_id certain last_of_cycle limited")
+WaitNode.__doc__ = """A thread in a wait chain, or what the thread before it waits for; `handle` is an address if it is no
+section or lock of the library's."""
+
+_NODE_KINDS = (
+    "", "task", "section", "win32 section", "srw lock", "condition variable", "resource", "managed lock", "mutex", "rwlock",
+    "join", "other", "address", "init once",
+)  # fmt: skip
+
+
+class CriticalSection:
+    """A recursive lock that refuses deadlocks; in a `with`, and wherever a threading.RLock is taken.
+
+    It is this process's: a child of a fork has a copy. It is closed when nothing refers to it any more.
+    """
+
+    def __init__(self, name="", *, spin_count=None):
+        if spin_count is None:
+            self._handle = lib.created(lib.create)
+        else:
+            self._handle = lib.created(lib.create_with_spin_count, spin_count)
+        # Not at exit: other threads may still wait for it.
+        self._end = weakref.finalize(self, lib.destroy, self._handle)
+        self._end.atexit = False
+        if name:
+            self.name = name
+
+    def __repr__(self):
+        return f"<hostcrst.CriticalSection {self}>"
+
+    def __reduce__(self):
+        raise TypeError("a CriticalSection belongs to its process and cannot be pickled")
+
+    def __str__(self):
+        try:
+            return self.name or hex(self._handle)
+        except Error:
+            return f"{self._handle:#x} (closed)"
+
+    @property
+    def name(self):
+        """What reports call it; cut to 56 bytes."""
+        text, length = create_string_buffer(lib.NAME_SIZE), c_size_t()
+        lib.check(lib.get_name(self._handle, text, lib.NAME_SIZE, length))
+        return text.value.decode("utf-8", "replace")
+
+    @name.setter
+    def name(self, name):
+        lib.check(lib.set_name(self._handle, encoded(name)))
+
+    def enter(self, timeout=None, *, alertable=False, breakable=True):
+        """Waits until the calling thread owns the section; `timeout` is in seconds.
+
+        Raises Deadlock, unless `breakable` is false or there is a timeout; Timeout; Abandoned; Interrupted, if
+        `alertable`. As with every call into C, a signal's handler in Python runs when the wait is over.
+        """
+        self._enter(_milliseconds(timeout), alertable, breakable, here())
+
+    def try_enter(self):
+        """Enters if that needs no waiting; says whether."""
+        return self._enters(0, here())
+
+    def leave(self):
+        """Undoes one enter. Raises NotOwner if the calling thread does not own the section."""
+        lib.check(lib.leave(self._handle), self)
+
+    def recover(self):
+        """Takes over an abandoned section: the thread that owned it has ended. What it protects may be half done."""
+        introduce()
+        lib.check(lib.recover(self._handle), self)
+
+    def close(self):
+        """Ends the section, if no other thread owns it: waits for it end with Abandoned."""
+        lib.check(lib.destroy(self._handle), self)
+        self._end.detach()
+
+    def info(self):
+        """A SectionInfo."""
+        info = lib.sized(lib.info, self._handle, lib.SectionInfo)
+        owner = None
+        if info.owner:
+            with contextlib.suppress(Closed):  # It has ended meanwhile.
+                owner = lib.sized(lib.task_info, info.owner, lib.TaskInfo).thread_id
+        return SectionInfo(
+            lib.STATES[info.state], owner, info.recursion, info.waiters, info.spin_count, info.contended
+        )
+
+    def __enter__(self):
+        self._enter(lib.INFINITE, False, True, here())
+        return self
+
+    def __exit__(self, *_):
+        lib.check(lib.leave(self._handle), self)
+
+    # As threading.RLock has it.
+
+    def acquire(self, blocking=True, timeout=-1):
+        """As threading.RLock.acquire, but raises what enter does."""
+        if not blocking or timeout == 0:
+            if timeout not in (-1, 0):
+                raise ValueError("can't specify a timeout for a non-blocking call")
+            return self._enters(0, here())
+        if timeout == -1:
+            self._enter(lib.INFINITE, False, True, here())
+            return True
+        return self._enters(_milliseconds(timeout), here())
+
+    release = leave
+
+    def locked(self):
+        """Whether a thread owns it."""
+        return lib.sized(lib.info, self._handle, lib.SectionInfo).state == lib.STATES.index(OWNED)
+
+    # What threading.Condition wants of a recursive lock. After its wait there is no way to refuse one: the deadlock is
+    # another thread's.
+
+    def _is_owned(self):
+        return lib.sized(lib.info, self._handle, lib.SectionInfo).owner == current()
+
+    def _release_save(self):
+        entries = self.info().recursion
+        for _ in range(entries):
+            self.leave()
+        return entries
+
+    def _acquire_restore(self, entries):
+        for _ in range(entries):
+            self._enter(lib.INFINITE, False, False, here())
+
+    def _enter(self, milliseconds, alertable, breakable, place):
+        introduce()
+        option = (lib.WAIT_ALERTABLE if alertable else 0) | (0 if breakable else lib.WAIT_NOTINDEADLOCK)
+        result = lib.enter_at(self._handle, option, milliseconds, place)
+        if result < 0:
+            lib.check(result, self)
+
+    def _enters(self, milliseconds, place):
+        try:
+            self._enter(milliseconds, False, True, place)
+        except Timeout:
+            return False
+        return True
+
+
+class WatchedLock:
+    """Another lock, such as a threading.Lock, that takes part: deadlocks through it and sections are refused, and reports
+    show it. Whoever releases it must be the thread that has acquired it."""
+
+    def __init__(self, lock=None, name=""):
+        self._lock = threading.Lock() if lock is None else lock
+        self._handle = lib.created(lib.resource_create)
+        self._name = name
+        self._end = weakref.finalize(self, lib.resource_destroy, self._handle)
+        self._end.atexit = False
+        lib.check(lib.resource_set_name(self._handle, encoded(name)))
+
+    def __repr__(self):
+        return f"<hostcrst.WatchedLock {self}>"
+
+    def __str__(self):
+        return self._name or hex(self._handle)
+
+    def __reduce__(self):
+        raise TypeError("a WatchedLock belongs to its process and cannot be pickled")
+
+    def acquire(self, blocking=True, timeout=-1):
+        """As the lock's own; raises Deadlock if a wait without a timeout would close a circle of waits."""
+        introduce()
+        acquired = self._lock.acquire(False)
+        if not acquired and blocking:
+            acquired = self._lock.acquire(True, timeout) if timeout != -1 else self._wait()
+        if acquired:
+            lib.check(lib.resource_acquired(self._handle), self)
+        return acquired
+
+    def _wait(self):
+        lib.check(lib.resource_wait(self._handle, 0), self)
+        try:
+            return self._lock.acquire()
+        except BaseException:  # A signal's handler raises out of the wait.
+            lib.resource_wait_end(self._handle)
+            raise
+
+    def release(self):
+        lib.check(lib.resource_released(self._handle), self)
+        self._lock.release()
+
+    def __enter__(self):
+        self.acquire()
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
+
+def _milliseconds(seconds):
+    if seconds is None:
+        return lib.INFINITE
+    if not seconds >= 0:
+        raise ValueError(f"a timeout is not negative: {seconds}")
+    return min(math.ceil(min(seconds, lib.INFINITE) * 1000), lib.INFINITE - 1)
+
+
+def report(format="text"):
+    """A report on every thread, section, wait and deadlock: "text", "json", "dot" (Graphviz) or "html"."""
+    number = lib.FORMATS.index(format)
+    with open(os.memfd_create("hostcrst-report"), "r+b") as file:
+        lib.check(lib.report(file.fileno(), number))
+        file.seek(0)
+        return file.read().decode("utf-8", "replace")
+
+
+def wait_chain(thread=None):
+    """Whom a thread waits for, and whom that one waits for: a list of WaitNode. `thread` is a threading.Thread or a native
+    thread id, None the calling one."""
+    nodes = lib.listed(lib.wait_chain, lib.WaitNode, task_of(thread))
+    return [
+        WaitNode(
+            _NODE_KINDS[node.kind] if node.kind < len(_NODE_KINDS) else "other",
+            node.name.decode("utf-8", "replace"),
+            node.handle,
+            node.thread_id or None,
+            bool(node.flags & 1),
+            bool(node.flags & 4),
+            bool(node.flags & 8),
+        )
+        for node in nodes
+    ]
+
+
+def alert(thread):
+    """Ends the alertable wait of a thread, or its next one, with Interrupted."""
+    lib.check(lib.task_alert(task_of(thread)))
+
+
+def set_deadlock_policy(policy):
+    """What is done about a deadlock: "error", one wait raises Deadlock (the default); "report"; "abort"."""
+    lib.check(lib.runtime_start())
+    lib.check(lib.set_deadlock_policy(lib.POLICIES.index(policy)))
+
+
+def track_holds(on=True):
+    """Reports show since when and from where sections are owned. Costs a little of every enter."""
+    _switch(lib.set_hold_tracking, on)
+
+
+def check_orders(on=True):
+    """Two sections that are entered in both orders are told on stderr, though no deadlock has come of it yet."""
+    _switch(lib.set_order_checks, on)
+
+
+def allow_order(first, second):
+    """The second section may be entered while the first is owned, whatever other orders there are."""
+    lib.check(lib.allow_order(first._handle, second._handle))
+
+
+def keep_statistics(on=True):
+    """Reports show how many waits there were, and how long they took."""
+    _switch(lib.set_statistics, on)
+
+
+def _switch(function, on):
+    lib.check(lib.runtime_start())
+    lib.check(function(bool(on)))
+
+
+@contextlib.contextmanager
+def native_call(target=0):
+    """For the time of a `with`, reports show that the thread is in native code: in the function at the address `target`."""
+    lib.check(lib.runtime_start())
+    introduce()
+    lib.check(lib.leave_runtime(target))
+    try:
+        yield
+    finally:
+        lib.check(lib.enter_runtime())
+
+
+@contextlib.contextmanager
+def managed_call():
+    """Within native_call: native code has called Python back."""
+    lib.check(lib.reverse_enter_runtime())
+    try:
+        yield
+    finally:
+        lib.check(lib.reverse_leave_runtime())
