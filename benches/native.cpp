@@ -32,6 +32,9 @@ std::vector<Row> table()
     for (Row &row : transition_rows()) {
         rows.push_back(row);
     }
+    for (Row &row : windows_rows()) {
+        rows.push_back(row);
+    }
     add_plt(rows);
     return rows;
 }

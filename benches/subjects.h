@@ -12,6 +12,9 @@ std::vector<Row> table();
 // The rows of the four transitions.
 std::vector<Row> transition_rows();
 
+// The rows of SRW locks and of waits on addresses.
+std::vector<Row> windows_rows();
+
 // Adds the library called through the procedure linkage table, next to the library, where a call is most of the time.
 void add_plt(std::vector<Row> &table);
 

@@ -5,6 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <hostcrst.h>
+#include <hostcrst/win32.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -24,7 +25,11 @@
         } \
     } while (0)
 
+/* As COUNT, of a call that has no result. */
+#define COUNT_VOID(path, call) COUNT(path, ((call), S_OK), S_OK)
+
 static hostcrst_t section;
+static SRWLOCK lock;
 static host_resource_t resource;
 
 static void count_sections(void)
@@ -67,6 +72,14 @@ static void count_resources(void)
     COUNT("host_resource_released", host_resource_released(resource), S_OK);
 }
 
+static void count_srw_locks(void)
+{
+    COUNT_VOID("AcquireSRWLockExclusive", AcquireSRWLockExclusive(&lock));
+    COUNT_VOID("ReleaseSRWLockExclusive", ReleaseSRWLockExclusive(&lock));
+    COUNT_VOID("AcquireSRWLockShared", AcquireSRWLockShared(&lock));
+    COUNT_VOID("ReleaseSRWLockShared", ReleaseSRWLockShared(&lock));
+}
+
 /* No fast path. What it locks has to be seen. */
 static void count_a_lock(void)
 {
@@ -93,6 +106,7 @@ int main(void)
         count_sections();
         count_transitions();
         count_resources();
+        count_srw_locks();
     }
     count_biased();
     count_a_lock();

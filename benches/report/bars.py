@@ -52,6 +52,14 @@ BARS = [
     _ratio("short, 16 threads", "weighted median", "nsync", "<=", 0.25, 0.07),
     _ratio("transition", "ns", GLIBC, "<=", 0.45, 0.22),
     _ratio("transition", "ns", "CPython", "<=", 0.25, 0.12),
+    _ratio("SRW lock: own", "ns", BEST, "<=", 1.00, None),
+    _ratio("SRW lock: share", "ns", BEST, "<=", 1.00, None),
+    _ratio("SRW lock: own, 2 threads", "throughput", BEST_FAIR, ">=", 1.00, None),
+    _ratio("SRW lock: own, 16 threads", "throughput", BEST_FAIR, ">=", 1.00, None),
+    _ratio("SRW lock: share, 4 threads", "throughput", BEST_FAIR, ">=", 1.00, None),
+    _ratio("SRW lock: own 1 of 16, 4 threads", "throughput", BEST_FAIR, ">=", 1.00, None),
+    _ratio("address: a change and back", "ns", BEST, "<=", 1.00, None),
+    _ratio("address: wake, nobody waits", "ns", BEST, "<=", 1.00, None),
     _value("memory of a section", "bytes", 64, 64),
 ]
 

@@ -61,6 +61,9 @@ Written by `./dev bench --publish` from one run; do not edit.
   stays a shared library.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2). "1 processor" is a process bound to one
   processor. "beside Wine" compares with Wine's CRITICAL_SECTION, which runs in a process of its own, in turns.
+- "SRW lock" rows have the same loops for locks that are owned or shared; "own 1 of 16" shares the lock fifteen times of
+  sixteen. "address" rows: a thread waits until another one changes a number, and back; futex(2) is called directly, and
+  parking_lot_core's queues are what Rust programs would use.
 - "Cost against scale": each row was measured in a process that has this many sections or tasks. In the report of
   tasks, each task shows the native function that it is in. "Memory" is by how much the process grew for one more.
 - Instruction counts do not vary from run to run; they are in `benches/instructions/`. The test that compares them also

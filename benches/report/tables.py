@@ -16,6 +16,9 @@ SHORT_NAMES = {
     "Rust std Mutex": "Rust std",
     "empty calls": "calls",
     "hostcrst CRITICAL_SECTION": "hostcrst CS",
+    "parking_lot RwLock": "pl RwLock",
+    "Rust std RwLock": "Rust std",
+    "parking_lot_core": "pl core",
 }
 # What a reader sees first: five rows of four locks, each (title, row, metric).
 OVERVIEW = [
@@ -30,6 +33,10 @@ OVERVIEW_SUBJECTS = (OURS, GLIBC, "parking_lot reentrant", "nsync")
 NO_PROFILER = "no profiler"
 DOTNET_SUBJECTS = ((NO_PROFILER, NO_PROFILER), ("empty profiler", "empty profiler"), (OURS, "hostcrst"),
                    ("hostcrst, transitions", "`transitions`"), ("hostcrst, locks", "`locks`"))
+# The rows of Windows' other locks, and what they are compared with.
+WINDOWS = ("SRW lock", "address")
+RWLOCK = "pthread rwlock"
+FUTEX = "futex"
 WAITS = ("fairness", "p99.9", "longest", "weighted median")
 COSTS = ("CPU for a million", "of it in user mode")
 
@@ -228,13 +235,31 @@ def dotnet(samples):
     return ["less is better"] + [head for _, head in DOTNET_SUBJECTS], lines
 
 
+def sections_of_windows(samples, rows):
+    """Of SRW locks, and of waits on addresses."""
+    def those(beginning, more_is_better):
+        return [row for row in rows if row.startswith(beginning)
+                and (samples.metrics(row)[0] in MORE_IS_BETTER) == more_is_better]
+
+    for heading, beginning, base, more_is_better in (
+            ("SRW locks: time of a pair, and ratios to pthread_rwlock_t (less is better)", "SRW", RWLOCK, False),
+            ("SRW locks, contended: entries a second, and ratios to pthread_rwlock_t (more is better)", "SRW", RWLOCK, True),
+            ("Waits on addresses: time, and ratios to futex(2) (less is better)", "address", FUTEX, False)):
+        if those(beginning, more_is_better):
+            yield heading, list(ratio_lines(samples, those(beginning, more_is_better), base))
+    if those("SRW", True):
+        yield "SRW locks, contended: the busiest thread's share to the laziest's, and how long entries waited", \
+            list(value_lines(samples, those("SRW", True), WAITS, "waits"))
+
+
 def sections(samples):
     """The tables with their headings: (heading, lines) of each that has something to show."""
     scaled = [row for _, rows in scaled_rows(samples) for _, row in rows]
     single = [row for row in samples.rows() if samples.metrics(row)[0] == "ns" and row not in scaled]
     transitions = [row for row in single if "CPython" in samples.subjects(row)]
-    locks = [row for row in single if row not in transitions and NO_PROFILER not in samples.subjects(row)]
-    contended = [row for row in samples.rows() if samples.metrics(row)[0] in MORE_IS_BETTER]
+    windows = [row for row in samples.rows() if row.startswith(WINDOWS)]
+    locks = [row for row in single if row not in transitions + windows and NO_PROFILER not in samples.subjects(row)]
+    contended = [row for row in samples.rows() if samples.metrics(row)[0] in MORE_IS_BETTER and row not in windows]
     if locks:
         yield "One thread: time of a pair, and ratios to glibc's recursive mutex (less is better)", \
             list(ratio_lines(samples, locks, GLIBC))
@@ -248,6 +273,7 @@ def sections(samples):
             list(value_lines(samples, contended, WAITS, "waits"))
         yield "Contended: time of processors for a million entries (less is better)", \
             list(value_lines(samples, contended, COSTS, "CPU"))
+    yield from sections_of_windows(samples, windows)
     if scaled:
         yield "Cost against scale", list(scale_lines(samples))
     memory = list(memory_lines(samples))

@@ -11,14 +11,15 @@
  *   initialised.
  * - Enter always returns with the section entered. Leave by a thread that is not the owner, and Delete of a
  *   section in use, change nothing and are counted in the report (host_report, HOSTCRST_REPORT); the first
- *   misuse of each kind is also a line on stderr, with the section, the thread and the call site.
+ *   misuse of each kind from each call site is also a line on stderr, with the section, the thread and the site.
  * - A CRITICAL_SECTION must be aligned to 8 bytes, as in every struct that is not packed: the use of any other
  *   ends the process, with a line that says so. A CONDITION_VARIABLE, an SRWLOCK and an INIT_ONCE may be at
  *   any address.
  * - Initialize without Delete, and memory freed and reused without it, leak nothing. A process has about
  *   16 million sections at most; an Enter that would need one more ends it, with a line that says so.
  * - A section whose owner's thread ends stays locked.
- * - A CRITICAL_SECTION in use must not be copied. It belongs to one process.
+ * - A CRITICAL_SECTION that a thread has entered must not be copied; a copy of one before that is a section of its
+ *   own. It belongs to one process.
  *
  * Beside other headers:
  * - <windows.h> (for a Windows target, _WIN32): this header only includes it, as Windows has these functions.
@@ -364,8 +365,9 @@ VOID WINAPI ReleaseSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_s
 
 /*
  * As SleepConditionVariableCS, with a lock that the caller owns, or shares if Flags has
- * CONDITION_VARIABLE_LOCKMODE_SHARED. FALSE at once, with ERROR_NOT_OWNER, if it does not, and with
- * ERROR_INVALID_PARAMETER for any other flag.
+ * CONDITION_VARIABLE_LOCKMODE_SHARED. FALSE at once, with ERROR_NOT_OWNER, if it does not, with
+ * ERROR_INVALID_PARAMETER for any other flag, and with ERROR_NOT_ENOUGH_MEMORY if there is none for a record of the
+ * thread.
  */
 BOOL WINAPI SleepConditionVariableSRW(PCONDITION_VARIABLE ConditionVariable, PSRWLOCK SRWLock,
                                       DWORD dwMilliseconds, ULONG Flags)

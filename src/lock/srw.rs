@@ -25,7 +25,7 @@
 use crate::base::hash::fibonacci_hash;
 use crate::handle;
 use crate::state::registry::REGISTRY;
-use crate::state::srw::{HOLDER, HOLDERS, OWNER, Place, QUEUED, WOKEN};
+use crate::state::srw::{HOLDER, HOLDERS, MOST_HOLDERS, OWNER, Place, QUEUED, WOKEN, undisturbed_holders};
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, WAIT_SHARED};
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -92,7 +92,7 @@ pub(crate) fn take_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
         Mode::Exclusive => 0,
         Mode::Shared => word.load(Ordering::Relaxed),
     };
-    if !mode.is_free_for_newcomer(before) {
+    if mode == Mode::Shared && undisturbed_holders(before) >= MOST_HOLDERS {
         return false;
     }
     // Acquire pairs with the Release of who gave the lock up.
@@ -103,11 +103,21 @@ pub(crate) fn take_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
 /// Gives the lock up if that needs one operation. False if nothing was done.
 #[inline(always)]
 pub(crate) fn release_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
-    let before = match mode {
-        Mode::Exclusive => id,
-        Mode::Shared => word.load(Ordering::Relaxed),
+    let (before, is_held) = match mode {
+        // 0 is no id, and the word of a lock that nobody holds.
+        Mode::Exclusive => (id, id != 0),
+        Mode::Shared => {
+            let word = word.load(Ordering::Relaxed);
+            (word, undisturbed_holders(word).wrapping_sub(1) < MOST_HOLDERS)
+        }
     };
-    let Some(after) = mode.released(before, id).filter(|after| after & QUEUED == 0) else { return false };
+    if !is_held {
+        return false;
+    }
+    let after = match mode {
+        Mode::Exclusive => 0,
+        Mode::Shared => before - HOLDER,
+    };
     // Release pairs with the Acquire of who takes it next.
     // place: srw-release-fast
     word.compare_exchange(before, after, Ordering::Release, Ordering::Relaxed).is_ok()

@@ -103,6 +103,14 @@ pub(crate) const fn holders(word: u64) -> u32 {
     ((word & HOLDERS) / HOLDER) as u32
 }
 
+/// How many share a lock that nobody owns or waits for: with such a word they are the whole number. Any other word makes one
+/// above MOST_HOLDERS: of the owner's id, above the flags, above the holders.
+pub(crate) const fn undisturbed_holders(word: u64) -> u64 {
+    word.rotate_right(HOLDER.trailing_zeros())
+}
+
+pub(crate) const MOST_HOLDERS: u64 = HOLDERS / HOLDER;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +122,13 @@ mod tests {
         assert_eq!(id & !OWNER, 0);
         assert_eq!(OWNER ^ HOLDERS ^ QUEUED ^ WOKEN, u64::MAX);
         assert_eq!((owner(id | QUEUED), holders((3 * HOLDER) | WOKEN)), (id, 3));
+    }
+
+    #[test]
+    fn an_owner_or_a_flag_disturbs_holders() {
+        assert_eq!([0, 3 * HOLDER, HOLDERS].map(undisturbed_holders), [0, 3, MOST_HOLDERS]);
+        for other in [1, OWNER, QUEUED, WOKEN, QUEUED | WOKEN] {
+            assert!(undisturbed_holders((3 * HOLDER) | other) > MOST_HOLDERS);
+        }
     }
 }

@@ -8,12 +8,15 @@ use crate::state::mirror::ConditionVariable;
 use crate::state::misuses::Misuse;
 use crate::state::registry::REGISTRY;
 use crate::state::srw::{Place, SrwLock, owner};
-use crate::state::task::{self, TaskRef};
+use crate::state::task::TaskRef;
 use crate::state::tasks;
 use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, WAIT_FOR_ITSELF};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
-use crate::win32::{ERROR_INVALID_PARAMETER, ERROR_NOT_OWNER, ERROR_TIMEOUT, OnceMessage, Win32Result};
+use crate::win32::{
+    ERROR_INVALID_PARAMETER, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_OWNER, ERROR_TIMEOUT, OnceMessage,
+    Win32Result,
+};
 use crate::{handle, win32};
 
 /// Why an acquisition that can neither fail nor wait in the queue tries again and again.
@@ -30,9 +33,9 @@ pub(crate) fn initialize(lock: &SrwLock) {
 /// Acquires the lock if that needs one operation.
 #[inline(always)]
 pub(crate) fn acquire_fast(lock: &SrwLock, mode: Mode) -> bool {
-    // The thread is a task: whoever waits for it finds who it is.
     let id = sys::current_id();
-    id != 0 && lock.word().is_some_and(|word| srw::take_fast(word, id, mode))
+    // An owner is a task: whoever waits for it finds who it is. Who shares the lock is not known anyway.
+    (mode == Mode::Shared || id != 0) && lock.word().is_some_and(|word| srw::take_fast(word, id, mode))
 }
 
 /// Acquires the lock, where acquire_fast could not. `site` is the call site, 0 if unknown.
@@ -176,11 +179,12 @@ pub(crate) fn sleep(
         _ => return Err(ERROR_INVALID_PARAMETER),
     };
     preserving_errno(|| {
-        let me = task::current_if_any().filter(|me| srw::may_hold(lock.place(), me.id(), mode));
-        let Some(me) = me else {
+        let me = win32::prepare().and_then(|()| threads::current());
+        let me = me.map_err(|_| ERROR_NOT_ENOUGH_MEMORY)?;
+        if !srw::may_hold(lock.place(), me.id(), mode) {
             REGISTRY.win32.tell(Misuse::SrwNotHeld, lock.place().address() as usize, site);
             return Err(ERROR_NOT_OWNER);
-        };
+        }
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
         let section = handle::of_srw_lock(lock.place().address());
         let number = condition::join(variable, me, condition::Request { section, deadline, site });
