@@ -1,6 +1,6 @@
 #!/bin/bash
-# downloads.sh SCRIPTS WORK: what scripts/dotnet-runtime downloads, it takes only as it was pinned. pip and npm are
-# pretended; what they bring would leave a mark if it were run.
+# downloads.sh SCRIPTS WORK: what scripts/dotnet-runtime and java-runtime download, they take only as it was
+# pinned. pip and npm are pretended; what they bring would leave a mark if it were run.
 set -eu -o pipefail
 scripts=$(realpath "$1")
 rm -rf "$2"
@@ -84,4 +84,9 @@ done
 # Here pip compares.
 "$scripts/dotnet-runtime" pythonnet "$work/cache" >"$work/out" 2>"$work/says" || fail "pythonnet: $(cat "$work/says")"
 grep -q -e "--require-hashes" "$work/asked_of_pip" || fail "pythonnet: pip was asked without hashes: $(cat "$work/asked_of_pip")"
+rm "$work/asked_of_pip"
+printf '#!/bin/sh\necho "openjdk version \\"17.0.1\\" 2021-10-19" >&2\n' >"$work/bin/java"
+chmod +x "$work/bin/java"
+! "$scripts/java-runtime" "$work/cache" >"$work/out" 2>"$work/says" || fail "java: there was none, and a path is printed: $(cat "$work/out")"
+grep -q -e "--require-hashes" "$work/asked_of_pip" || fail "java: pip was asked without hashes: $(cat "$work/asked_of_pip")"
 echo "${#downloads[@]} downloads: changed ones are refused, pinned ones taken, once"

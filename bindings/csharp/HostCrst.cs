@@ -12,8 +12,8 @@ using System.Threading;
 namespace HostCrst
 {
     /// <summary>
-    /// A recursive lock: <c>using (orders.Enter()) { ... }</c>. Its owner is a thread, so nothing may be awaited while it
-    /// is owned: what follows an await can run on another thread. The compiler refuses that.
+    /// A recursive lock: <c>using (orders.Enter()) { ... }</c>. Its owner is a thread, so nothing may be awaited while
+    /// it is owned: what follows an await can run on another thread. The compiler refuses that.
     /// </summary>
     public sealed class CriticalSection : IDisposable
     {
@@ -51,17 +51,18 @@ namespace HostCrst
         /// <summary>How many threads are in the section's queue.</summary>
         public int Waiters => (int)Info.Waiters;
 
-        /// <summary>Blocks until this thread owns the section; it may own it already. Dispose what it returns, once.</summary>
+        /// <summary>Blocks until this thread owns the section, once more than before. Dispose the scope once.</summary>
         /// <exception cref="DeadlockException">This wait would have been the last of a deadlock.</exception>
-        public Scope Enter([CallerMemberName] string member = "", [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        public Scope Enter([CallerMemberName] string member = "", [CallerFilePath] string file = "",
+            [CallerLineNumber] int line = 0)
             => Enter(Infinite, member, file, line);
 
-        /// <summary>Blocks no longer than the limit. A wait with a limit is no part of a deadlock, and not refused for one.</summary>
+        /// <summary>Blocks no longer than the limit. Such a wait is no part of a deadlock.</summary>
         public Scope Enter(TimeSpan limit, [CallerMemberName] string member = "", [CallerFilePath] string file = "",
             [CallerLineNumber] int line = 0)
             => Enter(limit == Timeout.InfiniteTimeSpan ? Infinite : Milliseconds(limit), member, file, line);
 
-        /// <summary>Whether this thread owns the section now, once more than before; then it must Leave. Does not wait.</summary>
+        /// <summary>Enters, to be left by Leave, or says that another thread owns the section. Does not wait.</summary>
         public bool TryEnter()
         {
             NameThread();
@@ -91,8 +92,8 @@ namespace HostCrst
         }
 
         /// <summary>
-        /// Ends the section, unless it is of FromHandle. It must be free, abandoned, or owned by this thread; who waits for it
-        /// gets Abandoned.
+        /// Ends the section, unless it is of FromHandle. It must be free, abandoned, or owned by this thread; who waits
+        /// for it gets Abandoned.
         /// </summary>
         public void Dispose()
         {
@@ -129,7 +130,8 @@ namespace HostCrst
             int result = recorded ? 0 : Native.hostcrst_try_enter(Handle, 0, out entered);
             if (result >= 0 && entered == 0)
             {
-                result = Native.hostcrst_enter_at(Handle, 0, milliseconds, Native.ZeroTerminated($"{member} ({Path.GetFileName(file)}:{line})"));
+                var place = Native.ZeroTerminated($"{member} ({Path.GetFileName(file)}:{line})");
+                result = Native.hostcrst_enter_at(Handle, 0, milliseconds, place);
             }
             Check("enter", result);
             GC.KeepAlive(this);
@@ -161,8 +163,8 @@ namespace HostCrst
             get
             {
                 ulong owner = Info.Owner;
-                return owner == 0 ? " Nobody owns it."
-                    : $" It is owned by the thread \"{Native.Name(name => Native.host_task_name(owner, name, (nuint)name.Length, out _))}\".";
+                var who = Native.Name(name => Native.host_task_name(owner, name, (nuint)name.Length, out _));
+                return owner == 0 ? " Nobody owns it." : $" It is owned by the thread \"{who}\".";
             }
         }
 
@@ -189,7 +191,7 @@ namespace HostCrst
         public const int NotAvailable = unchecked((int)0x80131023);
         public const int TimedOut = unchecked((int)0x80131024);
         public const int NotOwner = unchecked((int)0x80131025);
-        /// <summary>The owner's thread ended without leaving, see Recover; or the section was disposed of meanwhile.</summary>
+        /// <summary>The owner's thread ended without leaving, see Recover; or the section was disposed of.</summary>
         public const int Abandoned = unchecked((int)0x80131026);
         /// <summary>There is no such section, or no longer.</summary>
         public const int NoSection = unchecked((int)0x80070006);
@@ -206,14 +208,14 @@ namespace HostCrst
         }
     }
 
-    /// <summary>This wait would have been the last of a deadlock, and was refused. Leave what this thread owns, and try again.</summary>
+    /// <summary>This wait would have closed a deadlock: leave what this thread owns, and try again.</summary>
     public sealed class DeadlockException : HostException
     {
         internal DeadlockException(string what, string section) : base(what, section, Deadlock) { }
     }
 
-    // Ends a section that nobody disposed of. It does not keep one alive during a call: the handle of a section that was
-    // destroyed is refused for ever, and whoever waits for it is to be told.
+    // Ends a section that nobody disposed of. It does not keep one alive during a call: the handle of a section that
+    // was destroyed is refused for ever, and whoever waits for it is to be told.
     sealed class SectionHandle : SafeHandle
     {
         internal SectionHandle(ulong section, bool owned) : base(IntPtr.Zero, owned)

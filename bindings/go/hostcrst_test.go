@@ -69,7 +69,10 @@ func TestADeadlockIsRefused(t *testing.T) {
 		owned += `, entered at hostcrst.TestADeadlockIsRefused.[...](hostcrst_test.go:`
 	}
 	report := reportOf(t)
-	for _, wanted := range []string{`"restock" tid=`, owned, `waiting to enter 0x[...] "orders" at hostcrst.TestADeadlockIsRefused.[...](hostcrst_test.go:`} {
+	for _, wanted := range []string{
+		`"restock" tid=`, owned,
+		`waiting to enter 0x[...] "orders" at hostcrst.TestADeadlockIsRefused.[...](hostcrst_test.go:`,
+	} {
 		if !contains(report, wanted) {
 			t.Errorf("%s is not in the report:\n%s", wanted, report)
 		}

@@ -4,9 +4,8 @@ import hostcrst.HostException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.concurrent.atomic.AtomicReference;
 
-/** CriticalSectionTest REPORT: each method that starts with "test" is one; reports go to descriptor 3, which is that file. */
+/** CriticalSectionTest REPORT: reports go to descriptor 3, which is that file. */
 public final class CriticalSectionTest {
     private static Path report;
     private static int counter;
@@ -19,8 +18,7 @@ public final class CriticalSectionTest {
         testAThreadThatEndsAbandonsWhatItOwns();
         testADeadlockIsRefusedAndReportsNameThreadsAndPlaces();
         testHandlesThatAreNone();
-        String virtual = testVirtualThreadsAreRefused();
-        System.out.println("6 tests passed" + virtual);
+        System.out.println("6 tests passed");
     }
 
     private static void testOneThreadAtATime() throws Exception {
@@ -92,7 +90,8 @@ public final class CriticalSectionTest {
             String text = Files.readString(report);
             check(text.matches("(?s).*\"a long name: restock\" tid=.*waiting to enter 0x[0-9a-f]+ \"orders\" at "
                     + "CriticalSectionTest.lambda\\S+ \\(CriticalSectionTest.java:\\d+\\).*"), text);
-            check(!"1".equals(System.getenv("HOSTCRST_HOLDS")) || text.matches("(?s).*owns 0x[0-9a-f]+ \"stock\" recursion=1, entered at "
+            check(!"1".equals(System.getenv("HOSTCRST_HOLDS"))
+                    || text.matches("(?s).*owns 0x[0-9a-f]+ \"stock\" recursion=1, entered at "
                     + "CriticalSectionTest.lambda\\S+ \\(CriticalSectionTest.java:\\d+\\).*"), text);
             HostException refused = fails(0x80131020, stock::enter);
             check(refused instanceof DeadlockException, refused.toString());
@@ -115,29 +114,6 @@ public final class CriticalSectionTest {
         section.close();
         fails(HostException.NO_SECTION, section::tryEnter);
         check(CriticalSection.version().matches("\\d+\\.\\d+\\.\\d+"), CriticalSection.version());
-    }
-
-    /** Says so where there are none. */
-    private static String testVirtualThreadsAreRefused() throws Exception {
-        CriticalSection orders = new CriticalSection("orders");
-        AtomicReference<Throwable> thrown = new AtomicReference<>();
-        Thread virtual;
-        try {
-            virtual = (Thread) Thread.class.getMethod("startVirtualThread", Runnable.class).invoke(null, (Runnable) () -> {
-                try {
-                    orders.enter();
-                } catch (Throwable refused) {
-                    thrown.set(refused);
-                }
-            });
-        } catch (NoSuchMethodException olderThan21) {
-            return "; not run: virtual threads, which begin with Java 21";
-        }
-        virtual.join();
-        check(thrown.get() instanceof IllegalStateException && thrown.get().getMessage().contains("platform thread"),
-                String.valueOf(thrown.get()));
-        orders.enter().close();
-        return ", on virtual threads too";
     }
 
     private interface Work {

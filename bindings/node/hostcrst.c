@@ -1,5 +1,5 @@
-/* The calls of hostcrst.h for index.js, one to one: handles are BigInts, results numbers. Each thread of node that loads this
- * has an instance of its own; there is no state in it.
+/* The calls of hostcrst.h for index.js, one to one: handles are BigInts, results numbers. Each thread of node that loads
+ * this has an instance of its own; there is no state in it.
  */
 #define NAPI_VERSION 8
 #include <hostcrst.h>

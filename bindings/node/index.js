@@ -94,7 +94,7 @@ class CriticalSection {
         }
     }
 
-    /** Enters, calls `work`, leaves. What `work` does asynchronously is not protected, so it must not return a promise. */
+    /** Enters, calls `work`, leaves. What it does asynchronously is not protected, so it must not return a promise. */
     run(work, options) {
         this.enter(options);
         let result;
@@ -115,7 +115,7 @@ class CriticalSection {
         this.#succeed('recover', native.recover(this.#handle));
     }
 
-    /** Ends the section, for all threads: free, abandoned, or owned by this one. Who waits for it gets HOST_E_ABANDONED. */
+    /** Ends the section: free, abandoned, or owned by this thread. Who waits for it gets HOST_E_ABANDONED. */
     close() {
         this.#succeed('close', native.destroy(this.#handle));
     }

@@ -96,8 +96,8 @@ public final class CriticalSection implements AutoCloseable {
     }
 
     /**
-     * Ends the section, unless it is of ofHandle. It must be free, abandoned, or owned by this thread; who waits for it gets
-     * ABANDONED.
+     * Ends the section, unless it is of ofHandle. It must be free, abandoned, or owned by this thread; who waits for it
+     * gets ABANDONED.
      */
     @Override
     public void close() {
@@ -152,8 +152,8 @@ public final class CriticalSection implements AutoCloseable {
     private void beOwner() {
         Thread thread = Thread.currentThread();
         if (isVirtual(thread)) {
-            throw new IllegalStateException(what("enter") + ": a section is owned by a thread of the operating system, and a virtual "
-                    + "thread moves from one to the other. Enter from a platform thread.");
+            throw new IllegalStateException(what("enter") + ": a section is owned by a thread of the operating system, "
+                    + "and a virtual thread moves from one to the other. Enter from a platform thread.");
         }
         String name = thread.getName();
         if (!name.equals(NAMED.get())) {
@@ -184,8 +184,8 @@ public final class CriticalSection implements AutoCloseable {
     private static String place() {
         String here = CriticalSection.class.getName();
         return STACK.walk(frames -> frames.filter(frame -> !frame.getClassName().equals(here)).findFirst())
-                .map(frame -> frame.getClassName().substring(frame.getClassName().lastIndexOf('.') + 1) + '.' + frame.getMethodName()
-                        + " (" + frame.getFileName() + ':' + frame.getLineNumber() + ')')
+                .map(frame -> frame.getClassName().substring(frame.getClassName().lastIndexOf('.') + 1) + '.'
+                        + frame.getMethodName() + " (" + frame.getFileName() + ':' + frame.getLineNumber() + ')')
                 .orElse("");
     }
 

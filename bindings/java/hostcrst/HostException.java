@@ -4,7 +4,7 @@ package hostcrst;
 public class HostException extends RuntimeException {
     public static final int TIMEOUT = 0x80131024;
     public static final int NOT_OWNER = 0x80131025;
-    /** The owner's thread ended without leaving, see {@link CriticalSection#recover}; or the section was closed meanwhile. */
+    /** The owner's thread ended without leaving, see {@link CriticalSection#recover}; or the section was closed. */
     public static final int ABANDONED = 0x80131026;
     public static final int INVALID_OPERATION = 0x80131022;
     public static final int NOT_AVAILABLE = 0x80131023;
