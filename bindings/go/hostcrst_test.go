@@ -267,6 +267,23 @@ func isTied() bool {
 	return strings.Contains(head, "locked to thread")
 }
 
+// A section that is free is entered by a try, of which orders know nothing, unless they are asked for.
+func TestOrdersAreExamined(t *testing.T) {
+	if os.Getenv("HOSTCRST_ORDER") != "1" {
+		t.Skip("HOSTCRST_ORDER=1 switches it on")
+	}
+	orders, stock := section(t, "orders"), section(t, "stock")
+	both := func(one, other *Section) {
+		mustBe(t, one.Do(func() error { return other.Do(func() error { return nil }) }), nil)
+	}
+	defer Thread("first")()
+	both(orders, stock)
+	inGoroutine(func() { both(stock, orders) })
+	if report := reportOf(t); !contains(report, `entered 0x[...] "stock" at hostcrst.TestOrdersAreExamined.func1 (hostcrst_test.go:`) {
+		t.Error(report)
+	}
+}
+
 func TestLimitsAreRoundedUp(t *testing.T) {
 	for limit, wanted := range map[time.Duration]uint32{
 		-time.Second: 0, 0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, 1<<63 - 1: 4294967294,

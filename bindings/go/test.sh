@@ -11,5 +11,6 @@ passes go vet ./...
 go test -c -o "$work/tests" .
 passes "$work/tests"
 HOSTCRST_HOLDS=1 passes "$work/tests"
+HOSTCRST_ORDER=1 passes "$work/tests" -test.run Orders
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || fail "gofmt would change $unformatted"
