@@ -327,7 +327,12 @@ states() {
     end_hang
     begin_hang "$1" blocked+
     expect "$log" "^No deadlock among "
-    expect_code 0 "$log.dump" "$hung"
+    expect_code 0 "$log.dump" --stacks "$hung"
+    expect "$log.dump" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^ *at Hangs+.*+0x' '^"'
+    if [ "$1" = 10 ]; then
+        expect "$log.dump" '^"waits for a pulse" tid=.*\[blocked in futex\]$' '^ *at System\.Threading\.Monitor\.Wait(…)+0x' '^ *at Hangs+'
+        expect "$log.dump" '^"joins" tid=.*\[blocked in futex\]$' '^ *at System\.Threading\.Thread\.Join' '^ *at Hangs+'
+    fi
     local shown
     for shown in "$log" "$log.dump"; do
         expect "$shown" '^"holds a lock" tid=.*\[blocked in futex\]$'

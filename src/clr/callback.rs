@@ -275,9 +275,21 @@ unsafe extern "C" fn event_pipe_event_delivered(
         // SAFETY: the CLR passes `size` bytes at `data`, unchanged until this returns. It passes five arguments more,
         // which a callee need not know of: see `ignored`.
         let data = unsafe { core::slice::from_raw_parts(data, size as usize) };
-        preserving_errno(|| contention::delivered(event, data));
+        preserving_errno(|| {
+            contention::delivered(event, data);
+            if contention::is_before_sleep(event) {
+                name_own_stack();
+            }
+        });
     }
     S_OK
+}
+
+/// The calling thread is about to sleep: the places on its stack get names.
+fn name_own_stack() {
+    if let (Some(info), Some(task)) = (info(), threads::current()) {
+        places::name_stack(info, task);
+    }
 }
 
 unsafe extern "C" fn thread_name_changed(
@@ -511,7 +523,7 @@ mod tests {
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "the first thread alone");
         let second = std::thread::spawn(move || assert_eq!(assigned(this(), 0x6008, sys::thread_id()), S_OK));
         second.join().unwrap();
-        assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0x4004);
+        assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0x400_0000_4005);
         assert!(REGISTRY.sees_managed_locks());
         assert!(hosted::set(b"locks") && !hosted::set(b"neither"));
         assert_eq!(events(), 0x1000_0204, "no transitions");

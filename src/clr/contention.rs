@@ -1,4 +1,4 @@
-//! What the CLR's contention events mean: a wait for a lock of managed code begins, and is over.
+//! What the CLR's events of waits mean: a wait for a lock of managed code begins, and is over; another wait begins.
 //!
 //! The CLR writes them on the waiting thread itself, before it sleeps and after it has woken, with the lock's id and the
 //! thread that owns it. It writes no end of a wait that an exception ends (Thread.Interrupt); that is known by the
@@ -23,6 +23,8 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 /// ContentionStart and ContentionStop of Microsoft-Windows-DotNETRuntime.
 const START: u32 = 81;
 const STOP: u32 = 91;
+/// WaitHandleWaitStart, of .NET 9 and later: any other wait of managed code.
+const OTHER_START: u32 = 301;
 
 /// In the first byte of either event: of a lock of managed code.
 const MANAGED: u8 = 0;
@@ -41,6 +43,11 @@ pub(crate) fn delivered(event: u32, data: &[u8]) {
         STOP if data.first() == Some(&MANAGED) => end(),
         _ => {}
     }
+}
+
+/// Whether the calling thread, which has written the event, is about to sleep.
+pub(crate) fn is_before_sleep(event: u32) -> bool {
+    matches!(event, START | OTHER_START)
 }
 
 /// Any wait of the calling thread is over: it throws an exception.
@@ -115,6 +122,11 @@ mod tests {
         end();
         delivered(START, &payload(1, lock, u64::from(owner)));
         assert_eq!(wait(), None);
+    }
+
+    #[test]
+    fn a_thread_sleeps_after_the_start_of_a_wait_of_either_kind() {
+        assert_eq!([START, OTHER_START, STOP, 302].map(is_before_sleep), [true, true, false, false]);
     }
 
     #[test]

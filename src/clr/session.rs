@@ -22,9 +22,10 @@ use crate::state::registry::REGISTRY;
 use crate::sys;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// ContentionKeyword of Microsoft-Windows-DotNETRuntime, and TRACE_LEVEL_INFORMATION.
-const KEYWORD: u64 = 0x4000;
-const LEVEL: u32 = 4;
+/// ContentionKeyword of Microsoft-Windows-DotNETRuntime, WaitHandleKeyword, which older ones do not have, and
+/// TRACE_LEVEL_VERBOSE.
+const KEYWORDS: u64 = 0x4000 | 1 << 42;
+const LEVEL: u32 = 5;
 
 /// What STATE says: there is no session to begin; one is to; it is just beginning; that is over.
 const NONE: u32 = 0;
@@ -100,7 +101,7 @@ extern "C" fn run() {
     OWN_THREAD.store(sys::thread_id(), Ordering::Relaxed);
     // SAFETY: only `prepare` stores it, before a session is due; what it stores is what `from_raw` asks for.
     let source = unsafe { EventSource::from_raw(SOURCE.load(Ordering::Relaxed)) };
-    end(source.start_session(KEYWORD, LEVEL));
+    end(source.start_session(KEYWORDS, LEVEL));
 }
 
 /// The session has begun, or cannot.
