@@ -6,6 +6,7 @@ use super::chain;
 use super::observer::{Observer, Wait};
 use super::who::Who;
 use crate::base::memory::Here;
+use crate::handle;
 use crate::sys;
 use crate::view::picture::Picture;
 
@@ -33,6 +34,8 @@ pub(crate) struct OwnWait {
     pub(crate) is_for_what_is_owned: bool,
     pub(crate) is_limited: bool,
     pub(crate) owner: Option<u32>,
+    /// The address of the SRW lock that it is for, if it is for one.
+    srw_lock: Option<u64>,
 }
 
 /// The threads of this process.
@@ -170,9 +173,11 @@ impl Threads {
 
     // ---- numbers ---------------------------------------------------------------------------------------
 
-    /// The locks that are not the library's and that are waited for.
+    /// The locks that are waited for and are no sections: SRW locks, and those that are not the library's.
     pub(crate) fn other_locks(&self) -> usize {
-        let lock = |seen: &Seen| seen.wait.map(|wait| wait.thing).filter(|thing| thing.is_lock())?.address();
+        let foreign =
+            |seen: &Seen| seen.wait.map(|wait| wait.thing).filter(|thing| thing.is_lock())?.address();
+        let lock = |seen: &Seen| seen.own_wait.and_then(|wait| wait.srw_lock).or_else(|| foreign(seen));
         let is_first = |(place, address): &(usize, u64)| {
             !self.seen().iter().take(*place).any(|earlier| lock(earlier) == Some(*address))
         };
@@ -254,14 +259,19 @@ impl OwnWait {
     fn of(picture: &Picture<'_, Here>, task: u64) -> Option<OwnWait> {
         let task = picture.task(task).filter(|_| task != 0)?;
         match (task.wait, task.sleep) {
-            (Some(wait), _) => Some(OwnWait {
-                is_for_what_is_owned: true,
-                is_limited: wait.limited,
-                owner: picture.blocked_by(task.id).and_then(|owner| picture.thread_id(owner)),
-            }),
-            (None, Some(sleep)) => {
-                Some(OwnWait { is_for_what_is_owned: false, is_limited: sleep.limited, owner: None })
+            (Some(wait), _) => {
+                let owner = picture.blocked_by(task.id).and_then(|owner| picture.thread_id(owner));
+                let srw_lock = handle::is_srw_lock(wait.awaited).then(|| handle::number_shown(wait.awaited));
+                // Who shares an SRW lock is not known.
+                let is_for_what_is_owned = srw_lock.is_none() || owner.is_some();
+                Some(OwnWait { is_for_what_is_owned, is_limited: wait.limited, owner, srw_lock })
             }
+            (None, Some(sleep)) => Some(OwnWait {
+                is_for_what_is_owned: false,
+                is_limited: sleep.limited,
+                owner: None,
+                srw_lock: None,
+            }),
             (None, None) => None,
         }
     }

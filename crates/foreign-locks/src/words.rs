@@ -132,7 +132,7 @@ pub struct Verdict {
     pub certain: usize,
     /// Those that are only likely.
     pub probable: usize,
-    /// Locks that are not the library's and that are waited for.
+    /// Other locks that are waited for.
     pub locks: usize,
     /// Threads that are blocked in what no thread is known to own.
     pub blocked_without_owner: usize,

@@ -2,8 +2,9 @@
 //! waits for. At the end it has the library write its report on the process into the file REPORT, as JSON, says on one line
 //! what it knows itself, and stands still:
 //! `{"edges": [[waiter, owner], …], "ownerless": [waiter, …], "cycles": [[thread, …], …], "kinds": [kind, …], "chains":
-//! [[thread, …], …], "closed": [thread, …]}`, by thread ids and by kinds of what is waited for. The last two are what `host_wait_chain` says of the threads that are tasks: the threads
-//! of each chain, and the first ones of those that it calls deadlocks.
+//! [[thread, …], …], "closed": [thread, …], "other_locks": count}`, by thread ids and by kinds of what is waited for.
+//! "chains" and "closed" are what `host_wait_chain` says of the threads that are tasks: the threads of each chain, and the
+//! first ones of those that it calls deadlocks.
 
 mod locks;
 
@@ -253,9 +254,22 @@ impl Oracle {
         let kinds: Vec<_> = self.waits.iter().flatten().map(|wait| self.kind(*wait)).collect();
         println!(
             "{{\"edges\": {edges:?}, \"ownerless\": {ownerless:?}, \"cycles\": {:?}, \"kinds\": {kinds:?}, \"chains\": \
-             {chains:?}, \"closed\": {closed:?}}}",
-            Vec::from_iter(cycles)
+             {chains:?}, \"closed\": {closed:?}, \"other_locks\": {}}}",
+            Vec::from_iter(cycles),
+            self.other_locks()
         );
+    }
+
+    /// How many locks somebody waits for, of those that a verdict does not count as sections or resources.
+    fn other_locks(&self) -> usize {
+        let is_other = |&lock: &usize| {
+            !matches!(self.locks[lock].kind(), Kind::Section | Kind::WindowsSection | Kind::Resource)
+        };
+        let awaited = self.waits.iter().filter_map(|wait| match wait {
+            Some(Wait::For(lock)) => Some(*lock),
+            _ => None,
+        });
+        awaited.filter(is_other).collect::<BTreeSet<_>>().len()
     }
 
     fn kind(&self, wait: Wait) -> String {

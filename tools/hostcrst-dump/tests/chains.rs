@@ -64,6 +64,8 @@ struct Known {
     cycles: BTreeSet<BTreeSet<u64>>,
     /// Those that wait for readers of an rwlock.
     ownerless: BTreeSet<u64>,
+    /// Locks that are waited for and are no sections.
+    other_locks: Value,
 }
 
 impl Known {
@@ -73,12 +75,14 @@ impl Known {
             edges: list(&oracle["edges"]).iter().map(pair).collect(),
             cycles: list(&oracle["cycles"]).iter().map(numbers).collect(),
             ownerless: numbers(&oracle["ownerless"]),
+            other_locks: oracle["other_locks"].clone(),
         }
     }
 
     fn assert_told(&self, report: &Value, what: &str) {
         assert_eq!(edges(report), self.edges, "{what}: {report:#}");
         assert_eq!(cycles(report), self.cycles, "{what}: {report:#}");
+        assert_eq!(report["other_locks"], self.other_locks, "{what}: {report:#}");
         for &thread in &self.ownerless {
             let found = list(&report["threads"]).iter().find(|found| found["tid"] == thread).unwrap();
             assert_eq!(found["waits_for"]["kind"], "rwlock", "{what}: {found}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{Caller, FutexWait, Glance, Operation, STANDS_AFTER, State};
-use hostcrst::inspect::{Blocked, LockSeen, ManagedWaitCopy, Memory, Picture, TaskSeen};
+use hostcrst::inspect::{Blocked, LockKind, LockSeen, ManagedWaitCopy, Memory, Picture, TaskSeen};
 
 use super::callers::Callers;
 use super::calls;
@@ -81,6 +81,11 @@ pub enum Awaited {
     Thing(Thing),
 }
 
+/// The address of a lock of the library's, if it is an SRW lock.
+fn srw_lock(seen: LockSeen) -> Option<u64> {
+    (seen.kind() == LockKind::SrwLock).then(|| seen.number())
+}
+
 /// What kind of lock of the library's it is, and which.
 pub fn lock(seen: &LockSeen) -> String {
     format!("{} 0x{:x}", seen.kind().word(), seen.number())
@@ -107,13 +112,14 @@ impl Chains {
         self.cycles.len() + self.process_cycles.len()
     }
 
-    /// The locks that are not the library's and that are waited for.
+    /// The locks that are waited for and are no sections: SRW locks, and those that are not the library's.
     pub fn other_locks(&self) -> usize {
-        let things = self.waits().filter_map(|wait| match &wait.what {
-            Awaited::Thing(thing) if thing.is_lock() => thing.address(),
-            _ => None,
+        let addresses = self.waits().filter_map(|wait| match &wait.what {
+            Awaited::Thing(thing) => thing.address().filter(|_| thing.is_lock()),
+            Awaited::Owned { blocked, .. } => srw_lock(blocked.awaited),
+            Awaited::Task(task) => task.awaited().and_then(srw_lock),
         });
-        things.collect::<HashSet<_>>().len()
+        addresses.collect::<HashSet<_>>().len()
     }
 
     /// How many threads are blocked in something that no thread or process is known to own.
@@ -226,7 +232,8 @@ impl Wait {
     fn is_for_what_is_owned(&self) -> bool {
         match &self.what {
             Awaited::Owned { .. } => true,
-            Awaited::Task(task) => task.awaited().is_some(),
+            // Who shares an SRW lock is not known.
+            Awaited::Task(task) => task.awaited().is_some_and(|lock| srw_lock(lock).is_none()),
             Awaited::Thing(thing) => self.owner.is_some() || thing.owner().is_some(),
         }
     }
