@@ -13,6 +13,7 @@
 # clr.sh endings VERSION    Endings.cs: a report of each ending and on request; the exit code is that of a run without library
 # clr.sh waits VERSION      Hangs.cs: deadlocks of C# locks, with sections and native mutexes too, from inside and outside
 # clr.sh waits_core VERSION and cores of them
+# clr.sh told VERSION      Hangs.cs: what is told unasked
 # clr.sh states VERSION     Hangs.cs: what is no deadlock, though threads hang: each in its true state
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -311,8 +312,39 @@ create_dump() { # create_dump <file>: the runtime's own dump of $hung, with all 
     fail "no dump" "$log.createdump.$attempt"
 }
 
+await_told() { # await_told <pattern>: until the hung process has written such a line
+    local deadline=$((SECONDS + 60))
+    until grep -q "$1" "$log"; do
+        kill -0 "$hung" && [ $SECONDS -lt $deadline ] || fail "it does not tell: $1" "$log"
+        sleep 0.1
+    done
+}
+
+told() {
+    begin_hang "$1" monitors
+    await_told '^Found 1 deadlock through locks of other kinds\.$'
+    expect_waits monitors "$log"
+    # It is told once, however often it is looked at.
+    expect_code 2 "$log.dump" "$hung"
+    [ "$(grep -c '^Found a deadlock:$' "$log")" -eq 1 ] || fail "it is told again" "$log"
+    end_hang
+    begin_hang "$1" abandoned
+    await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for C# lock 0x[0-9a-f]*, which is abandoned: its owner has ended$'
+    end_hang
+    local result=0
+    log=$WORK/$name-abort.log
+    started "$1" Hangs mixed
+    coproc HANGING { ulimit -c 0 && HOSTCRST_ON_DEADLOCK=abort exec "${hosted[@]}" "${program[@]}" >"$log" 2>&1; }
+    # shellcheck disable=SC2153 # of coproc
+    wait "$HANGING_PID" || result=$?
+    [ $result -eq 134 ] || fail "exit code $result" "$log"
+    expect "$log" '^Found a deadlock:$' '^"section then lock" tid=' '^   waiting for C# lock 0x' '^"lock then section" tid=' \
+        '^   waiting to enter section 0x[0-9a-f]* "section"$' '(Thread\.Interrupt)\.$'
+}
+
 states() {
     begin_hang "$1" limited+
+    ! grep '^Found a deadlock' "$log" || fail "what ends by itself is told" "$log"
     expect "$log" "^No deadlock among " '^"A then B" tid=.*\[blocked in futex\]$' \
         '^   waiting for C# lock 0x[0-9a-f]* (with a time limit)$' '^      which is owned by "B then A" tid='
     expect_code 0 "$log.dump" "$hung"

@@ -14,6 +14,7 @@ use foreign_locks::{ManagedKind, ManagedWait, Monitor};
 
 use super::threads;
 use crate::foreign::observer::{OwnMemory, lives};
+use crate::host::watch;
 use crate::state::managed_wait::ManagedWaitCopy;
 use crate::state::registry::REGISTRY;
 use crate::state::task;
@@ -60,6 +61,7 @@ pub(crate) fn end() {
 fn begin(told: ManagedWait) {
     if let Some(task) = threads::current() {
         task.managed_wait.begin(ManagedWaitCopy { told, since: sys::now() });
+        watch::a_wait_has_begun();
     }
 }
 

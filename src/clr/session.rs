@@ -18,6 +18,7 @@ use core::ffi::c_void;
 use core::ptr::null_mut;
 
 use super::info::EventSource;
+use crate::host::watch;
 use crate::state::registry::REGISTRY;
 use crate::sys;
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -101,7 +102,11 @@ extern "C" fn run() {
     OWN_THREAD.store(sys::thread_id(), Ordering::Relaxed);
     // SAFETY: only `prepare` stores it, before a session is due; what it stores is what `from_raw` asks for.
     let source = unsafe { EventSource::from_raw(SOURCE.load(Ordering::Relaxed)) };
-    end(source.start_session(KEYWORDS, LEVEL));
+    let has_begun = source.start_session(KEYWORDS, LEVEL);
+    end(has_begun);
+    if has_begun {
+        watch::watch();
+    }
 }
 
 /// The session has begun, or cannot.

@@ -13,7 +13,10 @@ struct Edge {
     to: Who,
     is_certain: bool,
     is_foreign: bool,
+    is_managed: bool,
     is_young: bool,
+    /// Which wait of its thread it is, as far as that is known.
+    wait: u64,
     /// Differs if the waiter has been in another wait, or has run, meanwhile.
     mark: u64,
 }
@@ -25,8 +28,36 @@ pub(crate) struct Cycle {
     pub(crate) is_certain: bool,
     /// One of its waits is for what is not the library's.
     pub(crate) is_foreign: bool,
+    /// One of its waits is for a lock of managed code.
+    pub(crate) is_managed: bool,
+    /// The same for these waits of these threads, wherever it is found from.
+    pub(crate) identity: u64,
     /// One of its waits may well end by itself yet.
     is_young: bool,
+}
+
+impl Cycle {
+    fn of_nobody() -> Self {
+        Cycle {
+            length: 0,
+            is_certain: true,
+            is_foreign: false,
+            is_managed: false,
+            identity: 0,
+            is_young: false,
+        }
+    }
+
+    fn add(&mut self, who: Who, edge: &Edge) {
+        self.length += 1;
+        self.is_certain &= edge.is_certain;
+        self.is_foreign |= edge.is_foreign;
+        self.is_managed |= edge.is_managed;
+        self.is_young |= edge.is_young;
+        // A sum, since it has no first one.
+        self.identity =
+            self.identity.wrapping_add(fibonacci_hash(edge.wait).rotate_left(32) ^ u64::from(who.thread));
+    }
 }
 
 /// No cycle longer than this is looked for: each of its threads has files to be read.
@@ -42,15 +73,12 @@ pub(crate) fn cycle(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, st
 
 /// One walk around, with a hash of what must not change. None if it does not come back to where it began.
 fn round(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<(Cycle, u64)> {
-    let (mut cycle, mut sum) = (Cycle { length: 0, is_certain: true, is_foreign: false, is_young: false }, 0);
+    let (mut cycle, mut sum) = (Cycle::of_nobody(), 0);
     // Brent's algorithm: a cycle elsewhere returns to a thread that was passed.
     let (mut who, mut passed, mut next_to_remember) = (start, start, 1);
     while cycle.length < LONGEST {
         let edge = edge(picture, observer, who)?;
-        cycle.length += 1;
-        cycle.is_certain &= edge.is_certain;
-        cycle.is_foreign |= edge.is_foreign;
-        cycle.is_young |= edge.is_young;
+        cycle.add(who, &edge);
         sum = fibonacci_hash(sum ^ edge.mark).rotate_left(32) ^ u64::from(edge.to.thread);
         who = edge.to;
         if who == start {
@@ -73,13 +101,23 @@ fn edge(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, who: Who) -> O
         // After the edge: an unchanged number means that the edge was of this wait.
         let mark = picture.wait_number(who.task)?;
         let to = Who::of_task(picture, owner)?;
-        return Some(Edge { to, is_certain: true, is_foreign: false, is_young: false, mark });
+        let (is_foreign, is_managed, is_young) = (false, false, false);
+        return Some(Edge { to, is_certain: true, is_foreign, is_managed, is_young, wait: mark, mark });
     }
     let glance = observer.glance(who.thread)?;
     let wait = observer.thing_of(who, &glance).filter(|wait| !wait.is_limited)?;
     let to = Who::of_thread(picture, wait.owner?);
     let mark = mark_of(&glance, &wait);
-    Some(Edge { to, is_certain: wait.is_certain, is_foreign: true, is_young: wait.is_young, mark })
+    let managed = picture.managed_wait(who.task);
+    Some(Edge {
+        to,
+        is_certain: wait.is_certain,
+        is_foreign: true,
+        is_managed: wait.thing.is_managed(),
+        is_young: wait.is_young,
+        wait: managed.map_or(wait.thing.address().unwrap_or(0), |wait| wait.since),
+        mark,
+    })
 }
 
 fn mark_of(glance: &Glance, wait: &Wait) -> u64 {

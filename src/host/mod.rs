@@ -18,3 +18,4 @@ pub(crate) mod runtime;
 pub(crate) mod settings;
 pub(crate) mod statistics;
 pub(crate) mod threads;
+pub(crate) mod watch;

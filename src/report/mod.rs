@@ -255,6 +255,18 @@ pub(crate) fn write_deadlock(me: TaskRef) {
     write_message(Kind::Deadlock, b"", &mut || sys::now() < until && me.wait.doze());
 }
 
+/// Writes a report because a deadlock stands through locks of managed code, on a thread that is not part of it.
+pub(crate) fn write_managed_deadlock() {
+    write_patiently(Kind::Deadlock, b"");
+}
+
+/// Has `look` look at threads of this process. None if there is no memory for that just now.
+pub(crate) fn with_observer<T>(look: impl FnOnce(&mut Observer<'_>) -> T) -> Option<T> {
+    let mut desk = desk::take()?;
+    let Desk { resolver, room, .. } = &mut *desk;
+    Some(look(&mut Observer { resolver, room }))
+}
+
 // ---- at exit ----------------------------------------------------------------------------------------------
 
 /// Arranges for a report at process exit, to the place that HOSTCRST_REPORT names. False if the value is invalid.
@@ -495,6 +507,17 @@ pub(crate) fn write_stall(task: TaskRef) {
     line.clear();
     // A line that does not fit is cut.
     let _ = text::write_stall(&Picture::here(), &mut ThisProcess::new(resolver, room), task.id(), line);
+    line.end_line();
+    Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
+}
+
+/// Writes to stderr that a thread waits for a lock of managed code whose owner has ended: one line, one write.
+pub(crate) fn write_wait_for_orphaned(thread: u32, thing: &foreign_locks::glibc::Thing) {
+    let Some(mut desk) = desk::take() else { return messages::drop_one() };
+    let Desk { resolver, path, line, .. } = &mut *desk;
+    line.clear();
+    // A line that does not fit is cut.
+    let _ = threads::write_wait_for_orphaned(resolver, thread, thing, line);
     line.end_line();
     Message::begin(Kind::Stall, path, &mut || false).write(line.bytes());
 }

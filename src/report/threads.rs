@@ -90,13 +90,33 @@ pub(super) fn write_link(
     write!(out, ", which itself {probably}waits ")?;
     write_awaited(observer.resolver, &wait.thing, out)?;
     out.write_str(if wait.is_limited { " (with a time limit)" } else { "" })?;
-    let Some(owner) = wait.owner else { return Ok(None) };
+    let Some(owner) = wait.owner else { return write_orphaned(&wait.thing, out).map(|()| None) };
     let before = if matches!(wait.thing, Thing::Thread(_)) { ": " } else { ", " };
     let picture = Picture::here();
     let task = picture.task_of_thread(owner).and_then(|task| picture.task(task));
     let name = name_of(task.as_ref(), owner);
     write!(out, "{before}{probably}{}{}", wait.thing.held_by(), ThreadName(name.bytes(), owner))?;
     Ok(Some(owner))
+}
+
+fn write_orphaned(thing: &Thing, out: &mut dyn Write) -> fmt::Result {
+    let is_abandoned = matches!(thing, Thing::Managed { is_abandoned: true, .. });
+    out.write_str(if is_abandoned { ", which is abandoned: its owner has ended" } else { "" })
+}
+
+/// Writes that a thread waits for what is abandoned.
+pub(super) fn write_wait_for_orphaned(
+    resolver: &mut Resolver,
+    thread: u32,
+    thing: &Thing,
+    out: &mut dyn Write,
+) -> fmt::Result {
+    let picture = Picture::here();
+    let task = picture.task_of_thread(thread).and_then(|task| picture.task(task));
+    let name = name_of(task.as_ref(), thread);
+    write!(out, "hostcrst: {} waits ", ThreadName(name.bytes(), thread))?;
+    write_awaited(resolver, thing, out)?;
+    write_orphaned(thing, out)
 }
 
 // ---- what is not known ------------------------------------------------------------------------------------

@@ -1,0 +1,218 @@
+//! The thread that the library has of its own in a process with managed code, and what it does there: it tells of deadlocks
+//! through locks of managed code, and of such locks whose owner has ended.
+//!
+//! Who waits for such a lock sleeps in the CLR, and nobody of the library's needs to be in the cycle: so there is no enter
+//! that could search. No wait is broken: it is the CLR's, and may end by itself yet. A cycle is told once it has stood for
+//! a while, and was found the same twice (`foreign::chain`).
+//!
+//! **A process in which nobody waits is left alone.** This thread then sleeps without a limit, until a wait begins. While
+//! one lasts it looks now and then, and less often as long as no other begins.
+
+use foreign_locks::STANDS_AFTER;
+use foreign_locks::glibc::Thing;
+
+use crate::base::hash::fibonacci_hash;
+use crate::deadlock;
+use crate::foreign::chain::{self, Cycle};
+use crate::foreign::observer::{Observer, OwnMemory};
+use crate::foreign::who::Who;
+use crate::report;
+use crate::state::deadlocks::Policy;
+use crate::state::managed_wait::ManagedWaitCopy;
+use crate::state::task::TaskRef;
+use crate::state::tasks;
+use crate::sys::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::{self, Instant};
+use crate::view::picture::Picture;
+
+/// What STATE says: the thread sleeps until a wait begins, or it looks now and then.
+const SLEEPS: u32 = 0;
+const LOOKS: u32 = 1;
+
+static STATE: AtomicU32 = AtomicU32::new(LOOKS);
+
+/// How long the thread sleeps from one look to the next, in nanoseconds, the first time after a wait has begun; then twice
+/// as long each time, up to the last.
+const FIRST_NAP: u64 = 500_000_000;
+const LAST_NAP: u64 = 8_000_000_000;
+
+/// The calling thread has begun a wait for a lock of managed code.
+pub(crate) fn a_wait_has_begun() {
+    // Pairs with the fence in sleep: either this finds that the thread is to sleep, or the thread finds the wait.
+    fence(Ordering::SeqCst);
+    if STATE.load(Ordering::Relaxed) == SLEEPS && STATE.swap(LOOKS, Ordering::Relaxed) == SLEEPS {
+        sys::futex_wake(&STATE, 1);
+    }
+}
+
+/// What the thread does for as long as the process lives.
+pub(crate) fn watch() {
+    let mut told = Told::new();
+    loop {
+        sleep();
+        let (mut nap, mut looked_at) = (FIRST_NAP, 0);
+        while let Some(newest) = newest_wait() {
+            nap = if newest >= looked_at { FIRST_NAP } else { LAST_NAP.min(nap * 2) };
+            looked_at = sys::now();
+            sys::nap(nap);
+            look(&mut told);
+        }
+    }
+}
+
+/// Sleeps until somebody waits for a lock of managed code.
+fn sleep() {
+    STATE.store(SLEEPS, Ordering::Relaxed);
+    // Pairs with the fence in a_wait_has_begun.
+    fence(Ordering::SeqCst);
+    while newest_wait().is_none() && STATE.load(Ordering::Relaxed) == SLEEPS {
+        let _ = sys::futex_wait(&STATE, SLEEPS, None);
+    }
+    STATE.store(LOOKS, Ordering::Relaxed);
+}
+
+fn waits() -> impl Iterator<Item = (TaskRef, ManagedWaitCopy)> {
+    tasks::all().filter_map(|task| Some((task, task.managed_wait.copy()?)))
+}
+
+/// When the newest of all waits for locks of managed code began.
+fn newest_wait() -> Option<Instant> {
+    waits().map(|(_, wait)| wait.since).max()
+}
+
+/// Tells of what is new since the last look.
+fn look(told: &mut Told) {
+    told.begin_look();
+    let mut seen = Filter::new();
+    let stood = sys::now().saturating_sub(STANDS_AFTER);
+    for (task, wait) in waits().filter(|(_, wait)| wait.since <= stood) {
+        match wait.told.thing(&OwnMemory).0 {
+            thing if is_abandoned(&thing) => tell_abandoned(task, &wait, told),
+            // Many may wait for one lock, and a cycle through it leads through its owner.
+            Thing::Managed { owner: Some(owner), .. } if seen.is_new(wait.told.lock) => {
+                tell_cycle_through(owner, told);
+            }
+            _ => {}
+        }
+    }
+    told.end_look();
+}
+
+fn tell_cycle_through(owner: u32, told: &mut Told) {
+    let picture = Picture::here();
+    let search = |observer: &mut Observer<'_>| {
+        chain::cycle(&picture, observer, Who::of_thread(&picture, owner))
+            .filter(|cycle| cycle.is_managed && cycle.is_certain)
+    };
+    let Some(Cycle { identity, .. }) = report::with_observer(search).flatten() else { return };
+    if told.is_new(identity) {
+        report::write_managed_deadlock();
+        if deadlock::policy() == Policy::Abort {
+            report::spare_exit_on_stderr();
+            sys::abort();
+        }
+    }
+}
+
+fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
+    // A lock seems to be abandoned while a thread is just becoming its owner.
+    const MOMENT: u64 = 50_000_000;
+    sys::nap(MOMENT);
+    let (thing, _) = wait.told.thing(&OwnMemory);
+    let is_still = task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing);
+    let thread = task.thread_id();
+    if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
+        report::write_wait_for_orphaned(thread, &thing);
+    }
+}
+
+fn is_abandoned(thing: &Thing) -> bool {
+    matches!(thing, Thing::Managed { is_abandoned: true, .. })
+}
+
+// ---- what was told ----------------------------------------------------------------------------------------
+
+/// More than these are not told of while all of them stand.
+const MOST: usize = 64;
+
+/// What was told of and stands, each with a number of its own. 0 is a free place.
+struct Told {
+    numbers: [u64; MOST],
+    /// A bit for each that was found again in the present look.
+    found: u64,
+}
+
+impl Told {
+    fn new() -> Self {
+        Told { numbers: [0; MOST], found: 0 }
+    }
+
+    fn begin_look(&mut self) {
+        self.found = 0;
+    }
+
+    /// Whether it was not told of, and is to be now.
+    fn is_new(&mut self, number: u64) -> bool {
+        let place_of = |number| self.numbers.iter().position(|&other| other == number);
+        let (known, free) = (place_of(number), place_of(0));
+        let Some(place) = known.or(free) else { return false };
+        if let Some(slot) = self.numbers.get_mut(place) {
+            *slot = number;
+        }
+        self.found |= 1 << place;
+        known.is_none()
+    }
+
+    /// What was not found again is over.
+    fn end_look(&mut self) {
+        for (place, number) in self.numbers.iter_mut().enumerate() {
+            if self.found & 1 << place == 0 {
+                *number = 0;
+            }
+        }
+    }
+}
+
+/// Which locks were seen in a look; it forgets some, if there are many.
+struct Filter([u64; MOST]);
+
+impl Filter {
+    fn new() -> Self {
+        Filter([0; MOST])
+    }
+
+    fn is_new(&mut self, lock: u64) -> bool {
+        let place = fibonacci_hash(lock) as usize % MOST;
+        self.0.get_mut(place).is_none_or(|seen| core::mem::replace(seen, lock) != lock)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_told_once_while_it_stands_and_again_after_it_was_gone() {
+        let mut told = Told::new();
+        let mut look = |numbers: &[u64]| {
+            told.begin_look();
+            let new = numbers.iter().filter(|&&number| told.is_new(number)).count();
+            told.end_look();
+            new
+        };
+        assert_eq!([look(&[7]), look(&[7, 8, 8]), look(&[8]), look(&[7, 8])], [1, 1, 0, 1]);
+        let many: std::vec::Vec<u64> = (1..=MOST as u64 + 3).collect();
+        assert_eq!([look(&many), look(&many)], [MOST - 2, 0]);
+        let rest = &many[MOST..];
+        assert_eq!([look(rest), look(rest), look(rest)], [0, 3, 0], "there is room once others are over");
+    }
+
+    #[test]
+    fn a_lock_is_new_once_in_a_look() {
+        let mut filter = Filter::new();
+        let new: std::vec::Vec<bool> =
+            [0x7000, 0x7000, 0x7000, 0x7008].map(|lock| filter.is_new(lock)).to_vec();
+        assert_eq!(new[..3], [true, false, false]);
+        assert!(new[3] && filter.is_new(0x7010));
+    }
+}
