@@ -20,9 +20,9 @@
  *
  * Owners. What owns a section is a thread of the operating system, and only that thread can leave it. What moves
  * from thread to thread has to stay on one from enter to leave: a goroutine by runtime.LockOSThread; an async function
- * must not await in between. What shares a thread is one owner, and enters again what another one owns: fibers,
- * coroutines and async functions of one thread. A virtual thread of Java moves and shares, and cannot be kept from it:
- * it must not enter. For each language, bindings/ ties, refuses or says so.
+ * must not await in between. What shares a thread is one owner, and enters again what another one owns: fibers, green
+ * threads, coroutines and async functions of one thread. A virtual thread of Java moves and shares, and cannot be kept
+ * from it: it must not enter. For each language, bindings/ ties, refuses or says so.
  *
  * Cancellation. No call is a cancellation point. Asynchronous cancellation must not be enabled during a call.
  *

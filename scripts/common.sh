@@ -33,8 +33,8 @@ ask_for_browser() {
 # The other languages: each that cannot be had is not run.
 ask_for_languages() {
     local language
-    for language in python3=python3 luajit=luajit go=golang-go node=nodejs '/usr/include/node*/node_api.h=libnode-dev' \
-        javac=default-jdk-headless /usr/share/java/jna.jar=libjna-java; do
+    for language in python3=python3 luajit=luajit ruby=ruby php=php-cli go=golang-go node=nodejs \
+        '/usr/include/node*/node_api.h=libnode-dev' javac=default-jdk-headless /usr/share/java/jna.jar=libjna-java; do
         is_there "${language%%=*}" || (require "$language") ||
             say "There is no ${language%%=*}: what needs it of bindings/ is not run"
     done
