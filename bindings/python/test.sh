@@ -1,14 +1,18 @@
 # shellcheck shell=sh
 want python3 python3
-HOSTCRST_LIBRARY=$library python3 build_wheel.py "$work" >"$work/wheel"
-python3 -m zipfile -e "$(cat "$work/wheel")" "$work/site"
-export PYTHONPATH="$work/site" PYTHONDONTWRITEBYTECODE=1
-prints "sell has both" python3 deadlock.py
-prints "restock has both" python3 deadlock.py
-CDEF=$cdef python3 -m unittest -q test_hostcrst 2>"$work/log" || fail "$(cat "$work/log")"
+# Debian's where it is there, as what $PATH names may be a script that looks for one.
+python=/usr/bin/python3
+[ -x $python ] || python=python3
+export PYTHONDONTWRITEBYTECODE=1
+HOSTCRST_LIBRARY=$library $python build_wheel.py "$work" >"$work/wheel"
 # pip, where it is there, finds the wheel well-formed.
-if python3 -m pip --version >/dev/null 2>&1; then
-    python3 -m pip install -q --disable-pip-version-check --no-index --root-user-action ignore --target "$work/pip" \
-        "$(cat "$work/wheel")"
-    PYTHONPATH=$work/pip prints "sell has both" python3 deadlock.py
+if $python -m pip --version >/dev/null 2>&1; then
+    passes $python -m pip install -q --disable-pip-version-check --no-index --no-deps --no-compile --root-user-action ignore \
+        --target "$work/site" "$(cat "$work/wheel")"
+else
+    $python -m zipfile -e "$(cat "$work/wheel")" "$work/site"
 fi
+export PYTHONPATH="$work/site" CDEF="$cdef"
+prints "sell has both" $python deadlock.py
+grep -qx "restock has both" "$work/out" || fail "not both went on: $(cat "$work/out")"
+passes $python -m unittest -q test_hostcrst
