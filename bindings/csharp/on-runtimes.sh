@@ -30,9 +30,9 @@ for version in 8 10; do
     # Once with places of enters that need not wait.
     [ $version != 10 ] || export HOSTCRST_HOLDS=1
     started $version Deadlock
-    timeout 60 "${program[@]}" >"$WORK/out" 2>&1 || fail ".NET $version: exit code $?" "$WORK/out"
+    timeout 100 "${program[@]}" >"$WORK/out" 2>&1 || fail ".NET $version: exit code $?" "$WORK/out"
     expect "$WORK/out" '^refused: deadlock; both went on$'
     started $version Tests
-    timeout 60 "${program[@]}" >"$WORK/out" 2>&1 || fail ".NET $version: exit code $?" "$WORK/out"
+    timeout 100 "${program[@]}" >"$WORK/out" 2>&1 || fail ".NET $version: exit code $?" "$WORK/out"
     expect "$WORK/out" '^9 tests passed$'
 done
