@@ -122,8 +122,9 @@ pub(super) fn write_wait_for_orphaned(
 // ---- what is not known ------------------------------------------------------------------------------------
 
 /// What no deadlock can be ruled out through: for programs, and for people.
-const UNEXAMINED: [(&str, &str); 3] = [
+const UNEXAMINED: [(&str, &str); 4] = [
     ("system_calls", "what threads are blocked in, which the system does not show"),
+    ("locks", "locks of this C library, which are not known here"),
     ("more_threads", "the threads that are not listed"),
     ("managed_locks", "locks of managed code (Monitor, lock)"),
 ];
@@ -133,6 +134,7 @@ fn unexamined(threads: Option<&Threads>) -> impl Iterator<Item = (&'static str, 
     let picture = Picture::here();
     let is_so = [
         threads.is_none_or(|threads| threads.hides_calls),
+        threads.is_some() && !sys::IS_WITH_GLIBC,
         threads.is_some_and(|threads| threads.more),
         // Transitions alone are no sign of a CLR: any host tells of those of its own runtime.
         tasks::has_clr_threads() && !picture.sees_managed_locks(),

@@ -2,8 +2,9 @@
 //!
 //! `#[thread_local]` is unstable and `thread_local!` calls a function, which would cost more than the rest of an
 //! uncontended enter. So the words are declared in assembly and read with the initial-exec model: the
-//! linker turns the read into an offset from the thread pointer. Thirty-two bytes fit any loader's surplus of
-//! static thread-local storage, so a program may also load the library late.
+//! linker turns the read into an offset from the thread pointer. Thirty-two bytes fit glibc's surplus of
+//! static thread-local storage, so a program may also load the library late. musl's loader has no such surplus: there the
+//! offset is asked for by a descriptor, a call of a few instructions that the linker removes from programs.
 
 use core::arch::{asm, global_asm};
 
@@ -25,7 +26,7 @@ global_asm!(
 );
 
 /// The address of word 0 for the calling thread.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_env = "musl")))]
 #[inline(always)]
 fn words() -> *mut u64 {
     let address: *mut u64;
@@ -36,6 +37,25 @@ fn words() -> *mut u64 {
             "add {address}, qword ptr [rip + hostcrst_current@GOTTPOFF]",
             address = out(reg) address,
             options(pure, readonly, nostack),
+        );
+    }
+    address
+}
+
+/// The address of word 0 for the calling thread.
+#[cfg(all(target_arch = "x86_64", target_env = "musl"))]
+#[inline(always)]
+fn words() -> *mut u64 {
+    let address: *mut u64;
+    // SAFETY: the sequence that the x86-64 TLS ABI has for a descriptor: it calls the loader's function, which changes
+    // rax and the flags alone, and adds the offset found to the thread pointer; no other side effect.
+    unsafe {
+        asm!(
+            "lea rax, [rip + hostcrst_current@TLSDESC]",
+            "call qword ptr [rax + hostcrst_current@TLSCALL]",
+            "add rax, qword ptr fs:[0]",
+            out("rax") address,
+            options(pure, readonly),
         );
     }
     address
@@ -62,7 +82,7 @@ fn words() -> *mut u64 {
 }
 
 /// The owner id and the address of the calling thread's task, or twice 0.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_env = "musl")))]
 #[inline(always)]
 pub(crate) fn current() -> (u64, usize) {
     let (id, task): (u64, usize);
@@ -81,7 +101,7 @@ pub(crate) fn current() -> (u64, usize) {
 }
 
 /// The owner id and the address of the calling thread's task, or twice 0.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", target_env = "musl"))]
 #[inline(always)]
 pub(crate) fn current() -> (u64, usize) {
     let words = words();
@@ -90,7 +110,7 @@ pub(crate) fn current() -> (u64, usize) {
 }
 
 /// One of the calling thread's words.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_env = "musl")))]
 #[inline(always)]
 fn word<const OFFSET: usize>() -> u64 {
     let word: u64;
@@ -108,7 +128,7 @@ fn word<const OFFSET: usize>() -> u64 {
 }
 
 /// One of the calling thread's words.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", target_env = "musl"))]
 #[inline(always)]
 fn word<const OFFSET: usize>() -> u64 {
     // SAFETY: words() is the address of 32 bytes that live as long as the thread.
@@ -122,7 +142,7 @@ pub(crate) fn current_id() -> u64 {
 }
 
 /// The number XOR BIASED XOR the owner id of the calling thread's task, or 0 in its place.
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_env = "musl")))]
 #[inline(always)]
 pub(crate) fn xor_biased_id(mut number: u64) -> u64 {
     // SAFETY: reads the calling thread's own words, whose offset the linker supplies; no side effect.
@@ -139,7 +159,7 @@ pub(crate) fn xor_biased_id(mut number: u64) -> u64 {
 }
 
 /// The number XOR BIASED XOR the owner id of the calling thread's task, or 0 in its place.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", target_env = "musl"))]
 #[inline(always)]
 pub(crate) fn xor_biased_id(number: u64) -> u64 {
     number ^ word::<24>()

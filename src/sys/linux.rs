@@ -141,7 +141,7 @@ fn nap_until(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Slep
 }
 
 fn timespec(at: Instant) -> libc::timespec {
-    libc::timespec { tv_sec: (at / NANOS_PER_SECOND) as libc::time_t, tv_nsec: (at % NANOS_PER_SECOND) as _ }
+    libc::timespec { tv_sec: (at / NANOS_PER_SECOND) as _, tv_nsec: (at % NANOS_PER_SECOND) as _ }
 }
 
 /// How often a thread polls the library's own mutex before it sleeps: the mutex is held for tens of instructions.

@@ -10,6 +10,9 @@ compile_error!("hostcrst supports Linux; a port starts with a second file beside
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("hostcrst supports 64-bit little-endian targets: its handles and lock words are 64 bits");
 
+/// Whether the C library is the one whose locks are known in memory.
+pub(crate) const IS_WITH_GLIBC: bool = cfg!(target_env = "gnu");
+
 mod call_site;
 #[cfg_attr(all(loom, test), allow(dead_code))]
 pub(crate) mod mutex;
