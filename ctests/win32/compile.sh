@@ -2,8 +2,10 @@
 # compile.sh <gcc|clang|mingw|gcc32> <place> <include directory>: compiles hostcrst/win32.h and a use of all
 # of it, as every standard, with warnings as errors, and looks whose functions are called.
 #
-# place: claims_windows (_WIN32 is defined here, which is an error), alone, twice, before_winpr, after_winpr, before_directx, after_directx, before_windows,
-# after_windows; after_own: after types and a GetLastError of the program's, as the header's comment says. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of Windows.
+# place: claims_windows (_WIN32 is defined here, which is an error), alone, twice, winpr_on_path (which nobody includes), before_winpr,
+# after_winpr, before_directx, after_directx, before_windows, after_windows; after_own: after types and a GetLastError of the
+# program's, as the header's comment says. gcc32 compiles for 32 bits: there the header's assertions hold the other layout of
+# Windows.
 set -eu
 . "$(dirname "$0")/../need.sh"
 compiler=$1
@@ -18,13 +20,20 @@ called=hostcrst_cs_enter
 case $compiler in
 gcc) need gcc gcc && need g++ g++ && c=gcc cxx=g++ ;;
 gcc32) need_file /usr/include/x86_64-linux-gnu/gnu/stubs-32.h libc6-dev-i386 && c="gcc -m32" cxx="g++ -m32" \
-    standards="c99 c11 c17" ;;
+    standards="c99 c11 c17 c++11 c++20" ;;
 clang) need clang clang && c=clang cxx=clang++ ;;
 mingw) need clang clang && c="clang --target=x86_64-w64-mingw32" cxx="clang++ --target=x86_64-w64-mingw32" ;;
 *) echo "no compiler $compiler" >&2 && exit 2 ;;
 esac
 case $place in
 alone | twice | claims_windows) ;;
+winpr_on_path)
+    need_winpr
+    theirs='#ifdef WINPR_SYNCH_H
+#error "nobody asked for it"
+#endif'
+    options="-isystem $winpr"
+    ;;
 after_own)
     theirs='#include <stdint.h>
 #define VOID void
@@ -63,10 +72,11 @@ static inline void SetLastError(DWORD error) { own_error = error; }
     ;;
 *) echo "no place $place" >&2 && exit 2 ;;
 esac
+[ "$place" != before_winpr ] || options="$options -DHOSTCRST_WIN32_WINPR"
 case $place in
 twice) text="$ours
 $ours" ;;
-before_*) text="$ours
+before_* | winpr_on_path) text="$ours
 $theirs" ;;
 *) text="$theirs
 $ours" ;;

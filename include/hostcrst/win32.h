@@ -23,9 +23,11 @@
  *
  * Beside other headers:
  * - <windows.h> (for a Windows target, _WIN32): this header only includes it, as Windows has these functions.
- * - WinPR (<winpr/synch.h>) and DirectX-Headers (<wsl/winadapter.h>): in either order. If they are on the
- *   include path, this header includes what it needs of them, and uses their types. Calls of WinPR's functions
- *   of these names then go to this library; GetLastError stays WinPR's, and gets the codes of failures here.
+ * - WinPR (<winpr/synch.h>): include it first, or define HOSTCRST_WIN32_WINPR, and this header does. Calls of
+ *   WinPR's functions of these names then go to this library; GetLastError stays WinPR's, and gets the codes of
+ *   failures here. That WinPR is on the include path alone changes nothing.
+ * - DirectX-Headers (<wsl/winadapter.h>): in either order. If they are on the include path, this header includes
+ *   what it needs of them, and uses their types.
  * - Any other header that defines BOOL, DWORD and the like: include it first and define
  *   HOSTCRST_WIN32_NO_TYPES. If it has a GetLastError, define HOSTCRST_WIN32_NO_LAST_ERROR, and call
  *   hostcrst_last_error() for failures of this library; for a GetCurrentThreadId of its own,
@@ -45,10 +47,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __has_include
-#if !defined(WINPR_SYNCH_H) && __has_include(<winpr/synch.h>)
+#if defined(HOSTCRST_WIN32_WINPR) && !defined(WINPR_SYNCH_H)
 #include <winpr/synch.h>
 #endif
+#ifdef __has_include
 #if !defined(WINPR_SYNCH_H) && __has_include(<wsl/winadapter.h>) && __has_include(<basetsd.h>)
 #include <basetsd.h>
 #define HOSTCRST_WIN32_NO_TYPES
@@ -80,9 +82,15 @@
 typedef int32_t BOOL;
 #endif
 typedef uint16_t WORD;
+#if defined(__SIZEOF_LONG__) && __SIZEOF_LONG__ == 4 /* Windows' own types: in C++ other ones than int */
+typedef unsigned long DWORD;
+typedef long LONG;
+typedef unsigned long ULONG;
+#else /* where a long has 64 bits there is no other type of 32 */
 typedef uint32_t DWORD;
 typedef int32_t LONG;
 typedef uint32_t ULONG;
+#endif
 typedef uintptr_t ULONG_PTR;
 typedef void *PVOID;
 typedef void *LPVOID;
