@@ -1,7 +1,8 @@
 #!/bin/bash
-# freerdp.sh <count_enters.so> <libhostcrst_win32.so>: Debian's FreeRDP, server and client, both linked to
+# freerdp.sh <count_enters.so> <libhostcrst_win32.so> [desktop]: Debian's FreeRDP, server and client, both linked to
 # WinPR, with our library preloaded: the client connects, negotiates and authenticates as it does without.
-# Says how many of their enters reached us.
+# Says how many of their enters reached us. With "desktop" (./dev check desktop) also whole sessions, of the client with
+# freerdp-shadow-cli and with weston's RDP backend.
 set -eu -o pipefail
 . "$(dirname "$0")/../need.sh"
 preload=$1:$2
@@ -74,21 +75,72 @@ session() {
     wait "$server" || :
 }
 
-enters() { # enters <side>: how many reached us
-    od -An -t u8 "$work/preloaded.$1.enters" | tr -d ' '
+enters() { # enters <name>.<side>: how many reached us
+    od -An -t u8 "$work/$1.enters" | tr -d ' '
+}
+
+has_entered() { # has_entered <name>.<side> <times>
+    [ "$(enters "$1")" -ge "$2" ]
+}
+
+require_no_misuse() { # require_no_misuse <name>.<side>: its report has sections and no misuse
+    grep -q ', [1-9][0-9]* section' "$work/$1.report" || fail "the report of $1 shows no section"
+    if grep -q 'Misuse of critical sections' "$work/$1.report"; then
+        sed -n '/^Misuse/,/^$/p' "$work/$1.report" >&2
+        fail "the report of $1 shows misuse"
+    fi
+}
+
+# desktop <name> <port> <server>...: the client shows the server's screen until both have entered often; then the server
+# ends, and so the session.
+desktop() {
+    local name=$1 port=$2 side
+    for side in client server; do
+        head -c 8 /dev/zero >"$work/$name.$side.enters"
+    done
+    LD_PRELOAD=$preload COUNT_ENTERS=$work/$name.server.enters HOSTCRST_REPORT=$work/$name.server.report \
+        "${@:3}" >"$work/$name.server.log" 2>&1 &
+    local server=$!
+    pids+=("$server")
+    soon "the start of $name" is_listening "$port"
+    LD_PRELOAD=$preload COUNT_ENTERS=$work/$name.client.enters HOSTCRST_REPORT=$work/$name.client.report \
+        xfreerdp "/v:127.0.0.1:$port" /u:user /p:secret /cert:ignore >"$work/$name.client.log" 2>&1 &
+    local client=$!
+    pids+=("$client")
+    for side in client server; do
+        soon "a session with $name" has_entered "$name.$side" 1000
+    done
+    kill "$server"
+    wait "$server" || :
+    wait "$client" || :
+    for side in client server; do
+        require_no_misuse "$name.$side"
+        echo "$name, $side: $(enters "$name.$side") enters, misuse 0," \
+            "$(grep -o '[0-9]* sections\?' "$work/$name.$side.report" | head -n 1) in its last report"
+    done
+}
+
+desktops() {
+    need weston weston
+    need openssl openssl
+    local port=$((40000 + $$ % 10000))
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/key" -out "$work/certificate" -days 2 -subj /CN=localhost \
+        2>/dev/null
+    desktop shadow "$port" freerdp-shadow-cli "/port:$port" /bind-address:127.0.0.1 -auth
+    port=$((port + 1))
+    XDG_RUNTIME_DIR=$work desktop weston "$port" weston --backend=rdp-backend.so --no-config --address=127.0.0.1 \
+        "--port=$port" "--rdp-tls-cert=$work/certificate" "--rdp-tls-key=$work/key"
+    dpkg-query -W -f '${Package} ${Version}\n' freerdp2-x11 weston libwinpr2-2 2>/dev/null || :
 }
 
 session plain ""
 session preloaded "$preload"
 grep -q 'exit status 0' "$work/plain.result" || fail "the client does not log in even without us"
 diff "$work/plain.result" "$work/preloaded.result" || fail "preloaded, the client ended differently"
-client=$(enters client)
-server=$(enters server)
+client=$(enters preloaded.client)
+server=$(enters preloaded.server)
 { [ "$client" -gt 100 ] && [ "$server" -gt 100 ]; } || fail "only $client and $server enters reached us"
-grep -q ', [1-9][0-9]* section' "$work/preloaded.report" || fail "the client's report shows no section"
-if grep -q 'Misuse of critical sections' "$work/preloaded.report"; then
-    sed -n '/^Misuse/,/^$/p' "$work/preloaded.report" >&2
-    fail "the client's report shows misuse"
-fi
+require_no_misuse preloaded
 echo "xfreerdp logged in to freerdp-shadow-cli; of their enters reached us:" \
     "$client of the client, $server of the server"
+[ "${3-}" != desktop ] || desktops
