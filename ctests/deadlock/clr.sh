@@ -14,6 +14,7 @@
 # clr.sh waits VERSION      Hangs.cs: deadlocks of C# locks, with sections and native mutexes too, from inside and outside
 # clr.sh waits_core VERSION and cores of them
 # clr.sh told VERSION      Hangs.cs: what is told unasked
+# clr.sh contend VERSION   Contend.cs: contended C# locks, with a workstation's and a server's collector; CONTEND_WAITS many
 # clr.sh states VERSION     Hangs.cs: what is no deadlock, though threads hang: each in its true state
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
@@ -40,6 +41,7 @@ build() {
     build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
     build_for_core "$mcs" Endings
     build_for_core "$mcs" Hangs
+    build_for_core "$mcs" Contend
 }
 
 build_for_core() { # build_for_core <mcs> <program> <argument>...: with what .NET has and Mono has not
@@ -340,6 +342,20 @@ told() {
     [ $result -eq 134 ] || fail "exit code $result" "$log"
     expect "$log" '^Found a deadlock:$' '^"section then lock" tid=' '^   waiting for C# lock 0x' '^"lock then section" tid=' \
         '^   waiting to enter section 0x[0-9a-f]* "section"$' '(Thread\.Interrupt)\.$'
+}
+
+contend() {
+    local server
+    for server in 0 1; do
+        log=$WORK/$name-$server.log
+        started "$1" Contend "${CONTEND_WAITS:-2000}"
+        HOSTCRST_CLR=locks DOTNET_gcServer=$server timeout 280 "${hosted[@]}" "${program[@]}" >"$log" 2>&1 ||
+            fail "exit code $?" "$log"
+        expect "$log" '^No deadlock among ' '^"worker 7" tid=.*\[' \
+            '^interrupted [1-9][0-9]*, timed out [1-9][0-9]*, pulsed [1-9][0-9]*, died owning [1-9]'
+        # Neither told while it ran nor seen when it had, and no wait is left.
+        ! grep -i 'found a deadlock\|probably\|waiting for C# lock' "$log" || fail "what is over is shown" "$log"
+    done
 }
 
 states() {

@@ -1,0 +1,142 @@
+// C# locks under stress, each wait of a kind drawn at random: Contend WAITS. Threads take two of a few locks in their order, so no
+// deadlock is one; with a limit some take them against it, and threads are interrupted, pulsed, and end owning a lock. The
+// collector moves what it can meanwhile. The program counts for itself what each lock protects: a wrong count ends it with 1.
+
+using System;
+using System.Runtime.InteropServices;
+using System.Threading;
+
+static class Contend
+{
+    const int Locks = 6;
+    const int Workers = 8;
+
+    static readonly object[] locks = new object[Locks];
+    // What each lock protects, not atomic; and the same count kept apart.
+    static readonly long[] protectedCounts = new long[Locks];
+    static readonly long[] counts = new long[Locks];
+    static readonly Thread[] workers = new Thread[Workers];
+    static readonly CountdownEvent arrived = new CountdownEvent(Workers);
+    static readonly ManualResetEvent reported = new ManualResetEvent(false);
+    static long left;
+    static long interrupted, timedOut, pulsed, died;
+
+    [DllImport("hostcrst")]
+    static extern int host_report(int descriptor, uint format);
+
+    static void Hold(int which, Random random)
+    {
+        protectedCounts[which]++;
+        Interlocked.Increment(ref counts[which]);
+        // Others are to wait, not only to spin.
+        if (random.Next(4) == 0)
+            Thread.Sleep(random.Next(2));
+        GC.KeepAlive(new byte[random.Next(20000)]);
+    }
+
+    static void TakeTwo(Random random)
+    {
+        int first = random.Next(Locks - 1), second = first + 1 + random.Next(Locks - 1 - first);
+        lock (locks[first])
+        {
+            Hold(first, random);
+            lock (locks[second])
+                Hold(second, random);
+        }
+    }
+
+    static void TakeAgainstOrder(Random random)
+    {
+        int first = random.Next(Locks - 1), second = first + 1 + random.Next(Locks - 1 - first);
+        lock (locks[second])
+        {
+            Hold(second, random);
+            if (!Monitor.TryEnter(locks[first], random.Next(1, 5)))
+            {
+                Interlocked.Increment(ref timedOut);
+                return;
+            }
+            try { Hold(first, random); } finally { Monitor.Exit(locks[first]); }
+        }
+    }
+
+    static void AwaitPulse(Random random)
+    {
+        int which = random.Next(Locks);
+        lock (locks[which])
+        {
+            Monitor.Pulse(locks[which]);
+            if (Monitor.Wait(locks[which], random.Next(1, 5)))
+                Interlocked.Increment(ref pulsed);
+            Hold(which, random);
+        }
+    }
+
+    // A lock of its own, as nobody gets it any more.
+    static void DieOwning()
+    {
+        var orphan = new object();
+        var dies = new Thread(() => Monitor.Enter(orphan));
+        dies.Start();
+        dies.Join();
+        if (Monitor.TryEnter(orphan, 2))
+            throw new Exception("a lock is not abandoned");
+        Interlocked.Increment(ref died);
+    }
+
+    static void Work(int seed)
+    {
+        var random = new Random(seed);
+        while (Interlocked.Decrement(ref left) >= 0)
+        {
+            try
+            {
+                int kind = random.Next(20);
+                if (kind < 12) TakeTwo(random);
+                else if (kind < 15) TakeAgainstOrder(random);
+                else if (kind < 18) AwaitPulse(random);
+                else if (kind < 19) workers[random.Next(Workers)].Interrupt();
+                else if (random.Next(10) == 0) DieOwning();
+            }
+            catch (ThreadInterruptedException)
+            {
+                Interlocked.Increment(ref interrupted);
+            }
+        }
+        arrived.Signal();
+        // No wait for a lock is to be left, also of a thread whose last one was interrupted.
+        for (;;)
+        {
+            try { reported.WaitOne(); return; } catch (ThreadInterruptedException) { }
+        }
+    }
+
+    static int Main(string[] arguments)
+    {
+        left = long.Parse(arguments[0]);
+        for (int which = 0; which < Locks; which++)
+            locks[which] = new object();
+        for (int number = 0; number < Workers; number++)
+        {
+            int seed = number;
+            workers[number] = new Thread(() => Work(seed)) { Name = "worker " + number };
+        }
+        bool runs = true;
+        var collector = new Thread(() => { while (Volatile.Read(ref runs)) { GC.Collect(); Thread.Sleep(5); } });
+        collector.Start();
+        foreach (var worker in workers)
+            worker.Start();
+        arrived.Wait();
+        host_report(1, 0);
+        reported.Set();
+        foreach (var worker in workers)
+            worker.Join();
+        Volatile.Write(ref runs, false);
+        collector.Join();
+        for (int which = 0; which < Locks; which++)
+            if (protectedCounts[which] != counts[which])
+                return 1;
+        Console.WriteLine("interrupted {0}, timed out {1}, pulsed {2}, died owning {3}", interrupted, timedOut, pulsed, died);
+        return interrupted * timedOut * pulsed * died == 0 ? 2 : 0;
+    }
+}
