@@ -55,7 +55,7 @@ modern() {
     started "$1" $compiled
     HOSTCRST_REPORT=$folder/report timeout 100 "${hosted[@]}" "${program[@]}" >"$folder/with" 2>&1 ||
         fail "exit code $?" "$folder/with"
-    expect "$folder/with" '\[2\] native   hostcrst!host_report (Modern\.host_report)$' \
+    expect "$folder/with" '\[2\] native   hostcrst!host_report (Modern\.WriteReport)$' \
         '\[1\] managed  Modern\(\.Compare\|+Comparer\.Invoke\)$' '\[0\] native ' '1 2 3: sorted, each comparison seen'
     expect "$folder/report" " 0 transition anomalies"
 }

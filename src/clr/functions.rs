@@ -125,7 +125,17 @@ pub(crate) fn write_managed_name(
     let Some((name, class)) = metadata.method(method) else { return Ok(()) };
     write_class(text, metadata, class, NESTING)?;
     text.push(b".")?;
-    text.push_utf16(name.units())
+    text.push_utf16(as_declared(name.units()))
+}
+
+/// The name of the method that the program declares: from one with LibraryImport, the compiler makes an import inside of it,
+/// `<Method>g____PInvoke|4_0`.
+fn as_declared(name: &[u16]) -> &[u16] {
+    const OF_IMPORT: &[u8] = b">g____PInvoke|";
+    let is_of_import = |part: &[u16]| part.iter().copied().eq(OF_IMPORT.iter().copied().map(u16::from));
+    let Some(inside) = name.strip_prefix(&[u16::from(b'<')]) else { return name };
+    let end = inside.windows(OF_IMPORT.len()).position(is_of_import);
+    end.and_then(|end| inside.get(..end)).unwrap_or(name)
 }
 
 /// `Namespace.Outer+Inner`.
@@ -155,6 +165,18 @@ mod tests {
             .find_map(|module| find_in(fake::info(), module, function));
         let (metadata, method) = found.expect("a method");
         std::string::String::from_utf8(name(&metadata, method).bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_import_that_the_compiler_made_has_the_name_that_the_program_gave() {
+        let declared = |name: &str| {
+            let units: std::vec::Vec<u16> = name.encode_utf16().collect();
+            std::string::String::from_utf16(as_declared(&units)).unwrap()
+        };
+        assert_eq!(declared("<Öffne>g____PInvoke|4_0"), "Öffne");
+        for other in ["Open", "", "<Open>g__Local|4_0", "Open>g____PInvoke|4_0", "<Open>g____PInvoke"] {
+            assert_eq!(declared(other), other);
+        }
     }
 
     #[test]

@@ -7,8 +7,14 @@ using System.Runtime.InteropServices;
 
 static unsafe class Modern
 {
-    [DllImport("hostcrst")]
-    static extern int host_report(int descriptor, uint format);
+    // What the compiler makes of a method with LibraryImport.
+    static int WriteReport(int descriptor, uint format)
+    {
+        return __PInvoke(descriptor, format);
+
+        [DllImport("hostcrst", EntryPoint = "host_report", ExactSpelling = true)]
+        static extern int __PInvoke(int descriptor, uint format);
+    }
 
     delegate int Comparer(int* first, int* second);
 
@@ -42,7 +48,7 @@ static unsafe class Modern
     [MethodImpl(MethodImplOptions.NoInlining)]
     static void Report()
     {
-        if (host_report(1, 0) != 0)
+        if (WriteReport(1, 0) != 0)
         {
             Environment.Exit(1);
         }
