@@ -18,6 +18,7 @@ use crate::view::picture::{
     Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, SrwLockPicture, TaskPicture,
 };
 
+#[inline(never)]
 pub(super) fn write<M: Memory, S: Surroundings>(
     picture: &Picture<'_, M>,
     index: &Index<'_>,
