@@ -37,7 +37,8 @@ cat >"$work/headers.c" <<'C'
 void (*enter)(LPCRITICAL_SECTION) = EnterCriticalSection;
 C
 cp "$work/headers.c" "$work/headers.cpp"
-echo '#include <hostcrst.h>' | tee "$work/old.c" >"$work/sections.cpp"
+echo '#include <hostcrst.h>' >"$work/old.c"
+echo '#include <hostcrst.hpp>' >"$work/sections.cpp"
 # shellcheck disable=SC2086 # options, to be split
 {
     $cc -std=c90 $strict "-I$include" -fsyntax-only "$work/old.c"
