@@ -1,5 +1,5 @@
 # The installed tree: headers, both libraries, the CMake package, the pkg-config file, manual pages, documents, the
-# licences; and the target `uninstall`, which removes it.
+# licences; and the target `uninstall`, which removes it. Its components are the packages that cmake/packages.cmake makes.
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/hostcrst")
@@ -17,35 +17,37 @@ write_basic_package_version_file(hostcrstConfigVersion.cmake COMPATIBILITY SameM
 configure_file(cmake/hostcrst.pc.in hostcrst.pc @ONLY)
 
 # First of all.
-install(CODE "include(\"${CMAKE_CURRENT_LIST_DIR}/writable.cmake\")")
+install(CODE "include(\"${CMAKE_CURRENT_LIST_DIR}/writable.cmake\")" ALL_COMPONENTS)
 
-install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(PROGRAMS "${hostcrst_shared_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES ${hostcrst_shared_links} "${hostcrst_static_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(TARGETS hostcrst_win32 LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
-install(FILES
-    "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfig.cmake"
-    "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfigVersion.cmake"
-    DESTINATION "${package_dir}")
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hostcrst.pc" DESTINATION "${pkgconfig_dir}")
-if(HOSTCRST_BUILD_DUMP)
-    install(PROGRAMS "${hostcrst_dump_file}" DESTINATION "${CMAKE_INSTALL_BINDIR}")
-endif()
+# For programs that are linked already.
+list(GET hostcrst_shared_links 0 shared_namelink)
+list(GET hostcrst_shared_links 1 shared_soname_link)
+install(PROGRAMS "${hostcrst_shared_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT hostcrst_runtime)
+install(FILES "${shared_soname_link}" DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT hostcrst_runtime)
+install(TARGETS hostcrst_win32 LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    COMPONENT hostcrst_runtime NAMELINK_COMPONENT hostcrst_development)
 
 # gdb looks for a library's script under its own auto-load folder, at the full path of the library: with the prefix
 # that is known when it is installed.
 get_filename_component(shared_file_name "${hostcrst_shared_file}" NAME)
 install(FILES tools/gdb/hostcrst-gdb.py
     DESTINATION "${CMAKE_INSTALL_DATADIR}/gdb/auto-load/\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}"
-    RENAME "${shared_file_name}-gdb.py")
+    RENAME "${shared_file_name}-gdb.py"
+    COMPONENT hostcrst_runtime)
 
+# For building programs.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME hostcrst_development)
+install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(FILES "${shared_namelink}" "${hostcrst_static_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES
+    "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfig.cmake"
+    "${CMAKE_CURRENT_BINARY_DIR}/hostcrstConfigVersion.cmake"
+    DESTINATION "${package_dir}")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/hostcrst.pc" DESTINATION "${pkgconfig_dir}")
 install(FILES
     share/hostcrst/hostcrst.cdef share/hostcrst/hostcrst.supp share/hostcrst/valgrind.c docs/report.schema.json
     DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
 install(FILES docs/man/hostcrst.3 DESTINATION "${CMAKE_INSTALL_MANDIR}/man3")
-if(HOSTCRST_BUILD_DUMP)
-    install(FILES docs/man/hostcrst-dump.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
-endif()
 install(FILES
     README.md CHANGELOG.md
     docs/deadlocks.md docs/environment.md docs/errors.md docs/hangs.md docs/hostcrst-dump.md docs/hosting.md docs/lock-order.md
@@ -53,9 +55,16 @@ install(FILES
     LICENSE-MIT LICENSE-APACHE
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
+if(HOSTCRST_BUILD_DUMP)
+    set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME hostcrst_tools)
+    install(PROGRAMS "${hostcrst_dump_file}" DESTINATION "${CMAKE_INSTALL_BINDIR}")
+    install(FILES docs/man/hostcrst-dump.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+endif()
+
 if(PROJECT_IS_TOP_LEVEL)
     add_custom_target(uninstall
         COMMAND "${CMAKE_COMMAND}" "-DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt"
             -P "${CMAKE_CURRENT_LIST_DIR}/uninstall.cmake"
         VERBATIM)
+    include(cmake/packages.cmake)
 endif()

@@ -1,9 +1,9 @@
 # hostcrst::win32: the library with the Windows names, for what was built against another implementation of them.
 
 # All names have the version that those of the library have.
-set(win32_exports "${PROJECT_SOURCE_DIR}/ctests/win32/exports.txt")
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${win32_exports}")
-file(STRINGS "${win32_exports}" win32_names)
+set(hostcrst_win32_exports_list "${PROJECT_SOURCE_DIR}/ctests/win32/exports.txt")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${hostcrst_win32_exports_list}")
+file(STRINGS "${hostcrst_win32_exports_list}" win32_names)
 list(JOIN win32_names "; " win32_names)
 set(win32_versions "${PROJECT_BINARY_DIR}/hostcrst_win32.versions")
 file(CONFIGURE OUTPUT "${win32_versions}" CONTENT "HOSTCRST_1.0 { global: @win32_names@; local: *; };\n" @ONLY)

@@ -306,6 +306,57 @@ contributing_gdb() { # contributing_gdb <source tree> <prefix> <hostcrst-dump>
     grep -q "'$owner': '\"restock\"" "$WORK/said" || fail "the owner is $owner: $(cat "$WORK/said")"
 }
 
+# The Debian packages: what is in each, that they install and are removed, and that a program is built and runs with them.
+debian() { # debian <source tree> <cargo's folder> <version>
+    need dpkg-deb dpkg
+    need cpack cmake
+    quietly "$CMAKE" -S "$1" -B "$WORK/build" "-DCMAKE_C_COMPILER=$CC" "-DHOSTCRST_CARGO_TARGET_DIR=$2" \
+        -DHOSTCRST_OFFLINE=ON -DHOSTCRST_BUILD_DUMP=ON -DCMAKE_INSTALL_PREFIX=/usr
+    quietly "$CMAKE" --build "$WORK/build"
+    (cd "$WORK" && quietly cpack --config "$WORK/build/CPackConfig.cmake" -B "$WORK/packages")
+    local packages=("$WORK"/packages/*.deb) package root=$WORK/root lib
+    [ ${#packages[@]} -eq 3 ] || fail "not three packages: ${packages[*]}"
+    for package in libhostcrst0 libhostcrst-dev hostcrst-tools; do
+        [ "$(dpkg-deb --field "$WORK/packages/${package}_$3"_*.deb Version)" = "$3" ] || fail "$package has another version"
+    done
+    dpkg-deb --ctrl-tarfile "$WORK/packages/libhostcrst0"_*.deb | tar -xO ./symbols >"$WORK/symbols"
+    grep -qx ' hostcrst_enter@HOSTCRST_1.0 0.1.0' "$WORK/symbols" || fail "no version of hostcrst_enter: $(cat "$WORK/symbols")"
+    into_root
+    lib=$(library_directory "$root/usr")
+    [ -f "$root/usr/share/gdb/auto-load${lib#"$root"}/libhostcrst.so.$3-gdb.py" ] || fail "gdb would not find its script"
+    [ -f "$root/usr/share/doc/libhostcrst0/copyright" ] || fail "there is no copyright file"
+    "$root/usr/bin/hostcrst-dump" --version >/dev/null || fail "hostcrst-dump does not run"
+    quietly "$CC" "$here/consumer/use.c" -o "$WORK/use" "-I$root/usr/include" "-L$lib" -lhostcrst
+    LD_LIBRARY_PATH=$lib "$WORK/use" >/dev/null || fail "a program does not run with the installed package"
+    readelf --version-info "$WORK/use" | grep -q "Name: HOSTCRST_1.0" || fail "the program asks for no version"
+    out_of_root
+}
+
+# As root dpkg itself installs them, into a folder of its own, where nothing else is that they depend on or run; as another
+# user they are unpacked.
+into_root() {
+    mkdir -p "$root/var/lib/dpkg" "$WORK/bin"
+    touch "$root/var/lib/dpkg/status"
+    printf '#!/bin/sh\ntouch "%s/ldconfig-ran"\n' "$WORK" >"$WORK/bin/ldconfig"
+    chmod +x "$WORK/bin/ldconfig"
+    if [ "$(id -u)" -eq 0 ]; then
+        quietly in_root --force-depends --install "${packages[@]}"
+        [ -e "$WORK/ldconfig-ran" ] || fail "ldconfig does not run when the library is installed"
+    else
+        for package in "${packages[@]}"; do dpkg-deb --extract "$package" "$root"; done
+    fi
+}
+
+in_root() { # in_root <option of dpkg>...
+    PATH=$WORK/bin:$PATH dpkg --root="$root" --log=/dev/null --force-script-chrootless "$@"
+}
+
+out_of_root() {
+    [ "$(id -u)" -eq 0 ] || return 0
+    quietly in_root --purge libhostcrst0 libhostcrst-dev hostcrst-tools
+    [ -z "$(find "$root/usr" ! -type d 2>/dev/null)" ] || fail "this is left: $(find "$root/usr" ! -type d)"
+}
+
 what_a_deadlock_is_told_as() { # what_a_deadlock_is_told_as <file>
     sed -n '/^Found a deadlock:$/,/DEADLOCK \*\*\*$/p' "$1" |
         sed -E 's/^ +//; /^(sell|restock) tid=/d; s/tid=[0-9]+/tid=N/; s/\+0x[0-9a-f]+/+0xN/; s/for [0-9.]+s/for Ns/' | sort
