@@ -92,8 +92,8 @@ subdirectory() { # subdirectory <generator> <source tree> <cargo's folder>
     [ ! -e "$WORK/build/hostcrst/ctests" ] || fail "the consumer also builds the tests of hostcrst"
     build_consumer "$1" "${options[@]}" -DBUILD_SHARED_LIBS=OFF
     check_consumer static
-    # Installed with the library beside it, and told where that is, as README.md says.
-    build_consumer "$1" "${options[@]}" -DHOSTCRST_INSTALL=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN/../lib" \
+    # With FetchContent; installed with the library beside it, and told where that is, as README.md says.
+    build_consumer "$1" "${options[@]}" -DHOSTCRST_FETCH=ON -DHOSTCRST_INSTALL=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN/../lib" \
         -DCMAKE_INSTALL_LIBDIR=lib
     quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
     mv "$WORK/prefix" "$WORK/elsewhere"
@@ -273,6 +273,48 @@ readme_deadlock() { # readme_deadlock <source tree> <prefix> <hostcrst-dump>
     what_a_deadlock_is_told_as "$WORK/report" >"$WORK/said"
     [ -s "$WORK/shown" ] || fail "README.md shows no deadlock"
     diff -u "$WORK/shown" "$WORK/said" || fail "README.md shows something else than the tool says"
+}
+
+# Every standard of the two languages with both compilers; then linked statically, at any address, and with link-time
+# optimisation.
+languages() { # languages <prefix>
+    need pkg-config pkg-config
+    need gcc gcc
+    need clang clang
+    local compiler standard lib
+    lib=$(library_directory "$1")
+    export PKG_CONFIG_PATH=$lib/pkgconfig
+    for compiler in gcc clang; do
+        for standard in c99 c11 c17 c2x c++11 c++14 c++17 c++20 c++2b; do
+            case $standard in
+            c++*) program_runs "${compiler/gcc/g++}" "-std=$standard" -x c++ shared ;;
+            *) program_runs $compiler "-std=$standard" -x c shared ;;
+            esac
+        done
+        program_runs $compiler -O2 -static -x c static
+        program_runs $compiler -O2 -static-pie -fPIE -x c static
+    done
+    program_runs gcc -O2 -flto -x c shared
+    program_runs gcc -O2 -flto -static -x c static
+}
+
+program_runs() { # program_runs <compiler> <option>... <shared|static>
+    local options=("${@:2:$#-2}") libraries=()
+    [ "${!#}" != static ] || libraries=(--static)
+    # shellcheck disable=SC2046 # options, to be split
+    quietly "$1" "${options[@]}" "$here/consumer/use.c" -x none -o "$WORK/program" \
+        $(pkg-config "${libraries[@]}" --cflags --libs hostcrst)
+    LD_LIBRARY_PATH=$lib "$WORK/program" >/dev/null || fail "the program of $* does not run"
+}
+
+meson_project() { # meson_project <prefix>
+    need meson meson
+    need ninja ninja-build
+    local lib
+    lib=$(library_directory "$1")
+    export LD_LIBRARY_PATH=$lib
+    quietly meson setup --pkg-config-path "$lib/pkgconfig" "$WORK/build" "$here/consumer"
+    quietly meson test -C "$WORK/build"
 }
 
 # examples/deadlock.c hangs, as process $hung; what hostcrst-dump says of it is in a file.
