@@ -1,6 +1,5 @@
 /* A profiler of the CLR that asks for nothing, sets no mask and does nothing: what it costs that there is a profiler. If
- * $EMPTY_PROFILER names a file, it creates that when the CLR has accepted it; with $EMPTY_PROFILER_LISTENS it is one that only
- * listens, beside a main one. */
+ * $EMPTY_PROFILER names a file, it is one that others may be beside, and it creates the file when the CLR has accepted it. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -78,7 +77,7 @@ static int32_t initialize(void)
 static int32_t load_as_notification_only(object_t *self, int32_t *is)
 {
     (void)self;
-    *is = getenv("EMPTY_PROFILER_LISTENS") != NULL;
+    *is = getenv("EMPTY_PROFILER") != NULL;
     return 0;
 }
 

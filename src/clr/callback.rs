@@ -1,4 +1,4 @@
-//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback11.
+//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback10.
 //!
 //! | callback | reason | what it means here |
 //! | --- | --- | --- |
@@ -47,8 +47,8 @@ const RETURN: i32 = 1;
 const NOT_ATTACHABLE: i32 = 0x8013_1368_u32 as i32;
 
 /// How many methods ICorProfilerCallback has, and each of its successors adds.
-const METHODS: [usize; 11] = [69, 8, 3, 6, 1, 1, 1, 2, 1, 2, 1];
-/// Slots of ICorProfilerCallback11, which are those of all its ancestors first.
+const METHODS: [usize; 10] = [69, 8, 3, 6, 1, 1, 1, 2, 1, 2];
+/// Slots of ICorProfilerCallback10, which are those of all its ancestors first.
 const SLOTS: usize = {
     let mut slots = UNKNOWN_METHODS;
     let mut index = 0;
@@ -59,8 +59,8 @@ const SLOTS: usize = {
     slots
 };
 
-/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 11.
-pub(crate) const INTERFACES: [Guid; 12] = [
+/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 10.
+pub(crate) const INTERFACES: [Guid; 11] = [
     IID_UNKNOWN,
     Guid::new(0x176FBED1_A55C_4796_98CA_A9DA0EF883E7),
     Guid::new(0x8A8CC829_CCF2_49FE_BBAE_0F022228071A),
@@ -72,7 +72,6 @@ pub(crate) const INTERFACES: [Guid; 12] = [
     Guid::new(0x5BED9B15_C079_4D47_BFE2_215A140C07E0),
     Guid::new(0x27583EC3_C8F5_482F_8052_194B8CE4705A),
     Guid::new(0xCEC5B60E_C69C_495F_87F6_84D28EE16FFB),
-    Guid::new(0x42350846_AAED_47F7_B128_FD0C98881CDE),
 ];
 
 pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
@@ -97,7 +96,6 @@ static VTABLE: Vtable<SLOTS> = {
     slots[UNKNOWN_METHODS + 69] = thread_name_changed as *const ();
     slots[UNKNOWN_METHODS + 69 + 8] = initialize_for_attach as *const ();
     slots[UNKNOWN_METHODS + 92] = event_pipe_event_delivered as *const ();
-    slots[UNKNOWN_METHODS + 94] = load_as_notification_only as *const ();
     Vtable(slots)
 };
 
@@ -287,16 +285,6 @@ unsafe extern "C" fn event_pipe_event_delivered(
     S_OK
 }
 
-/// The CLR asks whether it may have a main profiler beside this one, which then only listens.
-unsafe extern "C" fn load_as_notification_only(_this: *mut c_void, only: *mut i32) -> i32 {
-    if only.is_null() {
-        return Error::Pointer.hresult();
-    }
-    // SAFETY: not null, so valid by the contract of LoadAsNotificationOnly.
-    unsafe { only.write(1) };
-    S_OK
-}
-
 /// The calling thread is about to sleep: the places on its stack get names.
 fn name_own_stack() {
     if let (Some(info), Some(task)) = (info(), threads::current()) {
@@ -422,9 +410,10 @@ mod tests {
             assert!(VTABLE.0[..slots].iter().all(|slot| !slot.is_null()), "interface {index}");
             release(this());
         }
-        assert_eq!(VTABLE.0.len(), 3 + 95);
+        assert_eq!(VTABLE.0.len(), 3 + 94);
+        let callback_11 = Guid::new(0x42350846_AAED_47F7_B128_FD0C98881CDE);
         let class_factory = Guid::new(0x00000001_0000_0000_C000_000000000046);
-        for iid in [class_factory, Guid::new(0)] {
+        for iid in [callback_11, class_factory, Guid::new(0)] {
             let mut out = this();
             assert_eq!(ask(&iid, &mut out), Error::NoInterface.hresult());
             assert!(out.is_null());
@@ -458,20 +447,6 @@ mod tests {
         assert_eq!(unsafe { initialize(this(), null_mut()) }, Error::Pointer.hresult());
         // SAFETY: our own object is live, and answers no ICorProfilerInfo9.
         assert_eq!(unsafe { initialize(this(), this()) }, Error::NoInterface.hresult());
-    }
-
-    #[test]
-    fn a_main_profiler_may_be_beside() {
-        type LoadAsNotificationOnly = unsafe extern "C" fn(*mut c_void, *mut i32) -> i32;
-        // SAFETY: the one method that ICorProfilerCallback11 adds is LoadAsNotificationOnly.
-        let ask: LoadAsNotificationOnly =
-            unsafe { method(this(), UNKNOWN_METHODS + METHODS[..10].iter().sum::<usize>()) };
-        let mut only = 0;
-        // SAFETY: null or valid pointers.
-        unsafe {
-            assert_eq!((ask(this(), &mut only), only), (S_OK, 1));
-            assert_eq!(ask(this(), null_mut()), Error::Pointer.hresult());
-        }
     }
 
     #[test]
