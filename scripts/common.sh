@@ -30,11 +30,11 @@ ask_for_browser() {
     (require chromium=chromium) || say "There is no Chromium: what needs a browser is not run"
 }
 
-# The other languages: each that cannot be had is not run.
+# The other languages: all at once, or else each that can be had.
 ask_for_languages() {
-    local language
-    for language in python3=python3 luajit=luajit ruby=ruby php=php-cli go=golang-go node=nodejs \
-        '/usr/include/node*/node_api.h=libnode-dev' javac=default-jdk-headless /usr/share/java/jna.jar=libjna-java; do
+    local language languages=(python3=python3 luajit=luajit ruby=ruby php=php-cli go=golang-go node=nodejs
+        '/usr/include/node*/node_api.h=libnode-dev' javac=default-jdk-headless /usr/share/java/jna.jar=libjna-java)
+    (require "${languages[@]}") || for language in "${languages[@]}"; do
         is_there "${language%%=*}" || (require "$language") ||
             say "There is no ${language%%=*}: what needs it of bindings/ is not run"
     done

@@ -1,7 +1,8 @@
 //! Everything that can go wrong, once: one table of variant, code, name and sentence. build.rs puts it into the header.
 
 use core::ffi::CStr;
-use core::fmt;
+
+use thiserror::Error;
 
 /// The call succeeded.
 pub const S_OK: i32 = 0;
@@ -17,11 +18,12 @@ pub const SUCCESSES: &[(i32, &str, &str)] = &[
 macro_rules! errors {
     ($($variant:ident = $code:literal, $name:ident, $sentence:literal;)*) => {
         /// A failure of the library, one variant for each code a caller can be given.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
         #[repr(i32)]
         pub enum Error {
             $(
                 #[doc = stringify!($name)]
+                #[error($sentence)]
                 $variant = $code as i32,
             )*
         }
@@ -101,14 +103,6 @@ impl Error {
         }
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.sentence().to_str().unwrap_or_default())
-    }
-}
-
-impl core::error::Error for Error {}
 
 /// What the core returns.
 pub type Result<T> = core::result::Result<T, Error>;
