@@ -43,8 +43,9 @@ static OWN_THREAD: AtomicU32 = AtomicU32::new(0);
 /// 1 once the CLR's finalizer thread was seen. Later ones of its name were begun by finalizers.
 static HAS_FINALIZER: AtomicU32 = AtomicU32::new(0);
 
-/// How long a thread is held back at most, in milliseconds.
-const PATIENCE: u32 = 1000;
+/// How long a thread is held back at most, in milliseconds. Where transitions are reported the CLR does without some of its
+/// precompiled code, and beside a few busy threads a session was seen to take more than a second to begin.
+const PATIENCE: u32 = 5000;
 
 /// Threads of the CLR's own that run no code of the program's, as they are called when they begin.
 const FINALIZER: &[u8] = b".NET Finalizer\n";
