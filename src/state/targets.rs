@@ -1,5 +1,5 @@
-//! Names of layer targets, and places that callers name or that are found for them: set once, kept for ever, found without a lock. Where a name
-//! comes from is not known here.
+//! Names of layer targets, and places that callers name or that are found for them: set once, kept for ever, found without
+//! a lock. Where a name comes from is not known here.
 
 use crate::base::arena::Slot;
 use crate::base::hash::hash_of_bytes;

@@ -92,6 +92,7 @@ fn main() {
         "clean" => assert_eq!(crst::hostcrst_enter(accounts, 0), 0),
         _ => panic!("{how}"),
     }
+    wait_until_others_sleep();
     println!("ready");
     if how == "headless" {
         // SAFETY: ends this thread alone, which has nothing to clean up.
@@ -108,6 +109,20 @@ fn wait_for_waiters(section: u64) {
     info.size = size_of::<crst::hostcrst_info_t>() as u32;
     // SAFETY: a valid pointer.
     while unsafe { crst::hostcrst_info(section, &raw mut info) } != 0 || info.waiters == 0 {
+        std::thread::yield_now();
+    }
+}
+
+/// Who waits for a section is in its queue a moment before it sleeps.
+fn wait_until_others_sleep() {
+    // As it is numbered there, whatever namespace this process is in.
+    let me = std::fs::read_link("/proc/thread-self").unwrap();
+    let sleeps = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().starts_with('S')
+    };
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+    while !threads().filter(|thread| Some(&*thread.file_name()) != me.file_name()).all(sleeps) {
         std::thread::yield_now();
     }
 }
