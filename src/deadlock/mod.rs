@@ -134,8 +134,12 @@ pub(crate) struct Cycle {
     pub(crate) was_told: bool,
 }
 
-/// Where the present owner entered the section, 0 if that is not tracked, or if it is a resource.
+/// Where the present owner entered the section, 0 if that is not tracked, or if it is no section.
 fn entered_at(awaited: u64) -> u64 {
+    // Compiled code may read the hold of no section before it finds that there is none, which valgrind takes for a fault.
+    if handle::is_resource(awaited) || handle::is_srw_lock(awaited) {
+        return 0;
+    }
     let hold = Picture::here().section(awaited).and_then(|section| section.hold);
     hold.map_or(0, |(_, site)| site)
 }
