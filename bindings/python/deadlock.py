@@ -1,11 +1,16 @@
 """Two threads take two sections, each in its own order. One is refused, lets go, and tries again: both go on."""
 
+import sys
 import threading
 
 import hostcrst
 
 orders, stock = hostcrst.CriticalSection("orders"), hostcrst.CriticalSection("stock")
 both_own_one = threading.Barrier(2)
+
+
+def say(what):  # print() may be interrupted before the line ends
+    sys.stdout.write(f"{threading.current_thread().name} {what}\n")
 
 
 def take(first, second):
@@ -16,11 +21,11 @@ def take(first, second):
                 if refused == 0:
                     both_own_one.wait()
                 with second:
-                    print(f"{threading.current_thread().name} has both")
+                    say("has both")
                     return
         except hostcrst.Deadlock as deadlock:
             refused += 1
-            print(f"{threading.current_thread().name} is refused: {deadlock}")
+            say(f"is refused: {deadlock}")
 
 
 threads = [
