@@ -28,7 +28,7 @@
 
 mod threads;
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_int};
 use core::panic::Location;
 use std::any::Any;
 use std::boxed::Box;
@@ -44,7 +44,7 @@ use threads::{Held, Monitor, Scheduler, switch};
 
 pub(crate) use super::files::{
     File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, thread_count,
-    write_all, write_at_once,
+    write_all,
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
@@ -852,6 +852,18 @@ pub(crate) fn read_own_memory(address: u64, buffer: &mut [u8]) -> usize {
         buffer.copy_from_slice(&word.load(atomic::Ordering::Relaxed).to_ne_bytes());
     }
     read
+}
+
+// ---- output -----------------------------------------------------------------------------------------------
+
+/// How fast somebody reads what the models write is no part of a scene: there is always room.
+pub(crate) fn write_at_once(descriptor: c_int, way: Way, bytes: &[u8]) -> Option<usize> {
+    loop {
+        match super::files::write_at_once(descriptor, way, bytes) {
+            None if has_no_room() => std::thread::yield_now(),
+            written => return written,
+        }
+    }
 }
 
 // ---- threads and the process ------------------------------------------------------------------------------
