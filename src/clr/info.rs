@@ -363,36 +363,9 @@ impl Metadata {
 
     /// A method's name and its class.
     pub(crate) fn method(&self, method: u32) -> Option<(WideName, u32)> {
-        type Out = (*mut u32, *mut *const u8, *mut u32, *mut u32, *mut u32);
-        const UNWANTED: Out = (null_mut(), null_mut(), null_mut(), null_mut(), null_mut());
         let mut class = 0_u32;
         let name = WideName::read(|buffer, units, length| {
-            call!(
-                self.0.as_ptr(),
-                27,
-                fn(
-                    u32,
-                    *mut u32,
-                    *mut u16,
-                    u32,
-                    *mut u32,
-                    *mut u32,
-                    *mut *const u8,
-                    *mut u32,
-                    *mut u32,
-                    *mut u32,
-                ),
-                method,
-                &mut class,
-                buffer,
-                units,
-                length,
-                UNWANTED.0,
-                UNWANTED.1,
-                UNWANTED.2,
-                UNWANTED.3,
-                UNWANTED.4
-            )
+            self.method_props(method, &mut class, (buffer, units, length), (null_mut(), null_mut()))
         })?;
         Some((name, class))
     }
@@ -400,7 +373,26 @@ impl Metadata {
     /// Whether a method has parameters.
     pub(crate) fn has_parameters(&self, method: u32) -> Option<bool> {
         let (mut signature, mut size) = (null::<u8>(), 0_u32);
-        check(call!(
+        let no_name = (null_mut(), 0, null_mut());
+        check(self.method_props(method, null_mut(), no_name, (&mut signature, &mut size)))?;
+        if signature.is_null() {
+            return None;
+        }
+        // SAFETY: a successful GetMethodProps wrote address and size of a part of the metadata, which stays as it is as long
+        // as this reference to the metadata lives.
+        counts_parameters(unsafe { core::slice::from_raw_parts(signature, size as usize) })
+    }
+
+    /// GetMethodProps, of what is asked for here: class, name (buffer, its units, its length), signature and its size.
+    fn method_props(
+        &self,
+        method: u32,
+        class: *mut u32,
+        name: (*mut u16, u32, *mut u32),
+        signature: (*mut *const u8, *mut u32),
+    ) -> i32 {
+        const UNWANTED: *mut u32 = null_mut();
+        call!(
             self.0.as_ptr(),
             27,
             fn(
@@ -416,22 +408,16 @@ impl Metadata {
                 *mut u32,
             ),
             method,
-            null_mut(),
-            null_mut(),
-            0,
-            null_mut(),
-            null_mut(),
-            &mut signature,
-            &mut size,
-            null_mut(),
-            null_mut()
-        ))?;
-        if signature.is_null() {
-            return None;
-        }
-        // SAFETY: a successful GetMethodProps wrote address and size of a part of the metadata, which stays as it is as long
-        // as this reference to the metadata lives.
-        counts_parameters(unsafe { core::slice::from_raw_parts(signature, size as usize) })
+            class,
+            name.0,
+            name.1,
+            name.2,
+            UNWANTED,
+            signature.0,
+            signature.1,
+            UNWANTED,
+            UNWANTED
+        )
     }
 
     /// A class's name, with its namespace unless it is nested.

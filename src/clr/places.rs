@@ -44,16 +44,21 @@ enum Code {
 
 /// The place that a call came from which seems to have come from `site`.
 pub(crate) fn call_site(info: ProfilerInfo, site: usize) -> usize {
-    if code_at(info, site) == Code::Stub { caller_of_stub(info).unwrap_or(site) } else { site }
+    outside_of_stub(info, site, code_at(info, site))
 }
 
 /// The same for a wait that begins, of which the whole stack of managed code gets names.
 pub(crate) fn of_wait(info: ProfilerInfo, task: TaskRef, site: usize) -> usize {
-    let is_called_by_managed_code = code_at(info, site) != Code::Native || is_in_call(task);
+    let code = code_at(info, site);
+    let is_called_by_managed_code = code != Code::Native || is_in_call(task);
     if is_called_by_managed_code {
         name_stack(info, task);
     }
-    call_site(info, site)
+    outside_of_stub(info, site, code)
+}
+
+fn outside_of_stub(info: ProfilerInfo, site: usize, code: Code) -> usize {
+    if code == Code::Stub { caller_of_stub(info).unwrap_or(site) } else { site }
 }
 
 /// Whether the CLR has told that the task called native code and has not returned.
