@@ -104,25 +104,27 @@ static napi_value try_enter(napi_env env, napi_callback_info call)
     return a_number(env, result == S_OK ? entered : result);
 }
 
-static napi_value leave(napi_env env, napi_callback_info call)
+/* Of a function that takes a handle alone. */
+static napi_value result_of(int32_t (*function)(hostcrst_t), napi_env env, napi_callback_info call)
 {
     napi_value argument[1];
     arguments(env, call, argument, 1);
-    return a_number(env, hostcrst_leave(handle_of(env, argument[0])));
+    return a_number(env, function(handle_of(env, argument[0])));
+}
+
+static napi_value leave(napi_env env, napi_callback_info call)
+{
+    return result_of(hostcrst_leave, env, call);
 }
 
 static napi_value recover(napi_env env, napi_callback_info call)
 {
-    napi_value argument[1];
-    arguments(env, call, argument, 1);
-    return a_number(env, hostcrst_recover(handle_of(env, argument[0])));
+    return result_of(hostcrst_recover, env, call);
 }
 
 static napi_value destroy(napi_env env, napi_callback_info call)
 {
-    napi_value argument[1];
-    arguments(env, call, argument, 1);
-    return a_number(env, hostcrst_destroy(handle_of(env, argument[0])));
+    return result_of(hostcrst_destroy, env, call);
 }
 
 /* waiters(handle) -> how many tasks are in the queue */

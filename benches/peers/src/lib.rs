@@ -70,8 +70,8 @@ impl Lock for StdMutex {
     }
 }
 
-macro_rules! c_interface {
-    ($lock:ty: $create:ident $destroy:ident $enter:ident $leave:ident) => {
+macro_rules! create_and_destroy {
+    ($lock:ty: $create:ident $destroy:ident) => {
         #[unsafe(no_mangle)]
         pub extern "C" fn $create() -> *mut c_void {
             Box::into_raw(Box::new(<$lock>::create())).cast()
@@ -83,6 +83,12 @@ macro_rules! c_interface {
             // SAFETY: the caller passes what Box::into_raw returned, once.
             drop(unsafe { Box::from_raw(lock.cast::<$lock>()) });
         }
+    };
+}
+
+macro_rules! c_interface {
+    ($lock:ty: $create:ident $destroy:ident $enter:ident $leave:ident) => {
+        create_and_destroy!($lock: $create $destroy);
         /// # Safety
         /// `lock` is from the create of the same name.
         #[unsafe(no_mangle)]
@@ -172,17 +178,7 @@ impl Shared for StdRwLock {
 
 macro_rules! c_interface_of_shared {
     ($lock:ty: $create:ident $destroy:ident $own:ident $disown:ident $share:ident $unshare:ident) => {
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $create() -> *mut c_void {
-            Box::into_raw(Box::new(<$lock>::create())).cast()
-        }
-        /// # Safety
-        /// `lock` is from the create of the same name and nobody uses it any more.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $destroy(lock: *mut c_void) {
-            // SAFETY: the caller passes what Box::into_raw returned, once.
-            drop(unsafe { Box::from_raw(lock.cast::<$lock>()) });
-        }
+        create_and_destroy!($lock: $create $destroy);
         c_interface_of_shared!($lock: $own => own, $disown => disown, $share => share, $unshare => unshare);
     };
     ($lock:ty: $($name:ident => $call:ident),*) => {
