@@ -820,9 +820,10 @@ HOSTCRST_NODISCARD HOSTCRST_API int32_t hostcrst_enter_timeout(hostcrst_t crst, 
  * - option: as for hostcrst_enter.
  * - milliseconds (0 to 4294967294, or HOSTCRST_INFINITE): as for hostcrst_enter_timeout. With 0 it is a try-enter.
  * - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; cut to 232 bytes between
- *   characters. NULL and an empty one mean the address of the call. It need not stay valid after the call. It is read
- *   only if the section is not simply free or owned by the calling task, or if holds or orders are recorded. Each
- *   text is kept once and for ever, at most 32768 of them; where there is no room for more, the address is shown.
+ *   characters. Reports show its quotes, its control characters and what is no UTF-8 as `?`. NULL and an empty one
+ *   mean the address of the call. It need not stay valid after the call. It is read only if the section is not simply
+ *   free or owned by the calling task, or if holds or orders are recorded. Each text is kept once and for ever, at
+ *   most 32768 of them; where there is no room for more, the address is shown.
  *
  * Returns:
  * - HOST_E_TIMEOUT: as for hostcrst_enter_timeout.

@@ -5,7 +5,8 @@
 //! section, a kind of handle that the `hostcrst_*` functions refuse (see `handle`). The section is created when the
 //! CRITICAL_SECTION is initialised, or at its first use if it never was: zeroed memory works. Until its first use one that
 //! was initialised has NEVER_ENTERED beside the handle: the first use sees whether it is the memory that the section was
-//! created for, or a copy of it, which gets a section of its own. The core alone decides who owns the section and who waits; the other fields are published for readers, and no decision depends on them.
+//! created for, or a copy of it, which gets a section of its own. The core alone decides who owns the section and who
+//! waits; the other fields are published for readers, and no decision depends on them.
 //!
 //! **Publishing the fields.** Only the owner writes RecursionCount and OwningThread. Bit 0 of LockCount is the owner's,
 //! the other bits belong to the holder of the queue lock:
