@@ -494,12 +494,12 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     /// it was found.
     fn standing(&mut self, start: u64) -> fmt::Result {
         let picture = self.namer.picture;
-        if picture.cycle_length(start).is_none() {
-            // It has ended since it was found.
+        let mut members = picture.cycle(start).peekable();
+        if members.peek().is_none() {
             return Ok(());
         }
         self.out.open('[')?;
-        for id in picture.cycle(start) {
+        for id in members {
             self.out.open('{')?;
             self.out.hex("task", self.namer.picture.task_handle(id))?;
             if let Some(wait) = picture.task(id).and_then(|task| task.wait) {

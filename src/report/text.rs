@@ -747,12 +747,13 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn standing_deadlocks(&mut self) -> fmt::Result {
         let picture = self.namer.picture;
         for start in picture.standing(self.index) {
-            if picture.cycle_length(start).is_none() {
+            let mut members = picture.cycle(start).peekable();
+            if members.peek().is_none() {
                 // It has ended since it was found.
                 continue;
             }
             self.out.write_str("Found a deadlock:\n=================\n")?;
-            for id in picture.cycle(start) {
+            for id in members {
                 let Some(task) = picture.task(id) else { continue };
                 let Some(wait) = task.wait else { continue };
                 self.owner_name_and_thread(id)?;

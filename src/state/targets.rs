@@ -92,7 +92,7 @@ impl Targets {
         let text = cut(text, TARGET_NAME_BYTES);
         let number = PLACE | hash_of_bytes(text) >> 8;
         match table.find(place_key(number)) {
-            Some(entry) => entry.value.starts_with(text, entry.detail.load(Ordering::Relaxed)),
+            Some(entry) => entry.value.are(text, entry.detail.load(Ordering::Relaxed)),
             None => add(&table, place_key(number), text),
         }
         .then_some(number)
@@ -100,8 +100,8 @@ impl Targets {
 }
 
 impl Bytes {
-    /// Whether the first `length` bytes are `text`.
-    fn starts_with(&self, text: &[u8], length: u32) -> bool {
+    /// Whether the first `length` of them are `text`.
+    fn are(&self, text: &[u8], length: u32) -> bool {
         text.len() == length as usize
             && self.0.iter().zip(text).all(|(byte, &value)| byte.load(Ordering::Relaxed) == value)
     }
