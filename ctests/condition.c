@@ -92,6 +92,16 @@ static void end_sleepers(sleepers_t *sleepers, int count)
 
 /* ---- any address ---- */
 
+/* Of 40 milliseconds, in nanoseconds. Where the machine is busy one of many may be high: valgrind's work counts, too. */
+static int64_t processor_time_of_a_sleep(CONDITION_VARIABLE *variable, CRITICAL_SECTION *section)
+{
+    int64_t start = nanoseconds_now(), used = own_processor_time();
+    CHECK_EQ(SleepConditionVariableCS(variable, section, 40), FALSE);
+    CHECK_EQ(GetLastError(), ERROR_TIMEOUT);
+    CHECK(milliseconds_since(start) >= 40);
+    return own_processor_time() - used;
+}
+
 static void a_variable_may_stand_at_any_address(void)
 {
     static char memory[8 + sizeof(CONDITION_VARIABLE)] __attribute__((aligned(8)));
@@ -107,11 +117,12 @@ static void a_variable_may_stand_at_any_address(void)
         }
         InitializeCriticalSection(&section);
         EnterCriticalSection(&section);
-        int64_t start = nanoseconds_now(), used = own_processor_time();
-        CHECK_EQ(SleepConditionVariableCS(variable, &section, 40), FALSE);
-        CHECK_EQ(GetLastError(), ERROR_TIMEOUT);
-        CHECK(milliseconds_since(start) >= 40);
-        CHECK(own_processor_time() - used < 20 * 1000000);
+        int64_t least_used = INT64_MAX;
+        for (int sleep = 0; sleep < 3; sleep++) {
+            int64_t used = processor_time_of_a_sleep(variable, &section);
+            least_used = used < least_used ? used : least_used;
+        }
+        CHECK(least_used < 20 * 1000000);
         LeaveCriticalSection(&section);
         DeleteCriticalSection(&section);
 
