@@ -293,7 +293,7 @@ static void alerts_race_with_detection(void)
     for (unsigned at = 0; at < 3; at++) {
         ring->members[at].option = WAIT_ALERTABLE;
     }
-    for (unsigned round = 0; is_to_play(round, ROUNDS); round++) {
+    for (unsigned round = 0; is_to_play_until(refused > 0 && interrupted > 0, round, ROUNDS); round++) {
         member_t *member;
         ring_begin(ring);
         if (random_below(&chance, 2) == 0) {
@@ -373,7 +373,7 @@ static void alerts_race_with_leaving(void)
     REQUIRE_EQ(hostcrst_create(&race.section), S_OK);
     check_start(&threads[0], own_and_leave, &race);
     check_start(&threads[1], wait_alertably, &race);
-    for (unsigned round = 0; is_to_play(round, ROUNDS); round++) {
+    for (unsigned round = 0; is_to_play_until(entered > 0 && entered < played, round, ROUNDS); round++) {
         race.over = 0;
         gate_pass(&race.gate, 3);
         gate_pass(&race.gate, 3);
@@ -450,7 +450,9 @@ static void race_with_stop(void *argument)
                             : result == HOST_E_DEADLOCK ? &race->refused : &race->stopped;
         __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
         if (self->index == 0) {
-            race->goes_on = is_to_play(++race->rounds, ROUNDS);
+            int all_seen = __atomic_load_n(&race->refused, __ATOMIC_RELAXED) > 0 &&
+                           __atomic_load_n(&race->stopped, __ATOMIC_RELAXED) > 0;
+            race->goes_on = is_to_play_until(all_seen, ++race->rounds, ROUNDS);
         }
         gate_pass(&race->gate, 2);
     }

@@ -127,7 +127,7 @@ static inline void enter_and_end(void)
 
 static inline void own_it(void)
 {
-    int result = hostcrst_enter_timeout(section, 0, 1000);
+    int result = hostcrst_enter_timeout(section, 0, 10000);
     if (result == HOST_E_ABANDONED) {
         result = hostcrst_recover(section);
     }

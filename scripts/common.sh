@@ -135,9 +135,9 @@ host_with() {
 }
 
 # await_deadlock <hostcrst-dump> <pid> <file>: waits until hostcrst-dump finds a deadlock, by its exit code; its output
-# is in the file then. Fails if that takes more than half a minute.
+# is in the file then. Fails if that takes more than a minute.
 await_deadlock() {
-    local seen=0 deadline=$((SECONDS + 30))
+    local seen=0 deadline=$((SECONDS + 60))
     while [ $SECONDS -lt $deadline ]; do
         seen=0
         "$1" "$2" >"$3" 2>"$3.err" || seen=$?

@@ -100,7 +100,7 @@ hang() {
     begin_to_hang "$1"
     expect_explained "$shown"
     # Its own report is written after the deadlock can be seen.
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + 60))
     until grep -q '^Found 1 deadlock\.' "$WORK/$name.log" && grep -q '\*\*\* DEADLOCK' "$WORK/$name.log"; do
         [ $SECONDS -lt $deadline ] || fail "it reports no deadlock" "$WORK/$name.log"
         sleep 0.1

@@ -16,8 +16,8 @@
 #define ROUNDS 10000
 #define ROUNDS_LEAST 20
 
-/* Whether round number `round`, of `rounds`, is to be played. */
-static inline int is_to_play(unsigned round, unsigned rounds)
+/* Whether round number `round`, of `rounds`, is to be played; after the time that is for them, for as long as not all was seen. */
+static inline int is_to_play_until(int all_seen, unsigned round, unsigned rounds)
 {
     static struct timespec begun;
     static int failed_before;
@@ -27,9 +27,14 @@ static inline int is_to_play(unsigned round, unsigned rounds)
         begun = now;
         failed_before = check_failed_so_far();
     }
-    long long seconds = (long long)check_number_from("DEADLOCK_SECONDS", 4);
+    long long seconds = (long long)check_number_from("DEADLOCK_SECONDS", 4) + (all_seen ? 0 : CHECK_PATIENCE_SECONDS);
     int in_time = now.tv_sec - begun.tv_sec < seconds || round < ROUNDS_LEAST;
     return round < rounds && in_time && check_failed_so_far() == failed_before;
+}
+
+static inline int is_to_play(unsigned round, unsigned rounds)
+{
+    return is_to_play_until(1, round, rounds);
 }
 
 /* ---- handshakes that show a report when they are not met ---- */

@@ -321,7 +321,7 @@ meson_project() { # meson_project <prefix>
 
 # examples/deadlock.c hangs, as process $hung; what hostcrst-dump says of it is in a file.
 hang() { # hang <source tree> <prefix> <hostcrst-dump>
-    local lib seen=0 deadline=$((SECONDS + 30))
+    local lib seen=0 deadline=$((SECONDS + 60))
     lib=$(library_directory "$2")
     quietly "$CC" -g -std=c99 -Wall -Wextra -Wpedantic -Werror -pthread "$1/examples/deadlock.c" -o "$WORK/deadlock" \
         "-I$2/include" "-L$lib" -lhostcrst

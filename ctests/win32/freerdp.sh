@@ -19,7 +19,7 @@ fail() {
 soon() { # soon <what> <command>...: waits until the command succeeds
     local what=$1
     shift
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do
         ! "$@" 2>/dev/null || return 0
         sleep 0.05
     done
@@ -65,7 +65,7 @@ session() {
     # An X server may say its display before it answers there.
     soon "the start of the $1 server" start_server "$@" "$port"
     local server=${pids[-1]}
-    LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.client.enters HOSTCRST_REPORT=$work/$1.report timeout 20 \
+    LD_PRELOAD=$2 COUNT_ENTERS=$work/$1.client.enters HOSTCRST_REPORT=$work/$1.report timeout 60 \
         xfreerdp "/v:127.0.0.1:$port" /u:user /p:secret /cert:ignore +auth-only \
         >"$work/$1.client.log" 2>&1 || ended=$?
     grep -o 'Authentication only, exit status [0-9]*' "$work/$1.client.log" | sort -u >"$work/$1.result" ||

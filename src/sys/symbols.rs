@@ -254,7 +254,7 @@ mod tests {
         ) -> c_int {
             let (sender, receiver) = mpsc::channel();
             std::thread::spawn(move || sender.send(shown(address_of_getpid())));
-            let found = receiver.recv_timeout(Duration::from_secs(20));
+            let found = receiver.recv_timeout(Duration::from_secs(60));
             // SAFETY: points to the flag below, which no one else uses meanwhile.
             unsafe { *in_time.cast::<bool>() = found.is_ok_and(|found| found.is_some()) };
             1

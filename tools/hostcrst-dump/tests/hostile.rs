@@ -23,7 +23,7 @@ use common::{Altered, Subject};
 
 /// What a report on damaged memory may take, and what it may then take to end.
 const PATIENCE: Duration = Duration::from_millis(300);
-const TO_END: Duration = Duration::from_secs(10);
+const TO_END: Duration = Duration::from_secs(60);
 
 /// xorshift64*: the same numbers in each run.
 struct Random(u64);

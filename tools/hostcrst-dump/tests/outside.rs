@@ -424,7 +424,7 @@ fn a_clean_process_is_clean() {
 
 /// The first report with this in it: a process has to get there first.
 fn report_until(shown: &str, id: &str) -> String {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         let text = report(0, &[id]);
         if text.contains(shown) {
