@@ -32,7 +32,8 @@ use crate::state::registry::REGISTRY;
 use crate::state::task::{Anomaly, TaskRef};
 use crate::sys::{self, preserving_errno};
 
-/// COR_PRF_MONITOR_THREADS and COR_PRF_MONITOR_MODULE_LOADS; COR_PRF_ENABLE_STACK_SNAPSHOT, which has no callback.
+/// COR_PRF_MONITOR_THREADS; COR_PRF_MONITOR_MODULE_LOADS, for when modules are unloaded; COR_PRF_ENABLE_STACK_SNAPSHOT,
+/// which has no callback.
 const BASIC_EVENTS: u32 = 0x200 | 0x4 | 0x1000_0000;
 /// COR_PRF_MONITOR_CODE_TRANSITIONS, and COR_PRF_MONITOR_JIT_COMPILATION, which comes with JITInlining.
 const TRANSITION_EVENTS: u32 = 0x800 | 0x20;
@@ -85,7 +86,6 @@ static VTABLE: Vtable<SLOTS> = {
     slots[2] = release as *const ();
     slots[UNKNOWN_METHODS] = initialize as *const ();
     slots[UNKNOWN_METHODS + 1] = shutdown as *const ();
-    slots[UNKNOWN_METHODS + 11] = module_load_finished as *const ();
     slots[UNKNOWN_METHODS + 12] = module_unload_started as *const ();
     slots[UNKNOWN_METHODS + 25] = jit_inlining as *const ();
     slots[UNKNOWN_METHODS + 27] = thread_destroyed as *const ();
@@ -211,15 +211,6 @@ extern "C" fn initialize_for_attach(
     _size: u32,
 ) -> i32 {
     NOT_ATTACHABLE
-}
-
-extern "C" fn module_load_finished(_this: *mut c_void, module: usize, result: i32) -> i32 {
-    preserving_errno(|| {
-        if let Some(info) = info().filter(|_| result >= 0) {
-            modules::loaded(info, module);
-        }
-    });
-    S_OK
 }
 
 extern "C" fn module_unload_started(_this: *mut c_void, module: usize) -> i32 {

@@ -313,6 +313,28 @@ unsafe extern "C" fn get_il_function_body(
     0
 }
 
+/// Whom the CLR gives metadata: all, as in callbacks; only threads of the library's own, as in native code that managed
+/// code has called; nobody, of a module that has none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetadataFor {
+    All,
+    OwnThreads,
+    Nobody,
+}
+
+static METADATA_FOR: std::sync::Mutex<MetadataFor> = std::sync::Mutex::new(MetadataFor::All);
+/// How often it was asked for.
+pub(crate) static METADATA_ASKED: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn give_metadata_to(whom: MetadataFor) {
+    *METADATA_FOR.lock().unwrap() = whom;
+}
+
+fn is_own_thread() -> bool {
+    let mut room = [0; 32];
+    crate::sys::read_thread_file(crate::sys::thread_id(), "comm", &mut room) == Some(b"hostcrst\n")
+}
+
 unsafe extern "C" fn get_module_metadata(
     _: *mut c_void,
     module: usize,
@@ -321,6 +343,12 @@ unsafe extern "C" fn get_module_metadata(
     out: *mut *mut c_void,
 ) -> i32 {
     assert_eq!(module, MODULE);
+    METADATA_ASKED.fetch_add(1, Ordering::Relaxed);
+    match *METADATA_FOR.lock().unwrap() {
+        MetadataFor::All => {}
+        MetadataFor::OwnThreads if is_own_thread() => {}
+        _ => return NOTHING,
+    }
     // SAFETY: see above.
     unsafe {
         assert!(*iid == METADATA_IMPORT);

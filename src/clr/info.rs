@@ -63,6 +63,11 @@ impl ProfilerInfo {
         ProfilerInfo(raw)
     }
 
+    /// For `from_raw`.
+    pub(crate) fn as_raw(self) -> *mut c_void {
+        self.0
+    }
+
     pub(crate) fn set_event_mask(self, events: u32) -> i32 {
         call!(self.0, 13, fn(u32), events)
     }
@@ -187,6 +192,7 @@ impl ProfilerInfo {
         unsafe { Com::adopt(out) }.map(Modules)
     }
 
+    /// The metadata of a module. On a thread that runs managed code, the CLR gives it in callbacks only.
     pub(crate) fn metadata(self, module: usize) -> Option<Metadata> {
         let mut out = null_mut();
         let arguments = (module, READ, &IID_METADATA_IMPORT, &mut out);
@@ -320,16 +326,19 @@ impl Metadata {
     /// Another reference to the same metadata.
     ///
     /// # Safety
-    /// `raw` came from `into_raw`, and that reference has not been taken back.
+    /// `raw` is null, or came from `into_raw`, and that reference has not been taken back.
     pub(crate) unsafe fn share(raw: *mut c_void) -> Option<Metadata> {
-        // SAFETY: live by the contract.
+        if raw.is_null() {
+            return None;
+        }
+        // SAFETY: not null, so live by the contract.
         unsafe { com::query(raw, &IID_METADATA_IMPORT) }.map(Metadata)
     }
 
     /// Takes back the reference that `into_raw` gave up.
     ///
     /// # Safety
-    /// As for `share`; after this it is taken back.
+    /// As for `share`; after this the reference is taken back.
     pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Option<Metadata> {
         // SAFETY: the contract.
         unsafe { Com::adopt(raw) }.map(Metadata)

@@ -1,16 +1,22 @@
-//! The metadata of the loaded modules, kept from when each is loaded: in native code that managed code has called, where a
-//! name may be needed, the CLR gives none.
+//! The metadata of the modules whose code was named, kept from when a name of each was first needed.
+//!
+//! That it is first asked for then, and not when a module is loaded, is what a process saves that starts and ends: for the
+//! first who asks, the CLR builds all of a module's metadata anew, in a form that can be written.
+//!
+//! The CLR gives it in a callback, and to a thread that runs no managed code. In native code that managed code has called,
+//! where names are needed too, it gives none: there a thread of the library's own asks, and is waited for.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
 use super::info::{Metadata, ProfilerInfo};
-use crate::sys::Mutex;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::{self, Instant, Mutex};
 
 /// Of further modules no metadata is kept: places in their code stay without names.
 const MOST: usize = 1024;
 
-/// A module's ModuleID, 0 if the slot is free, and its metadata, whose reference the slot has.
+/// A module's ModuleID, 0 if the slot is free, and its metadata, whose reference the slot has; null if the CLR has none.
 struct Kept {
     module: usize,
     metadata: *mut c_void,
@@ -33,51 +39,151 @@ impl Modules {
         Modules { mutex: Mutex::new(), kept: core::cell::UnsafeCell::new([FREE; MOST]) }
     }
 
-    fn with<T>(&self, module: usize, body: impl FnOnce(&mut Kept) -> Option<T>) -> Option<T> {
+    /// Lets `body` see the slot of the first of these that has one; the module 0 has all that are free.
+    fn with<T>(&self, modules: &[usize], body: impl FnOnce(&mut Kept) -> T) -> Option<T> {
         let _guard = self.mutex.lock();
         // SAFETY: the mutex is held until `body` has returned, and nothing else makes a reference to `kept`.
         let kept = unsafe { &mut *self.kept.get() };
-        kept.iter_mut().find(|kept| kept.module == module).and_then(body)
+        let slot_of = |&module: &usize| kept.iter().position(|kept| kept.module == module);
+        modules.iter().find_map(slot_of).and_then(|slot| kept.get_mut(slot)).map(body)
     }
 
-    fn keep(&self, module: usize, metadata: Metadata) {
-        let mut metadata = Some(metadata);
-        self.with(0, |free| {
-            let metadata = metadata.take()?.into_raw();
-            *free = Kept { module, metadata };
-            Some(())
-        });
+    /// What is no longer kept, or has no room, is dropped.
+    fn keep(&self, module: usize, metadata: Option<Metadata>) {
+        let metadata = metadata.map_or(null_mut(), Metadata::into_raw);
+        let replaced = self.with(&[module, 0], |slot| core::mem::replace(slot, Kept { module, metadata }));
+        let dropped = replaced.map_or(metadata, |kept| kept.metadata);
+        // SAFETY: from `into_raw`, here or before, and in no slot.
+        drop(unsafe { Metadata::from_raw(dropped) });
     }
 
-    fn forget(&self, module: usize) -> Option<Metadata> {
-        self.with(module, |kept| {
-            let Kept { metadata, .. } = core::mem::replace(kept, FREE);
-            // SAFETY: from `into_raw` in `keep`, and no longer kept.
-            unsafe { Metadata::from_raw(metadata) }
-        })
+    fn forget(&self, module: usize) {
+        let forgotten = self.with(&[module], |slot| core::mem::replace(slot, FREE));
+        // SAFETY: from `into_raw` in `keep`, and no longer kept.
+        drop(forgotten.and_then(|kept| unsafe { Metadata::from_raw(kept.metadata) }));
     }
 
-    fn get(&self, module: usize) -> Option<Metadata> {
+    /// Of a module that was asked for: its metadata, or that it has none.
+    fn get(&self, module: usize) -> Option<Option<Metadata>> {
         // SAFETY: from `into_raw` in `keep`; it is kept as long as the mutex is held.
-        self.with(module, |kept| unsafe { Metadata::share(kept.metadata) })
-    }
-}
-
-/// A module was loaded.
-pub(crate) fn loaded(info: ProfilerInfo, module: usize) {
-    if let Some(metadata) = info.metadata(module).filter(|_| module != 0) {
-        MODULES.keep(module, metadata);
+        self.with(&[module], |kept| unsafe { Metadata::share(kept.metadata) })
     }
 }
 
 /// A module is about to be unloaded. Who has its metadata meanwhile has a reference.
 pub(crate) fn unloaded(module: usize) {
     if module != 0 {
-        drop(MODULES.forget(module));
+        MODULES.forget(module);
     }
 }
 
-/// The metadata of a loaded module.
-pub(crate) fn metadata(module: usize) -> Option<Metadata> {
-    MODULES.get(module)
+/// The metadata of a loaded module, which stays loaded meanwhile.
+pub(crate) fn metadata(info: ProfilerInfo, module: usize) -> Option<Metadata> {
+    if module == 0 {
+        return None;
+    }
+    let known = MODULES.get(module);
+    known.or_else(|| {
+        let answer =
+            info.metadata(module).map_or_else(|| ask_elsewhere(info, module), |found| Some(Some(found)));
+        MODULES.keep(module, answer?);
+        MODULES.get(module)
+    })?
+}
+
+// ---- asked by a thread that runs no managed code ------------------------------------------------------------
+
+/// What STATE says: nobody asks; a module is asked for; the answer is there; an answer did not come in time, and nobody
+/// asks any more.
+const IDLE: u32 = 0;
+const ASKED: u32 = 1;
+const ANSWERED: u32 = 2;
+const LOST: u32 = 3;
+
+static STATE: AtomicU32 = AtomicU32::new(IDLE);
+/// The CLR that is asked, and for which module: written by who has made STATE ASKED. The answer, with a reference, is written by
+/// the thread that asks.
+static ASKS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+static MODULE: AtomicUsize = AtomicUsize::new(0);
+static ANSWER: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// How long an answer is waited for at most, in milliseconds. It takes some, and none comes in a forked child if another
+/// thread of its parent's had one of the CLR's locks.
+const PATIENCE: u32 = 5000;
+
+/// What the CLR answers a thread of the library's own; None if that does not answer.
+#[cold]
+fn ask_elsewhere(info: ProfilerInfo, module: usize) -> Option<Option<Metadata>> {
+    let deadline = sys::deadline_after(PATIENCE);
+    // Acquire pairs with the Release below: the last one has taken its answer.
+    while let Err(state) = STATE.compare_exchange(IDLE, ASKED, Ordering::Acquire, Ordering::Relaxed) {
+        if state == LOST || !sleeps_on(state, deadline) {
+            return None;
+        }
+    }
+    ASKS.store(info.as_raw(), Ordering::Relaxed);
+    MODULE.store(module, Ordering::Relaxed);
+    let is_asked = sys::begin_thread(answer);
+    // Acquire pairs with the Release in answer.
+    while is_asked && STATE.load(Ordering::Acquire) == ASKED {
+        let is_late = !sleeps_on(ASKED, deadline);
+        if is_late && STATE.compare_exchange(ASKED, LOST, Ordering::Acquire, Ordering::Acquire).is_ok() {
+            return None;
+        }
+    }
+    // SAFETY: null, or a reference that `answer` has given up and only this takes.
+    let found = is_asked.then(|| unsafe { Metadata::from_raw(ANSWER.load(Ordering::Relaxed)) });
+    STATE.store(IDLE, Ordering::Release);
+    sys::futex_wake(&STATE, i32::MAX);
+    found
+}
+
+/// Whether it is not too late to go on waiting.
+fn sleeps_on(state: u32, deadline: Instant) -> bool {
+    let _ = sys::futex_wait(&STATE, state, Some(deadline));
+    sys::now() < deadline
+}
+
+/// The thread that asks. It was begun by who waits, so it finds what is asked for.
+extern "C" fn answer() {
+    // SAFETY: it came from a ProfilerInfo, whose reference is never released.
+    let info = unsafe { ProfilerInfo::from_raw(ASKS.load(Ordering::Relaxed)) };
+    let found = info.metadata(MODULE.load(Ordering::Relaxed));
+    ANSWER.store(found.map_or(null_mut(), Metadata::into_raw), Ordering::Relaxed);
+    // Release pairs with the Acquire in ask_elsewhere. Nobody takes what comes too late.
+    let _ = STATE.compare_exchange(ASKED, ANSWERED, Ordering::Release, Ordering::Relaxed);
+    sys::futex_wake(&STATE, i32::MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clr::fake::{self, MODULE, MetadataFor};
+
+    #[test]
+    fn metadata_is_asked_for_once_by_whom_the_clr_gives_it() {
+        let _turn = fake::TURN.lock().unwrap();
+        let asked = || fake::METADATA_ASKED.swap(0, Ordering::Relaxed);
+        let found = || metadata(fake::info(), MODULE).is_some();
+        MODULES.forget(MODULE);
+        asked();
+
+        fake::give_metadata_to(MetadataFor::All);
+        assert_eq!((found(), found(), asked()), (true, true, 1));
+        // It is not kept once the module is unloaded.
+        unloaded(MODULE);
+        fake::give_metadata_to(MetadataFor::OwnThreads);
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(|| assert!(found()))));
+        });
+        assert!(asked() >= 2);
+        assert_eq!((found(), asked()), (true, 0));
+
+        unloaded(MODULE);
+        fake::give_metadata_to(MetadataFor::Nobody);
+        assert_eq!((found(), found(), asked()), (false, false, 2), "that there is none is remembered");
+        assert!(metadata(fake::info(), 0).is_none());
+        unloaded(MODULE);
+        fake::give_metadata_to(MetadataFor::All);
+    }
 }

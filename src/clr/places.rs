@@ -74,26 +74,28 @@ pub(crate) fn name_stack(info: ProfilerInfo, task: TaskRef) {
         return;
     }
     task.set_stack_named_at(now);
-    let mut left = FRAMES;
-    info.walk_own_stack(|function, address| {
-        if function != 0 {
-            name(info, function, address);
-        }
-        left -= 1;
-        left != 0
-    });
+    own_stack::<FRAMES>(info).into_iter().for_each(|(function, address)| name(info, function, address));
 }
 
 fn caller_of_stub(info: ProfilerInfo) -> Option<usize> {
-    let mut caller = None;
+    let (function, caller) = own_stack::<1>(info).into_iter().next()?;
+    name(info, function, caller);
+    Some(caller)
+}
+
+/// Function and address of the innermost frames of the calling thread, as far as they are of managed code. Names are asked for
+/// only once the CLR's walk is over.
+fn own_stack<const MOST: usize>(info: ProfilerInfo) -> impl IntoIterator<Item = (usize, usize)> {
+    let mut frames = [(0, 0); MOST];
+    let mut count = 0;
     info.walk_own_stack(|function, address| {
-        if function != 0 {
-            name(info, function, address);
-            caller = Some(address);
+        if let Some(frame) = frames.get_mut(count) {
+            *frame = (function, address);
         }
-        false
+        count += 1;
+        count < MOST
     });
-    caller
+    frames.into_iter().filter(|&(function, _)| function != 0)
 }
 
 fn code_at(info: ProfilerInfo, address: usize) -> Code {
@@ -148,7 +150,7 @@ fn name(info: ProfilerInfo, function: usize, address: usize) {
         return;
     }
     let Some((module, method)) = info.definition(function) else { return };
-    let Some(metadata) = modules::metadata(module) else { return };
+    let Some(metadata) = modules::metadata(info, module) else { return };
     let mut text = TextBuffer::<TARGET_NAME_BYTES>::new();
     // What does not fit is cut.
     let _ = write_managed_name(&mut text, &metadata, method);
@@ -180,7 +182,6 @@ mod tests {
         host::runtime::start().unwrap();
         let task = host::threads::current().unwrap();
         let info = fake::info();
-        modules::loaded(info, fake::MODULE);
         let code = sys::allocate_pages(4096).unwrap() as u64;
         fake::CODE.store(code, Ordering::Relaxed);
         let shown = || fake::FRAMES_SHOWN.swap(0, Ordering::Relaxed);
@@ -223,7 +224,10 @@ mod tests {
 
         // What is unloaded has no names any more; what has some keeps them.
         modules::unloaded(fake::MODULE);
+        fake::give_metadata_to(fake::MetadataFor::Nobody);
         assert_eq!(at(code + RUN_AT + 9), RUN_AT + 9);
         assert_eq!((named(code + RUN_AT + 9), named(code + RUN_AT + 3).is_some()), (None, true));
+        modules::unloaded(fake::MODULE);
+        fake::give_metadata_to(fake::MetadataFor::All);
     }
 }
