@@ -1,10 +1,12 @@
 //! Makes the C header from `src/ffi/`, `src/constants.rs` and `src/error.rs`, or looks whether it is there. From the
-//! header it makes `hostcrst.cdef`, the same declarations for parsers that have no preprocessor.
+//! header it makes `hostcrst.cdef`, the same declarations for parsers that have no preprocessor. It packs the texts of a
+//! report's page, too.
 //!
 //! With the feature `header` both are written to `OUT_DIR` on each build; `tests/header.rs` holds the checked-in copies
 //! against them. `HOSTCRST_UPDATE_HEADER=1` (what `./dev header` sets) also writes the checked-in copies.
 
-use std::env;
+use std::path::Path;
+use std::{env, fs};
 
 const CHECKED_IN: &str = "include/hostcrst.h";
 #[cfg(feature = "header")]
@@ -18,8 +20,11 @@ mod constants;
 #[allow(dead_code)]
 #[path = "src/error.rs"]
 mod error;
+#[path = "src/report/page/pack.rs"]
+mod pack;
 
 fn main() {
+    page();
     #[cfg(feature = "header")]
     header::make();
     #[cfg(not(feature = "header"))]
@@ -35,11 +40,28 @@ fn main() {
     }
 }
 
+/// Writes the texts of a report's page as `src/report/packed.rs` includes them.
+fn page() {
+    let texts =
+        [("HEAD", "head.html"), ("STYLE", "style.css"), ("SCRIPT", "script.js")].map(|(name, file)| {
+            let file = format!("src/report/page/{file}");
+            println!("cargo:rerun-if-changed={file}");
+            (name, fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}")))
+        });
+    println!("cargo:rerun-if-changed=src/report/page/pack.rs");
+    let (pairs, packed) = pack::pack(&texts.each_ref().map(|(_, text)| text.as_str()));
+    let mut source = format!("static PAIRS: [[u8; 2]; {}] = {pairs:?};\n", pairs.len());
+    for ((name, _), bytes) in texts.iter().zip(packed) {
+        source += &format!("pub(super) const {name}: Packed = Packed(&{bytes:?});\n");
+    }
+    fs::write(Path::new(&variable("OUT_DIR")).join("page.rs"), source).expect("OUT_DIR can be written");
+}
+
 /// Whoever builds the library for C needs the header beside it, and the one of this version.
 #[cfg(not(feature = "header"))]
 fn header_is_there() {
     let wanted = format!("\n#define HOSTCRST_VERSION_STRING {:?}\n", variable("CARGO_PKG_VERSION"));
-    let complaint = match std::fs::read_to_string(CHECKED_IN) {
+    let complaint = match fs::read_to_string(CHECKED_IN) {
         Ok(header) if header.contains(&wanted) => return,
         Ok(_) => "is of another version than Cargo.toml".to_owned(),
         Err(error) => format!("cannot be read ({error})"),

@@ -3,6 +3,8 @@
 
 use core::fmt::{self, Write};
 
+use crate::report::packed;
+
 /// What a page is made of. Each part may contain anything: here it becomes text that no browser takes for markup.
 pub trait Parts {
     /// What stands, in a sentence or a few.
@@ -13,28 +15,30 @@ pub trait Parts {
     fn json(&mut self, out: &mut dyn Write) -> fmt::Result;
 }
 
-const HEAD: &str = concat!(
-    include_str!("page/head.html"),
-    "<style>\n",
-    include_str!("page/style.css"),
-    "</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#threads\">Skip to the threads</a>\n\
-     <h1>Report of hostcrst</h1>\n<pre id=\"verdict\">"
-);
+const BEFORE_STYLE: &str = "<style>\n";
+const BEFORE_VERDICT: &str = "</style>\n</head>\n<body>\n\
+                              <a class=\"skip\" href=\"#threads\">Skip to the threads</a>\n\
+                              <h1>Report of hostcrst</h1>\n<pre id=\"verdict\">";
 const BEFORE_TEXT: &str = "</pre>\n<noscript><p>Without scripts there is no picture, and nothing to sort; the text has it \
                            all.</p></noscript>\n<main id=\"drawn\"></main>\n\
                            <details id=\"text\" open><summary>The report as text</summary>\n<pre>";
 const BEFORE_JSON: &str = "</pre></details>\n<script type=\"application/json\" id=\"report\">\n";
-const TAIL: &str =
-    concat!("</script>\n<script>\n", include_str!("page/script.js"), "</script>\n</body>\n</html>\n");
+const BEFORE_SCRIPT: &str = "</script>\n<script>\n";
+const TAIL: &str = "</script>\n</body>\n</html>\n";
 
 /// Writes the page.
 pub fn write(parts: &mut impl Parts, out: &mut dyn Write) -> fmt::Result {
-    out.write_str(HEAD)?;
+    packed::HEAD.write(out)?;
+    out.write_str(BEFORE_STYLE)?;
+    packed::STYLE.write(out)?;
+    out.write_str(BEFORE_VERDICT)?;
     parts.verdict(&mut Markup(out))?;
     out.write_str(BEFORE_TEXT)?;
     parts.text(&mut Markup(out))?;
     out.write_str(BEFORE_JSON)?;
     parts.json(&mut InScript(out))?;
+    out.write_str(BEFORE_SCRIPT)?;
+    packed::SCRIPT.write(out)?;
     out.write_str(TAIL)
 }
 
@@ -104,8 +108,17 @@ mod tests {
     fn nothing_in_a_part_is_markup() {
         let mut page = String::new();
         write(&mut Hostile, &mut page).expect("a string takes all");
-        let body =
-            page.strip_prefix(HEAD).and_then(|rest| rest.strip_suffix(TAIL)).expect("the page's own parts");
+        let whole = |part: packed::Packed| {
+            let mut whole = String::new();
+            part.write(&mut whole).expect("a string takes all");
+            whole
+        };
+        let head = [&*whole(packed::HEAD), BEFORE_STYLE, &whole(packed::STYLE), BEFORE_VERDICT].concat();
+        let tail = [BEFORE_SCRIPT, &*whole(packed::SCRIPT), TAIL].concat();
+        let body = page
+            .strip_prefix(&*head)
+            .and_then(|rest| rest.strip_suffix(&*tail))
+            .expect("the page's own parts");
         let as_text = "&lt;/pre>&lt;/script>&lt;!--&amp;lt;\"'>";
         let as_json = "\\u003c/pre>\\u003c/script>\\u003c!--&lt;\"'>";
         let wanted = [as_text, BEFORE_TEXT, as_text, BEFORE_JSON, as_json].concat();
@@ -125,7 +138,12 @@ mod tests {
             "document.write",
             "eval(",
         ] {
-            let parts = [HEAD, BEFORE_TEXT, BEFORE_JSON, TAIL];
+            let files = [
+                include_str!("page/head.html"),
+                include_str!("page/style.css"),
+                include_str!("page/script.js"),
+            ];
+            let parts = [&files[..], &[BEFORE_VERDICT, BEFORE_TEXT, BEFORE_JSON]].concat();
             let count: usize = parts.iter().map(|part| part.matches(forbidden).count()).sum();
             // The name of SVG's namespace is no address that anything is loaded from.
             assert_eq!(count, usize::from(forbidden == "http:"), "{forbidden}");

@@ -12,6 +12,7 @@ pub mod json;
 pub mod metrics;
 pub(crate) mod misuses;
 pub(crate) mod nodes;
+mod packed;
 pub mod text;
 mod threads;
 

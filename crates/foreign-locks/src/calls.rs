@@ -3,9 +3,7 @@
 use core::fmt::{self, Write};
 use core::time::Duration;
 
-use syscalls::Sysno;
-
-use crate::{Process, SystemCall};
+use crate::{Process, SystemCall, names};
 
 /// Descriptors named of one call at most.
 const MOST_NAMED: usize = 4;
@@ -15,7 +13,7 @@ const LONGEST_PATH: usize = 256;
 
 /// The name of a system call, if it has one.
 pub fn name(call: &SystemCall) -> Option<&'static str> {
-    Sysno::new(call.number).map(|number| number.name())
+    names::name(call.number)
 }
 
 /// Writes what the arguments of a call mean; nothing where its name says all that is known.

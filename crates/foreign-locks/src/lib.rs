@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   calls          glibc      caller        a call in words; what a futex is part of; whose code called
-//!     │              │
-//!     │            futex                    the arguments of futex(2)
+//!     │ │            │
+//!     │ names      futex                    what system calls are called; the arguments of futex(2)
 //!     └── thread ────┘                      a thread as `/proc` shows it
 //! ```
 //!
@@ -22,6 +22,7 @@ pub mod calls;
 mod futex;
 pub mod glibc;
 mod managed;
+mod names;
 mod thread;
 mod words;
 
