@@ -38,7 +38,7 @@ ask_for_languages() {
         is_there "${language%%=*}" || (require "$language") ||
             say "There is no ${language%%=*}: what needs it of bindings/ is not run"
     done
-    scripts/java-runtime build/cache >/dev/null || say "There is no Java 21: its virtual threads are not tried"
+    scripts/java-runtime build/cache >/dev/null || say "There is no Java 22: its virtual threads and foreign functions are not tried"
 }
 
 find_browser() { # the path of a browser, or nothing

@@ -1,7 +1,5 @@
 package hostcrst;
 
-import com.sun.jna.ptr.IntByReference;
-import com.sun.jna.ptr.LongByReference;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
@@ -31,13 +29,13 @@ public final class CriticalSection implements AutoCloseable {
 
     /** Reports show the name. */
     public CriticalSection(String name) {
-        LongByReference out = new LongByReference();
-        HostException.check("create \"" + name + '"', Library.hostcrst_create(out));
-        handle = out.getValue();
+        long[] out = new long[1];
+        HostException.check("create \"" + name + '"', Functions.hostcrst_create(out));
+        handle = out[0];
         owned = true;
-        int result = Library.hostcrst_set_name(handle, Library.zeroTerminated(name));
+        int result = Functions.hostcrst_set_name(handle, Library.zeroTerminated(name));
         if (result < 0) {
-            Library.hostcrst_destroy(handle);
+            Functions.hostcrst_destroy(handle);
             HostException.check("name \"" + name + '"', result);
         }
     }
@@ -58,7 +56,7 @@ public final class CriticalSection implements AutoCloseable {
 
     public String name() {
         byte[] name = new byte[Library.NAME_SIZE];
-        Library.hostcrst_name(handle, name, name.length, new LongByReference());
+        Functions.hostcrst_name(handle, name, name.length, new long[1]);
         return Library.text(name);
     }
 
@@ -91,7 +89,7 @@ public final class CriticalSection implements AutoCloseable {
     /** After ABANDONED, takes over a section whose owner ended without leaving it. */
     public Hold recover() {
         beOwner();
-        check("recover", Library.hostcrst_recover(handle));
+        check("recover", Functions.hostcrst_recover(handle));
         return new Hold();
     }
 
@@ -102,7 +100,7 @@ public final class CriticalSection implements AutoCloseable {
     @Override
     public void close() {
         if (owned) {
-            check("close", Library.hostcrst_destroy(handle));
+            check("close", Functions.hostcrst_destroy(handle));
         }
     }
 
@@ -112,7 +110,7 @@ public final class CriticalSection implements AutoCloseable {
     }
 
     public static String version() {
-        return Library.hostcrst_version();
+        return Functions.hostcrst_version();
     }
 
     /** One success of entering, to be closed once, by the thread that entered. */
@@ -121,7 +119,7 @@ public final class CriticalSection implements AutoCloseable {
 
         @Override
         public void close() {
-            int result = Library.hostcrst_leave(handle);
+            int result = Functions.hostcrst_leave(handle);
             if (result == HostException.NOT_OWNER) {
                 long owner = Library.owner(handle);
                 throw new HostException(what("leave"), result,
@@ -136,16 +134,16 @@ public final class CriticalSection implements AutoCloseable {
         beOwner();
         int result = RECORDED ? HostException.TIMEOUT : tryNow();
         if (result == HostException.TIMEOUT) {
-            result = Library.hostcrst_enter_at(handle, 0, milliseconds, Library.zeroTerminated(place()));
+            result = Functions.hostcrst_enter_at(handle, 0, milliseconds, Library.zeroTerminated(place()));
         }
         check("enter", result);
         return new Hold();
     }
 
     private int tryNow() {
-        IntByReference entered = new IntByReference();
-        int result = Library.hostcrst_try_enter(handle, 0, entered);
-        return result == 0 && entered.getValue() == 0 ? HostException.TIMEOUT : result;
+        int[] entered = new int[1];
+        int result = Functions.hostcrst_try_enter(handle, 0, entered);
+        return result == 0 && entered[0] == 0 ? HostException.TIMEOUT : result;
     }
 
     /** Makes sure that this thread can own a section, under its name. */
@@ -157,9 +155,9 @@ public final class CriticalSection implements AutoCloseable {
         }
         String name = thread.getName();
         if (!name.equals(NAMED.get())) {
-            LongByReference task = new LongByReference();
-            check("enter", Library.host_task_current(task));
-            check("enter", Library.host_task_set_name(task.getValue(), Library.zeroTerminated(name)));
+            long[] task = new long[1];
+            check("enter", Functions.host_task_current(task));
+            check("enter", Functions.host_task_set_name(task[0], Library.zeroTerminated(name)));
             NAMED.set(name);
         }
     }

@@ -16,7 +16,7 @@ public class HostException extends RuntimeException {
     private final int result;
 
     HostException(String what, int result, String detail) {
-        super(what + ": " + Library.host_result_message(result) + detail);
+        super(what + ": " + Functions.host_result_message(result) + detail);
         this.result = result;
     }
 

@@ -1,13 +1,10 @@
 package hostcrst;
 
-import com.sun.jna.Native;
-import com.sun.jna.ptr.IntByReference;
-import com.sun.jna.ptr.LongByReference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
-/** The functions of hostcrst.h, as JNA maps them: handles are longs, results ints. */
+/** What the classes of this package know of hostcrst.h beside its functions, which {@code Functions} has. */
 final class Library {
     static final int INFINITE = 0xFFFFFFFF;
     static final int NAME_SIZE = 57;
@@ -17,51 +14,16 @@ final class Library {
     /** hostcrst_info_t: owner at 8, waiters at 20. */
     private static final int INFO_SIZE = 40;
 
-    static {
-        Native.register("hostcrst");
-        IntByReference state = new IntByReference();
-        host_runtime_state(state);
-        // Unless somebody has begun the runtime; if it was stopped since, that is the program's will.
-        if (state.getValue() == NOT_LOADED) {
-            HostException.check("start", host_runtime_start());
-        }
-    }
-
     private Library() {}
 
-    static native int host_runtime_state(IntByReference state);
-
-    static native int host_runtime_start();
-
-    static native int hostcrst_create(LongByReference out);
-
-    static native int hostcrst_set_name(long section, byte[] utf8);
-
-    static native int hostcrst_name(long section, byte[] utf8, long capacity, LongByReference length);
-
-    static native int hostcrst_enter_at(long section, int option, int milliseconds, byte[] place);
-
-    static native int hostcrst_try_enter(long section, int option, IntByReference entered);
-
-    static native int hostcrst_leave(long section);
-
-    static native int hostcrst_recover(long section);
-
-    static native int hostcrst_destroy(long section);
-
-    static native int hostcrst_info(long section, byte[] info);
-
-    static native int host_task_current(LongByReference out);
-
-    static native int host_task_set_name(long task, byte[] utf8);
-
-    static native int host_task_name(long task, byte[] utf8, long capacity, LongByReference length);
-
-    static native int host_report(int descriptor, int format);
-
-    static native String host_result_message(int result);
-
-    static native String hostcrst_version();
+    /** Begins the runtime, unless somebody has; if it was stopped since, that is the program's will. */
+    static void begin() {
+        int[] state = new int[1];
+        Functions.host_runtime_state(state);
+        if (state[0] == NOT_LOADED) {
+            HostException.check("start", Functions.host_runtime_start());
+        }
+    }
 
     static byte[] zeroTerminated(String text) {
         return (text + '\0').getBytes(StandardCharsets.UTF_8);
@@ -77,7 +39,7 @@ final class Library {
 
     static ByteBuffer info(long section) {
         ByteBuffer info = ByteBuffer.allocate(INFO_SIZE).order(ByteOrder.nativeOrder()).putInt(0, INFO_SIZE);
-        hostcrst_info(section, info.array());
+        Functions.hostcrst_info(section, info.array());
         return info;
     }
 
@@ -91,11 +53,11 @@ final class Library {
 
     static String taskName(long task) {
         byte[] name = new byte[NAME_SIZE];
-        host_task_name(task, name, NAME_SIZE, new LongByReference());
+        Functions.host_task_name(task, name, NAME_SIZE, new long[1]);
         return text(name);
     }
 
     static int report(int descriptor) {
-        return host_report(descriptor, TEXT);
+        return Functions.host_report(descriptor, TEXT);
     }
 }
