@@ -24,8 +24,9 @@
 #define TASKS 16
 #define SECTIONS 32
 #define HELD_MOST 5
-/* A cycle that the oracle has seen for so long was missed. */
-#define MISSED_AFTER_SECONDS 10
+/* A cycle that the oracle has seen for so long, and so often, was missed. */
+#define MISSED_AFTER_SECONDS 20
+#define MISSED_AFTER_LOOKS 1000
 
 typedef enum kind {
     UNBOUNDED,
@@ -302,6 +303,7 @@ static void be_told_of_one(const host_deadlock_t *notice, void *context)
 typedef struct suspicion {
     unsigned long numbers[TASKS];
     int64_t since[TASKS];
+    unsigned looks[TASKS];
 } suspicion_t;
 
 static int64_t seconds_now(void)
@@ -322,8 +324,10 @@ static void search_for_missed_cycles(suspicion_t *suspicion)
         if (!in_cycle || suspicion->numbers[task] != oracle.wait_number[task]) {
             suspicion->numbers[task] = oracle.wait_number[task];
             suspicion->since[task] = seconds_now();
+            suspicion->looks[task] = 0;
         }
-        missed |= in_cycle && seconds_now() - suspicion->since[task] > MISSED_AFTER_SECONDS;
+        missed |= in_cycle && ++suspicion->looks[task] > MISSED_AFTER_LOOKS &&
+                  seconds_now() - suspicion->since[task] > MISSED_AFTER_SECONDS;
     }
     pthread_mutex_unlock(&oracle.mutex);
     if (missed) {

@@ -424,8 +424,8 @@ static void hang_as_tasks(void)
     pthread_barrier_wait(&ready);
 }
 
-/* The chain from a task on, when it has so many nodes: threads have to fall asleep first. */
-static void chain_of(host_task_t task, host_wait_node_t *nodes, size_t wanted)
+/* The chain from a task on, when it has so many nodes and ends with this one: threads have to fall asleep there first. */
+static void chain_of(host_task_t task, host_wait_node_t *nodes, size_t wanted, uint64_t last)
 {
     size_t count = 0;
     struct timespec deadline = check_deadline_from_now();
@@ -434,7 +434,7 @@ static void chain_of(host_task_t task, host_wait_node_t *nodes, size_t wanted)
         nodes[0].size = sizeof *nodes;
         CHECK_EQ(KEEPING_ERRNO(host_wait_chain(task, nodes, MOST_NODES, &count)), S_OK);
         check_pause();
-    } while (count != wanted && !check_passed(&deadline));
+    } while ((count != wanted || nodes[wanted - 1].handle != last) && !check_passed(&deadline));
     REQUIRE_EQ(count, wanted);
     for (size_t at = 0; at < count; at++) {
         CHECK_EQ(nodes[at].size, sizeof *nodes);
@@ -458,7 +458,7 @@ static void follow_a_cycle(void)
     enum { CERTAIN = HOST_WAIT_FLAG_CERTAIN };
     host_wait_node_t nodes[MOST_NODES];
     hang_as_tasks();
-    chain_of(tasks[FIVE], nodes, 10);
+    chain_of(tasks[FIVE], nodes, 10, ADDRESS(plain));
     CHECK_NODE(nodes[0], HOST_WAIT_NODE_TASK, tasks[FIVE], CERTAIN, "five");
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_RWLOCK, ADDRESS(rwlock), CERTAIN, "!rwlock+0x0");
     CHECK_NODE(nodes[2], HOST_WAIT_NODE_TASK, tasks[FOUR], CERTAIN, "four");
@@ -469,13 +469,13 @@ static void follow_a_cycle(void)
     CHECK_NODE(nodes[7], HOST_WAIT_NODE_SECTION, section, CERTAIN, "section");
     CHECK_NODE(nodes[8], HOST_WAIT_NODE_TASK, tasks[THREE], CERTAIN, "three");
     CHECK_NODE(nodes[9], HOST_WAIT_NODE_MUTEX, ADDRESS(plain), CERTAIN | HOST_WAIT_FLAG_LAST_OF_CYCLE, "!plain+0x0");
-    chain_of(tasks[SEVEN], nodes, 2);
+    chain_of(tasks[SEVEN], nodes, 2, ADDRESS(condition));
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_CONDITION_VARIABLE, ADDRESS(condition), CERTAIN, "!condition+0x0");
-    chain_of(tasks[EIGHT], nodes, 2);
+    chain_of(tasks[EIGHT], nodes, 2, ADDRESS(semaphore));
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_OTHER, ADDRESS(semaphore), CERTAIN, "!semaphore+0x0");
-    chain_of(tasks[NINE], nodes, 2);
+    chain_of(tasks[NINE], nodes, 2, 0);
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_OTHER, 0, CERTAIN, "read");
-    chain_of(this_task(), nodes, 1);
+    chain_of(this_task(), nodes, 1, this_task());
 
     /* Nodes that are larger, more of them than there is room for, and none at all. */
     struct { host_wait_node_t node; uint64_t more; } large[3];
@@ -541,7 +541,7 @@ static void follow_a_sleeper(void)
     InitializeCriticalSection(&window);
     start(sleep_on_a_variable, NULL);
     pthread_barrier_wait(&ready);
-    chain_of(tasks[0], nodes, 2);
+    chain_of(tasks[0], nodes, 2, ADDRESS(variable));
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_CONDITION_VARIABLE, ADDRESS(variable), HOST_WAIT_FLAG_CERTAIN,
                "!variable+0x0");
 }
@@ -565,7 +565,7 @@ static void follow_a_join(void)
     waiter = start(enter_the_window, NULL);
     start(join_with_a_limit, &waiter);
     pthread_barrier_wait(&ready);
-    chain_of(tasks[2], nodes, 6);
+    chain_of(tasks[2], nodes, 6, 0);
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_JOIN, 0, CERTAIN | HOST_WAIT_FLAG_LIMITED, "");
     CHECK_EQ(nodes[2].handle, tasks[1]);
     CHECK_NODE(nodes[3], HOST_WAIT_NODE_WIN32_SECTION, ADDRESS(window), CERTAIN, "");

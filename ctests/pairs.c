@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
-enum { ACTORS = 3, CELLS = 2, LIVING = 128, MADE_MOST = 8, CHILD_SECONDS = 20 };
+enum { ACTORS = 3, CELLS = 2, LIVING = 128, MADE_MOST = 8, CHILD_SECONDS = 60 };
 enum { STEPPED_ROUNDS = 32000, BESIDE_ROUNDS = 40000, CONTROL_ROUNDS = 2000 };
 /* How long a thread that was stopped waits for the other, which may need what the first one has. */
 enum { STOPPED_NANOSECONDS = 400000 };

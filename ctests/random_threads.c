@@ -27,11 +27,11 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-enum { TASKS = 12, SECTIONS = 16, HELD_MOST = 4, STEPS_OF_A_LIFE = 400, WINDOWS = 2, CHILD_SECONDS = 20 };
+enum { TASKS = 12, SECTIONS = 16, HELD_MOST = 4, STEPS_OF_A_LIFE = 400, WINDOWS = 2, CHILD_SECONDS = 60 };
 /* To the oracle an SRW lock is a section with a number from SECTIONS on. */
 enum { SRW_LOCKS = 4, LOCKS = SECTIONS + SRW_LOCKS, INITIALISATIONS = 1 << 22 };
 /* What the oracle has seen for so long will not change any more. */
-enum { STUCK_MILLISECONDS = 20000 };
+enum { STUCK_MILLISECONDS = 20000, STANDSTILL_NANOSECONDS = 1000000000 };
 
 #define NOBODY TASKS
 /* Its owner has ended, or is about to. */
@@ -783,14 +783,19 @@ static void end_life(task_t *self)
     cancelled += result != NULL;
 }
 
-/* A wait that should be over: for what is free, or in a cycle. */
+/* A wait that should be over: for what is free, or in a cycle. What is waited for while all threads stand still is not. */
 static void look_for_the_forgotten(void)
 {
+    static int64_t last_look, awake_since;
+    int64_t now = nanoseconds_now();
+    awake_since = now - last_look > STANDSTILL_NANOSECONDS ? now : awake_since;
+    last_look = now;
     int cancels;
     const char *forgotten = NULL;
     lock_oracle(&cancels);
     for (unsigned at = 0; at < TASKS; at++) {
-        if (waits[at].section != NOTHING && milliseconds_since(waits[at].since) > STUCK_MILLISECONDS) {
+        int64_t since = waits[at].since > awake_since ? waits[at].since : awake_since;
+        if (waits[at].section != NOTHING && milliseconds_since(since) > STUCK_MILLISECONDS) {
             forgotten = owner[waits[at].section] == NOBODY ? "a task waits for what is free"
                         : cycle_through(at, NULL)          ? "a cycle was missed"
                                                            : "a task waits for long";
@@ -869,8 +874,8 @@ static void change_what_is_watched(int all_at_once)
         WakeByAddressSingle(&watched);
     }
     for (unsigned at = 0; at < TASKS; at++) {
-        while (__atomic_load_n(&watching[at], __ATOMIC_SEQ_CST) == before + 1) {
-            if (milliseconds_since(since) > STUCK_MILLISECONDS) {
+        for (int looks = 0; __atomic_load_n(&watching[at], __ATOMIC_SEQ_CST) == before + 1; looks++) {
+            if (looks > CHECK_LOOKS_LEAST && milliseconds_since(since) > STUCK_MILLISECONDS) {
                 stuck("a task waits on an address for what has come");
             }
             check_pause();
