@@ -339,6 +339,16 @@ static inline void check_await_at(check_steps_t *steps, int step, const char *fi
     }
 }
 
+/* For a helper of the test: what the test does until then may take any time, and gives up itself. */
+static inline void check_await_however_long(check_steps_t *steps, int step)
+{
+    pthread_mutex_lock(&steps->mutex);
+    while (steps->reached < step) {
+        pthread_cond_wait(&steps->moved, &steps->mutex);
+    }
+    pthread_mutex_unlock(&steps->mutex);
+}
+
 /* Steps only go up: reaching a step that is behind changes nothing. */
 static inline void check_reach(check_steps_t *steps, int step)
 {
