@@ -39,7 +39,7 @@ namespace bench {
 
 struct Hostcrst {
     static constexpr const char *name = "hostcrst";
-    static constexpr bool recursive = true, queues = true;
+    static constexpr bool recursive = true, queues = true, is_handle = true;
     hostcrst_t section;
     Hostcrst() { hostcrst_create(&section); }
     ~Hostcrst() { hostcrst_destroy(section); }

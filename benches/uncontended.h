@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <memory>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #ifdef __linux__
@@ -77,12 +78,41 @@ template <class Lock, size_t bytes> std::vector<Metric> stores()
     });
 }
 
+// Whether a program keeps a handle of the lock and not its address: the lock has a constant is_handle.
+template <class Lock, class = void> struct IsHandle : std::false_type {};
+template <class Lock> struct IsHandle<Lock, std::void_t<decltype(Lock::is_handle)>> : std::true_type {};
+
+// Many locks, each with a cache line of its own, reached through a table of what a program keeps of each: 8 bytes.
+template <class Lock, bool is_handle = IsHandle<Lock>::value> class Many {
+public:
+    explicit Many(size_t count) : locks_(new Lined<Lock>[count]), table_(count)
+    {
+        for (size_t at = 0; at < count; at++) {
+            table_[at] = &locks_[at].lock;
+        }
+    }
+    Lock &operator[](size_t at) { return *table_[at]; }
+
+private:
+    std::unique_ptr<Lined<Lock>[]> locks_;
+    std::vector<Lock *> table_;
+};
+
+template <class Lock> class Many<Lock, true> {
+public:
+    explicit Many(size_t count) : table_(new Lock[count]) {}
+    Lock &operator[](size_t at) { return table_[at]; }
+
+private:
+    std::unique_ptr<Lock[]> table_;
+};
+
 template <class Lock, uint32_t count> std::vector<Metric> many_at_random()
 {
-    std::unique_ptr<Lined<Lock>[]> locks(new Lined<Lock>[count]);
+    Many<Lock> locks(count);
     Random random{7};
     return ns_for_each(50000, [&] {
-        Lock &lock = locks[random.below(count)].lock;
+        Lock &lock = locks[random.below(count)];
         lock.enter();
         lock.leave();
     });

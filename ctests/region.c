@@ -4,7 +4,30 @@
  */
 #include "capture.h"
 
-enum { MANY = 100000, MIB = 1 << 20 };
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+enum { MANY = 100000, MIB = 1 << 20, SLOT_BYTES = 64, GATHER = 25 /* MADV_COLLAPSE */ };
+
+/* What the library has the system gather into huge pages, and what of that was no memory in use. */
+static size_t bytes_gathered;
+static size_t bytes_gathered_unused;
+
+/* Stands in for libc's. */
+int madvise(void *start, size_t bytes, int advice)
+{
+    enum { PAGE = 4096 };
+    if (advice == GATHER) {
+        bytes_gathered += bytes;
+        for (size_t at = 0; at < bytes; at += PAGE) {
+            unsigned char is_resident = 0;
+            int failed = mincore((char *)start + at, PAGE, &is_resident);
+            bytes_gathered_unused += failed != 0 || is_resident % 2 == 0 ? PAGE : 0;
+        }
+    }
+    return (int)syscall(SYS_madvise, start, bytes, advice);
+}
 
 typedef struct memory {
     /* Bytes that can be read: what `createdump --full` copies. */
@@ -99,6 +122,14 @@ static void every_section_has_its_hold(void)
     free(crsts);
 }
 
+/* Of the memory of many sections, all but its beginning and its end: no page that has not been taken for them is. */
+static void sections_are_gathered_into_huge_pages_that_are_full(void)
+{
+    enum { HUGE_PAGE = 2 * MIB };
+    CHECK(bytes_gathered >= (size_t)MANY * SLOT_BYTES - 2 * HUGE_PAGE && bytes_gathered <= (size_t)MANY * SLOT_BYTES);
+    CHECK_EQ(bytes_gathered_unused, 0);
+}
+
 /* More sections than a look could find at first. */
 static void sections_beyond_those_shown_at_first(void)
 {
@@ -122,4 +153,5 @@ static void sections_beyond_those_shown_at_first(void)
 }
 
 CHECK_MAIN(CHECK_TEST(what_is_reserved_cannot_be_read), CHECK_TEST(every_section_has_its_hold),
+           CHECK_TEST(sections_are_gathered_into_huge_pages_that_are_full),
            CHECK_TEST(sections_beyond_those_shown_at_first))

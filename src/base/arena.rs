@@ -240,12 +240,23 @@ impl<T: Slot> Arena<T> {
         if self.offset_mask.load(Ordering::Relaxed) != 0 && index >= self.shown() {
             self.show(self.shown() * 2)?;
         }
+        self.gather_before(index);
         // The last slot may lie only partly in committed memory.
         self.slots.cover((index as usize + 1) * size_of::<T>())?;
         self.links.cover((index as usize + 1) * LINK_BYTES)?;
         // Release pairs with the Acquire in used: a thread that sees the number may access the slot.
         self.used.store(index + 1, Ordering::Release);
         Ok(index)
+    }
+
+    /// Moves a whole huge page of slots to one, once the last of them was taken: a program with so many enters them in no
+    /// order. All of its pages are in use by then, so no memory is taken for it.
+    fn gather_before(&self, index: u32) {
+        let (base, end) = (self.slots.base(), self.slots.base() + index as usize * size_of::<T>());
+        if end.is_multiple_of(sys::HUGE_PAGE) && end - base >= sys::HUGE_PAGE {
+            // SAFETY: slots below `used` are committed memory of this arena.
+            unsafe { sys::gather_pages((end - sys::HUGE_PAGE) as *mut u8) };
+        }
     }
 
     /// Releases slot `index`, so that it can be allocated again, or retires it for good. A slot that is not in use does

@@ -818,6 +818,12 @@ pub(crate) unsafe fn commit_pages(_start: *mut u8, _bytes: usize) -> bool {
     true
 }
 
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+
+/// # Safety
+/// None is needed: nothing is written.
+pub(crate) unsafe fn gather_pages(_start: *mut u8) {}
+
 pub(crate) fn allocate_pages(bytes: usize) -> Option<*mut u8> {
     reserve_pages(bytes)
 }
