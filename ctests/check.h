@@ -37,6 +37,8 @@ static inline unsigned long long check_number_from(const char *variable, unsigne
  */
 #define CHECK_PATIENCE_SECONDS 60
 #define CHECK_LOOKS_LEAST 1000
+/* How long a whole thread may take. */
+#define CHECK_PATIENCE_WITH_A_THREAD 150
 
 /* A check that fails is printed and the test goes on. Any thread may check. */
 #define CHECK(condition) check_that(!!(condition), __FILE__, __LINE__, #condition)
@@ -279,7 +281,7 @@ static inline struct timespec check_in_a_second(void)
 static inline void check_join_at(check_thread_t *thread, const char *file, int line)
 {
     int result = ETIMEDOUT;
-    for (int second = 0; result == ETIMEDOUT && second < CHECK_PATIENCE_SECONDS; second++) {
+    for (int second = 0; result == ETIMEDOUT && second < CHECK_PATIENCE_WITH_A_THREAD; second++) {
         struct timespec in_a_second = check_in_a_second();
         result = pthread_timedjoin_np(thread->id, NULL, &in_a_second);
     }

@@ -87,6 +87,7 @@ grep -q -e "--require-hashes" "$work/asked_of_pip" || fail "pythonnet: pip was a
 rm "$work/asked_of_pip"
 printf '#!/bin/sh\necho "openjdk version \\"17.0.1\\" 2021-10-19" >&2\n' >"$work/bin/java"
 chmod +x "$work/bin/java"
-! "$scripts/java-runtime" "$work/cache" >"$work/out" 2>"$work/says" || fail "java: there was none, and a path is printed: $(cat "$work/out")"
+sed "s,/usr/lib/jvm,$work/no_other_java," "$scripts/java-runtime" >"$work/java_runtime"
+! bash "$work/java_runtime" "$work/cache" >"$work/out" 2>"$work/says" || fail "java: there was none, and a path is printed: $(cat "$work/out")"
 grep -q -e "--require-hashes" "$work/asked_of_pip" || fail "java: pip was asked without hashes: $(cat "$work/asked_of_pip")"
 echo "${#downloads[@]} downloads: changed ones are refused, pinned ones taken, once"

@@ -45,6 +45,8 @@ static const row_t rows[] = {
     ROW(clock_nanosleep, ENOSYS, EPERM, EINTR),
     ROW(ppoll, ENOSYS, EPERM, ENOMEM, EINTR),
     ROW(gettid, ENOSYS, EPERM),
+    /* Whether an owner still exists. */
+    ROW(tgkill, ENOSYS, EPERM, EAGAIN),
     ROW(getpid, ENOSYS, EPERM),
     ROW(sched_yield, ENOSYS, EPERM),
     ROW(sched_getaffinity, ENOSYS, EPERM, EINVAL),
@@ -376,8 +378,9 @@ static void use_all(void)
     for (unsigned at = 0; at < WORKERS; at++) {
         check_start(&workers[at], work, &turns);
     }
-    /* They wait for it, unless they are refused before. */
-    for (unsigned looks = 0; is_owner && looks < 100 && info_of(shared).waiters == 0; looks++) {
+    /* They wait for it, unless they are refused before, and so long that they check whether the owner still exists. */
+    const unsigned *checks = &made[SYS_tgkill];
+    for (unsigned looks = 0; is_owner && looks < 100 && __atomic_load_n(checks, __ATOMIC_RELAXED) == 0; looks++) {
         check_pause();
     }
     if (is_owner) {
@@ -490,7 +493,7 @@ static void each_system_call_has_its_row(void)
     }
     /* Not nothing. */
     CHECK(seen->made[SYS_futex] > 0 && seen->made[SYS_mmap] > 0 && seen->made[SYS_mprotect] > 0 &&
-          seen->made[SYS_membarrier] > 0);
+          seen->made[SYS_membarrier] > 0 && seen->made[SYS_tgkill] > 0);
 }
 
 static void what_is_refused_all_the_time_harms_nothing(void)
