@@ -12,6 +12,10 @@
 //! while requests that the owner back off: the owner pauses for a moment after its next leave, while the spinner
 //! polls as fast as it can.
 //!
+//! **Stepping aside.** Those that share a lock need not wait for each other, but its word still goes from one processor to
+//! another with each that comes or goes, which takes longer than all else that they do. So one that raced with another
+//! steps aside, longer each time, while the other comes and goes many times with the word at hand.
+//!
 //! **Credit.** All of that is for owners that run and leave soon. A task that spins while the owner sleeps takes a
 //! processor from others, perhaps the very one that the owner needs to go on. So nobody spins for an owner that is
 //! known to be blocked; and nobody for longer than the section's credit lasts, which grows with each spin that ends
@@ -40,6 +44,7 @@
 //! else's turn; and it is the last because it has had most: the scheduler let it run, and so queue, after all others.
 //! So there the owner yields once more when the section has calmed down.
 
+use crate::base::hash::fibonacci_hash;
 use crate::handle;
 use crate::state::registry::REGISTRY;
 use crate::state::tasks;
@@ -59,6 +64,10 @@ const AFTER_REQUEST_TIME: u32 = 10_000;
 /// request a back-off: otherwise the next one, which comes when that one has entered, would poll at the fastest pace
 /// again.
 const CROWDED: u64 = 2 * SPIN_TIME as u64;
+/// How long a task steps aside that raced with others for the first time, and how often that doubles at most as it does
+/// so again.
+const FIRST_ASIDE: u32 = 80;
+const MOST_ASIDE_DOUBLINGS: u32 = 9;
 /// How long an owner backs off: a poll, and the section's cache line on its way from one processor to another.
 const BACK_OFF_TIME: u32 = 600;
 /// The interval between two polls of the contender, and how long it spins before it parks.
@@ -109,14 +118,14 @@ fn pauses(nanoseconds: u32) -> u32 {
     (u64::from(nanoseconds) * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
 }
 
-/// What is learnt about a contended section. Not in the section's slot: a spinner has no proof that the slot still
+/// What is learnt about a contended section, or about what tasks wait for at an address. Not in the section's slot: a spinner has no proof that the slot still
 /// holds the section it means, and may not write there. So this is a table of cache lines, each of which belongs to
 /// the section that last claimed it: others whose handles select the same line claim it in turn and learn anew.
 /// Written by any task; a lost update costs nothing but speed.
 #[repr(C, align(64))]
 pub(crate) struct Hints {
-    /// The handle of the section they are about.
-    section: AtomicU64,
+    /// The handle of the section they are about, or the address of what else.
+    subject: AtomicU64,
     /// When a spinner last found it owned (24 bits, in microseconds), and how often the interval between two polls is
     /// doubled.
     pace: AtomicU32,
@@ -124,6 +133,8 @@ pub(crate) struct Hints {
     credit: AtomicU32,
     /// How many more leaves are to hand it off.
     hand_offs: AtomicU32,
+    /// How many waits there were for what is no section.
+    waits: AtomicU32,
 }
 
 const DOUBLINGS_BITS: u32 = 8;
@@ -134,23 +145,39 @@ static HINTS: [Hints; LINES] = [const { Hints::new() }; LINES];
 impl Hints {
     const fn new() -> Self {
         Hints {
-            section: AtomicU64::new(0),
+            subject: AtomicU64::new(0),
             pace: AtomicU32::new(0),
             credit: AtomicU32::new(0),
             hand_offs: AtomicU32::new(0),
+            waits: AtomicU32::new(0),
         }
     }
 
     /// Those about the section with this handle.
     pub(crate) fn of(handle: u64) -> &'static Hints {
-        let hints = &HINTS[handle::section_index(handle) as usize % LINES];
-        if hints.section.load(Ordering::Relaxed) != handle {
-            hints.section.store(handle, Ordering::Relaxed);
-            hints.pace.store(0, Ordering::Relaxed);
-            hints.credit.store(MOST_CREDIT, Ordering::Relaxed);
-            hints.hand_offs.store(0, Ordering::Relaxed);
+        HINTS[handle::section_index(handle) as usize % LINES].claimed_for(handle)
+    }
+
+    /// Those about what stands at this address: an SRW lock, or what a task waits to see changed.
+    pub(crate) fn at(address: u64) -> &'static Hints {
+        HINTS[(fibonacci_hash(address) >> 32) as usize % LINES].claimed_for(address)
+    }
+
+    fn claimed_for(&self, subject: u64) -> &Self {
+        if self.subject.load(Ordering::Relaxed) != subject {
+            self.subject.store(subject, Ordering::Relaxed);
+            self.pace.store(0, Ordering::Relaxed);
+            self.credit.store(MOST_CREDIT, Ordering::Relaxed);
+            self.hand_offs.store(0, Ordering::Relaxed);
         }
-        hints
+        self
+    }
+
+    /// Counts a wait for what no section counts waits of. How many there were before.
+    pub(crate) fn count_wait(&self) -> u64 {
+        let before = self.waits.load(Ordering::Relaxed);
+        self.waits.store(before.wrapping_add(1), Ordering::Relaxed);
+        u64::from(before)
     }
 
     /// For how long at most a task spins while one owner stays in the section, which had `waits` waits so far; 0 for
@@ -280,6 +307,11 @@ impl SpinLoop {
         SpinLoop::new(stay_limit, CONTENDER_INTERVAL, CONTENDER_TIME)
     }
 
+    /// Of a task that waits to see something changed: nobody is slowed by its polls, and nobody takes it first.
+    pub(crate) fn of_watcher(stay_limit: u32) -> Self {
+        SpinLoop::new(stay_limit, SHORTEST_INTERVAL, SPIN_TIME)
+    }
+
     /// More polls, after the owner was requested to back off.
     pub(crate) fn extend_after_request(&mut self) {
         let SpinLoop { pauses, interval, left, .. } =
@@ -364,6 +396,11 @@ pub(crate) fn rest() {
     sys::nap(REST);
 }
 
+/// Steps aside: the caller has raced, after so many times in a row, with others that may have the lock at the same time.
+pub(crate) fn step_aside(races: u32) {
+    pause(pauses(FIRST_ASIDE << races.min(MOST_ASIDE_DOUBLINGS)));
+}
+
 /// Backs off: the caller has left a section, and a spinner has requested it.
 pub(crate) fn back_off() {
     pause(pauses(BACK_OFF_TIME));
@@ -435,6 +472,16 @@ mod tests {
         Hints::of(one).learn(&spun_for(28_000, 28_000), false);
         assert_eq!(Hints::of(one).stay_limit(1), MOST_CREDIT - 28_000);
         assert_eq!(Hints::of(other).stay_limit(1), MOST_CREDIT);
+    }
+
+    #[test]
+    fn what_stands_at_an_address_has_hints_and_waits_of_its_own() {
+        let (one, other) = (Hints::at(0x7000), Hints::at(0x7100));
+        assert!(!core::ptr::eq(one, other));
+        one.learn(&spun_for(28_000, 28_000), false);
+        assert_eq!((one.stay_limit(1), other.stay_limit(1)), (MOST_CREDIT - 28_000, MOST_CREDIT));
+        assert_eq!([(); 3].map(|()| one.count_wait()), [0, 1, 2]);
+        assert_eq!(other.count_wait(), 0);
     }
 
     #[test]

@@ -7,29 +7,34 @@
 //!
 //! **No wake-up is lost.** QUEUED is set by the compare-and-swap that finds the lock held, under the bucket's lock, which is
 //! held until the task is in the queue. So the release that frees the lock, a compare-and-swap too, comes later, sees
-//! QUEUED, and takes the bucket's lock before it looks for whom to wake. With WOKEN a release wakes nobody: there is a task
-//! awake that has been woken to take the lock. It clears WOKEN by the compare-and-swap that finds the lock held once more,
-//! so the release after that wakes again.
+//! QUEUED, and takes the bucket's lock before it looks for whom to wake. With WOKEN a release wakes nobody, and needs not the
+//! bucket's lock: there is a task awake that has been woken to take the lock. It clears WOKEN by the compare-and-swap that
+//! finds the lock held once more, so the release after that wakes again.
 //!
 //! **Who is served.** A first waiter that is to share the lock gets it at once, with all behind it that are to share it, up
 //! to one that is not. One that is to own it is woken to contend with tasks that come just then (barging); if it has lost
-//! often, the next release makes it the owner. A task that comes to share the lock does not pass those that wait, and a try
-//! does.
+//! often, the next release makes it the owner. So does now and then a release of a lock that is fought over, whether the
+//! first waiter sleeps or has been woken and comes to no processor: then those that run take turns with those that do not. A
+//! task that comes to share the lock does not pass those that wait, and a try does.
 //!
 //! **The flags may be wrong** in the child of a fork, or after the program has put other bytes there: QUEUED or WOKEN
-//! though nobody waits. Who finds the queue empty, under the bucket's lock, clears both.
+//! though nobody waits. Who finds the queue empty, under the bucket's lock, clears both; a release takes that lock whenever
+//! the bucket seems to be empty.
 //!
 //! **The memory may be freed** by the last to release the lock: a release does not touch the word after the
 //! compare-and-swap by which it gives the lock up, or gives it to a waiter, before it writes to the waiter's `park`.
 
 use crate::base::hash::fibonacci_hash;
 use crate::handle;
+use crate::lock::spin::{self, Hints, Poll, SpinLoop};
 use crate::state::registry::REGISTRY;
-use crate::state::srw::{HOLDER, HOLDERS, MOST_HOLDERS, OWNER, Place, QUEUED, WOKEN, undisturbed_holders};
+use crate::state::srw::{
+    HOLDER, HOLDERS, MOST_HOLDERS, OWNER, Place, QUEUED, WOKEN, owner, undisturbed_holders,
+};
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, WAIT_SHARED};
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sys::{self, Guard, Mutex};
+use crate::sys::{self, Guard, Instant, Mutex};
 
 /// How a lock is to be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,64 +90,91 @@ impl Mode {
 
 // ---- without a queue --------------------------------------------------------------------------------------
 
-/// Takes the lock if that needs one operation. False if nothing was done.
+/// Takes the lock if nobody waits for it and it is free, or shared as `mode` asks. False if nothing was done.
 #[inline(always)]
 pub(crate) fn take_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
-    let before = match mode {
-        Mode::Exclusive => 0,
-        Mode::Shared => word.load(Ordering::Relaxed),
+    let take = |before| {
+        // Acquire pairs with the Release of who gave the lock up.
+        // place: srw-take-fast
+        word.compare_exchange(before, mode.taken(before, id), Ordering::Acquire, Ordering::Relaxed)
     };
-    if mode == Mode::Shared && undisturbed_holders(before) >= MOST_HOLDERS {
-        return false;
-    }
-    // Acquire pairs with the Release of who gave the lock up.
-    // place: srw-take-fast
-    word.compare_exchange(before, mode.taken(before, id), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    // Most often nobody holds it: to find that out first, by a load, would take as long as half of the rest.
+    let Err(found) = take(0) else { return true };
+    mode == Mode::Shared && undisturbed_holders(found) < MOST_HOLDERS && take(found).is_ok()
 }
 
-/// Gives the lock up if that needs one operation. False if nothing was done.
+/// Gives the lock up if nobody waits for it. False if nothing was done.
 #[inline(always)]
 pub(crate) fn release_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
-    let (before, is_held) = match mode {
+    let release = |before, after| {
+        // Release pairs with the Acquire of who takes it next.
+        // place: srw-release-fast
+        word.compare_exchange(before, after, Ordering::Release, Ordering::Relaxed)
+    };
+    match mode {
         // 0 is no id, and the word of a lock that nobody holds.
-        Mode::Exclusive => (id, id != 0),
+        Mode::Exclusive => id != 0 && release(id, 0).is_ok(),
         Mode::Shared => {
-            let word = word.load(Ordering::Relaxed);
-            (word, undisturbed_holders(word).wrapping_sub(1) < MOST_HOLDERS)
+            // As in take_fast.
+            let Err(found) = release(HOLDER, 0) else { return true };
+            undisturbed_holders(found).wrapping_sub(1) < MOST_HOLDERS
+                && release(found, found - HOLDER).is_ok()
         }
-    };
-    if !is_held {
-        return false;
     }
-    let after = match mode {
-        Mode::Exclusive => 0,
-        Mode::Shared => before - HOLDER,
-    };
-    // Release pairs with the Acquire of who takes it next.
-    // place: srw-release-fast
-    word.compare_exchange(before, after, Ordering::Release, Ordering::Relaxed).is_ok()
 }
 
-/// How often a task looks at a lock that is held before it waits.
-const LOOKS: u32 = 12;
 /// How often a waiter is woken and finds the lock taken by others before a release gives it to the waiter.
 const MOST_LOSSES: u32 = 4;
+/// How often a lock that is fought over is given to the first waiter, parked or not, in nanoseconds.
+const TIME_BETWEEN_HAND_OFFS: u64 = 500_000;
 
-/// Takes the lock if it is free now or soon, as one that comes to wait if it is not.
-pub(crate) fn spin(place: Place<'_>, id: u64, mode: Mode) -> bool {
-    let Place::Aligned(_) = place else { return false };
-    let looks = if REGISTRY.spinning_helps() { LOOKS } else { 1 };
-    for look in 0..looks {
-        let word = place.load();
-        if mode.is_free_for_newcomer(word) {
-            if place.replace(word, mode.taken(word, id)) {
-                return true;
-            }
-        } else {
-            (0..1 << look.min(7)).for_each(|_| sys::pause());
-        }
+/// Takes the lock if nobody holds it, whether others wait for it or not.
+#[inline]
+pub(crate) fn own_now(place: Place<'_>, id: u64) -> bool {
+    // Without its queue's lock only an aligned one can be taken.
+    id != 0 && matches!(place, Place::Aligned(_)) && poll(place, id, Mode::Exclusive) == Poll::Acquired
+}
+
+/// Takes the lock if it is free soon, as one that comes to wait if it is not. Not if others wait and `me` has had its turn
+/// (see `spin`).
+pub(crate) fn spin(place: Place<'_>, me: TaskRef, mode: Mode) -> bool {
+    // Without its queue's lock only an aligned one can be taken.
+    if matches!(place, Place::Unaligned(_)) || !REGISTRY.spinning_helps() {
+        return false;
     }
-    false
+    let now = sys::now();
+    let is_turn_over = || spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now);
+    match mode {
+        Mode::Exclusive if place.load() & QUEUED != 0 && is_turn_over() => return false,
+        Mode::Shared if share_among_racers(place, me.id()) => return true,
+        _ => {}
+    }
+    let hints = Hints::at(place.address());
+    let mut spin_loop = hints.spinner(hints.stay_limit(hints.count_wait()), now);
+    let found = spin_loop.run(|| poll(place, me.id(), mode));
+    hints.learn(&spin_loop, found);
+    found
+}
+
+/// Shares a lock that can be shared: the caller raced with others that do. False if it cannot be, or the caller races on and on.
+fn share_among_racers(place: Place<'_>, id: u64) -> bool {
+    const MOST_RACES: u32 = 16;
+    let is_free = || Mode::Shared.is_free_for_newcomer(place.load());
+    let mut attempts = (0..MOST_RACES).take_while(|_| is_free());
+    attempts.any(|races| {
+        spin::step_aside(races);
+        poll(place, id, Mode::Shared) == Poll::Acquired
+    })
+}
+
+/// Loads the word once, and takes the lock if it is free.
+fn poll(place: Place<'_>, id: u64, mode: Mode) -> Poll {
+    let word = place.load();
+    if !mode.is_free_for_newcomer(word) {
+        // Of those that share it none is known: 0.
+        return Poll::Owned(owner(word));
+    }
+    if place.replace(word, mode.taken(word, id)) { Poll::Acquired } else { Poll::Raced }
 }
 
 // ---- the queue --------------------------------------------------------------------------------------------
@@ -153,12 +185,38 @@ struct Bucket {
     lock: Mutex,
     /// The task slot that is first in the circle, 0 for none.
     first: AtomicU32,
+    /// From when on a lock is handed off once.
+    next_hand_off: AtomicU64,
+    /// How often one was released to somebody who is awake.
+    releases: AtomicU32,
+}
+
+impl Bucket {
+    const fn new() -> Self {
+        Bucket {
+            lock: Mutex::new(),
+            first: AtomicU32::new(0),
+            next_hand_off: AtomicU64::new(0),
+            releases: AtomicU32::new(0),
+        }
+    }
+
+    fn is_hand_off_due(&self, now: Instant) -> bool {
+        now >= self.next_hand_off.load(Ordering::Relaxed)
+    }
+
+    /// As is_hand_off_due, where it is asked often: the clock is read now and then.
+    fn may_hand_off_be_due(&self) -> bool {
+        const RELEASES_PER_CLOCK_READ: u32 = 64;
+        let releases = self.releases.load(Ordering::Relaxed).wrapping_add(1);
+        self.releases.store(releases, Ordering::Relaxed);
+        releases.is_multiple_of(RELEASES_PER_CLOCK_READ) && self.is_hand_off_due(sys::now())
+    }
 }
 
 const BUCKETS: usize = 64;
 
-static TABLE: [Bucket; BUCKETS] =
-    [const { Bucket { lock: Mutex::new(), first: AtomicU32::new(0) } }; BUCKETS];
+static TABLE: [Bucket; BUCKETS] = [const { Bucket::new() }; BUCKETS];
 
 /// Holds the lock of a bucket until dropped.
 pub(crate) struct QueueGuard {
@@ -185,10 +243,14 @@ fn task_at(slot: u32) -> &'static Task {
     REGISTRY.tasks.at(slot)
 }
 
+fn bucket_of(awaited: u64) -> &'static Bucket {
+    &TABLE[(fibonacci_hash(awaited) >> 58) as usize % BUCKETS]
+}
+
 /// The queue of a lock, by what stands for it where waits say what they are for.
 #[track_caller]
 pub(crate) fn queue_of(awaited: u64) -> QueueGuard {
-    let bucket = &TABLE[(fibonacci_hash(awaited) >> 58) as usize % BUCKETS];
+    let bucket = bucket_of(awaited);
     QueueGuard { bucket, awaited, lock: bucket.lock.lock() }
 }
 
@@ -238,14 +300,17 @@ impl QueueGuard {
         self.unlink(task);
         // Of no section.
         task.wait.acquired.store(0, Ordering::Relaxed);
+        task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         // Release: the task goes on with all that was done under the lock, and touches the word after this change of it.
         task.wait.park.store(ACQUIRED, Ordering::Release);
         sys::futex_wake(&task.wait.park, 1);
     }
 
-    fn wake_to_contend(&self, task: &Task) {
+    /// Makes a task take the lock, or try to. It is to be woken by this word of its wait.
+    fn send_to_contend<'a>(&self, task: &'a Task) -> &'a AtomicU32 {
+        task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         task.wait.park.store(CONTEND, Ordering::Release);
-        sys::futex_wake(&task.wait.park, 1);
+        &task.wait.park
     }
 
     /// Takes a task out whose wait ends without the lock; how it ends is for the caller to say. If it was awake to take
@@ -254,7 +319,7 @@ impl QueueGuard {
         let contends = task.wait.park.load(Ordering::Relaxed) == CONTEND;
         self.unlink(task);
         if contends && let Some(next) = self.first() {
-            self.wake_to_contend(next);
+            sys::futex_wake(self.send_to_contend(next), 1);
         }
     }
 
@@ -327,12 +392,14 @@ pub(crate) fn withdraw(place: Place<'_>, me: TaskRef) -> bool {
 /// `me` is awake to take the lock: it has taken it, or parks again, or its wait has ended.
 pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
     let mode = Mode::of_wait(&me);
-    let looks = if REGISTRY.spinning_helps() { LOOKS } else { 1 };
-    for look in 0..looks {
-        if mode.is_free(place.load()) {
-            break;
-        }
-        (0..1 << look.min(7)).for_each(|_| sys::pause());
+    if REGISTRY.spinning_helps() {
+        let hints = Hints::at(place.address());
+        let mut spin_loop = SpinLoop::contender(hints.stay_limit(hints.count_wait()));
+        let found = spin_loop.run(|| {
+            let word = place.load();
+            if mode.is_free(word) { Poll::Acquired } else { Poll::Owned(owner(word)) }
+        });
+        hints.learn(&spin_loop, found);
     }
     let queue = queue_of(handle::of_srw_lock(place.address()));
     if me.wait.park.load(Ordering::Relaxed) != CONTEND {
@@ -361,51 +428,99 @@ pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
 
 /// Gives the lock up for the task with this id, and serves or wakes who waits. False if it does not hold it.
 pub(crate) fn release(place: Place<'_>, id: u64, mode: Mode) -> bool {
-    let queue = queue_of(handle::of_srw_lock(place.address()));
+    let awaited = handle::of_srw_lock(place.address());
+    if let Some(is_held) = release_waking_nobody(place, bucket_of(awaited), id, mode) {
+        return is_held;
+    }
+    let queue = queue_of(awaited);
     loop {
         let word = place.load();
         let Some(rest) = mode.released(word, id) else { return false };
         let rest = queue.corrected(rest);
-        let first = queue.first().filter(|_| rest & (HOLDERS | WOKEN) == 0);
-        let is_done = match first {
-            None => place.replace(word, rest),
-            Some(first) => queue.release_to(place, word, first),
+        let next = match queue.first().filter(|_| rest & HOLDERS == 0) {
+            None => Next { word: rest, served: 0, woken: None },
+            Some(first) => queue.next(rest, first),
         };
-        if is_done {
+        if place.replace(word, next.word) {
+            queue.go_on_with(next);
             return true;
         }
     }
 }
 
-impl QueueGuard {
-    /// Gives the lock to the first waiter, or wakes it to contend, in place of who holds it alone: `word` says so. False if
-    /// that has changed.
-    fn release_to(&self, place: Place<'_>, word: u64, first: &'static Task) -> bool {
-        let is_shared = |task: &Task| Mode::of_wait(task) == Mode::Shared;
-        let served = self.waiters().take_while(|&slot| is_shared(task_at(slot))).count();
-        let is_handed = served == 0 && first.wait.losses.load(Ordering::Relaxed) >= MOST_LOSSES;
-        let rest = |served| if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
-        if served != 0 {
-            // So many tasks there are not that the count could be too small for them.
-            let is_replaced = place.replace(word, (served as u64 * HOLDER) | rest(served));
-            if is_replaced {
-                (0..served).filter_map(|_| self.first()).for_each(|task| self.serve(task));
-            }
-            is_replaced
-        } else if is_handed {
-            let is_replaced = place.replace(word, first.id() | rest(1));
-            if is_replaced {
-                self.serve(first);
-            }
-            is_replaced
-        } else {
-            let is_replaced = place.replace(word, QUEUED | WOKEN);
-            if is_replaced {
-                self.wake_to_contend(first);
-            }
-            is_replaced
+/// Gives the lock up for the task with this id, if that is to wake nobody: whether the task holds it. None if it may be
+/// otherwise: then nothing was done.
+fn release_waking_nobody(place: Place<'_>, bucket: &Bucket, id: u64, mode: Mode) -> Option<bool> {
+    loop {
+        let word = place.load();
+        let Some(rest) = mode.released(word, id) else { return Some(false) };
+        // Flags that are wrong are cleared under the lock of the queue, which nobody is in then.
+        let is_somebody_awake =
+            rest & WOKEN != 0 && bucket.first.load(Ordering::Relaxed) != 0 && !bucket.may_hand_off_be_due();
+        let is_to_wake = rest & (QUEUED | WOKEN) != 0 && rest & HOLDERS == 0 && !is_somebody_awake;
+        if is_to_wake || matches!(place, Place::Unaligned(_)) {
+            return None;
+        }
+        if place.replace(word, rest) {
+            return Some(true);
         }
     }
+}
+
+/// How a lock that is given up goes on.
+struct Next {
+    word: u64,
+    /// So many that are first in the queue hold it.
+    served: usize,
+    /// Is woken to take it.
+    woken: Option<&'static Task>,
+}
+
+impl QueueGuard {
+    /// Who is to have a lock that nobody holds now, and for which `first` waits.
+    fn next(&self, word: u64, first: &'static Task) -> Next {
+        let is_shared = |task: &Task| Mode::of_wait(task) == Mode::Shared;
+        let sharers = self.waiters().take_while(|&slot| is_shared(task_at(slot))).count();
+        let rest = |served| if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
+        if sharers != 0 {
+            // So many tasks there are not that the count could be too small for them.
+            Next { word: (sharers as u64 * HOLDER) | rest(sharers), served: sharers, woken: None }
+        } else if first.wait.losses.load(Ordering::Relaxed) >= MOST_LOSSES || self.is_hand_off_due() {
+            Next { word: first.id() | rest(1), served: 1, woken: None }
+        } else if word & WOKEN != 0 {
+            Next { word, served: 0, woken: None }
+        } else {
+            Next { word: QUEUED | WOKEN, served: 0, woken: Some(first) }
+        }
+    }
+
+    /// Whether it is time that a waiter gets the lock before those that come.
+    fn is_hand_off_due(&self) -> bool {
+        let now = sys::now();
+        let is_due = self.bucket.is_hand_off_due(now);
+        if is_due {
+            self.bucket.next_hand_off.store(now + TIME_BETWEEN_HAND_OFFS, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// The word of the lock has changed so.
+    fn go_on_with(self, next: Next) {
+        (0..next.served).filter_map(|_| self.first()).for_each(|task| self.serve(task));
+        if let Some(task) = next.woken {
+            let park = self.send_to_contend(task);
+            drop(self);
+            sys::futex_wake(park, 1);
+        }
+    }
+}
+
+/// From when on a lock is handed off, at the next release that looks: for models, in which no time passes.
+#[cfg(all(loom, test))]
+pub(crate) fn set_next_hand_off(place: Place<'_>, at: Instant) {
+    let bucket = bucket_of(handle::of_srw_lock(place.address()));
+    bucket.next_hand_off.store(at, Ordering::Relaxed);
+    bucket.releases.store(u32::MAX, Ordering::Relaxed);
 }
 
 /// Whether the task with this id holds the lock so, as far as its word says: it does not say who shares it.

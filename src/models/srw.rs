@@ -4,6 +4,7 @@ use super::*;
 use crate::lock::srw::{self, Mode};
 use crate::state::srw::Place;
 use crate::state::wait::{Beginning, Request};
+use crate::sys::Instant;
 use crate::sys::atomic::AtomicU64;
 use crate::win32;
 
@@ -15,7 +16,7 @@ fn acquire(mode: Mode) {
     let request = Request { option: mode.option(), deadline: None, site: 0 };
     let beginning = Beginning { since: 0, run: 0, told: 0 };
     let is_acquired = srw::take_fast(&WORD, me.id(), mode)
-        || srw::spin(place, me.id(), mode)
+        || srw::spin(place, me, mode)
         || srw::enqueue(place, me, mode, request, beginning)
         || win32::srw::sleep_until_acquired(place, me);
     assert!(is_acquired);
@@ -28,10 +29,24 @@ fn release(mode: Mode) {
 
 /// Does what only an owner may do.
 fn own(count: &Watched) {
+    own_and(count, || ());
+}
+
+fn own_and(count: &Watched, act: fn()) {
     acquire(Mode::Exclusive);
     // SAFETY: loom says so if two threads do this at once, or one that does not see the other's.
     count.0.with_mut(|count| unsafe { *count += 1 });
+    act();
     release(Mode::Exclusive);
+}
+
+/// As own, and gives the lock to the first waiter, however long it has been fought over.
+fn own_and_hand_off(count: &Watched) {
+    own_and(count, || set_next_hand_off(0));
+}
+
+fn set_next_hand_off(at: Instant) {
+    srw::set_next_hand_off(Place::Aligned(&WORD), at);
 }
 
 fn share(count: &Watched) {
@@ -43,6 +58,7 @@ fn share(count: &Watched) {
 
 fn threads_that(visits: &[fn(&Watched)]) -> Scene {
     runtime::start().expect("memory for the arenas");
+    set_next_hand_off(Instant::MAX);
     let count = Arc::new(Watched(UnsafeCell::new(0)));
     let visit = |visit: &fn(&Watched)| {
         let (visit, count) = (*visit, count.clone());
@@ -70,6 +86,19 @@ fn three_owners() -> Scene {
     threads_that(&[own, own, own])
 }
 
+fn owner_and_who_hands_off() -> Scene {
+    threads_that(&[own, own_and_hand_off])
+}
+
+/// Handed off also to one that has been woken and not come yet, and from one to the next.
+fn owners_and_who_hands_off() -> Scene {
+    threads_that(&[own, own, own_and_hand_off])
+}
+
+fn sharer_and_who_hands_off() -> Scene {
+    threads_that(&[own, share, own_and_hand_off])
+}
+
 fn owner_and_two_sharers() -> Scene {
     threads_that(&[own, share, share])
 }
@@ -92,6 +121,21 @@ fn nobody_sleeps_for_ever() {
 #[test]
 fn a_waiter_that_loses_is_woken_again() {
     holds_with_preemptions(2, three_owners);
+}
+
+#[test]
+fn a_lock_that_is_handed_off_has_one_owner() {
+    holds_with_preemptions(3, owner_and_who_hands_off);
+}
+
+#[test]
+fn a_hand_off_leaves_nobody_asleep() {
+    holds_with_preemptions(2, owners_and_who_hands_off);
+}
+
+#[test]
+fn a_hand_off_leaves_no_sharer_asleep() {
+    holds_with_preemptions(2, sharer_and_who_hands_off);
 }
 
 #[test]

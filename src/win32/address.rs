@@ -2,6 +2,8 @@
 
 use crate::host::threads;
 use crate::lock::condition;
+use crate::lock::spin::{Hints, Poll, SpinLoop};
+use crate::state::registry::REGISTRY;
 use crate::state::sleep::SleepKind;
 use crate::sys::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, preserving_errno};
@@ -75,6 +77,9 @@ pub(crate) unsafe fn wait(
             sys::nap(win32::NAP);
             return Ok(());
         };
+        if spin(watched, has_changed) {
+            return Ok(());
+        }
         let deadline = (milliseconds != u32::MAX).then(|| sys::deadline_after(milliseconds));
         let number = condition::join_at(watched.address, me, SleepKind::Address, deadline, site);
         if has_changed() {
@@ -83,6 +88,19 @@ pub(crate) unsafe fn wait(
         }
         if condition::sleep(me, number, deadline) { Ok(()) } else { Err(ERROR_TIMEOUT) }
     })
+}
+
+/// Watches for a while before the caller sleeps: many changes come sooner than a thread can be put to sleep.
+fn spin(watched: Watched, has_changed: impl Fn() -> bool) -> bool {
+    if !REGISTRY.spinning_helps() {
+        return false;
+    }
+    let hints = Hints::at(watched.address as u64);
+    let mut spin_loop = SpinLoop::of_watcher(hints.stay_limit(hints.count_wait()));
+    // Who will change it is not known: 0.
+    let found = spin_loop.run(|| if has_changed() { Poll::Acquired } else { Poll::Owned(0) });
+    hints.learn(&spin_loop, found);
+    found
 }
 
 /// Wakes one that waits on the address, the first that came.

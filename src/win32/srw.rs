@@ -41,6 +41,9 @@ pub(crate) fn acquire_fast(lock: &SrwLock, mode: Mode) -> bool {
 /// Acquires the lock, where acquire_fast could not. `site` is the call site, 0 if unknown.
 #[cold]
 pub(crate) fn acquire(lock: &SrwLock, mode: Mode, site: usize) {
+    if mode == Mode::Exclusive && srw::own_now(lock.place(), sys::current_id()) {
+        return;
+    }
     preserving_errno(|| {
         loop {
             match win32::prepare().and_then(|()| threads::current()) {
@@ -63,7 +66,7 @@ pub(crate) fn try_acquire(lock: &SrwLock, mode: Mode) -> bool {
 
 /// False if the wait has ended without the lock, in the child of a fork, and is to begin anew.
 fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
-    if srw::spin(place, me.id(), mode) {
+    if srw::spin(place, me, mode) {
         return true;
     }
     if me.wait.is_in_queue() {
