@@ -238,6 +238,10 @@ expect_waits() { # expect_waits <case> <file>
         waits_of "$2" "A then B" "$monitor" "B then A"
         waits_of "$2" "B then A" "$monitor" "A then B"
         ;;
+    locks)
+        waits_of "$2" "A then B" 'for System\.Threading\.Lock number [0-9]*' "B then A"
+        waits_of "$2" "B then A" 'for System\.Threading\.Lock number [0-9]*' "A then B"
+        ;;
     mixed)
         waits_of "$2" "lock then section" 'to enter section 0x[0-9a-f]* "section"' "section then lock"
         waits_of "$2" "section then lock" "$monitor" "lock then section"
@@ -253,6 +257,12 @@ expect_waits() { # expect_waits <case> <file>
     expect "$2" '^Found a deadlock:$' '^It may end by itself yet: a wait for a C# lock ends .*(Thread\.Interrupt)\.$'
 }
 
+hangs_of() { # hangs_of <version>: the cases in which it can hang
+    echo monitors mixed native
+    # A System.Threading.Lock.
+    [ "$1" != 10 ] || echo locks
+}
+
 expect_code() { # expect_code <code> <file for its output> <argument of hostcrst-dump>...
     local code=$1 shown=$2 result=0
     shift 2
@@ -262,29 +272,19 @@ expect_code() { # expect_code <code> <file for its output> <argument of hostcrst
 
 waits() {
     local how
-    for how in monitors mixed native; do
+    for how in $(hangs_of "$1"); do
         begin_hang "$1" $how+
         [ $how = mixed ] || expect_waits $how "$log"
         expect_code 2 "$log.dump" "$hung"
         expect_waits $how "$log.dump"
         end_hang
     done
-    if [ "$1" = 10 ]; then
-        # Who owns such a lock is known as of when the wait began: the later of the two waits proves the earlier's owner.
-        begin_hang 10 locks+
-        expect "$log" "^Probably 1 deadlock through locks of other kinds\." '^Probably a deadlock:$' \
-            'for System\.Threading\.Lock number [0-9]*$'
-        expect_code 0 "$log.dump" "$hung"
-        expect "$log.dump" "^Probably 1 deadlock through locks of other kinds\." '^Probably a deadlock:$' \
-            'for System\.Threading\.Lock number [0-9]*$' 'which is probably owned by'
-        end_hang
-    fi
 }
 
 waits_core() {
     require gcore=gdb
     local how core
-    for how in monitors mixed native; do
+    for how in $(hangs_of "$1"); do
         begin_hang "$1" $how
         core=$WORK/core.$hung
         gcore -o "$WORK/core" "$hung" >"$log.gcore" 2>&1 || fail "no core" "$log.gcore"
@@ -323,9 +323,11 @@ await_told() { # await_told <pattern>: until the hung process has written such a
 }
 
 told() {
-    begin_hang "$1" monitors
+    local how=monitors
+    [ "$1" != 10 ] || how=locks
+    begin_hang "$1" $how
     await_told '^Found 1 deadlock through locks of other kinds\.$'
-    expect_waits monitors "$log"
+    expect_waits $how "$log"
     # It is told once, however often it is looked at.
     expect_code 2 "$log.dump" "$hung"
     [ "$(grep -c '^Found a deadlock:$' "$log")" -eq 1 ] || fail "it is told again" "$log"
@@ -346,19 +348,22 @@ told() {
 
 contend() {
     local server
+    local -A kinds=([0]=monitors [1]=monitors)
+    [ "$1" != 10 ] || kinds[0]=locks
     for server in 0 1; do
         log=$WORK/$name-$server.log
-        started "$1" Contend "${CONTEND_WAITS:-2000}"
+        started "$1" Contend "${CONTEND_WAITS:-2000}" "${kinds[$server]}"
         HOSTCRST_CLR=locks DOTNET_gcServer=$server timeout 280 "${hosted[@]}" "${program[@]}" >"$log" 2>&1 ||
             fail "exit code $?" "$log"
         expect "$log" '^No deadlock among ' '^"worker 7" tid=.*\[' \
             '^interrupted [1-9][0-9]*, timed out [1-9][0-9]*, pulsed [1-9][0-9]*, died owning [1-9]'
         # Neither told while it ran nor seen when it had, and no wait is left.
-        ! grep -i 'found a deadlock\|probably\|waiting for C# lock' "$log" || fail "what is over is shown" "$log"
+        ! grep -i 'found a deadlock\|probably\|waiting for \(C# lock\|System\.Threading\.Lock\)' "$log" || fail "what is over is shown" "$log"
     done
 }
 
 states() {
+    local shown
     begin_hang "$1" limited+
     ! grep '^Found a deadlock' "$log" || fail "what ends by itself is told" "$log"
     expect "$log" "^No deadlock among " '^"A then B" tid=.*\[blocked in futex\]$' \
@@ -373,6 +378,16 @@ states() {
     expect_code 0 "$log.dump" "$hung"
     expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]*$' '^      which is abandoned: its owner has ended$'
     end_hang
+    if [ "$1" = 10 ]; then
+        begin_hang 10 barged+
+        expect_code 0 "$log.dump" "$hung"
+        for shown in "$log" "$log.dump"; do
+            expect "$shown" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^   waiting for System\.Threading\.Lock number [0-9]*$' \
+                '^      which is owned by "barges" tid='
+            expect "$shown" '^"gave up" tid=.*\[blocked in pause\]$'
+        done
+        end_hang
+    fi
     begin_hang "$1" blocked+
     expect "$log" "^No deadlock among "
     expect_code 0 "$log.dump" --stacks "$hung"
@@ -381,7 +396,6 @@ states() {
         expect "$log.dump" '^"waits for a pulse" tid=.*\[blocked in futex\]$' '^ *at System\.Threading\.Monitor\.Wait(…)+0x' '^ *at Hangs+'
         expect "$log.dump" '^"joins" tid=.*\[blocked in futex\]$' '^ *at System\.Threading\.Thread\.Join' '^ *at Hangs+'
     fi
-    local shown
     for shown in "$log" "$log.dump"; do
         expect "$shown" '^"holds a lock" tid=.*\[blocked in futex\]$'
         expect "$shown" '^"waits at once" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]*$' \

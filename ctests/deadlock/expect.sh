@@ -22,12 +22,12 @@ runtime() { # runtime <version>: the path of its dotnet
     scripts/dotnet-runtime --fetch "$1" "$CACHE"
 }
 
-started() { # started <version> <program> [<argument>]: "${program[@]}" is the command that runs it on that runtime
+started() { # started <version> <program> <argument>...: "${program[@]}" is the command that runs it on that runtime
     local runtime
     if [ "$1" = 10 ]; then
         runtime=$(scripts/dotnet-runtime 10-hooks "$CACHE")
-        program=(env DOTNET_STARTUP_HOOKS="$WORK/Hook.dll" HOOKED="$WORK/$2.dll${3+ $3}" "$runtime")
+        program=(env DOTNET_STARTUP_HOOKS="$WORK/Hook.dll" HOOKED="$WORK/$2.dll${3+ ${*:3}}" "$runtime")
     else
-        program=("$(runtime "$1")" exec "$WORK/$2.dll" ${3+"$3"})
+        program=("$(runtime "$1")" exec "$WORK/$2.dll" "${@:3}")
     fi
 }

@@ -267,7 +267,11 @@ unsafe extern "C" fn event_pipe_event_delivered(
         // which a callee need not know of: see `ignored`.
         let data = unsafe { core::slice::from_raw_parts(data, size as usize) };
         preserving_errno(|| {
-            contention::delivered(event, data);
+            if contention::may_go_on(event) && info().is_some_and(places::is_in_lock) {
+                contention::goes_on();
+            } else {
+                contention::delivered(event, data);
+            }
             if contention::is_before_sleep(event) {
                 name_own_stack();
             }

@@ -15,6 +15,7 @@ use elf_names::{BLOCK, Files};
 use super::functions::{Recent, write_managed_name};
 use super::info::ProfilerInfo;
 use super::modules;
+use crate::base::memory::Here;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
 use crate::state::targets::TARGET_NAME_BYTES;
@@ -81,6 +82,16 @@ fn caller_of_stub(info: ProfilerInfo) -> Option<usize> {
     let (function, caller) = own_stack::<1>(info).into_iter().next()?;
     name(info, function, caller);
     Some(caller)
+}
+
+/// Whether the calling thread is in a method of System.Threading.Lock, or in one that such a method has called to wait.
+pub(crate) fn is_in_lock(info: ProfilerInfo) -> bool {
+    const METHODS_THAT_WAIT: usize = 8;
+    own_stack::<METHODS_THAT_WAIT>(info).into_iter().any(|(function, address)| {
+        name(info, function, address);
+        let named = REGISTRY.targets.place(&Here, address as u64);
+        named.is_some_and(|named| named.bytes().starts_with(b"System.Threading.Lock."))
+    })
 }
 
 /// Function and address of the innermost frames of the calling thread, as far as they are of managed code. Names are asked for
@@ -165,7 +176,6 @@ fn name(info: ProfilerInfo, function: usize, address: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::memory::Here;
     use crate::clr::fake::{self, OPEN, OPEN_AT, RUN, RUN_AGAIN_AT, RUN_AT, STUB_AT};
     use crate::host;
     use crate::sys::atomic::Ordering;

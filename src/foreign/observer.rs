@@ -105,7 +105,7 @@ impl Observer<'_> {
         let call = glance.call.as_ref()?;
         let sleep = FutexWait::of(call)?;
         if let Some(wait) = Picture::here().managed_wait(who.task) {
-            return Some(managed_wait(&wait, &sleep, glance));
+            return Some(managed_wait(&wait, call.stack_pointer, &sleep, glance));
         }
         let caller = self.caller(call.code_address);
         let of_kernel = sleep.operation == Operation::LockPi;
@@ -141,8 +141,8 @@ impl Observer<'_> {
 }
 
 /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
-fn managed_wait(wait: &ManagedWaitCopy, sleep: &FutexWait, glance: &Glance) -> Wait {
-    let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory);
+fn managed_wait(wait: &ManagedWaitCopy, stack_pointer: u64, sleep: &FutexWait, glance: &Glance) -> Wait {
+    let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory, stack_pointer);
     let owner = thing.owner().filter(|&id| lives(id));
     let has_owner = owner.is_some() || thing.owner().is_none();
     let is_owner_known = is_owner_of_now || owner.is_some_and(|owner| waits_since(owner) <= wait.since);

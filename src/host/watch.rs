@@ -86,21 +86,21 @@ fn look(told: &mut Told) {
     let mut seen = Filter::new();
     let stood = sys::now().saturating_sub(STANDS_AFTER);
     for (task, wait) in waits().filter(|(_, wait)| wait.since <= stood) {
-        match wait.told.thing(&OwnMemory).0 {
-            thing if is_abandoned(&thing) => tell_abandoned(task, &wait, told),
+        if is_abandoned(&thing_of(&wait)) {
+            tell_abandoned(task, &wait, told);
+        } else if seen.is_new(wait.told.lock) {
             // Many may wait for one lock, and a cycle through it leads through its owner.
-            Thing::Managed { owner: Some(owner), .. } if seen.is_new(wait.told.lock) => {
-                tell_cycle_through(owner, told);
-            }
-            _ => {}
+            tell_cycle_behind(task.thread_id(), told);
         }
     }
     told.end_look();
 }
 
-fn tell_cycle_through(owner: u32, told: &mut Told) {
+fn tell_cycle_behind(waits: u32, told: &mut Told) {
     let picture = Picture::here();
     let search = |observer: &mut Observer<'_>| {
+        let glance = observer.glance(waits)?;
+        let owner = observer.thing_of(Who::of_thread(&picture, waits), &glance)?.owner?;
         chain::cycle(&picture, observer, Who::of_thread(&picture, owner))
             .filter(|cycle| cycle.is_managed && cycle.is_certain)
     };
@@ -118,12 +118,18 @@ fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
     // A lock seems to be abandoned while a thread is just becoming its owner.
     const MOMENT: u64 = 50_000_000;
     sys::nap(MOMENT);
-    let (thing, _) = wait.told.thing(&OwnMemory);
+    let thing = thing_of(wait);
     let is_still = task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing);
     let thread = task.thread_id();
     if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
         report::write_wait_for_orphaned(thread, &thing);
     }
+}
+
+/// What is waited for; who owns a System.Threading.Lock is not looked up, as only its waiter's stack says.
+fn thing_of(wait: &ManagedWaitCopy) -> Thing {
+    const NO_STACK: u64 = 0;
+    wait.told.thing(&OwnMemory, NO_STACK).0
 }
 
 fn is_abandoned(thing: &Thing) -> bool {

@@ -1,7 +1,7 @@
 //! How a task waits for a lock of managed code, as the CLR has told: the fields, and how a reader gets those of one wait.
 //! Who owns the lock is not kept: it changes without the CLR telling, and is looked up when it is asked for.
 
-use foreign_locks::ManagedWait as Told;
+use foreign_locks::{ManagedWait as Told, OwnerStands};
 
 use crate::base::memory::{Shown, readable_in_copies};
 use crate::sys::Instant;
@@ -15,11 +15,26 @@ pub(crate) struct ManagedWait {
     number: AtomicU64,
     /// The lock, as the CLR calls it: its address, or a number.
     lock: AtomicU64,
-    /// 1 if that is an address at which the owner was seen to stand.
-    stands_at_address: AtomicU32,
+    /// How its owner is found: the number of an OwnerStands.
+    owner_stands: AtomicU64,
     /// The thread that owned it when the wait began; 0 if the CLR named none.
     owner: AtomicU32,
+    /// A Pause, which is its own thread's alone.
+    pause: AtomicU32,
     since: AtomicU64,
+}
+
+/// Where in a wait a thread is whose sleeps are told, and which may sleep more than once in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pause {
+    /// In none.
+    No = 0,
+    /// It has not slept yet.
+    Before = 1,
+    /// It sleeps.
+    Asleep = 2,
+    /// It has slept. The wait is over, unless it sleeps in it again.
+    After = 3,
 }
 
 /// A wait of managed code as it was at one moment.
@@ -43,14 +58,7 @@ impl Shown<ManagedWait> {
             if number & 1 == 0 {
                 return None;
             }
-            let copy = ManagedWaitCopy {
-                told: Told {
-                    lock: wait.lock.load(Ordering::Relaxed),
-                    stands_at_address: wait.stands_at_address.load(Ordering::Relaxed) != 0,
-                    owner: wait.owner.load(Ordering::Relaxed),
-                },
-                since: wait.since.load(Ordering::Relaxed),
-            };
+            let copy = ManagedWaitCopy { told: wait.told(), since: wait.since.load(Ordering::Relaxed) };
             // Pairs with the Release fence in begin: a reader that sees something of the next wait finds this one over.
             fence(Ordering::Acquire);
             if wait.number.load(Ordering::Relaxed) == number {
@@ -64,8 +72,30 @@ impl ManagedWait {
     #[cfg(test)]
     fn new() -> Self {
         let zero = || AtomicU64::new(0);
-        let (stands_at_address, owner) = (AtomicU32::new(0), AtomicU32::new(0));
-        ManagedWait { number: zero(), lock: zero(), stands_at_address, owner, since: zero() }
+        let (owner, pause) = (AtomicU32::new(0), AtomicU32::new(0));
+        ManagedWait { number: zero(), lock: zero(), owner_stands: zero(), owner, pause, since: zero() }
+    }
+
+    /// What was told of the wait, or of the last one.
+    pub(crate) fn told(&self) -> Told {
+        Told {
+            lock: self.lock.load(Ordering::Relaxed),
+            owner_stands: OwnerStands::of_number(self.owner_stands.load(Ordering::Relaxed)),
+            owner: self.owner.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn pause(&self) -> Pause {
+        match self.pause.load(Ordering::Relaxed) {
+            1 => Pause::Before,
+            2 => Pause::Asleep,
+            3 => Pause::After,
+            _ => Pause::No,
+        }
+    }
+
+    pub(crate) fn set_pause(&self, pause: Pause) {
+        self.pause.store(pause as u32, Ordering::Relaxed);
     }
 
     /// A wait begins. One before it is over, if its end was not told.
@@ -74,7 +104,7 @@ impl ManagedWait {
         // Pairs with the Acquire fence in copy.
         fence(Ordering::Release);
         self.lock.store(told.lock, Ordering::Relaxed);
-        self.stands_at_address.store(u32::from(told.stands_at_address), Ordering::Relaxed);
+        self.owner_stands.store(told.owner_stands.as_number(), Ordering::Relaxed);
         self.owner.store(told.owner, Ordering::Relaxed);
         self.since.store(since, Ordering::Relaxed);
         // Release pairs with the Acquire in copy: a reader that finds it odd finds this wait's fields.
@@ -94,8 +124,10 @@ impl ManagedWait {
 mod tests {
     use super::*;
 
-    const FIRST: ManagedWaitCopy =
-        ManagedWaitCopy { told: Told { lock: 0x5000, stands_at_address: true, owner: 7 }, since: 1 };
+    const FIRST: ManagedWaitCopy = ManagedWaitCopy {
+        told: Told { lock: 0x5000, owner_stands: OwnerStands::InMonitor, owner: 7 },
+        since: 1,
+    };
 
     #[test]
     fn one_wait_is_read_until_it_is_over_or_another_begins() {
@@ -104,12 +136,12 @@ mod tests {
         waits.begin(FIRST);
         assert_eq!(waits.copy(), Some(FIRST));
         // The first was not told to be over.
-        let told = Told { lock: 3, stands_at_address: false, owner: 0 };
+        let told = Told { lock: 3, owner_stands: OwnerStands::InObject(0x5570), owner: 0 };
         let second = ManagedWaitCopy { told, since: 2 };
         waits.begin(second);
         assert_eq!(waits.copy(), Some(second));
         waits.end();
-        assert_eq!(waits.copy(), None);
+        assert_eq!((waits.copy(), waits.told()), (None, told));
         waits.end();
         assert_eq!(waits.copy(), None);
     }

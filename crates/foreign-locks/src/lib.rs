@@ -30,7 +30,7 @@ use core::fmt::{self, Write};
 
 pub use caller::{Caller, is_glibc};
 pub use futex::{FutexWait, Operation};
-pub use managed::{ManagedKind, ManagedWait, Monitor, STANDS_AFTER};
+pub use managed::{LockObject, ManagedKind, ManagedWait, Monitor, OwnerStands, STANDS_AFTER};
 pub use thread::{Glance, State, SystemCall, field};
 pub use words::{Counted, MAY_END, Verdict};
 

@@ -8,7 +8,7 @@ use crate::glibc::Thing;
 pub enum ManagedKind {
     /// An object's own, which C#'s `lock` and Monitor take. It stands in memory.
     Monitor,
-    /// A System.Threading.Lock. The CLR numbers them, and does not say where they stand.
+    /// A System.Threading.Lock, an object that the collector moves. The CLR calls it by the number of its event.
     Lock,
 }
 
@@ -51,6 +51,105 @@ impl Monitor {
     }
 }
 
+/// What memory says of a System.Threading.Lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LockObject {
+    /// The object's type, by which another such lock is known.
+    pub of_type: u64,
+    /// The thread that owns it.
+    pub owner: Option<u32>,
+}
+
+/// Where what is needed stands in the objects (CoreCLR 10.0.13): in the lock its event and its owner, in an event its handle,
+/// and in that its number. No layout that is promised either.
+const REFERENCE: u64 = 8;
+const OWNER_OF_LOCK: u64 = 16;
+/// So much of a stack is looked at: the frames of the CLR's functions that wait, and those of the lock's methods.
+const STACK_BYTES: u64 = 8 << 10;
+const BLOCK: usize = 512;
+
+impl LockObject {
+    /// Reads the object at an address, if it is the lock that the CLR calls `lock`: its event has that number.
+    pub fn read(memory: &dyn Memory, address: u64, lock: u64) -> Option<LockObject> {
+        let event = word(memory, address.checked_add(REFERENCE)?)?;
+        let handle = word(memory, event.checked_add(REFERENCE)?)?;
+        if word(memory, handle.checked_add(REFERENCE)?)? != lock {
+            return None;
+        }
+        let (of_type, owner) =
+            (word(memory, address)?, word(memory, address.checked_add(OWNER_OF_LOCK)?)? as u32);
+        let owner = Some(owner).filter(|&owner| owner != 0 && u64::from(owner) < MOST_THREAD_ID);
+        Some(LockObject { of_type, owner })
+    }
+
+    /// The owner of a lock that the thread with this stack waits for; None if what is found does not prove it.
+    ///
+    /// Who waits in one of the lock's methods has a reference to it on its stack, which the collector keeps right. Others may
+    /// have been left there that are old, of a place where the lock stood once: so nothing is known unless all agree.
+    fn owner_by_stack(
+        memory: &dyn Memory,
+        stack_pointer: u64,
+        of_type: u64,
+        lock: u64,
+    ) -> Option<Option<u32>> {
+        let mut known = None;
+        let mut last = 0;
+        for start in (stack_pointer..stack_pointer.checked_add(STACK_BYTES)?).step_by(BLOCK) {
+            let mut block = [0; BLOCK];
+            let count = memory.read(start, &mut block).min(BLOCK);
+            for bytes in block.get(..count)?.as_chunks().0 {
+                let address = u64::from_le_bytes(*bytes);
+                if address == last || !address.is_multiple_of(8) || word(memory, address) != Some(of_type) {
+                    continue;
+                }
+                last = address;
+                match (LockObject::read(memory, address, lock), known) {
+                    (Some(found), Some(owner)) if found.owner != owner => return None,
+                    (Some(found), _) => known = Some(found.owner),
+                    (None, _) => {}
+                }
+            }
+        }
+        known
+    }
+}
+
+fn word(memory: &dyn Memory, address: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    (memory.read(address, &mut bytes) == bytes.len()).then(|| u64::from_le_bytes(bytes))
+}
+
+/// How the present owner of a lock is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnerStands {
+    /// It is not.
+    Nowhere,
+    /// In a monitor, at the address by which the CLR calls the lock.
+    InMonitor,
+    /// In an object of this type, to which who waits has a reference on its stack.
+    InObject(u64),
+}
+
+impl OwnerStands {
+    /// As one number, to keep.
+    pub fn as_number(self) -> u64 {
+        match self {
+            OwnerStands::Nowhere => 0,
+            OwnerStands::InMonitor => 1,
+            OwnerStands::InObject(of_type) => of_type,
+        }
+    }
+
+    /// From that number.
+    pub fn of_number(number: u64) -> OwnerStands {
+        match number {
+            0 => OwnerStands::Nowhere,
+            1 => OwnerStands::InMonitor,
+            of_type => OwnerStands::InObject(of_type),
+        }
+    }
+}
+
 /// Waits for locks of managed code that form a cycle are a deadlock once each has stood for so long, in nanoseconds. One can
 /// end by itself: its thread is interrupted by another (Thread.Interrupt), and many that look so are just ending.
 pub const STANDS_AFTER: u64 = 300_000_000;
@@ -60,26 +159,35 @@ pub const STANDS_AFTER: u64 = 300_000_000;
 pub struct ManagedWait {
     /// The lock, as the CLR calls it.
     pub lock: u64,
-    /// Whether that is an address at which the owner stands.
-    pub stands_at_address: bool,
+    /// How its owner is found.
+    pub owner_stands: OwnerStands,
     /// The thread that owned it then; 0 if the CLR named none.
     pub owner: u32,
 }
 
 impl ManagedWait {
     /// What is waited for, with its owner of now if that can be read, and whether it can. Otherwise the owner is the one
-    /// that it had when the wait began.
-    pub fn thing(&self, memory: &dyn Memory) -> (Thing, bool) {
+    /// that it had when the wait began. `stack_pointer` is that of the thread that waits.
+    pub fn thing(&self, memory: &dyn Memory, stack_pointer: u64) -> (Thing, bool) {
         let id = self.lock;
         let kind = ManagedKind::of(id);
-        if !self.stands_at_address {
-            let owner = Some(self.owner).filter(|&owner| owner != 0);
-            return (Thing::Managed { id, kind, owner, is_abandoned: false }, false);
+        let thing = |owner, is_abandoned| Thing::Managed { id, kind, owner, is_abandoned };
+        match self.owner_stands {
+            OwnerStands::InMonitor => {
+                let monitor = Monitor::read(memory, id);
+                let owner = monitor.and_then(|monitor| monitor.owner);
+                let is_abandoned =
+                    monitor.is_some_and(|monitor| monitor.is_locked && monitor.owner.is_none());
+                return (thing(owner, is_abandoned), monitor.is_some());
+            }
+            OwnerStands::InObject(of_type) => {
+                if let Some(owner) = LockObject::owner_by_stack(memory, stack_pointer, of_type, id) {
+                    return (thing(owner, false), true);
+                }
+            }
+            OwnerStands::Nowhere => {}
         }
-        let monitor = Monitor::read(memory, id);
-        let owner = monitor.and_then(|monitor| monitor.owner);
-        let is_abandoned = monitor.is_some_and(|monitor| monitor.is_locked && monitor.owner.is_none());
-        (Thing::Managed { id, kind, owner, is_abandoned }, monitor.is_some())
+        (thing(Some(self.owner).filter(|&owner| owner != 0), false), false)
     }
 }
 
@@ -106,6 +214,70 @@ mod tests {
         let memory = Bytes(std::vec![0; 32]);
         for address in [0, 7, ADDRESS + 4, ADDRESS + 16, u64::MAX - 7] {
             assert_eq!(Monitor::read(&memory, address), None, "{address:#x}");
+        }
+    }
+
+    const LOCK: u64 = 340;
+    const TYPE: u64 = 0x5571_a9b5_d9c8;
+    const STACK: u64 = ADDRESS;
+    /// Beyond what is looked at.
+    const OBJECTS: u64 = STACK + STACK_BYTES;
+
+    /// A stack with these words at its beginning, and behind it the event and the handle of a lock with that number, and two
+    /// copies of the lock, owned by these.
+    fn memory_with(stack: &[u64], number: u64, owners: [u64; 2]) -> Bytes {
+        let mut words = stack.to_vec();
+        words.resize(STACK_BYTES as usize / 8, 0);
+        words.extend([0, OBJECTS + 16, 0, number]);
+        owners.iter().for_each(|owner| words.extend([TYPE, OBJECTS, owner | 0x81 << 32, 0]));
+        Bytes(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+
+    const COPIES: [u64; 2] = [OBJECTS + 32, OBJECTS + 64];
+
+    fn owner_of_now(memory: &Bytes, owner_stands: OwnerStands) -> (Option<u32>, bool) {
+        let wait = ManagedWait { lock: LOCK, owner_stands, owner: 7 };
+        let (thing, is_of_now) = wait.thing(memory, STACK);
+        (thing.owner(), is_of_now)
+    }
+
+    #[test]
+    fn a_lock_object_is_found_by_the_number_of_its_event() {
+        let memory = memory_with(&[], LOCK, [18448, 0]);
+        let found = |address, lock| LockObject::read(&memory, address, lock);
+        assert_eq!(found(COPIES[0], LOCK), Some(LockObject { of_type: TYPE, owner: Some(18448) }));
+        assert_eq!(found(COPIES[1], LOCK), Some(LockObject { of_type: TYPE, owner: None }));
+        assert_eq!(found(COPIES[0], LOCK + 4), None);
+        for address in [0, 8, OBJECTS, OBJECTS + 96, u64::MAX - 4] {
+            assert_eq!(found(address, LOCK), None, "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_that_of_the_object_to_which_the_stack_refers_unless_references_disagree() {
+        let of_type = OwnerStands::InObject(TYPE);
+        let [new, old] = COPIES;
+        let at = |stack: &[u64], owners| owner_of_now(&memory_with(stack, LOCK, owners), of_type);
+        assert_eq!(at(&[1, 0, new, 0x7ff0, new], [18448, 18449]), (Some(18448), true));
+        assert_eq!(at(&[new, u64::MAX], [0, 18449]), (None, true));
+        assert_eq!(at(&[new, old, new], [18448, 18448]), (Some(18448), true));
+        // One of them is old, but which?
+        assert_eq!(at(&[new, old], [18448, 18449]), (Some(7), false));
+        assert_eq!(at(&[old, new], [18448, 0]), (Some(7), false));
+        // Nothing is found: it is another lock, or of another type, or lies too far.
+        assert_eq!(at(&[0, 1, 2], [18448, 18448]), (Some(7), false));
+        assert_eq!(owner_of_now(&memory_with(&[new], LOCK + 4, [18448, 0]), of_type), (Some(7), false));
+        let memory = memory_with(&[new], LOCK, [18448, 0]);
+        assert_eq!(owner_of_now(&memory, OwnerStands::InObject(TYPE + 8)), (Some(7), false));
+        assert_eq!(owner_of_now(&memory, OwnerStands::Nowhere), (Some(7), false));
+        let wait = ManagedWait { lock: LOCK, owner_stands: of_type, owner: 7 };
+        assert!(!wait.thing(&memory, u64::MAX - 8).1);
+    }
+
+    #[test]
+    fn where_an_owner_stands_is_kept_as_a_number() {
+        for stands in [OwnerStands::Nowhere, OwnerStands::InMonitor, OwnerStands::InObject(TYPE)] {
+            assert_eq!(OwnerStands::of_number(stands.as_number()), stands);
         }
     }
 }

@@ -1,4 +1,5 @@
-// C# locks under stress, each wait of a kind drawn at random: Contend WAITS. Threads take two of a few locks in their order, so no
+// C# locks under stress, each wait of a kind drawn at random: Contend WAITS monitors|locks. Those are Monitors, or where there
+// are some System.Threading.Lock. Threads take two of a few locks in their order, so no
 // deadlock is one; with a limit some take them against it, and threads are interrupted, pulsed, and end owning a lock. The
 // collector moves what it can meanwhile. The program counts for itself what each lock protects: a wrong count ends it with 1.
 
@@ -11,13 +12,15 @@ static class Contend
     const int Locks = 6;
     const int Workers = 8;
 
-    static readonly object[] locks = new object[Locks];
+    static readonly Action[] enter = new Action[Locks], exit = new Action[Locks];
+    static readonly Func<int, bool>[] tryEnter = new Func<int, bool>[Locks];
     // What each lock protects, not atomic; and the same count kept apart.
     static readonly long[] protectedCounts = new long[Locks];
     static readonly long[] counts = new long[Locks];
     static readonly Thread[] workers = new Thread[Workers];
     static readonly CountdownEvent arrived = new CountdownEvent(Workers);
     static readonly ManualResetEvent reported = new ManualResetEvent(false);
+    static readonly object pulses = new object();
     static long left;
     static long interrupted, timedOut, pulsed, died;
 
@@ -34,42 +37,64 @@ static class Contend
         GC.KeepAlive(new byte[random.Next(20000)]);
     }
 
+    static void Holding(int which, Action run)
+    {
+        enter[which]();
+        try { run(); } finally { exit[which](); }
+    }
+
     static void TakeTwo(Random random)
     {
         int first = random.Next(Locks - 1), second = first + 1 + random.Next(Locks - 1 - first);
-        lock (locks[first])
+        Holding(first, () =>
         {
             Hold(first, random);
-            lock (locks[second])
-                Hold(second, random);
-        }
+            Holding(second, () => Hold(second, random));
+        });
     }
 
     static void TakeAgainstOrder(Random random)
     {
         int first = random.Next(Locks - 1), second = first + 1 + random.Next(Locks - 1 - first);
-        lock (locks[second])
+        Holding(second, () =>
         {
             Hold(second, random);
-            if (!Monitor.TryEnter(locks[first], random.Next(1, 5)))
+            if (!tryEnter[first](random.Next(1, 5)))
             {
                 Interlocked.Increment(ref timedOut);
                 return;
             }
-            try { Hold(first, random); } finally { Monitor.Exit(locks[first]); }
-        }
+            try { Hold(first, random); } finally { exit[first](); }
+        });
     }
 
     static void AwaitPulse(Random random)
     {
-        int which = random.Next(Locks);
-        lock (locks[which])
+        lock (pulses)
         {
-            Monitor.Pulse(locks[which]);
-            if (Monitor.Wait(locks[which], random.Next(1, 5)))
+            Monitor.Pulse(pulses);
+            if (Monitor.Wait(pulses, random.Next(1, 5)))
                 Interlocked.Increment(ref pulsed);
-            Hold(which, random);
         }
+        int which = random.Next(Locks);
+        Holding(which, () => Hold(which, random));
+    }
+
+    static void Create(int which, Type type)
+    {
+        if (type == null)
+        {
+            var monitor = new object();
+            enter[which] = () => Monitor.Enter(monitor);
+            exit[which] = () => Monitor.Exit(monitor);
+            tryEnter[which] = limit => Monitor.TryEnter(monitor, limit);
+            return;
+        }
+        // The compiler's references do not have it.
+        object created = Activator.CreateInstance(type);
+        enter[which] = (Action)Delegate.CreateDelegate(typeof(Action), created, "Enter");
+        exit[which] = (Action)Delegate.CreateDelegate(typeof(Action), created, "Exit");
+        tryEnter[which] = (Func<int, bool>)Delegate.CreateDelegate(typeof(Func<int, bool>), created, "TryEnter");
     }
 
     // A lock of its own, as nobody gets it any more.
@@ -114,8 +139,9 @@ static class Contend
     static int Main(string[] arguments)
     {
         left = long.Parse(arguments[0]);
+        var type = arguments[1] == "locks" ? Type.GetType("System.Threading.Lock", true) : null;
         for (int which = 0; which < Locks; which++)
-            locks[which] = new object();
+            Create(which, type);
         for (int number = 0; number < Workers; number++)
         {
             int seed = number;

@@ -70,11 +70,20 @@ static class Hangs
         };
     }
 
-    // A System.Threading.Lock, which the compiler's references do not have; null before .NET 9.
+    // A System.Threading.Lock, which the compiler's references do not have.
+    static object NewLock()
+    {
+        return Activator.CreateInstance(Type.GetType("System.Threading.Lock", true));
+    }
+
+    static T MethodOf<T>(object of, string name) where T : class
+    {
+        return (T)(object)Delegate.CreateDelegate(typeof(T), of, name);
+    }
+
     static Action EnterOfNewLock()
     {
-        var type = Type.GetType("System.Threading.Lock");
-        return type == null ? null : (Action)Delegate.CreateDelegate(typeof(Action), Activator.CreateInstance(type), "Enter");
+        return MethodOf<Action>(NewLock(), "Enter");
     }
 
     static void Contend(object taken)
@@ -96,7 +105,39 @@ static class Hangs
             case "monitors":
                 return Cross("A then B", () => Monitor.Enter(a), "B then A", () => Monitor.Enter(b));
             case "locks":
-                return Cross("A then B", EnterOfNewLock(), "B then A", EnterOfNewLock());
+            {
+                Action enterOne = EnterOfNewLock();
+                // What is garbage when the collector comes, so that the other lock is moved.
+                GC.KeepAlive(new byte[5000]);
+                return Cross("A then B", enterOne, "B then A", EnterOfNewLock());
+            }
+            case "barged":
+            {
+                // Who waits is woken again and again, finds the lock taken, and sleeps in the same wait again.
+                object taken = NewLock();
+                Action enter = MethodOf<Action>(taken, "Enter"), exit = MethodOf<Action>(taken, "Exit");
+                var held = new ManualResetEvent(false);
+                var has = new ManualResetEvent(false);
+                var barges = Begin("barges", () =>
+                {
+                    enter();
+                    held.Set();
+                    has.WaitOne();
+                    for (int turn = 0; turn < 2000; turn++) { exit(); enter(); }
+                    Thread.Sleep(Timeout.Infinite);
+                });
+                held.WaitOne();
+                var waits = Begin("waits for a lock", () => { for (;;) { enter(); exit(); } });
+                AwaitSleep(waits);
+                // It has waited until its limit, and sleeps in something else.
+                var tryEnter = MethodOf<Func<int, bool>>(taken, "TryEnter");
+                var timedOut = new ManualResetEvent(false);
+                Begin("gave up", () => { tryEnter(20); timedOut.Set(); Native.pause(); });
+                timedOut.WaitOne();
+                has.Set();
+                AwaitSleep(barges);
+                return new[] { barges, waits };
+            }
             case "mixed":
             {
                 ulong section;
@@ -177,6 +218,8 @@ static class Hangs
             else
                 AwaitSleep(thread);
         }
+        // The collector moves what is locked.
+        GC.Collect();
         if (how.EndsWith("+"))
         {
             // A deadlock is one once it has stood for a while.

@@ -326,7 +326,7 @@ impl Viewer<'_, '_> {
         let wait = FutexWait::of(call)?;
         let task = self.tasks.get(&self.threads.list[place].id);
         if let Some(managed) = task.and_then(|task| task.managed_wait) {
-            return Some(self.managed_wait(&managed, &wait, glance));
+            return Some(self.managed_wait(&managed, call.stack_pointer, &wait, glance));
         }
         let caller = self.callers.of(call.code_address, self.symbols);
         let threads = self.threads;
@@ -354,8 +354,14 @@ impl Viewer<'_, '_> {
     }
 
     /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
-    fn managed_wait(&self, wait: &ManagedWaitCopy, sleep: &FutexWait, glance: &Glance) -> Wait {
-        let (thing, is_owner_of_now) = wait.told.thing(&TargetMemory(self.target));
+    fn managed_wait(
+        &self,
+        wait: &ManagedWaitCopy,
+        stack_pointer: u64,
+        sleep: &FutexWait,
+        glance: &Glance,
+    ) -> Wait {
+        let (thing, is_owner_of_now) = wait.told.thing(&TargetMemory(self.target), stack_pointer);
         let owner = thing.owner().and_then(|id| self.threads.place(id));
         let has_owner = owner.is_some() || thing.owner().is_none();
         let owner_waits_since = || self.tasks.get(&thing.owner()?)?.waits_since();
