@@ -176,15 +176,46 @@ static void who_waits_to_own_it_is_not_passed_by_who_shares(void)
     send(&owner, 0, 1, 1);
     send(&late, 0, 3, 4);
     CHECK_EQ(inside(&late), 0);
-    /* A try passes. */
-    CHECK(TryAcquireSRWLockShared(&lock));
-    ReleaseSRWLockShared(&lock);
+    CHECK(!TryAcquireSRWLockShared(&lock));
     ReleaseSRWLockShared(&lock);
     REQUIRE_SOON(inside(&owner) == 1);
     CHECK_EQ(inside(&late), 0);
     recall(&owner, 1);
     REQUIRE_SOON(inside(&late) == 3);
     recall(&late, 3);
+    CHECK(is_zero(&lock));
+}
+
+static int handled;
+
+static void share_for_a_moment(int signal)
+{
+    AcquireSRWLockShared(&lock);
+    ReleaseSRWLockShared(&lock);
+    __atomic_store_n(&handled, 1, __ATOMIC_SEQ_CST);
+    (void)signal;
+}
+
+static int is_handled(void)
+{
+    return __atomic_load_n(&handled, __ATOMIC_SEQ_CST);
+}
+
+static void a_handler_in_a_wait_does_not_wait_for_that(void)
+{
+    crew_t owner = {.lock = &lock};
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = share_for_a_moment;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    AcquireSRWLockShared(&lock);
+    send(&owner, 0, 1, 1);
+    REQUIRE_EQ(pthread_kill(owner.threads[0].id, SIGUSR1), 0);
+    REQUIRE_SOON(is_handled());
+    CHECK_EQ(inside(&owner), 0);
+    ReleaseSRWLockShared(&lock);
+    REQUIRE_SOON(inside(&owner) == 1);
+    recall(&owner, 1);
     CHECK(is_zero(&lock));
 }
 
@@ -618,7 +649,8 @@ static void errno_and_last_error_stay(void)
 CHECK_MAIN(CHECK_TEST(a_release_of_what_is_not_held_changes_nothing_and_is_told),
            CHECK_TEST(one_owns_or_all_share), CHECK_TEST(it_may_stand_at_any_address),
            CHECK_TEST(all_who_wait_to_share_get_it_at_once),
-           CHECK_TEST(who_waits_to_own_it_is_not_passed_by_who_shares), CHECK_TEST(threads_never_meet_an_owner),
+           CHECK_TEST(who_waits_to_own_it_is_not_passed_by_who_shares),
+           CHECK_TEST(a_handler_in_a_wait_does_not_wait_for_that), CHECK_TEST(threads_never_meet_an_owner),
            CHECK_TEST(a_sleep_leaves_the_lock_and_has_it_again),
            CHECK_TEST(a_sleep_ends_in_time_and_wants_the_lock_held),
            CHECK_TEST(reports_and_chains_say_who_owns_it), CHECK_TEST(reports_say_how_many_share_it),

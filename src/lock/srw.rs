@@ -15,7 +15,7 @@
 //! to one that is not. One that is to own it is woken to contend with tasks that come just then (barging); if it has lost
 //! often, the next release makes it the owner. So does now and then a release of a lock that is fought over, whether the
 //! first waiter sleeps or has been woken and comes to no processor: then those that run take turns with those that do not. A
-//! task that comes to share the lock does not pass those that wait, and a try does.
+//! task that comes to share the lock does not pass those that wait, nor does a try.
 //!
 //! **The flags may be wrong** in the child of a fork, or after the program has put other bytes there: QUEUED or WOKEN
 //! though nobody waits. Who finds the queue empty, under the bucket's lock, clears both; a release takes that lock whenever
@@ -343,8 +343,13 @@ impl QueueGuard {
     }
 }
 
-/// Takes the lock if it is free, before those who wait for it.
+/// Takes the lock if it is free for one that comes.
 pub(crate) fn try_take(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    queue_of(handle::of_srw_lock(place.address())).take(place, id, mode, Mode::is_free_for_newcomer)
+}
+
+/// Takes the lock if it is free, before those who wait for it: for one that may itself be among them.
+pub(crate) fn take_before_all(place: Place<'_>, id: u64, mode: Mode) -> bool {
     queue_of(handle::of_srw_lock(place.address())).take(place, id, mode, Mode::is_free)
 }
 

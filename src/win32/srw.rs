@@ -55,7 +55,7 @@ pub(crate) fn acquire(lock: &SrwLock, mode: Mode, site: usize) {
     });
 }
 
-/// Acquires the lock if it is free, or held in a way that allows it.
+/// Acquires the lock if it is free, or shared and to be shared, and nobody waits for it.
 #[cold]
 pub(crate) fn try_acquire(lock: &SrwLock, mode: Mode) -> bool {
     preserving_errno(|| {
@@ -71,7 +71,7 @@ fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
     }
     if me.wait.is_in_queue() {
         // A signal handler interrupted a wait of this very thread.
-        let is_acquired = srw::try_take(place, me.id(), mode);
+        let is_acquired = srw::take_before_all(place, me.id(), mode);
         if !is_acquired {
             IN_HANDLER.nap();
         }
