@@ -5,12 +5,12 @@
  * Every test first counts the instructions of a call, and then makes the call once more and forks at some of them:
  * FORK_MOST=<number> says at how many of each call, 0 at all of them. FORK_SEED=<number> chooses which ones they are.
  */
-#include "interrupted.h"
-#include "lock_count.h"
 #include "step.h"
 
 #if CAN_STEP
 
+#include "interrupted.h"
+#include "lock_count.h"
 #include "own_syscall.h"
 
 #include <fcntl.h>

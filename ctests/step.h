@@ -34,7 +34,7 @@ typedef struct stepper {
 } stepper_t;
 
 /* Whom the calling thread steps for. */
-static __thread stepper_t *stepper_here;
+__attribute__((unused)) static __thread stepper_t *stepper_here;
 
 #if CAN_STEP
 #define STEP_TRAP_FLAG 0x100
