@@ -332,6 +332,14 @@ test_gdb() {
     has 'for [0-9.]*s'
 }
 
+test_gdb_places() {
+    start placed
+    in_gdb -p "$subject" -ex "source $GDB_SCRIPT" -ex 'info hostcrst'
+    has 'waiting to enter .* at sell (shop.py:12)$'
+    dump 0 "$subject"
+    has '^   waiting .* sell (shop.py:12)$'
+}
+
 test_gdb_core() {
     start hang
     take_core

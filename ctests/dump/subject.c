@@ -1,7 +1,8 @@
 /*
  * A process to be looked at from outside. `subject clean` owns a section and waits for nothing; `subject windows` owns
  * three of Windows' kind; `subject hang` is two threads that wait for each other's section for ever (run it with
- * HOSTCRST_ON_DEADLOCK=report). Says "ready" on stdout once it stands still, and stays until it is killed.
+ * HOSTCRST_ON_DEADLOCK=report); in `subject placed` one waits, of which the place is told as text. Says "ready" on stdout
+ * once it stands still, and stays until it is killed.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -68,6 +69,13 @@ static void wait_once(void *unused)
     REQUIRE_EQ(hostcrst_leave(accounts), S_OK);
 }
 
+static void wait_at_a_place(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(host_task_current(&alice_task), S_OK);
+    outcome = hostcrst_enter_at(accounts, 0, HOSTCRST_INFINITE, "sell (shop.py:12)");
+}
+
 static int waits(host_task_t task);
 
 /* One wait and two holds of a section whose name is none for a metric. */
@@ -108,6 +116,13 @@ int main(int argument_count, char **arguments)
         check_start(&first, alice, NULL);
         check_start(&second, bob, NULL);
         while (!waits(alice_task) || !waits(bob_task)) {
+            check_pause();
+        }
+    } else if (strcmp(arguments[1], "placed") == 0) {
+        check_thread_t waiter;
+        REQUIRE_EQ(hostcrst_enter(accounts, 0), S_OK);
+        check_start(&waiter, wait_at_a_place, NULL);
+        while (!waits(__atomic_load_n(&alice_task, __ATOMIC_RELAXED))) {
             check_pause();
         }
     } else if (strcmp(arguments[1], "windows") == 0) {

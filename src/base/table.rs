@@ -2,6 +2,7 @@
 //! where its memory comes from, is not known here.
 
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 use crate::base::arena::Slot;
 use crate::base::hash::fibonacci_hash;
@@ -18,7 +19,7 @@ pub(crate) struct Key {
 
 impl Key {
     /// What the entry says of its state once it is whole.
-    fn state(self) -> u32 {
+    pub(crate) const fn state(self) -> u32 {
         WHOLE + self.kind
     }
 }
@@ -33,6 +34,14 @@ pub(crate) struct Entry<V> {
     number: AtomicU64,
     pub(crate) value: V,
 }
+
+/// For `layout`. The same for every kind of value.
+pub(crate) const LAYOUT: [(&str, usize); 4] = [
+    ("entry.state", offset_of!(Entry<()>, state)),
+    ("entry.detail", offset_of!(Entry<()>, detail)),
+    ("entry.number", offset_of!(Entry<()>, number)),
+    ("entry.value", offset_of!(Entry<()>, value)),
+];
 
 const EMPTY: u32 = 0;
 /// A writer has it that has not yet filled it, or never will: a thread that vanished in a fork.

@@ -18,7 +18,7 @@ pub(crate) struct Entry {
 const LABEL_BYTES: usize = 24;
 
 /// Room in the table. It ends with an entry of which all bytes are zero.
-pub(crate) const ENTRIES: usize = 96;
+pub(crate) const ENTRIES: usize = 112;
 
 /// The table of these offsets and sizes, numbers, and words (kind, word and number).
 pub(crate) const fn table<const PARTS: usize, const OTHERS: usize>(

@@ -12,6 +12,7 @@ use crate::base::arena::{self, Arena};
 use crate::base::copies;
 use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::base::name::{self, Name, NameCopy};
+use crate::base::table;
 use crate::handle;
 use crate::state::addresses::Addresses;
 use crate::state::deadlocks::Deadlocks;
@@ -23,7 +24,7 @@ use crate::state::resource::{self, Resource};
 use crate::state::runtime::{self, Runtime};
 use crate::state::section::{self, Section};
 use crate::state::statistics::Statistics;
-use crate::state::targets::Targets;
+use crate::state::targets::{self, Targets};
 use crate::state::task::{self, Task};
 use crate::state::{bias, layout, misuses, wait, words};
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -140,12 +141,13 @@ pub struct RegistryAddress(#[allow(dead_code)] &'static Registry);
 pub static hostcrst_registry_v1: RegistryAddress = RegistryAddress(&REGISTRY);
 
 /// For `layout`. The table itself begins behind the header.
-pub(crate) const LAYOUT: [(&str, usize); 9] = [
+pub(crate) const LAYOUT: [(&str, usize); 10] = [
     ("registry.runtime", offset_of!(Registry, runtime)),
     ("registry.sections", offset_of!(Registry, sections)),
     ("registry.tasks", offset_of!(Registry, tasks)),
     ("registry.names", offset_of!(Registry, names)),
     ("registry.resources", offset_of!(Registry, resources)),
+    ("registry.targets", offset_of!(Registry, targets)),
     ("registry.deadlocks", offset_of!(Registry, deadlocks)),
     ("registry.copy", offset_of!(Registry, copy)),
     ("named.bytes", size_of::<NameSlot>()),
@@ -163,6 +165,8 @@ pub(crate) const TABLE: [layout::Entry; layout::ENTRIES] = layout::table(
         &section::LAYOUT,
         &resource::LAYOUT,
         &name::LAYOUT,
+        &table::LAYOUT,
+        &targets::LAYOUT,
     ],
     [
         &handle::NUMBERS,
@@ -171,6 +175,7 @@ pub(crate) const TABLE: [layout::Entry; layout::ENTRIES] = layout::table(
         &wait::NUMBERS,
         &section::NUMBERS,
         &resource::NUMBERS,
+        &targets::NUMBERS,
     ],
     &words::LAYOUT,
 );

@@ -1,10 +1,12 @@
 //! Names of layer targets, and places that callers name or that are found for them: set once, kept for ever, found without
 //! a lock. Where a name comes from is not known here.
 
+use core::mem::offset_of;
+
 use crate::base::arena::Slot;
-use crate::base::hash::hash_of_bytes;
+use crate::base::hash::{FIBONACCI_FACTOR, hash_of_bytes};
 use crate::base::memory::{Memory, Shown, readable_in_copies};
-use crate::base::table::{Key, Table};
+use crate::base::table::{Entry, Key, Table};
 use crate::state::layers::Origin;
 use crate::sys;
 use crate::sys::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -28,6 +30,19 @@ unsafe impl Slot for Bytes {}
 const PLACE_KIND: u32 = Origin::ClrFunction as u32 + 1;
 /// The number of a place has this in its highest byte, as no address of code has on x86-64 or aarch64.
 const PLACE: u64 = 0x80 << 56;
+
+/// For `layout`.
+pub(crate) const LAYOUT: [(&str, usize); 2] =
+    [("target.bytes", size_of::<Entry<Bytes>>()), ("targets.entries", offset_of!(Targets, entries))];
+
+/// For `layout`.
+pub(crate) const NUMBERS: [(&str, u64); 5] = [
+    ("targets.capacity", CAPACITY as u64),
+    ("targets.probes", PROBES as u64),
+    ("place.kind", PLACE_KIND as u64),
+    ("place.state", place_key(0).state() as u64),
+    ("hash.factor", FIBONACCI_FACTOR),
+];
 
 /// The table, in pages that are taken when the library is prepared.
 #[repr(C)]
@@ -149,7 +164,7 @@ fn key(origin: Origin, target: u64) -> Key {
     Key { kind: origin as u32, number: target }
 }
 
-fn place_key(number: u64) -> Key {
+const fn place_key(number: u64) -> Key {
     Key { kind: PLACE_KIND, number }
 }
 

@@ -18,11 +18,18 @@ ENTRY_BYTES = 32
 LAYERS_SHOWN = 64
 # Damaged memory can claim any number of slots.
 MOST_SLOTS = 1 << 24
+MOST_PROBES = 1 << 10
 READ_BYTES = 1 << 20
 
 
 def plural(count, noun):
     return "%d %s%s" % (count, noun, "" if count == 1 else "s")
+
+
+def printable(text):
+    """Text that may be damaged."""
+    text = text.decode("utf-8", "replace")
+    return "".join(character if character.isprintable() and character != '"' else "?" for character in text)
 
 
 def read(address, size):
@@ -222,8 +229,31 @@ class Registry:
         if number(data, at + self.layout["name.sequence"], 4) & 1:
             return ""
         length = min(number(data, at + self.layout["name.length"], 4), self.layout["name.bytes"])
-        text = data[at + self.layout["name.text"] :][:length].decode("utf-8", "replace")
-        return "".join(character if character.isprintable() and character != '"' else "?" for character in text)
+        return printable(data[at + self.layout["name.text"] :][:length])
+
+    def place(self, site):
+        """What is called from: the text that the caller has given for it, or what stands at its address."""
+        return self.place_text(site) or place(site)
+
+    def place_text(self, site):
+        layout = self.layout
+        table = read_number(self.address + layout["registry.targets"] + layout["targets.entries"], 8)
+        size = layout["target.bytes"]
+        hashed = ((site ^ layout["place.kind"]) * layout["hash.factor"] & (1 << 64) - 1) >> 32
+        for probe in range(min(layout["targets.probes"], MOST_PROBES)):
+            slot = hashed + probe & layout["targets.capacity"] - 1
+            try:
+                entry = read(table + slot * size, size)
+            except gdb.MemoryError:
+                # Nothing was ever written there, so it is not in a core.
+                return ""
+            state = number(entry, layout["entry.state"], 4)
+            if state == 0:
+                return ""
+            if state == layout["place.state"] and number(entry, layout["entry.number"], 8) == site:
+                length = number(entry, layout["entry.detail"], 4)
+                return printable(entry[layout["entry.value"] :][:length])
+        return ""
 
     def section_name(self, slot):
         data = self.slot("names", slot, self.layout["named.bytes"])
@@ -377,7 +407,7 @@ class Report:
         if task.is_limited:
             text += " (with a time limit)"
         if task.site:
-            text += " at " + place(task.site)
+            text += " at " + self.registry.place(task.site)
         print(text)
         if lock and lock.is_owned:
             print("      which is owned by %s" % self.owner(lock))
