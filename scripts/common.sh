@@ -33,7 +33,7 @@ ask_for_browser() {
 # The other languages: all at once, or else each that can be had.
 ask_for_languages() {
     local language languages=(python3=python3 luajit=luajit ruby=ruby php=php-cli go=golang-go node=nodejs
-        '/usr/include/node*/node_api.h=libnode-dev' javac=default-jdk-headless /usr/share/java/jna.jar=libjna-java)
+        '/usr/include/node*/node_api.h=libnode-dev' tsc=node-typescript javac=default-jdk-headless /usr/share/java/jna.jar=libjna-java)
     (require "${languages[@]}") || for language in "${languages[@]}"; do
         is_there "${language%%=*}" || (require "$language") ||
             say "There is no ${language%%=*}: what needs it of bindings/ is not run"
