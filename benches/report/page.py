@@ -1,11 +1,11 @@
 """The pages of docs/bench: README.md, what it costs in five rows, all charts and tables, and how it is measured; dotnet.md,
-what it costs a .NET program.
+what it costs a .NET program; windows.md, what SRW locks and waits on addresses cost.
 """
 
 from bars import NOT_MEASURED
 from charts import OVERVIEW_FILE, charts
 from samples import OURS
-from tables import OVERVIEW, dotnet, overview, sections
+from tables import OVERVIEW, dotnet, overview, sections, windows_sections
 
 TEXT = """# What it costs
 
@@ -15,7 +15,8 @@ TEXT = """# What it costs
 
 Medians of one run on {processors} x {processor}; the best of each row in bold. All of these locks but nsync's are
 recursive. `./dev bench` measures the same on your machine; the [method](#how-it-is-measured) is described below. What a
-.NET program pays stands on [a page of its own](dotnet.md).
+.NET program pays stands on [a page of its own](dotnet.md), as does what [Windows' SRW locks and waits on
+addresses](windows.md) cost.
 
 ## Charts
 
@@ -61,9 +62,6 @@ Written by `./dev bench --publish` from one run; do not edit.
   stays a shared library.
 - "no membarrier" is a process in which a seccomp filter refuses membarrier(2). "1 processor" is a process bound to one
   processor. "beside Wine" compares with Wine's CRITICAL_SECTION, which runs in a process of its own, in turns.
-- "SRW lock" rows have the same loops for locks that are owned or shared; "own 1 of 16" shares the lock fifteen times of
-  sixteen. "address" rows: a thread waits until another one changes a number, and back; futex(2) is called directly, and
-  parking_lot_core's queues are what Rust programs would use.
 - "Cost against scale": each row was measured in a process that has this many sections or tasks. In the report of
   tasks, each task shows the native function that it is in. "Memory" is by how much the process grew for one more.
 - Instruction counts do not vary from run to run; they are in `benches/instructions/`. The test that compares them also
@@ -93,6 +91,25 @@ Written by `./dev bench --publish`, or `./dev bench --rows .NET --publish` for t
 """
 
 
+WINDOWS_TEXT = """# What SRW locks and waits on addresses cost
+
+The locks and loops are those of [the other page](README.md#how-it-is-measured), for locks that are owned or shared; "own 1 of 16"
+shares the lock fifteen times of sixteen. "address": a thread waits until another one changes a number, and back; futex(2) is
+called directly, and parking_lot_core's queues are what Rust programs would use.
+
+{tables}
+
+Written by `./dev bench --publish`, or `./dev bench --rows Windows --publish` for this page alone; do not edit.
+
+| | |
+|---|---|
+| run | `{command}`, {date}, version {version} |
+| machine | {processors} x {processor}, load {load} at the start |
+| system | {system}, {libc} |
+| compilers | {compiler}; {rust} |
+"""
+
+
 def markdown(heads, lines):
     """A table, the first column to the left."""
     rule = ["---"] + ["---:"] * (len(heads) - 1)
@@ -106,13 +123,21 @@ def pages(run, samples):
     heads, lines = dotnet(samples)
     if lines:
         yield "dotnet.md", DOTNET_TEXT.format(table=markdown(heads, lines), **run)
+    windows = list(windows_sections(samples))
+    if windows:
+        yield "windows.md", WINDOWS_TEXT.format(tables=shown(windows), **run)
+
+
+def shown(tables):
+    return "\n\n".join("## %s\n\n```\n%s\n```" % (heading, "\n".join(lines)) for heading, lines in tables)
 
 
 def locks_page(run, samples):
     drawn = [(name, title) for name, title, _ in charts(samples)]
     pictures = ["![%s](%s)" % (title, name) for name, title in drawn if name != OVERVIEW_FILE]
-    tables = ["## %s\n\n```\n%s\n```" % (heading, "\n".join(lines)) for heading, lines in sections(samples)]
+    elsewhere = [heading for heading, _ in windows_sections(samples)]
+    tables = [table for table in sections(samples) if table[0] not in elsewhere]
     not_measured = ["- %s: %s." % what_and_why for what_and_why in NOT_MEASURED]
     return TEXT.format(overview_title=dict(drawn)[OVERVIEW_FILE], overview_file=OVERVIEW_FILE,
                        overview=markdown(*overview(samples)), charts="\n\n".join(pictures),
-                       tables="\n\n".join(tables), not_measured="\n".join(not_measured), **run)
+                       tables=shown(tables), not_measured="\n".join(not_measured), **run)

@@ -252,12 +252,24 @@ def sections_of_windows(samples, rows):
             list(value_lines(samples, those("SRW", True), WAITS, "waits"))
 
 
+def windows_rows(samples):
+    return [row for row in samples.rows() if row.startswith(WINDOWS)]
+
+
+def windows_sections(samples):
+    """As sections, of what is Windows'."""
+    rows = windows_rows(samples)
+    if rows:
+        yield from sections_of_windows(samples, rows)
+        yield "Bars", list(bar_lines(one for one in judged(samples) if one[0].row in rows))
+
+
 def sections(samples):
     """The tables with their headings: (heading, lines) of each that has something to show."""
     scaled = [row for _, rows in scaled_rows(samples) for _, row in rows]
     single = [row for row in samples.rows() if samples.metrics(row)[0] == "ns" and row not in scaled]
     transitions = [row for row in single if "CPython" in samples.subjects(row)]
-    windows = [row for row in samples.rows() if row.startswith(WINDOWS)]
+    windows = windows_rows(samples)
     locks = [row for row in single if row not in transitions + windows and NO_PROFILER not in samples.subjects(row)]
     contended = [row for row in samples.rows() if samples.metrics(row)[0] in MORE_IS_BETTER and row not in windows]
     if locks:
