@@ -97,6 +97,10 @@ The locks and loops are those of [the other page](README.md#how-it-is-measured),
 shares the lock fifteen times of sixteen. "address": a thread waits until another one changes a number, and back; futex(2) is
 called directly, and parking_lot_core's queues are what Rust programs would use.
 
+A pair that owns the lock is two compare-and-swaps, as parking_lot's is; that they take and check who owns it is hidden behind
+them. Who shares a lock gives it up by a compare-and-swap too, where parking_lot subtracts: so a release of what nobody holds
+changes nothing, but one that raced with another has to begin again.
+
 {tables}
 
 Written by `./dev bench --publish`, or `./dev bench --rows Windows --publish` for this page alone; do not edit.

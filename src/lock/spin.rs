@@ -14,7 +14,7 @@
 //!
 //! **Stepping aside.** Those that share a lock need not wait for each other, but its word still goes from one processor to
 //! another with each that comes or goes, which takes longer than all else that they do. So one that raced with another
-//! steps aside, longer each time, while the other comes and goes many times with the word at hand.
+//! steps aside, for longer the more races there are, while the other comes and goes many times with the word at hand.
 //!
 //! **Credit.** All of that is for owners that run and leave soon. A task that spins while the owner sleeps takes a
 //! processor from others, perhaps the very one that the owner needs to go on. So nobody spins for an owner that is
@@ -64,10 +64,10 @@ const AFTER_REQUEST_TIME: u32 = 10_000;
 /// request a back-off: otherwise the next one, which comes when that one has entered, would poll at the fastest pace
 /// again.
 const CROWDED: u64 = 2 * SPIN_TIME as u64;
-/// How long a task steps aside that raced with others for the first time, and how often that doubles at most as it does
-/// so again.
-const FIRST_ASIDE: u32 = 80;
-const MOST_ASIDE_DOUBLINGS: u32 = 9;
+/// For how many of these intervals a task steps aside that raced with others: less than CROWDED, so that the pace is as
+/// slow as it was when it comes back.
+const INTERVALS_ASIDE: u32 = 12;
+const _: () = assert!(((INTERVALS_ASIDE * SHORTEST_INTERVAL) << MOST_DOUBLINGS) < CROWDED as u32);
 /// How long an owner backs off: a poll, and the section's cache line on its way from one processor to another.
 const BACK_OFF_TIME: u32 = 600;
 /// The interval between two polls of the contender, and how long it spins before it parks.
@@ -192,6 +192,16 @@ impl Hints {
 
     /// How a task spins that comes now.
     pub(crate) fn spinner(&self, stay_limit: u32, now: Instant) -> SpinLoop {
+        SpinLoop::new(stay_limit, self.interval(now), SPIN_TIME)
+    }
+
+    /// Steps aside: the caller has raced with others that may have the lock at the same time.
+    pub(crate) fn step_aside(&self, now: Instant) {
+        pause(pauses(self.interval(now) * INTERVALS_ASIDE));
+    }
+
+    /// The interval between two polls of a task that comes now.
+    fn interval(&self, now: Instant) -> u32 {
         let now = (now / 1000) as u32;
         let last = self.pace.load(Ordering::Relaxed);
         let since = now.wrapping_sub(last >> DOUBLINGS_BITS) & (u32::MAX >> DOUBLINGS_BITS);
@@ -200,7 +210,7 @@ impl Hints {
             false => 0,
         };
         self.pace.store(now << DOUBLINGS_BITS | doublings, Ordering::Relaxed);
-        SpinLoop::new(stay_limit, SHORTEST_INTERVAL << doublings, SPIN_TIME)
+        SHORTEST_INTERVAL << doublings
     }
 
     /// The contender lost the section to a blocked owner: the next leaves are to hand it off.
@@ -394,11 +404,6 @@ impl SpinLoop {
 /// Rests: the caller has queued.
 pub(crate) fn rest() {
     sys::nap(REST);
-}
-
-/// Steps aside: the caller has raced, after so many times in a row, with others that may have the lock at the same time.
-pub(crate) fn step_aside(races: u32) {
-    pause(pauses(FIRST_ASIDE << races.min(MOST_ASIDE_DOUBLINGS)));
 }
 
 /// Backs off: the caller has left a section, and a spinner has requested it.

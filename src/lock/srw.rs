@@ -13,9 +13,9 @@
 //!
 //! **Who is served.** A first waiter that is to share the lock gets it at once, with all behind it that are to share it, up
 //! to one that is not. One that is to own it is woken to contend with tasks that come just then (barging); if it has lost
-//! often, the next release makes it the owner. So does now and then a release of a lock that is fought over, whether the
-//! first waiter sleeps or has been woken and comes to no processor: then those that run take turns with those that do not. A
-//! task that comes to share the lock does not pass those that wait, nor does a try.
+//! often, the next release makes it the owner, and so does now and then a release of a lock that is fought over. If it has been
+//! woken and comes to no processor, those that release the lock yield theirs. A task that comes to share the lock does not
+//! pass those that wait, nor does a try.
 //!
 //! **The flags may be wrong** in the child of a fork, or after the program has put other bytes there: QUEUED or WOKEN
 //! though nobody waits. Who finds the queue empty, under the bucket's lock, clears both; a release takes that lock whenever
@@ -34,7 +34,7 @@ use crate::state::srw::{
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, WAIT_SHARED};
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::sys::{self, Guard, Instant, Mutex};
+use crate::sys::{self, Guard, Mutex};
 
 /// How a lock is to be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub(crate) fn release_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
 
 /// How often a waiter is woken and finds the lock taken by others before a release gives it to the waiter.
 const MOST_LOSSES: u32 = 4;
-/// How often a lock that is fought over is given to the first waiter, parked or not, in nanoseconds.
+/// How often a lock that is fought over is given to the first waiter instead of waking it to contend, in nanoseconds.
 const TIME_BETWEEN_HAND_OFFS: u64 = 500_000;
 
 /// Takes the lock if nobody holds it, whether others wait for it or not.
@@ -144,27 +144,18 @@ pub(crate) fn spin(place: Place<'_>, me: TaskRef, mode: Mode) -> bool {
     }
     let now = sys::now();
     let is_turn_over = || spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now);
+    let hints = Hints::at(place.address());
+    let word = place.load();
     match mode {
-        Mode::Exclusive if place.load() & QUEUED != 0 && is_turn_over() => return false,
-        Mode::Shared if share_among_racers(place, me.id()) => return true,
+        Mode::Exclusive if word & QUEUED != 0 && is_turn_over() => return false,
+        // It raced with others that share the lock.
+        Mode::Shared if mode.is_free_for_newcomer(word) => hints.step_aside(now),
         _ => {}
     }
-    let hints = Hints::at(place.address());
     let mut spin_loop = hints.spinner(hints.stay_limit(hints.count_wait()), now);
     let found = spin_loop.run(|| poll(place, me.id(), mode));
     hints.learn(&spin_loop, found);
     found
-}
-
-/// Shares a lock that can be shared: the caller raced with others that do. False if it cannot be, or the caller races on and on.
-fn share_among_racers(place: Place<'_>, id: u64) -> bool {
-    const MOST_RACES: u32 = 16;
-    let is_free = || Mode::Shared.is_free_for_newcomer(place.load());
-    let mut attempts = (0..MOST_RACES).take_while(|_| is_free());
-    attempts.any(|races| {
-        spin::step_aside(races);
-        poll(place, id, Mode::Shared) == Poll::Acquired
-    })
 }
 
 /// Loads the word once, and takes the lock if it is free.
@@ -201,16 +192,14 @@ impl Bucket {
         }
     }
 
-    fn is_hand_off_due(&self, now: Instant) -> bool {
-        now >= self.next_hand_off.load(Ordering::Relaxed)
-    }
-
-    /// As is_hand_off_due, where it is asked often: the clock is read now and then.
-    fn may_hand_off_be_due(&self) -> bool {
+    /// Whether a task that was woken to take a lock should have come by now. Asked often: the clock is read now and then.
+    fn is_contender_late(&self) -> bool {
         const RELEASES_PER_CLOCK_READ: u32 = 64;
         let releases = self.releases.load(Ordering::Relaxed).wrapping_add(1);
         self.releases.store(releases, Ordering::Relaxed);
-        releases.is_multiple_of(RELEASES_PER_CLOCK_READ) && self.is_hand_off_due(sys::now())
+        let first = task_at(self.first.load(Ordering::Relaxed));
+        releases.is_multiple_of(RELEASES_PER_CLOCK_READ)
+            && spin::is_late(first.wait.awake_since.load(Ordering::Relaxed))
     }
 }
 
@@ -434,7 +423,11 @@ pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
 /// Gives the lock up for the task with this id, and serves or wakes who waits. False if it does not hold it.
 pub(crate) fn release(place: Place<'_>, id: u64, mode: Mode) -> bool {
     let awaited = handle::of_srw_lock(place.address());
+    let has_raced = mode == Mode::Shared && place.load() & (QUEUED | WOKEN) == 0;
     if let Some(is_held) = release_waking_nobody(place, bucket_of(awaited), id, mode) {
+        if is_held && has_raced && REGISTRY.spinning_helps() {
+            Hints::at(place.address()).step_aside(sys::now());
+        }
         return is_held;
     }
     let queue = queue_of(awaited);
@@ -442,9 +435,9 @@ pub(crate) fn release(place: Place<'_>, id: u64, mode: Mode) -> bool {
         let word = place.load();
         let Some(rest) = mode.released(word, id) else { return false };
         let rest = queue.corrected(rest);
-        let next = match queue.first().filter(|_| rest & HOLDERS == 0) {
+        let next = match queue.first().filter(|_| rest & (HOLDERS | WOKEN) == 0) {
             None => Next { word: rest, served: 0, woken: None },
-            Some(first) => queue.next(rest, first),
+            Some(first) => queue.next(first),
         };
         if place.replace(word, next.word) {
             queue.go_on_with(next);
@@ -460,13 +453,15 @@ fn release_waking_nobody(place: Place<'_>, bucket: &Bucket, id: u64, mode: Mode)
         let word = place.load();
         let Some(rest) = mode.released(word, id) else { return Some(false) };
         // Flags that are wrong are cleared under the lock of the queue, which nobody is in then.
-        let is_somebody_awake =
-            rest & WOKEN != 0 && bucket.first.load(Ordering::Relaxed) != 0 && !bucket.may_hand_off_be_due();
+        let is_somebody_awake = rest & WOKEN != 0 && bucket.first.load(Ordering::Relaxed) != 0;
         let is_to_wake = rest & (QUEUED | WOKEN) != 0 && rest & HOLDERS == 0 && !is_somebody_awake;
         if is_to_wake || matches!(place, Place::Unaligned(_)) {
             return None;
         }
         if place.replace(word, rest) {
+            if is_somebody_awake && bucket.is_contender_late() {
+                sys::yield_now();
+            }
             return Some(true);
         }
     }
@@ -483,7 +478,7 @@ struct Next {
 
 impl QueueGuard {
     /// Who is to have a lock that nobody holds now, and for which `first` waits.
-    fn next(&self, word: u64, first: &'static Task) -> Next {
+    fn next(&self, first: &'static Task) -> Next {
         let is_shared = |task: &Task| Mode::of_wait(task) == Mode::Shared;
         let sharers = self.waiters().take_while(|&slot| is_shared(task_at(slot))).count();
         let rest = |served| if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
@@ -492,8 +487,6 @@ impl QueueGuard {
             Next { word: (sharers as u64 * HOLDER) | rest(sharers), served: sharers, woken: None }
         } else if first.wait.losses.load(Ordering::Relaxed) >= MOST_LOSSES || self.is_hand_off_due() {
             Next { word: first.id() | rest(1), served: 1, woken: None }
-        } else if word & WOKEN != 0 {
-            Next { word, served: 0, woken: None }
         } else {
             Next { word: QUEUED | WOKEN, served: 0, woken: Some(first) }
         }
@@ -502,7 +495,7 @@ impl QueueGuard {
     /// Whether it is time that a waiter gets the lock before those that come.
     fn is_hand_off_due(&self) -> bool {
         let now = sys::now();
-        let is_due = self.bucket.is_hand_off_due(now);
+        let is_due = now >= self.bucket.next_hand_off.load(Ordering::Relaxed);
         if is_due {
             self.bucket.next_hand_off.store(now + TIME_BETWEEN_HAND_OFFS, Ordering::Relaxed);
         }
@@ -522,10 +515,9 @@ impl QueueGuard {
 
 /// From when on a lock is handed off, at the next release that looks: for models, in which no time passes.
 #[cfg(all(loom, test))]
-pub(crate) fn set_next_hand_off(place: Place<'_>, at: Instant) {
+pub(crate) fn set_next_hand_off(place: Place<'_>, at: sys::Instant) {
     let bucket = bucket_of(handle::of_srw_lock(place.address()));
     bucket.next_hand_off.store(at, Ordering::Relaxed);
-    bucket.releases.store(u32::MAX, Ordering::Relaxed);
 }
 
 /// Whether the task with this id holds the lock so, as far as its word says: it does not say who shares it.

@@ -90,7 +90,7 @@ fn owner_and_who_hands_off() -> Scene {
     threads_that(&[own, own_and_hand_off])
 }
 
-/// Handed off also to one that has been woken and not come yet, and from one to the next.
+/// From one to the next.
 fn owners_and_who_hands_off() -> Scene {
     threads_that(&[own, own, own_and_hand_off])
 }
