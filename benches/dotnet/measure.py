@@ -21,7 +21,7 @@ def start(command, variables):
 
 
 def call(command, variables):
-    shown = subprocess.run(command, env=dict(variables, TURNS="8"), check=True, stdout=subprocess.PIPE, text=True).stdout
+    shown = subprocess.run(command, env=dict(variables, TURNS="20"), check=True, stdout=subprocess.PIPE, text=True).stdout
     return float(shown)
 
 

