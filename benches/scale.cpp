@@ -172,7 +172,7 @@ std::vector<Row> table()
         std::exit(1);
     }
     const int rounds = quick ? 3 : 7;
-    const uint32_t text = HOST_REPORT_TEXT, json = HOST_REPORT_JSON;
+    const uint32_t text = HOST_REPORT_TEXT, json = HOST_REPORT_JSON, page = HOST_REPORT_HTML;
     return {
         {"memory of a section", 1, {
             {"hostcrst", memory_of_a_section},
@@ -198,6 +198,8 @@ std::vector<Row> table()
         {"memory of a task", 1, {{"hostcrst", memory_of_a_task}}},
         {"10^4 tasks, a transition", rounds, {{"hostcrst", transition<10000>}}},
         {"10^4 tasks, report as text", rounds, {{"hostcrst", report_of_tasks<10000, text>}}},
+        {"10^4 tasks, report as JSON", rounds, {{"hostcrst", report_of_tasks<10000, json>}}},
+        {"10^4 tasks, report as a page", rounds, {{"hostcrst", report_of_tasks<10000, page>}}},
     };
 }
 

@@ -60,6 +60,9 @@ BARS = [
     _ratio("SRW lock: own 1 of 16, 4 threads", "throughput", BEST_FAIR, ">=", 1.00, None),
     _ratio("address: a change and back", "ns", BEST, "<=", 1.00, None),
     _ratio("address: wake, nobody waits", "ns", BEST, "<=", 1.00, None),
+    _value("10^4 tasks, report as text", "ns", 200e6, 100e6),
+    _value("10^4 tasks, report as JSON", "ns", 200e6, 100e6),
+    _value("10^4 tasks, report as a page", "ns", 400e6, 100e6),
     _value("memory of a section", "bytes", 64, 64),
 ]
 

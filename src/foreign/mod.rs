@@ -3,9 +3,11 @@
 //!
 //! **Certain and probable.** An edge from a waiter to an owner is certain if glibc's own code made the call, the memory
 //! has each mark that its kind of lock has at such a moment, the owner is a live thread of this process, and all of this
-//! was found twice while the waiter did not run between. Any other is probable. `hostcrst-dump` draws the same line.
+//! was found twice while the waiter did not run between. Any other is probable. A wait for what no thread owns is no edge: that
+//! it was found twice is enough. `hostcrst-dump` draws the same line.
 
 pub(crate) mod chain;
 pub(crate) mod observer;
 pub(crate) mod threads;
+mod waited_for;
 pub(crate) mod who;

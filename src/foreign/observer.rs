@@ -4,6 +4,7 @@ use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{Caller, FutexWait, Glance, Memory, Operation, STANDS_AFTER, field, is_glibc};
 
 use super::who::Who;
+use crate::base::name::NameCopy;
 use crate::state::managed_wait::ManagedWaitCopy;
 use crate::sys;
 use crate::sys::symbols::{Mapped, Resolver};
@@ -13,11 +14,19 @@ use crate::view::picture::Picture;
 pub(crate) struct Room {
     call: [u8; 256],
     status: [u8; 4096],
+    /// The code address of the last call that was looked at, and whose code that is: most threads of a crowd wait in one
+    /// place. Address 0 for none yet.
+    last_caller: (u64, Caller),
 }
 
 impl Room {
     pub(crate) const fn new() -> Self {
-        Room { call: [0; 256], status: [0; 4096] }
+        Room { call: [0; 256], status: [0; 4096], last_caller: NO_CALLER }
+    }
+
+    /// Forgets what may be otherwise the next time.
+    pub(crate) fn forget(&mut self) {
+        self.last_caller = NO_CALLER;
     }
 
     /// Room for any bytes.
@@ -25,6 +34,9 @@ impl Room {
         &mut self.status
     }
 }
+
+/// In zeroed memory.
+const NO_CALLER: (u64, Caller) = (0, Caller::Glibc);
 
 /// Looks at threads of this process.
 pub(crate) struct Observer<'o> {
@@ -81,9 +93,34 @@ impl Observer<'_> {
         (own == thread).then(|| Glance::of(call, status))
     }
 
-    /// What the thread waits for, found twice while it did not run between. `glance` is what it was first seen to do, and
-    /// then what it was last; None if it has ended.
+    /// Its name, and what it does now but for how often it has stopped: what a list of many can afford. For `/proc` that
+    /// has the ids that the threads themselves know.
+    #[inline(never)]
+    pub(crate) fn brief_glance(&mut self, thread: u32) -> Option<(NameCopy, Glance)> {
+        let call = sys::read_thread_file(thread, "syscall", &mut self.room.call);
+        let stat = sys::read_thread_file(thread, "stat", &mut self.room.status)?;
+        let (name, glance) = Glance::brief(call, stat)?;
+        Some((NameCopy::of(name), glance))
+    }
+
+    /// What the thread waits for, found twice: while it did not run between, if it may wait for another thread. `glance` is
+    /// what it was first seen to do, and then what it was last; None if it has ended.
     pub(crate) fn wait_of(&mut self, who: Who, glance: &mut Option<Glance>) -> Option<Wait> {
+        let seen = glance.as_ref()?;
+        let wait = self.thing_of(who, seen)?;
+        let is_found_again = |observer: &mut Self| {
+            let call = sys::read_thread_file(who.thread, "syscall", &mut observer.room.call);
+            call.is_some_and(|call| seen.is_in_same_call(call)) && observer.thing_of(who, seen) == Some(wait)
+        };
+        if !wait.thing.is_of_threads() && is_found_again(self) {
+            return Some(wait);
+        }
+        *glance = self.glance(who.thread);
+        self.still_wait_of(who, glance)
+    }
+
+    /// What the thread waits for, found twice while it did not run between.
+    fn still_wait_of(&mut self, who: Who, glance: &mut Option<Glance>) -> Option<Wait> {
         for attempt in 1..=TRIES {
             let first = self.thing_of(who, glance.as_ref()?);
             let now = self.glance(who.thread)?;
@@ -119,7 +156,8 @@ impl Observer<'_> {
         Some(Wait {
             thing,
             // That it sleeps on a word is no guess. A thread that was stopped may have been woken before.
-            is_certain: glance.is_sure_sleep() && (matches!(thing, Thing::Futex(_)) || is_known && has_owner),
+            is_certain: glance.is_sure_sleep_for(&thing)
+                && (matches!(thing, Thing::Futex(_)) || is_known && has_owner),
             is_limited: sleep.is_limited,
             // Nobody joins itself.
             owner: owner.filter(|&owner| owner != who.thread || thing.is_lock()),
@@ -127,8 +165,19 @@ impl Observer<'_> {
         })
     }
 
-    #[inline(never)]
     fn caller(&mut self, code_address: u64) -> Caller {
+        match self.room.last_caller {
+            (address, caller) if address == code_address && address != 0 => caller,
+            _ => {
+                let caller = self.find_caller(code_address);
+                self.room.last_caller = (code_address, caller);
+                caller
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn find_caller(&mut self, code_address: u64) -> Caller {
         // A function that glibc has for others: whether glibc is a file of its own, and has names.
         let known = self.resolver.resolve(&Mapped, libc::pthread_mutex_lock as *const () as u64);
         let (is_loaded, has_names) =

@@ -4,15 +4,20 @@ use foreign_locks::{State, SystemCall};
 
 use super::chain;
 use super::observer::{Observer, Wait};
+use super::waited_for::WaitedFor;
 use super::who::Who;
 use crate::base::memory::Here;
+use crate::base::name::NameCopy;
 use crate::handle;
 use crate::sys;
+use crate::view::names;
 use crate::view::picture::Picture;
 
 /// A thread as it was seen.
 pub(crate) struct Seen {
     pub(crate) who: Who,
+    /// The system's name of it.
+    pub(crate) name: NameCopy,
     pub(crate) state: State,
     /// The system call that it sleeps in, if it is known.
     pub(crate) call: Option<SystemCall>,
@@ -26,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) is_cycle_certain: bool,
     /// The first of its cycle in the list.
     pub(crate) begins_cycle: bool,
+    /// Another thread waits for what is not the library's, and this one owns it.
+    pub(crate) is_waited_for: bool,
 }
 
 /// A wait that the library knows of.
@@ -38,15 +45,18 @@ pub(crate) struct OwnWait {
     srw_lock: Option<u64>,
 }
 
-/// The threads of this process.
+/// The threads of this process, in the order of their ids.
 pub(crate) struct Threads {
     start: *mut Seen,
     capacity: usize,
     count: usize,
+    waited_for: WaitedFor,
     /// There are more than are listed.
     pub(crate) more: bool,
     /// Of a thread that lives, the system does not show what it is blocked in.
     pub(crate) hides_calls: bool,
+    /// Some are in a cycle.
+    pub(crate) have_cycles: bool,
 }
 
 /// More threads than these are not looked at.
@@ -58,14 +68,34 @@ impl Threads {
     /// Looks at all threads. None if the system lists none, or has no memory.
     pub(crate) fn look(picture: &Picture<'_, Here>, observer: &mut Observer<'_>) -> Option<Threads> {
         let mut threads = Threads::list(observer)?;
+        threads.join_tasks(picture);
+        // Seen from another namespace, threads have other ids in `/proc`: then nothing there is known to be of these.
+        let are_ids_their_own = observer.glance(sys::thread_id()).is_some();
         for place in 0..threads.count {
-            if let Some(seen) = threads.seen_mut().get_mut(place) {
-                seen.look(picture, observer);
-                threads.hides_calls |= threads.seen().get(place)?.hides_call();
-            }
+            let Some(seen) = threads.seen_mut().get_mut(place) else { continue };
+            seen.look(picture, observer, are_ids_their_own);
+            threads.hides_calls |= seen.hides_call();
+            threads.count_wait(place);
         }
         threads.find_cycles(picture, observer);
         Some(threads)
+    }
+
+    /// Counts the thread at a place beside all that wait for the same.
+    fn count_wait(&mut self, place: usize) {
+        let Some(seen) = self.seen().get(place) else { return };
+        let (wait, lock) = (seen.wait, seen.lock());
+        if let Some(address) = wait.and_then(|wait| wait.thing.address()).filter(|&address| address != 0) {
+            self.waited_for.add_waiter(address);
+        }
+        if let Some(address) = lock.filter(|&address| address != 0) {
+            self.waited_for.add_lock(address);
+        }
+        if let Some(owner) = wait.and_then(|wait| wait.owner).and_then(|owner| self.place(owner))
+            && let Some(owner) = self.seen_mut().get_mut(owner)
+        {
+            owner.is_waited_for = true;
+        }
     }
 
     fn list(observer: &mut Observer<'_>) -> Option<Threads> {
@@ -76,7 +106,16 @@ impl Threads {
         });
         let capacity = count + SPARE;
         let start = sys::borrow_pages(capacity * size_of::<Seen>()).filter(|_| count != 0)?.cast();
-        let mut threads = Threads { start, capacity, count: 0, more: false, hides_calls: false };
+        let waited_for = WaitedFor::new(capacity)?;
+        let mut threads = Threads {
+            start,
+            capacity,
+            count: 0,
+            waited_for,
+            more: false,
+            hides_calls: false,
+            have_cycles: false,
+        };
         sys::each_thread(observer.room.bytes(), |thread| {
             threads.more = threads.count == capacity;
             if !threads.more {
@@ -84,7 +123,22 @@ impl Threads {
             }
             !threads.more
         });
+        // The system lists them by their age, and ids begin again.
+        if !threads.seen().is_sorted_by_key(|seen| seen.who.thread) {
+            threads.seen_mut().sort_unstable_by_key(|seen| seen.who.thread);
+        }
         Some(threads)
+    }
+
+    /// Finds the task of each thread: in one pass over the tasks, as both may be many.
+    fn join_tasks(&mut self, picture: &Picture<'_, Here>) {
+        for (thread, task) in picture.threads_of_tasks() {
+            if let Some(place) = self.place(thread)
+                && let Some(seen) = self.seen_mut().get_mut(place)
+            {
+                seen.who.task = task;
+            }
+        }
     }
 
     fn add(&mut self, seen: Seen) {
@@ -104,7 +158,11 @@ impl Threads {
     }
 
     pub(crate) fn of_thread(&self, thread: u32) -> Option<&Seen> {
-        self.seen().iter().find(|seen| seen.who.thread == thread)
+        self.place(thread).and_then(|place| self.seen().get(place))
+    }
+
+    fn place(&self, thread: u32) -> Option<usize> {
+        self.seen().binary_search_by_key(&thread, |seen| seen.who.thread).ok()
     }
 
     // ---- cycles ----------------------------------------------------------------------------------------
@@ -123,6 +181,7 @@ impl Threads {
                 && cycle.is_foreign
             {
                 found += 1;
+                self.have_cycles = true;
                 self.mark_cycle(start.thread, found, cycle.is_certain);
             }
         }
@@ -144,7 +203,7 @@ impl Threads {
     fn mark_cycle(&mut self, start: u32, number: u32, is_certain: bool) {
         let mut thread = start;
         for _ in 0..self.count {
-            let seen = self.seen_mut().iter_mut().find(|seen| seen.who.thread == thread);
+            let seen = self.place(thread).and_then(|place| self.seen_mut().get_mut(place));
             let Some(seen) = seen.filter(|seen| seen.cycle == 0) else { return };
             (seen.cycle, seen.is_cycle_certain, seen.begins_cycle) = (number, is_certain, thread == start);
             match seen.next() {
@@ -175,25 +234,12 @@ impl Threads {
 
     /// The locks that are waited for and are no sections: SRW locks, and those that are not the library's.
     pub(crate) fn other_locks(&self) -> usize {
-        let foreign =
-            |seen: &Seen| seen.wait.map(|wait| wait.thing).filter(|thing| thing.is_lock())?.address();
-        let lock = |seen: &Seen| seen.own_wait.and_then(|wait| wait.srw_lock).or_else(|| foreign(seen));
-        let is_first = |(place, address): &(usize, u64)| {
-            !self.seen().iter().take(*place).any(|earlier| lock(earlier) == Some(*address))
-        };
-        let locks = self.seen().iter().enumerate();
-        locks.filter_map(|(place, seen)| Some((place, lock(seen)?))).filter(is_first).count()
+        self.waited_for.locks()
     }
 
     /// How many other threads wait for the same thing in memory.
     pub(crate) fn others(&self, wait: &Wait) -> usize {
-        let same =
-            |seen: &&Seen| seen.wait.is_some_and(|other| other.thing.address() == wait.thing.address());
-        if wait.thing.address().is_some() {
-            self.seen().iter().filter(same).count().saturating_sub(1)
-        } else {
-            0
-        }
+        wait.thing.address().map_or(0, |address| self.waited_for.waiters(address).saturating_sub(1))
     }
 
     /// How many are blocked in something that no thread is known to own.
@@ -213,6 +259,7 @@ impl Seen {
     fn unseen(thread: u32) -> Seen {
         Seen {
             who: Who { thread, task: 0 },
+            name: NameCopy::new(),
             state: State::Unknown,
             call: None,
             wait: None,
@@ -220,14 +267,16 @@ impl Seen {
             cycle: 0,
             is_cycle_certain: false,
             begins_cycle: false,
+            is_waited_for: false,
         }
     }
 
     #[inline(never)]
-    fn look(&mut self, picture: &Picture<'_, Here>, observer: &mut Observer<'_>) {
-        self.who = Who::of_thread(picture, self.who.thread);
+    fn look(&mut self, picture: &Picture<'_, Here>, observer: &mut Observer<'_>, is_id_its_own: bool) {
         self.own_wait = OwnWait::of(picture, self.who.task);
-        let mut glance = observer.glance(self.who.thread);
+        let seen = if is_id_its_own { observer.brief_glance(self.who.thread) } else { None };
+        let (name, mut glance) = seen.unzip();
+        self.name = name.unwrap_or_else(|| names::thread_name(self.who.thread));
         if self.own_wait.is_none() {
             self.wait = observer.wait_of(self.who, &mut glance);
         }
@@ -238,6 +287,12 @@ impl Seen {
     /// It sleeps, and it is not shown in what.
     fn hides_call(&self) -> bool {
         self.state.is_asleep() && self.call.is_none() && self.own_wait.is_none()
+    }
+
+    /// The address of the lock that it waits for, if that is no section: an SRW lock, or one that is not the library's.
+    fn lock(&self) -> Option<u64> {
+        let foreign = || self.wait.map(|wait| wait.thing).filter(|thing| thing.is_lock())?.address();
+        self.own_wait.and_then(|wait| wait.srw_lock).or_else(foreign)
     }
 
     /// The thread that it cannot go on before.

@@ -90,6 +90,7 @@ pub(crate) fn free_after_fork() {
         // SAFETY: a thread that takes a desk in the child runs this repair first, or waits until it is done.
         let desk = unsafe { &mut *place.desk.get() };
         desk.resolver.abandon_files();
+        desk.room.forget();
         desk.buffer.clear();
         desk.path.clear();
         desk.line.clear();
@@ -115,6 +116,7 @@ impl DerefMut for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.resolver.forget();
+        self.room.forget();
         self.buffer.clear();
         self.0.is_taken.store(0, Ordering::Release);
     }

@@ -390,7 +390,8 @@ impl Surroundings for ThisProcess<'_> {
     }
 
     fn thread_name(&mut self, thread_id: u32) -> NameCopy {
-        names::thread_name(thread_id)
+        let seen = self.threads.as_ref().and_then(|threads| threads.of_thread(thread_id));
+        seen.map_or_else(|| names::thread_name(thread_id), |seen| seen.name)
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error> {
@@ -429,7 +430,7 @@ impl Surroundings for ThisProcess<'_> {
     }
 
     fn is_awaited_in_other_cycle(&self, lock: u64) -> bool {
-        let Some(threads) = &self.threads else { return false };
+        let Some(threads) = self.threads.as_ref().filter(|threads| threads.have_cycles) else { return false };
         let awaits = |task| Picture::here().task(task).and_then(|task| task.wait).map(|wait| wait.awaited);
         threads.seen().iter().any(|seen| seen.cycle != 0 && awaits(seen.who.task) == Some(lock))
     }

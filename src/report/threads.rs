@@ -32,9 +32,14 @@ pub(super) fn name_of(task: Option<&TaskPicture>, thread: u32) -> NameCopy {
     task.map(|task| task.name).filter(|name| !name.is_empty()).unwrap_or_else(|| names::thread_name(thread))
 }
 
+/// The same of a thread whose own name was seen.
+fn name_of_seen(task: Option<&TaskPicture>, seen: &Seen) -> NameCopy {
+    task.map(|task| task.name).filter(|name| !name.is_empty()).unwrap_or(seen.name)
+}
+
 fn write_name(out: &mut dyn Write, seen: &Seen) -> fmt::Result {
     let task = Picture::here().task(seen.who.task);
-    let name = name_of(task.as_ref(), seen.who.thread);
+    let name = name_of_seen(task.as_ref(), seen);
     write!(out, "{}", ThreadName(name.bytes(), seen.who.thread))
 }
 
@@ -333,7 +338,7 @@ impl ThreadsReport<'_> {
         let task = Picture::here().task(seen.who.task);
         out.open('{')?;
         out.number("tid", seen.who.thread)?;
-        out.text("name", name_of(task.as_ref(), seen.who.thread).bytes())?;
+        out.text("name", name_of_seen(task.as_ref(), seen).bytes())?;
         out.text("state", seen.state.key().as_bytes())?;
         if let Some(call) = &seen.call {
             out.string("call", |out| write_call_name(call, out))?;
@@ -410,13 +415,9 @@ impl ThreadsReport<'_> {
     /// Edges from each thread to the owner of what it waits for that is not the library's. Tasks have nodes already.
     pub(super) fn dot(&mut self, out: &mut dyn Write) -> fmt::Result {
         let threads = self.threads;
-        let waits =
-            |owner: &Seen, seen: &Seen| seen.wait.is_some_and(|wait| wait.owner == Some(owner.who.thread));
         for seen in threads.seen().iter().filter(|seen| seen.who.task == 0) {
-            let is_owner = || threads.seen().iter().any(|other| waits(seen, other));
-            if seen.wait.is_some_and(|wait| wait.owner.is_some()) || is_owner() {
-                let name = names::thread_name(seen.who.thread);
-                let (node, label) = (Node(seen), super::dot::Label(name.bytes()));
+            if seen.wait.is_some_and(|wait| wait.owner.is_some()) || seen.is_waited_for {
+                let (node, label) = (Node(seen), super::dot::Label(seen.name.bytes()));
                 writeln!(out, "  {node} [label=\"{label}\\n{}\"];", seen.who.thread)?;
             }
         }

@@ -799,13 +799,18 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// The id of the live task of this thread.
     pub(crate) fn task_of_thread(&self, thread_id: u32) -> Option<u64> {
+        self.threads_of_tasks().find_map(|(thread, id)| (thread == thread_id).then_some(id))
+    }
+
+    /// The thread and the id of each live task.
+    pub(crate) fn threads_of_tasks(&self) -> impl Iterator<Item = (u32, u64)> {
         let picture = Picture { ..*self };
-        let mut ids = self.registry.tasks().addresses().map_while(move |address| {
-            let read = |task: &Shown<Task>| (task.thread_id() == thread_id).then(|| task.id());
+        let all = self.registry.tasks().addresses().map_while(move |address| {
+            let read = |task: &Shown<Task>| (task.thread_id(), task.id());
             // SAFETY: the address is that of a slot of the arena of tasks, a Task.
             unsafe { picture.memory.read(address, read) }
         });
-        ids.find_map(|id| id.filter(|&id| id != 0))
+        all.filter(|&(_, id)| id != 0)
     }
 
     /// The owner of each owned section, with the section's number, in the order of the numbers.

@@ -116,6 +116,8 @@ impl<F> OpenFile<F> {
 struct Answer {
     /// 0 for no answer: nothing is at that address.
     address: u64,
+    /// Whether a variable was asked for.
+    is_data: bool,
     region: u32,
     /// Where in the file the name stands, 0 for nowhere.
     name: u64,
@@ -142,7 +144,7 @@ impl<F: ReadAt> Resolver<F> {
             text_length: 0,
             files: [OpenFile::NONE; MAX_FILES],
             next_file: 0,
-            answers: [Answer { address: 0, region: 0, name: 0, offset: 0 }; ANSWERS],
+            answers: [Answer { address: 0, is_data: false, region: 0, name: 0, offset: 0 }; ANSWERS],
             line: [0; LINE_CAPACITY],
             scratch: Scratch::new(),
         }
@@ -163,23 +165,31 @@ impl<F: ReadAt> Resolver<F> {
 
     /// Names `address`, or `None` if it lies in no mapping, or in one of anonymous memory without a label.
     pub fn resolve(&mut self, files: &impl Files<File = F>, address: u64) -> Option<Symbol<'_>> {
-        let place = address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let place = place as usize % ANSWERS;
-        let known = *self.answers.get(place)?;
-        let answer = if known.address == address && address != 0 {
-            known
-        } else {
-            let answer = self.look_up(files, address, false)?;
-            *self.answers.get_mut(place)? = answer;
-            answer
-        };
-        self.symbol(files, answer)
+        self.resolve_as(files, address, false)
     }
 
     /// Names the variable at `address`: a global one's symbol, otherwise the label of its mapping (`[heap]`) or the
     /// library whose data it is in, as resolve does.
     pub fn resolve_data(&mut self, files: &impl Files<File = F>, address: u64) -> Option<Symbol<'_>> {
-        let answer = self.look_up(files, address, true)?;
+        self.resolve_as(files, address, true)
+    }
+
+    fn resolve_as(
+        &mut self,
+        files: &impl Files<File = F>,
+        address: u64,
+        is_data: bool,
+    ) -> Option<Symbol<'_>> {
+        let place = address.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let place = place as usize % ANSWERS;
+        let known = *self.answers.get(place)?;
+        let answer = if known.address == address && known.is_data == is_data && address != 0 {
+            known
+        } else {
+            let answer = self.look_up(files, address, is_data)?;
+            *self.answers.get_mut(place)? = answer;
+            answer
+        };
         self.symbol(files, answer)
     }
 
@@ -205,7 +215,7 @@ impl<F: ReadAt> Resolver<F> {
             Some(found) => (found.name, found.distance),
             None => (0, address.saturating_sub(region.base)),
         };
-        Some(Answer { address, region: index as u32, name, offset })
+        Some(Answer { address, is_data, region: index as u32, name, offset })
     }
 
     /// The answer with its texts.
@@ -472,6 +482,21 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         let disk = Disk::with("5000-7000 r-xp 00000000 fd:00 1   /lib/small\n", &["/lib/small"]);
         let mut resolver = new();
         assert_eq!(shown(resolver.resolve_data(&disk, 0x5000 + 0x1150)).unwrap(), "small!a_table+0x0");
+        assert_eq!(shown(resolver.resolve(&disk, 0x5000 + 0x1150)).unwrap(), "small!inner+0x10", "as code");
+    }
+
+    #[test]
+    fn what_was_found_is_remembered() {
+        let disk = Disk::with("5000-7000 r-xp 00000000 fd:00 1   /lib/small\n", &["/lib/small"]);
+        let mut resolver = new();
+        for is_data in [false, true] {
+            let mut reads = || {
+                assert!(resolver.resolve_as(&disk, 0x5000 + 0x1150, is_data).is_some());
+                resolver.files[0].file.as_ref().unwrap().reads.get()
+            };
+            let before = reads();
+            assert_eq!(reads(), before + 1, "the name alone");
+        }
     }
 
     #[test]

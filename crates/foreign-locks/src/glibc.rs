@@ -101,6 +101,11 @@ impl Thing {
         matches!(self, Thing::Mutex { .. } | Thing::RwLock { .. } | Thing::Managed { .. })
     }
 
+    /// Whether a thread that waits for it may wait for another one.
+    pub fn is_of_threads(&self) -> bool {
+        self.is_lock() || matches!(self, Thing::Thread(_))
+    }
+
     /// Whether it is a lock of managed code: a wait for one is ended by Thread.Interrupt, too.
     pub fn is_managed(&self) -> bool {
         matches!(self, Thing::Managed { .. })
@@ -120,6 +125,7 @@ pub type IsThread<'a> = &'a dyn Fn(u32) -> bool;
 
 /// What the word is part of, by all marks that glibc's code leaves there; `Futex` if there are others.
 pub fn recognise(wait: &FutexWait, memory: &dyn Memory, is_thread: IsThread<'_>) -> Thing {
+    let memory = &Around::read(wait.word, memory);
     let found = match wait.operation {
         Operation::LockPi => mutex_of_kernel(wait, memory),
         Operation::Wait | Operation::WaitBitset => {
@@ -140,6 +146,47 @@ pub fn recognise(wait: &FutexWait, memory: &dyn Memory, is_thread: IsThread<'_>)
         Operation::Requeue => None,
     };
     found.unwrap_or(Thing::Futex(wait.word))
+}
+
+/// What stands around a word, read at once, as each read of another process's memory is a system call: all that any
+/// thing of which it may be part of reaches to.
+struct Around<'m> {
+    start: u64,
+    bytes: [u8; BEFORE + BEHIND],
+    length: usize,
+    memory: &'m dyn Memory,
+}
+
+/// A condition variable begins so far before its last word, and a rwlock ends so far behind its first.
+const BEFORE: usize = 48;
+const BEHIND: usize = 56;
+
+impl<'m> Around<'m> {
+    fn read(word: u64, memory: &'m dyn Memory) -> Self {
+        let mut around = Around {
+            start: word.wrapping_sub(BEFORE as u64),
+            bytes: [0; BEFORE + BEHIND],
+            length: 0,
+            memory,
+        };
+        around.length = memory.read(around.start, &mut around.bytes);
+        around
+    }
+}
+
+impl Memory for Around<'_> {
+    /// What is not around is read from the memory.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        let offset = address.wrapping_sub(self.start) as usize;
+        let read = self.bytes.get(..self.length).and_then(|bytes| bytes.get(offset..)?.get(..buffer.len()));
+        match read {
+            Some(bytes) => {
+                buffer.copy_from_slice(bytes);
+                bytes.len()
+            }
+            None => self.memory.read(address, buffer),
+        }
+    }
 }
 
 /// A copy of `N` bytes at an address that is a multiple of 8, or of 4 as far as it is a single word.
@@ -305,6 +352,7 @@ fn condition(wait: &FutexWait, memory: &dyn Memory, offset: u64) -> Option<Thing
 mod tests {
     use super::*;
     use crate::of_tests::{ADDRESS, Bytes};
+    use std::vec;
 
     const OWNER: u32 = 6574;
     /// What stands in a robust mutex that others wait for.
@@ -372,6 +420,29 @@ mod tests {
             ] {
                 assert_eq!(recognise_in(words, &other), nothing, "{words:?}, {other:?}");
             }
+        }
+    }
+
+    /// Memory that counts how often it is read.
+    struct Counting(Bytes, core::cell::Cell<usize>);
+
+    impl Memory for Counting {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+            self.1.set(self.1.get() + 1);
+            self.0.read(address, buffer)
+        }
+    }
+
+    #[test]
+    fn one_read_tells_where_all_around_is_mapped() {
+        for Sample { words, wait, .. } in samples() {
+            let shift = BEFORE as u64;
+            let mut bytes = vec![0; BEFORE];
+            bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            bytes.resize(2 * (BEFORE + BEHIND), 0);
+            let memory = Counting(Bytes(bytes), Default::default());
+            let found = recognise(&FutexWait { word: wait.word + shift, ..wait }, &memory, &|id| id == OWNER);
+            assert_eq!((found.owner(), memory.1.get()), (Some(OWNER), 1), "{words:?}");
         }
     }
 

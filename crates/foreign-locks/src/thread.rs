@@ -1,5 +1,7 @@
 //! A thread as `/proc` shows it: what it is doing, and whether it has run since.
 
+use crate::glibc::Thing;
+
 /// What a thread was doing at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Glance {
@@ -9,7 +11,8 @@ pub struct Glance {
     pub call: Option<SystemCall>,
     /// The system does not show the call.
     pub hides_call: bool,
-    /// How often it has stopped running, if the system tells: the same number twice means that it did not run between.
+    /// How often it has stopped running, if that was looked at and the system tells: the same number twice means that it did
+    /// not run between.
     switches: Option<u64>,
 }
 
@@ -49,20 +52,26 @@ impl Glance {
     /// By a thread's files `syscall`, read first, if the system shows it, and `status`: if the thread has run between,
     /// that shows in the number of switches the next time.
     pub fn of(call: Option<&[u8]>, status: &[u8]) -> Glance {
-        let state = match field(status, b"State:").and_then(|state| state.first()) {
-            Some(b'R') => State::Running,
-            Some(b'S' | b'I') => State::Asleep,
-            Some(b'D') => State::AsleepUninterruptibly,
-            Some(b'T') => State::Stopped,
-            Some(b't') => State::Traced,
-            Some(b'Z' | b'X') => State::Ended,
-            _ => State::Unknown,
-        };
-        let hides_call = call.is_none();
-        let call = call.and_then(SystemCall::parse);
+        let state = State::of(field(status, b"State:").and_then(<[u8]>::first));
         let count = |name| str::from_utf8(field(status, name)?).ok()?.parse::<u64>().ok();
         let [own, forced] = [&b"voluntary_ctxt_switches:"[..], b"nonvoluntary_ctxt_switches:"].map(count);
         let switches = own.zip(forced).map(|(own, forced)| own.wrapping_add(forced));
+        Glance::with(call, state, switches)
+    }
+
+    /// The thread's name, and what it does but for how often it has stopped: by its files `syscall` and `stat`, of which the
+    /// system makes the latter in a third of the time that `status` takes it. None if that is no such file.
+    pub fn brief<'s>(call: Option<&[u8]>, stat: &'s [u8]) -> Option<(&'s [u8], Glance)> {
+        // The name may have anything in it, brackets too.
+        let (begin, end) =
+            (stat.iter().position(|&byte| byte == b'(')?, stat.iter().rposition(|&byte| byte == b')')?);
+        let (name, state) = (stat.get(begin + 1..end)?, stat.get(end + 2));
+        Some((name, Glance::with(call, State::of(state), None)))
+    }
+
+    fn with(call: Option<&[u8]>, state: State, switches: Option<u64>) -> Glance {
+        let hides_call = call.is_none();
+        let call = call.and_then(SystemCall::parse);
         // One that has just fallen asleep, or woken up, is running.
         let state = if state == State::Asleep && call.is_none() { State::Running } else { state };
         let call = call.filter(|_| state != State::Running);
@@ -84,9 +93,33 @@ impl Glance {
     pub fn is_sure_sleep(&self) -> bool {
         self.state.is_asleep() && self.switches.is_some()
     }
+
+    /// Whether it is enough to be sure of a sleep for this thing: where no thread is waited for, there is no edge that would
+    /// have to have stood all the while.
+    pub fn is_sure_sleep_for(&self, thing: &Thing) -> bool {
+        self.is_sure_sleep() || self.state.is_asleep() && !thing.is_of_threads()
+    }
+
+    /// Whether the thread is still in the call, or again in the same one, by its file `syscall`.
+    pub fn is_in_same_call(&self, call: &[u8]) -> bool {
+        self.call.is_some() && SystemCall::parse(call) == self.call
+    }
 }
 
 impl State {
+    /// By the letter that the system has for it.
+    fn of(letter: Option<&u8>) -> State {
+        match letter {
+            Some(b'R') => State::Running,
+            Some(b'S' | b'I') => State::Asleep,
+            Some(b'D') => State::AsleepUninterruptibly,
+            Some(b'T') => State::Stopped,
+            Some(b't') => State::Traced,
+            Some(b'Z' | b'X') => State::Ended,
+            _ => State::Unknown,
+        }
+    }
+
     /// Whether it sleeps, in whatever way.
     pub fn is_asleep(self) -> bool {
         matches!(self, State::Asleep | State::AsleepUninterruptibly)
@@ -140,5 +173,21 @@ mod tests {
         assert!(Glance::of(None, STATUS).hides_call);
         let unsure = Glance::of(Some(b"202 0 0 0 0 0 0 0 0"), b"State:\tS\n");
         assert!(!unsure.is_sure_sleep());
+    }
+
+    #[test]
+    fn a_brief_look_is_enough_where_nobody_is_waited_for() {
+        const CALL: &[u8] = b"202 0x7f00 0x80 0x2 0x0 0x0 0x1 0x7ffe 0x55aa\n";
+        let (name, glance) = Glance::brief(Some(CALL), b"7 (a) R (b) S 1 7 7 0\n").unwrap();
+        assert_eq!((name, glance.state), (&b"a) R (b"[..], State::Asleep));
+        assert!(glance.is_sure_sleep_for(&Thing::Condition(0x7f00)) && !glance.is_sure_sleep());
+        assert!(!glance.is_sure_sleep_for(&Thing::Thread(7)));
+        assert!(glance.is_in_same_call(CALL) && !glance.is_in_same_call(b"running\n"));
+        let (_, runs) = Glance::brief(Some(b"running\n"), b"7 (a) R 1\n").unwrap();
+        assert!(runs.state == State::Running && !runs.is_in_same_call(b"running\n"));
+        assert!(!runs.is_sure_sleep_for(&Thing::Condition(0x7f00)));
+        for none in [&b""[..], b"7 a S 1\n", b"7 )a( S\n"] {
+            assert_eq!(Glance::brief(Some(CALL), none), None);
+        }
     }
 }
