@@ -32,13 +32,13 @@
 //!         │
 //!  base/  arena · beside · region · seqlock · table · hash · name · memory · copies
 //!         │
-//!  sys/   linux or model · files · forks · mutex · current · copies · call_site · symbols
+//!  sys/   linux, model or sim · files · forks · mutex · current · copies · call_site · symbols
 //! ```
 //!
 //! Names of addresses: the crate `elf-names`, beside this one. What futexes and system calls mean: `foreign-locks`.
 //!
 //! `constants`, `error`, `handle` and `text` are leaves that every module may use. `models` is what loom and shuttle
-//! run over `sys::model`.
+//! run over `sys::model`, `simulation` what runs over `sys::sim`.
 
 #![no_std]
 
@@ -60,9 +60,11 @@ mod messages;
 #[cfg(all(loom, test))]
 mod models;
 mod order;
-#[cfg(test)]
+#[cfg(all(test, not(hostcrst_sim)))]
 mod places;
 mod report;
+#[cfg(all(test, hostcrst_sim))]
+mod simulation;
 mod state;
 mod sys;
 mod text;

@@ -25,8 +25,18 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("ffi", &["ffi/"]), ("clr", &["clr/"])],
 ];
 
-/// Files that stand outside: the map, and what explores the crate's own code.
-const OUTSIDE: &[&str] = &["lib.rs", "models/", "places.rs", "sys/model.rs", "sys/model/"];
+/// Files that stand outside: the map, and what explores and simulates the crate's own code.
+const OUTSIDE: &[&str] = &[
+    "lib.rs",
+    "models/",
+    "places.rs",
+    "simulation/",
+    "sys/model.rs",
+    "sys/model/",
+    "sys/sim.rs",
+    "sys/sim/",
+    "sys/stand_ins.rs",
+];
 
 /// Where a file stands: its floor and its room.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -133,7 +133,7 @@ pub(crate) fn keep_all_after_fork() {
     tasks::all().for_each(|task| task.thread_id.store(first_thread, Ordering::Relaxed));
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use crate::host::enter::{self, Patience};

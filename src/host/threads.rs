@@ -232,7 +232,7 @@ impl TaskRef {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use crate::handle::LAST_TASK_GENERATION;

@@ -193,7 +193,7 @@ impl Filter {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
 

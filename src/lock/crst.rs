@@ -470,7 +470,7 @@ pub(crate) fn abandon_after_fork(me: u64) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use std::vec::Vec;

@@ -780,7 +780,7 @@ pub(crate) fn forget_wait_after_fork(task: &Task) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use crate::host::enter::{self, Patience};

@@ -43,7 +43,7 @@ impl Section {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use crate::handle;

@@ -397,7 +397,7 @@ enum Added {
     NoRoom,
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -236,7 +236,7 @@ impl<M: Memory, S: Surroundings> Metrics<'_, '_, M, S> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
     use std::string::String;

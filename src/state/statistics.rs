@@ -204,7 +204,7 @@ impl Shown<Figures> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
 mod tests {
     use super::*;
 

@@ -14,35 +14,41 @@ compile_error!("hostcrst supports 64-bit little-endian targets: its handles and 
 pub(crate) const IS_WITH_GLIBC: bool = cfg!(target_env = "gnu");
 
 mod call_site;
-#[cfg_attr(all(loom, test), allow(dead_code))]
+#[cfg_attr(all(test, any(loom, hostcrst_sim)), allow(dead_code))]
 pub(crate) mod mutex;
 pub(crate) mod symbols;
 
-// One of the two: the machine, or loom's model of it, with `--cfg loom`.
-#[cfg(not(all(loom, test)))]
+// One of the three: the machine, loom's model of it with `--cfg loom`, or a simulated one with `--cfg hostcrst_sim`.
+#[cfg(not(all(test, any(loom, hostcrst_sim))))]
 pub(crate) mod copies;
-#[cfg(not(all(loom, test)))]
+#[cfg(not(all(test, any(loom, hostcrst_sim))))]
 mod current;
-// The model uses only a part of the real platform.
-#[cfg_attr(all(loom, test), allow(dead_code))]
+// Models and simulations use only a part of the real platform.
+#[cfg_attr(all(test, any(loom, hostcrst_sim)), allow(dead_code))]
 mod files;
-#[cfg(not(all(loom, test)))]
+#[cfg(not(all(test, any(loom, hostcrst_sim))))]
 mod forks;
-#[cfg(not(all(loom, test)))]
+#[cfg(not(all(test, any(loom, hostcrst_sim))))]
 mod handlers;
-#[cfg_attr(all(loom, test), allow(dead_code))]
+#[cfg_attr(all(test, any(loom, hostcrst_sim)), allow(dead_code))]
 mod linux;
-#[cfg(all(loom, test))]
+#[cfg(all(test, loom))]
 pub(crate) mod model;
-#[cfg_attr(all(loom, test), allow(dead_code))]
+#[cfg_attr(all(test, any(loom, hostcrst_sim)), allow(dead_code))]
 mod signals;
-#[cfg_attr(all(loom, test), allow(dead_code))]
+#[cfg(all(test, hostcrst_sim))]
+pub(crate) mod sim;
+#[cfg(all(test, any(loom, hostcrst_sim)))]
+mod stand_ins;
+#[cfg_attr(all(test, any(loom, hostcrst_sim)), allow(dead_code))]
 mod threads;
 
 pub(crate) use call_site::with_call_site;
-#[cfg(all(loom, test))]
+#[cfg(all(test, loom))]
 pub(crate) use model::*;
-#[cfg(not(all(loom, test)))]
+#[cfg(all(test, hostcrst_sim))]
+pub(crate) use sim::*;
+#[cfg(not(all(test, any(loom, hostcrst_sim))))]
 pub(crate) use {
     copies::{each_other_claim, show_claim},
     core::sync::atomic,

@@ -28,7 +28,7 @@
 
 mod threads;
 
-use core::ffi::{CStr, c_int};
+use core::ffi::c_int;
 use core::panic::Location;
 use std::any::Any;
 use std::boxed::Box;
@@ -42,13 +42,8 @@ use crate::places::SourceLine;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use threads::{Held, Monitor, Scheduler, switch};
 
-pub(crate) use super::files::{
-    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, thread_count,
-    write_all,
-};
-pub(crate) use super::linux::{Instant, Slept, string_length};
-pub(crate) use super::signals::without_signals;
-pub(crate) use super::threads::{each_thread, read_descriptor_link, read_thread_file, write_own_memory};
+pub(crate) use super::files::write_all;
+pub(crate) use super::stand_ins::*;
 
 // ---- the world --------------------------------------------------------------------------------------------
 
@@ -806,48 +801,9 @@ pub(crate) fn reserve_pages(bytes: usize) -> Option<*mut u8> {
     })
 }
 
-/// # Safety
-/// None is needed: all pages can be read.
-pub(crate) unsafe fn show_pages(_start: *mut u8, _bytes: usize) -> bool {
-    true
-}
-
-/// # Safety
-/// None is needed: nothing is written.
-pub(crate) unsafe fn commit_pages(_start: *mut u8, _bytes: usize) -> bool {
-    true
-}
-
-pub(crate) const HUGE_PAGE: usize = 2 << 20;
-
-/// # Safety
-/// None is needed: nothing is written.
-pub(crate) unsafe fn gather_pages(_start: *mut u8) {}
-
 pub(crate) fn allocate_pages(bytes: usize) -> Option<*mut u8> {
     reserve_pages(bytes)
 }
-
-pub(crate) fn each_other_claim(_own: &atomic::AtomicU32, _look: &mut dyn FnMut(&atomic::AtomicU32)) {}
-
-/// A model has one copy of the library in it.
-macro_rules! show_claim {
-    ($holder:ident, $offset:expr) => {};
-}
-pub(crate) use show_claim;
-
-pub(crate) fn address_space_limit() -> u64 {
-    u64::MAX
-}
-
-/// Reports in a model are small.
-pub(crate) fn borrow_pages(_bytes: usize) -> Option<*mut u8> {
-    None
-}
-
-/// # Safety
-/// None is needed: there are no such pages.
-pub(crate) unsafe fn return_pages(_start: *mut u8, _bytes: usize) {}
 
 /// An atomic of the program's, of eight bytes, has its value in the world.
 pub(crate) fn read_own_memory(address: u64, buffer: &mut [u8]) -> usize {
@@ -878,18 +834,6 @@ pub(crate) fn current() -> (u64, usize) {
     thread(|thread| thread.task)
 }
 
-pub(crate) fn current_id() -> u64 {
-    current().0
-}
-
-pub(crate) fn xor_biased_id(number: u64) -> u64 {
-    number ^ current_id() ^ crate::handle::BIASED
-}
-
-pub(crate) fn current_task() -> usize {
-    current().1
-}
-
 pub(crate) fn set_current(id: u64, task: usize) {
     thread(|thread| thread.task = (id, task));
     world(|world| world.tasks_become += u32::from(id != 0));
@@ -903,10 +847,6 @@ pub(crate) fn set_last_error(code: u32) {
     thread(|thread| thread.last_error = code);
 }
 
-pub(crate) fn in_one_register(address: usize) -> usize {
-    address
-}
-
 /// During set-up, a different id for each task: one thread creates them all.
 pub(crate) fn thread_id() -> u32 {
     const OF_THE_SCENE: u32 = 100;
@@ -914,90 +854,10 @@ pub(crate) fn thread_id() -> u32 {
     made.map_or_else(|| number() as u32 + 1, |made| OF_THE_SCENE + made)
 }
 
-pub(crate) fn process_id() -> u32 {
-    1
-}
-
-/// No scene has a CLR.
-pub(crate) fn begin_thread(_body: extern "C" fn()) -> bool {
-    false
-}
-
 /// Every thread ends regularly, and the set-up thread creates many tasks.
 pub(crate) const THREADS_MAY_VANISH: bool = false;
-
-pub(crate) fn is_thread_gone(_thread: u32) -> bool {
-    false
-}
-
-pub(crate) fn preserving_errno<T>(body: impl FnOnce() -> T) -> T {
-    body()
-}
 
 pub(crate) fn on_thread_exit(hook: fn()) -> bool {
     world(|world| world.thread_exit = Some(hook));
     true
-}
-
-pub(crate) fn expect_thread_exit() -> bool {
-    true
-}
-
-pub(crate) fn on_fork(_repair: fn()) -> bool {
-    true
-}
-
-pub(crate) fn settle_fork() {}
-
-pub(crate) fn repairs() -> u32 {
-    0
-}
-
-pub(crate) fn without_handlers<T>(body: impl FnOnce() -> T) -> T {
-    body()
-}
-
-pub(crate) fn on_process_exit(_hook: extern "C" fn()) -> bool {
-    true
-}
-
-pub(crate) fn environment(_name: &CStr) -> Option<&'static CStr> {
-    None
-}
-
-pub(crate) fn each_environment_name(_show: impl FnMut(&[u8])) {}
-
-pub(crate) fn abort() -> ! {
-    panic!("the library ends the process");
-}
-
-// ---- signals: none in the model ---------------------------------------------------------------------------
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Load,
-    Start,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Otherwise {
-    End,
-    GoOn,
-}
-
-pub(crate) const ENDINGS: [i32; 2] = [libc::SIGABRT, libc::SIGTERM];
-pub(crate) const SIGNAL_NAMES: &str = "";
-
-pub(crate) fn put_before(_signal: i32, _stage: Stage, _deed: fn(i32), _otherwise: Otherwise) {}
-
-pub(crate) fn handler_stack_room() -> Option<usize> {
-    None
-}
-
-pub(crate) fn signal_of(_name: &[u8]) -> Option<i32> {
-    None
-}
-
-pub(crate) fn signal_name(_signal: i32) -> Option<&'static [u8]> {
-    None
 }
