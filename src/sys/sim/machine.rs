@@ -28,7 +28,7 @@ pub(crate) struct Machine {
     /// The line's way back; an invalidation is answered in half of that. Together with `request` a transfer.
     /// Measured: 77 to 125 from a store until another processor has loaded it, an invalidation and a transfer: 120
     /// here. Literature: 60 to 70 a transfer between two cores of such a processor, twice that between sockets
-    /// (Schmidl et al. and Molka et al., ICPP 2015, for earlier ones). How the two parts share that time follows from
+    /// (Molka et al., ICPP 2015, for earlier ones). How the two parts share that time follows from
     /// how long an owner keeps a line that another one wants: with these, throughput and changes of the owner come
     /// out as measured for the short rows.
     pub(crate) data: [Time; 2],
