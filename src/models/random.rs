@@ -34,7 +34,7 @@ const ORDERS: usize = 700;
 const STRATEGIES: [Strategy; 3] = [Strategy::AnyThread, Strategy::Preemptions(3), Strategy::Preemptions(10)];
 const FIXED_SEEDS: [u64; 3] = [1, 2, 3];
 /// From how many seeds a mistake is searched for, until it is seen.
-const SEEDS_FOR_MISTAKES: u64 = 16;
+const SEEDS_FOR_MISTAKES: u64 = 64;
 /// Shuttle takes the seed that this variable holds, whatever it is told.
 const SEED: &str = "SHUTTLE_RANDOM_SEED";
 /// For how long to go on with new seeds.
