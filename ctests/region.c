@@ -126,6 +126,15 @@ static void every_section_has_its_hold(void)
 static void sections_are_gathered_into_huge_pages_that_are_full(void)
 {
     enum { HUGE_PAGE = 2 * MIB };
+    start_runtime();
+    hostcrst_t *crsts = (hostcrst_t *)zeroed(MANY, sizeof *crsts);
+    for (int at = 0; at < MANY; at++) {
+        crsts[at] = new_section();
+    }
+    for (int at = 0; at < MANY; at++) {
+        CHECK_EQ(hostcrst_destroy(crsts[at]), S_OK);
+    }
+    free(crsts);
     CHECK(bytes_gathered >= (size_t)MANY * SLOT_BYTES - 2 * HUGE_PAGE && bytes_gathered <= (size_t)MANY * SLOT_BYTES);
     CHECK_EQ(bytes_gathered_unused, 0);
 }
