@@ -577,6 +577,43 @@ static void a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told(void
     free(run.said);
 }
 
+static check_steps_t vanishing = CHECK_STEPS_INIT;
+
+static void acquire_and_vanish(void *unused)
+{
+    (void)unused;
+    AcquireSRWLockExclusive(&lock);
+    check_reach(&vanishing, 1);
+    check_await(&vanishing, 2);
+    syscall(SYS_exit, 0);
+}
+
+/* Nothing of the library runs in a thread that ends so: who waits finds it gone. */
+static void wait_for_who_is_gone(void)
+{
+    static check_thread_t threads[2];
+    check_start(&threads[0], acquire_and_vanish, NULL);
+    check_await(&vanishing, 1);
+    check_start(&threads[1], acquire_and_end, NULL);
+    REQUIRE_SOON(reported_waiters() == 1);
+    CHECK(!has_said("its owner has ended"));
+    check_reach(&vanishing, 2);
+    REQUIRE_SOON(has_said("!lock+0x0: to be acquired, but its owner has ended: this thread waits for ever"));
+    CHECK_EQ(reported_waiters(), 1);
+    char *report = text_report();
+    CHECK_CONTAINS(report, "      which is owned by a task that has ended");
+    free(report);
+    _exit(check_failed_so_far());
+}
+
+static void a_waiter_finds_out_that_the_owner_is_gone(void)
+{
+    run_t run = child_of(wait_for_who_is_gone, NULL);
+    CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
+    CHECK_EQ(times_in(run.said, "its owner has ended"), 1);
+    free(run.said);
+}
+
 /* ---- forks ---- */
 
 static void a_child_holds_what_its_thread_held_and_nobody_waits_there(void)
@@ -657,5 +694,6 @@ CHECK_MAIN(CHECK_TEST(a_release_of_what_is_not_held_changes_nothing_and_is_told)
            CHECK_TEST(a_wait_chain_goes_through_it), CHECK_TEST(a_deadlock_through_one_is_reported_once),
            CHECK_TEST(an_owner_that_acquires_again_is_told_and_waits),
            CHECK_TEST(a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told),
+           CHECK_TEST(a_waiter_finds_out_that_the_owner_is_gone),
            CHECK_TEST(a_child_holds_what_its_thread_held_and_nobody_waits_there),
            CHECK_TEST(memory_may_be_freed_by_the_last_to_release), CHECK_TEST(errno_and_last_error_stay))

@@ -360,8 +360,8 @@ VOID WINAPI AcquireSRWLockExclusive(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrs
 VOID WINAPI AcquireSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_acquire_shared);
 
 /*
- * Nonzero if acquired; these never block, and pass those that wait. The type is Windows' BOOLEAN. Without
- * memory for the thread's record the answer is 0.
+ * Nonzero if acquired; these never block. To own the lock passes those that wait; to share it does not. The type
+ * is Windows' BOOLEAN. Without memory for the thread's record the answer is 0.
  */
 uint8_t WINAPI TryAcquireSRWLockExclusive(PSRWLOCK SRWLock)
     HOSTCRST_WIN32_IS_(hostcrst_srw_try_acquire_exclusive);

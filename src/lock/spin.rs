@@ -118,10 +118,10 @@ fn pauses(nanoseconds: u32) -> u32 {
     (u64::from(nanoseconds) * u64::from(REGISTRY.pauses_per_microsecond()) / 1000).max(1) as u32
 }
 
-/// What is learnt about a contended section, or about what tasks wait for at an address. Not in the section's slot: a spinner has no proof that the slot still
-/// holds the section it means, and may not write there. So this is a table of cache lines, each of which belongs to
-/// the section that last claimed it: others whose handles select the same line claim it in turn and learn anew.
-/// Written by any task; a lost update costs nothing but speed.
+/// What is learnt about a contended section, or about what tasks wait for at an address. Not in the section's slot: a
+/// spinner has no proof that the slot still holds the section it means, and may not write there. So this is a table of
+/// cache lines, each of which belongs to what last claimed it: others that select the same line claim it in turn and
+/// learn anew. Written by any task; a lost update costs nothing but speed.
 #[repr(C, align(64))]
 pub(crate) struct Hints {
     /// The handle of the section they are about, or the address of what else.

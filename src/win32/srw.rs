@@ -1,6 +1,6 @@
 //! SRW locks by Windows' rules: who waits, how long, and what is told of it. Knows nothing of the C types of `ffi`.
 
-use crate::host::{deadlocks, enter::Stall, threads};
+use crate::host::{deadlocks, ends, enter::Stall, threads};
 use crate::lock::srw::{self, Mode};
 use crate::lock::{condition, queue, resources};
 use crate::report;
@@ -90,10 +90,19 @@ fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) -> bool {
     let is_mine = owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive);
     if is_mine {
         REGISTRY.win32.tell(Misuse::SrwAcquiredAgain, place.address() as usize, site);
-    } else if owner != 0 && matches!(place, Place::Aligned(_)) && has_ended(owner, place) {
-        REGISTRY.win32.tell(Misuse::SrwOwnerEnded, place.address() as usize, site);
+    } else {
+        tell_if_ended(owner, place, site);
     }
     is_mine
+}
+
+/// Counts a wait for a lock whose owner has ended. Whether it has.
+fn tell_if_ended(owner: u64, place: Place<'_>, site: usize) -> bool {
+    let has_ended = owner != 0 && matches!(place, Place::Aligned(_)) && has_ended(owner, place);
+    if has_ended {
+        REGISTRY.win32.tell(Misuse::SrwOwnerEnded, place.address() as usize, site);
+    }
+    has_ended
 }
 
 /// Whether the owner of the lock has ended. It may have released the lock before it did.
@@ -120,13 +129,14 @@ fn announce(place: Place<'_>, mode: Mode, me: TaskRef, request: Request) -> bool
 }
 
 /// How long a waiter sleeps before it checks for the first time whether it is in a child of _Fork, where nobody can wake
-/// it. Later ones come after twice the time.
+/// it, or waits for a thread that is gone. Later ones come after twice the time.
 const FIRST_CHECK: u64 = 1_000_000_000;
 
 /// Sleeps and contends until `me`, which is in the queue, has the lock. False if its wait has ended otherwise.
 pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef) -> bool {
     let mut stall = Stall::begin();
     let mut time = FIRST_CHECK;
+    let mut has_told = false;
     loop {
         // Acquire pairs with the Release of who served or woke it.
         // place: srw-outcome-acquire
@@ -138,6 +148,11 @@ pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef) -> bool {
                 queue::sleep_on(&me.wait.park, PARKED, until);
                 if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
                     report::write_stall(me);
+                }
+                if !has_told && check.is_some_and(|check| sys::now() >= check) {
+                    let owner = owner(place.load());
+                    ends::reap_if_gone(owner);
+                    has_told = tell_if_ended(owner, place, me.wait.site.load(Ordering::Relaxed) as usize);
                 }
             }
             CONTEND => srw::contend(place, me),
