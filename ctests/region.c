@@ -3,10 +3,11 @@
  * memory in use can be read.
  */
 #include "capture.h"
+#include "own_syscall.h"
 
 #include <stdint.h>
+#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 enum { MANY = 100000, MIB = 1 << 20, SLOT_BYTES = 64, GATHER = 25 /* MADV_COLLAPSE */ };
 
@@ -27,6 +28,20 @@ int madvise(void *start, size_t bytes, int advice)
         }
     }
     return (int)syscall(SYS_madvise, start, bytes, advice);
+}
+
+/* Whether the administrator has forbidden huge pages. */
+static int are_forbidden;
+
+static int stands_in(long number, const long *arguments, long *result)
+{
+    static const char setting[] = "always madvise [never]\n";
+    if (!are_forbidden || number != SYS_openat || strstr((const char *)arguments[1], "transparent_hugepage") == NULL) {
+        return 0;
+    }
+    *result = memfd_create("setting", MFD_CLOEXEC);
+    REQUIRE_EQ(pwrite((int)*result, setting, sizeof setting - 1, 0), (ssize_t)sizeof setting - 1);
+    return 1;
 }
 
 typedef struct memory {
@@ -139,6 +154,24 @@ static void sections_are_gathered_into_huge_pages_that_are_full(void)
     CHECK_EQ(bytes_gathered_unused, 0);
 }
 
+static void none_are_gathered_where_the_administrator_forbids_it(void)
+{
+    enum { COUNT = 3 * MANY };
+    start_runtime();
+    size_t before = bytes_gathered;
+    hostcrst_t *crsts = (hostcrst_t *)zeroed(COUNT, sizeof *crsts);
+    are_forbidden = 1;
+    for (int at = 0; at < COUNT; at++) {
+        crsts[at] = new_section();
+    }
+    are_forbidden = 0;
+    CHECK_EQ(bytes_gathered, before);
+    for (int at = 0; at < COUNT; at++) {
+        CHECK_EQ(hostcrst_destroy(crsts[at]), S_OK);
+    }
+    free(crsts);
+}
+
 /* More sections than a look could find at first. */
 static void sections_beyond_those_shown_at_first(void)
 {
@@ -163,4 +196,5 @@ static void sections_beyond_those_shown_at_first(void)
 
 CHECK_MAIN(CHECK_TEST(what_is_reserved_cannot_be_read), CHECK_TEST(every_section_has_its_hold),
            CHECK_TEST(sections_are_gathered_into_huge_pages_that_are_full),
+           CHECK_TEST(none_are_gathered_where_the_administrator_forbids_it),
            CHECK_TEST(sections_beyond_those_shown_at_first))

@@ -249,11 +249,12 @@ impl<T: Slot> Arena<T> {
         Ok(index)
     }
 
-    /// Moves a whole huge page of slots to one, once the last of them was taken: a program with so many enters them in no
-    /// order. All of its pages are in use by then, so no memory is taken for it.
+    /// Moves a whole huge page of slots to one, once the last of them was taken: a program with so many enters them in
+    /// no order. All of its pages are in use by then, so no memory is taken for it.
     fn gather_before(&self, index: u32) {
         let (base, end) = (self.slots.base(), self.slots.base() + index as usize * size_of::<T>());
-        if end.is_multiple_of(sys::HUGE_PAGE) && end - base >= sys::HUGE_PAGE {
+        let is_whole = end.is_multiple_of(sys::HUGE_PAGE) && end - base >= sys::HUGE_PAGE;
+        if is_whole && sys::may_have_huge_pages() {
             // SAFETY: slots below `used` are committed memory of this arena.
             unsafe { sys::gather_pages((end - sys::HUGE_PAGE) as *mut u8) };
         }

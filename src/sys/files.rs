@@ -75,6 +75,13 @@ pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> usize {
     File::read_only(path).and_then(|file| file.read_at(0, buffer)).unwrap_or(0)
 }
 
+/// Whether programs may have huge pages, by the administrator's setting: MADV_COLLAPSE does not ask.
+pub(crate) fn may_have_huge_pages() -> bool {
+    let mut setting = [0; 64];
+    let length = read_file(c"/sys/kernel/mm/transparent_hugepage/enabled", &mut setting);
+    !setting[..length].windows(7).any(|word| word == b"[never]")
+}
+
 /// Whether a folder is at the path.
 pub(crate) fn is_folder(path: &CStr) -> bool {
     File::open(path, libc::O_PATH | libc::O_DIRECTORY).is_some()

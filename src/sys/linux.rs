@@ -263,8 +263,8 @@ pub(crate) unsafe fn commit_pages(start: *mut u8, bytes: usize) -> bool {
 /// The bytes of a huge page.
 pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
-/// Moves the contents of pages into one huge page, which the processor finds with one entry of its tables where it needs 512
-/// for the others. Nothing changes where the system has none, or none just now (MADV_COLLAPSE, Linux 6.1).
+/// Moves the contents of pages into one huge page, which the processor finds with one entry of its tables where it needs
+/// 512 for the others. Nothing changes where the system has none, or none just now (MADV_COLLAPSE, Linux 6.1).
 ///
 /// # Safety
 /// The HUGE_PAGE bytes from `start` on, a multiple of that, lie inside one mapping of the library.

@@ -33,6 +33,10 @@ pub(crate) const HUGE_PAGE: usize = 2 << 20;
 /// None is needed: nothing is written.
 pub(crate) unsafe fn gather_pages(_start: *mut u8) {}
 
+pub(crate) fn may_have_huge_pages() -> bool {
+    false
+}
+
 pub(crate) fn each_other_claim(_own: &AtomicU32, _look: &mut dyn FnMut(&AtomicU32)) {}
 
 /// There is one copy of the library.
