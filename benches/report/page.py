@@ -16,7 +16,7 @@ TEXT = """# What it costs
 Medians of one run on {processors} x {processor}; the best of each row in bold. All of these locks but nsync's are
 recursive. `./dev bench` measures the same on your machine; the [method](#how-it-is-measured) is described below. What a
 .NET program pays stands on [a page of its own](dotnet.md), as does what [Windows' SRW locks and waits on
-addresses](windows.md) cost.
+addresses](windows.md) cost. [Many processors](simulated.md) are simulated.
 
 ## Charts
 
