@@ -45,7 +45,7 @@ def bar_panel(title, metric, values, log):
 
 def line_panel(title, series):
     """(height, elements): a line for each (name, metric, colour, [(count, value)]), both axes logarithmic."""
-    height, left, width = 150, 10, PANEL - 90
+    height, left, width = 150, 10, PANEL - 140
     counts = [count for *_, points in series for count, _ in points]
     values = [value for *_, points in series for _, value in points]
     first, last = math.log10(min(counts)), math.log10(max(counts))
@@ -65,9 +65,28 @@ def line_panel(title, series):
         for point in points:
             x, y = place(*point)
             parts.append('<circle cx="%.1f" cy="%.1f" r="2.5" fill="%s"/>' % (x, y, ink))
-        x, y = place(*points[-1])
+    ends = [place(*points[-1]) for *_, points in series]
+    for (name, metric, ink, points), (x, _), y in zip(series, ends, spread([y for _, y in ends])):
         parts.append(text(x + 6, y + 4, "%s, %s" % (name, with_unit(points[-1][1], metric)), fill=ink))
     return 24 + height + 20, parts
+
+
+def spread(heights, least=12):
+    """The heights, moved so that no two are nearer than that: the whole of a crowd about its middle."""
+    crowds = [[at] for at in sorted(range(len(heights)), key=heights.__getitem__)]
+
+    def first_of(crowd):
+        return sum(heights[at] for at in crowd) / len(crowd) - least * (len(crowd) - 1) / 2
+
+    at = 0
+    while at + 1 < len(crowds):
+        if first_of(crowds[at]) + least * len(crowds[at]) <= first_of(crowds[at + 1]):
+            at += 1
+        else:
+            crowds[at] += crowds.pop(at + 1)
+            at = max(at - 1, 0)
+    places = {index: first_of(crowd) + least * n for crowd in crowds for n, index in enumerate(crowd)}
+    return [places[index] for index in range(len(heights))]
 
 
 def picture(title, panels):
