@@ -202,9 +202,8 @@ static void hang_on_everything(void)
     pthread_barrier_wait(&ready);
 }
 
-static void show_everything(void)
+static void check_that_everything_is_shown(void)
 {
-    hang_on_everything();
     static const char *const wanted[] = {
         "Found 1 deadlock through locks of other kinds.\n",
         "\n\"six\" tid=", "   waiting for the end of a thread (join)\n      which is \"one\" tid=",
@@ -238,10 +237,40 @@ static void show_everything(void)
     free(report);
 }
 
+static void show_everything(void)
+{
+    hang_on_everything();
+    check_that_everything_is_shown();
+}
+
 /* Neither tasks nor threads that never called the library hang in vain. */
 static void a_cycle_through_locks_of_all_kinds_is_told(void)
 {
     run_t run = child_of(show_everything, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+static void *show_everything_and_exit(void *unused)
+{
+    REQUIRE_SOON(check_thread_state(getpid(), getpid()) == 'Z');
+    check_that_everything_is_shown();
+    fflush(stdout);
+    _exit(check_failed_so_far());
+    return unused;
+}
+
+static void hang_and_end(void)
+{
+    hang_on_everything();
+    start(show_everything_and_exit, NULL);
+    pthread_exit(NULL);
+}
+
+/* By then the process's own entries in /proc say nothing of its memory and its descriptors. */
+static void a_cycle_is_told_after_the_first_thread_has_ended(void)
+{
+    run_t run = child_of(hang_and_end, NULL);
     CHECK_EQ(run.status, 0);
     free(run.said);
 }
@@ -643,6 +672,7 @@ static void a_chain_may_change_and_its_tasks_end(void)
 }
 
 CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
+           CHECK_TEST(a_cycle_is_told_after_the_first_thread_has_ended),
            CHECK_TEST(a_cycle_that_a_time_limit_opens_is_no_deadlock),
            CHECK_TEST(a_cycle_with_a_probable_link_is_probable),
            CHECK_TEST(what_only_looks_like_a_lock_is_none),

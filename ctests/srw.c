@@ -4,13 +4,41 @@
  */
 #include "capture.h"
 #include "lock_count.h"
+#include "own_syscall.h"
 
 #include <hostcrst.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/uio.h>
 
 static SRWLOCK lock;
+
+/* ---- system calls of the library ---- */
+
+/* Counts the sleeps of the threads that ask for it. */
+static __thread int counts_sleeps;
+static int sleeps;
+
+static int sleeps_so_far(void)
+{
+    return __atomic_load_n(&sleeps, __ATOMIC_SEQ_CST);
+}
+
+static void after_a_look_at_the_lock(void);
+
+static int stands_in(long number, const long *arguments, long *result)
+{
+    if (number == SYS_futex && counts_sleeps) {
+        __atomic_add_fetch(&sleeps, 1, __ATOMIC_SEQ_CST);
+    }
+    if (number != SYS_process_vm_readv || ((const struct iovec *)arguments[3])->iov_base != &lock) {
+        return 0;
+    }
+    *result = process_vm_readv((pid_t)arguments[0], (const struct iovec *)arguments[1], 1,
+                               (const struct iovec *)arguments[3], 1, 0);
+    after_a_look_at_the_lock();
+    return 1;
+}
 
 /* Tells whether another thread could acquire it so just now. */
 typedef struct attempt {
@@ -126,6 +154,14 @@ static int reported_waiters(void)
 {
     char *report = text_report();
     int found = times_in(report, "   waiting to acquire SRWLOCK 0x");
+    free(report);
+    return found;
+}
+
+static int is_reported(const char *what)
+{
+    char *report = text_report();
+    int found = strstr(report, what) != NULL;
     free(report);
     return found;
 }
@@ -557,9 +593,11 @@ static void a_release_of_what_is_not_held_changes_nothing_and_is_told(void)
 static void acquire_and_end(void *unused)
 {
     (void)unused;
+    counts_sleeps = 1;
     AcquireSRWLockExclusive(&lock);
 }
 
+/* Once for each wait: the second sleep and the third come after looks for the owner. */
 static void wait_for_who_has_ended(void)
 {
     static check_thread_t threads[2];
@@ -567,7 +605,11 @@ static void wait_for_who_has_ended(void)
     check_join(&threads[0]);
     check_start(&threads[1], acquire_and_end, NULL);
     REQUIRE_SOON(has_said("!lock+0x0: to be acquired, but its owner has ended: this thread waits for ever"));
-    _exit(0);
+    REQUIRE_SOON(sleeps_so_far() >= 3);
+    char *report = text_report();
+    CHECK_CONTAINS(report, "   waits for an SRW lock whose owner had ended: 1\n");
+    free(report);
+    _exit(check_failed_so_far());
 }
 
 static void a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told(void)
@@ -577,31 +619,115 @@ static void a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told(void
     free(run.said);
 }
 
+/* ---- threads that are gone: nothing of the library runs in one that ends by the bare system call ---- */
+
+static void exit_at_once(int signal)
+{
+    (void)signal;
+    syscall(SYS_exit, 0);
+}
+
+static void handle(int signal, void (*handler)(int))
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    REQUIRE_EQ(sigaction(signal, &action, NULL), 0);
+}
+
+/* A thread that waits, and may vanish meanwhile. */
+typedef struct gone {
+    SRWLOCK *lock;
+    int shared;
+    check_thread_t thread;
+    pid_t id;
+} gone_t;
+
+static void acquire_and_stay(void *argument)
+{
+    gone_t *gone = (gone_t *)argument;
+    counts_sleeps = 1;
+    __atomic_store_n(&gone->id, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    if (gone->shared) {
+        AcquireSRWLockShared(gone->lock);
+    } else {
+        AcquireSRWLockExclusive(gone->lock);
+    }
+    /* Not as the last call: it would be one of another function's. */
+    check_pause();
+}
+
+static void go_to_wait(gone_t *gone, int waiters)
+{
+    check_start(&gone->thread, acquire_and_stay, gone);
+    REQUIRE_SOON(reported_waiters() == waiters);
+}
+
+static void vanish(gone_t *gone)
+{
+    REQUIRE_EQ(pthread_kill(gone->thread.id, SIGUSR1), 0);
+    check_join(&gone->thread);
+    REQUIRE_SOON(syscall(SYS_tgkill, getpid(), gone->id, 0) != 0);
+}
+
+static int signals;
+
+static void count_a_signal(int signal)
+{
+    (void)signal;
+    __atomic_add_fetch(&signals, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Each interrupts a sleep. */
+static void interrupt_often(gone_t *gone)
+{
+    for (int time = 1; time <= 12; time++) {
+        int before = sleeps_so_far();
+        REQUIRE_EQ(pthread_kill(gone->thread.id, SIGUSR2), 0);
+        REQUIRE_SOON(__atomic_load_n(&signals, __ATOMIC_SEQ_CST) == time && sleeps_so_far() > before);
+    }
+}
+
+enum { LOST = 3 };
+
+static SRWLOCK *lost[LOST];
 static check_steps_t vanishing = CHECK_STEPS_INIT;
 
 static void acquire_and_vanish(void *unused)
 {
     (void)unused;
-    AcquireSRWLockExclusive(&lock);
+    for (int at = 0; at < LOST; at++) {
+        AcquireSRWLockExclusive(lost[at]);
+    }
     check_reach(&vanishing, 1);
     check_await(&vanishing, 2);
-    syscall(SYS_exit, 0);
+    exit_at_once(0);
 }
 
-/* Nothing of the library runs in a thread that ends so: who waits finds it gone. */
+/* A lock at an odd address among them, and one that is to be shared. */
 static void wait_for_who_is_gone(void)
 {
-    static check_thread_t threads[2];
-    check_start(&threads[0], acquire_and_vanish, NULL);
+    static char odd[2 * sizeof(SRWLOCK)];
+    static SRWLOCK shared;
+    static check_thread_t owner;
+    static gone_t waiters[LOST];
+    SRWLOCK *const locks[LOST] = {&lock, &shared, (SRWLOCK *)(void *)(odd + 1)};
+    memcpy(lost, locks, sizeof lost);
+    handle(SIGUSR2, count_a_signal);
+    check_start(&owner, acquire_and_vanish, NULL);
     check_await(&vanishing, 1);
-    check_start(&threads[1], acquire_and_end, NULL);
-    REQUIRE_SOON(reported_waiters() == 1);
+    for (int at = 0; at < LOST; at++) {
+        waiters[at].lock = lost[at];
+        waiters[at].shared = lost[at] == &shared;
+        go_to_wait(&waiters[at], at + 1);
+    }
+    interrupt_often(&waiters[0]);
     CHECK(!has_said("its owner has ended"));
     check_reach(&vanishing, 2);
     REQUIRE_SOON(has_said("!lock+0x0: to be acquired, but its owner has ended: this thread waits for ever"));
-    CHECK_EQ(reported_waiters(), 1);
+    REQUIRE_SOON(is_reported("   waits for an SRW lock whose owner had ended: 3\n"));
     char *report = text_report();
-    CHECK_CONTAINS(report, "      which is owned by a task that has ended");
+    CHECK_EQ(times_in(report, "      which is owned by a task that has ended\n"), 3);
     free(report);
     _exit(check_failed_so_far());
 }
@@ -610,8 +736,154 @@ static void a_waiter_finds_out_that_the_owner_is_gone(void)
 {
     run_t run = child_of(wait_for_who_is_gone, NULL);
     CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
-    CHECK_EQ(times_in(run.said, "its owner has ended"), 1);
     free(run.said);
+}
+
+static void so_does_one_that_writes_stall_lines(void)
+{
+    run_t run = run_again("a_waiter_finds_out_that_the_owner_is_gone", "HOSTCRST_STALL=50ms", NULL, NULL);
+    CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
+    free(run.said);
+}
+
+/* The first release gives the lock to who waits first. */
+static void behind_one_that_was_to_own_it(void)
+{
+    gone_t first = {.lock = &lock};
+    crew_t others = {.lock = &lock};
+    AcquireSRWLockExclusive(&lock);
+    go_to_wait(&first, 1);
+    send(&others, 0, 2, 3);
+    vanish(&first);
+    ReleaseSRWLockExclusive(&lock);
+    recall(&others, 2);
+    CHECK_EQ(inside(&others), 2);
+    CHECK(is_zero(&lock));
+}
+
+static void behind_those_that_were_to_share_it(void)
+{
+    gone_t sharers[] = {{.lock = &lock, .shared = 1}, {.lock = &lock, .shared = 1}};
+    crew_t others = {.lock = &lock};
+    AcquireSRWLockExclusive(&lock);
+    go_to_wait(&sharers[0], 1);
+    go_to_wait(&sharers[1], 2);
+    send(&others, 0, 1, 3);
+    vanish(&sharers[0]);
+    vanish(&sharers[1]);
+    ReleaseSRWLockExclusive(&lock);
+    recall(&others, 1);
+    CHECK_EQ(inside(&others), 1);
+    CHECK(is_zero(&lock));
+}
+
+/* The second release, soon after the first, wakes who waits first. */
+static void behind_one_that_was_woken(void)
+{
+    crew_t before = {.lock = &lock};
+    gone_t first = {.lock = &lock};
+    crew_t others = {.lock = &lock};
+    AcquireSRWLockExclusive(&lock);
+    send(&before, 0, 1, 1);
+    go_to_wait(&first, 2);
+    send(&others, 0, 1, 3);
+    vanish(&first);
+    __atomic_store_n(&before.leave, 1, __ATOMIC_SEQ_CST);
+    ReleaseSRWLockExclusive(&lock);
+    recall(&before, 1);
+    recall(&others, 1);
+    CHECK_EQ(inside(&others), 1);
+    CHECK(is_zero(&lock));
+}
+
+static void wait_behind_who_is_gone(void)
+{
+    handle(SIGUSR1, exit_at_once);
+    behind_one_that_was_to_own_it();
+    behind_those_that_were_to_share_it();
+    behind_one_that_was_woken();
+}
+
+static void who_waits_behind_a_thread_that_is_gone_is_served(void)
+{
+    run_t run = child_of(wait_behind_who_is_gone, NULL);
+    CHECK(WIFEXITED(run.status) && WEXITSTATUS(run.status) == 0);
+    CHECK_LACKS(run.said, "its owner has ended");
+    free(run.said);
+}
+
+/* ---- owners that let go while a report is written ---- */
+
+enum { MOST_TURNS = 100, WAITERS = 2 };
+
+static check_thread_t turns[MOST_TURNS];
+static int turns_sent, turns_begun, turns_to_end;
+static pid_t now_owned_by;
+/* The owner lets go at so manieth a look of a report; 0 for none. */
+static int looks_left;
+
+static void own_for_a_turn(void *unused)
+{
+    (void)unused;
+    AcquireSRWLockExclusive(&lock);
+    __atomic_store_n(&now_owned_by, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    int turn = __atomic_add_fetch(&turns_begun, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&turns_to_end, __ATOMIC_SEQ_CST) < turn) {
+        check_pause();
+    }
+    ReleaseSRWLockExclusive(&lock);
+}
+
+/* The owner lets go of it and ends, and the next one, if there is one, owns it. */
+static void end_a_turn(void)
+{
+    pid_t owner = __atomic_load_n(&now_owned_by, __ATOMIC_SEQ_CST);
+    int turn = __atomic_load_n(&turns_begun, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&turns_to_end, turn, __ATOMIC_SEQ_CST);
+    REQUIRE_SOON(syscall(SYS_tgkill, getpid(), owner, 0) != 0);
+    REQUIRE_SOON(turn == turns_sent || __atomic_load_n(&turns_begun, __ATOMIC_SEQ_CST) > turn);
+}
+
+static void after_a_look_at_the_lock(void)
+{
+    if (looks_left != 0 && --looks_left == 0) {
+        end_a_turn();
+    }
+}
+
+/* A report during which the owner lets go at this look. Whether there were so many. */
+static int report_with_a_change_at(int look, int *shown)
+{
+    while (turns_sent <= turns_begun + WAITERS - 1) {
+        check_start(&turns[turns_sent++], own_for_a_turn, NULL);
+        REQUIRE_SOON(__atomic_load_n(&turns_begun, __ATOMIC_SEQ_CST) != 0);
+    }
+    REQUIRE_SOON(reported_waiters() == WAITERS);
+    looks_left = look;
+    char *report = text_report();
+    CHECK_LACKS(report, "a task that has ended");
+    *shown += times_in(report, "      which is owned by a task that has just let go of it\n");
+    free(report);
+    int is_changed = looks_left == 0;
+    looks_left = 0;
+    return is_changed;
+}
+
+static void a_report_does_not_say_that_an_owner_has_ended_which_let_go_before(void)
+{
+    int shown = 0;
+    int look = 1;
+    while (report_with_a_change_at(look, &shown) && look < MOST_TURNS - WAITERS - 1) {
+        look++;
+    }
+    CHECK(look > 1);
+    CHECK_EQ(shown, WAITERS);
+    while (turns_to_end < turns_sent) {
+        end_a_turn();
+    }
+    for (int at = 0; at < turns_sent; at++) {
+        check_join(&turns[at]);
+    }
 }
 
 /* ---- forks ---- */
@@ -695,5 +967,8 @@ CHECK_MAIN(CHECK_TEST(a_release_of_what_is_not_held_changes_nothing_and_is_told)
            CHECK_TEST(an_owner_that_acquires_again_is_told_and_waits),
            CHECK_TEST(a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told),
            CHECK_TEST(a_waiter_finds_out_that_the_owner_is_gone),
+           CHECK_TEST(so_does_one_that_writes_stall_lines),
+           CHECK_TEST(who_waits_behind_a_thread_that_is_gone_is_served),
+           CHECK_TEST(a_report_does_not_say_that_an_owner_has_ended_which_let_go_before),
            CHECK_TEST(a_child_holds_what_its_thread_held_and_nobody_waits_there),
            CHECK_TEST(memory_may_be_freed_by_the_last_to_release), CHECK_TEST(errno_and_last_error_stay))

@@ -4,7 +4,7 @@ use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::host::{calls, locks};
 use crate::lock::{condition, crst, queue, resources};
 use crate::state::registry::REGISTRY;
-use crate::state::task::{self, TaskRef};
+use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
 use crate::sys;
 use crate::sys::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -65,24 +65,30 @@ fn end(task: TaskRef, silently: bool) {
 /// Ends the task with this owner id if its thread is gone. Whether it was. A handler that forks in between would leave
 /// this to a child in which other threads are gone.
 pub(crate) fn reap_if_gone(id: u64) -> bool {
+    reap_if_gone_after(id, |_| ())
+}
+
+/// As reap_if_gone; calls `before` with the task, if it is to be ended.
+pub(crate) fn reap_if_gone_after(id: u64, before: impl FnOnce(&Task)) -> bool {
     sys::without_handlers(|| {
         sys::settle_fork();
         let task = tasks::of_owner(id);
         let is_of_another = id != 0 && id != sys::current_id() && task.id() == id;
         let gone = is_of_another && sys::is_thread_gone(task.thread_id());
         if gone {
-            reap(id);
+            reap(id, before);
         }
         gone
     })
 }
 
 /// The thread of the task with this owner id is gone.
-fn reap(id: u64) {
+fn reap(id: u64, before: impl FnOnce(&Task)) {
     let _guard = locks::REAPING.lock();
     let task = tasks::of_owner(id);
     // Another may have ended it first.
     if task.id() == id {
+        before(&task);
         end(task, true);
     }
 }
@@ -105,7 +111,7 @@ pub(crate) fn reap_earlier_thread() {
     let earlier = TaskRef(REGISTRY.tasks.at(u32::from(slot)));
     let id = earlier.id();
     if sys::THREADS_MAY_VANISH && id != 0 && earlier.thread_id() == thread {
-        reap(id);
+        reap(id, |_| ());
     }
 }
 

@@ -266,8 +266,8 @@ impl Stall {
 }
 
 /// When a waiting task is to check whether the owner's thread is gone: see `ends`, "threads that are gone".
-struct OwnerCheck {
-    next: Option<Instant>,
+pub(crate) struct OwnerCheck {
+    pub(crate) next: Option<Instant>,
     time: u64,
 }
 
@@ -277,7 +277,7 @@ const FIRST_OWNER_CHECK: u64 = 10_000_000;
 const SECOND_OWNER_CHECK: u64 = 1_000_000_000;
 
 impl OwnerCheck {
-    fn of_wait_since(since: Instant) -> Self {
+    pub(crate) fn of_wait_since(since: Instant) -> Self {
         OwnerCheck {
             next: sys::THREADS_MAY_VANISH.then(|| since + FIRST_OWNER_CHECK),
             time: SECOND_OWNER_CHECK,
@@ -285,7 +285,7 @@ impl OwnerCheck {
     }
 
     /// Whether it is time; sets the next one if so.
-    fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = sys::now();
         let due = self.next.is_some_and(|next| now >= next);
         if due {

@@ -147,7 +147,10 @@ pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool
     while word.load(Ordering::Acquire) == number {
         let check = sys::THREADS_MAY_VANISH.then(|| sys::now().saturating_add(time));
         let until = [deadline, check].into_iter().flatten().min();
-        if !queue::sleep_on(word, number, until) && until == deadline {
+        if queue::sleep_on(word, number, until) {
+            continue;
+        }
+        if until == deadline {
             return !withdraw(&me);
         }
         time = time.saturating_mul(2);

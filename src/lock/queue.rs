@@ -319,7 +319,7 @@ impl Section {
             return;
         }
         if self.is_free(handle) && self.try_take(handle, me) {
-            self.come_out_as_owner(me);
+            self.come_out_as_owner(handle, me);
         } else {
             self.publish_queue();
         }
@@ -347,7 +347,7 @@ impl Section {
                 learn(&spin_loop, true);
                 let queue = self.lock_queue();
                 if is_queued(&me) {
-                    self.come_out_as_owner(me);
+                    self.come_out_as_owner(handle, me);
                     return;
                 }
                 // Its wait was ended in between: gives back what it was not to have.
@@ -380,7 +380,7 @@ impl Section {
         // place: contender-fence
         fence(Ordering::SeqCst);
         if let Attempt::Entered = self.attempt(handle, me) {
-            self.come_out_as_owner(me);
+            self.come_out_as_owner(handle, me);
         }
     }
 
@@ -474,7 +474,7 @@ impl Section {
             task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         }
         self.unlink(task);
-        task.wait.acquired.store(handle::section_index(handle), Ordering::Relaxed);
+        task.wait.acquired.store(handle, Ordering::Relaxed);
         // place: hand-off-word-store
         self.word().store(handle ^ task.id(), Ordering::Release);
         // place: hand-off-grant
@@ -487,9 +487,9 @@ impl Section {
     }
 
     /// `me` has taken the section: its wait is over; under the queue lock.
-    fn come_out_as_owner(&self, me: TaskRef) {
+    fn come_out_as_owner(&self, handle: u64, me: TaskRef) {
         self.unlink(&me);
-        me.wait.acquired.store(REGISTRY.sections.index_of(self), Ordering::Relaxed);
+        me.wait.acquired.store(handle, Ordering::Relaxed);
         me.wait.park.store(ACQUIRED, Ordering::Relaxed);
     }
 
@@ -619,7 +619,11 @@ pub(crate) fn give_back_unnoticed_section(task: &Task) {
         return;
     }
     task.wait.park.store(OVER, Ordering::Relaxed);
-    let slot = task.wait.acquired.load(Ordering::Relaxed);
+    let acquired = task.wait.acquired.load(Ordering::Relaxed);
+    if handle::is_srw_lock(acquired) {
+        return;
+    }
+    let slot = handle::section_index(acquired);
     let section = REGISTRY.sections.at(slot);
     let handle = section.handle(REGISTRY.copy(), slot);
     if section.owner(handle) == Some(task.id()) {

@@ -287,8 +287,7 @@ impl QueueGuard {
     /// Takes a task out as one that holds the lock, after the word says that it does.
     fn serve(&self, task: &Task) {
         self.unlink(task);
-        // Of no section.
-        task.wait.acquired.store(0, Ordering::Relaxed);
+        task.wait.acquired.store(self.awaited, Ordering::Relaxed);
         task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         // Release: the task goes on with all that was done under the lock, and touches the word after this change of it.
         task.wait.park.store(ACQUIRED, Ordering::Release);
@@ -406,7 +405,7 @@ pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
             let rest = word & !WOKEN & if is_last { !QUEUED } else { !0 };
             if place.replace(word, mode.taken(rest, me.id())) {
                 queue.unlink(&me);
-                me.wait.acquired.store(0, Ordering::Relaxed);
+                me.wait.acquired.store(queue.awaited, Ordering::Relaxed);
                 me.wait.park.store(ACQUIRED, Ordering::Relaxed);
                 return;
             }
@@ -522,8 +521,39 @@ pub(crate) fn set_next_hand_off(place: Place<'_>, at: sys::Instant) {
 
 /// Whether the task with this id holds the lock so, as far as its word says: it does not say who shares it.
 pub(crate) fn may_hold(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    mode.released(whole_word(place), id).is_some()
+}
+
+/// The id of the exclusive owner, 0 for none.
+pub(crate) fn owner_of(place: Place<'_>) -> u64 {
+    owner(whole_word(place))
+}
+
+fn whole_word(place: Place<'_>) -> u64 {
     let _queue = matches!(place, Place::Unaligned(_)).then(|| queue_of(handle::of_srw_lock(place.address())));
-    mode.released(place.load(), id).is_some()
+    place.load()
+}
+
+// ---- waiters that are gone --------------------------------------------------------------------------------
+
+/// The id of the task that is first in the queue, 0 if nobody waits.
+pub(crate) fn first_waiter(place: Place<'_>) -> u64 {
+    queue_of(handle::of_srw_lock(place.address())).first().map_or(0, |task| task.id())
+}
+
+/// Whether the lock was given to the task in its wait, and the task has not noticed.
+pub(crate) fn is_unnoticed(place: Place<'_>, task: &Task) -> bool {
+    // Acquire pairs with the Release in serve.
+    task.wait.park.load(Ordering::Acquire) == ACQUIRED
+        && task.wait.acquired.load(Ordering::Relaxed) == handle::of_srw_lock(place.address())
+}
+
+/// Gives up what `is_unnoticed`, for a task whose thread is gone: only who waits for the lock too knows that its memory is
+/// still there. Others that end such a task leave the lock as it is.
+pub(crate) fn give_back_unnoticed(place: Place<'_>, task: &Task) {
+    if is_unnoticed(place, task) {
+        release(place, task.id(), Mode::of_wait(task));
+    }
 }
 
 /// In the child of a fork: nobody waits. The waits themselves have ended (see `queue`).

@@ -18,7 +18,7 @@ fn acquire(mode: Mode) {
     let is_acquired = srw::take_fast(&WORD, me.id(), mode)
         || srw::spin(place, me, mode)
         || srw::enqueue(place, me, mode, request, beginning)
-        || win32::srw::sleep_until_acquired(place, me);
+        || win32::srw::sleep_until_acquired(place, me, false);
     assert!(is_acquired);
 }
 

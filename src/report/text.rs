@@ -58,7 +58,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     let index = Index::none();
     let mut report = TextReport { index: &index, namer: Namer { picture, surroundings }, out };
     report.out.write_str("hostcrst: ")?;
-    report.owner_name_and_thread(id)?;
+    report.name_and_thread(id)?;
     let in_cycle = picture.any_cycle(id).is_some();
     let mut waiter = id;
     for link in 0..=STALL_CHAIN {
@@ -97,7 +97,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
             return Ok(());
         }
         report.out.write_str(", owned by ")?;
-        report.owner_name_and_thread(lock.owner())?;
+        report.owner_name_and_thread(lock.owner(), wait.awaited)?;
         report.hold(lock.hold())?;
         waiter = lock.owner();
         if waiter == id {
@@ -329,10 +329,21 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         write!(self.out, "{}", ThreadName(name.bytes(), task.thread_id))
     }
 
-    fn owner_name_and_thread(&mut self, id: u64) -> fmt::Result {
+    fn name_and_thread(&mut self, id: u64) -> fmt::Result {
         match self.namer.picture.task(id) {
             Some(task) => self.task_name_and_thread(&task),
             None => self.out.write_str("a task that has ended"),
+        }
+    }
+
+    /// The owner of what is waited for, which may have let go of that since it was read, and ended.
+    fn owner_name_and_thread(&mut self, id: u64, awaited: u64) -> fmt::Result {
+        let picture = self.namer.picture;
+        let owns_still = || picture.lock(awaited).is_some_and(|lock| lock.owner() == id);
+        if picture.task(id).is_some() || owns_still() {
+            self.name_and_thread(id)
+        } else {
+            self.out.write_str("a task that has just let go of it")
         }
     }
 
@@ -378,16 +389,16 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             self.out.write_str(" (with a time limit)")?;
         }
         if let Some(lock) = lock {
-            self.owner_of(&lock)?;
+            self.owner_of(&lock, wait.awaited)?;
         }
         self.out.write_str("\n")
     }
 
     /// Who owns what is waited for, or why nobody does, if that is known.
-    fn owner_of(&mut self, lock: &LockPicture) -> fmt::Result {
+    fn owner_of(&mut self, lock: &LockPicture, awaited: u64) -> fmt::Result {
         if lock.owner() != 0 {
             self.out.write_str("\n      which is owned by ")?;
-            self.owner_name_and_thread(lock.owner())?;
+            self.owner_name_and_thread(lock.owner(), awaited)?;
             return self.hold(lock.hold());
         }
         if let Some(thread) = lock.orphaned_by() {
@@ -756,7 +767,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             for id in members {
                 let Some(task) = picture.task(id) else { continue };
                 let Some(wait) = task.wait else { continue };
-                self.owner_name_and_thread(id)?;
+                self.name_and_thread(id)?;
                 self.out.write_str(":\n")?;
                 self.wait(wait)?;
             }

@@ -493,7 +493,7 @@ impl Process for OwnProcess {
         visit: &mut dyn FnMut(i32) -> fmt::Result,
     ) -> Result<bool, fmt::Error> {
         let mut path = TextBuffer::<40>::new();
-        write!(path, "/proc/self/fdinfo/{epoll}\0")?;
+        write!(path, "/proc/thread-self/fdinfo/{epoll}\0")?;
         let mut text = [0; 1024];
         let length =
             CStr::from_bytes_with_nul(path.bytes()).map_or(0, |path| sys::read_file(path, &mut text));

@@ -87,8 +87,8 @@ pub(crate) struct Wait {
     pub(crate) arrived: AtomicU32,
     /// How often it was woken to contend in this wait and parked again.
     pub(crate) losses: AtomicU32,
-    /// The section slot that the queue gave it last; of meaning while `park` is ACQUIRED.
-    pub(crate) acquired: AtomicU32,
+    /// As `awaited`: what the queue gave it last; of meaning while `park` is ACQUIRED.
+    pub(crate) acquired: AtomicU64,
 }
 
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;

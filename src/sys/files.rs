@@ -230,7 +230,7 @@ impl File {
     /// to open the file.
     fn open_once_more(descriptor: c_int) -> Option<File> {
         let mut path = TextBuffer::<40>::new();
-        write!(path, "/proc/self/fd/{descriptor}\0").ok()?;
+        write!(path, "/proc/thread-self/fd/{descriptor}\0").ok()?;
         File::open(CStr::from_bytes_with_nul(path.bytes()).ok()?, libc::O_WRONLY | libc::O_NONBLOCK)
     }
 }

@@ -1,6 +1,9 @@
 //! The threads of this process as the system shows them, and its memory read without trust in any address.
 //!
 //! As in `files`, no function of libc is called but the one for system calls.
+//!
+//! Memory and descriptors are asked for as the calling thread's, not by the id of the process: that is the first thread's,
+//! which may have ended, and then has none.
 
 use core::ffi::{CStr, c_ulong, c_void};
 use core::fmt::Write;
@@ -14,14 +17,14 @@ pub(crate) fn read_own_memory(address: u64, buffer: &mut [u8]) -> usize {
     let to = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let from = libc::iovec { iov_base: address as usize as *mut c_void, iov_len: buffer.len() };
     let (one, no_flags): (c_ulong, c_ulong) = (1, 0);
-    let process = super::process_id();
+    let caller = super::thread_id();
     // SAFETY: process_vm_readv(2) writes at most the length of the one exclusively borrowed buffer; from a bad address it
     // reads nothing.
     let read = retried(|| unsafe {
-        libc::syscall(libc::SYS_process_vm_readv, process, &raw const to, one, &raw const from, one, no_flags)
+        libc::syscall(libc::SYS_process_vm_readv, caller, &raw const to, one, &raw const from, one, no_flags)
     });
     // A system call filter may refuse it.
-    let by_file = || File::read_only(c"/proc/self/mem")?.read_at(address, buffer);
+    let by_file = || File::read_only(c"/proc/thread-self/mem")?.read_at(address, buffer);
     read.or_else(by_file).unwrap_or(0)
 }
 
@@ -30,19 +33,11 @@ pub(crate) fn write_own_memory(address: u64, bytes: &[u8]) {
     let from = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let to = libc::iovec { iov_base: address as usize as *mut c_void, iov_len: bytes.len() };
     let (one, no_flags): (c_ulong, c_ulong) = (1, 0);
-    let process = super::process_id();
+    let caller = super::thread_id();
     // SAFETY: process_vm_writev(2) reads the bytes; to a bad address it writes nothing. What else stands at a good one is
     // made of atomics.
     unsafe {
-        libc::syscall(
-            libc::SYS_process_vm_writev,
-            process,
-            &raw const from,
-            one,
-            &raw const to,
-            one,
-            no_flags,
-        )
+        libc::syscall(libc::SYS_process_vm_writev, caller, &raw const from, one, &raw const to, one, no_flags)
     };
 }
 
@@ -57,7 +52,7 @@ pub(crate) fn read_thread_file<'b>(thread: u32, name: &str, buffer: &'b mut [u8]
 /// The target of a descriptor's link in `/proc`; None if it cannot be read.
 pub(crate) fn read_descriptor_link(descriptor: i32, buffer: &mut [u8]) -> Option<&[u8]> {
     let mut path = TextBuffer::<40>::new();
-    write!(path, "/proc/self/fd/{descriptor}\0").ok()?;
+    write!(path, "/proc/thread-self/fd/{descriptor}\0").ok()?;
     // SAFETY: readlinkat(2) reads the zero-terminated path and writes at most the length of the borrowed buffer.
     let length = retried(|| unsafe {
         libc::syscall(

@@ -1,13 +1,14 @@
 //! SRW locks by Windows' rules: who waits, how long, and what is told of it. Knows nothing of the C types of `ffi`.
 
-use crate::host::{deadlocks, ends, enter::Stall, threads};
+use crate::host::enter::{OwnerCheck, Stall};
+use crate::host::{deadlocks, ends, threads};
 use crate::lock::srw::{self, Mode};
 use crate::lock::{condition, queue, resources};
 use crate::report;
 use crate::state::mirror::ConditionVariable;
 use crate::state::misuses::Misuse;
 use crate::state::registry::REGISTRY;
-use crate::state::srw::{Place, SrwLock, owner};
+use crate::state::srw::{Place, SrwLock};
 use crate::state::task::TaskRef;
 use crate::state::tasks;
 use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, WAIT_FOR_ITSELF};
@@ -77,28 +78,25 @@ fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
         }
         return is_acquired;
     }
-    let for_itself = if tell_of_owner(place, me, site) { WAIT_FOR_ITSELF } else { 0 };
+    let owner = srw::owner_of(place);
+    let is_mine = owner == me.id();
+    let has_told = if is_mine {
+        REGISTRY.win32.tell(Misuse::SrwAcquiredAgain, place.address() as usize, site);
+        true
+    } else {
+        tell_if_ended(owner, place, site)
+    };
+    let for_itself = if is_mine { WAIT_FOR_ITSELF } else { 0 };
     resources::end_told_wait(me);
     queue::give_back_unnoticed_section(&me);
     let option = win32::WAIT | mode.option() | for_itself;
-    announce(place, mode, me, Request { option, deadline: None, site }) || sleep_until_acquired(place, me)
-}
-
-/// Counts a wait that cannot end, if this will be one. Whether the owner is `me`.
-fn tell_of_owner(place: Place<'_>, me: TaskRef, site: usize) -> bool {
-    let owner = owner(place.load());
-    let is_mine = owner == me.id() && srw::may_hold(place, owner, Mode::Exclusive);
-    if is_mine {
-        REGISTRY.win32.tell(Misuse::SrwAcquiredAgain, place.address() as usize, site);
-    } else {
-        tell_if_ended(owner, place, site);
-    }
-    is_mine
+    announce(place, mode, me, Request { option, deadline: None, site })
+        || sleep_until_acquired(place, me, has_told)
 }
 
 /// Counts a wait for a lock whose owner has ended. Whether it has.
 fn tell_if_ended(owner: u64, place: Place<'_>, site: usize) -> bool {
-    let has_ended = owner != 0 && matches!(place, Place::Aligned(_)) && has_ended(owner, place);
+    let has_ended = owner != 0 && has_ended(owner, place);
     if has_ended {
         REGISTRY.win32.tell(Misuse::SrwOwnerEnded, place.address() as usize, site);
     }
@@ -107,7 +105,7 @@ fn tell_if_ended(owner: u64, place: Place<'_>, site: usize) -> bool {
 
 /// Whether the owner of the lock has ended. It may have released the lock before it did.
 fn has_ended(id: u64, place: Place<'_>) -> bool {
-    tasks::of_owner(id).id() != id && owner(place.load()) == id
+    tasks::of_owner(id).id() != id && srw::owner_of(place) == id
 }
 
 /// Puts `me` into the queue, unless a last attempt gets the lock, and searches for a cycle that this closed. As in a wait
@@ -128,31 +126,25 @@ fn announce(place: Place<'_>, mode: Mode, me: TaskRef, request: Request) -> bool
     }
 }
 
-/// How long a waiter sleeps before it checks for the first time whether it is in a child of _Fork, where nobody can wake
-/// it, or waits for a thread that is gone. Later ones come after twice the time.
-const FIRST_CHECK: u64 = 1_000_000_000;
-
-/// Sleeps and contends until `me`, which is in the queue, has the lock. False if its wait has ended otherwise.
-pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef) -> bool {
+/// Sleeps and contends until `me`, which is in the queue, has the lock. False if its wait has ended otherwise. `has_told`:
+/// that this wait cannot end has been told.
+pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef, mut has_told: bool) -> bool {
     let mut stall = Stall::begin();
-    let mut time = FIRST_CHECK;
-    let mut has_told = false;
+    let mut check = OwnerCheck::of_wait_since(me.wait.since.load(Ordering::Relaxed));
     loop {
         // Acquire pairs with the Release of who served or woke it.
         // place: srw-outcome-acquire
         match me.wait.park.load(Ordering::Acquire) {
             PARKED => {
-                let check = sys::THREADS_MAY_VANISH.then(|| sys::now().saturating_add(time));
-                time = time.saturating_mul(2);
-                let until = [stall.next, check].into_iter().flatten().min();
-                queue::sleep_on(&me.wait.park, PARKED, until);
+                let until = [stall.next, check.next].into_iter().flatten().min();
+                let in_time = queue::sleep_on(&me.wait.park, PARKED, until);
                 if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
                     report::write_stall(me);
                 }
-                if !has_told && check.is_some_and(|check| sys::now() >= check) {
-                    let owner = owner(place.load());
-                    ends::reap_if_gone(owner);
-                    has_told = tell_if_ended(owner, place, me.wait.site.load(Ordering::Relaxed) as usize);
+                if !in_time && check.is_due() {
+                    reap_who_is_gone(place);
+                    let site = me.wait.site.load(Ordering::Relaxed) as usize;
+                    has_told = has_told || tell_if_ended(srw::owner_of(place), place, site);
                 }
             }
             CONTEND => srw::contend(place, me),
@@ -162,6 +154,17 @@ pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef) -> bool {
             }
         }
     }
+}
+
+/// Ends the tasks that every waiter here depends on, if their threads are gone: those that have been given the lock in
+/// their wait, the owner, and those at the head of the queue, of which a release may have woken the first.
+fn reap_who_is_gone(place: Place<'_>) {
+    let reap = |id| ends::reap_if_gone_after(id, |task| srw::give_back_unnoticed(place, task));
+    tasks::all().filter(|task| srw::is_unnoticed(place, task)).for_each(|task| {
+        reap(task.id());
+    });
+    reap(srw::owner_of(place));
+    while reap(srw::first_waiter(place)) {}
 }
 
 /// Releases the lock if that needs one operation.

@@ -208,9 +208,9 @@ impl Meaning<'_> {
         }
     }
 
-    /// Of a `timespec`.
+    /// Of a `timespec`, if it is one that the system takes.
     fn time(&self, address: u64) -> Option<Duration> {
-        let seconds = u64::from_le_bytes(self.bytes(address)?);
+        let seconds = u64::try_from(i64::from_le_bytes(self.bytes(address)?)).ok()?;
         let nanoseconds = u64::from_le_bytes(self.bytes(address.checked_add(8)?)?);
         (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds as u32))
     }
@@ -247,6 +247,64 @@ impl Descriptors<'_> {
             0 => self.out.write_str("on no descriptors"),
             count if count > MOST_NAMED => write!(self.out, " and {} more", count - MOST_NAMED),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::of_tests::{ADDRESS, Bytes};
+    use std::string::String;
+    use std::vec::Vec;
+
+    /// A process that has memory, and nothing else.
+    struct Plain(Bytes);
+
+    impl crate::Memory for Plain {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+            self.0.read(address, buffer)
+        }
+    }
+
+    impl Process for Plain {
+        fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result {
+            write!(out, "fd {descriptor}")
+        }
+
+        fn write_child(&self, out: &mut dyn Write, id: u32) -> fmt::Result {
+            write!(out, "{id}")
+        }
+
+        fn write_path(&self, _out: &mut dyn Write, _path: &[u8]) -> fmt::Result {
+            Ok(())
+        }
+
+        fn epoll_looks_at(
+            &self,
+            _epoll: i32,
+            _visit: &mut dyn FnMut(i32) -> fmt::Result,
+        ) -> Result<bool, fmt::Error> {
+            Ok(false)
+        }
+    }
+
+    /// The meaning of a nanosleep for so long.
+    fn sleep_for(seconds: i64, nanoseconds: i64) -> String {
+        let memory: Vec<u8> = [seconds, nanoseconds].iter().flat_map(|part| part.to_le_bytes()).collect();
+        let number = libc::SYS_nanosleep as usize;
+        let arguments = [ADDRESS, 0, 0, 0, 0, 0];
+        let call = SystemCall { number, arguments, stack_pointer: 0, code_address: 0 };
+        let mut meaning = String::new();
+        write_meaning(&Plain(Bytes(memory)), &call, &mut meaning).unwrap();
+        meaning
+    }
+
+    #[test]
+    fn a_time_that_the_system_does_not_take_is_none() {
+        assert_eq!(sleep_for(2, 500_000_000), "for 2.5s");
+        for (seconds, nanoseconds) in [(-1, 0), (i64::MIN, 1), (0, -1), (0, 1_000_000_000)] {
+            assert_eq!(sleep_for(seconds, nanoseconds), "", "{seconds} {nanoseconds}");
         }
     }
 }
