@@ -206,4 +206,22 @@ impl Layers {
         }
         found
     }
+
+    /// Notes which method the layer at `index`, outermost 0, has called. Owner only.
+    pub(crate) fn set_callee(&self, index: usize, callee: u16) {
+        if let Some(slot) = self.first.get(index) {
+            return slot.set_callee(callee);
+        }
+        let mut start = FIRST_LAYERS;
+        let mut chunk = self.chunks.load(Ordering::Relaxed);
+        while chunk != 0 && start + CHUNK_LAYERS <= index {
+            start += CHUNK_LAYERS;
+            chunk = chunk_at(chunk).next.load(Ordering::Relaxed);
+        }
+        if chunk != 0
+            && let Some(slot) = chunk_at(chunk).layers.get(index - start)
+        {
+            slot.set_callee(callee);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 /* A profiler of the CLR that asks for nothing, sets no mask and does nothing: what it costs that there is a profiler. If
- * $EMPTY_PROFILER names a file, it is one that others may be beside, and it creates the file when the CLR has accepted it. */
+ * $EMPTY_PROFILER names a file, it creates the file when the CLR has accepted it, and is one that only listens, unless there is
+ * $EMPTY_PROFILER_IS_MAIN. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static int32_t initialize(void)
 static int32_t load_as_notification_only(object_t *self, int32_t *is)
 {
     (void)self;
-    *is = getenv("EMPTY_PROFILER") != NULL;
+    *is = getenv("EMPTY_PROFILER") != NULL && getenv("EMPTY_PROFILER_IS_MAIN") == NULL;
     return 0;
 }
 

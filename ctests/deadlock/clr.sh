@@ -8,8 +8,9 @@
 # clr.sh hang_core VERSION  and a core of it
 # clr.sh names VERSION      with a map for perf: hostcrst-dump names the methods on the stacks of the hung process
 # clr.sh calls VERSION      Calls.cs: no call of native code goes unreported, through pointers and in optimised code neither
+# clr.sh callbacks VERSION  Callbacks.cs: callbacks of native code and its threads have their names
 # clr.sh locks VERSION      Deadlock.cs without transitions: the deadlock is broken and explained all the same
-# clr.sh beside VERSION     Demo.cs with a second profiler in the process
+# clr.sh beside VERSION     with another profiler in the process: as one that listens, and as the main one
 # clr.sh endings VERSION    Endings.cs: a report of each ending and on request; the exit code is that of a run without library
 # clr.sh waits VERSION      Hangs.cs: deadlocks of C# locks, with sections and native mutexes too, from inside and outside
 # clr.sh waits_core VERSION and cores of them
@@ -39,6 +40,7 @@ build() {
     "$mcs" -target:library -out:"$WORK/Hook.dll" $source/Hook.cs
     cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -o "$WORK/libempty_profiler.so" benches/dotnet/empty_profiler.c
     build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
+    build_for_core "$mcs" Callbacks
     build_for_core "$mcs" Endings
     build_for_core "$mcs" Hangs
     build_for_core "$mcs" Contend
@@ -80,10 +82,12 @@ begin_to_hang() { # begin_to_hang <version>: $hung is its process, $shown what h
     await_deadlock "$DUMP" "$hung" "$shown"
 }
 
-expect_explained() { # expect_explained <file>: both threads, their layers, the cycle
+expect_explained() { # expect_explained <file> <version>: both threads, their layers, the cycle
+    local comparer='Deadlock\..* (C+Comparer\.Invoke)'
+    [ "$2" != 3.1 ] || comparer='C+Comparer\.Invoke'
     expect "$1" 'Found 1 deadlock\.' '^"seller" tid=' 'waiting to enter 0x[0-9a-f]* "stock" at Deadlock\.TakeBoth(…)+0x' \
         'which is owned by "storekeeper" tid=' 'owns 0x[0-9a-f]* "orders" recursion=1, entered at Deadlock\.TakeBoth(…)+0x' \
-        '\[2\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' '\[1\] managed  C+Comparer\.Invoke$' \
+        '\[2\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' "\[1\] managed  $comparer$" \
         '\[0\] native   libc!qsort (C\.qsort)$' '\[-\] managed  (the thread began here)$' \
         '^Found a deadlock:' '\*\*\* DEADLOCK' '^Found 1 deadlock\.'
     expect "$1" '^"storekeeper" tid=' 'waiting to enter 0x[0-9a-f]* "orders" at Deadlock\.TakeBoth(…)+0x' \
@@ -98,7 +102,7 @@ expect_explained() { # expect_explained <file>: both threads, their layers, the 
 
 hang() {
     begin_to_hang "$1"
-    expect_explained "$shown"
+    expect_explained "$shown" "$1"
     # Its own report is written after the deadlock can be seen.
     local deadline=$((SECONDS + 60))
     until grep -q '^Found 1 deadlock\.' "$WORK/$name.log" && grep -q '\*\*\* DEADLOCK' "$WORK/$name.log"; do
@@ -126,7 +130,7 @@ hang_core() {
     "$DUMP" "$core" >"$shown.core" || result=$?
     rm -f "$core"
     [ "$result" -eq 2 ] || fail "exit code $result for the core" "$shown.core"
-    expect_explained "$shown.core"
+    expect_explained "$shown.core" "$1"
 }
 
 calls() {
@@ -137,6 +141,24 @@ calls() {
     for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.log" || fail "$call is not in native code" "$WORK/$name.log"
     done
+}
+
+callbacks() {
+    local of='(Callbacks+Visit\.Invoke)$' top='\[2\] native   hostcrst!host_report (Callbacks\.host_report)$'
+    started "$1" Callbacks
+    # A name is looked for if that does not take too much of a thread's time, and the machine may be slow.
+    run "$WORK/$name.log" "${program[@]}"
+    expect "$WORK/$name.log" '^--- static$' "$top" "\[1\] managed  Callbacks\.Buy $of" '\[0\] native   gate!gate_call (' \
+        '^--- instance$' "$top" "\[1\] managed  Callbacks+Till\.Sell $of" '^--- initializer$' "$top" "\[1\] managed  Callbacks\.Initialize $of" \
+        '^--- reflection$' "$top" "\[1\] managed  Callbacks\.Reflect $of" \
+        '^--- nested$' '\[4\] native   hostcrst!' "\[3\] managed  Callbacks\.Buy $of" '\[2\] native   gate!gate_call (' \
+        "\[1\] managed  Callbacks\.Nest $of" \
+        '^--- jump$' '\[1\] managed  Callbacks+Visit\.Invoke$' '^--- jump and initializer$' '\[1\] managed  Callbacks+Visit\.Invoke$' \
+        '^--- thread$' '^"[^"]* (libgate\.so)" tid=.*\[unmanaged\]$' "\[0\] managed  Callbacks\.Buy $of" \
+        '^--- named thread$' '^"painter (libgate\.so)" tid=' "\[0\] managed  Callbacks\.Buy $of" \
+        '^--- renamed thread$' '^"clerk" tid='
+    ! grep '^"[^"]* (.*)" tid=' "$WORK/$name.log" | grep -v '^"[^"]* (libgate\.so)" tid=' ||
+        fail "a thread of the CLR's is taken for a library's" "$WORK/$name.log"
 }
 
 locks() {
@@ -156,13 +178,35 @@ locks() {
 }
 
 beside() {
-    local loaded=$WORK/$name.loaded
+    local loaded=$WORK/$name.loaded call
+    local own='{0ddba11c-0de5-4c5a-9d3f-6c7273740001}' other='{0ddba11c-0de5-4c5a-9d3f-6c7273740002}'
+    local with_main=(env EMPTY_PROFILER="$loaded" EMPTY_PROFILER_IS_MAIN=1 CORECLR_PROFILER="$other"
+        CORECLR_PROFILER_PATH="$WORK/libempty_profiler.so" CORECLR_ENABLE_NOTIFICATION_PROFILERS=1
+        CORECLR_NOTIFICATION_PROFILERS="$WORK/libhostcrst.so=$own;")
     rm -f "$loaded"
     started "$1" Demo
     run "$WORK/$name.log" env EMPTY_PROFILER="$loaded" CORECLR_ENABLE_NOTIFICATION_PROFILERS=1 \
-        CORECLR_NOTIFICATION_PROFILERS="$WORK/libempty_profiler.so={0ddba11c-0de5-4c5a-9d3f-6c7273740002};" "${program[@]}"
+        CORECLR_NOTIFICATION_PROFILERS="$WORK/libempty_profiler.so=$other;" "${program[@]}"
     expect "$WORK/$name.log" "All as it should be\."
     [ -e "$loaded" ] || fail "the second profiler was not loaded" "$WORK/$name.log"
+    rm -f "$loaded"
+    run "$WORK/$name.log" "${with_main[@]}" "${program[@]}"
+    expect "$WORK/$name.log" "All as it should be\."
+    [ -e "$loaded" ] || fail "the main profiler was not loaded" "$WORK/$name.log"
+    # What it asks of the JIT is done too, and locks of managed code are told of.
+    started "$1" Calls
+    run "$WORK/$name.calls.log" "${with_main[@]}" DOTNET_TieredCompilation=0 "${program[@]}"
+    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
+        grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.calls.log" || fail "$call is not in native code" "$WORK/$name.calls.log"
+    done
+    hosted+=("${with_main[@]}")
+    for call in "" HOSTCRST_CLR=locks; do
+        begin_hang "$1" monitors+ "$call"
+        expect_waits monitors "$log"
+        expect_code 2 "$log.dump" "$hung"
+        expect_waits monitors "$log.dump"
+        end_hang
+    done
 }
 
 endings() {
@@ -202,11 +246,11 @@ end_by() { # end_by <ending> <file for its output> <command>...: $status is its 
     ! grep -q "timeout: sending signal" "$log" || fail "$ending: it does not end" "$log"
 }
 
-begin_hang() { # begin_hang <version> <case>: $hung is its process once each of its threads hangs, $log what it has written
+begin_hang() { # begin_hang <version> <case> [setting]: $hung is its process once each of its threads hangs, $log what it has written
     log=$WORK/$name-$2.log
     started "$1" Hangs "$2"
     : >"$log"
-    coproc HANGING { exec "${hosted[@]}" "${program[@]}" >"$log" 2>&1; }
+    coproc HANGING { exec "${hosted[@]}" ${3:+"$3"} "${program[@]}" >"$log" 2>&1; }
     # shellcheck disable=SC2153 # of coproc
     hung=$HANGING_PID
     trap 'kill -9 $hung 2>/dev/null || true' EXIT

@@ -1,4 +1,4 @@
-//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback10.
+//! The object the CLR talks to: ICorProfilerCallback up to ICorProfilerCallback11.
 //!
 //! | callback | reason | what it means here |
 //! | --- | --- | --- |
@@ -14,6 +14,8 @@ use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use super::beside;
+use super::callees;
 use super::com::{Com, Guid, IID_UNKNOWN, Object, UNKNOWN_METHODS, Vtable, hresult};
 use super::contention;
 use super::crossing::{Crossing, Step, decide};
@@ -21,6 +23,7 @@ use super::functions;
 use super::info::{EventSource, ProfilerInfo};
 use super::inlining;
 use super::modules;
+use super::own_code;
 use super::places;
 use super::session;
 use super::threads;
@@ -48,8 +51,8 @@ const RETURN: i32 = 1;
 const NOT_ATTACHABLE: i32 = 0x8013_1368_u32 as i32;
 
 /// How many methods ICorProfilerCallback has, and each of its successors adds.
-const METHODS: [usize; 10] = [69, 8, 3, 6, 1, 1, 1, 2, 1, 2];
-/// Slots of ICorProfilerCallback10, which are those of all its ancestors first.
+const METHODS: [usize; 11] = [69, 8, 3, 6, 1, 1, 1, 2, 1, 2, 1];
+/// Slots of ICorProfilerCallback11, which are those of all its ancestors first.
 const SLOTS: usize = {
     let mut slots = UNKNOWN_METHODS;
     let mut index = 0;
@@ -60,8 +63,8 @@ const SLOTS: usize = {
     slots
 };
 
-/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 10.
-pub(crate) const INTERFACES: [Guid; 11] = [
+/// What QueryInterface answers for: IUnknown, ICorProfilerCallback, and 2 to 11.
+pub(crate) const INTERFACES: [Guid; 12] = [
     IID_UNKNOWN,
     Guid::new(0x176FBED1_A55C_4796_98CA_A9DA0EF883E7),
     Guid::new(0x8A8CC829_CCF2_49FE_BBAE_0F022228071A),
@@ -73,6 +76,7 @@ pub(crate) const INTERFACES: [Guid; 11] = [
     Guid::new(0x5BED9B15_C079_4D47_BFE2_215A140C07E0),
     Guid::new(0x27583EC3_C8F5_482F_8052_194B8CE4705A),
     Guid::new(0xCEC5B60E_C69C_495F_87F6_84D28EE16FFB),
+    Guid::new(0x42350846_AAED_47F7_B128_FD0C98881CDE),
 ];
 
 pub(crate) static CALLBACK: Object<SLOTS> = Object::new(&VTABLE);
@@ -96,6 +100,7 @@ static VTABLE: Vtable<SLOTS> = {
     slots[UNKNOWN_METHODS + 69] = thread_name_changed as *const ();
     slots[UNKNOWN_METHODS + 69 + 8] = initialize_for_attach as *const ();
     slots[UNKNOWN_METHODS + 92] = event_pipe_event_delivered as *const ();
+    slots[UNKNOWN_METHODS + 94] = load_as_notification_only as *const ();
     Vtable(slots)
 };
 
@@ -157,6 +162,8 @@ unsafe fn host(unknown: *mut c_void) -> Result<()> {
     // Release pairs with the Acquire in `info`. Stored first: SetEventMask lets the callbacks begin.
     INFO.store(raw, Ordering::Release);
     hosted::find_places_by(find_place);
+    // SAFETY: as above.
+    unsafe { own_code::find(raw) };
     // SAFETY: not null, since `query` has succeeded, so live by the contract.
     let has_locks = unsafe { EventSource::query(unknown) }.is_some_and(ask_for_locks);
     if !has_locks && info.set_event_mask(events()) < 0 {
@@ -211,6 +218,16 @@ extern "C" fn initialize_for_attach(
     _size: u32,
 ) -> i32 {
     NOT_ATTACHABLE
+}
+
+/// The CLR asks whether it may have another main profiler. It may if it has: it then reports the same to this one, which only
+/// listens.
+unsafe extern "C" fn load_as_notification_only(_this: *mut c_void, is: *mut i32) -> i32 {
+    if !is.is_null() {
+        // SAFETY: not null, so valid by the contract of LoadAsNotificationOnly.
+        unsafe { is.write(i32::from(beside::has_main_profiler())) };
+    }
+    S_OK
 }
 
 extern "C" fn module_unload_started(_this: *mut c_void, module: usize) -> i32 {
@@ -336,6 +353,12 @@ fn call(kind: LayerKind, function: u64) {
     if task.push(kind, Origin::ClrFunction, function) == Err(Error::InvalidOperation) {
         resynchronise(task, Crossing { kind, function, step: Step::Call { verified } }, false);
     }
+    if kind == LayerKind::Leave
+        && callees::has_left_unknown(task)
+        && let Some(info) = info
+    {
+        places::name_stack(info, task);
+    }
 }
 
 #[inline]
@@ -405,10 +428,9 @@ mod tests {
             assert!(VTABLE.0[..slots].iter().all(|slot| !slot.is_null()), "interface {index}");
             release(this());
         }
-        assert_eq!(VTABLE.0.len(), 3 + 94);
-        let callback_11 = Guid::new(0x42350846_AAED_47F7_B128_FD0C98881CDE);
+        assert_eq!(VTABLE.0.len(), 3 + 95);
         let class_factory = Guid::new(0x00000001_0000_0000_C000_000000000046);
-        for iid in [callback_11, class_factory, Guid::new(0)] {
+        for iid in [class_factory, Guid::new(0)] {
             let mut out = this();
             assert_eq!(ask(&iid, &mut out), Error::NoInterface.hresult());
             assert!(out.is_null());

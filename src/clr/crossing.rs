@@ -117,7 +117,7 @@ mod tests {
                 .extend(decision.anomaly.iter().flat_map(|&one| std::iter::repeat_n(one, decision.times)));
             self.layers.truncate(decision.keep);
             if decision.push {
-                self.layers.push(Layer { kind, origin: Origin::ClrFunction, target: function });
+                self.layers.push(Layer { kind, origin: Origin::ClrFunction, target: function, callee: 0 });
             }
             let alternating = self.layers.windows(2).all(|pair| pair[0].kind != pair[1].kind);
             assert!(alternating, "two layers of one kind in a row");

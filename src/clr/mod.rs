@@ -11,11 +11,14 @@
 //!                                                      ├───────► functions (its name)     ──► targets
 //!                                                      ├───────► contention (locks)       ──► task
 //!                                                      ├───────► places (of calls)        ──► targets
+//!                                                      ├───────► callees (of callbacks)   ──► targets
 //!                                                      ├───────► session (from when)  ──► CLR
 //!                                                      └──► inlining, modules └──► info ──► CLR
 //! ```
 
+mod beside;
 mod callback;
+mod callees;
 mod com;
 mod contention;
 mod crossing;
@@ -25,6 +28,7 @@ mod functions;
 mod info;
 mod inlining;
 mod modules;
+mod own_code;
 mod places;
 mod session;
 mod threads;
@@ -54,13 +58,17 @@ static FACTORY_METHODS: Vtable<5> = Vtable([
 /// cbindgen:ignore
 ///
 /// # Safety
-/// `iid` and `out` are null or valid.
+/// The pointers are null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn DllGetClassObject(
-    _class: *const Guid,
+    class: *const Guid,
     iid: *const Guid,
     out: *mut *mut c_void,
 ) -> i32 {
+    if !class.is_null() {
+        // SAFETY: not null, so valid by the contract.
+        beside::asked_for(unsafe { &*class });
+    }
     // SAFETY: the same contract.
     hresult(unsafe { FACTORY.answer(&[IID_UNKNOWN, IID_CLASS_FACTORY], iid, out) })
 }

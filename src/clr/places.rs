@@ -9,23 +9,27 @@
 
 use core::fmt::Write;
 
-use elf_names::maps::{LINE_CAPACITY, Mapping, each_mapping};
-use elf_names::{BLOCK, Files};
+use elf_names::maps::Mapping;
 
+use super::callees;
 use super::functions::{Recent, write_managed_name};
 use super::info::ProfilerInfo;
 use super::modules;
+use super::own_code::see_mapping;
 use crate::base::memory::Here;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
 use crate::state::targets::TARGET_NAME_BYTES;
 use crate::state::task::TaskRef;
 use crate::sys;
-use crate::sys::symbols::Mapped;
 use crate::text::TextBuffer;
 
-/// How often at most, in nanoseconds, all of a thread's stack is named: that takes up to a fifth of a millisecond.
-const PAUSE: u64 = 10_000_000;
+/// Walking all of a thread's stack takes up to a fifth of a millisecond, the first time more. It is to take one part of so many
+/// of the thread's time at most: each walk is paid for with a pause, in nanoseconds no longer than this, which may be owed for so
+/// long. So a thread that seldom waits is walked each time.
+const SHARE: u64 = 16;
+const LONGEST_PAUSE: u64 = 10_000_000;
+const CREDIT: u64 = 200_000_000;
 /// So many of its innermost frames.
 const FRAMES: usize = 64;
 /// Methods are smaller. Beyond, the address lies in a part that the JIT has placed apart.
@@ -68,18 +72,26 @@ fn is_in_call(task: TaskRef) -> bool {
     top.is_some_and(|top| top.kind == LayerKind::Leave && top.origin == Origin::ClrFunction)
 }
 
-/// Names the places on the calling thread's stack, unless that was done a moment ago.
+/// Names the places on the calling thread's stack, and the methods of its callbacks, unless that was done a moment ago.
 pub(crate) fn name_stack(info: ProfilerInfo, task: TaskRef) {
-    let now = sys::now();
-    if now.saturating_sub(task.stack_named_at()) < PAUSE {
+    let began = sys::now();
+    if began < task.stack_rests_until() {
         return;
     }
-    task.set_stack_named_at(now);
-    own_stack::<FRAMES>(info).into_iter().for_each(|(function, address)| name(info, function, address));
+    let (frames, count) = own_stack::<FRAMES>(info);
+    // A name is asked for once.
+    let walked = sys::now();
+    let pause = LONGEST_PAUSE.min((walked - began) * (SHARE - 1));
+    task.set_stack_rests_until(task.stack_rests_until().max(walked.saturating_sub(CREDIT)) + pause);
+    managed(frames).for_each(|(function, address)| name(info, function, address));
+    // Else it may go on.
+    if count < FRAMES {
+        callees::name(info, task, frames.get(..count).unwrap_or_default());
+    }
 }
 
 fn caller_of_stub(info: ProfilerInfo) -> Option<usize> {
-    let (function, caller) = own_stack::<1>(info).into_iter().next()?;
+    let (function, caller) = managed(own_stack::<1>(info).0).next()?;
     name(info, function, caller);
     Some(caller)
 }
@@ -87,16 +99,16 @@ fn caller_of_stub(info: ProfilerInfo) -> Option<usize> {
 /// Whether the calling thread is in a method of System.Threading.Lock, or in one that such a method has called to wait.
 pub(crate) fn is_in_lock(info: ProfilerInfo) -> bool {
     const METHODS_THAT_WAIT: usize = 8;
-    own_stack::<METHODS_THAT_WAIT>(info).into_iter().any(|(function, address)| {
+    managed(own_stack::<METHODS_THAT_WAIT>(info).0).any(|(function, address)| {
         name(info, function, address);
         let named = REGISTRY.targets.place(&Here, address as u64);
         named.is_some_and(|named| named.bytes().starts_with(b"System.Threading.Lock."))
     })
 }
 
-/// Function and address of the innermost frames of the calling thread, as far as they are of managed code. Names are asked for
-/// only once the CLR's walk is over.
-fn own_stack<const MOST: usize>(info: ProfilerInfo) -> impl IntoIterator<Item = (usize, usize)> {
+/// Function and address of the innermost frames of the calling thread, and how many there are; of native frames together the
+/// function is 0. Names are asked for only once the CLR's walk is over.
+fn own_stack<const MOST: usize>(info: ProfilerInfo) -> ([(usize, usize); MOST], usize) {
     let mut frames = [(0, 0); MOST];
     let mut count = 0;
     info.walk_own_stack(|function, address| {
@@ -106,6 +118,10 @@ fn own_stack<const MOST: usize>(info: ProfilerInfo) -> impl IntoIterator<Item = 
         count += 1;
         count < MOST
     });
+    (frames, count)
+}
+
+fn managed<const MOST: usize>(frames: [(usize, usize); MOST]) -> impl Iterator<Item = (usize, usize)> {
     frames.into_iter().filter(|&(function, _)| function != 0)
 }
 
@@ -142,13 +158,7 @@ fn find_out(info: ProfilerInfo, address: usize) -> Code {
 
 /// Whether the address lies in code that is in no file for programs of this system: made by a JIT, or precompiled for one.
 fn is_made_while_running(address: usize) -> bool {
-    let (mut line, mut block) = ([0; LINE_CAPACITY], [0; BLOCK]);
-    let mut is_made = false;
-    let Some(list) = Mapped.maps() else { return false };
-    each_mapping(&list, &mut line, &mut block, |mapping| {
-        is_made |= (mapping.start..mapping.end).contains(&(address as u64)) && has_no_program(mapping);
-    });
-    is_made
+    see_mapping(address, has_no_program).unwrap_or(false)
 }
 
 fn has_no_program(mapping: &Mapping<'_>) -> bool {
@@ -223,9 +233,11 @@ mod tests {
         // At a wait all of the stack gets names, but not each time.
         assert_eq!(of_wait(info, task, (code + RUN_AT + 5) as usize) as u64, code + RUN_AT + 5);
         assert_eq!((shown(), named(code + RUN_AT + 3).unwrap()), (2, "Space.Outer+Inner.Run()+0x3".into()));
+        assert!(task.stack_rests_until() < sys::now(), "it may owe that pause");
+        task.set_stack_rests_until(u64::MAX);
         of_wait(info, task, (code + RUN_AT + 5) as usize);
         assert_eq!(shown(), 0);
-        task.set_stack_named_at(0);
+        task.set_stack_rests_until(0);
         task.push(LayerKind::Leave, Origin::ClrFunction, OPEN).unwrap();
         assert_eq!(of_wait(info, task, native), native);
         assert_eq!(shown(), 2, "native code that managed code has called");

@@ -6,6 +6,7 @@
 use core::sync::atomic::{Ordering, fence};
 
 use super::info::ProfilerInfo;
+use super::own_code;
 use super::session;
 use crate::base::name::NameCopy;
 use crate::host;
@@ -111,6 +112,12 @@ pub(crate) fn assigned(thread: u64, os_thread: u32) {
         && let Some(task) = current()
     {
         tie(task, thread);
+        if task.name().is_empty()
+            && let Some(name) = own_code::name_of_foreign_thread()
+        {
+            // It fails only if the task has ended.
+            let _ = task.set_name(task.id(), name.bytes());
+        }
     }
 }
 

@@ -202,6 +202,11 @@ impl TaskRef {
         self.layers.depth()
     }
 
+    /// Notes which method the callback that is the layer at `index` has called. Own thread only.
+    pub(crate) fn set_callee(self, index: usize, callee: u16) {
+        self.layers.set_callee(index, callee);
+    }
+
     /// The layer at `index`, outermost 0. Own thread only.
     pub(crate) fn layer(self, index: usize) -> Option<Layer> {
         self.layers.layer(index)

@@ -575,6 +575,7 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
                 let is_known = self.surroundings.write_address(out, address)?;
                 if is_known { write!(out, " (0x{address:x})") } else { Ok(()) }
             }
+            (Origin::ClrFunction, 0) => out.write_str("through a function pointer"),
             (Origin::ClrFunction, id) => write!(out, "function id 0x{id:x}"),
         }
     }

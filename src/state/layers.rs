@@ -51,6 +51,9 @@ pub struct Layer {
     pub origin: Origin,
     /// Where it went.
     pub target: u64,
+    /// Of a ReverseEnter through a delegate, whose target is the delegate's own method: which method that has called, as
+    /// a tag by which its name is kept beside the target's. 0 if it is not known.
+    pub callee: u16,
 }
 
 /// Which code a task runs.
@@ -62,15 +65,17 @@ pub(crate) enum Mode {
     Unmanaged = HOST_TASK_UNMANAGED,
 }
 
-// position: sequence (32) | 0 | depth (29) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
+// position: sequence (32) | 00 | depth (28) | mode (2). With a depth above 0 the mode is also the kind of the top layer:
 // unmanaged above a Leave, managed above a ReverseEnter. A layer's stamp: the position that its push made, and its
-// origin in the bit that is 0 there.
+// origin in the upper one of the bits that are 0 there. Once its callee is known, the lower one is 1, and the callee
+// stands in place of the depth, which no reader needs.
 pub(crate) const MODE_MASK: u64 = 3;
 pub(crate) const DEPTH_ONE: u64 = 1 << 2;
 pub(crate) const DEPTH_SHIFT: u32 = 2;
-pub(crate) const DEPTH_BITS: u32 = 29;
+pub(crate) const DEPTH_BITS: u32 = 28;
 pub(crate) const MAX_DEPTH: usize = (1 << DEPTH_BITS) - 1;
-pub(crate) const ORIGIN_SHIFT: u32 = DEPTH_SHIFT + DEPTH_BITS;
+pub(crate) const HAS_CALLEE: u64 = 1 << (DEPTH_SHIFT + DEPTH_BITS);
+pub(crate) const ORIGIN_SHIFT: u32 = DEPTH_SHIFT + DEPTH_BITS + 1;
 pub(crate) const SEQUENCE_SHIFT: u32 = 32;
 pub(crate) const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
 
@@ -161,7 +166,14 @@ impl LayerSlot {
         let kind =
             if is_in(stamp, LayerKind::Leave.above()) { LayerKind::Leave } else { LayerKind::ReverseEnter };
         let origin = if stamp >> ORIGIN_SHIFT & 1 == 0 { Origin::Address } else { Origin::ClrFunction };
-        (Layer { kind, origin, target }, sequence_of(stamp))
+        let callee = if stamp & HAS_CALLEE == 0 { 0 } else { (stamp >> DEPTH_SHIFT) as u16 };
+        (Layer { kind, origin, target, callee }, sequence_of(stamp))
+    }
+
+    /// Owner only. A reader finds the layer with its callee or without.
+    pub(crate) fn set_callee(&self, callee: u16) {
+        let stamp = self.stamp.load(Ordering::Relaxed) & !((MAX_DEPTH as u64) << DEPTH_SHIFT);
+        self.stamp.store(stamp | HAS_CALLEE | u64::from(callee) << DEPTH_SHIFT, Ordering::Release);
     }
 }
 

@@ -4,7 +4,7 @@
 use core::mem::offset_of;
 
 use crate::base::arena::Slot;
-use crate::base::hash::{FIBONACCI_FACTOR, hash_of_bytes};
+use crate::base::hash::{FIBONACCI_FACTOR, fibonacci_hash, hash_of_bytes};
 use crate::base::memory::{Memory, Shown, readable_in_copies};
 use crate::base::table::{Entry, Key, Table};
 use crate::state::layers::Origin;
@@ -86,6 +86,15 @@ impl Targets {
         }
     }
 
+    /// Gives a target the name by which it is shown where it has called this method, cut to what fits. The method's tag
+    /// there; None if there is no room, or if that is the tag of another.
+    pub(crate) fn intern_callee(&self, target: u64, method: u64, text: &[u8]) -> Option<u16> {
+        let table = self.table()?;
+        // 0 is none.
+        let callee = (fibonacci_hash(method) >> 48) as u16 | 1;
+        keep(&table, callee_key(target, callee), cut(text, TARGET_NAME_BYTES)).then_some(callee)
+    }
+
     /// Whether the call site has a place.
     pub(crate) fn has_place(&self, site: u64) -> bool {
         self.table().is_some_and(|table| table.find(place_key(site)).is_some())
@@ -106,11 +115,7 @@ impl Targets {
         let table = self.table()?;
         let text = cut(text, TARGET_NAME_BYTES);
         let number = PLACE | hash_of_bytes(text) >> 8;
-        match table.find(place_key(number)) {
-            Some(entry) => entry.value.are(text, entry.detail.load(Ordering::Relaxed)),
-            None => add(&table, place_key(number), text),
-        }
-        .then_some(number)
+        keep(&table, place_key(number), text).then_some(number)
     }
 }
 
@@ -119,6 +124,14 @@ impl Bytes {
     fn are(&self, text: &[u8], length: u32) -> bool {
         text.len() == length as usize
             && self.0.iter().zip(text).all(|(byte, &value)| byte.load(Ordering::Relaxed) == value)
+    }
+}
+
+/// Whether the key has this text: there was room, or it had it before.
+fn keep(table: &Table<Bytes>, key: Key, text: &[u8]) -> bool {
+    match table.find(key) {
+        Some(entry) => entry.value.are(text, entry.detail.load(Ordering::Relaxed)),
+        None => add(table, key, text),
     }
 }
 
@@ -143,6 +156,16 @@ impl Shown<Targets> {
         self.text(memory, key(origin, target))
     }
 
+    /// The name of a target of the CLR's where it has called the method with that tag there.
+    pub(crate) fn callee<M: Memory>(
+        &self,
+        memory: &M,
+        target: u64,
+        callee: u16,
+    ) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        if callee == 0 { None } else { self.text(memory, callee_key(target, callee)) }
+    }
+
     /// The text of a call site, if that is a place or has one.
     pub(crate) fn place<M: Memory>(&self, memory: &M, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
         self.text(memory, place_key(site))
@@ -162,6 +185,11 @@ impl Shown<Targets> {
 
 fn key(origin: Origin, target: u64) -> Key {
     Key { kind: origin as u32, number: target }
+}
+
+/// A function id of the CLR's is an address, whose highest bits are 0.
+fn callee_key(target: u64, callee: u16) -> Key {
+    key(Origin::ClrFunction, target ^ u64::from(callee) << 48)
 }
 
 const fn place_key(number: u64) -> Key {
@@ -210,6 +238,22 @@ mod tests {
         targets.intern(Origin::Address, 7, b"seven");
         assert!(targets.has_place(7) && !targets.has_place(8));
         assert_eq!(targets.place(&Here, 7).unwrap().bytes(), b"Shop.Sell()+0x7");
+    }
+
+    #[test]
+    fn a_target_has_a_name_for_each_method_that_it_calls() {
+        let targets = Targets::new();
+        assert_eq!(targets.intern_callee(7, 0x70, b"Sell (Visit.Invoke)"), None, "no table yet");
+        targets.reserve();
+        targets.intern(Origin::ClrFunction, 7, b"Visit.Invoke");
+        let sell = targets.intern_callee(7, 0x70, b"Sell (Visit.Invoke)").unwrap();
+        let buy = targets.intern_callee(7, 0x78, b"Buy (Visit.Invoke)").unwrap();
+        assert!(sell != buy && sell != 0 && buy != 0);
+        assert_eq!(targets.intern_callee(7, 0x70, b"Sell (Visit.Invoke)"), Some(sell));
+        assert_eq!(targets.intern_callee(7, 0x70, b"another with its tag"), None);
+        assert_eq!(targets.callee(&Here, 7, buy).unwrap().bytes(), b"Buy (Visit.Invoke)");
+        assert!(targets.callee(&Here, 8, buy).is_none());
+        assert_eq!(targets.name(&Here, Origin::ClrFunction, 7).unwrap().bytes(), b"Visit.Invoke");
     }
 
     #[test]

@@ -64,8 +64,8 @@ pub(crate) struct Task {
     pub(crate) biases: [AtomicU64; MOST_BIASES],
     /// How it waits for a lock of managed code, if it does.
     pub(crate) managed_wait: ManagedWait,
-    /// When the places on its stack of managed code last got names; its own thread only.
-    pub(crate) stack_named_at: AtomicU64,
+    /// Until when the places on its stack of managed code get no names; its own thread only.
+    pub(crate) stack_rests_until: AtomicU64,
 }
 
 /// How many sections are biased to one task at a time, at most.
@@ -270,11 +270,11 @@ impl Task {
         self.clr_thread.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn stack_named_at(&self) -> u64 {
-        self.stack_named_at.load(Ordering::Relaxed)
+    pub(crate) fn stack_rests_until(&self) -> u64 {
+        self.stack_rests_until.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_stack_named_at(&self, now: u64) {
-        self.stack_named_at.store(now, Ordering::Relaxed);
+    pub(crate) fn set_stack_rests_until(&self, until: u64) {
+        self.stack_rests_until.store(until, Ordering::Relaxed);
     }
 }

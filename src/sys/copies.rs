@@ -152,6 +152,12 @@ extern "C" fn stay_loaded() {
     }
 }
 
+/// The address of what a library exports under this name; 0 for nothing.
+pub(super) fn find_symbol(name: &core::ffi::CStr) -> usize {
+    // SAFETY: the assembly above makes the word, 0 or the address of dlsym.
+    unsafe { DLSYM.map_or(0, |dlsym| dlsym(libc::RTLD_DEFAULT, name.as_ptr()) as usize) }
+}
+
 /// Keeps the loaded object of this name loaded.
 fn pin(name: *const c_char) {
     let mode = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;

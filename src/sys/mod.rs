@@ -40,6 +40,8 @@ mod signals;
 pub(crate) mod sim;
 #[cfg(all(test, any(loom, hostcrst_sim)))]
 mod stand_ins;
+#[cfg(not(all(test, any(loom, hostcrst_sim))))]
+mod started;
 #[cfg_attr(all(test, any(loom, hostcrst_sim)), allow(dead_code))]
 mod threads;
 
@@ -62,5 +64,6 @@ pub(crate) use {
     linux::*,
     mutex::{Guard, Mutex},
     signals::*,
+    started::start_routine,
     threads::*,
 };

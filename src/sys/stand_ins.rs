@@ -116,6 +116,10 @@ pub(crate) fn on_process_exit(_hook: extern "C" fn()) -> bool {
     true
 }
 
+pub(crate) fn start_routine() -> Option<usize> {
+    None
+}
+
 pub(crate) fn environment(_name: &CStr) -> Option<&'static CStr> {
     None
 }

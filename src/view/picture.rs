@@ -322,7 +322,9 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     /// The name that was stored for a layer's target.
     pub(crate) fn target_name(&self, layer: Layer) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
-        self.registry.targets().name(self.memory, layer.origin, layer.target)
+        let targets = self.registry.targets();
+        let by_callee = targets.callee(self.memory, layer.target, layer.callee);
+        by_callee.or_else(|| targets.name(self.memory, layer.origin, layer.target))
     }
 
     /// The text of a call site that its caller named, or that was found for it.

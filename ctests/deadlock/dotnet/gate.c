@@ -1,5 +1,7 @@
 /* A native function for the tests' .NET programs to be in. */
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <stddef.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -36,4 +38,46 @@ void gate_open(void)
     opened = 1;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
+}
+
+typedef int visit_t(int what);
+
+/* Calls back, not as the last that it does. */
+int gate_call(visit_t *visit, int what)
+{
+    volatile int result = visit(what);
+    return result;
+}
+
+/* As the last: nothing of it is left on the stack meanwhile. */
+int gate_jump(visit_t *visit, int what)
+{
+    return visit(what);
+}
+
+struct job {
+    visit_t *visit;
+    const char *name;
+    int result;
+};
+
+static void *run_job(void *argument)
+{
+    struct job *job = argument;
+    if (job->name != NULL) {
+        pthread_setname_np(pthread_self(), job->name);
+    }
+    job->result = job->visit(0);
+    return NULL;
+}
+
+/* Calls back on a thread of its own, with that name unless it is NULL. */
+int gate_thread(visit_t *visit, const char *name)
+{
+    pthread_t thread;
+    struct job job = {visit, name, -1};
+    if (pthread_create(&thread, NULL, run_job, &job) == 0) {
+        pthread_join(thread, NULL);
+    }
+    return job.result;
 }
