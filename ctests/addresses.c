@@ -196,6 +196,28 @@ static void many_sections_are_told_apart(void)
     free(all);
 }
 
+/* However much the table of addresses has grown since. */
+static void sections_are_found_after_many_more_have_come(void)
+{
+    enum { COUNT = 50000 };
+    CRITICAL_SECTION *all = (CRITICAL_SECTION *)zeroed(COUNT, sizeof *all);
+    for (int at = 0; at < COUNT; at++) {
+        InitializeCriticalSection(&all[at]);
+    }
+    long before = sections();
+    memset(all, 0, COUNT * sizeof *all);
+    for (int at = 0; at < COUNT; at++) {
+        InitializeCriticalSection(&all[at]);
+    }
+    CHECK_EQ(sections(), before);
+    for (int at = 0; at < COUNT; at++) {
+        enter_and_leave(&all[at]);
+        DeleteCriticalSection(&all[at]);
+    }
+    CHECK_EQ(sections(), before - COUNT);
+    free(all);
+}
+
 /* Threads that use the same zeroed memory first, at the same time, get the same section. */
 enum { FIRST_USERS = 4, FIRST_USES = 2000 };
 
@@ -346,6 +368,7 @@ CHECK_MAIN(CHECK_TEST(initialize_again_and_again_takes_no_more_sections),
            CHECK_TEST(sections_in_memory_used_again_at_other_places_are_over),
            CHECK_TEST(a_section_that_is_owned_is_not_over), CHECK_TEST(nor_is_the_callers_own),
            CHECK_TEST(one_whose_owner_has_ended_is_over),
-           CHECK_TEST(many_sections_are_told_apart), CHECK_TEST(zeroed_memory_gets_one_section_whoever_is_first),
+           CHECK_TEST(many_sections_are_told_apart), CHECK_TEST(sections_are_found_after_many_more_have_come),
+           CHECK_TEST(zeroed_memory_gets_one_section_whoever_is_first),
            CHECK_TEST(a_million_is_said_once),
            CHECK_TEST(where_all_places_are_taken_an_enter_ends_the_process))

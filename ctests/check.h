@@ -138,6 +138,43 @@ static inline const char *check_program(void)
     return path;
 }
 
+/*
+ * Executes this program anew with these arguments, in place of the one that runs; returns if that fails. Where only qemu's
+ * user mode can, CHECK_EMULATOR has its command, words with single spaces between them.
+ */
+static inline void check_execute_anew(char *const *arguments)
+{
+    enum { WORDS_MOST = 32 };
+    char *words[WORDS_MOST + 1];
+    char name_follows[] = "-0";
+    char program[4096];
+    const char *emulator = getenv("CHECK_EMULATOR");
+    int count = 0;
+    snprintf(program, sizeof program, "%s", check_program());
+    if (emulator == NULL) {
+        execv(program, arguments);
+        return;
+    }
+    for (char *word = strtok(strdup(emulator), " "); word != NULL && count < WORDS_MOST - 3; word = strtok(NULL, " ")) {
+        words[count++] = word;
+    }
+    words[count++] = name_follows;
+    words[count++] = arguments[0];
+    words[count++] = program;
+    for (int at = 1; arguments[at] != NULL && count < WORDS_MOST; at++) {
+        words[count++] = arguments[at];
+    }
+    words[count] = NULL;
+    execvp(words[0], words);
+}
+
+/* As that, for one test of this program. */
+static inline void check_execute_test(const char *test)
+{
+    char *const arguments[] = {strdup("again"), strdup(test), NULL};
+    check_execute_anew(arguments);
+}
+
 /* As decimal, and as the hexadecimal number in which HRESULTs and handles are known. */
 static inline void check_show(char text[64], long long value)
 {

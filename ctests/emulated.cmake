@@ -3,6 +3,8 @@
 # for a program and qemu-user does not, as <stem>.<test>, or as <stem> where that is most of it:
 set(not_emulated
     # It ignores limits of the address space and of memory.
+    addresses.where_all_places_are_taken_an_enter_ends_the_process
+    addresses.without_memory_an_enter_waits_until_there_is_some
     arena.without_memory_every_earlier_section_stays
     arena.little_address_space_is_enough
     bad_input.handles_beyond_a_small_arena
@@ -20,22 +22,35 @@ set(not_emulated
     # It refuses ptrace.
     no_cost
     steps
+    # It does not know process_vm_writev.
+    win32.a_forked_child_owns_what_its_thread_owned
+    win32.a_forked_child_leaves_alone_what_is_gone
     # /proc/thread-self/maps shows its own mappings, in which the library finds no names.
+    condition.a_report_shows_who_sleeps_where
+    condition.a_stall_line_says_that_the_owner_sleeps
     deadlock_explained
+    order.an_order_taken_both_ways_is_told_once_with_all_places
+    order.resources_are_examined_too
+    output.a_report_reads_the_list_of_mappings_once
     report.a_task_shows_its_layers
     report.layers_and_sections_of_each_thread_are_shown
     win32.reports_know_sections_by_address_and_variable
+    win32.tracking_keeps_where_a_section_was_entered
     win32_deadlock.a_deadlock_is_reported_and_waits
     win32_deadlock.a_deadlock_aborts_where_the_environment_says_so
     win32_deadlock.unless_it_is_not_to_be
     win32_deadlock.an_enter_inside_the_callback_waits_like_any_other
+    win32_misuse
     # /proc/self/task shows the system calls of the machine that it runs on.
     foreign
-    # The program cannot execute itself.
-    settings
-    win32.on_one_processor_nobody_spins
+    stack.nothing_needs_more_than_8_KiB
+    # Among the process's threads is one of its own.
+    order.what_the_only_thread_does_is_no_alarm
+    # It writes to stderr by what signal a program ends.
+    endings.unasked_a_process_ends_in_silence
     # A child of several threads that starts a thread fails an assertion of qemu's.
     fork
+    fork_inside
     gone.the_first_thread_may_be_gone_too
     gone.their_places_are_used_again
     gone.a_section_biased_to_a_thread_that_is_gone_is_abandoned
@@ -60,9 +75,16 @@ if(CMAKE_CROSSCOMPILING_EMULATOR)
     endforeach()
 endif()
 
-# hostcrst_emulated(<test> [<stem>]): gives the test of ctest the label, unless the stem is left out.
+# The command of the emulator, for programs that execute themselves anew (check_execute_anew).
+string(REPLACE ";" " " emulator "${CMAKE_CROSSCOMPILING_EMULATOR}")
+
+# hostcrst_emulated(<test> [<stem>]): gives the test of ctest the label, unless the stem is left out. To be called once
+# the test has its other properties.
 function(hostcrst_emulated test)
     if(NOT ARGN IN_LIST not_emulated)
         set_property(TEST ${test} APPEND PROPERTY LABELS emulated)
+    endif()
+    if(emulator)
+        set_property(TEST ${test} APPEND PROPERTY ENVIRONMENT "CHECK_EMULATOR=${emulator}")
     endif()
 endfunction()

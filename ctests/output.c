@@ -416,7 +416,7 @@ static void run_with_a_full_stderr(const char *test, void (*make_ends)(int ends[
         REQUIRE_EQ(setenv(OTHER_END, line_of("%d", ends[0]).text, 1), 0);
         REQUIRE_EQ(setenv("HOSTCRST_STALL", "20ms", 1), 0);
         dup2(ends[1], STDERR_FILENO);
-        execl(check_program(), "again", test, (char *)NULL);
+        check_execute_test(test);
         _exit(127);
     }
     REQUIRE_EQ(waitpid(child, &status, 0), child);
@@ -666,7 +666,7 @@ static void check_files(const char *place, const char *files)
         REQUIRE_EQ(setenv("HOSTCRST_STALL", "20ms", 1), 0);
         REQUIRE_EQ(setenv("HOSTCRST_REPORT", place, 1), 0);
         dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
-        execl(check_program(), "again", "wait_and_stand", (char *)NULL);
+        check_execute_test("wait_and_stand");
         _exit(127);
     }
     int status = -1;

@@ -46,7 +46,7 @@ __attribute__((constructor)) static void own_stderr_begin_anew(int argument_coun
     snprintf(number, sizeof number, "%d", true_stderr);
     REQUIRE_EQ(setenv(OWN_STDERR_VARIABLE, number, 1), 0);
     REQUIRE_EQ(dup2(file, STDERR_FILENO), STDERR_FILENO);
-    execv(check_program(), arguments);
+    check_execute_anew(arguments);
     check_that(0, __FILE__, __LINE__, "the program begins anew");
     check_give_up();
 }

@@ -118,6 +118,7 @@ static void check_held_since(const hostcrst_t *crsts, int count)
 /* Whether a section was made before tracking began, in between, or after, and however many there are. */
 static void every_section_has_its_hold(void)
 {
+    start_runtime();
     hostcrst_t *crsts = (hostcrst_t *)zeroed(MANY, sizeof *crsts);
     memory_t before = memory_now();
     int made = 0;
@@ -176,6 +177,7 @@ static void none_are_gathered_where_the_administrator_forbids_it(void)
 static void sections_beyond_those_shown_at_first(void)
 {
     enum { COUNT = 600000 };
+    start_runtime();
     hostcrst_t *crsts = (hostcrst_t *)zeroed(COUNT, sizeof *crsts);
     for (int at = 0; at < COUNT; at++) {
         crsts[at] = new_section();

@@ -96,7 +96,7 @@ static int run_again(const char *test, const char *variable, const char *value, 
         }
         alarm(CHECK_PATIENCE_SECONDS);
         setenv(variable, value, 1);
-        execl(program_invocation_name, "win32", test, (char *)NULL);
+        check_execute_test(test);
         _exit(99);
     }
     REQUIRE_EQ(waitpid(child, &status, 0), child);
