@@ -43,7 +43,8 @@ set(not_emulated
     win32_misuse
     # /proc/self/task shows the system calls of the machine that it runs on.
     foreign
-    stack.nothing_needs_more_than_8_KiB
+    output.reports_that_are_stuck_silence_nobody
+    stack
     # Among the process's threads is one of its own.
     order.what_the_only_thread_does_is_no_alarm
     # It writes to stderr by what signal a program ends.
@@ -54,6 +55,7 @@ set(not_emulated
     gone.the_first_thread_may_be_gone_too
     gone.their_places_are_used_again
     gone.a_section_biased_to_a_thread_that_is_gone_is_abandoned
+    order.the_child_of_a_fork_knows_what_its_parent_saw
     sys.a_child_goes_on_with_what_its_thread_had
     sys.a_fork_in_the_middle_of_anything_is_fine
     # Ten thousand threads are more than it runs in time.
