@@ -84,11 +84,23 @@ pub fn is_ending(id: u32) -> bool {
     for _ in 0..TRIES {
         let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return true };
         let ways = threads.flatten().filter_map(|thread| way_of(&fs::read(thread.path().join("stat")).ok()?));
-        let ways: Vec<_> = ways.collect();
-        if ways.contains(&Way::ToldToEnd) || ways.iter().all(|&way| way == Way::Ending) {
+        let (mut waiting, mut running) = (0, 0);
+        for way in ways {
+            match way {
+                Way::ToldToEnd => return true,
+                Way::Ending => {}
+                Way::Runs => running += 1,
+                Way::Waits => waiting += 1,
+            }
+            // One that writes a core may wait while all others were told.
+            if waiting == 2 {
+                return false;
+            }
+        }
+        if waiting + running == 0 {
             return true;
         }
-        if ways.contains(&Way::Waits) {
+        if waiting != 0 {
             return false;
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -296,9 +296,27 @@ impl Viewer<'_, '_> {
         })
     }
 
-    /// What the thread waits for, found twice while it did not run between. `glance` is what it was first seen to do, and then
-    /// what it was last.
+    /// What the thread waits for, found twice: while it did not run between, if it may wait for another thread. `glance` is what
+    /// it was first seen to do, and then what it was last.
     fn futex_wait(&mut self, place: usize, glance: &mut Glance) -> Option<Wait> {
+        let wait = self.thing_of(place, glance)?;
+        let is_brief = matches!(&wait.what, Awaited::Thing(thing) if !thing.is_of_threads());
+        let again = is_brief && self.threads.is_in_same_call(place, glance);
+        if again && self.thing_of(place, glance).is_some_and(|again| again.is_same(&wait)) {
+            return Some(wait);
+        }
+        match self.threads.glance(place) {
+            Some(now) => *glance = now,
+            None => {
+                glance.state = State::Ended;
+                return None;
+            }
+        }
+        self.still_wait(place, glance)
+    }
+
+    /// What the thread waits for, found twice while it did not run between.
+    fn still_wait(&mut self, place: usize, glance: &mut Glance) -> Option<Wait> {
         for attempt in 0..TRIES {
             let wait = self.thing_of(place, glance);
             let Some(now) = self.threads.glance(place) else {
@@ -338,7 +356,7 @@ impl Viewer<'_, '_> {
         let owner = thing.owner().and_then(|id| threads.place(id));
         let is_known = of_kernel || caller == Caller::Glibc && !thing.is_doubtful();
         // A thread that was stopped may have been woken before: then its wait is over, although its call is not.
-        let is_asleep = glance.is_sure_sleep();
+        let is_asleep = glance.is_sure_sleep_for(&thing);
         let has_owner = owner.is_some() || thing.owner().is_none();
         // Nobody joins itself.
         let owner = owner.filter(|&owner| owner != place || thing.is_lock());

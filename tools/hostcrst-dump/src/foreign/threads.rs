@@ -74,12 +74,14 @@ fn threads_of_process(process: u32, time_limit: TimeLimit) -> Result<Threads, Fa
         .collect();
     ids.sort_unstable();
     let more = ids.len() > MOST_THREADS;
+    // Elsewhere, each thread has to be asked for its id.
+    let look = if has_ids_of_here(process) { Thread::look_briefly } else { Thread::look };
     let mut list = Vec::new();
     for outer_id in ids.into_iter().take(MOST_THREADS) {
         if time_limit.is_over() {
             return Err(time_limit.failure(format!("process {process}")));
         }
-        list.extend(Thread::look(process, outer_id));
+        list.extend(look(process, outer_id));
     }
     Ok(Threads::new(Some(process), list, more))
 }
@@ -108,6 +110,12 @@ impl Threads {
             Some(process) => take(process, thread.outer_id).map(|(_, glance)| glance),
             None => Some(thread.glance.clone()),
         }
+    }
+
+    /// Whether the thread is in the call still, or in the same one again.
+    pub fn is_in_same_call(&self, place: usize, glance: &Glance) -> bool {
+        let call = |process| read_of_thread(process, self.list[place].outer_id, "syscall").ok();
+        self.process.is_none_or(|process| call(process).is_some_and(|call| glance.is_in_same_call(&call)))
     }
 
     /// What is known of the registers of a thread that was seen to do this.
@@ -144,7 +152,22 @@ impl Threads {
     }
 }
 
+/// Whether the process knows its threads by the ids that they have here.
+fn has_ids_of_here(process: u32) -> bool {
+    let status = fs::read(format!("/proc/{process}/status")).unwrap_or_default();
+    let ids = field(&status, b"NSpid:").unwrap_or(b"");
+    ids.split(u8::is_ascii_whitespace).count() == 1
+}
+
 impl Thread {
+    /// For `/proc` that has the ids that the threads themselves know; how often it has stopped is not asked for.
+    fn look_briefly(process: u32, outer_id: u32) -> Option<Thread> {
+        let call = read_of_thread(process, outer_id, "syscall").ok();
+        let stat = read_of_thread(process, outer_id, "stat").ok()?;
+        let (name, glance) = Glance::brief(call.as_deref(), &stat)?;
+        Some(Thread { outer_id, id: outer_id, name: name.trim_ascii_end().to_vec(), glance, registers: None })
+    }
+
     fn look(process: u32, outer_id: u32) -> Option<Thread> {
         let name = read_of_thread(process, outer_id, "comm").ok()?;
         let (status, glance) = take(process, outer_id)?;
@@ -162,20 +185,16 @@ pub fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
     Some((status, glance))
 }
 
-/// What a file of a thread has. The system does not say of these how long they are, and std would begin with a few bytes; this
-/// is read so often that the number of calls counts.
+/// What a file of a thread has. The system gives all of one at once, but does not say how long it is, and std would begin with
+/// a few bytes; this is read so often that the number of calls counts.
 fn read_of_thread(process: u32, outer_id: u32, file: &str) -> io::Result<Vec<u8>> {
     const USUALLY: usize = 4096;
     let mut file = File::open(format!("/proc/{process}/task/{outer_id}/{file}"))?;
-    let (mut bytes, mut length) = (vec![0; USUALLY], 0);
-    loop {
-        match file.read(&mut bytes[length..])? {
-            0 => break,
-            more => length += more,
-        }
-        if length == bytes.len() {
-            bytes.resize(2 * length, 0);
-        }
+    let mut bytes = vec![0; USUALLY];
+    let mut length = file.read(&mut bytes)?;
+    while length == bytes.len() {
+        bytes.resize(2 * length, 0);
+        length += file.read(&mut bytes[length..])?;
     }
     bytes.truncate(length);
     Ok(bytes)
