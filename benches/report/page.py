@@ -99,7 +99,7 @@ called directly, and parking_lot_core's queues are what Rust programs would use.
 
 A pair that owns the lock is two compare-and-swaps, as parking_lot's is; that they take and check who owns it is hidden behind
 them. Who shares a lock gives it up by a compare-and-swap too, where parking_lot subtracts: so a release of what nobody holds
-changes nothing, but one that raced with another has to begin again.
+changes nothing, but one that raced with another has to begin again ([figures, and why](../lock.md#the-pair-of-an-srw-lock)).
 
 {tables}
 
