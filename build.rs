@@ -109,6 +109,7 @@ mod header {
         "hostcrst_enter_timeout",
         "hostcrst_enter_at",
         "host_resource_wait",
+        "host_resource_wait_at",
         "host_report_write",
     ];
 

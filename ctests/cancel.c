@@ -129,6 +129,9 @@ static void of_resources(void)
     RETURNS(host_resource_wait_end(made), S_OK);
     RETURNS(host_resource_acquired(made), S_OK);
     RETURNS(host_resource_released(made), S_OK);
+    RETURNS(host_resource_wait_at(made, 0, "somewhere"), S_OK);
+    RETURNS(host_resource_acquired_at(made, "somewhere"), S_OK);
+    RETURNS(host_resource_released(made), S_OK);
     RETURNS(host_resource_destroy(made), S_OK);
 }
 
@@ -263,7 +266,7 @@ static const struct {
                   "hostcrst_enter hostcrst_leave hostcrst_try_enter hostcrst_enter_timeout hostcrst_enter_at hostcrst_destroy hostcrst_recover "
                   "hostcrst_allow_order"},
     {of_resources, "host_resource_create host_resource_set_name host_resource_name host_resource_list host_resource_wait host_resource_wait_end "
-                   "host_resource_acquired host_resource_released host_resource_destroy"},
+                   "host_resource_wait_at host_resource_acquired host_resource_acquired_at host_resource_released host_resource_destroy"},
     {of_deadlocks_and_reports, "host_set_deadlock_policy host_deadlock_policy host_set_deadlock_callback host_set_hold_tracking "
                              "host_set_statistics host_set_order_checks host_report host_report_write"},
     {of_windows, "hostcrst_cs_initialize hostcrst_cs_initialize_and_spin_count hostcrst_cs_initialize_ex "

@@ -318,6 +318,30 @@ static void resources_are_examined_too(void)
     in_process(with_a_resource);
 }
 
+static void enter_then_acquire_at_a_place(const hostcrst_t *sections)
+{
+    REQUIRE_EQ(hostcrst_enter(sections[0], 0), S_OK);
+    REQUIRE_EQ(host_resource_acquired_at(foreign, "sell (shop.lua:12)"), S_OK);
+    REQUIRE_EQ(host_resource_released(foreign), S_OK);
+    REQUIRE_EQ(hostcrst_leave(sections[0]), S_OK);
+}
+
+static void with_a_resource_at_a_place(void)
+{
+    begin_with_resource();
+    let(&one, the_resource_first, a, 0, 0, 0);
+    let(&other, enter_then_acquire_at_a_place, a, 0, 0, 0);
+    char *said = content_of(STDERR_FILENO);
+    CHECK_EQ(times_in(said, " \"foreign\" at sell (shop.lua:12)\n"), 1);
+    free(said);
+    finish(1);
+}
+
+static void the_place_of_a_resource_may_be_named(void)
+{
+    in_process(with_a_resource_at_a_place);
+}
+
 /* Also if it was acquired before orders were examined. */
 static void gated_by_a_resource(void)
 {
@@ -620,6 +644,7 @@ CHECK_MAIN(CHECK_TEST(an_order_taken_both_ways_is_told_once_with_all_places), CH
            CHECK_TEST(a_gate_that_was_left_out_once_is_told), CHECK_TEST(what_a_try_got_counts_for_what_comes_next),
            CHECK_TEST(sections_of_windows_are_examined_too), CHECK_TEST(a_gate_is_no_alarm),
            CHECK_TEST(resources_are_examined_too), CHECK_TEST(a_resource_can_be_a_gate),
+           CHECK_TEST(the_place_of_a_resource_may_be_named),
            CHECK_TEST(both_orders_by_one_thread_are_no_alarm), CHECK_TEST(what_the_only_thread_does_is_no_alarm),
            CHECK_TEST(what_does_not_wait_for_ever_is_no_alarm), CHECK_TEST(entering_again_is_no_alarm),
            CHECK_TEST(a_section_that_ended_takes_its_orders_along),

@@ -1173,6 +1173,19 @@ static int32_t make_resource_wait(actor_t *self)
     return result;
 }
 
+static int32_t make_resource_wait_at(actor_t *self)
+{
+    host_resource_t awaited = resource_now();
+    int32_t result;
+    STEPPED(result, host_resource_wait_at(awaited, 0, "a place"));
+    if (result == S_OK) {
+        int32_t ended = host_resource_wait_end(awaited);
+        expect(ended == S_OK || ended == E_HANDLE, "the end of a wait", ended);
+    }
+    CHECK_EQ(task_info_of(self->task).waiting_for, 0);
+    return result;
+}
+
 static int32_t make_resource_wait_end(actor_t *self)
 {
     (void)self;
@@ -1190,6 +1203,18 @@ static int32_t make_resource_acquired(actor_t *self)
     host_resource_t acquired = resource_now();
     int32_t result;
     STEPPED(result, host_resource_acquired(acquired));
+    if (result == S_OK) {
+        host_resource_released(acquired);
+    }
+    return result;
+}
+
+static int32_t make_resource_acquired_at(actor_t *self)
+{
+    (void)self;
+    host_resource_t acquired = resource_now();
+    int32_t result;
+    STEPPED(result, host_resource_acquired_at(acquired, "a place"));
     if (result == S_OK) {
         host_resource_released(acquired);
     }
@@ -1301,8 +1326,10 @@ static const call_t calls[] = {
     {"host_resource_list", make_resource_list, OK, LOOKS},
     {"host_resource_destroy", make_resource_destroy, OK | NO_SECTION | NOT_OWNER, TAKES_AWAY},
     {"host_resource_wait", make_resource_wait, OK | NO_SECTION | NOT_AVAILABLE, PLAIN},
+    {"host_resource_wait_at", make_resource_wait_at, OK | NO_SECTION | NOT_AVAILABLE, PLAIN},
     {"host_resource_wait_end", make_resource_wait_end, OK | NO_SECTION | DOES_NOT_FIT, PLAIN},
     {"host_resource_acquired", make_resource_acquired, OK | NO_SECTION | DOES_NOT_FIT, PLAIN},
+    {"host_resource_acquired_at", make_resource_acquired_at, OK | NO_SECTION | DOES_NOT_FIT, PLAIN},
     {"host_resource_released", make_resource_released, OK | NO_SECTION | NOT_OWNER, PLAIN},
     {"hostcrst_cs_initialize", make_cs_initialize, OK, PLAIN},
     {"hostcrst_cs_initialize_and_spin_count", make_cs_initialize_and_spin_count, OK, PLAIN},

@@ -696,6 +696,36 @@ static void each_format_shows_resources(void)
     end_crossing(&crossing);
 }
 
+/* Copied: the text is gone when the report is made. */
+static int32_t wait_at_a_place(uint64_t resource, uint32_t with_a_place)
+{
+    char place[] = "sell (shop.lua:12)";
+    int32_t result = host_resource_wait_at(resource, 0, with_a_place ? place : NULL);
+    memset(place, '?', sizeof place - 1);
+    return result;
+}
+
+static void a_place_that_is_named_is_shown(void)
+{
+    crossing_t crossing;
+    begin_crossing(&crossing, "shown");
+    CHECK_EQ(host_resource_acquired(crossing.resource), S_OK);
+    begin(&crossing.other, wait_at_a_place, crossing.resource, 1);
+    CHECK_EQ(end_of_act(&crossing.other), S_OK);
+    char *text = text_report();
+    CHECK_CONTAINS(text, "\"shown\" at sell (shop.lua:12)\n");
+    free(text);
+    CHECK_EQ(by(&crossing.other, wait_end, crossing.resource), S_OK);
+    begin(&crossing.other, wait_at_a_place, crossing.resource, 0);
+    CHECK_EQ(end_of_act(&crossing.other), S_OK);
+    text = text_report();
+    CHECK_CONTAINS(text, "\"shown\" at resource_c_");
+    free(text);
+    CHECK_EQ(by(&crossing.other, wait_end, crossing.resource), S_OK);
+    CHECK_EQ(host_resource_released(crossing.resource), S_OK);
+    end_crossing(&crossing);
+}
+
 /* ---- a child of a fork ---- */
 
 static host_resource_t mine, awaited, of_other;
@@ -870,6 +900,7 @@ CHECK_MAIN(CHECK_TEST(who_acquires_owns_until_as_many_releases),
            CHECK_TEST(a_cycle_in_which_no_wait_can_fail_is_told_once_as_standing),
            CHECK_TEST(the_policy_may_be_a_report), CHECK_TEST(the_policy_may_be_the_end_of_the_process),
            CHECK_TEST(what_was_released_before_the_wait_is_no_edge), CHECK_TEST(each_format_shows_resources),
+           CHECK_TEST(a_place_that_is_named_is_shown),
            CHECK_TEST(in_a_child_resources_of_other_threads_are_abandoned),
            CHECK_TEST(no_deadlock_is_found_where_all_keep_to_one_order),
            CHECK_TEST(every_deadlock_is_broken_where_all_take_any_order))

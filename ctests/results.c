@@ -134,8 +134,10 @@ static void everything_is_unavailable(hostcrst_t crst, host_task_t task)
     GIVES(host_resource_set_name, (3, "name"), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_resource_destroy, (3), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_resource_wait, (3, 0), HOST_E_CLRNOTAVAILABLE);
+    GIVES(host_resource_wait_at, (3, 0, "somewhere"), HOST_E_CLRNOTAVAILABLE);
     GIVES(host_resource_wait_end, (3), E_HANDLE);
     GIVES(host_resource_acquired, (3), E_HANDLE);
+    GIVES(host_resource_acquired_at, (3, "somewhere"), E_HANDLE);
     GIVES(host_resource_released, (3), E_HANDLE);
 }
 
@@ -284,8 +286,10 @@ TEST(handles_of_nothing)
     GIVES(host_resource_set_name, (resource, "name"), E_HANDLE);
     GIVES(host_resource_destroy, (resource), E_HANDLE);
     GIVES(host_resource_wait, (resource, 0), E_HANDLE);
+    GIVES(host_resource_wait_at, (resource, 0, "somewhere"), E_HANDLE);
     GIVES(host_resource_wait_end, (resource), E_HANDLE);
     GIVES(host_resource_acquired, (resource), E_HANDLE);
+    GIVES(host_resource_acquired_at, (resource, "somewhere"), E_HANDLE);
     GIVES(host_resource_released, (resource), E_HANDLE);
     GIVES(host_task_set_name, (task, "name"), E_HANDLE);
     GIVES(host_task_alert, (task), E_HANDLE);
@@ -309,6 +313,7 @@ TEST(unknown_values)
     GIVES(hostcrst_try_enter, (crst, UINT32_MAX, &entered), E_INVALIDARG);
     CHECK_EQ(entered, 0);
     GIVES(host_resource_wait, (new_resource(), UINT32_MAX), E_INVALIDARG);
+    GIVES(host_resource_wait_at, (new_resource(), UINT32_MAX, "somewhere"), E_INVALIDARG);
     GIVES(hostcrst_info, (crst, &small), E_INVALIDARG);
     GIVES(host_task_info, (this_task(), &small_task), E_INVALIDARG);
     GIVES(host_report, (-1, HOST_REPORT_TEXT), E_INVALIDARG);
@@ -352,6 +357,9 @@ TEST(success)
     GIVES(host_resource_wait_end, (resource), S_OK);
     GIVES(host_resource_wait_end, (resource), HOST_E_INVALIDOPERATION);
     GIVES(host_resource_acquired, (resource), S_OK);
+    GIVES(host_resource_released, (resource), S_OK);
+    GIVES(host_resource_wait_at, (resource, 0, "somewhere"), S_OK);
+    GIVES(host_resource_acquired_at, (resource, "somewhere"), S_OK);
     GIVES(host_resource_released, (resource), S_OK);
     GIVES(host_resource_destroy, (resource), S_OK);
     GIVES(host_leave_runtime, (1), S_OK);
@@ -494,9 +502,11 @@ TEST(a_resource_of_another_task)
     check_await(&user.steps, 1);
     REQUIRE_SOON(is_waiting(user.task, user.wanted));
     GIVES(host_resource_acquired, (user.resource), HOST_E_INVALIDOPERATION);
+    GIVES(host_resource_acquired_at, (user.resource, "somewhere"), HOST_E_INVALIDOPERATION);
     GIVES(host_resource_released, (user.resource), HOST_E_NOT_OWNER);
     GIVES(host_resource_destroy, (user.resource), HOST_E_NOT_OWNER);
     GIVES(host_resource_wait, (user.resource, 0), HOST_E_DEADLOCK);
+    GIVES(host_resource_wait_at, (user.resource, 0, "somewhere"), HOST_E_DEADLOCK);
     CHECK_EQ(hostcrst_leave(user.wanted), S_OK);
     check_join(&user.thread);
 }
@@ -607,7 +617,9 @@ TEST(no_memory_for_a_task)
     GIVES(hostcrst_try_enter, (crst, 0, &entered), E_OUTOFMEMORY);
     CHECK_EQ(entered, 0);
     GIVES(host_resource_wait, (resource, 0), E_OUTOFMEMORY);
+    GIVES(host_resource_wait_at, (resource, 0, "somewhere"), E_OUTOFMEMORY);
     GIVES(host_resource_acquired, (resource), E_OUTOFMEMORY);
+    GIVES(host_resource_acquired_at, (resource, "somewhere"), E_OUTOFMEMORY);
     GIVES(host_leave_runtime, (1), E_OUTOFMEMORY);
     GIVES(host_enter_runtime, (), E_OUTOFMEMORY);
     GIVES(host_reverse_enter_runtime, (), E_OUTOFMEMORY);
@@ -693,6 +705,7 @@ static const struct {
     {{"hostcrst_enter_at", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"hostcrst_try_enter", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"host_resource_wait", "HOST_E_INVALIDOPERATION"}, "in a handler during an enter: ends.c"},
+    {{"host_resource_wait_at", "HOST_E_INVALIDOPERATION"}, "as above"},
     {{"host_report", "E_OUTOFMEMORY"}, "output.c, with three reports that nobody reads"},
     {{"host_report_write", "E_OUTOFMEMORY"}, "as above"},
     {{"host_wait_chain", "E_OUTOFMEMORY"}, "as above"},

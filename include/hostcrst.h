@@ -1709,6 +1709,28 @@ HOSTCRST_API int32_t host_resource_destroy(host_resource_t resource) HOSTCRST_NO
 HOSTCRST_NODISCARD HOSTCRST_API int32_t host_resource_wait(host_resource_t resource, uint32_t option);
 
 /**
+ * Tells that the calling task is about to block for a resource, as host_resource_wait, and names the place that the
+ * call stands for.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ * - option: as for host_resource_wait.
+ * - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at, except
+ *   that it is always read.
+ *
+ * Returns:
+ * - all that host_resource_wait returns.
+ *
+ * Threads: as for host_resource_wait.
+ *
+ * Source: an extension.
+ *
+ * Memory: place is NULL or points to a zero-terminated string.
+ */
+HOSTCRST_NODISCARD HOSTCRST_API int32_t host_resource_wait_at(host_resource_t resource, uint32_t option,
+    const char *place);
+
+/**
  * Tells that the calling task has given up a wait that it had told of with host_resource_wait.
  *
  * Parameters:
@@ -1751,6 +1773,26 @@ HOSTCRST_API int32_t host_resource_wait_end(host_resource_t resource) HOSTCRST_N
  * Source: an extension.
  */
 HOSTCRST_API int32_t host_resource_acquired(host_resource_t resource) HOSTCRST_NOEXCEPT_;
+
+/**
+ * Tells that the calling task has acquired a resource, as host_resource_acquired, and names the place that the call
+ * stands for.
+ *
+ * Parameters:
+ * - resource (any value): a handle from host_resource_create.
+ * - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at. It is
+ *   read only if holds or orders are recorded, or the resource is not simply free.
+ *
+ * Returns:
+ * - all that host_resource_acquired returns.
+ *
+ * Threads: as for host_resource_acquired.
+ *
+ * Source: an extension.
+ *
+ * Memory: place is NULL or points to a zero-terminated string.
+ */
+HOSTCRST_API int32_t host_resource_acquired_at(host_resource_t resource, const char *place) HOSTCRST_NOEXCEPT_;
 
 /**
  * Tells that the calling task releases a resource, once; call it before the lock is unlocked.

@@ -355,6 +355,22 @@ class Reports(unittest.TestCase):
             expected = f"{way.__name__} (test_hostcrst.py:{way.__code__.co_firstlineno + offset})"
             self.assertEqual(self.waiting(way.__name__, way)[0], expected)
 
+    def test_so_has_a_wait_for_a_watched_lock(self):
+        cache = WatchedLock(name="cache")
+
+        def restock():
+            with cache:
+                return
+
+        with cache:
+            thread = Thread(restock, name="restock")
+            soon(lambda: len(hostcrst.wait_chain(thread)) > 1)
+            text = hostcrst.report()
+        thread.outcome()
+        at = f"restock (test_hostcrst.py:{restock.__code__.co_firstlineno + 1})"
+        self.assertIn(f'"cache" at {at}\n', text)
+        self.assertNotIn("libffi", text.split("Threads")[0])
+
     def test_a_thread_that_is_renamed_shows_its_new_name(self):
         def rename_and_wait(section):
             threading.current_thread().name = "as it was"

@@ -25,7 +25,7 @@ compiles() { # compiles <compiler> <standard> <file> <option>...
 
 for call in 'hostcrst_create(0)' 'hostcrst_create_with_spin_count(0, 0)' 'hostcrst_enter(1, 0)' \
     'hostcrst_enter_timeout(1, 0, 0)' 'hostcrst_enter_at(1, 0, 0, 0)' 'hostcrst_try_enter(1, 0, 0)' 'hostcrst_recover(1)' \
-    'host_resource_create(0)' 'host_resource_wait(1, 0)'; do
+    'host_resource_create(0)' 'host_resource_wait(1, 0)' 'host_resource_wait_at(1, 0, 0)'; do
     printf '#include <hostcrst.h>\nvoid drop(void);\nvoid drop(void) { %s; }\n' "$call" | tee "$work/drop.c" >"$work/drop.cpp"
     for way in "gcc c99 c" "gcc c2x c" "clang c11 c" "clang c2x c" "g++ c++11 cpp" "g++ c++17 cpp" "clang++ c++20 cpp"; do
         # shellcheck disable=SC2086 # three words
@@ -50,6 +50,7 @@ static_assert(!noexcept(hostcrst_enter(1, 0)), "it calls the program's callback"
 static_assert(!noexcept(hostcrst_enter_timeout(1, 0, 0)), "it calls the program's callback");
 static_assert(!noexcept(hostcrst_enter_at(1, 0, 0, nullptr)), "it calls the program's callback");
 static_assert(!noexcept(host_resource_wait(1, 0)), "it calls the program's callback");
+static_assert(!noexcept(host_resource_wait_at(1, 0, nullptr)), "it calls the program's callback");
 CPP
 for compiler in g++ clang++; do
     compiles $compiler c++11 "$work/throwing.cpp" || fail "$(cat "$work/said")"

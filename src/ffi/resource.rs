@@ -22,7 +22,7 @@
 
 use core::ffi::c_char;
 
-use super::{deliver, deliver_handles, deliver_name, hresult, name_argument};
+use super::{deliver, deliver_handles, deliver_name, hresult, name_argument, site_argument};
 use crate::base::name::NameCopy;
 use crate::error::S_OK;
 use crate::host::resources;
@@ -220,6 +220,43 @@ extern "C" fn wait_at(resource: u64, option: u32, site: usize) -> i32 {
     hresult(resources::wait(resource, option, site))
 }
 
+/// Tells that the calling task is about to block for a resource, as host_resource_wait, and names the place that the
+/// call stands for.
+///
+/// Parameters:
+/// - resource (any value): a handle from host_resource_create.
+/// - option: as for host_resource_wait.
+/// - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at, except
+///   that it is always read.
+///
+/// Returns:
+/// - all that host_resource_wait returns.
+///
+/// Threads: as for host_resource_wait.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `place` is NULL or points to a zero-terminated string.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn host_resource_wait_at(
+    resource: host_resource_t,
+    option: u32,
+    place: *const c_char,
+) -> i32 {
+    wait_named_from(resource, option, place)
+}
+
+with_call_site!(
+    wait_named_from(resource: u64, option: u32, place: *const c_char) => wait_named_at, "rcx", "x3"
+);
+
+extern "C" fn wait_named_at(resource: u64, option: u32, place: *const c_char, address: usize) -> i32 {
+    // SAFETY: the caller of host_resource_wait_at passes a zero-terminated string or NULL.
+    wait_at(resource, option, unsafe { site_argument(place, address) })
+}
+
 /// Tells that the calling task has given up a wait that it had told of with host_resource_wait.
 ///
 /// Parameters:
@@ -270,6 +307,35 @@ with_call_site!(acquired_from(resource: u64) => acquired_at, "rsi", "x1");
 
 extern "C" fn acquired_at(resource: u64, site: usize) -> i32 {
     hresult(resources::acquired(resource, site))
+}
+
+/// Tells that the calling task has acquired a resource, as host_resource_acquired, and names the place that the call
+/// stands for.
+///
+/// Parameters:
+/// - resource (any value): a handle from host_resource_create.
+/// - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at. It is
+///   read only if holds or orders are recorded, or the resource is not simply free.
+///
+/// Returns:
+/// - all that host_resource_acquired returns.
+///
+/// Threads: as for host_resource_acquired.
+///
+/// Source: an extension.
+///
+/// # Safety
+/// `place` is NULL or points to a zero-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn host_resource_acquired_at(resource: host_resource_t, place: *const c_char) -> i32 {
+    if told::acquire_fast(resource) { S_OK } else { acquired_named_from(resource, place) }
+}
+
+with_call_site!(acquired_named_from(resource: u64, place: *const c_char) => acquired_named_at, "rdx", "x2");
+
+extern "C" fn acquired_named_at(resource: u64, place: *const c_char, address: usize) -> i32 {
+    // SAFETY: the caller of host_resource_acquired_at passes a zero-terminated string or NULL.
+    acquired_at(resource, unsafe { site_argument(place, address) })
 }
 
 /// Tells that the calling task releases a resource, once; call it before the lock is unlocked.

@@ -213,15 +213,16 @@ class WatchedLock:
     def acquire(self, blocking=True, timeout=-1):
         """As the lock's own; raises Deadlock if a wait without a timeout would close a circle of waits."""
         introduce()
+        place = here()
         acquired = self._lock.acquire(False)
         if not acquired and blocking:
-            acquired = self._lock.acquire(True, timeout) if timeout != -1 else self._wait()
+            acquired = self._lock.acquire(True, timeout) if timeout != -1 else self._wait(place)
         if acquired:
-            lib.check(lib.resource_acquired(self._handle), self)
+            lib.check(lib.resource_acquired_at(self._handle, place), self)
         return acquired
 
-    def _wait(self):
-        lib.check(lib.resource_wait(self._handle, 0), self)
+    def _wait(self, place):
+        lib.check(lib.resource_wait_at(self._handle, 0, place), self)
         try:
             return self._lock.acquire()
         except BaseException:  # A signal's handler raises out of the wait.
