@@ -21,33 +21,57 @@ library_directory() { # library_directory <prefix>
     dirname "$(find "$1" -name libhostcrst.a)"
 }
 
-build_consumer() { # build_consumer <generator> <cmake option>...
+cxx_of() { # cxx_of <gcc|clang>
+    case $1 in
+    gcc) echo g++ ;;
+    clang) echo clang++ ;;
+    esac
+}
+
+build_consumer() { # build_consumer <generator> <gcc|clang> <cmake option>...
     [ "$1" != Ninja ] || need ninja ninja-build
     [ "$1" != "Unix Makefiles" ] || need make make
+    need "$2" "$2"
+    rm -rf "$WORK/build"
     quietly "$CMAKE" -S "$here/consumer" -B "$WORK/build" -G "$1" \
-        "-DCMAKE_C_COMPILER=$CC" "-DCMAKE_CXX_COMPILER=$CXX" "${@:2}"
+        "-DCMAKE_C_COMPILER=$2" "-DCMAKE_CXX_COMPILER=$(cxx_of "$2")" "${@:3}"
     quietly "$CMAKE" --build "$WORK/build"
+}
+
+# Both compilers, and both libraries that hostcrst::hostcrst can be. Make, which differs in neither, has the second only.
+all_consumers() { # all_consumers <generator> <cmake option>...
+    if [ "$1" = Ninja ]; then
+        build_consumer "$1" clang "${@:2}"
+        check_consumer shared
+    fi
+    build_consumer "$1" gcc "${@:2}" -DBUILD_SHARED_LIBS=OFF
+    check_consumer static
 }
 
 # Runs each program of the consumer; the shared ones need the library by its SONAME, the static ones do not need it.
 check_consumer() { # check_consumer <kind that hostcrst::hostcrst is>
-    local kind language program needed
+    local program needed programs=("$WORK"/build/use_c*)
     "$WORK/build/use_win32" || fail "use_win32 failed"
-    for kind in shared static hostcrst; do
-        for language in c cpp; do
-            program=$WORK/build/use_${kind}_$language
-            "$program" >/dev/null || fail "$program failed"
-            needed=$(readelf -d "$program" | sed -n 's/.*(NEEDED).*\[\(libhostcrst.*\)\].*/\1/p')
-            case ${kind/hostcrst/$1} in
-            shared) [ "$needed" = "$SONAME" ] || fail "$program needs '$needed', not $SONAME" ;;
-            static) [ -z "$needed" ] || fail "$program is static and needs $needed" ;;
-            esac
-        done
+    # Nine standards for three kinds, two languages for the four others.
+    [ ${#programs[@]} -eq 35 ] || fail "not 35 programs: ${programs[*]}"
+    for program in "${programs[@]}"; do
+        "$program" >/dev/null || fail "$program failed"
+        needed=$(readelf -d "$program" | sed -n 's/.*(NEEDED).*\[\(libhostcrst.*\)\].*/\1/p')
+        case ${program/_hostcrst/_$1} in
+        *_shared*) [ "$needed" = "$SONAME" ] || fail "$program needs '$needed', not $SONAME" ;;
+        *) [ -z "$needed" ] || fail "$program is static and needs $needed" ;;
+        esac
     done
+    is_static_pie "$WORK/build/use_c11_static_pie"
+}
+
+is_static_pie() { # is_static_pie <program>: it asks for no other program to load it, and can be anywhere
+    readelf -hW "$1" | grep -q "Type: *DYN" || fail "$1 has a fixed address"
+    ! readelf -lW "$1" | grep -q INTERP || fail "$1 is not static"
 }
 
 install() { # install <build folder> <prefix> <version>
-    rm -rf "$2"
+    rm -rf "$2" "$2-moved"
     quietly "$CMAKE" --install "$1" --prefix "$2"
     local lib file
     lib=$(library_directory "$2")
@@ -62,41 +86,39 @@ install() { # install <build folder> <prefix> <version>
         share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
         [ -f "$2/$file" ] || fail "$file is not installed"
     done
+    # What uses the library takes it from here. gdb, which goes by the path that a library was installed at, does not.
+    cp -a "$2" "$2-moved"
+    if grep -rIl --fixed-strings "$2" "$2-moved"; then
+        fail "these installed files name the prefix"
+    fi
 }
 
 find_package() { # find_package <generator> <prefix>
-    build_consumer "$1" "-DCMAKE_PREFIX_PATH=$2"
-    check_consumer shared
-    rm -r "$WORK/build"
-    build_consumer "$1" "-DCMAKE_PREFIX_PATH=$2" -DBUILD_SHARED_LIBS=OFF
-    check_consumer static
+    all_consumers "$1" "-DCMAKE_PREFIX_PATH=$2"
+    grep -q "hostcrst_DIR:PATH=$2" "$WORK/build/CMakeCache.txt" || fail "the consumer found another hostcrst"
 }
 
 moved() { # moved <prefix>
     local moved="$WORK/moved prefix"
     cp -a "$1" "$moved"
-    if grep -rIl --fixed-strings "$1" "$moved"; then
-        fail "these installed files name the prefix"
-    fi
-    build_consumer Ninja "-DCMAKE_PREFIX_PATH=$moved"
+    build_consumer Ninja gcc "-DCMAKE_PREFIX_PATH=$moved"
     check_consumer shared
-    grep -q "hostcrst_DIR:PATH=$moved" "$WORK/build/CMakeCache.txt" || fail "the consumer found another hostcrst"
 }
 
 subdirectory() { # subdirectory <generator> <source tree> <cargo's folder>
-    local options=("-DHOSTCRST_SOURCE=$2" "-DHOSTCRST_CARGO_TARGET_DIR=$3")
-    build_consumer "$1" "${options[@]}" -DHOSTCRST_OFFLINE=ON
-    check_consumer shared
+    all_consumers "$1" "-DHOSTCRST_SOURCE=$2" "-DHOSTCRST_CARGO_TARGET_DIR=$3" -DHOSTCRST_OFFLINE=ON
     quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
     [ "$(ls "$WORK/prefix")" = bin ] || fail "the consumer's install also installs hostcrst"
     [ ! -e "$WORK/build/hostcrst/ctests" ] || fail "the consumer also builds the tests of hostcrst"
-    build_consumer "$1" "${options[@]}" -DBUILD_SHARED_LIBS=OFF
-    check_consumer static
-    # With FetchContent; installed with the library beside it, and told where that is, as README.md says.
-    build_consumer "$1" "${options[@]}" -DHOSTCRST_FETCH=ON -DHOSTCRST_INSTALL=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN/../lib" \
-        -DCMAKE_INSTALL_LIBDIR=lib
+}
+
+# Installed with the library beside it, and told where that is, as README.md says.
+fetch_content() { # fetch_content <generator> <source tree> <cargo's folder>
+    all_consumers "$1" "-DHOSTCRST_SOURCE=$2" "-DHOSTCRST_CARGO_TARGET_DIR=$3" -DHOSTCRST_OFFLINE=ON -DHOSTCRST_FETCH=ON \
+        -DHOSTCRST_INSTALL=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN/../lib" -DCMAKE_INSTALL_LIBDIR=lib
     quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
     mv "$WORK/prefix" "$WORK/elsewhere"
+    rm -rf "$WORK/build"
     "$WORK/elsewhere/bin/use_win32" || fail "the installed program failed"
 }
 
@@ -277,46 +299,62 @@ readme_deadlock() { # readme_deadlock <source tree> <prefix> <hostcrst-dump>
     diff -u "$WORK/shown" "$WORK/said" || fail "README.md shows something else than the tool says"
 }
 
-# Every standard of the two languages with both compilers; then linked statically, at any address, and with link-time
-# optimisation.
+# Every standard of the two languages with both compilers; and each of those with the shared library and the static one, all
+# static, at any address, and with link-time optimisation.
 languages() { # languages <prefix>
     need pkg-config pkg-config
-    need gcc gcc
-    need clang clang
     local compiler standard lib
     lib=$(library_directory "$1")
-    export PKG_CONFIG_PATH=$lib/pkgconfig
+    export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib
     for compiler in gcc clang; do
+        need $compiler $compiler
         for standard in c99 c11 c17 c2x c++11 c++14 c++17 c++20 c++2b; do
-            case $standard in
-            c++*) program_runs "${compiler/gcc/g++}" "-std=$standard" -x c++ shared ;;
-            *) program_runs $compiler "-std=$standard" -x c shared ;;
-            esac
+            program_runs shared
+            program_runs archive
+            program_runs static -static
+            program_runs static -static-pie -fPIE
+            is_static_pie "$WORK/program"
+            program_runs shared -O2 -flto
+            program_runs static -O2 -flto -static
         done
-        program_runs $compiler -O2 -static -x c static
-        program_runs $compiler -O2 -static-pie -fPIE -x c static
     done
-    program_runs gcc -O2 -flto -x c shared
-    program_runs gcc -O2 -flto -static -x c static
+    echo "$programs programs ran"
 }
 
-program_runs() { # program_runs <compiler> <option>... <shared|static>
-    local options=("${@:2:$#-2}") libraries=()
-    [ "${!#}" != static ] || libraries=(--static)
-    # shellcheck disable=SC2046 # options, to be split
-    quietly "$1" "${options[@]}" "$here/consumer/use.c" -x none -o "$WORK/program" \
-        $(pkg-config "${libraries[@]}" --cflags --libs hostcrst)
-    LD_LIBRARY_PATH=$lib "$WORK/program" >/dev/null || fail "the program of $* does not run"
+programs=0
+program_runs() { # program_runs <shared|archive|static> <option>...: of $compiler, as $standard
+    local how=$1 with=$compiler file=use.c libraries=() flags
+    case $standard in
+    c++*) with=$(cxx_of "$compiler") file=use.cpp ;;
+    esac
+    case $how in
+    shared) read -ra libraries < <(pkg-config --libs hostcrst) ;;
+    static) read -ra libraries < <(pkg-config --static --libs hostcrst) ;;
+    # The one of the two libraries that -lhostcrst would not take.
+    archive) libraries=("$lib/libhostcrst.a") ;;
+    esac
+    read -ra flags < <(pkg-config --cflags hostcrst)
+    quietly "$with" "-std=$standard" -Wall -Wextra -Wpedantic -Werror "${@:2}" "${flags[@]}" "$here/consumer/$file" \
+        -o "$WORK/program" "${libraries[@]}"
+    "$WORK/program" >/dev/null || fail "the program of $with -std=$standard $* does not run"
+    programs=$((programs + 1))
 }
 
 meson_project() { # meson_project <prefix>
     need meson meson
     need ninja ninja-build
-    local lib
+    local compiler lib
     lib=$(library_directory "$1")
     export LD_LIBRARY_PATH=$lib
-    quietly meson setup --pkg-config-path "$lib/pkgconfig" "$WORK/build" "$here/consumer"
-    quietly meson test -C "$WORK/build"
+    for compiler in gcc clang; do
+        need $compiler $compiler
+        CC=$compiler CXX=$(cxx_of $compiler) quietly meson setup --pkg-config-path "$lib/pkgconfig" "$WORK/$compiler" "$here/consumer"
+        quietly meson test -C "$WORK/$compiler"
+        is_static_pie "$WORK/$compiler/use_static_pie_c11"
+    done
+    # With link-time optimisation.
+    quietly meson configure -Db_lto=true "$WORK/gcc"
+    quietly meson test -C "$WORK/gcc"
 }
 
 # examples/deadlock.c hangs, as process $hung; what hostcrst-dump says of it is in a file.
