@@ -263,6 +263,25 @@ pkg_config() { # pkg_config <prefix>
         "-I$1/include" "$lib/libhostcrst.a" ${libraries/-lhostcrst/} -lgcc
 }
 
+# As vcpkg, auditwheel and Nix change a library that was linked: its notes and names are somewhere else then.
+patched() { # patched <prefix> <the program of copies.c>
+    need patchelf patchelf
+    local lib
+    lib=$(library_directory "$1")
+    mkdir "$WORK/lib"
+    cp "$lib/$SONAME" "$WORK/lib"
+    quietly patchelf --set-rpath "\$ORIGIN" "$WORK/lib/$SONAME"
+    [ "$(note_address "$lib/$SONAME")" != "$(note_address "$WORK/lib/$SONAME")" ] || fail "patchelf has left the note in its place"
+    quietly "$CC" "-I$1/include" "$here/consumer/use.c" -o "$WORK/use" "$WORK/lib/$SONAME"
+    export LD_LIBRARY_PATH=$WORK/lib
+    quietly "$WORK/use"
+    quietly "$2"
+}
+
+note_address() { # note_address <library>
+    readelf -SW "$1" | sed -n 's/.* .note.hostcrst *NOTE *\([0-9a-f]*\) .*/\1/p'
+}
+
 two_rust_archives() { # two_rust_archives <prefix>
     local lib
     lib=$(library_directory "$1")

@@ -2,7 +2,8 @@
 //!
 //! Each copy has an ELF note, in the object that it is part of, with the offset of its claim: a word by which copies
 //! know each other (see `base::copies`). The loader's list of objects is the only thing that all copies share, whatever
-//! they were linked with and whichever symbols they export.
+//! they were linked with and whichever symbols they export. The offset is from the object's own header: tools that change
+//! an object after it was linked, as patchelf does, may move the note.
 //!
 //! **The object stays loaded.** At the end of a thread, and in a forked child, libc calls functions of this library,
 //! for as long as the process lives. So the object that contains it must stay loaded: a constructor asks the loader for
@@ -17,9 +18,9 @@ use elf_names::notes::Notes;
 use crate::sys::atomic::AtomicU32;
 
 pub(crate) const NOTE_NAME: &[u8; 9] = b"hostcrst\0";
-/// The note's type: it says how far from the note's content the claim stands.
-pub(crate) const NOTE_TYPE: u32 = 1;
-pub(crate) const NOTE_BYTES: usize = size_of::<isize>();
+/// The note's type: it says how far from a place the claim stands, and how far from the same place the object's header.
+pub(crate) const NOTE_TYPE: u32 = 2;
+pub(crate) const NOTE_BYTES: usize = 2 * size_of::<isize>();
 
 /// Makes the note of this copy: its claim stands at this offset of this static.
 macro_rules! show_claim {
@@ -32,8 +33,13 @@ macro_rules! show_claim {
             ".long {kind}",
             ".asciz \"hostcrst\"",
             ".balign 4",
-            ".quad {holder} + {offset} - .",
+            "771:",
+            ".quad {holder} + {offset} - 771b",
+            ".quad __ehdr_start - 771b",
             ".previous",
+            // The linker's name for the header.
+            ".weak __ehdr_start",
+            ".hidden __ehdr_start",
             name_bytes = const $crate::sys::copies::NOTE_NAME.len(),
             bytes = const $crate::sys::copies::NOTE_BYTES,
             kind = const $crate::sys::copies::NOTE_TYPE,
@@ -89,22 +95,41 @@ impl Object<'_> {
             .any(|(start, header)| address.wrapping_sub(start) < header.p_memsz as usize)
     }
 
+    /// Whether a word of its data is there.
+    fn has_word(&self, address: usize) -> bool {
+        let mut data = self.segments(libc::PT_LOAD).filter(|(_, header)| header.p_flags & libc::PF_W != 0);
+        let has_it = |(start, header): (usize, &libc::Elf64_Phdr)| {
+            address.wrapping_sub(start) < (header.p_memsz as usize).saturating_sub(size_of::<u32>() - 1)
+        };
+        address.is_multiple_of(align_of::<u32>()) && data.any(has_it)
+    }
+
+    /// Where its header is.
+    fn header(&self) -> Option<usize> {
+        let first = self.segments(libc::PT_LOAD).find(|(_, header)| header.p_offset == 0);
+        first.map(|(start, _)| start)
+    }
+
     /// The claims of the copies that it has in it.
     fn claims(&self) -> impl Iterator<Item = usize> {
-        self.segments(libc::PT_NOTE).flat_map(|(start, header)| {
+        let notes = self.segments(libc::PT_NOTE).flat_map(|(start, header)| {
             // SAFETY: a loaded object's segment of notes is readable memory.
             let bytes = unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) };
-            claims_in(Notes::new(bytes, header.p_align))
-        })
+            offsets_in(Notes::new(bytes, header.p_align))
+        });
+        let claims = notes.filter_map(|offset| Some(self.header()?.wrapping_add_signed(offset)));
+        // In an object that was changed there may be something else.
+        claims.filter(|&claim| self.has_word(claim))
     }
 }
 
-/// The addresses that notes of this library's give.
-fn claims_in(notes: Notes<'_>) -> impl Iterator<Item = usize> {
+/// How far from the header of its object the claim stands, by each note of this library's.
+fn offsets_in(notes: Notes<'_>) -> impl Iterator<Item = isize> {
     let ours = notes.filter(|note| note.name == NOTE_NAME && note.kind.0 == NOTE_TYPE);
     ours.filter_map(|note| {
-        let distance = note.content.try_into().ok().map(isize::from_ne_bytes)?;
-        Some(note.content.as_ptr().addr().wrapping_add_signed(distance))
+        let (to_claim, to_header) = note.content.split_first_chunk()?;
+        let to_header = to_header.try_into().ok().map(isize::from_ne_bytes)?;
+        Some(isize::from_ne_bytes(*to_claim).wrapping_sub(to_header))
     })
 }
 
@@ -195,23 +220,24 @@ mod tests {
 
     #[test]
     fn notes_of_others_and_damaged_ones_give_no_claim() {
-        let ours = note(NOTE_NAME, NOTE_TYPE, &16isize.to_ne_bytes());
+        let distances = [16isize, -0x4000].map(isize::to_ne_bytes);
+        let ours = note(NOTE_NAME, NOTE_TYPE, distances.as_flattened());
         let mut notes = note(b"GNU\0", 1, &[7; 20]);
-        notes.extend(note(NOTE_NAME, NOTE_TYPE + 1, &[0; 8]));
+        notes.extend(note(NOTE_NAME, NOTE_TYPE - 1, &[0; 8]));
+        notes.extend(note(NOTE_NAME, NOTE_TYPE, &[0; 8]));
         let before = notes.len();
         notes.extend(&ours);
         notes.extend(note(b"", 3, b""));
         notes.extend(&ours);
-        let found: Vec<_> = claims_in(Notes::new(&notes, 4)).collect();
-        let start = notes.as_ptr() as usize + 24 + 16;
-        assert_eq!(found, [start + before, start + before + ours.len() + 12]);
+        let found: Vec<_> = offsets_in(Notes::new(&notes, 4)).collect();
+        assert_eq!(found, [0x4010, 0x4010]);
         for length in 0..before + ours.len() {
-            assert_eq!(claims_in(Notes::new(&notes[..length], 4)).count(), 0, "{length}");
+            assert_eq!(offsets_in(Notes::new(&notes[..length], 4)).count(), 0, "{length}");
         }
         for byte in 0..12 {
             let mut damaged = ours.clone();
             damaged[byte] = 0xff;
-            assert_eq!(claims_in(Notes::new(&damaged, 4)).count(), 0, "{byte}");
+            assert_eq!(offsets_in(Notes::new(&damaged, 4)).count(), 0, "{byte}");
         }
     }
 

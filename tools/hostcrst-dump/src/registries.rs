@@ -130,8 +130,8 @@ pub fn nothing() -> Box<Shown<Registry>> {
 // ---- notes --------------------------------------------------------------------------------------------------
 
 const NOTE_NAME: &[u8] = b"hostcrst\0";
-/// It says how far from its content the claim of its copy stands.
-const CLAIM: u32 = 1;
+/// It says how far from a place the claim of its copy stands, and how far from the same place the header.
+const CLAIM: u32 = 2;
 const PAGE: usize = 4096;
 const MOST_NOTE_BYTES: u64 = 64 << 10;
 
@@ -155,9 +155,10 @@ fn claims_of(target: &dyn Target, head: &Mapping) -> Option<Vec<u64>> {
         let Some(bytes) = read_bytes(target, start, size as usize) else { continue };
         let notes = Notes::new(&bytes, segment.p_align.get(LittleEndian));
         for note in notes.filter(|note| note.name == NOTE_NAME && note.kind.0 == CLAIM) {
-            let Ok(distance) = note.content.try_into().map(i64::from_le_bytes) else { continue };
-            let place = (note.content.as_ptr().addr() - bytes.as_ptr().addr()) as u64;
-            claims.push(start.wrapping_add(place).wrapping_add_signed(distance));
+            let Some((to_claim, to_header)) = note.content.split_first_chunk() else { continue };
+            let Ok(to_header) = to_header.try_into().map(i64::from_le_bytes) else { continue };
+            let offset = i64::from_le_bytes(*to_claim).wrapping_sub(to_header);
+            claims.push(head.start.wrapping_add_signed(offset));
         }
     }
     // The process may also map a file as a whole, to read it: then the claim is in no other mapping of it.
