@@ -263,6 +263,35 @@ pkg_config() { # pkg_config <prefix>
         "-I$1/include" "$lib/libhostcrst.a" ${libraries/-lhostcrst/} -lgcc
 }
 
+# What `cargo cinstall` of cargo-c installs, where that is there; and that programs are built and run with it.
+cargo_c() { # cargo_c <source tree> <cargo's folder> <the exported names> <version>
+    want cargo-cinstall "build-essential libssl-dev, then: cargo install --locked cargo-c"
+    need pkg-config pkg-config
+    local lib=$WORK/prefix/lib file library
+    (cd "$1" && CARGO_TARGET_DIR=$2 quietly cargo cinstall --locked --offline --release --no-default-features \
+        --prefix "$WORK/prefix" --libdir "$lib")
+    for file in "$1"/include/*.h* "$1"/include/hostcrst/*; do
+        cmp "$file" "$WORK/prefix/${file#"$1"/}" || fail "$file is not installed"
+    done
+    library=$lib/libhostcrst.so.$4
+    for file in libhostcrst.so "$SONAME"; do
+        [ "$(readlink "$lib/$file")" = "libhostcrst.so.$4" ] || fail "$file is no link to libhostcrst.so.$4"
+    done
+    readelf -dW "$library" >"$WORK/dynamic"
+    for file in "SONAME.*\[$SONAME\]" NODELETE BIND_NOW; do
+        grep -q "$file" "$WORK/dynamic" || fail "no $file: $(cat "$WORK/dynamic")"
+    done
+    readelf --dyn-syms --wide "$library" | awk '$5 == "GLOBAL" && $7 != "UND" { print $8 }' | LC_ALL=C sort |
+        diff - "$3" || fail "it exports (<) something else than is listed"
+    export PKG_CONFIG_PATH=$lib/pkgconfig
+    # shellcheck disable=SC2046 # options, to be split
+    quietly "$CC" "$here/consumer/use.c" -o "$WORK/shared" $(pkg-config --cflags --libs hostcrst)
+    # shellcheck disable=SC2046
+    quietly "$CXX" -static "$here/consumer/use.cpp" -o "$WORK/static" $(pkg-config --static --cflags --libs hostcrst)
+    [ "$(LD_LIBRARY_PATH=$lib "$WORK/shared")" = "$4" ] || fail "the shared program failed"
+    [ "$("$WORK/static")" = "$(pkg-config --modversion hostcrst)" ] || fail "the static program failed"
+}
+
 # As vcpkg, auditwheel and Nix change a library that was linked: its notes and names are somewhere else then.
 patched() { # patched <prefix> <the program of copies.c>
     need patchelf patchelf
