@@ -141,6 +141,14 @@ calls() {
     for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.log" || fail "$call is not in native code" "$WORK/$name.log"
     done
+    expect "$WORK/$name.log" '^"CdeclApart" tid=' '\[0\] native   through a function pointer$'
+    # From outside, the stack says where to.
+    begin_hang "$1" hang "" Calls
+    expect_code 0 "$log.dump" --stacks "$hung"
+    for call in CdeclApart StdCallAndMore; do
+        expect "$log.dump" "^\"$call\" tid=" '\[0\] native   libgate\.so!gate (through a function pointer)$'
+    done
+    end_hang
 }
 
 callbacks() {
@@ -200,6 +208,8 @@ beside() {
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.calls.log" || fail "$call is not in native code" "$WORK/$name.calls.log"
     done
     hosted+=("${with_main[@]}")
+    # Beside a main profiler the CLR is not asked for types.
+    local of_object='' of_till=''
     for call in "" HOSTCRST_CLR=locks; do
         begin_hang "$1" monitors+ "$call"
         expect_waits monitors "$log"
@@ -246,9 +256,9 @@ end_by() { # end_by <ending> <file for its output> <command>...: $status is its 
     ! grep -q "timeout: sending signal" "$log" || fail "$ending: it does not end" "$log"
 }
 
-begin_hang() { # begin_hang <version> <case> [setting]: $hung is its process once each of its threads hangs, $log what it has written
+begin_hang() { # begin_hang <version> <case> [setting] [program]: $hung is its process once each of its threads hangs, $log what it has written
     log=$WORK/$name-$2.log
-    started "$1" Hangs "$2"
+    started "$1" "${4-Hangs}" "$2"
     : >"$log"
     coproc HANGING { exec "${hosted[@]}" ${3:+"$3"} "${program[@]}" >"$log" 2>&1; }
     # shellcheck disable=SC2153 # of coproc
@@ -276,10 +286,10 @@ waits_of() { # waits_of <file> <thread> <what it waits for> <owner>
 }
 
 expect_waits() { # expect_waits <case> <file>
-    local monitor='for C# lock 0x[0-9a-f]*'
+    local monitor="for C# lock 0x[0-9a-f]*${of_object- (System\.Object)}" till="for C# lock 0x[0-9a-f]*${of_till- (Hangs+Till)}"
     case $1 in
     monitors)
-        waits_of "$2" "A then B" "$monitor" "B then A"
+        waits_of "$2" "A then B" "$till" "B then A"
         waits_of "$2" "B then A" "$monitor" "A then B"
         ;;
     locks)
@@ -377,8 +387,16 @@ told() {
     [ "$(grep -c '^Found a deadlock:$' "$log")" -eq 1 ] || fail "it is told again" "$log"
     end_hang
     begin_hang "$1" abandoned
-    await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for C# lock 0x[0-9a-f]*, which is abandoned: its owner has ended$'
+    await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for C# lock 0x[0-9a-f]* (System\.Object), which is abandoned: its owner has ended$'
     end_hang
+    if [ "$1" = 10 ]; then
+        begin_hang 10 orphaned
+        await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for System\.Threading\.Lock number [0-9]*, which is abandoned: its owner has ended$'
+        expect_code 0 "$log.dump" "$hung"
+        expect "$log.dump" '^   waiting for System\.Threading\.Lock number [0-9]*$' '^      which is owned by "main" tid=' \
+            '^   waiting for System\.Threading\.Lock number [0-9]*$' '^      which is abandoned: its owner has ended$'
+        end_hang
+    fi
     local result=0
     log=$WORK/$name-abort.log
     started "$1" Hangs mixed
@@ -411,16 +429,16 @@ states() {
     begin_hang "$1" limited+
     ! grep '^Found a deadlock' "$log" || fail "what ends by itself is told" "$log"
     expect "$log" "^No deadlock among " '^"A then B" tid=.*\[blocked in futex\]$' \
-        '^   waiting for C# lock 0x[0-9a-f]* (with a time limit)$' '^      which is owned by "B then A" tid='
+        '^   waiting for C# lock 0x[0-9a-f]* (Hangs+Till) (with a time limit)$' '^      which is owned by "B then A" tid='
     expect_code 0 "$log.dump" "$hung"
     end_hang
     begin_hang "$1" interrupted+
     expect "$log" '^"was interrupted" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
     end_hang
     begin_hang "$1" abandoned+
-    expect "$log" '^   waiting for C# lock 0x[0-9a-f]*$' '^      which is abandoned: its owner has ended$'
+    expect "$log" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
     expect_code 0 "$log.dump" "$hung"
-    expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]*$' '^      which is abandoned: its owner has ended$'
+    expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
     end_hang
     if [ "$1" = 10 ]; then
         begin_hang 10 barged+
@@ -442,12 +460,12 @@ states() {
     fi
     for shown in "$log" "$log.dump"; do
         expect "$shown" '^"holds a lock" tid=.*\[blocked in futex\]$'
-        expect "$shown" '^"waits at once" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]*$' \
+        expect "$shown" '^"waits at once" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' \
             '^      which is owned by "main" tid='
         expect "$shown" '^"spins" tid=.*\[running or ready to run\]$'
         expect "$shown" '^"in native code" tid=.*\[unmanaged\]$'
         expect "$shown" '^"in native code" tid=.*\[blocked in pause\]$'
-        expect "$shown" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]*$' \
+        expect "$shown" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' \
             '^      which is owned by "holds a lock" tid='
         expect "$shown" '^"waits for a pulse" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
         expect "$shown" '^"joins" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'

@@ -27,6 +27,7 @@ use super::own_code;
 use super::places;
 use super::session;
 use super::threads;
+use super::types;
 use crate::error::{Error, Result, S_OK};
 use crate::host::{hosted, runtime};
 use crate::report;
@@ -287,7 +288,9 @@ unsafe extern "C" fn event_pipe_event_delivered(
             if contention::may_go_on(event) && info().is_some_and(places::is_in_lock) {
                 contention::goes_on();
             } else {
-                contention::delivered(event, data);
+                contention::delivered(event, data, |object| {
+                    info().map_or(0, |info| types::of_object(info, object))
+                });
             }
             if contention::is_before_sleep(event) {
                 name_own_stack();

@@ -40,10 +40,10 @@ static HAS_BEEN_RIGHT: AtomicU32 = AtomicU32::new(0);
 /// The type of System.Threading.Lock, once the owner of such an object stood where it was expected; 0 before.
 static TYPE_OF_LOCKS: AtomicU64 = AtomicU64::new(0);
 
-/// An event was written by the calling thread.
-pub(crate) fn delivered(event: u32, data: &[u8]) {
+/// An event was written by the calling thread. `type_of` says what type an object has that it names.
+pub(crate) fn delivered(event: u32, data: &[u8], type_of: impl FnOnce(u64) -> u64) {
     match event {
-        START if data.first() == Some(&MANAGED) => match parse(data) {
+        START if data.first() == Some(&MANAGED) => match parse(data, type_of) {
             Some(told) => begin(told),
             // Of a CLR that does not say which lock it is: before .NET 8.
             None => REGISTRY.managed_locks.store(0, Ordering::Relaxed),
@@ -119,7 +119,7 @@ fn begin(told: ManagedWait) {
 }
 
 /// `flags: u8, CLR: u16, lock: u64, object: u64, owner: u64`. The object may have been moved by now.
-fn parse(data: &[u8]) -> Option<ManagedWait> {
+fn parse(data: &[u8], type_of: impl FnOnce(u64) -> u64) -> Option<ManagedWait> {
     let number = |offset: usize| data.get(offset..)?.first_chunk().copied().map(u64::from_le_bytes);
     let (lock, object, owner) = (number(3)?, number(11)?, u32::try_from(number(19)?).unwrap_or(0));
     let owner_stands = match ManagedKind::of(lock) {
@@ -127,7 +127,9 @@ fn parse(data: &[u8]) -> Option<ManagedWait> {
         ManagedKind::Monitor => OwnerStands::Nowhere,
         ManagedKind::Lock => OwnerStands::of_number(type_of_locks(lock, object, owner)),
     };
-    Some(ManagedWait { lock, owner_stands, owner })
+    // What else a lock is, its kind says.
+    let of_type = if ManagedKind::of(lock) == ManagedKind::Monitor { type_of(object) } else { 0 };
+    Some(ManagedWait { lock, owner_stands, owner, of_type })
 }
 
 /// The type of such a lock, of which this is one that stood at `object` a moment ago; 0 if it is not known yet.
@@ -157,9 +159,16 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
+    const OBJECT: u64 = 0x7fa5_b28b_8fc0;
+
+    /// As the callback does; here an object is its type.
+    fn delivered(event: u32, data: &[u8]) {
+        super::delivered(event, data, |object| object);
+    }
+
     /// The payload of an event of the lock, as CoreCLR 8.0.4 writes it.
     fn payload(flags: u8, lock: u64, owner: u64) -> Vec<u8> {
-        payload_with(flags, lock, 0x7fa5_b28b_8fc0, owner)
+        payload_with(flags, lock, OBJECT, owner)
     }
 
     fn payload_with(flags: u8, lock: u64, object: u64, owner: u64) -> Vec<u8> {
@@ -177,7 +186,7 @@ mod tests {
         let owner = sys::thread_id();
         let monitor = [0x1_0000_0041, 0x55f9_7085_a970, u64::from(owner)];
         let lock = monitor.as_ptr() as u64;
-        let told = ManagedWait { lock, owner_stands: OwnerStands::InMonitor, owner };
+        let told = ManagedWait { lock, owner_stands: OwnerStands::InMonitor, owner, of_type: OBJECT };
         for end in [|| delivered(STOP, &[MANAGED, 0, 0]), end] {
             delivered(START, &payload(MANAGED, lock, u64::from(owner)));
             assert_eq!(wait(), Some(told));
@@ -201,7 +210,7 @@ mod tests {
     fn a_wait_in_which_a_thread_sleeps_is_over_when_it_wakes_until_it_sleeps_again() {
         let begin = || delivered(START, &payload(MANAGED, 340, 7));
         let sleep_event = |event| (may_go_on(event), delivered(event, &[0; 11])).0;
-        let told = Some(ManagedWait { lock: 340, owner_stands: OwnerStands::Nowhere, owner: 7 });
+        let told = Some(ManagedWait { lock: 340, owner_stands: OwnerStands::Nowhere, owner: 7, of_type: 0 });
         begin();
         assert!(!sleep_event(SLEEP_START));
         assert_eq!(wait(), told);
@@ -246,7 +255,8 @@ mod tests {
         for lock in [316, no_monitor.as_ptr() as u64, of_nobody.as_ptr() as u64, unmapped, u64::MAX] {
             delivered(START, &payload(MANAGED, lock, u64::from(owner)));
             let owner_stands = OwnerStands::Nowhere;
-            assert_eq!(wait(), Some(ManagedWait { lock, owner_stands, owner }), "{lock:#x}");
+            let of_type = if ManagedKind::of(lock) == ManagedKind::Monitor { OBJECT } else { 0 };
+            assert_eq!(wait(), Some(ManagedWait { lock, owner_stands, owner, of_type }), "{lock:#x}");
         }
         end();
     }

@@ -61,6 +61,8 @@ static INFO_METHODS: Vtable<93> = {
     let mut slots = [forbidden as *const (); 93];
     slots[0] = query_info as *const ();
     slots[2] = release as *const ();
+    slots[3] = get_class_from_object as *const ();
+    slots[3 + 11] = get_class_id_info as *const ();
     slots[3 + 10] = get_current_thread_id as *const ();
     slots[3 + 13] = set_event_mask as *const ();
     slots[3 + 4] = get_function_from_ip as *const ();
@@ -144,6 +146,34 @@ unsafe extern "C" fn query_info(_: *mut c_void, iid: *const Guid, out: *mut *mut
 unsafe extern "C" fn get_current_thread_id(_: *mut c_void, out: *mut usize) -> i32 {
     // SAFETY: see above.
     unsafe { out.write(CURRENT.load(Ordering::Relaxed) as usize) };
+    0
+}
+
+/// Where objects stand that the CLR tells the type of: one of the class Inner, and an array.
+pub(crate) const OBJECT: u64 = 0x9000_0000;
+pub(crate) const ARRAY: u64 = 0x9000_1000;
+
+unsafe extern "C" fn get_class_from_object(_: *mut c_void, object: usize, class: *mut usize) -> i32 {
+    if ![OBJECT, ARRAY].contains(&(object as u64)) {
+        return NOTHING;
+    }
+    // SAFETY: see above.
+    unsafe { class.write(object + 8) };
+    0
+}
+
+unsafe extern "C" fn get_class_id_info(
+    _: *mut c_void,
+    class: usize,
+    module: *mut usize,
+    token: *mut u32,
+) -> i32 {
+    let is_array = class as u64 == ARRAY + 8;
+    // SAFETY: see above.
+    unsafe {
+        module.write(if is_array { 0 } else { MODULE });
+        token.write(if is_array { 0 } else { INNER });
+    }
     0
 }
 

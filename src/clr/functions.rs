@@ -123,7 +123,7 @@ pub(crate) fn write_managed_name(
     method: u32,
 ) -> fmt::Result {
     let Some((name, class)) = metadata.method(method) else { return Ok(()) };
-    write_class(text, metadata, class, NESTING)?;
+    write_class_name(text, metadata, class)?;
     text.push(b".")?;
     text.push_utf16(as_declared(name.units()))
 }
@@ -139,6 +139,14 @@ fn as_declared(name: &[u16]) -> &[u16] {
 }
 
 /// `Namespace.Outer+Inner`.
+pub(crate) fn write_class_name(
+    text: &mut TextBuffer<TARGET_NAME_BYTES>,
+    metadata: &Metadata,
+    class: u32,
+) -> fmt::Result {
+    write_class(text, metadata, class, NESTING)
+}
+
 fn write_class(
     text: &mut TextBuffer<TARGET_NAME_BYTES>,
     metadata: &Metadata,

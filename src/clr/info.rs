@@ -72,6 +72,21 @@ impl ProfilerInfo {
         call!(self.0, 13, fn(u32), events)
     }
 
+    /// The type of an object that the CLR has just told of on the calling thread; None where the collector may have moved it:
+    /// the CLR reads it only for a thread on which that cannot happen meanwhile.
+    pub(crate) fn class_of_object(self, object: usize) -> Option<usize> {
+        let mut class = 0_usize;
+        check(call!(self.0, 0, fn(usize, *mut usize), object, &mut class))?;
+        (class != 0).then_some(class)
+    }
+
+    /// The module and token of a type that the CLR has just given; None of an array.
+    pub(crate) fn class_definition(self, class: usize) -> Option<(usize, u32)> {
+        let (mut module, mut token) = (0_usize, 0_u32);
+        check(call!(self.0, 11, fn(usize, *mut usize, *mut u32), class, &mut module, &mut token))?;
+        (module != 0).then_some((module, token))
+    }
+
     /// The ThreadID of the calling thread.
     pub(crate) fn current_thread(self) -> Option<u64> {
         let mut thread = 0_usize;

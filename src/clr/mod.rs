@@ -10,6 +10,7 @@
 //!                                                      │  └────► threads  (whose it is)   ──► task
 //!                                                      ├───────► functions (its name)     ──► targets
 //!                                                      ├───────► contention (locks)       ──► task
+//!                                                      ├───────► types (of their objects) ──► targets
 //!                                                      ├───────► places (of calls)        ──► targets
 //!                                                      ├───────► callees (of callbacks)   ──► targets
 //!                                                      ├───────► session (from when)  ──► CLR
@@ -32,6 +33,7 @@ mod own_code;
 mod places;
 mod session;
 mod threads;
+mod types;
 
 use core::ffi::c_void;
 use core::ptr::null_mut;

@@ -191,7 +191,7 @@ impl Observer<'_> {
 
 /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
 fn managed_wait(wait: &ManagedWaitCopy, stack_pointer: u64, sleep: &FutexWait, glance: &Glance) -> Wait {
-    let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory, stack_pointer);
+    let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory, stack_pointer, &lives);
     let owner = thing.owner().filter(|&id| lives(id));
     let has_owner = owner.is_some() || thing.owner().is_none();
     let is_owner_known = is_owner_of_now || owner.is_some_and(|owner| waits_since(owner) <= wait.since);

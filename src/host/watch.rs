@@ -8,13 +8,13 @@
 //! **A process in which nobody waits is left alone.** This thread then sleeps without a limit, until a wait begins. While
 //! one lasts it looks now and then, and less often as long as no other begins.
 
-use foreign_locks::STANDS_AFTER;
 use foreign_locks::glibc::Thing;
+use foreign_locks::{Glance, ManagedKind, STANDS_AFTER};
 
 use crate::base::hash::fibonacci_hash;
 use crate::deadlock;
 use crate::foreign::chain::{self, Cycle};
-use crate::foreign::observer::{Observer, OwnMemory};
+use crate::foreign::observer::{Observer, OwnMemory, lives};
 use crate::foreign::who::Who;
 use crate::report;
 use crate::state::deadlocks::Policy;
@@ -86,7 +86,7 @@ fn look(told: &mut Told) {
     let mut seen = Filter::new();
     let stood = sys::now().saturating_sub(STANDS_AFTER);
     for (task, wait) in waits().filter(|(_, wait)| wait.since <= stood) {
-        if is_abandoned(&thing_of(&wait)) {
+        if is_abandoned(&thing_of(task, &wait)) {
             tell_abandoned(task, &wait, told);
         } else if seen.is_new(wait.told.lock) {
             // Many may wait for one lock, and a cycle through it leads through its owner.
@@ -118,7 +118,7 @@ fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
     // A lock seems to be abandoned while a thread is just becoming its owner.
     const MOMENT: u64 = 50_000_000;
     sys::nap(MOMENT);
-    let thing = thing_of(wait);
+    let thing = thing_of(task, wait);
     let is_still = task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing);
     let thread = task.thread_id();
     if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
@@ -126,10 +126,21 @@ fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
     }
 }
 
-/// What is waited for; who owns a System.Threading.Lock is not looked up, as only its waiter's stack says.
-fn thing_of(wait: &ManagedWaitCopy) -> Thing {
+/// What is waited for. Where a System.Threading.Lock stands only its waiter's stack says.
+fn thing_of(task: TaskRef, wait: &ManagedWaitCopy) -> Thing {
     const NO_STACK: u64 = 0;
-    wait.told.thing(&OwnMemory, NO_STACK).0
+    let stack_pointer = match ManagedKind::of(wait.told.lock) {
+        ManagedKind::Monitor => None,
+        ManagedKind::Lock => stack_pointer_of(task.thread_id()),
+    };
+    wait.told.thing(&OwnMemory, stack_pointer.unwrap_or(NO_STACK), &lives).0
+}
+
+/// That of a thread which sleeps.
+fn stack_pointer_of(thread: u32) -> Option<u64> {
+    let mut room = [0; 256];
+    let call = sys::read_thread_file(thread, "syscall", &mut room);
+    Glance::of(call, b"").call.map(|call| call.stack_pointer)
 }
 
 fn is_abandoned(thing: &Thing) -> bool {

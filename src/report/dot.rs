@@ -72,7 +72,7 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         write!(self.out, "  t{} [label=\"{}\\n{}", task.id, Label(name.bytes()), task.thread_id)?;
         if let Some(newest) = layers.of(task).last() {
             self.out.write_str("\\n")?;
-            self.namer.write_target(*newest, &mut Unescaped(self.out))?;
+            self.namer.write_target(*newest, Some(task.thread_id), &mut Unescaped(self.out))?;
         }
         self.out.write_str("\"];\n")
     }

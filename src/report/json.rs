@@ -329,7 +329,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.text("kind", layer.kind.key().as_bytes())?;
             self.out.hex("target", layer.target)?;
             let namer = &mut self.namer;
-            self.out.string("name", |out| namer.write_target(*layer, out))?;
+            let newest_of = Some(task.thread_id).filter(|_| task.older_layers() + index + 1 == task.depth);
+            self.out.string("name", |out| namer.write_target(*layer, newest_of, out))?;
             self.out.close('}')?;
         }
         self.out.close(']')?;

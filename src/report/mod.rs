@@ -94,6 +94,15 @@ pub trait Surroundings {
     ) -> core::result::Result<Option<u32>, fmt::Error> {
         Ok(None)
     }
+    /// Writes the native function that a thread's newest call of native code is of, as far as its stack is known; returns false
+    /// if that does not say.
+    fn write_called(
+        &mut self,
+        _out: &mut dyn Write,
+        _thread_id: u32,
+    ) -> core::result::Result<bool, fmt::Error> {
+        Ok(false)
+    }
     /// Whether a thread was found in a cycle through what is not the library's, when all were looked at.
     fn is_in_other_cycle(&self, _thread_id: u32) -> bool {
         false
@@ -563,8 +572,9 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
         if task.name.is_empty() { self.surroundings.thread_name(task.thread_id) } else { task.name }
     }
 
-    /// Writes the target of a layer: the name that was stored for it, or the symbol at its address.
-    fn write_target(&mut self, layer: Layer, out: &mut dyn Write) -> fmt::Result {
+    /// Writes the target of a layer: the name that was stored for it, or the symbol at its address. `newest_of` is the thread
+    /// whose newest layer it is.
+    fn write_target(&mut self, layer: Layer, newest_of: Option<u32>, out: &mut dyn Write) -> fmt::Result {
         if let Some(name) = self.picture.target_name(layer) {
             return write!(out, "{}", Printable(name.bytes()));
         }
@@ -575,7 +585,17 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
                 let is_known = self.surroundings.write_address(out, address)?;
                 if is_known { write!(out, " (0x{address:x})") } else { Ok(()) }
             }
-            (Origin::ClrFunction, 0) => out.write_str("through a function pointer"),
+            (Origin::ClrFunction, 0) => {
+                let is_known = match newest_of {
+                    Some(thread) => self.surroundings.write_called(out, thread)?,
+                    None => false,
+                };
+                out.write_str(if is_known {
+                    " (through a function pointer)"
+                } else {
+                    "through a function pointer"
+                })
+            }
             (Origin::ClrFunction, id) => write!(out, "function id 0x{id:x}"),
         }
     }

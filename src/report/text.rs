@@ -535,7 +535,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         self.out.write_str("   layers, newest first:\n")?;
         for (index, layer) in layers.iter().enumerate().rev() {
             write!(self.out, "     [{}] {:<9}", older + index, layer.kind.word())?;
-            self.namer.write_target(*layer, self.out)?;
+            let newest_of = Some(task.thread_id).filter(|_| older + index + 1 == task.depth);
+            self.namer.write_target(*layer, newest_of, self.out)?;
             self.out.write_str("\n")?;
         }
         if older != 0 {

@@ -45,7 +45,11 @@ fn write_name(out: &mut dyn Write, seen: &Seen) -> fmt::Result {
 
 /// Writes what a thread waits for, to follow "waits" or "waiting".
 pub(super) fn write_awaited(resolver: &mut Resolver, thing: &Thing, out: &mut dyn Write) -> fmt::Result {
-    thing.write_awaited(out, &mut |out, address| write_variable(resolver, out, address))
+    thing.write_awaited(out, &mut |out, address| write_variable(resolver, out, address))?;
+    match thing.of_type().and_then(|of_type| Picture::here().type_name(of_type)) {
+        Some(name) => write!(out, " ({})", Printable(name.bytes())),
+        None => Ok(()),
+    }
 }
 
 /// Writes what a thread is blocked in: `read from fd 3 pipe:[7]`.
@@ -397,9 +401,12 @@ impl ThreadsReport<'_> {
                 out.number("readers", readers)?;
                 out.number("to_write", to_write)?;
             }
-            Thing::Managed { kind, is_abandoned, .. } => {
+            Thing::Managed { kind, is_abandoned, of_type, .. } => {
                 out.text("lock_kind", kind.key().as_bytes())?;
                 out.number("abandoned", is_abandoned)?;
+                if let Some(name) = Picture::here().type_name(*of_type) {
+                    out.text("object_type", name.bytes())?;
+                }
             }
             _ => {}
         }

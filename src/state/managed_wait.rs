@@ -22,6 +22,8 @@ pub(crate) struct ManagedWait {
     /// A Pause, which is its own thread's alone.
     pause: AtomicU32,
     since: AtomicU64,
+    /// The type of the object that has the lock, as the CLR calls it.
+    of_type: AtomicU64,
 }
 
 /// Where in a wait a thread is whose sleeps are told, and which may sleep more than once in it.
@@ -73,7 +75,16 @@ impl ManagedWait {
     fn new() -> Self {
         let zero = || AtomicU64::new(0);
         let (owner, pause) = (AtomicU32::new(0), AtomicU32::new(0));
-        ManagedWait { number: zero(), lock: zero(), owner_stands: zero(), owner, pause, since: zero() }
+        let of_type = zero();
+        ManagedWait {
+            number: zero(),
+            lock: zero(),
+            owner_stands: zero(),
+            owner,
+            pause,
+            since: zero(),
+            of_type,
+        }
     }
 
     /// What was told of the wait, or of the last one.
@@ -82,6 +93,7 @@ impl ManagedWait {
             lock: self.lock.load(Ordering::Relaxed),
             owner_stands: OwnerStands::of_number(self.owner_stands.load(Ordering::Relaxed)),
             owner: self.owner.load(Ordering::Relaxed),
+            of_type: self.of_type.load(Ordering::Relaxed),
         }
     }
 
@@ -106,6 +118,7 @@ impl ManagedWait {
         self.lock.store(told.lock, Ordering::Relaxed);
         self.owner_stands.store(told.owner_stands.as_number(), Ordering::Relaxed);
         self.owner.store(told.owner, Ordering::Relaxed);
+        self.of_type.store(told.of_type, Ordering::Relaxed);
         self.since.store(since, Ordering::Relaxed);
         // Release pairs with the Acquire in copy: a reader that finds it odd finds this wait's fields.
         self.number.store(self.number.load(Ordering::Relaxed) + 1, Ordering::Release);
@@ -125,7 +138,7 @@ mod tests {
     use super::*;
 
     const FIRST: ManagedWaitCopy = ManagedWaitCopy {
-        told: Told { lock: 0x5000, owner_stands: OwnerStands::InMonitor, owner: 7 },
+        told: Told { lock: 0x5000, owner_stands: OwnerStands::InMonitor, owner: 7, of_type: 0x7000 },
         since: 1,
     };
 
@@ -136,7 +149,7 @@ mod tests {
         waits.begin(FIRST);
         assert_eq!(waits.copy(), Some(FIRST));
         // The first was not told to be over.
-        let told = Told { lock: 3, owner_stands: OwnerStands::InObject(0x5570), owner: 0 };
+        let told = Told { lock: 3, owner_stands: OwnerStands::InObject(0x5570), owner: 0, of_type: 0 };
         let second = ManagedWaitCopy { told, since: 2 };
         waits.begin(second);
         assert_eq!(waits.copy(), Some(second));

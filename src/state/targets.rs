@@ -26,8 +26,9 @@ struct Bytes([AtomicU8; TARGET_NAME_BYTES]);
 // SAFETY: atomics only.
 unsafe impl Slot for Bytes {}
 
-/// What a key of a place has in place of an origin.
+/// What a key of a place has in place of an origin, and that of a type.
 const PLACE_KIND: u32 = Origin::ClrFunction as u32 + 1;
+const TYPE_KIND: u32 = PLACE_KIND + 1;
 /// The number of a place has this in its highest byte, as no address of code has on x86-64 or aarch64.
 const PLACE: u64 = 0x80 << 56;
 
@@ -93,6 +94,18 @@ impl Targets {
         // 0 is none.
         let callee = (fibonacci_hash(method) >> 48) as u16 | 1;
         keep(&table, callee_key(target, callee), cut(text, TARGET_NAME_BYTES)).then_some(callee)
+    }
+
+    /// Whether the type of the CLR's has a name.
+    pub(crate) fn has_type(&self, of_type: u64) -> bool {
+        self.table().is_some_and(|table| table.find(type_key(of_type)).is_some())
+    }
+
+    /// Gives it one, cut to what fits, unless it has one.
+    pub(crate) fn name_type(&self, of_type: u64, text: &[u8]) {
+        if let Some(table) = self.table() {
+            keep(&table, type_key(of_type), cut(text, TARGET_NAME_BYTES));
+        }
     }
 
     /// Whether the call site has a place.
@@ -166,6 +179,15 @@ impl Shown<Targets> {
         if callee == 0 { None } else { self.text(memory, callee_key(target, callee)) }
     }
 
+    /// The name of a type of the CLR's, if it has one.
+    pub(crate) fn type_name<M: Memory>(
+        &self,
+        memory: &M,
+        of_type: u64,
+    ) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        self.text(memory, type_key(of_type))
+    }
+
     /// The text of a call site, if that is a place or has one.
     pub(crate) fn place<M: Memory>(&self, memory: &M, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
         self.text(memory, place_key(site))
@@ -190,6 +212,10 @@ fn key(origin: Origin, target: u64) -> Key {
 /// A function id of the CLR's is an address, whose highest bits are 0.
 fn callee_key(target: u64, callee: u16) -> Key {
     key(Origin::ClrFunction, target ^ u64::from(callee) << 48)
+}
+
+fn type_key(number: u64) -> Key {
+    Key { kind: TYPE_KIND, number }
 }
 
 const fn place_key(number: u64) -> Key {
@@ -253,6 +279,10 @@ mod tests {
         assert_eq!(targets.intern_callee(7, 0x70, b"another with its tag"), None);
         assert_eq!(targets.callee(&Here, 7, buy).unwrap().bytes(), b"Buy (Visit.Invoke)");
         assert!(targets.callee(&Here, 8, buy).is_none());
+        assert!(!targets.has_type(7));
+        targets.name_type(7, b"Shop.Till");
+        assert!(targets.has_type(7) && !targets.has_type(8));
+        assert_eq!(targets.type_name(&Here, 7).unwrap().bytes(), b"Shop.Till");
         assert_eq!(targets.name(&Here, Origin::ClrFunction, 7).unwrap().bytes(), b"Visit.Invoke");
     }
 

@@ -240,6 +240,8 @@ pub struct TaskSeen {
     awaited: Option<LockSeen>,
     /// Its wait for a lock of managed code, as far as the CLR has told.
     pub managed_wait: Option<ManagedWaitCopy>,
+    /// The name of the type of the object that has that lock, if it is known.
+    pub type_of_lock: Option<TextBuffer<TARGET_NAME_BYTES>>,
 }
 
 impl TaskSeen {
@@ -325,6 +327,11 @@ impl<'a, M: Memory> Picture<'a, M> {
         let targets = self.registry.targets();
         let by_callee = targets.callee(self.memory, layer.target, layer.callee);
         by_callee.or_else(|| targets.name(self.memory, layer.origin, layer.target))
+    }
+
+    /// The name of the type of the object that has a lock of managed code.
+    pub(crate) fn type_name(&self, of_type: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
+        self.registry.targets().type_name(self.memory, of_type)
     }
 
     /// The text of a call site that its caller named, or that was found for it.
@@ -839,7 +846,8 @@ impl<'a, M: Memory> Picture<'a, M> {
         let picture = Picture { ..*self };
         self.tasks().map(move |TaskPicture { thread_id, name, wait, sleep, managed_wait, .. }| {
             let awaited = wait.map(|wait| picture.lock_seen(wait.awaited));
-            TaskSeen { thread_id, name, wait, sleep, awaited, managed_wait }
+            let type_of_lock = managed_wait.and_then(|wait| picture.type_name(wait.told.of_type));
+            TaskSeen { thread_id, name, wait, sleep, awaited, managed_wait, type_of_lock }
         })
     }
 

@@ -43,6 +43,8 @@ pub enum Thing {
         owner: Option<u32>,
         /// Its owner has ended, and so left it locked for ever.
         is_abandoned: bool,
+        /// The type of the object that has it, as the CLR calls it; 0 if that is not known.
+        of_type: u64,
     },
 }
 
@@ -109,6 +111,14 @@ impl Thing {
     /// Whether it is a lock of managed code: a wait for one is ended by Thread.Interrupt, too.
     pub fn is_managed(&self) -> bool {
         matches!(self, Thing::Managed { .. })
+    }
+
+    /// The type of the object that has a lock of managed code, as the CLR calls it.
+    pub fn of_type(&self) -> Option<u64> {
+        match *self {
+            Thing::Managed { of_type, .. } => Some(of_type).filter(|&of_type| of_type != 0),
+            _ => None,
+        }
     }
 
     /// Whether it is shared with others in a way that a thread of another process may be the owner, by the same id.

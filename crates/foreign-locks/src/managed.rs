@@ -1,7 +1,7 @@
 //! Locks of managed code, in a process with a CLR. That a thread waits for one is told by the CLR; this reads who owns it.
 
 use crate::Memory;
-use crate::glibc::Thing;
+use crate::glibc::{IsThread, Thing};
 
 /// What kind of lock it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,15 +163,17 @@ pub struct ManagedWait {
     pub owner_stands: OwnerStands,
     /// The thread that owned it then; 0 if the CLR named none.
     pub owner: u32,
+    /// The type of the object that has the lock, as the CLR calls it; 0 if that is not known.
+    pub of_type: u64,
 }
 
 impl ManagedWait {
     /// What is waited for, with its owner of now if that can be read, and whether it can. Otherwise the owner is the one
     /// that it had when the wait began. `stack_pointer` is that of the thread that waits.
-    pub fn thing(&self, memory: &dyn Memory, stack_pointer: u64) -> (Thing, bool) {
-        let id = self.lock;
+    pub fn thing(&self, memory: &dyn Memory, stack_pointer: u64, is_thread: IsThread<'_>) -> (Thing, bool) {
+        let (id, of_type) = (self.lock, self.of_type);
         let kind = ManagedKind::of(id);
-        let thing = |owner, is_abandoned| Thing::Managed { id, kind, owner, is_abandoned };
+        let thing = |owner, is_abandoned| Thing::Managed { id, kind, owner, is_abandoned, of_type };
         match self.owner_stands {
             OwnerStands::InMonitor => {
                 let monitor = Monitor::read(memory, id);
@@ -182,7 +184,9 @@ impl ManagedWait {
             }
             OwnerStands::InObject(of_type) => {
                 if let Some(owner) = LockObject::owner_by_stack(memory, stack_pointer, of_type, id) {
-                    return (thing(owner, false), true);
+                    // An owner that has ended still stands in it.
+                    let live = owner.filter(|&owner| is_thread(owner));
+                    return (thing(live, live != owner), true);
                 }
             }
             OwnerStands::Nowhere => {}
@@ -236,8 +240,8 @@ mod tests {
     const COPIES: [u64; 2] = [OBJECTS + 32, OBJECTS + 64];
 
     fn owner_of_now(memory: &Bytes, owner_stands: OwnerStands) -> (Option<u32>, bool) {
-        let wait = ManagedWait { lock: LOCK, owner_stands, owner: 7 };
-        let (thing, is_of_now) = wait.thing(memory, STACK);
+        let wait = ManagedWait { lock: LOCK, owner_stands, owner: 7, of_type: 0 };
+        let (thing, is_of_now) = wait.thing(memory, STACK, &|_| true);
         (thing.owner(), is_of_now)
     }
 
@@ -270,8 +274,24 @@ mod tests {
         let memory = memory_with(&[new], LOCK, [18448, 0]);
         assert_eq!(owner_of_now(&memory, OwnerStands::InObject(TYPE + 8)), (Some(7), false));
         assert_eq!(owner_of_now(&memory, OwnerStands::Nowhere), (Some(7), false));
-        let wait = ManagedWait { lock: LOCK, owner_stands: of_type, owner: 7 };
-        assert!(!wait.thing(&memory, u64::MAX - 8).1);
+        let wait = ManagedWait { lock: LOCK, owner_stands: of_type, owner: 7, of_type: 0 };
+        assert!(!wait.thing(&memory, u64::MAX - 8, &|_| true).1);
+    }
+
+    #[test]
+    fn a_lock_object_is_abandoned_if_its_owner_has_ended() {
+        let wait =
+            ManagedWait { lock: LOCK, owner_stands: OwnerStands::InObject(TYPE), owner: 7, of_type: 0 };
+        let thing = |owner, lives: u32| {
+            let memory = memory_with(&[COPIES[0]], LOCK, [owner, 0]);
+            match wait.thing(&memory, STACK, &|thread| thread == lives) {
+                (Thing::Managed { owner, is_abandoned, .. }, is_of_now) => (owner, is_abandoned, is_of_now),
+                _ => panic!("a lock of managed code"),
+            }
+        };
+        assert_eq!(thing(18448, 18448), (Some(18448), false, true));
+        assert_eq!(thing(18448, 18449), (None, true, true));
+        assert_eq!(thing(0, 18449), (None, false, true));
     }
 
     #[test]

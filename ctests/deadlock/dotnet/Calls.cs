@@ -51,7 +51,8 @@ static class Calls
         return gate(wait);
     }
 
-    public static int Main()
+    // With an argument it then stays as it is, until its input ends.
+    public static int Main(string[] arguments)
     {
         var folder = Path.GetDirectoryName(typeof(Calls).Assembly.Location);
         var library = NativeLibrary.Load(Path.Combine(folder, "libgate.so"));
@@ -76,6 +77,11 @@ static class Calls
             Thread.Yield();
         }
         int result = host_report(1, 0);
+        if (arguments.Length != 0)
+        {
+            Console.WriteLine("hung");
+            Console.In.ReadToEnd();
+        }
         gate_open();
         foreach (var thread in threads)
         {

@@ -51,6 +51,11 @@ static class Hangs
         }
     }
 
+    // What has a lock of another type than most.
+    class Till
+    {
+    }
+
     static Thread Begin(string name, ThreadStart run)
     {
         var thread = new Thread(run) { Name = name, IsBackground = true };
@@ -99,7 +104,7 @@ static class Hangs
 
     static Thread[] Hang(string how)
     {
-        object a = new object(), b = new object();
+        object a = new object(), b = new Till();
         switch (how)
         {
             case "monitors":
@@ -159,6 +164,16 @@ static class Hangs
                 Contend(b);
                 Begin("ends with the lock", () => Monitor.Enter(a)).Join();
                 return new[] { Begin("waits for the dead", () => Monitor.Enter(a)) };
+            case "orphaned":
+            {
+                // The same of a System.Threading.Lock: it stays owned by a thread that is no more.
+                object taken = NewLock(), other = NewLock();
+                Action enter = MethodOf<Action>(taken, "Enter"), enterOther = MethodOf<Action>(other, "Enter");
+                enterOther();
+                Begin("waits for the living", () => enterOther());
+                Begin("ends with the lock", () => enter()).Join();
+                return new[] { Begin("waits for the dead", () => enter()) };
+            }
             case "interrupted":
             {
                 // The wait for the lock is over, though the CLR writes no event of that.

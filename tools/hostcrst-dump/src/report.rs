@@ -13,7 +13,7 @@ use crate::foreign::{self, Chains, StacksOf};
 use crate::process::is_ending;
 use crate::registries::{self, Found};
 use crate::remote::Remote;
-use crate::symbols::Symbols;
+use crate::symbols::{Symbols, printable};
 use crate::target::Target;
 use crate::time_limit::TimeLimit;
 use crate::unexamined::{self, Seen, Unexamined};
@@ -311,4 +311,33 @@ impl Surroundings for Outside<'_> {
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         self.symbols.write_variable(out, address)
     }
+
+    fn write_called(&mut self, out: &mut dyn Write, thread_id: u32) -> Result<bool, fmt::Error> {
+        let stack = self.chains.as_ref().and_then(|chains| {
+            let place = chains.threads.place(thread_id)?;
+            chains.does.get(place)?.stack.as_ref()
+        });
+        // The outermost of the frames that are of native code, if what called it is known not to be.
+        let mut called = None;
+        for frame in stack.iter().flat_map(|stack| &stack.frames).take_while(|frame| !frame.is_guess) {
+            let code_address = frame.code_address - u64::from(frame.is_return);
+            match self.symbols.function_at(code_address).filter(|(file, _)| is_native(file)) {
+                Some(found) => called = Some(found),
+                None => {
+                    let Some((file, Some(function))) = called else { return Ok(false) };
+                    write!(out, "{}!{}", printable(&file), printable(&function))?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a file that is mapped is a program of the system's, and no managed code.
+fn is_native(file: &[u8]) -> bool {
+    !file.is_empty()
+        && !file.starts_with(b"memfd:")
+        && !file.starts_with(b"/memfd:")
+        && !file.ends_with(b".dll")
 }

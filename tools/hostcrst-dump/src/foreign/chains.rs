@@ -29,6 +29,8 @@ pub struct Chains {
     pub cycles: Vec<Cycle>,
     /// Through other processes.
     pub process_cycles: Vec<ProcessCycle>,
+    /// The names of the types of objects whose locks are waited for.
+    pub types: HashMap<u64, String>,
 }
 
 /// What a thread does.
@@ -193,7 +195,12 @@ pub fn look<M: Memory>(
     if time_limit.is_over() {
         return Err(time_limit.failure(target.description()));
     }
-    Ok(Chains { threads, does, cycles, process_cycles })
+    let types = tasks.values().filter_map(|task: &TaskSeen| {
+        let name = task.type_of_lock.as_ref()?;
+        Some((task.managed_wait?.told.of_type, String::from_utf8_lossy(name.bytes()).into_owned()))
+    });
+    let types = types.collect();
+    Ok(Chains { threads, does, cycles, process_cycles, types })
 }
 
 /// Adds the waits for what processes have. The cycles of them.
@@ -379,7 +386,9 @@ impl Viewer<'_, '_> {
         sleep: &FutexWait,
         glance: &Glance,
     ) -> Wait {
-        let (thing, is_owner_of_now) = wait.told.thing(&TargetMemory(self.target), stack_pointer);
+        let (thing, is_owner_of_now) = wait
+            .told
+            .thing(&TargetMemory(self.target), stack_pointer, &|id| self.threads.place(id).is_some());
         let owner = thing.owner().and_then(|id| self.threads.place(id));
         let has_owner = owner.is_some() || thing.owner().is_none();
         let owner_waits_since = || self.tasks.get(&thing.owner()?)?.waits_since();

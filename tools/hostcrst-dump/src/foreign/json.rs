@@ -129,9 +129,12 @@ fn waits_for(chains: &Chains, wait: &Wait, symbols: &mut Symbols<'_>) -> Value {
                     put("readers", (*readers).into());
                     put("to_write", (*to_write).into());
                 }
-                Thing::Managed { kind, is_abandoned, .. } => {
+                Thing::Managed { kind, is_abandoned, of_type, .. } => {
                     put("lock_kind", kind.key().into());
                     put("abandoned", (*is_abandoned).into());
+                    if let Some(name) = chains.types.get(of_type) {
+                        put("object_type", name.as_str().into());
+                    }
                 }
                 _ => {}
             }

@@ -173,7 +173,11 @@ impl Writer<'_, '_> {
 
     fn thing(&mut self, thing: &Thing) -> fmt::Result {
         self.out.push_str("waiting ");
-        thing.write_awaited(self.out, &mut |out, address| self.symbols.write_variable(out, address))
+        thing.write_awaited(self.out, &mut |out, address| self.symbols.write_variable(out, address))?;
+        match thing.of_type().and_then(|of_type| self.chains.types.get(&of_type)) {
+            Some(name) => write!(self.out, " ({})", printable(name.as_bytes())),
+            None => Ok(()),
+        }
     }
 
     fn owner(&mut self, wait: &Wait) -> fmt::Result {
