@@ -1,5 +1,5 @@
-// C# locks under stress, each wait of a kind drawn at random: Contend WAITS monitors|locks. Those are Monitors, or where there
-// are some System.Threading.Lock. Threads take two of a few locks in their order, so no
+// C# locks under stress, each wait of a kind drawn at random: Contend WAITS monitors|locks, until so many had to wait. Those are
+// Monitors, or where there are some System.Threading.Lock. Threads take two of a few locks in their order, so no
 // deadlock is one; with a limit some take them against it, and threads are interrupted, pulsed, and end owning a lock. The
 // collector moves what it can meanwhile. The program counts for itself what each lock protects: a wrong count ends it with 1.
 
@@ -21,7 +21,7 @@ static class Contend
     static readonly CountdownEvent arrived = new CountdownEvent(Workers);
     static readonly ManualResetEvent reported = new ManualResetEvent(false);
     static readonly object pulses = new object();
-    static long left;
+    static long wanted;
     static long interrupted, timedOut, pulsed, died;
 
     [DllImport("hostcrst")]
@@ -112,7 +112,7 @@ static class Contend
     static void Work(int seed)
     {
         var random = new Random(seed);
-        while (Interlocked.Decrement(ref left) >= 0)
+        while (Monitor.LockContentionCount < wanted)
         {
             try
             {
@@ -138,7 +138,7 @@ static class Contend
 
     static int Main(string[] arguments)
     {
-        left = long.Parse(arguments[0]);
+        wanted = long.Parse(arguments[0]);
         var type = arguments[1] == "locks" ? Type.GetType("System.Threading.Lock", true) : null;
         for (int which = 0; which < Locks; which++)
             Create(which, type);
@@ -162,7 +162,8 @@ static class Contend
         for (int which = 0; which < Locks; which++)
             if (protectedCounts[which] != counts[which])
                 return 1;
-        Console.WriteLine("interrupted {0}, timed out {1}, pulsed {2}, died owning {3}", interrupted, timedOut, pulsed, died);
+        Console.WriteLine("interrupted {0}, timed out {1}, pulsed {2}, died owning {3}, of {4} contended waits",
+            interrupted, timedOut, pulsed, died, Monitor.LockContentionCount);
         return interrupted * timedOut * pulsed * died == 0 ? 2 : 0;
     }
 }
