@@ -26,12 +26,22 @@ set(not_emulated
     win32.a_forked_child_owns_what_its_thread_owned
     win32.a_forked_child_leaves_alone_what_is_gone
     # /proc/thread-self/maps shows its own mappings, in which the library finds no names.
+    address.reports_and_chains_show_the_wait
     condition.a_report_shows_who_sleeps_where
     condition.a_stall_line_says_that_the_owner_sleeps
     deadlock_explained
+    once.a_callback_that_waits_for_itself_is_told
+    once.one_thread_runs_it_and_all_others_wait
     order.an_order_taken_both_ways_is_told_once_with_all_places
     order.resources_are_examined_too
     output.a_report_reads_the_list_of_mappings_once
+    srw.a_deadlock_through_one_is_reported_once
+    srw.a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told
+    srw.a_release_of_what_is_not_held_changes_nothing_and_is_told
+    srw.a_wait_chain_goes_through_it
+    srw.a_waiter_finds_out_that_the_owner_is_gone
+    srw.an_owner_that_acquires_again_is_told_and_waits
+    srw.reports_and_chains_say_who_owns_it
     report.a_task_shows_its_layers
     report.layers_and_sections_of_each_thread_are_shown
     win32.reports_know_sections_by_address_and_variable
@@ -41,21 +51,25 @@ set(not_emulated
     win32_deadlock.unless_it_is_not_to_be
     win32_deadlock.an_enter_inside_the_callback_waits_like_any_other
     win32_misuse
+    win32_names.reports_name_a_section_by_the_programs_own_record
     # /proc/self/task shows the system calls of the machine that it runs on.
     foreign
     output.reports_that_are_stuck_silence_nobody
+    srw.reports_say_how_many_share_it
     stack
     # Among the process's threads is one of its own.
     order.what_the_only_thread_does_is_no_alarm
     # It writes to stderr by what signal a program ends.
     endings.unasked_a_process_ends_in_silence
     # A child of several threads that starts a thread fails an assertion of qemu's.
+    address.in_the_child_of_a_fork_nobody_waits
     fork
     fork_inside
     gone.the_first_thread_may_be_gone_too
     gone.their_places_are_used_again
     gone.a_section_biased_to_a_thread_that_is_gone_is_abandoned
     order.the_child_of_a_fork_knows_what_its_parent_saw
+    srw.a_child_holds_what_its_thread_held_and_nobody_waits_there
     sys.a_child_goes_on_with_what_its_thread_had
     sys.a_fork_in_the_middle_of_anything_is_fine
     # Ten thousand threads are more than it runs in time.

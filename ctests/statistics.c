@@ -38,7 +38,10 @@ static void have_one_wait(hostcrst_t crst)
 {
     waiter_t waiter;
     REQUIRE_EQ(hostcrst_enter(crst, 0), S_OK);
+    uint64_t before = info_of(crst).contended;
     wait_for(&waiter, crst, 0);
+    /* Until then it looks once more whether the section is free, and does not wait if so. */
+    REQUIRE_SOON(info_of(crst).contended > before);
     REQUIRE_EQ(hostcrst_leave(crst), S_OK);
     CHECK_EQ(end_of_wait(&waiter), S_OK);
 }
