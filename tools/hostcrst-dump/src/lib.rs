@@ -9,6 +9,7 @@ pub mod report;
 pub mod symbols;
 pub mod target;
 pub mod time_limit;
+#[cfg(feature = "terminal")]
 pub mod watch;
 
 mod copies;

@@ -14,10 +14,9 @@ use hostcrst_dump::core_file::Core;
 use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
 use hostcrst_dump::foreign::StacksOf;
 use hostcrst_dump::process::Process;
-use hostcrst_dump::report::{Report, metrics, report, sight};
+use hostcrst_dump::report::{Report, metrics, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
-use hostcrst_dump::watch;
 
 /// Shows which thread waits for which other, through sections of hostcrst, locks of glibc and joins, in any process or its
 /// core.
@@ -128,13 +127,8 @@ fn keep_watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
         return Err(Failure::Usage("--watch is for a process: a core does not change".to_owned()));
     }
     block_interrupts();
-    if format(arguments) == Format::Text && watch::can_show() {
-        let title = format!("hostcrst-dump {}", arguments.subject);
-        let look = || {
-            let time_limit = TimeLimit::of(arguments.timeout);
-            sight(&*open(&arguments.subject)?, StacksOf::Cycles, time_limit)
-        };
-        return watch::run(&title, pause, look, || is_interrupted_within(Duration::ZERO));
+    if let Some(outcome) = show_view(arguments, pause) {
+        return outcome;
     }
     loop {
         let outcome = once(arguments)?;
@@ -145,6 +139,27 @@ fn keep_watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
             println!("{}", "-".repeat(80));
         }
     }
+}
+
+/// None where it is no terminal.
+#[cfg(feature = "terminal")]
+fn show_view(arguments: &Arguments, pause: Duration) -> Option<Result<bool, Failure>> {
+    use hostcrst_dump::{report::sight, watch};
+
+    if format(arguments) != Format::Text || !watch::can_show() {
+        return None;
+    }
+    let title = format!("hostcrst-dump {}", arguments.subject);
+    let look = || {
+        let time_limit = TimeLimit::of(arguments.timeout);
+        sight(&*open(&arguments.subject)?, StacksOf::Cycles, time_limit)
+    };
+    Some(watch::run(&title, pause, look, || is_interrupted_within(Duration::ZERO)))
+}
+
+#[cfg(not(feature = "terminal"))]
+fn show_view(_: &Arguments, _: Duration) -> Option<Result<bool, Failure>> {
+    None
 }
 
 fn format(arguments: &Arguments) -> Format {
