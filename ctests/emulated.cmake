@@ -69,6 +69,7 @@ set(not_emulated
     gone.their_places_are_used_again
     gone.a_section_biased_to_a_thread_that_is_gone_is_abandoned
     order.the_child_of_a_fork_knows_what_its_parent_saw
+    resource.the_policy_may_be_the_end_of_the_process
     srw.a_child_holds_what_its_thread_held_and_nobody_waits_there
     sys.a_child_goes_on_with_what_its_thread_had
     sys.a_fork_in_the_middle_of_anything_is_fine
