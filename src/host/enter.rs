@@ -12,7 +12,7 @@ use crate::state::registry::REGISTRY;
 use crate::state::section::{FENCE_PENDING, Section, is_biased};
 use crate::state::sections;
 use crate::state::task::TaskRef;
-use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, STANDBY};
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{self, Instant, preserving_errno};
 
@@ -122,6 +122,7 @@ impl Section {
     ///    word, whichever task writes it. A wait without a deadline searches for a deadlock that it has closed.
     /// 3. PARKED: sleep on that word until woken, until the deadline, a stall line or a check of the owner is due.
     /// 4. CONTEND: a leave has woken this task, the first waiter: poll against spinners; park again if that fails.
+    ///    STANDBY: the contender has woken this task, the next one: spin until the turn has come; park again if it does not.
     /// 5. ACQUIRED: out of the queue, as the owner. Every other value is the failure that has ended the wait.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
         if me.wait.is_in_queue() {
@@ -164,6 +165,7 @@ impl Section {
             // Acquire pairs with the Release of the task that wrote the outcome.
             match me.wait.park.load(Ordering::Acquire) {
                 PARKED => self.park(handle, me, request.deadline, &mut stall, &mut owner)?,
+                STANDBY => self.stand_by(handle, me),
                 CONTEND => self.contend(handle, me),
                 ACQUIRED => {
                     me.wait.park.store(OVER, Ordering::Relaxed);

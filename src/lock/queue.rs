@@ -23,15 +23,19 @@
 //!   waiters poll the word every millisecond (FENCE_PENDING) until one leave was fenced: after that, each owner has
 //!   entered after a leave that saw FENCED, and sees it as well.
 //!
-//! **One contender.** Of the queue only the first is ever awake: it contends with spinners for the free section
-//! (barging), and a leave wakes nobody while CONTENDER is set. When the contender parks again it clears the bit and
-//! then loads the word: the same pattern, against the swap of the leave. So that it cannot lose for ever it requests
-//! hand-off after it has spun for a while; the owner then hands the section off, which costs nothing as long as the
-//! contender is awake. Where spinning does not pay (see `spin`) it soon parks again; but after so many times that it
-//! was woken and lost it requests hand-off all the same, and is handed the section while it is parked.
+//! **One contender.** Of the queue only the first contends with spinners for the free section (barging), and a leave
+//! wakes nobody while CONTENDER is set. The second may be awake as well (STANDBY, see `spin`), but looks at nothing
+//! but its own word. Where that is so, who queues behind others does not take the section though it may be free: a
+//! leave that freed it after those had announced themselves sees one of them, and no contender or one that polls.
+//! When the contender parks again it clears the bit and then loads the word: the same pattern, against the swap of
+//! the leave. So that it cannot lose for ever it requests hand-off after it has spun for a while, in its own wait
+//! (ASKS), as each request in the section's line would cost the owner; the owner then hands the section off, which
+//! costs nothing as long as the contender is awake. Where spinning does not pay (see `spin`) it soon parks again;
+//! but after so many times that it was woken and lost it requests hand-off all the same, and is handed the section
+//! while it is parked.
 //!
-//! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; `contend` once a leave has woken
-//! it (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
+//! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; perhaps `stand_by`; `contend` once a
+//! leave has woken it (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
 
 use core::cell::Cell;
 
@@ -48,7 +52,10 @@ use crate::state::section::{
     SpinPolicy, WAITER_ONE, waiters,
 };
 use crate::state::task::{self, Task, TaskRef};
-use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, WAIT_WITHOUT_RUNTIME, Wait};
+use crate::state::wait::{
+    ACQUIRED, ASKS, Beginning, CONTEND, HERE, ON_ITS_WAY, OVER, PARKED, Request, STANDBY,
+    WAIT_WITHOUT_RUNTIME, Wait,
+};
 use crate::state::{resources, sections, tasks};
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant, Slept};
@@ -137,7 +144,7 @@ impl Section {
         let queue = self.lock_queue();
         // Acquire pairs with the Release of the task that wrote the outcome.
         match me.wait.park.load(Ordering::Acquire) {
-            PARKED | CONTEND => {
+            PARKED | STANDBY | CONTEND => {
                 self.unlink(&me);
                 drop(queue);
                 self.wake_first_if_free(handle);
@@ -168,7 +175,7 @@ impl Section {
             return false;
         }
         let hints = Hints::of(handle);
-        let stay_limit = hints.stay_limit(self.contended());
+        let stay_limit = hints.stay_limit(|| self.contended());
         if stay_limit == 0 {
             return false;
         }
@@ -176,13 +183,18 @@ impl Section {
         let (spin_loop, found) = match self.spin_policy() {
             SpinPolicy::Adaptive => {
                 let now = sys::now();
-                if self.has_waiters() && spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now)
-                {
+                let stands_by = REGISTRY.has_spare_processors();
+                let is_turn_over =
+                    || stands_by || spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now);
+                if self.has_waiters() && is_turn_over() {
                     return false;
                 }
-                let mut spin_loop = hints.spinner(stay_limit, now);
+                let mut spin_loop = match stands_by {
+                    true => hints.short_spinner(stay_limit, now),
+                    false => hints.spinner(stay_limit, now),
+                };
                 let mut found = spin_loop.run(poll);
-                if !found && spin_loop.is_used_up() {
+                if !found && spin_loop.is_used_up() && !stands_by {
                     self.request_back_off(handle);
                     spin_loop.extend_after_request();
                     found = spin_loop.run(poll);
@@ -211,14 +223,6 @@ impl Section {
         }
     }
 
-    /// Requests that the owner hands the section off; by the contender.
-    fn request_hand_off(&self, me: TaskRef) {
-        let _queue = self.lock_queue();
-        if is_queued(&me) {
-            self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
-        }
-    }
-
     /// Loads the word once, and takes the section if it is free.
     fn poll(&self, handle: u64, me: TaskRef) -> Poll {
         match self.word().load(Ordering::Relaxed) ^ handle {
@@ -243,6 +247,7 @@ impl Section {
         self.owner(handle).ok_or(Error::Handle)?;
         self.arm();
         me.wait.begin(request, beginning);
+        let ahead = waiters(self.queue_state().load(Ordering::Relaxed));
         self.link(&me);
         // SeqCst: a task that ends waits (stop, alert) first stores the reason and then loads this.
         me.wait.awaited.store(handle, Ordering::SeqCst);
@@ -253,7 +258,9 @@ impl Section {
         // place: announcement-fence
         fence(Ordering::SeqCst);
 
-        let attempt = match self.attempt(handle, me) {
+        // See "One contender".
+        let barges = ahead == 0 || !REGISTRY.has_spare_processors();
+        let attempt = match self.attempt(handle, barges.then_some(me)) {
             Attempt::Busy if option & WAIT_ALERTABLE != 0 && me.take_alert() => {
                 Attempt::Failed(Error::Interrupted)
             }
@@ -265,7 +272,10 @@ impl Section {
             attempt => attempt,
         };
         match attempt {
-            Attempt::Busy => self.count_contended(),
+            Attempt::Busy => {
+                self.count_contended();
+                self.begin_awake(handle, me, ahead);
+            }
             _ => self.unlink(&me),
         }
         match attempt {
@@ -288,11 +298,22 @@ impl Section {
         }
     }
 
-    /// Takes the section if it is free; under the queue lock.
-    fn attempt(&self, handle: u64, me: TaskRef) -> Attempt {
+    /// `me` has queued behind so many waiters: it does not go to sleep first if it is to be awake; under the queue lock.
+    fn begin_awake(&self, handle: u64, me: TaskRef, ahead: u32) {
+        if ahead <= 1 && Hints::of(handle).is_standing_by_worthwhile() {
+            me.wait.presence.store(HERE, Ordering::Relaxed);
+            match ahead {
+                0 => self.make_contender(&me),
+                _ => me.wait.park.store(STANDBY, Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// Takes the section for `me`, if that is given and it is free; under the queue lock.
+    fn attempt(&self, handle: u64, me: Option<TaskRef>) -> Attempt {
         self.revoke_locked(handle);
         match self.owner(handle) {
-            Some(0) if self.try_take(handle, me) => Attempt::Entered,
+            Some(0) if me.is_some_and(|me| self.try_take(handle, me)) => Attempt::Entered,
             Some(ABANDONED) if self.mirror() == 0 => Attempt::Failed(Error::Abandoned),
             Some(_) => Attempt::Busy,
             None => Attempt::Failed(Error::Handle),
@@ -327,22 +348,32 @@ impl Section {
 
     /// `me` is first and awake: polls until it has the section, its wait has ended, or it is to park again.
     pub(crate) fn contend(&self, handle: u64, me: TaskRef) {
-        me.wait.arrived.store(1, Ordering::Relaxed);
+        me.wait.presence.store(HERE, Ordering::Relaxed);
         // On one processor the owner cannot go on while this thread spins.
         let hints = REGISTRY.spinning_helps().then(|| Hints::of(handle));
-        let mut spin_loop = SpinLoop::contender(hints.map_or(0, |hints| hints.stay_limit(self.contended())));
+        let mut spin_loop =
+            SpinLoop::contender(hints.map_or(0, |hints| hints.stay_limit(|| self.contended())));
+        if hints.is_some_and(Hints::is_standing_by_worthwhile) {
+            self.wake_next(me);
+            spin_loop.contend_since(me.wait.awake_since.load(Ordering::Relaxed));
+        }
         let learn = |spin_loop: &SpinLoop, success: bool| {
             if let Some(hints) = hints {
                 hints.learn(spin_loop, success);
             }
         };
-        let mut polled;
+        let mut polled = Poll::Raced;
         loop {
             match me.wait.park.load(Ordering::Relaxed) {
                 CONTEND => {}
                 outcome => return learn(&spin_loop, outcome == ACQUIRED),
             }
-            polled = self.poll(handle, me);
+            if spin_loop.is_hand_off_request_due() {
+                me.wait.presence.store(ASKS, Ordering::Relaxed);
+            }
+            if spin_loop.is_poll_due() {
+                polled = self.poll(handle, me);
+            }
             if polled == Poll::Acquired {
                 learn(&spin_loop, true);
                 let queue = self.lock_queue();
@@ -354,9 +385,6 @@ impl Section {
                 drop(queue);
                 self.give_back(handle);
                 return;
-            }
-            if spin_loop.is_hand_off_request_due() {
-                self.request_hand_off(me);
             }
             if !spin_loop.again(polled) {
                 break;
@@ -379,8 +407,38 @@ impl Section {
         self.publish_queue();
         // place: contender-fence
         fence(Ordering::SeqCst);
-        if let Attempt::Entered = self.attempt(handle, me) {
+        if let Attempt::Entered = self.attempt(handle, Some(me)) {
             self.come_out_as_owner(handle, me);
+        }
+    }
+
+    /// Wakes the waiter behind `me`, the contender, before its turn.
+    fn wake_next(&self, me: TaskRef) {
+        let queue = self.lock_queue();
+        let next = REGISTRY.tasks.at(me.wait.next.load(Ordering::Relaxed));
+        if !is_queued(&me) || next.wait.park.load(Ordering::Relaxed) != PARKED {
+            return;
+        }
+        next.wait.presence.store(ON_ITS_WAY, Ordering::Relaxed);
+        next.wait.park.store(STANDBY, Ordering::Relaxed);
+        drop(queue);
+        sys::futex_wake(&next.wait.park, 1);
+    }
+
+    /// `me` is awake before its turn: spins until it has come, or parks again.
+    pub(crate) fn stand_by(&self, handle: u64, me: TaskRef) {
+        me.wait.presence.store(HERE, Ordering::Relaxed);
+        let hints = Hints::of(handle);
+        let mut spin_loop = SpinLoop::of_watcher(hints.stay_limit(|| self.contended()));
+        let is_called = || me.wait.park.load(Ordering::Relaxed) != STANDBY;
+        // Who calls it is not known: 0.
+        let called = spin_loop.run(|| if is_called() { Poll::Acquired } else { Poll::Owned(0) });
+        hints.learn(&spin_loop, called);
+        if !called {
+            let _queue = self.lock_queue();
+            if !is_called() {
+                me.wait.park.store(PARKED, Ordering::Relaxed);
+            }
         }
     }
 
@@ -388,14 +446,15 @@ impl Section {
     #[cold]
     pub(crate) fn leave_contended(&self, handle: u64) {
         let queue_state = self.queue_state().load(Ordering::Relaxed);
-        if queue_state & HANDOFF != 0 && self.hand_off(handle) {
+        let contender = self.presence_of_contender(queue_state);
+        if (queue_state & HANDOFF != 0 || contender == ASKS) && self.hand_off(handle) {
             return;
         }
         let calm = queue_state == ARMED && self.count_leave() >= COOLDOWN;
         if calm {
             self.disarm();
         }
-        let late = queue_state & CONTENDER != 0 && self.contender_is_late();
+        let late = contender == ON_ITS_WAY && self.contender_is_late();
         // Before the section is released: after that the slot may be another section's, whose waiters rely on their
         // FENCE_PENDING. Nothing is lost by being early: until the swap only this owner can leave, and its leave is
         // fenced.
@@ -419,14 +478,19 @@ impl Section {
     /// owner.
     fn contender_is_late(&self) -> bool {
         const LEAVES_PER_CLOCK_READ: u32 = 64;
-        let first = self.first_waiter();
-        if first == 0 {
-            return false;
+        let first = REGISTRY.tasks.at(self.first_waiter());
+        self.count_leave().is_multiple_of(LEAVES_PER_CLOCK_READ)
+            && spin::is_late(first.wait.awake_since.load(Ordering::Relaxed))
+    }
+
+    /// How far the contender is; HERE if there is none. By the owner.
+    fn presence_of_contender(&self, queue_state: u32) -> u32 {
+        match self.first_waiter() {
+            first if first != 0 && queue_state & CONTENDER != 0 => {
+                REGISTRY.tasks.at(first).wait.presence.load(Ordering::Relaxed)
+            }
+            _ => HERE,
         }
-        let wait = &REGISTRY.tasks.at(first).wait;
-        wait.arrived.load(Ordering::Relaxed) == 0
-            && self.count_leave().is_multiple_of(LEAVES_PER_CLOCK_READ)
-            && spin::is_late(wait.awake_since.load(Ordering::Relaxed))
     }
 
     /// The section was left; wakes the first waiter if there is no contender. The slot may hold another section by
@@ -446,14 +510,25 @@ impl Section {
             return;
         }
         let task = REGISTRY.tasks.at(first);
+        // Who stands by is awake, or is being woken.
+        let sleeps = task.wait.park.load(Ordering::Relaxed) == PARKED;
+        if sleeps {
+            task.wait.presence.store(ON_ITS_WAY, Ordering::Relaxed);
+        }
+        self.make_contender(task);
+        drop(queue);
+        if sleeps {
+            sys::futex_wake(&task.wait.park, 1);
+        }
+    }
+
+    /// The first waiter is to contend; under the queue lock.
+    fn make_contender(&self, first: &Task) {
         self.queue_state().fetch_or(CONTENDER, Ordering::Relaxed);
         self.reset_leaves();
         self.publish_queue();
-        task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
-        task.wait.arrived.store(0, Ordering::Relaxed);
-        task.wait.park.store(CONTEND, Ordering::Release);
-        drop(queue);
-        sys::futex_wake(&task.wait.park, 1);
+        first.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+        first.wait.park.store(CONTEND, Ordering::Release);
     }
 
     /// Makes the first waiter the owner. False if there is none any more.
@@ -469,7 +544,11 @@ impl Section {
             return false;
         }
         let task = REGISTRY.tasks.at(first);
-        let sleeps = task.wait.park.load(Ordering::Relaxed) == PARKED;
+        let sleeps = match task.wait.park.load(Ordering::Relaxed) {
+            PARKED => true,
+            STANDBY => task.wait.presence.load(Ordering::Relaxed) == ON_ITS_WAY,
+            _ => false,
+        };
         if sleeps {
             task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         }
@@ -479,6 +558,11 @@ impl Section {
         self.word().store(handle ^ task.id(), Ordering::Release);
         // place: hand-off-grant
         task.wait.park.store(ACQUIRED, Ordering::Release);
+        // Its turn has come: so the new owner need not wake it.
+        let next = REGISTRY.tasks.at(self.first_waiter());
+        if self.has_waiters() && next.wait.park.load(Ordering::Relaxed) == STANDBY {
+            self.make_contender(next);
+        }
         drop(queue);
         if sleeps {
             sys::futex_wake(&task.wait.park, 1);
@@ -593,7 +677,7 @@ pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, deadline: Option<Instant
 
 /// Whether the task is in the queue whose lock the caller holds, or its told wait can still be refused.
 fn is_queued(task: &Task) -> bool {
-    matches!(task.wait.park.load(Ordering::Relaxed), PARKED | CONTEND)
+    matches!(task.wait.park.load(Ordering::Relaxed), PARKED | STANDBY | CONTEND)
 }
 
 /// Ends the task's wait, if it waits, and if the wait depends on the runtime and began in this run of it or an earlier

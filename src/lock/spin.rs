@@ -30,6 +30,13 @@
 //! the order in which they came, which is what such programs need: producers and consumers that meet in one section
 //! take turns, rather than fill and empty what is between them.
 //!
+//! **Standing by.** With more than two processors, one may be awake beside the owner and the contender. A spinner
+//! then soon queues, and goes to sleep there only if two are ahead of it: the contender, and one that stands by and
+//! looks at nothing but its own word. The contender wakes the next one to stand by as soon as it is awake itself, so
+//! that what this takes passes while others work; it polls seldom, and asks for hand-off when it has been the
+//! contender for a while. So the section goes from one to the next in the order in which they came, each has it for
+//! some microseconds, and nobody polls it meanwhile. However many wait, two spin.
+//!
 //! **Turns.** With more threads than processors, tasks that spin never queue: each gets the section within a few
 //! polls while it runs, and the scheduler decides which one runs, for milliseconds at a time. So spinning is limited
 //! to turns: a task that has been awake for longer queues behind the waiters, and the queue rotates instead.
@@ -57,6 +64,8 @@ const SHORTEST_INTERVAL: u32 = 80;
 const MOST_DOUBLINGS: u32 = 5;
 /// How long a spinner spins before it requests that the owner back off.
 const SPIN_TIME: u32 = 18_000;
+/// How long it spins before it queues where waiters stand by.
+const SHORT_SPIN_TIME: u32 = 2_000;
 /// The interval between two polls after that, and how long until it queues.
 const AFTER_REQUEST_INTERVAL: u32 = 80;
 const AFTER_REQUEST_TIME: u32 = 10_000;
@@ -89,8 +98,13 @@ const HAND_OFFS: u32 = 8;
 /// line of the owner's.
 const FIRST_CHECK: u32 = 1_000;
 const CHECK_OF_THE_BUSY: u32 = 8_000;
-/// How long the contender spins before it requests hand-off.
+/// How long the contender spins before it requests hand-off, and how long it then gives the owner to answer before it
+/// polls again.
 const HAND_OFF_REQUEST_TIME: u32 = 4_000;
+const ANSWER_TIME: u32 = 1_000;
+/// By how much its intervals grow where another waiter stands by, and the longest.
+const CONTENDER_GROWTH: u32 = 16;
+const MOST_CONTENDER_INTERVAL: u32 = 5_000;
 /// For how long after it left a queue a task may still spin while others wait.
 const TURN: u64 = 200_000;
 /// How long a task may spin in all before it rests; how much longer if it then gets the section without queueing; and
@@ -180,19 +194,29 @@ impl Hints {
         u64::from(before)
     }
 
-    /// For how long at most a task spins while one owner stays in the section, which had `waits` waits so far; 0 for
+    /// For how long at most a task spins while one owner stays in the section, which had so many waits so far; 0 for
     /// not at all.
-    pub(crate) fn stay_limit(&self, waits: u64) -> u32 {
+    pub(crate) fn stay_limit(&self, waits: impl FnOnce() -> u64) -> u32 {
         match self.credit.load(Ordering::Relaxed) {
-            0..LEAST_CREDIT if waits.is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,
+            0..LEAST_CREDIT if waits().is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,
             0..LEAST_CREDIT => 0,
             credit => credit,
         }
     }
 
+    /// Whether a waiter is to be awake before its turn.
+    pub(crate) fn is_standing_by_worthwhile(&self) -> bool {
+        REGISTRY.has_spare_processors() && self.credit.load(Ordering::Relaxed) >= LEAST_CREDIT
+    }
+
     /// How a task spins that comes now.
     pub(crate) fn spinner(&self, stay_limit: u32, now: Instant) -> SpinLoop {
         SpinLoop::new(stay_limit, self.interval(now), SPIN_TIME)
+    }
+
+    /// As spinner, of a task that may stand by in the queue soon.
+    pub(crate) fn short_spinner(&self, stay_limit: u32, now: Instant) -> SpinLoop {
+        SpinLoop::new(stay_limit, self.interval(now), SHORT_SPIN_TIME)
     }
 
     /// Steps aside: the caller has raced with others that may have the lock at the same time.
@@ -220,9 +244,11 @@ impl Hints {
 
     /// The section is handed off. Whether the next leave is to do so too.
     pub(crate) fn continue_hand_offs(&self) -> bool {
-        let left = self.hand_offs.load(Ordering::Relaxed).saturating_sub(1);
-        self.hand_offs.store(left, Ordering::Relaxed);
-        left != 0
+        let left = self.hand_offs.load(Ordering::Relaxed);
+        if left != 0 {
+            self.hand_offs.store(left - 1, Ordering::Relaxed);
+        }
+        left > 1
     }
 
     /// A task has stopped spinning: adjusts the credit.
@@ -278,6 +304,13 @@ pub(crate) struct SpinLoop {
     stayed: u32,
     next_check: u32,
     leaves: Option<u32>,
+    /// Of the contender: after how long it polls next, the interval after that, by how much that grows; for how long it
+    /// was the contender before, and whether it has requested hand-off.
+    next_poll: u32,
+    next_interval: u32,
+    growth: u32,
+    before: u32,
+    has_requested: bool,
 }
 
 impl SpinLoop {
@@ -287,7 +320,7 @@ impl SpinLoop {
         SpinLoop {
             pauses: pauses(interval),
             interval,
-            left: if stay_limit == 0 { 0 } else { time / interval },
+            left: if stay_limit == 0 { 0 } else { (time / interval).min(sys::MOST_POLLS) },
             end: None,
             time: 0,
             stay_limit,
@@ -295,6 +328,11 @@ impl SpinLoop {
             stayed: 0,
             next_check: FIRST_CHECK,
             leaves: None,
+            next_poll: 0,
+            next_interval: interval,
+            growth: 1,
+            before: 0,
+            has_requested: false,
         }
     }
 
@@ -315,6 +353,13 @@ impl SpinLoop {
     /// Of the contender, after its first poll.
     pub(crate) fn contender(stay_limit: u32) -> Self {
         SpinLoop::new(stay_limit, CONTENDER_INTERVAL, CONTENDER_TIME)
+    }
+
+    /// It is the contender since then, while another waiter stands by: the next owner is to have its turn from then on,
+    /// without many polls.
+    pub(crate) fn contend_since(&mut self, since: Instant) {
+        self.before = sys::now().saturating_sub(since).min(HAND_OFF_REQUEST_TIME.into()) as u32;
+        self.growth = CONTENDER_GROWTH;
     }
 
     /// Of a task that waits to see something changed: nobody is slowed by its polls, and nobody takes it first.
@@ -396,8 +441,23 @@ impl SpinLoop {
     }
 
     /// Whether it is time to ask for hand-off: true once.
-    pub(crate) fn is_hand_off_request_due(&self) -> bool {
-        self.time / HAND_OFF_REQUEST_TIME == 1 && (self.time - self.interval) / HAND_OFF_REQUEST_TIME == 0
+    pub(crate) fn is_hand_off_request_due(&mut self) -> bool {
+        if self.has_requested || self.before + self.time < HAND_OFF_REQUEST_TIME {
+            return false;
+        }
+        self.has_requested = true;
+        self.next_poll = self.time + ANSWER_TIME;
+        true
+    }
+
+    /// Whether the contender is to poll now; in between it looks at its own word alone.
+    pub(crate) fn is_poll_due(&mut self) -> bool {
+        let due = self.time >= self.next_poll;
+        if due {
+            self.next_poll = self.time + self.next_interval;
+            self.next_interval = (self.next_interval * self.growth).min(MOST_CONTENDER_INTERVAL);
+        }
+        due
     }
 }
 
@@ -448,35 +508,35 @@ mod tests {
     #[test]
     fn who_spins_in_vain_uses_up_the_credit_and_a_try_that_succeeds_brings_it_back() {
         let hints = Hints::of(some_handle(1, 1));
-        assert_eq!(hints.stay_limit(1), MOST_CREDIT);
+        assert_eq!(hints.stay_limit(|| 1), MOST_CREDIT);
         (0..3).for_each(|_| hints.learn(&spun_for(28_000, 28_000), false));
-        let tries = (0..10 * WAITS_PER_TRY).filter(|&waits| hints.stay_limit(waits) != 0).count();
+        let tries = (0..10 * WAITS_PER_TRY).filter(|&waits| hints.stay_limit(|| waits) != 0).count();
         assert_eq!(tries, 10);
         hints.learn(&spun_for(LEAST_CREDIT, LEAST_CREDIT), false);
-        assert_eq!(hints.stay_limit(1), 0);
+        assert_eq!(hints.stay_limit(|| 1), 0);
         hints.learn(&spun_for(500, 500), true);
-        assert_eq!(hints.stay_limit(1), SUCCESS - 500);
+        assert_eq!(hints.stay_limit(|| 1), SUCCESS - 500);
         (0..100).for_each(|_| hints.learn(&spun_for(500, 500), true));
-        assert_eq!(hints.stay_limit(1), MOST_CREDIT);
+        assert_eq!(hints.stay_limit(|| 1), MOST_CREDIT);
     }
 
     #[test]
     fn a_success_that_takes_longer_than_sleeping_does_not_pay() {
         let hints = Hints::of(some_handle(2, 1));
-        let before = hints.stay_limit(1);
+        let before = hints.stay_limit(|| 1);
         hints.learn(&spun_for(25_000, 25_000), true);
-        assert_eq!(hints.stay_limit(1), before + SUCCESS - 25_000);
+        assert_eq!(hints.stay_limit(|| 1), before + SUCCESS - 25_000);
         // The owner had come and gone for most of the time.
         hints.learn(&spun_for(25_000, 1_000), true);
-        assert_eq!(hints.stay_limit(1), (before + 2 * SUCCESS - 26_000).min(MOST_CREDIT));
+        assert_eq!(hints.stay_limit(|| 1), (before + 2 * SUCCESS - 26_000).min(MOST_CREDIT));
     }
 
     #[test]
     fn another_section_learns_anew() {
         let (one, other) = (some_handle(3, 1), some_handle(3, 2));
         Hints::of(one).learn(&spun_for(28_000, 28_000), false);
-        assert_eq!(Hints::of(one).stay_limit(1), MOST_CREDIT - 28_000);
-        assert_eq!(Hints::of(other).stay_limit(1), MOST_CREDIT);
+        assert_eq!(Hints::of(one).stay_limit(|| 1), MOST_CREDIT - 28_000);
+        assert_eq!(Hints::of(other).stay_limit(|| 1), MOST_CREDIT);
     }
 
     #[test]
@@ -484,7 +544,7 @@ mod tests {
         let (one, other) = (Hints::at(0x7000), Hints::at(0x7100));
         assert!(!core::ptr::eq(one, other));
         one.learn(&spun_for(28_000, 28_000), false);
-        assert_eq!((one.stay_limit(1), other.stay_limit(1)), (MOST_CREDIT - 28_000, MOST_CREDIT));
+        assert_eq!((one.stay_limit(|| 1), other.stay_limit(|| 1)), (MOST_CREDIT - 28_000, MOST_CREDIT));
         assert_eq!([(); 3].map(|()| one.count_wait()), [0, 1, 2]);
         assert_eq!(other.count_wait(), 0);
     }
@@ -528,6 +588,22 @@ mod tests {
         let asks =
             core::iter::from_fn(|| polls_again(&mut contender).then(|| contender.is_hand_off_request_due()));
         assert_eq!(asks.filter(|asks| *asks).count(), 1);
+    }
+
+    #[test]
+    fn the_contender_polls_seldom_while_another_stands_by() {
+        let polls = |mut contender: SpinLoop| {
+            let dues = core::iter::from_fn(|| contender.again(Poll::Raced).then(|| contender.is_poll_due()));
+            dues.filter(|due| *due).count() as u32
+        };
+        assert_eq!(polls(SpinLoop::contender(MOST_CREDIT)), CONTENDER_TIME / CONTENDER_INTERVAL);
+        let mut contender = SpinLoop::contender(MOST_CREDIT);
+        contender.contend_since(sys::now());
+        assert!(polls(contender) <= CONTENDER_TIME / MOST_CONTENDER_INTERVAL + 2);
+        // What was time to work for the owner counts, though the contender was still on its way.
+        let mut late = SpinLoop::contender(MOST_CREDIT);
+        late.contend_since(sys::now() - u64::from(HAND_OFF_REQUEST_TIME));
+        assert_eq!([(); 2].map(|()| late.is_hand_off_request_due()), [true, false]);
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(crate) fn spin(place: Place<'_>, me: TaskRef, mode: Mode) -> bool {
         Mode::Shared if mode.is_free_for_newcomer(word) => hints.step_aside(now),
         _ => {}
     }
-    let mut spin_loop = hints.spinner(hints.stay_limit(hints.count_wait()), now);
+    let mut spin_loop = hints.spinner(hints.stay_limit(|| hints.count_wait()), now);
     let found = spin_loop.run(|| poll(place, me.id(), mode));
     hints.learn(&spin_loop, found);
     found
@@ -387,7 +387,7 @@ pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
     let mode = Mode::of_wait(&me);
     if REGISTRY.spinning_helps() {
         let hints = Hints::at(place.address());
-        let mut spin_loop = SpinLoop::contender(hints.stay_limit(hints.count_wait()));
+        let mut spin_loop = SpinLoop::contender(hints.stay_limit(|| hints.count_wait()));
         let found = spin_loop.run(|| {
             let word = place.load();
             if mode.is_free(word) { Poll::Acquired } else { Poll::Owned(owner(word)) }

@@ -26,7 +26,9 @@ use crate::host::enter::Patience;
 use crate::host::{enter, runtime, threads};
 use crate::lock::crst::{self, FastPath};
 use crate::places::{SourceLine, place};
-use crate::state::section::{HANDOFF, SpinPolicy};
+use crate::state::registry::REGISTRY;
+use crate::state::section::{CONTENDER, HANDOFF, SpinPolicy};
+use crate::state::wait::ASKS;
 use crate::state::{section, sections, task, tasks};
 use crate::sys;
 use crate::sys::atomic::Ordering;
@@ -189,7 +191,16 @@ fn leave(crst: u64) {
     }
 }
 
-/// Requests hand-off, as a contender does that has spun for a while.
+/// Asks for hand-off as the contender, if there is one.
+fn ask_for_hand_off(crst: u64) {
+    let section = sections::slot_of(crst);
+    let _queue = section.lock_queue();
+    if section.queue_state().load(Ordering::Relaxed) & CONTENDER != 0 {
+        REGISTRY.tasks.at(section.first_waiter()).wait.presence.store(ASKS, Ordering::Relaxed);
+    }
+}
+
+/// Requests hand-off, as a contender does that has lost for a while.
 fn request_hand_off(crst: u64) {
     let section = sections::slot_of(crst);
     let _queue = section.lock_queue();

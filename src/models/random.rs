@@ -4,7 +4,8 @@
 //! Each program has some of these: tasks that end, politely or in their sections, and others in their slots; sections
 //! that are destroyed and made anew, and spin counts that are set meanwhile; stops and starts of the runtime; a section
 //! of Windows' with a condition variable; SRW locks among the sections; a lock made of waits on its address, and an
-//! initialisation that is run once; sections biased at once, soon or never; a heavy barrier that is refused.
+//! initialisation that is run once; sections biased at once, soon or never; a heavy barrier that is refused; processors to
+//! spare, so that waiters stand by.
 
 mod oracle;
 mod windows;
@@ -120,6 +121,8 @@ struct Mix {
     windows: bool,
     srw_locks: bool,
     addresses: bool,
+    /// With processors to spare.
+    spares: bool,
 }
 
 impl Mix {
@@ -131,6 +134,7 @@ impl Mix {
         windows: false,
         srw_locks: false,
         addresses: false,
+        spares: false,
     };
 
     fn draw() -> Self {
@@ -143,6 +147,7 @@ impl Mix {
             windows: draw(),
             srw_locks: draw(),
             addresses: draw(),
+            spares: draw(),
         }
     }
 }
@@ -258,9 +263,9 @@ impl Program {
         while !held.is_empty() {
             let section = held.swap_remove(thread_rng().gen_range(0..held.len()));
             if one_in(8) {
-                // As a contender does that has lost for a while.
+                // As a contender does that has lost or spun for a while.
                 let crst = self.oracle().sections[section].crst;
-                request_hand_off(crst);
+                if one_in(2) { request_hand_off(crst) } else { ask_for_hand_off(crst) }
             }
             self.leave(section);
         }
@@ -481,6 +486,9 @@ extern "C" fn on_deadlock(deadlock: *const host_deadlock_t, program: *mut c_void
 /// So many tasks and sections, what may happen, and what each task does.
 fn program(tasks: usize, sections: usize, mix: Mix, act: fn(&Program, usize)) -> Scene {
     runtime::start().expect("memory for the arenas");
+    if mix.spares {
+        REGISTRY.processors.store(4, Ordering::Relaxed);
+    }
     let tasks: Vec<_> = (0..tasks).map(|_| new_task()).collect();
     let ids = tasks.iter().map(|&(id, _)| id).collect();
     let crsts = (0..sections).map(|_| crst::create(SpinPolicy::Adaptive).expect("a place for a section"));

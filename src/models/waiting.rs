@@ -190,6 +190,34 @@ fn control_hand_off_without_release() {
     breaks_with_preemptions(2, Sight::Said("left: NotOwner"), &places, hand_off_during_visit);
 }
 
+// ---- standing by ------------------------------------------------------------------------------------------
+
+/// With processors to spare: of two that come one contends at once, and the other is awake before its turn. The owner may be
+/// asked for hand-off.
+fn two_visits_with_processors_to_spare() -> Scene {
+    let section = Protected::new();
+    REGISTRY.processors.store(4, Ordering::Relaxed);
+    let visits = vec![section.then(Protected::visit), section.then(Protected::visit)];
+    let mut scene = leave_while_others_come(Barriers::Work, visits, &section, 3);
+    scene.threads[0].1 = section.then(|section: &Protected| {
+        ask_for_hand_off(section.crst);
+        section.touch_and_leave();
+    });
+    scene
+}
+
+#[test]
+fn who_stands_by_is_served() {
+    holds_with_preemptions(0, two_visits_with_processors_to_spare);
+}
+
+/// Nobody barges from behind others: so somebody has to be woken.
+#[test]
+fn control_leave_that_wakes_nobody_with_processors_to_spare() {
+    let places = [place("contender-fence"), place("fenced-leave-swap")];
+    breaks_with_preemptions(1, Sight::LostWakeUp, &places, two_visits_with_processors_to_spare);
+}
+
 // ---- backing off ------------------------------------------------------------------------------------------
 
 /// A spinner requests a back-off at any time, and gets the section by that or does not.

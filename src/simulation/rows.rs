@@ -9,7 +9,7 @@ use std::vec::Vec;
 use super::locks::PEERS;
 use super::workload::{FIVE_MICROSECONDS, HALF_MICROSECOND, Outcome, Run, SHORT, Work};
 use super::{Kind, OURS};
-use crate::sys::{MILLISECOND, Machine, NANOSECOND, Time};
+use crate::sys::{MICROSECOND, MILLISECOND, Machine, NANOSECOND, Time};
 
 const WORKS: [Work; 3] = [SHORT, HALF_MICROSECOND, FIVE_MICROSECONDS];
 
@@ -31,14 +31,16 @@ fn all_rows() -> Vec<Run> {
     WORKS.into_iter().flat_map(|work| shapes().map(move |shape| row(work, shape))).collect()
 }
 
-/// Long enough that each thread gets the lock several times, and a turn of the scheduler's where they are too many.
+/// Long enough that each thread gets the lock several times, even if a lock gives it to each for a while, and a turn of
+/// the scheduler's where they are too many.
 fn time_for(work: Work, processors: usize, threads: usize) -> Time {
     const OF_AN_ENTRY: Time = 200 * NANOSECOND;
     let entries = 10 * threads as Time * (work.inside + OF_AN_ENTRY);
     // As long as `./dev bench` measures; shorter where there are many to simulate.
     let of_a_turn = if processors == 2 { 25 * MILLISECOND } else { 10 * MILLISECOND };
     let turns = if threads > processors { of_a_turn * (threads / processors) as Time } else { 0 };
-    entries.max(turns).max(2 * MILLISECOND)
+    let visits = 100 * MICROSECOND * threads.clamp(20, 64) as Time;
+    entries.max(turns).max(visits)
 }
 
 impl Run {

@@ -176,6 +176,19 @@ fn queue_locks_are_fair() {
     }
 }
 
+/// Where each waiter polls the section, the owner has little of it; and where it is given to whoever comes, some get it all
+/// the time.
+#[test]
+fn with_processors_to_spare_ours_does_what_a_queue_lock_does_and_is_as_fair() {
+    for work in [SHORT, HALF_MICROSECOND] {
+        let run = run(16, 16, work, 2 * MILLISECOND);
+        let (ours, best) = (run.of(OURS), run.of(MCS));
+        assert!(ours.throughput() > best.throughput(), "{work:?}: {}", ours.throughput());
+        assert!(ours.fairness() < 2.0, "{work:?}: {}", ours.fairness());
+        assert!(ours.processor_time() < best.processor_time() / 3.0, "{work:?}: {}", ours.processor_time());
+    }
+}
+
 /// More than one socket: each line that goes between them takes longer.
 #[test]
 fn two_sockets_cost_more_than_one() {

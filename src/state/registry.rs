@@ -280,6 +280,12 @@ impl Registry {
         self.processors.load(Ordering::Relaxed) > 1
     }
 
+    /// Whether a thread may run although the owner and the contender do: see `spin`, "Standing by".
+    #[inline]
+    pub(crate) fn has_spare_processors(&self) -> bool {
+        self.processors.load(Ordering::Relaxed) > 2
+    }
+
     /// How many pauses of the processor take a microsecond.
     pub(crate) fn pauses_per_microsecond(&self) -> u32 {
         self.pauses_per_microsecond.load(Ordering::Relaxed)

@@ -19,6 +19,14 @@ pub(crate) const WAIT_SHARED: u32 = 1 << 30;
 pub(crate) const WAIT_FOR_ITSELF: u32 = 1 << 29;
 const _: () = assert!(WAIT_OPTION_MASK & (WAIT_WITHOUT_RUNTIME | WAIT_SHARED | WAIT_FOR_ITSELF) == 0);
 
+// presence: of a waiter that was woken to contend or to stand by.
+/// It does not run yet.
+pub(crate) const ON_ITS_WAY: u32 = 0;
+/// It runs.
+pub(crate) const HERE: u32 = 1;
+/// It contends, and the next leave is to hand the section off to it.
+pub(crate) const ASKS: u32 = 2;
+
 // park: the outcome of a wait; other values are failure codes.
 /// In the queue, parked or about to park.
 pub(crate) const PARKED: u32 = 0;
@@ -31,6 +39,8 @@ pub(crate) const OVER: u32 = 3;
 /// Of a wait for a resource: the task was answered that it may block, in the program's own lock. Until then it is
 /// PARKED, though it has not gone to sleep.
 pub(crate) const BLOCKED: u32 = 4;
+/// In the queue, awake before its turn to contend.
+pub(crate) const STANDBY: u32 = 5;
 
 /// What a caller asks for when it has to wait.
 #[derive(Clone, Copy)]
@@ -83,8 +93,8 @@ pub(crate) struct Wait {
     pub(crate) awake_since: AtomicU64,
     /// How long it has spun since it last left a queue as the owner, in nanoseconds. Written by the task alone.
     pub(crate) spun: AtomicU32,
-    /// 1 once it runs after it was woken to contend.
-    pub(crate) arrived: AtomicU32,
+    /// How far it is, if it has been woken. After that it writes this by itself.
+    pub(crate) presence: AtomicU32,
     /// How often it was woken to contend in this wait and parked again.
     pub(crate) losses: AtomicU32,
     /// As `awaited`: what the queue gave it last; of meaning while `park` is ACQUIRED.

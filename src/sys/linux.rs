@@ -146,6 +146,8 @@ fn timespec(at: Instant) -> libc::timespec {
 
 /// How often a thread polls the library's own mutex before it sleeps: the mutex is held for tens of instructions.
 pub(crate) const POLLS_BEFORE_SLEEP: u32 = 40;
+/// How many polls a spinner makes at most: more than it has time for.
+pub(crate) const MOST_POLLS: u32 = 1 << 20;
 
 /// Tells the processor that this is a waiting loop.
 #[inline(always)]

@@ -673,6 +673,7 @@ pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
 
 /// One poll: more would only add equivalent executions.
 pub(crate) const POLLS_BEFORE_SLEEP: u32 = 1;
+pub(crate) const MOST_POLLS: u32 = 0;
 
 pub(crate) fn pause() {}
 

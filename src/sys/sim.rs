@@ -207,6 +207,7 @@ pub(crate) fn futex_wake(word: &atomic::AtomicU32, count: i32) {
 
 /// As on Linux.
 pub(crate) const POLLS_BEFORE_SLEEP: u32 = super::linux::POLLS_BEFORE_SLEEP;
+pub(crate) const MOST_POLLS: u32 = super::linux::MOST_POLLS;
 
 pub(crate) fn pause() {
     spend(world(|world| world.machine.pause));
