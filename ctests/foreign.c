@@ -309,6 +309,103 @@ static void a_cycle_that_a_time_limit_opens_is_no_deadlock(void)
 }
 
 /* A thread of another process may have the same id. */
+static int is_slept_enough;
+
+/* Where the last call had its time, other things stand after it. */
+__attribute__((noinline)) static void use_stack(void)
+{
+    uint64_t words[512];
+    for (int at = 0; at < 512; at++) {
+        words[at] = 3;
+    }
+    __asm__ volatile("" : : "r"(words) : "memory");
+}
+
+static void *sleep_often(void *unused)
+{
+    while (!__atomic_load_n(&is_slept_enough, __ATOMIC_RELAXED)) {
+        usleep(100);
+        for (int time = 0; time < 300; time++) {
+            use_stack();
+        }
+    }
+    return unused;
+}
+
+static void look_at_sleepers(void)
+{
+    static const char begin[] = "clock_nanosleep for ";
+    pthread_t threads[4];
+    int seen = 0;
+    start_runtime();
+    for (int at = 0; at < 4; at++) {
+        threads[at] = start(sleep_often, NULL);
+    }
+    struct timespec deadline = check_deadline_from_now();
+    for (int look = 0; look < 400 || (seen == 0 && !check_passed(&deadline)); look++) {
+        char *report = text_report();
+        for (const char *at = strstr(report, begin); at != NULL; at = strstr(at + 1, begin)) {
+            seen++;
+            CHECK(strncmp(at + strlen(begin), "100\u00b5s\n", strlen("100\u00b5s\n")) == 0);
+        }
+        free(report);
+    }
+    CHECK_NE(seen, 0);
+    __atomic_store_n(&is_slept_enough, 1, __ATOMIC_RELAXED);
+    for (int at = 0; at < 4; at++) {
+        pthread_join(threads[at], NULL);
+    }
+}
+
+/* What stood there when the thread had gone on is no time. */
+static void a_sleep_is_shown_as_long_as_it_is(void)
+{
+    run_t run = child_of(look_at_sleepers, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
+static pthread_mutex_t inheriting[2];
+static pthread_barrier_t inherited;
+
+static void *lock_both(void *first)
+{
+    size_t at = (size_t)first;
+    pthread_mutex_lock(&inheriting[at]);
+    pthread_barrier_wait(&inherited);
+    pthread_mutex_lock(&inheriting[1 - at]);
+    return NULL;
+}
+
+static void hang_on_what_the_kernel_refuses(void)
+{
+    static const char *const wanted[] = {"   waiting for priority-inheriting mutex 0x", "   waiting on a futex at 0x",
+                                          NULL};
+    pthread_mutexattr_t attributes;
+    start_runtime();
+    REQUIRE_EQ(pthread_mutexattr_init(&attributes), 0);
+    REQUIRE_EQ(pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT), 0);
+    REQUIRE_EQ(pthread_barrier_init(&inherited, NULL, 2), 0);
+    for (size_t at = 0; at < 2; at++) {
+        REQUIRE_EQ(pthread_mutex_init(&inheriting[at], &attributes), 0);
+    }
+    for (size_t at = 0; at < 2; at++) {
+        start(lock_both, (void *)at);
+    }
+    char *report = report_with(HOST_REPORT_TEXT, wanted);
+    CHECK_LACKS(report, "condition variable");
+    CHECK_LACKS(report, "semaphore");
+    free(report);
+}
+
+/* The kernel finds that circle itself, and glibc has the last thread wait for ever, for nothing that could be named. */
+static void a_wait_that_the_kernel_refuses_is_for_no_other_lock(void)
+{
+    run_t run = child_of(hang_on_what_the_kernel_refuses, NULL);
+    CHECK_EQ(run.status, 0);
+    free(run.said);
+}
+
 static void share_a_lock(void)
 {
     sharing = PTHREAD_PROCESS_SHARED;
@@ -674,6 +771,8 @@ static void a_chain_may_change_and_its_tasks_end(void)
 CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
            CHECK_TEST(a_cycle_is_told_after_the_first_thread_has_ended),
            CHECK_TEST(a_cycle_that_a_time_limit_opens_is_no_deadlock),
+           CHECK_TEST(a_sleep_is_shown_as_long_as_it_is),
+           CHECK_TEST(a_wait_that_the_kernel_refuses_is_for_no_other_lock),
            CHECK_TEST(a_cycle_with_a_probable_link_is_probable),
            CHECK_TEST(what_only_looks_like_a_lock_is_none),
            CHECK_TEST(a_stall_line_follows_the_chain_through_other_locks),

@@ -7,14 +7,21 @@
 #include "host.h"
 #include "own_syscall.h"
 
+#include <hostcrst/win32.h>
 #include <limits.h>
 #include <signal.h>
 
 static __thread long pretended_thread;
+/* Counts the sleeps of the thread that asks for it. */
+static __thread int counts_sleeps;
+static int sleeps;
 
 static int stands_in(long number, const long *arguments, long *result)
 {
     (void)arguments;
+    if (number == SYS_futex && counts_sleeps) {
+        __atomic_add_fetch(&sleeps, 1, __ATOMIC_SEQ_CST);
+    }
     if (number != SYS_gettid || pretended_thread == 0) {
         return 0;
     }
@@ -325,6 +332,61 @@ static void who_waits_behind_many_threads_that_are_gone_is_served(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+/* ---- an SRW lock that such a thread was given, and whose id another has ---- */
+
+static SRWLOCK given;
+
+typedef struct acquirer {
+    check_thread_t thread;
+    int is_counted;
+    pid_t id;
+} acquirer_t;
+
+static void acquire_and_release(void *argument)
+{
+    acquirer_t *self = (acquirer_t *)argument;
+    counts_sleeps = self->is_counted;
+    __atomic_store_n(&self->id, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    AcquireSRWLockExclusive(&given);
+    ReleaseSRWLockExclusive(&given);
+}
+
+static void let_wait(acquirer_t *self)
+{
+    check_start(&self->thread, acquire_and_release, self);
+    REQUIRE_SOON(__atomic_load_n(&self->id, __ATOMIC_SEQ_CST) != 0);
+    REQUIRE_SOON(check_thread_state(getpid(), self->id) == 'S');
+}
+
+static void use_its_id(void *argument)
+{
+    pretended_thread = ((acquirer_t *)argument)->id;
+    this_task();
+}
+
+/* Only who waits for the lock can give it back: the later thread leaves it. */
+static void who_waits_behind_a_thread_whose_id_is_used_again_is_served(void)
+{
+    acquirer_t first = {.is_counted = 0}, second = {.is_counted = 1};
+    check_thread_t later;
+    start_runtime();
+    expect_to_vanish();
+    AcquireSRWLockExclusive(&given);
+    let_wait(&first);
+    let_wait(&second);
+    /* It has looked for who is gone, and does not again soon. */
+    REQUIRE_SOON(__atomic_load_n(&sleeps, __ATOMIC_SEQ_CST) >= 2);
+    REQUIRE_EQ(pthread_kill(first.thread.id, SIGUSR1), 0);
+    check_join(&first.thread);
+    REQUIRE_SOON(!has_thread(first.id));
+    ReleaseSRWLockExclusive(&given);
+    check_start(&later, use_its_id, &first);
+    check_join(&later);
+    check_join(&second.thread);
+    CHECK(TryAcquireSRWLockExclusive(&given));
+    ReleaseSRWLockExclusive(&given);
+}
+
 /* ---- the first thread ---- */
 
 static hostcrst_t of_the_first_thread;
@@ -360,4 +422,5 @@ CHECK_MAIN(CHECK_TEST(a_section_biased_to_a_thread_that_is_gone_is_abandoned),
            CHECK_TEST(a_later_thread_of_the_same_id_ends_the_earlier_task),
            CHECK_TEST(without_ids_no_thread_is_taken_for_another),
            CHECK_TEST(who_waits_behind_a_thread_that_is_gone_is_served),
-           CHECK_TEST(who_waits_behind_many_threads_that_are_gone_is_served))
+           CHECK_TEST(who_waits_behind_many_threads_that_are_gone_is_served),
+           CHECK_TEST(who_waits_behind_a_thread_whose_id_is_used_again_is_served))

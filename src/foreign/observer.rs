@@ -10,9 +10,12 @@ use crate::sys;
 use crate::sys::symbols::{Mapped, Resolver};
 use crate::view::picture::Picture;
 
+/// The file `syscall` of a thread has less.
+pub(crate) const LONGEST_CALL: usize = 256;
+
 /// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
 pub(crate) struct Room {
-    call: [u8; 256],
+    call: [u8; LONGEST_CALL],
     status: [u8; 4096],
     /// The code address of the last call that was looked at, and whose code that is: most threads of a crowd wait in one
     /// place. Address 0 for none yet.
@@ -21,7 +24,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) const fn new() -> Self {
-        Room { call: [0; 256], status: [0; 4096], last_caller: NO_CALLER }
+        Room { call: [0; LONGEST_CALL], status: [0; 4096], last_caller: NO_CALLER }
     }
 
     /// Forgets what may be otherwise the next time.

@@ -2,7 +2,7 @@
 
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::host::{calls, locks};
-use crate::lock::{condition, crst, queue, resources};
+use crate::lock::{condition, crst, queue, resources, srw};
 use crate::state::registry::REGISTRY;
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
@@ -32,6 +32,16 @@ fn end_current() {
 
 /// Ends a task whose thread makes no more calls, however it ended. `silently`: where it stopped is not known.
 fn end(task: TaskRef, silently: bool) {
+    let_go_of_all(task, silently);
+    let id = task.id();
+    // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
+    task.id.store(0, Ordering::Release);
+    task.layers.prepare();
+    let retire = handle::owner_generation(id) == LAST_TASK_GENERATION;
+    REGISTRY.tasks.release(task.index(), retire);
+}
+
+fn let_go_of_all(task: TaskRef, silently: bool) {
     let id = task.id();
     condition::withdraw(&task);
     queue::forget_wait(&task);
@@ -49,18 +59,14 @@ fn end(task: TaskRef, silently: bool) {
         task.end_telling(0);
         calls::a_call_has_ended();
     }
-    // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
-    task.id.store(0, Ordering::Release);
-    task.layers.prepare();
-    let retire = handle::owner_generation(id) == LAST_TASK_GENERATION;
-    REGISTRY.tasks.release(task.index(), retire);
 }
 
 // ---- threads that are gone --------------------------------------------------------------------------------
 //
 // A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last
 // round, or that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for
-// what it owns, by a later one that the system gives the same id, and when there is no slot for another task.
+// what it owns, by a later one that the system gives the same id, and when there is no slot for another task. Only one that
+// waits for an SRW lock which such a thread was given in its wait can give that back: until then the task stays.
 
 /// Ends the task with this owner id if its thread is gone. Whether it was. A handler that forks in between would leave
 /// this to a child in which other threads are gone.
@@ -74,7 +80,7 @@ pub(crate) fn reap_if_gone_after(id: u64, before: impl FnOnce(&Task)) -> bool {
         sys::settle_fork();
         let task = tasks::of_owner(id);
         let is_of_another = id != 0 && id != sys::current_id() && task.id() == id;
-        let gone = is_of_another && sys::is_thread_gone(task.thread_id());
+        let gone = is_of_another && (srw::has_left_behind(&task) || sys::is_thread_gone(task.thread_id()));
         if gone {
             reap(id, before);
         }
@@ -89,7 +95,11 @@ fn reap(id: u64, before: impl FnOnce(&Task)) {
     // Another may have ended it first.
     if task.id() == id {
         before(&task);
-        end(task, true);
+        if srw::leave_unnoticed_behind(&task) {
+            let_go_of_all(task, true);
+        } else {
+            end(task, true);
+        }
     }
 }
 

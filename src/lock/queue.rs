@@ -702,11 +702,11 @@ pub(crate) fn give_back_unnoticed_section(task: &Task) {
     if task.wait.park.load(Ordering::Acquire) != ACQUIRED {
         return;
     }
-    task.wait.park.store(OVER, Ordering::Relaxed);
     let acquired = task.wait.acquired.load(Ordering::Relaxed);
     if handle::is_srw_lock(acquired) {
         return;
     }
+    task.wait.park.store(OVER, Ordering::Relaxed);
     let slot = handle::section_index(acquired);
     let section = REGISTRY.sections.at(slot);
     let handle = section.handle(REGISTRY.copy(), slot);

@@ -32,7 +32,7 @@ use crate::state::srw::{
     HOLDER, HOLDERS, MOST_HOLDERS, OWNER, Place, QUEUED, WOKEN, owner, undisturbed_holders,
 };
 use crate::state::task::{self, Task, TaskRef};
-use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, WAIT_SHARED};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, LEFT_BEHIND, OVER, PARKED, Request, WAIT_SHARED};
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys::{self, Guard, Mutex};
 
@@ -544,16 +544,33 @@ pub(crate) fn first_waiter(place: Place<'_>) -> u64 {
 /// Whether the lock was given to the task in its wait, and the task has not noticed.
 pub(crate) fn is_unnoticed(place: Place<'_>, task: &Task) -> bool {
     // Acquire pairs with the Release in serve.
-    task.wait.park.load(Ordering::Acquire) == ACQUIRED
+    matches!(task.wait.park.load(Ordering::Acquire), ACQUIRED | LEFT_BEHIND)
         && task.wait.acquired.load(Ordering::Relaxed) == handle::of_srw_lock(place.address())
 }
 
-/// Gives up what `is_unnoticed`, for a task whose thread is gone: only who waits for the lock too knows that its memory is
-/// still there. Others that end such a task leave the lock as it is.
+/// Gives up what `is_unnoticed`, for a task whose thread is gone. Only who waits for the lock too knows that its memory is
+/// still there.
 pub(crate) fn give_back_unnoticed(place: Place<'_>, task: &Task) {
     if is_unnoticed(place, task) {
         release(place, task.id(), Mode::of_wait(task));
+        task.wait.park.store(OVER, Ordering::Relaxed);
     }
+}
+
+/// If a lock was given to the task, whose thread is gone, and the task has not noticed: leaves that to who waits for it.
+/// Whether it is so.
+pub(crate) fn leave_unnoticed_behind(task: &Task) -> bool {
+    let is_left = matches!(task.wait.park.load(Ordering::Acquire), ACQUIRED | LEFT_BEHIND)
+        && handle::is_srw_lock(task.wait.acquired.load(Ordering::Relaxed));
+    if is_left {
+        task.wait.park.store(LEFT_BEHIND, Ordering::Relaxed);
+    }
+    is_left
+}
+
+/// Whether the task's thread is known to be gone.
+pub(crate) fn has_left_behind(task: &Task) -> bool {
+    task.wait.park.load(Ordering::Relaxed) == LEFT_BEHIND
 }
 
 /// In the child of a fork: nobody waits. The waits themselves have ended (see `queue`).

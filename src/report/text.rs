@@ -340,10 +340,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn owner_name_and_thread(&mut self, id: u64, awaited: u64) -> fmt::Result {
         let picture = self.namer.picture;
         let owns_still = || picture.lock(awaited).is_some_and(|lock| lock.owner() == id);
-        if picture.task(id).is_some() || owns_still() {
-            self.name_and_thread(id)
-        } else {
-            self.out.write_str("a task that has just let go of it")
+        match picture.task(id) {
+            Some(task) => self.task_name_and_thread(&task),
+            None if owns_still() => self.out.write_str("a task that has ended"),
+            None => self.out.write_str("a task that has just let go of it"),
         }
     }
 
@@ -768,7 +768,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
             for id in members {
                 let Some(task) = picture.task(id) else { continue };
                 let Some(wait) = task.wait else { continue };
-                self.name_and_thread(id)?;
+                self.task_name_and_thread(&task)?;
                 self.out.write_str(":\n")?;
                 self.wait(wait)?;
             }

@@ -5,11 +5,11 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use foreign_locks::glibc::{Behaviour, Thing};
-use foreign_locks::{Counted, MAY_END, Memory, Process, Verdict, calls};
+use foreign_locks::{Counted, MAY_END, Memory, Process, SystemCall, Verdict, calls};
 
 use super::{json, write_variable};
 use crate::base::name::NameCopy;
-use crate::foreign::observer::{Observer, OwnMemory, Wait};
+use crate::foreign::observer::{LONGEST_CALL, Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
 use crate::foreign::who::Who;
 use crate::handle::number_shown;
@@ -53,13 +53,13 @@ pub(super) fn write_awaited(resolver: &mut Resolver, thing: &Thing, out: &mut dy
 }
 
 /// Writes what a thread is blocked in: `read from fd 3 pipe:[7]`.
-pub(super) fn write_call(call: &foreign_locks::SystemCall, out: &mut dyn Write) -> fmt::Result {
+pub(super) fn write_call(thread: u32, call: &SystemCall, out: &mut dyn Write) -> fmt::Result {
     write_call_name(call, out)?;
     let mut out = Behind { out, has_begun: false };
-    calls::write_meaning(&OwnProcess, call, &mut out)
+    calls::write_meaning(&OwnProcess { thread }, call, &mut out)
 }
 
-fn write_call_name(call: &foreign_locks::SystemCall, out: &mut dyn Write) -> fmt::Result {
+fn write_call_name(call: &SystemCall, out: &mut dyn Write) -> fmt::Result {
     match calls::name(call) {
         Some(name) => out.write_str(name),
         None => write!(out, "system call {}", call.number),
@@ -93,7 +93,7 @@ pub(super) fn write_link(
     let Some(wait) = observer.wait_of(who, &mut glance) else {
         let Some(call) = glance.and_then(|glance| glance.call) else { return Ok(None) };
         out.write_str(", which itself is blocked in ")?;
-        return write_call(&call, out).map(|()| None);
+        return write_call(thread, &call, out).map(|()| None);
     };
     let probably = if wait.is_certain { "" } else { "probably " };
     write!(out, ", which itself {probably}waits ")?;
@@ -240,7 +240,7 @@ impl ThreadsReport<'_> {
             (None, Some(_), _) => self.own_wait(seen, out),
             (None, None, Some(call)) => {
                 out.write_str("   ")?;
-                write_call(call, out)?;
+                write_call(seen.who.thread, call, out)?;
                 out.write_str("\n")
             }
             (None, None, None) => Ok(()),
@@ -345,8 +345,9 @@ impl ThreadsReport<'_> {
         out.text("name", name_of_seen(task.as_ref(), seen).bytes())?;
         out.text("state", seen.state.key().as_bytes())?;
         if let Some(call) = &seen.call {
+            let process = OwnProcess { thread: seen.who.thread };
             out.string("call", |out| write_call_name(call, out))?;
-            out.string_if_any("meaning", |out| calls::write_meaning(&OwnProcess, call, out))?;
+            out.string_if_any("meaning", |out| calls::write_meaning(&process, call, out))?;
         }
         if seen.wait.is_some() || seen.own_wait.is_some() {
             out.key("waits_for")?;
@@ -457,8 +458,10 @@ impl fmt::Display for Node<'_> {
 
 // ---- this process -----------------------------------------------------------------------------------------
 
-/// What the numbers in its system calls mean.
-struct OwnProcess;
+/// What the numbers in system calls of a thread mean.
+struct OwnProcess {
+    thread: u32,
+}
 
 impl Memory for OwnProcess {
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
@@ -467,6 +470,11 @@ impl Memory for OwnProcess {
 }
 
 impl Process for OwnProcess {
+    fn is_still_in(&self, call: &SystemCall) -> bool {
+        let mut line = [0; LONGEST_CALL];
+        sys::read_thread_file(self.thread, "syscall", &mut line).is_some_and(|line| call.is_same(line))
+    }
+
     fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result {
         write!(out, "fd {descriptor}")?;
         let mut link = [0; 128];

@@ -41,6 +41,8 @@ pub(crate) const OVER: u32 = 3;
 pub(crate) const BLOCKED: u32 = 4;
 /// In the queue, awake before its turn to contend.
 pub(crate) const STANDBY: u32 = 5;
+/// ACQUIRED, an SRW lock, by a task whose thread is gone: who waits for the lock gives it back.
+pub(crate) const LEFT_BEHIND: u32 = 6;
 
 /// What a caller asks for when it has to wait.
 #[derive(Clone, Copy)]

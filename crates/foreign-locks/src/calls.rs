@@ -129,44 +129,57 @@ impl Meaning<'_> {
 
     fn path(&mut self, address: u64) -> fmt::Result {
         let mut bytes = [0; LONGEST_PATH];
-        let there = self.process.read(address, &mut bytes).min(LONGEST_PATH);
+        let there = self.read(address, &mut bytes);
         let Some(end) = bytes[..there].iter().position(|&byte| byte == 0) else { return Ok(()) };
         self.out.write_str("of ")?;
         self.process.write_path(self.out, &bytes[..end])
     }
 
     fn polled(&mut self, list: u64, count: u64) -> fmt::Result {
-        let mut descriptors = Descriptors { process: self.process, out: self.out, count: 0 };
-        for index in 0..count.min(MOST_POLLED) {
-            let entry = list.wrapping_add(index * size_of::<libc::pollfd>() as u64);
-            let Some(bytes) = bytes::<4>(self.process, entry) else { break };
-            let descriptor = i32::from_le_bytes(bytes);
-            if descriptor >= 0 {
-                descriptors.add(descriptor)?;
+        self.descriptors(|process| {
+            let mut found = Descriptors::default();
+            for index in 0..count.min(MOST_POLLED) {
+                let entry = list.wrapping_add(index * size_of::<libc::pollfd>() as u64);
+                let Some(bytes) = bytes::<4>(process, entry) else { break };
+                let descriptor = i32::from_le_bytes(bytes);
+                if descriptor >= 0 {
+                    found.add(descriptor);
+                }
             }
-        }
-        descriptors.end()
+            found
+        })
     }
 
     fn selected(&mut self) -> fmt::Result {
         let [count, sets @ .., _, _] = self.call.arguments;
-        let process = self.process;
-        let is_set = |descriptor: u64| {
-            let byte = |&set: &u64| bytes::<1>(process, set.wrapping_add(descriptor / 8));
-            let mut bytes = sets.iter().filter(|&&set| set != 0).filter_map(byte);
-            bytes.any(|[byte]| byte >> (descriptor % 8) & 1 != 0)
-        };
-        let mut descriptors = Descriptors { process, out: self.out, count: 0 };
-        let mut chosen = (0..count.min(MOST_POLLED)).filter(|&descriptor| is_set(descriptor));
-        chosen.try_for_each(|descriptor| descriptors.add(descriptor as i32))?;
-        descriptors.end()
+        self.descriptors(|process| {
+            let is_set = |descriptor: u64| {
+                let byte = |&set: &u64| bytes::<1>(process, set.wrapping_add(descriptor / 8));
+                let mut bytes = sets.iter().filter(|&&set| set != 0).filter_map(byte);
+                bytes.any(|[byte]| byte >> (descriptor % 8) & 1 != 0)
+            };
+            let mut found = Descriptors::default();
+            let chosen = (0..count.min(MOST_POLLED)).filter(|&descriptor| is_set(descriptor));
+            chosen.for_each(|descriptor| found.add(descriptor as i32));
+            found
+        })
+    }
+
+    /// Writes those that are found in the memory of the call, as `read` reads it.
+    fn descriptors(&mut self, find: impl Fn(&dyn Process) -> Descriptors) -> fmt::Result {
+        let found = find(self.process);
+        let stands_still = self.process.is_still_in(self.call) && find(self.process) == found;
+        if stands_still { found.write(self.process, self.out) } else { Ok(()) }
     }
 
     fn epoll(&mut self, epoll: u64) -> fmt::Result {
-        let mut descriptors = Descriptors { process: self.process, out: self.out, count: 0 };
-        let add = &mut |descriptor| descriptors.add(descriptor);
+        let mut found = Descriptors::default();
+        let add = &mut |descriptor| {
+            found.add(descriptor);
+            Ok(())
+        };
         if self.process.epoll_looks_at(epoll as i32, add)? {
-            descriptors.end()
+            found.write(self.process, self.out)
         } else {
             self.with_descriptor("on ", epoll)
         }
@@ -210,13 +223,27 @@ impl Meaning<'_> {
 
     /// Of a `timespec`, if it is one that the system takes.
     fn time(&self, address: u64) -> Option<Duration> {
-        let seconds = u64::try_from(i64::from_le_bytes(self.bytes(address)?)).ok()?;
-        let nanoseconds = u64::from_le_bytes(self.bytes(address.checked_add(8)?)?);
+        let parts = u128::from_le_bytes(self.bytes(address)?);
+        let seconds = u64::try_from(parts as i64).ok()?;
+        let nanoseconds = (parts >> 64) as u64;
         (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds as u32))
     }
 
     fn bytes<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
-        bytes(self.process, address)
+        let mut bytes = [0; N];
+        (self.read(address, &mut bytes) == N).then_some(bytes)
+    }
+
+    /// Reads what an argument of the call leads to, LONGEST_PATH at most: nothing unless it is found twice, and the thread
+    /// in the call in between. If the thread has gone on, other things may stand there.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+        let mut again = [0; LONGEST_PATH];
+        let again = &mut again[..buffer.len()];
+        let length = self.process.read(address, buffer);
+        let is_found_again = self.process.is_still_in(self.call)
+            && self.process.read(address, again) == length
+            && again.get(..length) == buffer.get(..length);
+        if is_found_again { length } else { 0 }
     }
 }
 
@@ -225,27 +252,30 @@ fn bytes<const N: usize>(process: &dyn Process, address: u64) -> Option<[u8; N]>
     (process.read(address, &mut bytes) == N).then_some(bytes)
 }
 
-/// Several descriptors: the first ones with what they are, the others as a number.
-struct Descriptors<'d> {
-    process: &'d dyn Process,
-    out: &'d mut dyn Write,
+/// Several descriptors: the first ones, and how many there are.
+#[derive(Default, PartialEq, Eq)]
+struct Descriptors {
+    first: [i32; MOST_NAMED],
     count: usize,
 }
 
-impl Descriptors<'_> {
-    fn add(&mut self, descriptor: i32) -> fmt::Result {
-        self.count += 1;
-        if self.count > MOST_NAMED {
-            return Ok(());
+impl Descriptors {
+    fn add(&mut self, descriptor: i32) {
+        if let Some(place) = self.first.get_mut(self.count) {
+            *place = descriptor;
         }
-        self.out.write_str(if self.count == 1 { "on " } else { ", " })?;
-        self.process.write_descriptor(self.out, descriptor)
+        self.count += 1;
     }
 
-    fn end(&mut self) -> fmt::Result {
+    /// Writes the first ones with what they are, the others as a number.
+    fn write(&self, process: &dyn Process, out: &mut dyn Write) -> fmt::Result {
+        for (place, &descriptor) in self.first.iter().take(self.count).enumerate() {
+            out.write_str(if place == 0 { "on " } else { ", " })?;
+            process.write_descriptor(out, descriptor)?;
+        }
         match self.count {
-            0 => self.out.write_str("on no descriptors"),
-            count if count > MOST_NAMED => write!(self.out, " and {} more", count - MOST_NAMED),
+            0 => out.write_str("on no descriptors"),
+            count if count > MOST_NAMED => write!(out, " and {} more", count - MOST_NAMED),
             _ => Ok(()),
         }
     }
@@ -258,8 +288,8 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    /// A process that has memory, and nothing else.
-    struct Plain(Bytes);
+    /// A process that has memory, and nothing else; whether its thread is in the call still.
+    struct Plain(Bytes, bool);
 
     impl crate::Memory for Plain {
         fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
@@ -268,6 +298,10 @@ mod tests {
     }
 
     impl Process for Plain {
+        fn is_still_in(&self, _call: &SystemCall) -> bool {
+            self.1
+        }
+
         fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result {
             write!(out, "fd {descriptor}")
         }
@@ -290,21 +324,22 @@ mod tests {
     }
 
     /// The meaning of a nanosleep for so long.
-    fn sleep_for(seconds: i64, nanoseconds: i64) -> String {
+    fn sleep_for(seconds: i64, nanoseconds: i64, is_still_in: bool) -> String {
         let memory: Vec<u8> = [seconds, nanoseconds].iter().flat_map(|part| part.to_le_bytes()).collect();
         let number = libc::SYS_nanosleep as usize;
         let arguments = [ADDRESS, 0, 0, 0, 0, 0];
         let call = SystemCall { number, arguments, stack_pointer: 0, code_address: 0 };
         let mut meaning = String::new();
-        write_meaning(&Plain(Bytes(memory)), &call, &mut meaning).unwrap();
+        write_meaning(&Plain(Bytes(memory), is_still_in), &call, &mut meaning).unwrap();
         meaning
     }
 
     #[test]
     fn a_time_that_the_system_does_not_take_is_none() {
-        assert_eq!(sleep_for(2, 500_000_000), "for 2.5s");
+        assert_eq!(sleep_for(2, 500_000_000, true), "for 2.5s");
+        assert_eq!(sleep_for(2, 500_000_000, false), "", "the thread has gone on");
         for (seconds, nanoseconds) in [(-1, 0), (i64::MIN, 1), (0, -1), (0, 1_000_000_000)] {
-            assert_eq!(sleep_for(seconds, nanoseconds), "", "{seconds} {nanoseconds}");
+            assert_eq!(sleep_for(seconds, nanoseconds, true), "", "{seconds} {nanoseconds}");
         }
     }
 }

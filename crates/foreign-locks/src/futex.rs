@@ -15,6 +15,9 @@ pub struct FutexWait {
     pub expected: u32,
     /// Whether it ends by itself.
     pub is_limited: bool,
+    /// Whether it is one that glibc has made up, in a frame of its own: the kernel has said of a mutex with priority
+    /// inheritance that to wait for it would be a deadlock, and the thread is never to go on.
+    pub is_for_ever: bool,
 }
 
 /// The operations of futex(2) that sleep.
@@ -33,6 +36,10 @@ pub enum Operation {
 /// FUTEX_LOCK_PI2 of Linux 5.14.
 const LOCK_PI2: i32 = 13;
 
+/// So far above the stack pointer stand the frames of the function that makes the call and of the one that locks. What a program
+/// has on its stack is behind the larger ones of those that wait for semaphores and condition variables.
+const OWN_FRAMES: u64 = 128;
+
 impl FutexWait {
     /// The sleep that a system call is.
     pub fn of(call: &SystemCall) -> Option<FutexWait> {
@@ -49,6 +56,9 @@ impl FutexWait {
             libc::FUTEX_WAIT_REQUEUE_PI => Operation::Requeue,
             _ => return None,
         };
-        Some(FutexWait { word, operation, is_private, expected: expected as u32, is_limited: timeout != 0 })
+        let expected = expected as u32;
+        let is_in_own_frame = word.wrapping_sub(call.stack_pointer) < OWN_FRAMES;
+        let is_for_ever = operation == Operation::WaitBitset && expected == 0 && is_in_own_frame;
+        Some(FutexWait { word, operation, is_private, expected, is_limited: timeout != 0, is_for_ever })
     }
 }

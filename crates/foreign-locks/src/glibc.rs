@@ -138,6 +138,7 @@ pub fn recognise(wait: &FutexWait, memory: &dyn Memory, is_thread: IsThread<'_>)
     let memory = &Around::read(wait.word, memory);
     let found = match wait.operation {
         Operation::LockPi => mutex_of_kernel(wait, memory),
+        _ if wait.is_for_ever => None,
         Operation::Wait | Operation::WaitBitset => {
             let ways = [
                 mutex(wait, memory),
@@ -369,7 +370,14 @@ mod tests {
     const ROBUST_WORD: u32 = WAITERS | OWNER;
 
     fn wait(offset: u64, operation: Operation, is_private: bool, expected: u32) -> FutexWait {
-        FutexWait { word: ADDRESS + offset, operation, is_private, expected, is_limited: false }
+        FutexWait {
+            word: ADDRESS + offset,
+            operation,
+            is_private,
+            expected,
+            is_limited: false,
+            is_for_ever: false,
+        }
     }
 
     /// What is recognised in memory that has these words, and then nothing more.

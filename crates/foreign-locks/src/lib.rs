@@ -51,6 +51,9 @@ pub trait Memory {
 
 /// What a process's numbers mean.
 pub trait Process: Memory {
+    /// Whether the thread that the call is of is in it still.
+    fn is_still_in(&self, call: &SystemCall) -> bool;
+
     /// Writes a descriptor, and what it is of.
     fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result;
 

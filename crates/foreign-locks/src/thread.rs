@@ -102,7 +102,7 @@ impl Glance {
 
     /// Whether the thread is still in the call, or again in the same one, by its file `syscall`.
     pub fn is_in_same_call(&self, call: &[u8]) -> bool {
-        self.call.is_some() && SystemCall::parse(call) == self.call
+        self.call.as_ref().is_some_and(|own| own.is_same(call))
     }
 }
 
@@ -127,6 +127,11 @@ impl State {
 }
 
 impl SystemCall {
+    /// Whether a thread whose file `syscall` this is, is in this call.
+    pub fn is_same(&self, call: &[u8]) -> bool {
+        SystemCall::parse(call).as_ref() == Some(self)
+    }
+
     /// `number argument… stack code`, or `running`; `-1 stack code` of a thread that is in the kernel for another reason.
     fn parse(line: &[u8]) -> Option<SystemCall> {
         let line = str::from_utf8(line).ok()?;

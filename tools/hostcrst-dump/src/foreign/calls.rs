@@ -52,6 +52,10 @@ impl Memory for Caller<'_> {
 }
 
 impl Process for Caller<'_> {
+    fn is_still_in(&self, call: &SystemCall) -> bool {
+        self.threads.is_in_call(self.place, call)
+    }
+
     /// `fd 3 pipe:[1234]`, `fd 4 /var/log/messages`, or `fd 5` and what a socket is connected to.
     fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result {
         write!(out, "fd {descriptor}")?;

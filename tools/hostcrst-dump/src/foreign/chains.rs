@@ -308,7 +308,8 @@ impl Viewer<'_, '_> {
     fn futex_wait(&mut self, place: usize, glance: &mut Glance) -> Option<Wait> {
         let wait = self.thing_of(place, glance)?;
         let is_brief = matches!(&wait.what, Awaited::Thing(thing) if !thing.is_of_threads());
-        let again = is_brief && self.threads.is_in_same_call(place, glance);
+        let is_in_call = |call| self.threads.is_in_call(place, call);
+        let again = is_brief && glance.call.as_ref().is_some_and(is_in_call);
         if again && self.thing_of(place, glance).is_some_and(|again| again.is_same(&wait)) {
             return Some(wait);
         }

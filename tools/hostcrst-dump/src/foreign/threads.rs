@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-use foreign_locks::{Glance, State, field};
+use foreign_locks::{Glance, State, SystemCall, field};
 
 use crate::failure::Failure;
 use crate::process::own_id;
@@ -113,9 +113,9 @@ impl Threads {
     }
 
     /// Whether the thread is in the call still, or in the same one again.
-    pub fn is_in_same_call(&self, place: usize, glance: &Glance) -> bool {
-        let call = |process| read_of_thread(process, self.list[place].outer_id, "syscall").ok();
-        self.process.is_none_or(|process| call(process).is_some_and(|call| glance.is_in_same_call(&call)))
+    pub fn is_in_call(&self, place: usize, call: &SystemCall) -> bool {
+        let now = |process| read_of_thread(process, self.list[place].outer_id, "syscall").ok();
+        self.process.is_none_or(|process| now(process).is_some_and(|now| call.is_same(&now)))
     }
 
     /// What is known of the registers of a thread that was seen to do this.
