@@ -7,7 +7,6 @@ use crate::host::{deadlocks, ends, hosted, order, threads};
 use crate::lock::{queue, resources as told};
 use crate::state::registry::REGISTRY;
 use crate::state::resource::Resource;
-use crate::state::resources;
 use crate::state::task::TaskRef;
 use crate::state::wait::{Beginning, Request};
 use crate::sys::{self, preserving_errno};
@@ -18,7 +17,7 @@ pub(crate) fn wait(handle: u64, option: u32, site: usize) -> Result<()> {
     if option & !WAIT_OPTION_MASK != 0 {
         return Err(Error::InvalidArgument);
     }
-    let resource = resources::find(handle)?;
+    let resource = told::find(handle)?;
     preserving_errno(|| {
         let me = threads::current()?;
         if me.wait.is_in_queue() {
@@ -36,7 +35,7 @@ pub(crate) fn wait(handle: u64, option: u32, site: usize) -> Result<()> {
 /// called from.
 #[cold]
 pub(crate) fn acquired(handle: u64, site: usize) -> Result<()> {
-    let resource = resources::find(handle)?;
+    let resource = told::find(handle)?;
     preserving_errno(|| {
         let me = threads::current()?;
         // A thread that ended without a trace had it.

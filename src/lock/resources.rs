@@ -145,9 +145,16 @@ pub(crate) fn release(handle: u64) -> Result<()> {
     Ok(())
 }
 
+/// The resource with this handle. Where it is just being destroyed, no told wait of the caller's for it is left.
+pub(crate) fn find(handle: u64) -> Result<&'static Resource> {
+    resources::find(handle).inspect_err(|_| {
+        task::current_if_any().filter(|me| me.wait.awaited() == handle).into_iter().for_each(end_told_wait);
+    })
+}
+
 /// The caller gives up its told wait for the resource.
 pub(crate) fn end_wait(handle: u64) -> Result<()> {
-    resources::find(handle)?;
+    find(handle)?;
     preserving_errno(|| match task::current_if_any() {
         Some(me) if me.wait.awaited() == handle => {
             end_told_wait(me);
@@ -210,7 +217,11 @@ impl Resource {
             return Err(Error::InvalidOperation);
         }
         let id = me.id();
-        match self.owner(handle).ok_or(Error::Handle)? {
+        let Some(owner) = self.owner(handle) else {
+            end_told_wait(me);
+            return Err(Error::Handle);
+        };
+        match owner {
             0 | ABANDONED => {
                 me.note_resources();
                 self.entries.store(1, Ordering::Relaxed);
@@ -325,5 +336,52 @@ pub(crate) fn abandon_after_fork(me: u64) {
         if ![0, ABANDONED, me].contains(&owner) {
             resource.abandon(owner);
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
+mod tests {
+    use super::*;
+    use crate::host::{self, runtime};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// What `end` answers, and what its thread still waits for, while another is just destroying the resource.
+    fn beside_a_destruction(end: fn(u64) -> Result<()>) -> (Result<()>, u64) {
+        runtime::start().expect("memory");
+        let handle = create().expect("a place");
+        let resource = resources::slot_of(handle);
+        let (tell, told) = channel();
+        let (go, gone) = channel::<()>();
+        let (finish, finished) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                assert_eq!(host::resources::wait(handle, 0, 0), Ok(()));
+                tell.send(()).expect("heard");
+                gone.recv().expect("told");
+                let answer = end(handle);
+                let me = task::current_if_any().expect("it has waited");
+                finish.send((answer, me.wait.awaited())).expect("heard");
+            });
+            told.recv().expect("told");
+            let guard = resource.hold_lock();
+            resource.handle.store(VACANT, Ordering::Relaxed);
+            go.send(()).expect("heard");
+            // It is not to have answered before the waits have ended.
+            let early = finished.recv_timeout(Duration::from_millis(50));
+            resource.end_all_waits(handle);
+            drop(guard);
+            REGISTRY.resources.release(handle::section_index(handle), false);
+            early.unwrap_or_else(|_| finished.recv().expect("answered"))
+        })
+    }
+
+    #[test]
+    fn a_wait_for_what_is_being_destroyed_is_over_when_that_is_said() {
+        assert_eq!(beside_a_destruction(end_wait), (Err(Error::Handle), 0));
+        assert_eq!(
+            beside_a_destruction(|handle| host::resources::acquired(handle, 0)),
+            (Err(Error::Handle), 0)
+        );
     }
 }
