@@ -246,9 +246,7 @@ static void show_everything(void)
 /* Neither tasks nor threads that never called the library hang in vain. */
 static void a_cycle_through_locks_of_all_kinds_is_told(void)
 {
-    run_t run = child_of(show_everything, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(show_everything);
 }
 
 static void *show_everything_and_exit(void *unused)
@@ -270,9 +268,7 @@ static void hang_and_end(void)
 /* By then the process's own entries in /proc say nothing of its memory and its descriptors. */
 static void a_cycle_is_told_after_the_first_thread_has_ended(void)
 {
-    run_t run = child_of(hang_and_end, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(hang_and_end);
 }
 
 static void *lock_with_a_limit(void *unused)
@@ -303,12 +299,9 @@ static void wait_with_a_limit(void)
 
 static void a_cycle_that_a_time_limit_opens_is_no_deadlock(void)
 {
-    run_t run = child_of(wait_with_a_limit, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(wait_with_a_limit);
 }
 
-/* A thread of another process may have the same id. */
 static int is_slept_enough;
 
 /* Where the last call had its time, other things stand after it. */
@@ -360,9 +353,7 @@ static void look_at_sleepers(void)
 /* What stood there when the thread had gone on is no time. */
 static void a_sleep_is_shown_as_long_as_it_is(void)
 {
-    run_t run = child_of(look_at_sleepers, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(look_at_sleepers);
 }
 
 static pthread_mutex_t inheriting[2];
@@ -401,11 +392,10 @@ static void hang_on_what_the_kernel_refuses(void)
 /* The kernel finds that circle itself, and glibc has the last thread wait for ever, for nothing that could be named. */
 static void a_wait_that_the_kernel_refuses_is_for_no_other_lock(void)
 {
-    run_t run = child_of(hang_on_what_the_kernel_refuses, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(hang_on_what_the_kernel_refuses);
 }
 
+/* A thread of another process may have the same id. */
 static void share_a_lock(void)
 {
     sharing = PTHREAD_PROCESS_SHARED;
@@ -463,9 +453,7 @@ static void wait_for_a_lookalike(void)
 /* Only what glibc's own code waits for is one of its locks. */
 static void what_only_looks_like_a_lock_is_none(void)
 {
-    run_t run = child_of(wait_for_a_lookalike, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(wait_for_a_lookalike);
 }
 
 /* ---- stall lines ---- */
@@ -627,9 +615,7 @@ static void follow_a_cycle(void)
 
 static void a_chain_goes_through_locks_of_all_kinds(void)
 {
-    run_t run = child_of(follow_a_cycle, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(follow_a_cycle);
 }
 
 static void *sleep_on_a_variable(void *unused)
@@ -700,12 +686,8 @@ static void follow_a_join(void)
 
 static void windows_sections_and_joins_are_links_of_a_chain(void)
 {
-    run_t run = child_of(follow_a_sleeper, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
-    run = child_of(follow_a_join, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(follow_a_sleeper);
+    in_child(follow_a_join);
 }
 
 /* ---- chains while everything changes ---- */
@@ -763,9 +745,7 @@ static void chains_of_tasks_that_end(void)
 
 static void a_chain_may_change_and_its_tasks_end(void)
 {
-    run_t run = child_of(chains_of_tasks_that_end, NULL);
-    CHECK_EQ(run.status, 0);
-    free(run.said);
+    in_child(chains_of_tasks_that_end);
 }
 
 CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
