@@ -1,7 +1,9 @@
 //! What one thread does, and what it waits for.
 
 use foreign_locks::glibc::{Thing, recognise};
-use foreign_locks::{Caller, FutexWait, Glance, Memory, Operation, STANDS_AFTER, field, is_glibc};
+use foreign_locks::{
+    Caller, FutexWait, Glance, Memory, Operation, STANDS_AFTER, SystemCall, field, is_glibc,
+};
 
 use super::who::Who;
 use crate::base::name::NameCopy;
@@ -11,7 +13,14 @@ use crate::sys::symbols::{Mapped, Resolver};
 use crate::view::picture::Picture;
 
 /// The file `syscall` of a thread has less.
-pub(crate) const LONGEST_CALL: usize = 256;
+const LONGEST_CALL: usize = 256;
+
+/// The system call that a thread of this process is in.
+pub(crate) fn call_of(thread: u32) -> Option<SystemCall> {
+    let mut line = [0; LONGEST_CALL];
+    const NO_STATUS: &[u8] = b"";
+    Glance::of(sys::read_thread_file(thread, "syscall", &mut line), NO_STATUS).call
+}
 
 /// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
 pub(crate) struct Room {

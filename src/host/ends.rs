@@ -33,6 +33,10 @@ fn end_current() {
 /// Ends a task whose thread makes no more calls, however it ended. `silently`: where it stopped is not known.
 fn end(task: TaskRef, silently: bool) {
     let_go_of_all(task, silently);
+    give_up_slot(task);
+}
+
+fn give_up_slot(task: TaskRef) {
     let id = task.id();
     // From here on handles of the task are stale. After the sections: no word may name a task that is gone.
     task.id.store(0, Ordering::Release);
@@ -95,10 +99,9 @@ fn reap(id: u64, before: impl FnOnce(&Task)) {
     // Another may have ended it first.
     if task.id() == id {
         before(&task);
-        if srw::leave_unnoticed_behind(&task) {
-            let_go_of_all(task, true);
-        } else {
-            end(task, true);
+        let_go_of_all(task, true);
+        if !srw::leave_unnoticed_behind(&task) {
+            give_up_slot(task);
         }
     }
 }

@@ -9,12 +9,12 @@
 //! one lasts it looks now and then, and less often as long as no other begins.
 
 use foreign_locks::glibc::Thing;
-use foreign_locks::{Glance, ManagedKind, STANDS_AFTER};
+use foreign_locks::{ManagedKind, STANDS_AFTER};
 
 use crate::base::hash::fibonacci_hash;
 use crate::deadlock;
 use crate::foreign::chain::{self, Cycle};
-use crate::foreign::observer::{Observer, OwnMemory, lives};
+use crate::foreign::observer::{Observer, OwnMemory, call_of, lives};
 use crate::foreign::who::Who;
 use crate::report;
 use crate::state::deadlocks::Policy;
@@ -131,16 +131,9 @@ fn thing_of(task: TaskRef, wait: &ManagedWaitCopy) -> Thing {
     const NO_STACK: u64 = 0;
     let stack_pointer = match ManagedKind::of(wait.told.lock) {
         ManagedKind::Monitor => None,
-        ManagedKind::Lock => stack_pointer_of(task.thread_id()),
+        ManagedKind::Lock => call_of(task.thread_id()).map(|call| call.stack_pointer),
     };
     wait.told.thing(&OwnMemory, stack_pointer.unwrap_or(NO_STACK), &lives).0
-}
-
-/// That of a thread which sleeps.
-fn stack_pointer_of(thread: u32) -> Option<u64> {
-    let mut room = [0; 256];
-    let call = sys::read_thread_file(thread, "syscall", &mut room);
-    Glance::of(call, b"").call.map(|call| call.stack_pointer)
 }
 
 fn is_abandoned(thing: &Thing) -> bool {

@@ -541,11 +541,16 @@ pub(crate) fn first_waiter(place: Place<'_>) -> u64 {
     queue_of(handle::of_srw_lock(place.address())).first().map_or(0, |task| task.id())
 }
 
-/// Whether the lock was given to the task in its wait, and the task has not noticed.
-pub(crate) fn is_unnoticed(place: Place<'_>, task: &Task) -> bool {
+/// The lock that was given to the task in its wait, as waits say what they are for, if the task has not noticed.
+fn unnoticed(task: &Task) -> Option<u64> {
     // Acquire pairs with the Release in serve.
-    matches!(task.wait.park.load(Ordering::Acquire), ACQUIRED | LEFT_BEHIND)
-        && task.wait.acquired.load(Ordering::Relaxed) == handle::of_srw_lock(place.address())
+    let is_given = matches!(task.wait.park.load(Ordering::Acquire), ACQUIRED | LEFT_BEHIND);
+    is_given.then(|| task.wait.acquired.load(Ordering::Relaxed)).filter(|&given| handle::is_srw_lock(given))
+}
+
+/// Whether this lock was given to the task in its wait, and the task has not noticed.
+pub(crate) fn is_unnoticed(place: Place<'_>, task: &Task) -> bool {
+    unnoticed(task) == Some(handle::of_srw_lock(place.address()))
 }
 
 /// Gives up what `is_unnoticed`, for a task whose thread is gone. Only who waits for the lock too knows that its memory is
@@ -560,8 +565,7 @@ pub(crate) fn give_back_unnoticed(place: Place<'_>, task: &Task) {
 /// If a lock was given to the task, whose thread is gone, and the task has not noticed: leaves that to who waits for it.
 /// Whether it is so.
 pub(crate) fn leave_unnoticed_behind(task: &Task) -> bool {
-    let is_left = matches!(task.wait.park.load(Ordering::Acquire), ACQUIRED | LEFT_BEHIND)
-        && handle::is_srw_lock(task.wait.acquired.load(Ordering::Relaxed));
+    let is_left = unnoticed(task).is_some();
     if is_left {
         task.wait.park.store(LEFT_BEHIND, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use foreign_locks::{Counted, MAY_END, Memory, Process, SystemCall, Verdict, call
 
 use super::{json, write_variable};
 use crate::base::name::NameCopy;
-use crate::foreign::observer::{LONGEST_CALL, Observer, OwnMemory, Wait};
+use crate::foreign::observer::{self, Observer, OwnMemory, Wait};
 use crate::foreign::threads::{Seen, Threads};
 use crate::foreign::who::Who;
 use crate::handle::number_shown;
@@ -471,8 +471,7 @@ impl Memory for OwnProcess {
 
 impl Process for OwnProcess {
     fn is_still_in(&self, call: &SystemCall) -> bool {
-        let mut line = [0; LONGEST_CALL];
-        sys::read_thread_file(self.thread, "syscall", &mut line).is_some_and(|line| call.is_same(line))
+        observer::call_of(self.thread).as_ref() == Some(call)
     }
 
     fn write_descriptor(&self, out: &mut dyn Write, descriptor: i32) -> fmt::Result {
