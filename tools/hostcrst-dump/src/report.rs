@@ -336,8 +336,5 @@ impl Surroundings for Outside<'_> {
 
 /// Whether a file that is mapped is a program of the system's, and no managed code.
 fn is_native(file: &[u8]) -> bool {
-    !file.is_empty()
-        && !file.starts_with(b"memfd:")
-        && !file.starts_with(b"/memfd:")
-        && !file.ends_with(b".dll")
+    !file.is_empty() && !file.starts_with(b"memfd:") && !file.ends_with(b".dll")
 }
