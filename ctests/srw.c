@@ -820,7 +820,7 @@ enum { MOST_TURNS = 100, WAITERS = 2 };
 static check_thread_t turns[MOST_TURNS];
 static int turns_sent, turns_begun, turns_to_end;
 static pid_t now_owned_by;
-/* The owner lets go at so manieth a look of a report; 0 for none. */
+/* How many looks of a report are left until the owner lets go; 0 for no such look. */
 static int looks_left;
 
 static void own_for_a_turn(void *unused)
