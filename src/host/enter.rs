@@ -212,6 +212,9 @@ impl Section {
         let nap = fence_pending.then(|| sys::now() + FENCE_PENDING_NAP);
         let until = [deadline, nap, stall.next, owner.next].into_iter().flatten().min();
         let in_time = sleep_on(&me.wait.park, PARKED, until);
+        if me.wait.park.load(Ordering::Relaxed) == ACQUIRED {
+            me.wait.learn_of_hand_off(handle);
+        }
         if stall.is_due() && me.wait.park.load(Ordering::Relaxed) == PARKED {
             report::write_stall(me);
         }

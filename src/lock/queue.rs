@@ -89,6 +89,12 @@ impl Wait {
         losses >= spin::MOST_LOSSES
     }
 
+    /// The task slept when it was handed the section, and has woken; on its own thread.
+    pub(crate) fn learn_of_hand_off(&self, handle: u64) {
+        let handed = self.awake_since.load(Ordering::Relaxed);
+        Hints::of(handle).learn_of_hand_off(sys::now().saturating_sub(handed));
+    }
+
     /// Parks for a moment, on the task's own thread; false if it has been woken, or its wait has ended.
     pub(crate) fn doze(&self) -> bool {
         const MOMENT: u64 = 1_000_000;
@@ -400,8 +406,8 @@ impl Section {
         // SeqCst with the swap in leave_contended: that leave sees no contender, or the attempt below sees its free
         // word.
         self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
-        lost_to_blocked.inspect(|hints| hints.begin_hand_offs());
-        if me.wait.lose() || lost_to_blocked.is_some() {
+        let hands_off = lost_to_blocked.is_some_and(|hints| hints.begin_hand_offs(|| self.contended()));
+        if me.wait.lose() || hands_off {
             self.queue_state().fetch_or(HANDOFF, Ordering::Relaxed);
         }
         self.publish_queue();
@@ -898,6 +904,22 @@ mod tests {
             (0, Error::Abandoned.hresult() as u32)
         );
         assert!(section.is_free(crst));
+        crst::destroy(crst).expect("free");
+    }
+
+    #[test]
+    fn a_hand_off_took_from_the_grant_until_its_new_owner_ran() {
+        runtime::start().expect("memory");
+        let crst = crst::create(SpinPolicy::Count(0)).expect("a place");
+        let me = threads::current().expect("a place");
+        let pays_after = |time: u64| {
+            (0..10).for_each(|_| {
+                me.wait.awake_since.store(sys::now() - time, Ordering::Relaxed);
+                me.wait.learn_of_hand_off(crst);
+            });
+            Hints::of(crst).begin_hand_offs(|| 1)
+        };
+        assert_eq!([0, 1_000_000].map(pays_after), [true, false]);
         crst::destroy(crst).expect("free");
     }
 

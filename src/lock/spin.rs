@@ -28,7 +28,10 @@
 //! mostly finds that a spinner has taken the section and sleeps in turn: each such wake-up is wasted. So the next few
 //! leaves hand the section off to the first waiter while it is parked. The section then goes from one to the next in
 //! the order in which they came, which is what such programs need: producers and consumers that meet in one section
-//! take turns, rather than fill and empty what is between them.
+//! take turns, rather than fill and empty what is between them. But the section is nobody's while its new owner wakes,
+//! and to wake on an idle processor can take ten times as long as on a busy one. So hand-off has a credit as well: it
+//! grows with each waiter that woke sooner than others could have been parked and woken, and shrinks by the time that
+//! the others took longer.
 //!
 //! **Standing by.** With more than two processors, one may be awake beside the owner and the contender. A spinner
 //! then soon queues, and goes to sleep there only if two are ahead of it: the contender, and one that stands by and
@@ -93,6 +96,8 @@ const WAITS_PER_TRY: u64 = 32;
 /// How many leaves hand a section off after its contender lost it to a blocked owner. Few, as that may have been one
 /// owner of many: then spinners take it again.
 const HAND_OFFS: u32 = 8;
+/// Without credit, hand-offs begin with a loss all the same at one of so many waits.
+const WAITS_PER_TRY_OF_HAND_OFFS: u64 = 64;
 /// After how long it is first checked whether an owner that seems to stay has left and entered again; later checks
 /// come after doubling times, and after this one once the owner has been seen to do so. Each check fetches a cache
 /// line of the owner's.
@@ -145,8 +150,10 @@ pub(crate) struct Hints {
     pace: AtomicU32,
     /// For how long tasks may still spin in vain, in nanoseconds.
     credit: AtomicU32,
-    /// How many more leaves are to hand it off.
+    /// How many more leaves are to hand it off; for how long, in nanoseconds, it may still be nobody's while its new
+    /// owner wakes.
     hand_offs: AtomicU32,
+    hand_off_credit: AtomicU32,
     /// How many waits there were for what is no section.
     waits: AtomicU32,
 }
@@ -163,6 +170,7 @@ impl Hints {
             pace: AtomicU32::new(0),
             credit: AtomicU32::new(0),
             hand_offs: AtomicU32::new(0),
+            hand_off_credit: AtomicU32::new(0),
             waits: AtomicU32::new(0),
         }
     }
@@ -183,6 +191,7 @@ impl Hints {
             self.pace.store(0, Ordering::Relaxed);
             self.credit.store(MOST_CREDIT, Ordering::Relaxed);
             self.hand_offs.store(0, Ordering::Relaxed);
+            self.hand_off_credit.store(MOST_CREDIT, Ordering::Relaxed);
         }
         self
     }
@@ -237,9 +246,23 @@ impl Hints {
         SHORTEST_INTERVAL << doublings
     }
 
-    /// The contender lost the section to a blocked owner: the next leaves are to hand it off.
-    pub(crate) fn begin_hand_offs(&self) {
-        self.hand_offs.store(HAND_OFFS, Ordering::Relaxed);
+    /// The contender of a section that had so many waits so far lost it to a blocked owner. Whether the next leaves are to
+    /// hand it off.
+    pub(crate) fn begin_hand_offs(&self, waits: impl FnOnce() -> u64) -> bool {
+        let pays = self.hand_off_credit.load(Ordering::Relaxed) != 0
+            || waits().is_multiple_of(WAITS_PER_TRY_OF_HAND_OFFS);
+        if pays {
+            self.hand_offs.store(HAND_OFFS, Ordering::Relaxed);
+        }
+        pays
+    }
+
+    /// A task that was handed the section while it slept has woken so long after: adjusts the credit of hand-offs.
+    pub(crate) fn learn_of_hand_off(&self, latency: u64) {
+        let latency = latency.min(MOST_CREDIT.into()) as u32;
+        let credit = self.hand_off_credit.load(Ordering::Relaxed);
+        let left = (credit + SUCCESS).saturating_sub(latency).min(MOST_CREDIT);
+        self.hand_off_credit.store(left, Ordering::Relaxed);
     }
 
     /// The section is handed off. Whether the next leave is to do so too.
@@ -608,13 +631,29 @@ mod tests {
 
     #[test]
     fn a_section_lost_to_a_blocked_owner_is_handed_off_a_few_times() {
-        let hints = Hints::new();
+        let hints = Hints::of(some_handle(4, 1));
         assert!(!hints.continue_hand_offs());
         for _ in 0..2 {
-            hints.begin_hand_offs();
+            assert!(hints.begin_hand_offs(|| 1));
             let hand_offs = 1 + (0..100).filter(|_| hints.continue_hand_offs()).count();
             assert_eq!(hand_offs, HAND_OFFS as usize);
         }
+    }
+
+    #[test]
+    fn where_waking_takes_long_hand_offs_are_tried_now_and_then() {
+        let hints = Hints::of(some_handle(5, 1));
+        let tries = || {
+            let waits = 1..=10 * WAITS_PER_TRY_OF_HAND_OFFS;
+            waits.filter(|&waits| hints.begin_hand_offs(|| waits)).count() as u64
+        };
+        assert_eq!(tries(), 10 * WAITS_PER_TRY_OF_HAND_OFFS);
+        (0..2).for_each(|_| hints.learn_of_hand_off(u64::MAX));
+        assert_eq!(tries(), 10);
+        hints.learn_of_hand_off(u64::from(SUCCESS));
+        assert_eq!(tries(), 10);
+        hints.learn_of_hand_off(u64::from(SUCCESS) - 1);
+        assert_eq!(tries(), 10 * WAITS_PER_TRY_OF_HAND_OFFS);
     }
 
     #[test]
