@@ -54,6 +54,8 @@ const NO_CALLER: (u64, Caller) = (0, Caller::Glibc);
 pub(crate) struct Observer<'o> {
     pub(crate) resolver: &'o mut Resolver,
     pub(crate) room: &'o mut Room,
+    /// The file `syscall` of the thread that was looked at last: to open it takes longer than to read it.
+    call_file: Option<(u32, sys::ThreadFile)>,
 }
 
 /// What a thread waits for that is not the library's.
@@ -93,12 +95,29 @@ impl Memory for OwnMemory {
 /// How often a wait is looked at until it stands still.
 const TRIES: usize = 3;
 
-impl Observer<'_> {
+impl<'o> Observer<'o> {
+    pub(crate) fn new(resolver: &'o mut Resolver, room: &'o mut Room) -> Self {
+        Observer { resolver, room, call_file: None }
+    }
+
+    /// The thread's file `syscall`.
+    fn read_call(&mut self, thread: u32) -> Option<&[u8]> {
+        self.call_file = sys::ThreadFile::open(thread, "syscall").map(|file| (thread, file));
+        self.read_call_again(thread)
+    }
+
+    /// The same as it is now, if the thread is the one that was looked at last.
+    fn read_call_again(&mut self, thread: u32) -> Option<&[u8]> {
+        let (_, file) = self.call_file.as_ref().filter(|(of, _)| *of == thread)?;
+        file.read(&mut self.room.call)
+    }
+
     /// What the thread does now; None if it has ended, or the system does not tell.
     #[inline(never)]
     pub(crate) fn glance(&mut self, thread: u32) -> Option<Glance> {
-        let call = sys::read_thread_file(thread, "syscall", &mut self.room.call);
+        let length = self.read_call(thread).map(<[u8]>::len);
         let status = sys::read_thread_file(thread, "status", &mut self.room.status)?;
+        let call = length.and_then(|length| self.room.call.get(..length));
         // Seen from another namespace, threads have other ids there.
         let ids = field(status, b"NSpid:").and_then(|ids| str::from_utf8(ids).ok());
         let own = ids.and_then(|ids| ids.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(thread);
@@ -109,8 +128,9 @@ impl Observer<'_> {
     /// has the ids that the threads themselves know.
     #[inline(never)]
     pub(crate) fn brief_glance(&mut self, thread: u32) -> Option<(NameCopy, Glance)> {
-        let call = sys::read_thread_file(thread, "syscall", &mut self.room.call);
+        let length = self.read_call(thread).map(<[u8]>::len);
         let stat = sys::read_thread_file(thread, "stat", &mut self.room.status)?;
+        let call = length.and_then(|length| self.room.call.get(..length));
         let (name, glance) = Glance::brief(call, stat)?;
         Some((NameCopy::of(name), glance))
     }
@@ -121,8 +141,8 @@ impl Observer<'_> {
         let seen = glance.as_ref()?;
         let wait = self.thing_of(who, seen)?;
         let is_found_again = |observer: &mut Self| {
-            let call = sys::read_thread_file(who.thread, "syscall", &mut observer.room.call);
-            call.is_some_and(|call| seen.is_in_same_call(call)) && observer.thing_of(who, seen) == Some(wait)
+            observer.read_call_again(who.thread).is_some_and(|call| seen.is_in_same_call(call))
+                && observer.thing_of(who, seen) == Some(wait)
         };
         if !wait.thing.is_of_threads() && is_found_again(self) {
             return Some(wait);

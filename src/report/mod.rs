@@ -229,7 +229,7 @@ fn write_into(sink: Sink<'_>, format: Format) -> Result<()> {
     sys::settle_fork();
     let mut desk = desk::take_patiently().ok_or(Error::OutOfMemory)?;
     let Desk { resolver, room, scratch, buffer, .. } = &mut *desk;
-    write_to(sink, buffer, Observer { resolver, room }, scratch, format).map_err(|_| Error::InvalidArgument)
+    write_to(sink, buffer, Observer::new(resolver, room), scratch, format).map_err(|_| Error::InvalidArgument)
 }
 
 fn write_to(
@@ -253,7 +253,7 @@ fn write_message(kind: Kind, heading: &[u8], patience: Patience<'_>) {
     // The buffer is empty, and larger than any heading.
     let _ = buffer.push(heading);
     let message = Message::begin(kind, path, patience);
-    let observer = Observer { resolver, room };
+    let observer = Observer::new(resolver, room);
     let _ = write_to(Sink::Message(message), buffer, observer, scratch, Format::Text);
 }
 
@@ -274,7 +274,7 @@ pub(crate) fn write_managed_deadlock() {
 pub(crate) fn with_observer<T>(look: impl FnOnce(&mut Observer<'_>) -> T) -> Option<T> {
     let mut desk = desk::take()?;
     let Desk { resolver, room, .. } = &mut *desk;
-    Some(look(&mut Observer { resolver, room }))
+    Some(look(&mut Observer::new(resolver, room)))
 }
 
 // ---- at exit ----------------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ struct ThisProcess<'a> {
 impl<'a> ThisProcess<'a> {
     /// Of which the threads are not looked at.
     fn new(resolver: &'a mut Resolver, room: &'a mut Room) -> Self {
-        ThisProcess { observer: Observer { resolver, room }, threads: None }
+        ThisProcess { observer: Observer::new(resolver, room), threads: None }
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn visit(task: u64, mut visit: impl FnMut(usize, Node)) -> Result<usi
         let Desk { resolver, room, .. } = &mut *desk;
         let picture = Picture::here();
         let mut who = Who::of_task(&picture, id).ok_or(Error::Handle)?;
-        let mut walk = Walk { picture, observer: Observer { resolver, room } };
+        let mut walk = Walk { picture, observer: Observer::new(resolver, room) };
         let (mut count, mut certainty) = (0, HOST_WAIT_FLAG_CERTAIN);
         let mut add = |node| {
             visit(count, node);

@@ -11,7 +11,9 @@ pub(crate) use super::files::{
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
-pub(crate) use super::threads::{each_thread, read_descriptor_link, read_thread_file, write_own_memory};
+pub(crate) use super::threads::{
+    ThreadFile, each_thread, read_descriptor_link, read_thread_file, write_own_memory,
+};
 
 // ---- pages ------------------------------------------------------------------------------------------------
 

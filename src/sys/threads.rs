@@ -41,12 +41,27 @@ pub(crate) fn write_own_memory(address: u64, bytes: &[u8]) {
     };
 }
 
+/// An open file of a thread in `/proc`, which says at each reading what is so then, and nothing of a later thread with the
+/// same id.
+pub(crate) struct ThreadFile(File);
+
+impl ThreadFile {
+    pub(crate) fn open(thread: u32, name: &str) -> Option<ThreadFile> {
+        let mut path = TextBuffer::<64>::new();
+        write!(path, "/proc/self/task/{thread}/{name}\0").ok()?;
+        File::read_only(CStr::from_bytes_with_nul(path.bytes()).ok()?).map(ThreadFile)
+    }
+
+    /// Reads from its start; None if it cannot be read.
+    pub(crate) fn read<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let length = self.0.read_at(0, buffer)?;
+        buffer.get(..length)
+    }
+}
+
 /// Reads from the start of a thread's file in `/proc`; None if it cannot be read.
 pub(crate) fn read_thread_file<'b>(thread: u32, name: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-    let mut path = TextBuffer::<64>::new();
-    write!(path, "/proc/self/task/{thread}/{name}\0").ok()?;
-    let length = File::read_only(CStr::from_bytes_with_nul(path.bytes()).ok()?)?.read_at(0, buffer)?;
-    buffer.get(..length)
+    ThreadFile::open(thread, name)?.read(buffer)
 }
 
 /// The target of a descriptor's link in `/proc`; None if it cannot be read.
