@@ -122,6 +122,26 @@ static void who_waits_already_is_told(void)
     take_over(crst);
 }
 
+static void who_destroys_or_recovers_finds_out_alone(void)
+{
+    vanisher_t owner;
+    start_runtime();
+    hostcrst_t destroyed = new_section(), recovered = new_section();
+    begin_to_own(&owner, destroyed, 2);
+    CHECK_EQ(hostcrst_recover(destroyed), HOST_E_INVALIDOPERATION);
+    CHECK_EQ(hostcrst_destroy(destroyed), HOST_E_NOT_OWNER);
+    vanish(&owner);
+    CHECK_EQ(hostcrst_destroy(destroyed), S_OK);
+    check_ended(owner.task);
+    begin_to_own(&owner, recovered, 1);
+    vanish(&owner);
+    CHECK_EQ(hostcrst_recover(recovered), S_OK);
+    CHECK_SECTION(recovered, HOSTCRST_OWNED, this_task(), 1);
+    check_ended(owner.task);
+    CHECK_EQ(hostcrst_leave(recovered), S_OK);
+    CHECK_EQ(hostcrst_destroy(recovered), S_OK);
+}
+
 static void own_a_biased_section(void)
 {
     vanisher_t owner;
@@ -332,6 +352,48 @@ static void who_waits_behind_many_threads_that_are_gone_is_served(void)
     CHECK_EQ(hostcrst_destroy(crst), S_OK);
 }
 
+/* ---- Windows' sections ---- */
+
+static CRITICAL_SECTION of_windows;
+
+static void own_of_windows_and_vanish(void *id)
+{
+    EnterCriticalSection(&of_windows);
+    __atomic_store_n((pid_t *)id, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    syscall(SYS_exit, 0);
+}
+
+static void wait_for_that_of_windows(void *id)
+{
+    __atomic_store_n((pid_t *)id, (pid_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    EnterCriticalSection(&of_windows);
+}
+
+static void a_section_of_windows_that_only_such_threads_have_is_deleted(void)
+{
+    check_thread_t owner, waiters[2];
+    pid_t id = 0, waiting[2] = {0, 0};
+    expect_to_vanish();
+    InitializeCriticalSection(&of_windows);
+    check_start(&owner, own_of_windows_and_vanish, &id);
+    check_join(&owner);
+    REQUIRE_SOON(!has_thread(id));
+    DeleteCriticalSection(&of_windows);
+    CHECK(of_windows.DebugInfo == NULL);
+
+    InitializeCriticalSection(&of_windows);
+    EnterCriticalSection(&of_windows);
+    for (int at = 0; at < 2; at++) {
+        check_start(&waiters[at], wait_for_that_of_windows, &waiting[at]);
+        REQUIRE_SOON(of_windows.LockCount == -2 - 4 * (at + 1));
+        REQUIRE_EQ(pthread_kill(waiters[at].id, SIGUSR1), 0);
+        check_join(&waiters[at]);
+        REQUIRE_SOON(!has_thread(__atomic_load_n(&waiting[at], __ATOMIC_SEQ_CST)));
+    }
+    DeleteCriticalSection(&of_windows);
+    CHECK(of_windows.DebugInfo == NULL);
+}
+
 /* ---- an SRW lock that such a thread was given, and whose id another has ---- */
 
 static SRWLOCK given;
@@ -418,6 +480,8 @@ static void the_first_thread_may_be_gone_too(void)
 CHECK_MAIN(CHECK_TEST(a_section_biased_to_a_thread_that_is_gone_is_abandoned),
            CHECK_TEST(their_places_are_used_again), CHECK_TEST(the_first_thread_may_be_gone_too),
            CHECK_TEST(who_comes_later_is_told), CHECK_TEST(who_waits_already_is_told),
+           CHECK_TEST(who_destroys_or_recovers_finds_out_alone),
+           CHECK_TEST(a_section_of_windows_that_only_such_threads_have_is_deleted),
            CHECK_TEST(a_task_born_in_the_last_round_ends),
            CHECK_TEST(a_later_thread_of_the_same_id_ends_the_earlier_task),
            CHECK_TEST(without_ids_no_thread_is_taken_for_another),

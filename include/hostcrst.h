@@ -914,8 +914,8 @@ HOSTCRST_API int32_t hostcrst_set_spin_count(hostcrst_t crst, uint32_t spin_coun
 /**
  * Destroys a critical section that is free, abandoned, or owned by the calling task.
  *
- * Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread. A section of a thread that
- * ended by the bare exit system call, which tells nobody, counts as owned until a task that waits for it has found out.
+ * Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread. A section whose owner's thread
+ * ended by the bare exit system call, which tells nobody, is abandoned too: this call finds out.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.
@@ -936,7 +936,7 @@ HOSTCRST_API int32_t hostcrst_destroy(hostcrst_t crst) HOSTCRST_NOEXCEPT_;
  * Takes over an abandoned section: one whose owner's thread ended without leaving it.
  *
  * The calling task then owns it once. The data that the section protects is as the ended thread left it. Of several
- * callers one succeeds.
+ * callers one succeeds. That the thread ended by the bare exit system call, which tells nobody, this call finds out.
  *
  * Parameters:
  * - crst (any value): a handle from hostcrst_create.

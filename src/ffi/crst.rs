@@ -8,6 +8,7 @@ use super::{
 };
 use crate::base::name::NameCopy;
 use crate::error::S_OK;
+use crate::host::ends;
 use crate::host::enter::{self, Patience};
 use crate::lock::crst::{self, FastPath};
 use crate::state::section::{self, SpinPolicy};
@@ -359,8 +360,8 @@ pub extern "C" fn hostcrst_set_spin_count(crst: hostcrst_t, spin_count: u32) -> 
 
 /// Destroys a critical section that is free, abandoned, or owned by the calling task.
 ///
-/// Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread. A section of a thread that
-/// ended by the bare exit system call, which tells nobody, counts as owned until a task that waits for it has found out.
+/// Its waiters get HOST_E_ABANDONED. From here on the handle is invalid for every thread. A section whose owner's thread
+/// ended by the bare exit system call, which tells nobody, is abandoned too: this call finds out.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.
@@ -376,13 +377,13 @@ pub extern "C" fn hostcrst_set_spin_count(crst: hostcrst_t, spin_count: u32) -> 
 /// Source: the last Release of an IHostCrst.
 #[unsafe(no_mangle)]
 pub extern "C" fn hostcrst_destroy(crst: hostcrst_t) -> i32 {
-    hresult(crst::destroy(crst))
+    hresult(ends::destroy(crst))
 }
 
 /// Takes over an abandoned section: one whose owner's thread ended without leaving it.
 ///
 /// The calling task then owns it once. The data that the section protects is as the ended thread left it. Of several
-/// callers one succeeds.
+/// callers one succeeds. That the thread ended by the bare exit system call, which tells nobody, this call finds out.
 ///
 /// Parameters:
 /// - crst (any value): a handle from hostcrst_create.

@@ -1,11 +1,13 @@
 //! How a task ends: with its thread, or after it. What a section or a wait is left like then is decided in `lock`.
 
+use crate::error::{Error, Result};
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::host::{calls, locks};
 use crate::lock::{condition, crst, queue, resources, srw};
 use crate::state::registry::REGISTRY;
+use crate::state::section::Section;
 use crate::state::task::{self, Task, TaskRef};
-use crate::state::tasks;
+use crate::state::{sections, tasks};
 use crate::sys;
 use crate::sys::atomic::{AtomicU16, AtomicU32, Ordering};
 
@@ -69,8 +71,8 @@ fn let_go_of_all(task: TaskRef, silently: bool) {
 //
 // A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last
 // round, or that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for
-// what it owns, by a later one that the system gives the same id, and when there is no slot for another task. Only one that
-// waits for an SRW lock which such a thread was given in its wait can give that back: until then the task stays.
+// what it owns, or would destroy or recover it, by a later one that the system gives the same id, and when there is no
+// slot for another task. Only one that waits for an SRW lock which such a thread was given in its wait can give that back: until then the task stays.
 
 /// Ends the task with this owner id if its thread is gone. Whether it was. A handler that forks in between would leave
 /// this to a child in which other threads are gone.
@@ -103,6 +105,39 @@ fn reap(id: u64, before: impl FnOnce(&Task)) {
         if !srw::leave_unnoticed_behind(&task) {
             give_up_slot(task);
         }
+    }
+}
+
+/// Ends the tasks that whoever wants the section depends on, if their threads are gone: the owner, and those at the head
+/// of the queue, of which a leave may have woken the first. Whether there were any.
+pub(crate) fn reap_holders(section: &Section, handle: u64) -> bool {
+    let mut found = reap_if_gone(section.owner(handle).unwrap_or(0));
+    while reap_if_gone(REGISTRY.tasks.at(section.first_waiter()).id()) {
+        found = true;
+    }
+    found
+}
+
+/// Destroys a section. As crst::destroy, but a thread that is gone owns nothing.
+pub(crate) fn destroy(handle: u64) -> Result<()> {
+    despite_who_is_gone(handle, sections::find, || crst::destroy(handle))
+}
+
+/// Ends a section of Windows'. As crst::retire, but a thread that is gone owns nothing, and waits for nothing.
+pub(crate) fn retire(handle: u64) -> Result<()> {
+    despite_who_is_gone(handle, sections::find_win32, || crst::retire(handle))
+}
+
+/// `attempt`, and once more if it was refused for a thread that then turns out to be gone.
+pub(crate) fn despite_who_is_gone(
+    handle: u64,
+    find: impl Fn(u64) -> Result<&'static Section>,
+    attempt: impl Fn() -> Result<()>,
+) -> Result<()> {
+    let reap = || sys::preserving_errno(|| find(handle).is_ok_and(|section| reap_holders(section, handle)));
+    match attempt() {
+        Err(Error::NotOwner | Error::InvalidOperation) if reap() => attempt(),
+        outcome => outcome,
     }
 }
 

@@ -55,16 +55,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
     let section = sections::find(handle)?;
     preserving_errno(|| {
         let me = threads::current()?;
-        let abandoned = handle ^ ABANDONED;
-        // Not before the waits for the last owner have ended: they would seem to be for the new one, and a search
-        // would find a deadlock that does not exist.
-        // place: recover-queue-lock
-        let queue = section.lock_queue();
-        section
-            .word
-            .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
-            .map_err(|_| Error::InvalidOperation)?;
-        drop(queue);
+        ends::despite_who_is_gone(handle, sections::find, || section.recover_as(handle, me))?;
         me.count_entry();
         section.note_owner(me.id(), site);
         order::note_entry(me, handle, site, false);
@@ -73,6 +64,18 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
 }
 
 impl Section {
+    fn recover_as(&self, handle: u64, me: TaskRef) -> Result<()> {
+        let abandoned = handle ^ ABANDONED;
+        // Not before the waits for the last owner have ended: they would seem to be for the new one, and a search
+        // would find a deadlock that does not exist.
+        // place: recover-queue-lock
+        let _queue = self.lock_queue();
+        self.word
+            .compare_exchange(abandoned, handle ^ me.id(), Ordering::Acquire, Ordering::Relaxed)
+            .map_err(|_| Error::InvalidOperation)?;
+        Ok(())
+    }
+
     /// Enters for `me`. The bias of a biased section is revoked first.
     fn enter_as(
         &self,
@@ -219,7 +222,7 @@ impl Section {
             report::write_stall(me);
         }
         if !in_time && owner.is_due() {
-            self.reap_who_is_gone(handle);
+            ends::reap_holders(self, handle);
         }
         if deadline.is_some_and(|deadline| sys::now() >= deadline) {
             return self.withdraw(handle, me);
@@ -228,13 +231,6 @@ impl Section {
             self.recheck(handle, me);
         }
         Ok(())
-    }
-
-    /// Ends the tasks that every waiter here depends on, if their threads are gone: the owner, and those at the head
-    /// of the queue, of which a leave may have woken the first.
-    fn reap_who_is_gone(&self, handle: u64) {
-        ends::reap_if_gone(self.owner(handle).unwrap_or(0));
-        while ends::reap_if_gone(REGISTRY.tasks.at(self.first_waiter()).id()) {}
     }
 }
 

@@ -40,7 +40,7 @@ use core::fmt::Write;
 use crate::constants::WAIT_NOTINDEADLOCK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, NEVER_ENTERED};
-use crate::host::{order, prepare, settings, threads};
+use crate::host::{ends, order, prepare, settings, threads};
 use crate::lock::{condition, crst};
 use crate::messages;
 use crate::state::addresses::ATTACHING;
@@ -180,7 +180,7 @@ pub(crate) fn delete(mirror: &CriticalSection, site: usize) {
     let semaphore = mirror.handle();
     let is_unused = semaphore == 0 || semaphore & NEVER_ENTERED != 0 && mirror.named().is_none();
     if !is_unused {
-        let deleted = preserving_errno(|| crst::retire(semaphore & !NEVER_ENTERED));
+        let deleted = preserving_errno(|| ends::retire(semaphore & !NEVER_ENTERED));
         if let Err(error) = deleted {
             let in_use = error == Error::NotOwner || is_anothers(semaphore);
             let misuse = if in_use { Misuse::DeleteInUse } else { Misuse::UseAfterDelete };
