@@ -84,6 +84,7 @@ pub mod inspect {
     pub use crate::state::managed_wait::ManagedWaitCopy;
     pub use crate::state::registry::{Header, LAYOUT_VERSION, MAGIC, Registry};
     pub use crate::state::sleep::SleepKind;
+    pub use crate::state::targets::IlPlace;
     pub use crate::state::words::LockKind;
     pub use crate::text::Printable;
     pub use crate::view::picture::{Blocked, LockSeen, Picture, TaskSeen};

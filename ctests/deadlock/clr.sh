@@ -17,10 +17,12 @@
 # clr.sh told VERSION      Hangs.cs: what is told unasked
 # clr.sh contend VERSION   Contend.cs: contended C# locks, with a workstation's and a server's collector; CONTEND_WAITS many
 # clr.sh states VERSION     Hangs.cs: what is no deadlock, though threads hang: each in its true state
+# clr.sh lines VERSION      Hangs.cs compiled by Roslyn: hostcrst-dump shows file and line where the PDB of the program is
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
 . scripts/common.sh
 . ctests/deadlock/expect.sh
+. ctests/deadlock/compiler.sh
 
 run() { # run <file for its output> <program> <argument>...: it must end well, and leave no anomaly behind
     local log=$1
@@ -471,6 +473,78 @@ states() {
         expect "$shown" '^"joins" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
     done
     end_hang
+}
+
+compile_with_lines() { # compile_with_lines <folder> <argument of Compile>...: puts Hangs.dll there
+    mkdir -p "$1"
+    DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 timeout 100 "$(runtime 8)" exec "$WORK/program-roslyn/Compile.dll" \
+        "$(libraries 8)" "$1/Hangs.dll" ctests/deadlock/dotnet/Hangs.cs "${@:2}" >"$1/log" 2>&1 || fail "it does not compile" "$1/log"
+    cp examples/dotnet/Demo.runtimeconfig.json "$1/Hangs.runtimeconfig.json"
+}
+
+line_of() { # line_of <text>: its line in the program that hangs, where it stands once
+    local found
+    found=$(grep -nF "$1" ctests/deadlock/dotnet/Hangs.cs)
+    echo "Hangs.cs:${found%%:*}"
+}
+
+expect_lines() { # expect_lines <argument of hostcrst-dump>: each place in the program has file and line
+    local enter lambda crossed
+    enter=$(line_of 'Library.hostcrst_enter(section, 0);')
+    lambda=$(line_of '() => In<string>.Enter<object>(section)')
+    crossed=$(line_of 'Begin(one, ')
+    expect_code 2 "$log.dump" "$1"
+    expect "$log.dump" "waiting to enter .* at Hangs+In\`1\.Enter(…)+0x[0-9a-f]* ($enter)\$" '^"lock then section" tid=.*\[' \
+        "at Hangs+In\`1\.Enter(…)+0x[0-9a-f]* ($enter)\$" "at Hangs+.*+0x[0-9a-f]* ($lambda)\$" "at Hangs+.*+0x[0-9a-f]* ($crossed)\$"
+    expect_code 2 "$log.json" --json "$1"
+    python3 - "$log.json" "Hangs+In\`1.Enter(…)+0x" "($enter)" "($lambda)" <<'END' || fail "no lines in JSON" "$log.json"
+import json, sys
+report = json.loads(open(sys.argv[1]).read())
+method, enter, outer = sys.argv[2:]
+waits = [task["waiting"]["at"] for task in report["tasks"] if "waiting" in task]
+assert any(at.startswith(method) and at.endswith(enter) for at in waits), waits
+stacks = [[frame["at"] for frame in thread.get("stack", [])] for thread in report["threads"]]
+assert any(any(at.startswith(method) and at.endswith(enter) for at in stack) and any(at.endswith(outer) for at in stack)
+           for stack in stacks), stacks
+END
+}
+
+expect_no_lines() { # expect_no_lines <argument of hostcrst-dump>: of each place there is the method alone
+    expect_code 2 "$log.dump" "$1"
+    expect "$log.dump" 'waiting to enter .* at Hangs+In`1\.Enter(…)+0x[0-9a-f]*$' '^"lock then section" tid=.*\[' \
+        'at Hangs+In`1\.Enter(…)+0x[0-9a-f]*$'
+    ! grep '\.cs:' "$log.dump" || fail "lines that nothing proves" "$log.dump"
+}
+
+lines() {
+    require gcore=gdb
+    local folder=$WORK/$name pdb=$WORK/$name/beside/Hangs.pdb core
+    compile_with_lines "$folder/beside" -portable
+    compile_with_lines "$folder/inside" -embedded
+    compile_with_lines "$folder/other" -portable OTHER
+    cp "$pdb" "$folder/kept.pdb"
+    # It does not lie beside these.
+    export LD_LIBRARY_PATH=$WORK
+    begin_hang "$1" mixed "" "$name/beside/Hangs"
+    expect_lines "$hung"
+    core=$WORK/core.$hung
+    gcore -o "$WORK/core" "$hung" >"$log.gcore" 2>&1 || fail "no core" "$log.gcore"
+    expect_lines "$core"
+    rm -f "$core" "$pdb"
+    expect_no_lines "$hung"
+    cp "$folder/other/Hangs.pdb" "$pdb"
+    expect_no_lines "$hung"
+    head -c 400 "$folder/kept.pdb" >"$pdb"
+    expect_no_lines "$hung"
+    end_hang
+    begin_hang "$1" mixed "" "$name/inside/Hangs"
+    expect_lines "$hung"
+    end_hang
+    if [ "$1" = 10 ]; then
+        begin_hang 10 mixed HOOKED_FROM_MEMORY=1 "$name/inside/Hangs"
+        expect_lines "$hung"
+        end_hang
+    fi
 }
 
 name=$1${2+-$2}

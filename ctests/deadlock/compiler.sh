@@ -14,7 +14,7 @@ build_compiler() { # build_compiler <folder>: puts dotnet/Compile.cs there, comp
     libraries_31=$(libraries 3.1)
     libraries_8=$(libraries 8)
     # mcs takes the runtime of 3.1 for a reference, but not Roslyn's needs from there.
-    for library in mscorlib netstandard System.{Private.CoreLib,Runtime,Runtime.Extensions,Console,Linq,Collections,IO.FileSystem}; do
+    for library in mscorlib netstandard System.{Private.CoreLib,Runtime,Runtime.Extensions,Console,Linq,Collections,IO.FileSystem,Security.Cryptography.Primitives}; do
         references+=(-r:"$libraries_31/$library.dll")
     done
     cp "$roslyn/Microsoft.CodeAnalysis.dll" "$roslyn/Microsoft.CodeAnalysis.CSharp.dll" "$folder"

@@ -67,6 +67,8 @@ static INFO_METHODS: Vtable<93> = {
     slots[3 + 13] = set_event_mask as *const ();
     slots[3 + 4] = get_function_from_ip as *const ();
     slots[3 + 33] = do_stack_snapshot as *const ();
+    slots[3 + 88] = get_il_to_native_mapping as *const ();
+    slots[3 + 17] = get_module_info as *const ();
     slots[3 + 87] = get_native_code_start_addresses as *const ();
     slots[3 + 5] = get_function_from_token as *const ();
     slots[3 + 12] = get_function_info as *const ();
@@ -103,6 +105,7 @@ static METADATA_METHODS: Vtable<70> = {
     let mut slots = [forbidden as *const (); 70];
     slots[0] = query_interface as *const ();
     slots[2] = release as *const ();
+    slots[3 + 7] = get_scope_props as *const ();
     slots[3 + 9] = get_type_def_props as *const ();
     slots[3 + 27] = get_method_props as *const ();
     slots[3 + 39] = get_module_ref_props as *const ();
@@ -275,6 +278,65 @@ unsafe extern "C" fn get_native_code_start_addresses(
     unsafe {
         found.iter().enumerate().for_each(|(index, start)| starts.add(index).write((code + start) as usize));
         count.write(found.len() as u32);
+    }
+    0
+}
+
+/// Where the module's assembly stands in memory, and which it is.
+pub(crate) const BASE: u64 = 0x6000_0000;
+pub(crate) const VERSION: [u8; 16] = *b"an assembly's id";
+
+unsafe extern "C" fn get_module_info(
+    _: *mut c_void,
+    module: usize,
+    base: *mut usize,
+    units: u32,
+    length: *mut u32,
+    name: *mut u16,
+    assembly: *mut usize,
+) -> i32 {
+    assert_eq!((module, units), (MODULE, 0));
+    assert!(length.is_null() && name.is_null() && assembly.is_null());
+    // SAFETY: see above.
+    unsafe { base.write(BASE as usize) };
+    0
+}
+
+unsafe extern "C" fn get_scope_props(
+    _: *mut c_void,
+    name: *mut u16,
+    units: u32,
+    length: *mut u32,
+    version: *mut [u8; 16],
+) -> i32 {
+    assert!(name.is_null() && units == 0 && length.is_null());
+    // SAFETY: see above.
+    unsafe { version.write(VERSION) };
+    0
+}
+
+/// The map of `OPEN`; the CLR tells it those to whom it gives metadata. `RUN` has more than there is room for.
+const MAP: [[u32; 3]; 4] = [[-2_i32 as u32, 0, 4], [0, 4, 8], [9, 8, 0x40], [9, 0x40, 0x80]];
+
+unsafe extern "C" fn get_il_to_native_mapping(
+    _: *mut c_void,
+    start: usize,
+    room: u32,
+    count: *mut u32,
+    map: *mut [u32; 3],
+) -> i32 {
+    const UNSUPPORTED_CALL_SEQUENCE: i32 = 0x8013_1363_u32 as i32;
+    match *METADATA_FOR.lock().unwrap() {
+        MetadataFor::All => {}
+        MetadataFor::OwnThreads if is_own_thread() => {}
+        _ => return UNSUPPORTED_CALL_SEQUENCE,
+    }
+    let is_of_open = start as u64 == CODE.load(Ordering::Relaxed) + OPEN_AT;
+    assert!(MAP.len() <= room as usize);
+    // SAFETY: see above.
+    unsafe {
+        MAP.iter().enumerate().for_each(|(index, &entry)| map.add(index).write(entry));
+        count.write(if is_of_open { MAP.len() as u32 } else { room + 1 });
     }
     0
 }

@@ -36,6 +36,32 @@ macro_rules! call {
     }};
 }
 
+/// CORPROF_E_UNSUPPORTED_CALL_SEQUENCE: it may be asked in a callback, and on a thread that runs no managed code.
+const NOT_HERE: i32 = 0x8013_1363_u32 as i32;
+
+/// Methods of which the CLR knows more are not looked into.
+const MOST_IN_MAP: usize = 512;
+
+/// Which code was made from which IL: a COR_DEBUG_IL_TO_NATIVE_MAP.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct MapEntry {
+    /// SPECIAL and above: no IL of the method's.
+    il_offset: u32,
+    start: u32,
+    _end: u32,
+}
+
+const SPECIAL: u32 = -3_i32 as u32;
+
+/// The IL from which the code there was made. Of what begins at the same place, all but the last is empty.
+fn il_offset_in(map: &[MapEntry], distance: u32) -> Option<u32> {
+    let is_before = |entry: &&MapEntry| entry.start <= distance;
+    let order = |entry: &&MapEntry| (entry.start, entry.il_offset < SPECIAL, entry.il_offset);
+    let entry = map.iter().filter(is_before).max_by_key(order)?;
+    (entry.il_offset < SPECIAL).then_some(entry.il_offset)
+}
+
 fn check(hresult: i32) -> Option<()> {
     (hresult >= 0).then_some(())
 }
@@ -142,6 +168,44 @@ impl ProfilerInfo {
         );
         let count = check(got).map_or(0, |()| count as usize);
         starts.into_iter().take(count)
+    }
+
+    /// The IL from which the code was made that is so far behind where this code of a function begins. None if the CLR does not
+    /// tell that here: see `elsewhere`.
+    pub(crate) fn il_offset(self, code_start: usize, distance: usize) -> Option<Option<u32>> {
+        let mut map = [MapEntry { il_offset: 0, start: 0, _end: 0 }; MOST_IN_MAP];
+        let mut count = 0_u32;
+        let got = call!(
+            self.0,
+            88,
+            fn(usize, u32, *mut u32, *mut MapEntry),
+            code_start,
+            MOST_IN_MAP as u32,
+            &mut count,
+            map.as_mut_ptr()
+        );
+        if got == NOT_HERE {
+            return None;
+        }
+        let map = check(got).and_then(|()| map.get(..count as usize));
+        Some(map.and_then(|map| il_offset_in(map, distance as u32)))
+    }
+
+    /// Where the assembly of a loaded module stands in memory, 0 if it stands nowhere.
+    pub(crate) fn module_base(self, module: usize) -> Option<usize> {
+        let mut base = 0_usize;
+        check(call!(
+            self.0,
+            17,
+            fn(usize, *mut usize, u32, *mut u32, *mut u16, *mut usize),
+            module,
+            &mut base,
+            0,
+            null_mut(),
+            null_mut(),
+            null_mut()
+        ))?;
+        Some(base)
     }
 
     /// Shows `visit` function and address of each frame of managed code on the calling thread's stack, innermost first,
@@ -357,6 +421,21 @@ impl Metadata {
     pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Option<Metadata> {
         // SAFETY: the contract.
         unsafe { Com::adopt(raw) }.map(Metadata)
+    }
+
+    /// Which assembly it is: the number that its compiler gave it.
+    pub(crate) fn version(&self) -> Option<[u8; 16]> {
+        let mut version = [[0_u8; 16]];
+        check(call!(
+            self.0.as_ptr(),
+            7,
+            fn(*mut u16, u32, *mut u32, *mut [u8; 16]),
+            null_mut(),
+            0,
+            null_mut(),
+            version.as_mut_ptr()
+        ))?;
+        Some(version[0])
     }
 
     /// The tokens of all methods of the module.

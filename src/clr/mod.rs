@@ -14,7 +14,7 @@
 //!                                                      ├───────► places (of calls)        ──► targets
 //!                                                      ├───────► callees (of callbacks)   ──► targets
 //!                                                      ├───────► session (from when)  ──► CLR
-//!                                                      └──► inlining, modules └──► info ──► CLR
+//!                                                      └──► inlining, modules, elsewhere └──► info ──► CLR
 //! ```
 
 mod beside;
@@ -23,6 +23,7 @@ mod callees;
 mod com;
 mod contention;
 mod crossing;
+mod elsewhere;
 #[cfg(test)]
 mod fake;
 mod functions;

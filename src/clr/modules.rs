@@ -3,15 +3,15 @@
 //! That it is first asked for then, and not when a module is loaded, is what a process saves that starts and ends: for the
 //! first who asks, the CLR builds all of a module's metadata anew, in a form that can be written.
 //!
-//! The CLR gives it in a callback, and to a thread that runs no managed code. In native code that managed code has called,
-//! where names are needed too, it gives none: there a thread of the library's own asks, and is waited for.
+//! The CLR gives it in a callback; in native code that managed code has called, where names are needed too, it is asked
+//! `elsewhere`.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
+use super::elsewhere;
 use super::info::{Metadata, ProfilerInfo};
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::sys::{self, Instant, Mutex};
+use crate::sys::Mutex;
 
 /// Of further modules no metadata is kept: places in their code stay without names.
 const MOST: usize = 1024;
@@ -91,74 +91,21 @@ pub(crate) fn metadata(info: ProfilerInfo, module: usize) -> Option<Metadata> {
     })?
 }
 
-// ---- asked by a thread that runs no managed code ------------------------------------------------------------
-
-/// What STATE says: nobody asks; a module is asked for; the answer is there; an answer did not come in time, and nobody
-/// asks any more.
-const IDLE: u32 = 0;
-const ASKED: u32 = 1;
-const ANSWERED: u32 = 2;
-const LOST: u32 = 3;
-
-static STATE: AtomicU32 = AtomicU32::new(IDLE);
-/// The CLR that is asked, and for which module: written by who has made STATE ASKED. The answer, with a reference, is written by
-/// the thread that asks.
-static ASKS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-static MODULE: AtomicUsize = AtomicUsize::new(0);
-static ANSWER: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-
-/// How long an answer is waited for at most, in milliseconds. It takes some, and none comes in a forked child if another
-/// thread of its parent's had one of the CLR's locks.
-const PATIENCE: u32 = 5000;
-
-/// What the CLR answers a thread of the library's own; None if that does not answer.
-#[cold]
+/// What the CLR answers another thread; None if that does not answer.
 fn ask_elsewhere(info: ProfilerInfo, module: usize) -> Option<Option<Metadata>> {
-    let deadline = sys::deadline_after(PATIENCE);
-    // Acquire pairs with the Release below: the last one has taken its answer.
-    while let Err(state) = STATE.compare_exchange(IDLE, ASKED, Ordering::Acquire, Ordering::Relaxed) {
-        if state == LOST || !sleeps_on(state, deadline) {
-            return None;
-        }
-    }
-    ASKS.store(info.as_raw(), Ordering::Relaxed);
-    MODULE.store(module, Ordering::Relaxed);
-    let is_asked = sys::begin_thread(answer);
-    // Acquire pairs with the Release in answer.
-    while is_asked && STATE.load(Ordering::Acquire) == ASKED {
-        let is_late = !sleeps_on(ASKED, deadline);
-        if is_late && STATE.compare_exchange(ASKED, LOST, Ordering::Acquire, Ordering::Acquire).is_ok() {
-            return None;
-        }
-    }
-    // SAFETY: null, or a reference that `answer` has given up and only this takes.
-    let found = is_asked.then(|| unsafe { Metadata::from_raw(ANSWER.load(Ordering::Relaxed)) });
-    STATE.store(IDLE, Ordering::Release);
-    sys::futex_wake(&STATE, i32::MAX);
-    found
-}
-
-/// Whether it is not too late to go on waiting.
-fn sleeps_on(state: u32, deadline: Instant) -> bool {
-    let _ = sys::futex_wait(&STATE, state, Some(deadline));
-    sys::now() < deadline
-}
-
-/// The thread that asks. It was begun by who waits, so it finds what is asked for.
-extern "C" fn answer() {
-    // SAFETY: it came from a ProfilerInfo, whose reference is never released.
-    let info = unsafe { ProfilerInfo::from_raw(ASKS.load(Ordering::Relaxed)) };
-    let found = info.metadata(MODULE.load(Ordering::Relaxed));
-    ANSWER.store(found.map_or(null_mut(), Metadata::into_raw), Ordering::Relaxed);
-    // Release pairs with the Acquire in ask_elsewhere. Nobody takes what comes too late.
-    let _ = STATE.compare_exchange(ASKED, ANSWERED, Ordering::Release, Ordering::Relaxed);
-    sys::futex_wake(&STATE, i32::MAX);
+    let ask = |info: ProfilerInfo, (module, _): (usize, usize)| {
+        info.metadata(module).map_or(null_mut(), Metadata::into_raw) as usize
+    };
+    let found = elsewhere::ask(info, ask, (module, 0))?;
+    // SAFETY: null, or a reference that was given up there and only this takes.
+    Some(unsafe { Metadata::from_raw(found as *mut c_void) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clr::fake::{self, MODULE, MetadataFor};
+    use crate::sys::atomic::Ordering;
 
     #[test]
     fn metadata_is_asked_for_once_by_whom_the_clr_gives_it() {

@@ -12,6 +12,7 @@ use core::fmt::Write;
 use elf_names::maps::Mapping;
 
 use super::callees;
+use super::elsewhere;
 use super::functions::{Recent, write_managed_name};
 use super::info::ProfilerInfo;
 use super::modules;
@@ -19,7 +20,7 @@ use super::own_code::see_mapping;
 use crate::base::memory::Here;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
-use crate::state::targets::TARGET_NAME_BYTES;
+use crate::state::targets::{IlPlace, TARGET_NAME_BYTES};
 use crate::state::task::TaskRef;
 use crate::sys;
 use crate::text::TextBuffer;
@@ -177,10 +178,34 @@ fn name(info: ProfilerInfo, function: usize, address: usize) {
     let _ = write_managed_name(&mut text, &metadata, method);
     let _ = text.write_str(if metadata.has_parameters(method) == Some(true) { "(…)" } else { "()" });
     let start = info.code_starts(function).filter(|&start| start <= address).max();
-    if let Some(distance) = start.map(|start| address - start).filter(|&distance| distance < LARGEST_METHOD) {
-        let _ = write!(text, "+0x{distance:x}");
+    let start = start.filter(|start| address - start < LARGEST_METHOD);
+    if let Some(start) = start {
+        let _ = write!(text, "+0x{:x}", address - start);
     }
-    REGISTRY.targets.place_site(address as u64, text.bytes());
+    let il = start.and_then(|start| {
+        Some(IlPlace {
+            assembly: info.module_base(module)? as u64,
+            version: metadata.version()?,
+            method,
+            offset: il_offset(info, start, address)?,
+        })
+    });
+    REGISTRY.targets.place_site(address as u64, text.bytes(), il);
+}
+
+/// The IL of the call that returns to `address`, in code that begins at `start`.
+fn il_offset(info: ProfilerInfo, start: usize, address: usize) -> Option<u32> {
+    const NONE: usize = usize::MAX;
+    let ask = |info: ProfilerInfo, (start, distance): (usize, usize)| {
+        info.il_offset(start, distance).flatten().map_or(NONE, |offset| offset as usize)
+    };
+    let distance = (address - start).checked_sub(1)?;
+    match info.il_offset(start, distance) {
+        Some(offset) => offset,
+        None => elsewhere::ask(info, ask, (start, distance))
+            .filter(|&offset| offset != NONE)
+            .map(|offset| offset as u32),
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +268,19 @@ mod tests {
         assert_eq!(shown(), 2, "native code that managed code has called");
         task.pop(LayerKind::Leave).unwrap();
         fake::STACK.lock().unwrap().clear();
+
+        // Where in the assembly it is, by the instruction before the one that the call returns to; told here, or elsewhere.
+        let il = |address: u64| REGISTRY.targets.il_place(&Here, code + address).map(|il| il.offset);
+        assert_eq!((il(OPEN_AT + 7), il(RUN_AT + 3)), (Some(0), None));
+        fake::give_metadata_to(fake::MetadataFor::OwnThreads);
+        for (address, offset) in
+            [(OPEN_AT + 8, Some(0)), (OPEN_AT + 9, Some(9)), (OPEN_AT + 4, None), (RUN_AT + 7, None)]
+        {
+            assert_eq!((at(code + address), il(address)), (address, offset), "{address:x}");
+        }
+        let il = IlPlace { assembly: fake::BASE, version: fake::VERSION, method: 0x0600_0003, offset: 9 };
+        assert_eq!(REGISTRY.targets.il_place(&Here, code + OPEN_AT + 9), Some(il));
+        fake::give_metadata_to(fake::MetadataFor::All);
 
         // What is unloaded has no names any more; what has some keeps them.
         modules::unloaded(fake::MODULE);

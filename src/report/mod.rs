@@ -119,6 +119,10 @@ pub trait Surroundings {
     /// Writes library, function and offset of a code address; if they are not known, the address itself, and returns
     /// false.
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> core::result::Result<bool, fmt::Error>;
+    /// Writes file and line of a call site that has a place, ` (file:line)`, if they are known.
+    fn write_line(&mut self, _out: &mut dyn Write, _site: u64) -> fmt::Result {
+        Ok(())
+    }
     /// Writes an address, and the variable at it if that is known.
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")
@@ -603,7 +607,10 @@ impl<M: Memory, S: Surroundings> Namer<'_, M, S> {
     /// Writes a call site: the place that it has, or the symbol at its address.
     fn write_site(&mut self, out: &mut dyn Write, site: u64) -> fmt::Result {
         match self.picture.place(site) {
-            Some(place) => write!(out, "{}", Printable(place.bytes())),
+            Some(place) => {
+                write!(out, "{}", Printable(place.bytes()))?;
+                self.surroundings.write_line(out, site)
+            }
             None => self.surroundings.write_address(out, site).map(|_| ()),
         }
     }

@@ -26,6 +26,53 @@ struct Bytes([AtomicU8; TARGET_NAME_BYTES]);
 // SAFETY: atomics only.
 unsafe impl Slot for Bytes {}
 
+/// Where in an assembly of .NET's a place lies, from which who has the assembly's symbols knows file and line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IlPlace {
+    /// Where the assembly stands in memory.
+    pub assembly: u64,
+    /// Which one it is, by the number that its compiler gave it.
+    pub version: [u8; 16],
+    /// The method's token.
+    pub method: u32,
+    /// Of its instructions the one that called.
+    pub offset: u32,
+}
+
+/// A place with a shorter text has it in the last bytes; of others they are zero.
+const IL_PLACE_BYTES: usize = 32;
+const BEFORE_IL_PLACE: usize = TARGET_NAME_BYTES - IL_PLACE_BYTES;
+
+impl IlPlace {
+    /// The kind of token of a method.
+    const METHOD: u32 = 0x06;
+
+    fn to_bytes(self) -> [u8; IL_PLACE_BYTES] {
+        let mut bytes = [0; IL_PLACE_BYTES];
+        let fields: [&[u8]; 4] = [
+            &self.assembly.to_le_bytes(),
+            &self.version,
+            &self.method.to_le_bytes(),
+            &self.offset.to_le_bytes(),
+        ];
+        bytes.iter_mut().zip(fields.into_iter().flatten()).for_each(|(byte, &value)| *byte = value);
+        bytes
+    }
+
+    fn of_bytes(bytes: &[u8; IL_PLACE_BYTES]) -> Option<IlPlace> {
+        let (assembly, rest) = bytes.split_first_chunk()?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let (method, offset) = rest.split_first_chunk()?;
+        let method = u32::from_le_bytes(*method);
+        (method >> 24 == IlPlace::METHOD).then_some(IlPlace {
+            assembly: u64::from_le_bytes(*assembly),
+            version: *version,
+            method,
+            offset: u32::from_le_bytes(*offset.first_chunk()?),
+        })
+    }
+}
+
 /// What a key of a place has in place of an origin, and that of a type.
 const PLACE_KIND: u32 = Origin::ClrFunction as u32 + 1;
 const TYPE_KIND: u32 = PLACE_KIND + 1;
@@ -113,12 +160,18 @@ impl Targets {
         self.table().is_some_and(|table| table.find(place_key(site)).is_some())
     }
 
-    /// Gives a call site in code a place, shown as this text, cut to what fits. Only where it has none.
-    pub(crate) fn place_site(&self, site: u64, text: &[u8]) {
+    /// Gives a call site in code a place, shown as this text, cut to what fits. Only where it has none. Where in an assembly
+    /// it lies is kept if there is room for that too.
+    pub(crate) fn place_site(&self, site: u64, text: &[u8], il: Option<IlPlace>) {
         let Some(table) = self.table() else { return };
         if !self.has_place(site) {
             // Where there is no room it is shown as an address.
-            add(&table, place_key(site), cut(text, TARGET_NAME_BYTES));
+            table.add(place_key(site), |entry| {
+                fill(entry, cut(text, TARGET_NAME_BYTES));
+                if let Some(il) = il.filter(|_| text.len() <= BEFORE_IL_PLACE) {
+                    entry.value.store(BEFORE_IL_PLACE, &il.to_bytes());
+                }
+            });
         }
     }
 
@@ -138,6 +191,10 @@ impl Bytes {
         text.len() == length as usize
             && self.0.iter().zip(text).all(|(byte, &value)| byte.load(Ordering::Relaxed) == value)
     }
+
+    fn store(&self, at: usize, values: &[u8]) {
+        self.0.iter().skip(at).zip(values).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
+    }
 }
 
 /// Whether the key has this text: there was room, or it had it before.
@@ -150,10 +207,12 @@ fn keep(table: &Table<Bytes>, key: Key, text: &[u8]) -> bool {
 
 /// Whether there was room.
 fn add(table: &Table<Bytes>, key: Key, text: &[u8]) -> bool {
-    table.add(key, |entry| {
-        entry.value.0.iter().zip(text).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
-        entry.detail.store(text.len() as u32, Ordering::Relaxed);
-    })
+    table.add(key, |entry| fill(entry, text))
+}
+
+fn fill(entry: &Entry<Bytes>, text: &[u8]) {
+    entry.value.store(0, text);
+    entry.detail.store(text.len() as u32, Ordering::Relaxed);
 }
 
 readable_in_copies!(Targets);
@@ -191,6 +250,18 @@ impl Shown<Targets> {
     /// The text of a call site, if that is a place or has one.
     pub(crate) fn place<M: Memory>(&self, memory: &M, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
         self.text(memory, place_key(site))
+    }
+
+    /// Where in an assembly a call site lies, if that is known.
+    pub(crate) fn il_place<M: Memory>(&self, memory: &M, site: u64) -> Option<IlPlace> {
+        let bytes = self.fields().table()?.find_in(memory, place_key(site), |entry| {
+            let entry = entry.fields();
+            let mut bytes = [0; IL_PLACE_BYTES];
+            let kept = entry.value.0.iter().skip(BEFORE_IL_PLACE);
+            bytes.iter_mut().zip(kept).for_each(|(byte, kept)| *byte = kept.load(Ordering::Relaxed));
+            (entry.detail.load(Ordering::Relaxed) as usize <= BEFORE_IL_PLACE).then_some(bytes)
+        })??;
+        IlPlace::of_bytes(&bytes)
     }
 
     fn text<M: Memory>(&self, memory: &M, key: Key) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
@@ -256,14 +327,35 @@ mod tests {
     #[test]
     fn a_call_site_gets_one_place() {
         let targets = Targets::new();
-        targets.place_site(7, b"too early");
+        targets.place_site(7, b"too early", None);
         targets.reserve();
         assert!(!targets.has_place(7));
-        targets.place_site(7, b"Shop.Sell()+0x7");
-        targets.place_site(7, b"other");
+        targets.place_site(7, b"Shop.Sell()+0x7", None);
+        targets.place_site(7, b"other", None);
         targets.intern(Origin::Address, 7, b"seven");
         assert!(targets.has_place(7) && !targets.has_place(8));
         assert_eq!(targets.place(&Here, 7).unwrap().bytes(), b"Shop.Sell()+0x7");
+    }
+
+    #[test]
+    fn a_call_site_lies_in_an_assembly_if_there_is_room_to_say_where() {
+        let targets = Targets::new();
+        targets.reserve();
+        let il = IlPlace { assembly: 0x7f00_0000_1000, version: [7; 16], method: 0x0600_0003, offset: 12 };
+        let short = [b'a'; BEFORE_IL_PLACE];
+        let long = [b'a'; BEFORE_IL_PLACE + 1];
+        for (site, text, il) in [
+            (1, &short[..], Some(il)),
+            (2, &long[..], Some(il)),
+            (3, &short[..], None),
+            (4, &[6; TARGET_NAME_BYTES][..], None),
+            (5, &short[..], Some(IlPlace { method: 0x0A00_0003, ..il })),
+        ] {
+            targets.place_site(site, text, il);
+            assert_eq!(targets.place(&Here, site).unwrap().bytes(), text);
+            assert_eq!(targets.il_place(&Here, site), il.filter(|_| site == 1), "{site}");
+        }
+        assert_eq!(targets.il_place(&Here, 9), None);
     }
 
     #[test]

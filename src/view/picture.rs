@@ -17,7 +17,7 @@ use crate::state::section::{Section, State};
 use crate::state::sleep::{SleepCopy, SleepKind};
 use crate::state::srw;
 use crate::state::statistics::{Figures, FiguresCopy};
-use crate::state::targets::TARGET_NAME_BYTES;
+use crate::state::targets::{IlPlace, TARGET_NAME_BYTES};
 use crate::state::task::{ANOMALIES, Task};
 use crate::state::wait::WaitCopy;
 use crate::state::words::LockKind;
@@ -337,6 +337,11 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The text of a call site that its caller named, or that was found for it.
     pub fn place(&self, site: u64) -> Option<TextBuffer<TARGET_NAME_BYTES>> {
         self.registry.targets().place(self.memory, site)
+    }
+
+    /// Where in an assembly of .NET's a call site lies, if that is known.
+    pub fn il_place(&self, site: u64) -> Option<IlPlace> {
+        self.registry.targets().il_place(self.memory, site)
     }
 
     /// How many deadlocks were found since the process began.

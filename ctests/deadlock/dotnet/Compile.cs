@@ -1,12 +1,15 @@
 // Compiles C# with Roslyn, as mcs knows no function pointers. Several programs in one go, as most of the time is its start:
-// Compile <folder of references> <output> <source>[:<source>]... <symbol>... [-- <output> <source>...]...
+// Compile <folder of references> <output> <source>[:<source>]... [-portable|-embedded] <symbol>... [-- <output> <source>...]...
+// With -portable a PDB lies beside the output, with -embedded it is inside.
 
 using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Text;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.Emit;
 
 static class Compile
 {
@@ -27,11 +30,20 @@ static class Compile
 
     static bool Emit(IEnumerable<MetadataReference> references, string output, string[] sources, IEnumerable<string> symbols)
     {
-        var dialect = CSharpParseOptions.Default.WithPreprocessorSymbols(symbols);
-        var trees = sources.Select(file => CSharpSyntaxTree.ParseText(File.ReadAllText(file), dialect, file));
+        var dialect = CSharpParseOptions.Default.WithPreprocessorSymbols(symbols.Where(symbol => symbol[0] != '-'));
+        var trees = sources.Select(file => CSharpSyntaxTree.ParseText(File.ReadAllText(file), dialect, file, Encoding.UTF8));
         var options = new CSharpCompilationOptions(OutputKind.ConsoleApplication).WithAllowUnsafe(true).WithDeterministic(true)
             .WithOptimizationLevel(OptimizationLevel.Release);
-        var result = CSharpCompilation.Create(Path.GetFileNameWithoutExtension(output), trees, references, options).Emit(output);
+        var compilation = CSharpCompilation.Create(Path.GetFileNameWithoutExtension(output), trees, references, options);
+        bool isBeside = symbols.Contains("-portable");
+        bool isEmbedded = symbols.Contains("-embedded");
+        var debug = new EmitOptions().WithDebugInformationFormat(
+            isEmbedded ? DebugInformationFormat.Embedded : DebugInformationFormat.PortablePdb);
+        string pdb = isBeside ? Path.ChangeExtension(output, ".pdb") : null;
+        EmitResult result;
+        using (var assembly = File.Create(output))
+        using (var beside = isBeside ? File.Create(pdb) : null)
+            result = compilation.Emit(assembly, beside, options: isBeside || isEmbedded ? debug.WithPdbFilePath(pdb) : null);
         foreach (var diagnostic in result.Diagnostics.Where(one => one.Severity != DiagnosticSeverity.Hidden))
         {
             Console.WriteLine(diagnostic);

@@ -299,7 +299,11 @@ impl<B: Bytes> Target for Core<B> {
     }
 
     fn open(&self, mapping: &Mapping) -> Option<File> {
-        mapping.path.is_absolute().then(|| open_regular(&mapping.path)).flatten()
+        self.open_path(&mapping.path)
+    }
+
+    fn open_path(&self, path: &Path) -> Option<File> {
+        path.is_absolute().then(|| open_regular(path)).flatten()
     }
 
     /// A core does not contain the time when it was taken.

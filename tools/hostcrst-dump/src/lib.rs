@@ -13,6 +13,7 @@ pub mod time_limit;
 pub mod watch;
 
 mod copies;
+mod dotnet;
 mod elf_file;
 mod lines;
 mod perf_map;

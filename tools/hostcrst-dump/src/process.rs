@@ -267,16 +267,19 @@ impl Target for Process {
         // The very file, even if it was deleted or lies in another mount namespace, for those who may; otherwise by name.
         let Mapping { start, end, .. } = mapping;
         open_regular(Path::new(&format!("/proc/{}/map_files/{start:x}-{end:x}", self.thread))).or_else(|| {
-            let root = open_folder(Path::new(&format!("/proc/{}/root", self.thread)))?;
-            let file = open_below(&root, &mapping.path)?;
+            let file = self.open_path(&mapping.path)?;
             (file.metadata().ok()?.ino() == mapping.inode).then_some(file)
         })
     }
 
+    fn open_path(&self, path: &Path) -> Option<File> {
+        let root = open_folder(Path::new(&format!("/proc/{}/root", self.thread)))?;
+        open_below(&root, path)
+    }
+
     /// Anyone may write into that folder, and the process that wrote it may have been an earlier one of the same id.
     fn perf_map(&self) -> Option<File> {
-        let root = open_folder(Path::new(&format!("/proc/{}/root", self.thread)))?;
-        let file = open_below(&root, Path::new(&format!("/tmp/perf-{}.map", self.own_id)))?;
+        let file = self.open_path(Path::new(&format!("/tmp/perf-{}.map", self.own_id)))?;
         let written = file.metadata().ok()?;
         let owner = fs::metadata(format!("/proc/{}", self.thread)).ok()?.uid();
         let is_its_own = written.uid() == owner && written.mtime() >= started_at(self.id)?;

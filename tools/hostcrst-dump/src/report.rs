@@ -308,6 +308,10 @@ impl Surroundings for Outside<'_> {
         self.symbols.write_address(out, address)
     }
 
+    fn write_line(&mut self, out: &mut dyn Write, site: u64) -> fmt::Result {
+        self.symbols.write_line_of_place(out, site)
+    }
+
     fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         self.symbols.write_variable(out, address)
     }

@@ -1,6 +1,6 @@
 //! Names of addresses: `library!symbol+offset`, and for code the source line if there is debug information.
 
-use hostcrst::inspect::{Memory, Picture, Printable};
+use hostcrst::inspect::{IlPlace, Memory, Picture, Printable};
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -13,6 +13,7 @@ use object::elf::{self, Sym64};
 use object::pod;
 
 use crate::core_file::Bytes;
+use crate::dotnet;
 use crate::elf_file::{Budget, ElfFile, string_at};
 use crate::lines::Lines;
 use crate::perf_map::PerfMap;
@@ -29,6 +30,7 @@ pub struct Symbols<'a> {
     made: Option<Option<PerfMap>>,
     /// What the library has kept of places there.
     places: Option<&'a dyn Places>,
+    dotnet: dotnet::Lines,
     /// What was written of addresses, and of those that calls return to.
     written: HashMap<(u64, bool), String>,
 }
@@ -36,12 +38,17 @@ pub struct Symbols<'a> {
 /// Places at single addresses of code, as a library in the target has kept them.
 pub trait Places {
     fn place_at(&self, address: u64) -> Option<String>;
+    fn il_place_at(&self, address: u64) -> Option<IlPlace>;
 }
 
 impl<M: Memory> Places for Vec<Picture<'_, M>> {
     fn place_at(&self, address: u64) -> Option<String> {
         let place = self.iter().find_map(|picture| picture.place(address))?;
         Some(String::from_utf8_lossy(place.bytes()).into_owned())
+    }
+
+    fn il_place_at(&self, address: u64) -> Option<IlPlace> {
+        self.iter().find_map(|picture| picture.il_place(address))
     }
 }
 
@@ -93,7 +100,8 @@ impl<'a> Symbols<'a> {
     pub fn new(target: &'a dyn Target, time_limit: TimeLimit) -> Self {
         let budget = Budget::of(MOST_BYTES);
         let (files, written) = (HashMap::new(), HashMap::new());
-        Symbols { target, time_limit, budget, files, made: None, places: None, written }
+        let dotnet = dotnet::Lines::default();
+        Symbols { target, time_limit, budget, files, made: None, places: None, dotnet, written }
     }
 
     /// The same, with the places that are known beside.
@@ -116,7 +124,8 @@ impl<'a> Symbols<'a> {
         let mapping = mapping_at(self.target, address);
         if mapping.is_none_or(|mapping| self.image(mapping).is_none()) {
             if let Some(place) = self.places.and_then(|places| places.place_at(address)) {
-                return write_printable(out, &place).map(|()| true);
+                write_printable(out, &place)?;
+                return self.write_line_of_place(out, address).map(|()| true);
             }
             if let Some((function, distance)) = self.made_at(address, is_return) {
                 write_printable(out, &function)?;
@@ -137,6 +146,16 @@ impl<'a> Symbols<'a> {
         }
         out.write_str(&self.written[&(address, is_return)])?;
         Ok(true)
+    }
+
+    /// Writes file and line of a place that the library has kept, if they are known.
+    pub fn write_line_of_place(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
+        let Some(place) = self.places.and_then(|places| places.il_place_at(address)) else { return Ok(()) };
+        if self.time_limit.is_over() {
+            return Ok(());
+        }
+        let line = self.dotnet.find(self.target, &self.budget, place);
+        line.map_or(Ok(()), |(file, line)| write_line(out, &file, line.into()))
     }
 
     fn text_of(&mut self, mapping: &Mapping, address: u64, is_return: bool) -> Result<String, fmt::Error> {
@@ -347,10 +366,15 @@ impl Image {
         let Some((file, line)) = self.lines.as_ref().and_then(|lines| lines.find(probe)) else {
             return Ok(());
         };
-        out.write_str(" (")?;
-        write_printable(out, &file)?;
-        write!(out, ":{line})")
+        write_line(out, &file, line)
     }
+}
+
+/// Writes ` (file:line)`, which must have no other parentheses.
+fn write_line(out: &mut dyn Write, file: &str, line: u64) -> fmt::Result {
+    out.write_str(" (")?;
+    write_printable(out, &file.replace(['(', ')'], "_"))?;
+    write!(out, ":{line})")
 }
 
 /// The debug information that a distribution packages apart.

@@ -36,6 +36,10 @@ pub trait Target {
     }
     /// Opens the file of a mapping, if it is still the one that was mapped.
     fn open(&self, mapping: &Mapping) -> Option<File>;
+    /// Opens the file that it finds by this absolute path, whichever that is by now.
+    fn open_path(&self, _path: &Path) -> Option<File> {
+        None
+    }
     /// The map of code that its runtime has made, if it wrote one for `perf`.
     fn perf_map(&self) -> Option<File> {
         None

@@ -146,6 +146,9 @@ impl<T: Target> Target for Altered<'_, T> {
     fn open(&self, mapping: &Mapping) -> Option<File> {
         if self.has_files { self.target.open(mapping) } else { None }
     }
+    fn open_path(&self, path: &Path) -> Option<File> {
+        if self.has_files { self.target.open_path(path) } else { None }
+    }
     fn now(&self) -> Option<u64> {
         self.target.now()
     }
