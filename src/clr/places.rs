@@ -35,6 +35,8 @@ const CREDIT: u64 = 200_000_000;
 const FRAMES: usize = 64;
 /// Methods are smaller. Beyond, the address lies in a part that the JIT has placed apart.
 const LARGEST_METHOD: usize = 1 << 20;
+/// The part of a token that says which row of its table is meant.
+const ROW: u32 = 0xFF_FFFF;
 
 /// Addresses in stubs, and in code that is none of the CLR's.
 static STUBS: Recent = Recent::new();
@@ -182,7 +184,8 @@ fn name(info: ProfilerInfo, function: usize, address: usize) {
     if let Some(start) = start {
         let _ = write!(text, "+0x{:x}", address - start);
     }
-    let il = start.and_then(|start| {
+    // What is in no metadata has a token without a row.
+    let il = start.filter(|_| method & ROW != 0).and_then(|start| {
         Some(IlPlace {
             assembly: info.module_base(module)? as u64,
             version: metadata.version()?,
