@@ -110,7 +110,7 @@ pub struct Tables {
 
 impl Tables {
     /// What stands behind it are the rows of all tables.
-    pub fn parse<'a>(cursor: &mut Cursor<'a>) -> Option<Tables> {
+    pub fn parse(cursor: &mut Cursor<'_>) -> Option<Tables> {
         // Reserved, and a version.
         cursor.take(6)?;
         let heap_sizes = cursor.byte()?;

@@ -20,7 +20,7 @@ const MOST_PARTS: usize = 256;
 
 impl PortablePdb {
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let stream = |name: &[u8]| Some(usize::try_from(metadata::stream(&bytes, name)?.offset).ok()?);
+        let stream = |name: &[u8]| usize::try_from(metadata::stream(&bytes, name)?.offset).ok();
         let id = *bytes.get(stream(b"#Pdb")?..)?.first_chunk()?;
         let mut rows = Cursor(bytes.get(stream(b"#~")?..)?);
         let tables = Tables::parse(&mut rows)?;
