@@ -475,11 +475,16 @@ states() {
     end_hang
 }
 
-compile_with_lines() { # compile_with_lines <folder> <argument of Compile>...: puts Hangs.dll there
-    mkdir -p "$1"
-    DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 timeout 100 "$(runtime 8)" exec "$WORK/program-roslyn/Compile.dll" \
-        "$(libraries 8)" "$1/Hangs.dll" ctests/deadlock/dotnet/Hangs.cs "${@:2}" >"$1/log" 2>&1 || fail "it does not compile" "$1/log"
-    cp examples/dotnet/Demo.runtimeconfig.json "$1/Hangs.runtimeconfig.json"
+compile_with_lines() { # compile_with_lines <folder>: the program that hangs, with its PDB beside, inside, and compiled otherwise
+    local kind programs=()
+    for kind in "beside -portable" "inside -embedded" "other -portable OTHER"; do
+        mkdir -p "$1/${kind%% *}"
+        cp examples/dotnet/Demo.runtimeconfig.json "$1/${kind%% *}/Hangs.runtimeconfig.json"
+        # shellcheck disable=SC2206 # words
+        programs+=(${programs:+--} "$1/${kind%% *}/Hangs.dll" ctests/deadlock/dotnet/Hangs.cs ${kind#* })
+    done
+    DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 timeout 200 "$(runtime 8)" exec "$WORK/program-roslyn/Compile.dll" "$(libraries 8)" \
+        "${programs[@]}" >"$1/log" 2>&1 || fail "it does not compile" "$1/log"
 }
 
 line_of() { # line_of <text>: its line in the program that hangs, where it stands once
@@ -519,9 +524,7 @@ expect_no_lines() { # expect_no_lines <argument of hostcrst-dump>: of each place
 lines() {
     require gcore=gdb
     local folder=$WORK/$name pdb=$WORK/$name/beside/Hangs.pdb core
-    compile_with_lines "$folder/beside" -portable
-    compile_with_lines "$folder/inside" -embedded
-    compile_with_lines "$folder/other" -portable OTHER
+    compile_with_lines "$folder"
     cp "$pdb" "$folder/kept.pdb"
     # It does not lie beside these.
     export LD_LIBRARY_PATH=$WORK
