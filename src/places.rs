@@ -29,11 +29,13 @@ const SOURCES: &[(&str, &str)] = &sources![
     "host/deadlocks.rs",
     "host/enter.rs",
     "host/threads.rs",
+    "lock/barrier.rs",
     "lock/bias.rs",
     "lock/condition.rs",
     "lock/crst.rs",
     "lock/queue.rs",
     "lock/resources.rs",
+    "lock/slots.rs",
     "lock/srw.rs",
     "state/layers.rs",
     "state/runtime.rs",
@@ -114,7 +116,8 @@ fn every_file_that_has_places_is_listed() {
 
 #[test]
 fn the_line_below_a_marker_does_what_a_control_can_take_away() {
-    const KINDS: [&str; 6] = ["Ordering::", "_barrier()", ".lock()", ".lock_queue()", ".hold_lock()", "nap("];
+    const KINDS: [&str; 7] =
+        ["Ordering::", "_barrier()", ".lock()", ".lock_queue()", ".lock_queue_of(", ".hold_lock()", "nap("];
     for Marked { name, line, text } in marked_lines() {
         assert!(
             KINDS.iter().any(|kind| text.contains(kind)),

@@ -200,12 +200,23 @@ impl<T: Slot> Arena<T> {
 
     /// Takes a slot out of the free list, or a new one.
     pub(crate) fn allocate(&self) -> Result<u32> {
+        self.allocate_with(0, |_| ())
+    }
+
+    /// As allocate; gives `keep` up to `most` further slots that were free and are in use from here on. None if no slot
+    /// is left that was never used.
+    pub(crate) fn allocate_with(&self, most: usize, mut keep: impl FnMut(u32)) -> Result<u32> {
         let _guard = self.lock.lock();
+        let most = if self.is_used_up() { 0 } else { most };
         let index = match self.take_free() {
             Some(index) => index,
             None => self.extend()?,
         };
         self.live.store(self.live() + 1, Ordering::Relaxed);
+        (0..most).map_while(|_| self.take_free()).for_each(|further| {
+            self.live.store(self.live() + 1, Ordering::Relaxed);
+            keep(further);
+        });
         Ok(index)
     }
 
@@ -264,6 +275,16 @@ impl<T: Slot> Arena<T> {
     /// not change.
     pub(crate) fn release(&self, index: u32, retire: bool) {
         let _guard = self.lock.lock();
+        self.release_locked(index, retire);
+    }
+
+    /// Releases these slots, each as release does.
+    pub(crate) fn release_all(&self, indices: impl Iterator<Item = u32>) {
+        let _guard = self.lock.lock();
+        indices.for_each(|index| self.release_locked(index, false));
+    }
+
+    fn release_locked(&self, index: u32, retire: bool) {
         let Some(link) = self.link(index).filter(|link| link.load(Ordering::Relaxed) == IN_USE) else {
             return;
         };
@@ -296,9 +317,15 @@ impl<T: Slot> Arena<T> {
         self.capacity() - used + (1..used).filter(is_free).count() as u32
     }
 
+    /// Whether there is no slot that was never used.
+    #[inline(always)]
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.used() >= self.capacity()
+    }
+
     /// Whether no slot can be allocated before one is released.
     pub(crate) fn is_full(&self) -> bool {
-        self.used() >= self.capacity() && self.free.load(Ordering::Relaxed) == 0
+        self.is_used_up() && self.free.load(Ordering::Relaxed) == 0
     }
 
     /// Slots reserved, a power of two.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::handle::{self, LAST_TASK_GENERATION};
 use crate::host::{calls, locks};
-use crate::lock::{condition, crst, queue, resources, srw};
+use crate::lock::{condition, crst, queue, resources, slots, srw};
 use crate::state::registry::REGISTRY;
 use crate::state::section::Section;
 use crate::state::task::{self, Task, TaskRef};
@@ -28,6 +28,7 @@ fn end_current() {
         sys::settle_fork();
         let Some(task) = task::current_if_any() else { return };
         sys::set_current(0, 0);
+        slots::give_back_all(&task);
         end(task, false);
     });
 }

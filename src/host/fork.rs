@@ -14,7 +14,7 @@
 //! parent.
 
 use crate::host::{ends, locks};
-use crate::lock::{self, condition, crst, queue, resources, srw};
+use crate::lock::{self, condition, crst, queue, resources, slots, srw};
 use crate::order;
 use crate::report;
 use crate::state::addresses::ATTACHING;
@@ -24,7 +24,7 @@ use crate::sys::{self, Mutex};
 
 /// Every lock but those of sections, of resources, of SRW locks and of condition variables, which are unlocked where they stand, and that of the
 /// managed threads' names, as no CLR goes on in a child.
-fn every_lock() -> [&'static Mutex; 15] {
+fn every_lock() -> [&'static Mutex; 16] {
     [
         REGISTRY.prepare_lock(),
         &locks::READING,
@@ -35,6 +35,7 @@ fn every_lock() -> [&'static Mutex; 15] {
         &locks::HOOKS,
         &ATTACHING,
         &CHANGING,
+        &slots::RECLAIMING,
         REGISTRY.addresses.lock(),
         REGISTRY.sections.lock(),
         REGISTRY.tasks.lock(),
@@ -57,6 +58,7 @@ pub(crate) fn repair_child() {
     condition::forget_after_fork();
     srw::forget_after_fork();
     REGISTRY.deadlocks.reset_after_fork();
+    slots::settle_after_fork();
     lock::holds::settle_after_fork();
     order::settle_after_fork();
     if is_forking_thread() {

@@ -139,6 +139,8 @@ impl TaskRef {
         self.leaves.store(0, Ordering::Relaxed);
         self.revoked_entries.store(0, Ordering::Relaxed);
         self.resources.store(0, Ordering::Relaxed);
+        // The last task of the record may have ended in a change.
+        self.free_slots.in_use.store(0, Ordering::Relaxed);
         self.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         for anomaly in &self.anomalies {
             anomaly.store(0, Ordering::Relaxed);

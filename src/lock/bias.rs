@@ -29,6 +29,7 @@
 //! after tens of thousands of entries.
 
 use crate::handle::{self, BIASED, REVOKING};
+use crate::lock::barrier::pass_heavy_barrier;
 use crate::lock::crst::FastPath;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{NOT_ENTERED, Section, is_biased};
@@ -36,10 +37,6 @@ use crate::state::task::Task;
 use crate::state::{sections, tasks};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
-
-/// How long a revocation waits where the heavy barrier is refused after a bias was granted: a store and the load after
-/// it are not this far apart in any processor, and a thread that is not running has done both or neither.
-const UNFENCED_NAP: u64 = 10_000_000;
 
 /// The word of the section with this handle while it is biased to the task with this id.
 #[inline(always)]
@@ -157,7 +154,8 @@ impl Section {
         if owner != sys::current_id() {
             // Only under this lock does a biased word change, so a store will do.
             self.word().store(handle ^ owner ^ REVOKING, Ordering::Relaxed);
-            await_biased_owner();
+            // The biased task sees REVOKING when it next loads the word, unless its store to `bias_counter` is seen here.
+            pass_heavy_barrier();
         }
         self.unbias(handle, owner);
     }
@@ -241,20 +239,9 @@ impl Section {
     pub(crate) fn revoke_after_fork(&self, handle: u64) {
         let owner = self.word().load(Ordering::Relaxed) ^ handle;
         if handle::section_generation(owner) == 0 && owner & BIASED == 0 && owner & REVOKING != 0 {
-            await_biased_owner();
+            pass_heavy_barrier();
             self.unbias(handle, owner & !REVOKING);
         }
-    }
-}
-
-/// Waits until the biased task sees REVOKING when it next loads the word, unless its store to `bias_counter` is seen
-/// here.
-fn await_biased_owner() {
-    // place: revoke-heavy-barrier
-    if !sys::heavy_barrier() {
-        REGISTRY.set_fenced();
-        // place: revoke-nap
-        sys::nap(UNFENCED_NAP);
     }
 }
 

@@ -6,10 +6,10 @@
 use crate::constants::WAIT_OPTION_MASK;
 use crate::error::{Error, Result};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, LAST_SECTION_GENERATION, REVOKING};
-use crate::lock::queue;
+use crate::lock::{queue, slots};
 use crate::state::registry::REGISTRY;
 use crate::state::section::{
-    ALWAYS_FENCED, ARMED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased,
+    ALWAYS_FENCED, ARMED, SPIN_COUNT_SET, Section, SectionInfo, SpinPolicy, handle_in, is_biased, waiters,
 };
 use crate::state::{mirror, sections, task, tasks};
 use crate::sys::atomic::{Ordering, fence};
@@ -18,15 +18,14 @@ use crate::sys::{self, preserving_errno};
 /// Makes a new section, free and without a name. Returns its handle.
 pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
     REGISTRY.runtime.require_running()?;
-    preserving_errno(|| Ok(begin(take_slot()?, spin, 0)))
+    Ok(begin(take_slot()?, spin, 0))
 }
 
 /// Makes a section that the CRITICAL_SECTION at `mirror` shows. Only once the registry is ready.
 pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let index = take_slot()?;
     REGISTRY.sections.at(index).set_mirror(mirror);
-    let overwritten =
-        REGISTRY.addresses.add(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
+    let overwritten = REGISTRY.addresses.add(index).inspect_err(|_| slots::release(index, false))?;
     let handle = begin(index, spin, mirror);
     // Sections that no CRITICAL_SECTION names any more end here, unless they are owned or waited for.
     overwritten.handles().iter().for_each(|&other| _ = retire_as(other, 0));
@@ -34,36 +33,38 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
 }
 
 /// A slot for a section to begin in.
+#[inline]
 fn take_slot() -> Result<u32> {
-    let index = REGISTRY.sections.allocate()?;
-    cover_slot(index).inspect_err(|_| REGISTRY.sections.release(index, false))?;
+    let index = slots::take()?;
+    if REGISTRY.holds.is_on() || REGISTRY.statistics.is_on() {
+        cover_slot(index).inspect_err(|_| slots::release(index, false))?;
+    }
     Ok(index)
 }
 
-/// Makes the records beside section slot `index`, which has just been allocated. Either this finds that they are kept, or
-/// who switches that on finds the slot: both take the lock of the sections.
+/// Makes the records beside section slot `index`, which has just been taken. Either this finds that they are kept, or
+/// who switches that on finds the slot: both take the lock of the sections, the former when the slot was allocated.
+#[cold]
 fn cover_slot(index: u32) -> Result<()> {
     let (holds, statistics) = (&REGISTRY.holds, &REGISTRY.statistics);
-    if holds.is_on() {
-        holds.table.cover(&REGISTRY.sections, index)?;
-    }
-    if statistics.is_on() {
-        statistics.table.cover(&REGISTRY.sections, index)?;
-    }
-    Ok(())
+    preserving_errno(|| {
+        if holds.is_on() {
+            holds.table.cover(&REGISTRY.sections, index)?;
+        }
+        if statistics.is_on() {
+            statistics.table.cover(&REGISTRY.sections, index)?;
+        }
+        Ok(())
+    })
 }
 
 /// A section begins in this slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Returns its handle.
+#[inline]
 fn begin(index: u32, spin: SpinPolicy, mirror: usize) -> u64 {
     let section = REGISTRY.sections.at(index);
-    section.flags.store(0, Ordering::Relaxed);
-    section.write_spin_policy(spin);
-    section.set_mirror(mirror);
-    section.queue_state.store(queue::initial_queue_state(), Ordering::Relaxed);
-    section.contended.store(0, Ordering::Relaxed);
-    section.bias_sample.store(0, Ordering::Relaxed);
-    section.reset_leaves();
-    section.entries.store(1, Ordering::Relaxed);
+    if spin != SpinPolicy::Adaptive || mirror != 0 || !section.is_as_new() {
+        section.make_new(spin, mirror);
+    }
     // A slot never used is in generation 0; no handle is.
     let generation = handle::section_generation(section.word.load(Ordering::Relaxed)).max(1);
     let handle = handle_in(REGISTRY.copy(), index, generation, mirror);
@@ -233,14 +234,23 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
 }
 
 /// Ends a section that is free, abandoned or the caller's; its waiters get Abandoned.
+#[inline]
 pub(crate) fn destroy(handle: u64) -> Result<()> {
+    if REGISTRY.runtime.is_plain() && sections::slot_of(handle).make_stale_at_once(handle) {
+        release_slot(handle);
+        return Ok(());
+    }
+    destroy_checked(handle)
+}
+
+#[cold]
+fn destroy_checked(handle: u64) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = sections::find(handle)?;
     preserving_errno(|| {
-        let me = sys::current_id();
         {
             let _queue = section.lock_queue();
-            section.make_stale(handle, me)?;
+            section.make_stale(handle, sys::current_id())?;
             section.drain(Error::Abandoned);
         }
         release_slot(handle);
@@ -285,7 +295,7 @@ fn release_slot(handle: u64) {
     if handle::is_win32(handle) {
         REGISTRY.addresses.remove(index);
     }
-    REGISTRY.sections.release(index, generation == LAST_SECTION_GENERATION);
+    slots::release(index, generation == LAST_SECTION_GENERATION);
 }
 
 /// Sets how often a spinner polls before it waits.
@@ -300,10 +310,7 @@ pub(crate) fn set_name(handle: u64, utf8: &[u8]) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = sections::find(handle)?;
     preserving_errno(|| {
-        let _queue = section.lock_queue();
-        if section.owner(handle).is_none() {
-            return Err(Error::Handle);
-        }
+        let _queue = section.lock_queue_of(handle)?;
         if section.name.load(Ordering::Relaxed) == 0 {
             // Release pairs with the Acquire in name: the name's slot may be read.
             section.name.store(REGISTRY.names.allocate()?, Ordering::Release);
@@ -319,7 +326,40 @@ pub(crate) fn info(handle: u64) -> Result<SectionInfo> {
     section.info(handle).ok_or(Error::Handle)
 }
 
+/// The word after the section with this handle: of the slot's next generation, owned by nobody ever.
+fn stale_word(handle: u64) -> u64 {
+    let index = handle::section_index(handle);
+    // After the last generation the slot keeps a word of that generation and is not handed out again.
+    let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
+    handle::section_handle(REGISTRY.copy(), index, next) ^ DESTROYED
+}
+
 impl Section {
+    /// Whether all but the word is as in a section of the host's without a spin count: most that have ended were never waited
+    /// for.
+    #[inline(always)]
+    fn is_as_new(&self) -> bool {
+        let small = self.flags.load(Ordering::Relaxed) | self.leaves.load(Ordering::Relaxed);
+        let words = self.spin_count.load(Ordering::Relaxed)
+            | self.bias_sample.load(Ordering::Relaxed)
+            | (self.queue_state.load(Ordering::Relaxed) ^ queue::initial_queue_state())
+            | (self.entries.load(Ordering::Relaxed) ^ 1);
+        let long = self.contended.load(Ordering::Relaxed) | self.mirror.load(Ordering::Relaxed);
+        u64::from(small) | u64::from(words) | long == 0
+    }
+
+    /// Makes all but the word that of a new section.
+    fn make_new(&self, spin: SpinPolicy, mirror: usize) {
+        self.flags.store(0, Ordering::Relaxed);
+        self.write_spin_policy(spin);
+        self.set_mirror(mirror);
+        self.queue_state.store(queue::initial_queue_state(), Ordering::Relaxed);
+        self.contended.store(0, Ordering::Relaxed);
+        self.bias_sample.store(0, Ordering::Relaxed);
+        self.reset_leaves();
+        self.entries.store(1, Ordering::Relaxed);
+    }
+
     /// The plain leave: releases a section whose `queue_state` was just found 0. By the owner.
     #[inline(always)]
     pub(crate) fn leave_plain(&self, handle: u64) {
@@ -341,12 +381,41 @@ impl Section {
         preserving_errno(|| self.wake_after_leave());
     }
 
+    /// As make_stale, of a section of the host's, if it is free: without the queue lock, for which it waits only if that is
+    /// held or tasks wait. Whether it was done. See queue, "A section that ends".
+    #[inline(always)]
+    fn make_stale_at_once(&self, handle: u64) -> bool {
+        if !self.is_free(handle) {
+            return false;
+        }
+        let stale = stale_word(handle);
+        // Acquire as in make_stale. SeqCst, as are the loads below: with the fence in require_alive.
+        // place: destroy-at-once-exchange
+        if self.word.compare_exchange(handle, stale, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        // First the lock: who gets it after it was found unlocked finds the section gone, and whom those before left in the
+        // queue is seen.
+        // place: destroy-queue-loads
+        if self.queue_lock.is_locked() || waiters(self.queue_state.load(Ordering::SeqCst)) != 0 {
+            self.empty_queue();
+        }
+        self.clear_name();
+        true
+    }
+
+    /// Waits for who holds the queue lock; waiters get Abandoned.
+    #[cold]
+    fn empty_queue(&self) {
+        preserving_errno(|| {
+            let _queue = self.lock_queue();
+            self.drain(Error::Abandoned);
+        });
+    }
+
     /// Moves the slot to its next generation, owned by nobody ever; under the queue lock.
     fn make_stale(&self, handle: u64, me: u64) -> Result<()> {
-        let index = handle::section_index(handle);
-        // After the last generation the slot keeps a word of that generation and is not handed out again.
-        let next = (handle::section_generation(handle) + 1).min(LAST_SECTION_GENERATION);
-        let stale = handle::section_handle(REGISTRY.copy(), index, next) ^ DESTROYED;
+        let stale = stale_word(handle);
         loop {
             self.revoke_locked(handle);
             let owner = self.owner(handle).ok_or(Error::Handle)?;
@@ -379,9 +448,7 @@ impl Section {
     /// Sets how spinners poll the section with this handle, which names this slot.
     pub(crate) fn set_spin_policy(&self, handle: u64, spin: SpinPolicy) -> Result<()> {
         // place: spin-policy-queue-lock
-        let _queue = self.lock_queue();
-        // Under this lock the section cannot end: what is written is written to the one with this handle.
-        self.owner(handle).ok_or(Error::Handle)?;
+        let _queue = self.lock_queue_of(handle)?;
         self.write_spin_policy(spin);
         Ok(())
     }

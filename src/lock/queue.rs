@@ -34,6 +34,14 @@
 //! but after so many times that it was woken and lost it requests hand-off all the same, and is handed the section
 //! while it is parked.
 //!
+//! **A section that ends.** Destroy changes the word under the queue lock, as a biased section's and one of Windows' must
+//! be; or by one compare-exchange without that lock, where the section is free. Then, before the slot
+//! is another section's, it loads whether the lock is held and whether tasks wait, and if so takes the lock and ends their
+//! waits. Who writes to a section that it does not own, or queues, locks and then loads the word (store, then load, on
+//! both sides, fenced on both): destroy sees the lock held or what was written under it, or the other finds the section
+//! gone. So under the lock, once `lock_queue_of` has found the section alive, the slot stays this section's, though the
+//! section may come to its end. Others who lock rely on a word that no such destroy changes: owned, abandoned, biased.
+//!
 //! A waiter's life, function by function: `spin`, `enqueue`; parked in `host::enter`; perhaps `stand_by`; `contend` once a
 //! leave has woken it (`wake_first`); out by `come_out_as_owner`, `hand_off`, `withdraw` or `end`.
 
@@ -114,6 +122,23 @@ impl Section {
     #[track_caller]
     pub(crate) fn lock_queue(&self) -> QueueGuard<'_> {
         QueueGuard { section: self, lock: self.queue_lock().lock() }
+    }
+
+    /// Locks the queue of the section with this handle, if there is still one. What is written until the lock is dropped is
+    /// written to no other section: see "A section that ends".
+    #[track_caller]
+    pub(crate) fn lock_queue_of(&self, handle: u64) -> Result<QueueGuard<'_>> {
+        let queue = self.lock_queue();
+        self.require_alive(handle)?;
+        Ok(queue)
+    }
+
+    /// Fails if the section with this handle has ended; under the queue lock.
+    fn require_alive(&self, handle: u64) -> Result<()> {
+        // With the exchange and the loads in make_stale_at_once.
+        // place: section-is-alive-fence
+        fence(Ordering::SeqCst);
+        self.owner(handle).map(|_| ()).ok_or(Error::Handle)
     }
 
     #[track_caller]
@@ -223,7 +248,7 @@ impl Section {
     /// preempted.
     pub(crate) fn request_back_off(&self, handle: u64) {
         if let Some(_queue) = self.try_lock_queue()
-            && self.owner(handle).is_some()
+            && self.require_alive(handle).is_ok()
         {
             self.queue_state().fetch_or(BACK_OFF, Ordering::Relaxed);
         }
@@ -248,9 +273,8 @@ impl Section {
         beginning: Beginning,
     ) -> Result<Attempt> {
         let option = request.option;
-        let _queue = self.lock_queue();
-        // Under this lock the section cannot end, and no waiter is shown where another section's memory may be gone.
-        self.owner(handle).ok_or(Error::Handle)?;
+        // Under this lock one of Windows' cannot end: no waiter is shown where another section's memory may be gone.
+        let _queue = self.lock_queue_of(handle)?;
         self.arm();
         me.wait.begin(request, beginning);
         let ahead = waiters(self.queue_state().load(Ordering::Relaxed));

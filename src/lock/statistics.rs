@@ -35,8 +35,7 @@ impl Section {
             // What the caller owns does not end.
             return count(figures);
         }
-        let _queue = self.queue_lock().lock();
-        if self.owner(handle).is_some() {
+        if let Ok(_queue) = self.lock_queue_of(handle) {
             figures.begin(handle);
             count(figures);
         }

@@ -6,6 +6,7 @@ use super::random::breaks_at_random;
 use super::*;
 use crate::error::Error;
 use crate::handle;
+use crate::lock::slots;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{ARMED, FENCE_PENDING, FENCED};
 use crate::sys::atomic::Ordering;
@@ -47,6 +48,144 @@ fn a_spin_count_is_that_of_the_section_named() {
 fn control_spin_count_without_the_queue_lock() {
     let place = place("spin-policy-queue-lock");
     breaks_at_random(&["the spin count of the section before"], place, spin_count_during_replacement);
+}
+
+#[test]
+fn control_spin_count_without_the_fence() {
+    spin_count_breaks_without(place("section-is-alive-fence"));
+}
+
+#[test]
+fn control_spin_count_by_a_weak_exchange_of_destroy() {
+    spin_count_breaks_without(place("destroy-at-once-exchange"));
+}
+
+#[test]
+fn control_spin_count_by_weak_loads_of_destroy() {
+    spin_count_breaks_without(place("destroy-queue-loads"));
+}
+
+fn spin_count_breaks_without(ordering: SourceLine) {
+    let sight = Sight::Said("the spin count of the section before");
+    breaks_with_preemptions(3, sight, &[ordering], spin_count_during_replacement);
+}
+
+/// The owner leaves a section and destroys it, while another enters, and makes one in its slot.
+fn entry_during_replacement() -> Scene {
+    let crst = new_section();
+    let owner = new_task();
+    act_as(owner, || assert_eq!(enter(crst, 0, Patience::Unbounded), Ok(true)));
+    let visit = body(move || match enter(crst, 0, Patience::Unbounded) {
+        Ok(_) => leave(crst),
+        failed => assert!(matches!(failed, Err(Error::Handle | Error::Abandoned)), "{failed:?}"),
+    });
+    let replace = body(move || {
+        leave(crst);
+        if crst::destroy(crst).is_ok() {
+            let next = create();
+            assert!(core::ptr::eq(sections::slot_of(next), sections::slot_of(crst)), "the same slot");
+        }
+    });
+    scene(vec![(owner, replace), (new_task(), visit)], move || {
+        let section = sections::slot_of(crst);
+        let waiters = section::waiters(section.queue_state().load(Ordering::Relaxed));
+        assert_eq!((section.has_waiters(), waiters), (false, 0), "waiters of the section before");
+    })
+}
+
+#[test]
+fn who_comes_for_a_section_that_ends_is_not_left_in_its_queue() {
+    holds_with_preemptions(3, entry_during_replacement);
+}
+
+/// Two destroy one section, and each makes another one.
+fn two_destroys() -> Scene {
+    let crst = new_section();
+    let outcomes: [Arc<Watched>; 2] = core::array::from_fn(|_| Arc::new(Watched(UnsafeCell::new(0))));
+    let destroys = |outcome: &Arc<Watched>| {
+        let outcome = outcome.clone();
+        body(move || {
+            let is_destroyed = crst::destroy(crst).is_ok();
+            let next = create();
+            // SAFETY: of this thread alone until both have ended.
+            outcome.0.with_mut(|value| unsafe {
+                *value = handle::section_index(next) << 1 | u32::from(is_destroyed)
+            });
+        })
+    };
+    let threads = outcomes.iter().map(|outcome| (new_task(), destroys(outcome))).collect();
+    scene(threads, move || {
+        // SAFETY: both have ended.
+        let [one, other] = outcomes.each_ref().map(|outcome| outcome.0.with(|value| unsafe { *value }));
+        assert_eq!((one & 1) + (other & 1), 1, "how many have destroyed it");
+        assert_ne!(one >> 1, other >> 1, "one slot for two sections");
+    })
+}
+
+#[test]
+fn of_two_destroys_one_succeeds_and_no_slot_is_given_twice() {
+    holds_with_preemptions(3, two_destroys);
+}
+
+// ---- slots that a task keeps ------------------------------------------------------------------------------
+
+fn slots_break_without(ordering: SourceLine) {
+    breaks_with_preemptions(3, Sight::Said("one slot for two sections"), &[ordering], one_kept_slot);
+}
+
+/// A task makes a section in the slot that it keeps, while another takes that away and makes one.
+fn one_kept_slot() -> Scene {
+    let crst = new_section();
+    let keeps = new_task();
+    act_as(keeps, || crst::destroy(crst).expect("free"));
+    let slots: [Arc<Watched>; 2] = core::array::from_fn(|_| Arc::new(Watched(UnsafeCell::new(0))));
+    let make = |slot: &Arc<Watched>, reclaims: bool| {
+        let slot = slot.clone();
+        body(move || {
+            if reclaims {
+                slots::reclaim();
+            }
+            let made = handle::section_index(create());
+            // SAFETY: of this thread alone until both have ended.
+            slot.0.with_mut(|value| unsafe { *value = made });
+        })
+    };
+    let threads = vec![(keeps, make(&slots[0], false)), (new_task(), make(&slots[1], true))];
+    scene(threads, move || {
+        // SAFETY: both have ended.
+        let [one, other] = slots.each_ref().map(|slot| slot.0.with(|value| unsafe { *value }));
+        assert_ne!(one, other, "one slot for two sections");
+    })
+}
+
+#[test]
+fn a_kept_slot_is_used_or_taken_away() {
+    holds_with_preemptions(3, one_kept_slot);
+}
+
+#[test]
+fn control_kept_slot_without_the_barrier() {
+    slots_break_without(place("free-slots-barrier"));
+}
+
+#[test]
+fn control_kept_slot_by_a_weak_load_of_closed() {
+    slots_break_without(place("free-slots-closed-load"));
+}
+
+#[test]
+fn control_kept_slot_by_a_weak_store_of_closed() {
+    slots_break_without(place("free-slots-closed-store"));
+}
+
+#[test]
+fn control_kept_slot_by_a_weak_load_of_in_use() {
+    slots_break_without(place("free-slots-in-use-load"));
+}
+
+#[test]
+fn control_kept_slot_by_a_weak_store_of_in_use() {
+    slots_break_without(place("free-slots-in-use-store"));
 }
 
 /// What a section comes to be whose first waiter is refused the heavy barrier.

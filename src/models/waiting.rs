@@ -344,7 +344,8 @@ fn a_free_section_is_destroyed_or_visited() {
 
 #[test]
 fn control_destroy_without_acquire() {
-    breaks(Sight::Race, &[place("destroy-word-exchange")], destroy_of_a_free_section_during_visit);
+    let exchanges = [place("destroy-at-once-exchange"), place("destroy-word-exchange")];
+    breaks(Sight::Race, &exchanges, destroy_of_a_free_section_during_visit);
 }
 
 /// A task waits so that an alert ends its wait, and is alerted; the section stays owned.

@@ -4,6 +4,7 @@
 pub(crate) mod addresses;
 pub(crate) mod bias;
 pub(crate) mod deadlocks;
+pub(crate) mod free_slots;
 pub(crate) mod holds;
 pub(crate) mod layers;
 pub(crate) mod layout;

@@ -11,7 +11,7 @@ use crate::state::task::TaskRef;
 use crate::sys::Mutex;
 use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-// queue_state: flags below, the number of waiters above. Written under the queue lock, where the section cannot end;
+// queue_state: flags below, the number of waiters above. Written under the queue lock, where the slot stays the section's;
 // only an owner clears FENCE_PENDING and BACK_OFF without it.
 /// A waiter has been here: leaves must be fenced. Stays for a while after the last waiter.
 pub(crate) const ARMED: u32 = 1;

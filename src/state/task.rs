@@ -6,6 +6,7 @@ use core::ops::Deref;
 use crate::base::arena::Slot;
 use crate::base::memory::{Here, Memory, Shown, readable_in_copies};
 use crate::base::name::{Name, NameCopy};
+use crate::state::free_slots::FreeSlots;
 use crate::state::layers::Layers;
 use crate::state::managed_wait::ManagedWait;
 use crate::state::sleep::Sleep;
@@ -66,12 +67,13 @@ pub(crate) struct Task {
     pub(crate) managed_wait: ManagedWait,
     /// Until when the places on its stack of managed code get no names; its own thread only.
     pub(crate) stack_rests_until: AtomicU64,
+    pub(crate) free_slots: FreeSlots,
 }
 
 /// How many sections are biased to one task at a time, at most.
 pub(crate) const MOST_BIASES: usize = 8;
 
-const _: () = assert!(size_of::<Task>() == 768);
+const _: () = assert!(size_of::<Task>() == 832);
 
 /// For `layout`.
 pub(crate) const LAYOUT: [(&str, usize); 6] = [

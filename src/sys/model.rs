@@ -33,7 +33,7 @@ use core::panic::Location;
 use std::any::Any;
 use std::boxed::Box;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
@@ -70,6 +70,8 @@ struct World {
 
     /// Of all executions: the atomics that must be loom's.
     shared: HashMap<usize, Maker>,
+    /// Of all executions: the mutexes of which is_locked was asked. They show their state in an atomic.
+    asked: HashSet<usize>,
     /// Pages that each execution gets, in this order.
     pages: Vec<(usize, usize)>,
     weakened: Vec<SourceLine>,
@@ -277,6 +279,7 @@ impl World {
             light: true,
             scheduler: self.scheduler,
             shared: core::mem::take(&mut self.shared),
+            asked: core::mem::take(&mut self.asked),
             pages: core::mem::take(&mut self.pages),
             weakened: core::mem::take(&mut self.weakened),
             executions: self.executions + 1,
@@ -701,19 +704,21 @@ pub(crate) fn deadline_after(milliseconds: u32) -> Instant {
 
 /// The mutex of `mutex` has a model of its own; all other models use this one, which takes far fewer steps.
 #[repr(transparent)]
-pub(crate) struct Mutex(core::sync::atomic::AtomicU32);
+pub(crate) struct Mutex(atomic::AtomicU32);
 
 /// Holds the mutex until dropped.
 pub(crate) struct Guard<'a> {
+    /// Whether the atomic says that it is locked.
+    is_shown: bool,
     /// Of the monitor beside it; dropped first.
     _held: Option<Box<dyn Held>>,
     _monitor: Option<Rc<dyn Monitor>>,
-    _mutex: &'a Mutex,
+    mutex: &'a Mutex,
 }
 
 impl Mutex {
     pub(crate) const fn new() -> Self {
-        Mutex(core::sync::atomic::AtomicU32::new(0))
+        Mutex(atomic::AtomicU32::new(0))
     }
 
     #[track_caller]
@@ -725,7 +730,29 @@ impl Mutex {
             // SAFETY: it stands beside a count of the monitor and is dropped before it.
             unsafe { core::mem::transmute::<Box<dyn Held + '_>, Box<dyn Held>>(monitor.enter()) }
         });
-        Guard { _held: held, _monitor: monitor, _mutex: self }
+        let is_asked = |world: &mut World| {
+            world.scheduler == Scheduler::Shuttle || world.asked.contains(&(&raw const self.0 as usize))
+        };
+        let is_shown = is_locked && world(is_asked);
+        if is_shown {
+            // As in the real one, and so is the store in drop.
+            self.0.swap(1, atomic::Ordering::Acquire);
+        }
+        Guard { is_shown, _held: held, _monitor: monitor, mutex: self }
+    }
+
+    /// As the real one: by an atomic of its own, which only those mutexes have of which this is asked. Which these are is
+    /// found by trial, as with shared atomics.
+    #[track_caller]
+    pub(crate) fn is_locked(&self) -> bool {
+        let address = &raw const self.0 as usize;
+        let is_first = world(|world| {
+            world.phase == Phase::Run && world.scheduler == Scheduler::Loom && world.asked.insert(address)
+        });
+        if is_first {
+            std::panic::resume_unwind(Box::new(NowShared));
+        }
+        self.0.load(atomic::Ordering::SeqCst) != 0
     }
 
     /// Always waits: a busy mutex only affects speed.
@@ -740,6 +767,14 @@ impl Mutex {
 impl Guard<'_> {
     pub(crate) fn is_of_parent(&self) -> bool {
         false
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if self.is_shown {
+            self.mutex.0.store(0, atomic::Ordering::Release);
+        }
     }
 }
 

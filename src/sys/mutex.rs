@@ -5,8 +5,8 @@
 //!
 //! **Forks.** No mutex is locked around a fork, so that a fork may happen in any handler of the program, in any order.
 //! A thread that holds a mutex at that moment does not exist in the child. So every mutex is unlocked in the child (see
-//! `fork`), and the data under it is written such that every single store leaves it usable, at the cost of a slot at
-//! most. The child does that before its first lock, so no call finds what the parent's threads left, such as their
+//! `fork`), and the data under it is written such that every single store leaves it usable, at the cost of a few
+//! slots at most. The child does that before its first lock, so no call finds what the parent's threads left, such as their
 //! queues.
 //!
 //! A thread that a handler interrupts to fork while it holds a mutex goes on in the child without it: there is no other
@@ -93,6 +93,13 @@ impl Mutex {
         if self.0.swap(UNLOCKED, Ordering::Release) == CONTENDED {
             futex_wake(&self.0, 1);
         }
+    }
+
+    /// Whether a thread holds it. SeqCst: who stores before, SeqCst, and finds it unlocked is seen by the next holder, if
+    /// that one has a SeqCst fence before it loads.
+    #[inline]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.0.load(Ordering::SeqCst) != UNLOCKED
     }
 
     /// Forgets every holder and sleeper. Only in the child of a fork, where neither exists any more. Writes nothing to
