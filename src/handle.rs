@@ -34,8 +34,7 @@
 //! - Leaving compares with `h ^ me`. If `h == g ^ o ^ me`, then `o` and `me` agree in bits 6-29. An `o` in a word is
 //!   a live task, or one of the reserved slots that no task has; two live tasks never share a slot. So `o == me`.
 //!   A word with BIASED or REVOKING selects another slot than one without.
-//! - A thread that is no task asks with `me == 0` whether a section is biased to it, `h == g ^ o ^ BIASED`. Then
-//!   `o ^ BIASED` is 0 in bits 6-29, which it never is: an `o` with BIASED names a task there.
+//! - A thread that is no task asks with NOBODY as `me`, a slot that no `o` has: nothing matches.
 //!
 //! Now let `g` be of the other kind: where `h` selects this slot, `g` has bits 6 and 7 flipped. Each of these compares
 //! then needs an `o` with both of these bits, or in a section of Windows' one with the other bit than BIASED for a
@@ -88,12 +87,14 @@ pub(crate) const LAST_TASK_GENERATION: u64 =
 pub(crate) const ABANDONED: u64 = 1 << TASK_SLOT_SHIFT;
 /// The owner of a section that no longer exists. No task has this slot.
 pub(crate) const DESTROYED: u64 = 2 << TASK_SLOT_SHIFT;
+/// What a thread that is no task has in place of an owner id where it compares words. No word has it, and no task its slot.
+pub(crate) const NOBODY: u64 = 3 << TASK_SLOT_SHIFT;
 /// Beside an owner id in a word: the section is biased to that task (see `bias`).
 pub(crate) const BIASED: u64 = 1 << 6;
 /// Beside an owner id in a word: the bias to that task is being revoked.
 pub(crate) const REVOKING: u64 = 1 << 7;
 /// The first slot that a task may have.
-pub(crate) const FIRST_TASK_SLOT: u32 = 3;
+pub(crate) const FIRST_TASK_SLOT: u32 = 4;
 
 /// What a Windows' handle has that the handle of a section of the host's in that slot has not, and the other way
 /// round: in the tag, and in the bits that select the slot.
@@ -335,8 +336,8 @@ mod tests {
                     let value = word ^ by;
                     selected(value, asked, slots) == u64::from(index) && !(asked == win32 && value == own)
                 };
-                // Free; entered again or left; biased to the caller, and to a thread that is no task.
-                for by in [0, me, me ^ BIASED, BIASED] {
+                // Free; entered again or left; biased to the caller; the same for a thread that is no task.
+                for by in [0, me, me ^ BIASED, NOBODY, NOBODY ^ BIASED] {
                     let same_slot_as_me = owner_slot(owner) == owner_slot(me) && owner != me;
                     let asks_if_biased = by & BIASED != 0;
                     for asked in [true, false] {

@@ -148,6 +148,7 @@ pub extern "C" fn hostcrst_enter(crst: hostcrst_t, option: u32) -> i32 {
 // What is left of a fast path, each in the form that its caller can jump to. If the compiler knew that the result is
 // always S_OK, it would call instead, and give the fast path a stack frame for that.
 
+#[cold]
 #[inline(never)]
 extern "C" fn sample_entry(crst: u64) -> i32 {
     crst::sample_entry(crst);
@@ -186,10 +187,22 @@ extern "C" fn enter_at(crst: u64, option: u32, site: usize) -> i32 {
 #[unsafe(no_mangle)]
 #[must_use]
 pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, milliseconds: u32) -> i32 {
-    if crst::enter_now(crst, option) { S_OK } else { enter_timeout_from(crst, option, milliseconds) }
+    match crst::enter_fast(crst, option) {
+        FastPath::Done => S_OK,
+        FastPath::DoneWithFollowUp => sample_entry(crst),
+        FastPath::Revoked => settle_or_enter_timeout_from(crst, option, milliseconds),
+        FastPath::NotTaken => enter_timeout_from(crst, option, milliseconds),
+    }
 }
 
 with_call_site!(enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => enter_timeout_at, "rcx", "x3");
+with_call_site!(
+    settle_or_enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => settle_or_enter_timeout_at, "rcx", "x3"
+);
+
+extern "C" fn settle_or_enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: usize) -> i32 {
+    if crst::settle_entry(crst) { S_OK } else { enter_timeout_at(crst, option, milliseconds, site) }
+}
 
 extern "C" fn enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: usize) -> i32 {
     hresult(enter::enter_checked(crst, option, Patience::of_milliseconds(milliseconds), site).map(|_| ()))
@@ -278,15 +291,42 @@ extern "C" fn enter_named_at(
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn hostcrst_try_enter(crst: hostcrst_t, option: u32, entered: *mut i32) -> i32 {
-    if entered.is_null() || !crst::enter_now(crst, option) {
+    if entered.is_null() {
         return try_enter_from(crst, option, entered);
     }
-    // SAFETY: the caller keeps `entered` valid, see above.
+    match crst::enter_fast(crst, option) {
+        FastPath::Done => {
+            // SAFETY: the caller keeps `entered` valid, see above.
+            unsafe { entered.write(1) };
+            S_OK
+        }
+        FastPath::DoneWithFollowUp => sample_try_entry(crst, entered),
+        FastPath::Revoked => settle_or_try_enter_from(crst, option, entered),
+        FastPath::NotTaken => try_enter_from(crst, option, entered),
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn sample_try_entry(crst: u64, entered: *mut i32) -> i32 {
+    // SAFETY: only reached from hostcrst_try_enter, where it is not NULL.
     unsafe { entered.write(1) };
-    S_OK
+    sample_entry(crst)
 }
 
 with_call_site!(try_enter_from(crst: u64, option: u32, entered: *mut i32) => try_enter_at, "rcx", "x3");
+with_call_site!(
+    settle_or_try_enter_from(crst: u64, option: u32, entered: *mut i32) => settle_or_try_enter_at, "rcx", "x3"
+);
+
+extern "C" fn settle_or_try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usize) -> i32 {
+    if crst::settle_entry(crst) {
+        // SAFETY: as in sample_try_entry.
+        unsafe { entered.write(1) };
+        return S_OK;
+    }
+    try_enter_at(crst, option, entered, site)
+}
 
 extern "C" fn try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_try_enter, whose caller keeps `entered` valid.
@@ -319,18 +359,21 @@ pub extern "C" fn hostcrst_leave(crst: hostcrst_t) -> i32 {
     }
 }
 
+#[cold]
 #[inline(never)]
 extern "C" fn wake_after_leave(crst: u64) -> i32 {
     crst::wake_after_leave(crst);
     black_box(S_OK)
 }
 
+#[cold]
 #[inline(never)]
 extern "C" fn settle_leave(crst: u64) -> i32 {
     crst::settle_leave(crst);
     black_box(S_OK)
 }
 
+#[cold]
 #[inline(never)]
 extern "C" fn leave_checked(crst: u64) -> i32 {
     hresult(crst::leave_checked(crst))

@@ -103,8 +103,11 @@ pub(crate) fn enter_fast(handle: u64, option: u32) -> FastPath {
         return section.enter_biased(biased_to_me);
     }
     let mine = biased_to_me ^ BIASED;
+    if word == mine {
+        return if section.reenter() { FastPath::Done } else { FastPath::NotTaken };
+    }
     if word != handle {
-        return if word == mine && section.reenter() { FastPath::Done } else { FastPath::NotTaken };
+        return FastPath::NotTaken;
     }
     let Some(task) = task::current_if_any() else { return FastPath::NotTaken };
     // Acquire pairs with the Release of the last leave.
@@ -154,8 +157,7 @@ pub(crate) fn leave_fast(handle: u64) -> FastPath {
     if word == biased_to_me {
         return section.leave_biased(biased_to_me);
     }
-    // To a thread that is no task, a free section's word equals what its own would be.
-    if word != biased_to_me ^ BIASED || word == handle {
+    if word != biased_to_me ^ BIASED {
         return FastPath::NotTaken;
     }
     let entries = section.entries.load(Ordering::Relaxed);
@@ -164,22 +166,25 @@ pub(crate) fn leave_fast(handle: u64) -> FastPath {
         return FastPath::Done;
     }
     // A slot never used has 0 entries: see handle, "every 64-bit value".
-    let queue_state = section.queue_state.load(Ordering::Relaxed);
-    if entries != 1 || (queue_state != 0 && queue_state != ALWAYS_FENCED) {
+    if entries != 1 {
         return FastPath::NotTaken;
     }
     let Some(task) = task::current_if_any() else { return FastPath::NotTaken };
-    task.count_leave();
+    let queue_state = section.queue_state.load(Ordering::Relaxed);
     if queue_state == 0 {
+        task.count_leave();
         // Release pairs with the Acquire of the next owner. Not a read-modify-write: see queue, "no wake-up is lost".
         // place: leave-word-store
         section.word.store(handle, Ordering::Release);
         // place: leave-light-barrier
         sys::light_barrier();
-    } else {
+    } else if queue_state == ALWAYS_FENCED {
+        task.count_leave();
         // SeqCst with the waiter's announcement, as in leave_contended.
         // place: fenced-leave-swap
         section.word.swap(handle, Ordering::SeqCst);
+    } else {
+        return FastPath::NotTaken;
     }
     // place: fenced-leave-queue-state
     if section.queue_state.load(Ordering::SeqCst) == queue_state {

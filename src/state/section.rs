@@ -299,14 +299,14 @@ impl Section {
     }
 
     /// The owner enters once more. False if it has done so too often to count, or if the slot was never used: its
-    /// zero word seems to be the caller's for a handle that is the caller's own id.
+    /// zero word seems to be the caller's for a handle that is the caller's own id, or NOBODY.
     #[inline(always)]
     pub(crate) fn reenter(&self) -> bool {
-        let entries = self.entries.load(Ordering::Relaxed);
-        if entries == 0 || entries == u32::MAX {
+        let entries = self.entries.load(Ordering::Relaxed).wrapping_add(1);
+        if entries < 2 {
             return false;
         }
-        self.entries.store(entries + 1, Ordering::Relaxed);
+        self.entries.store(entries, Ordering::Relaxed);
         true
     }
 

@@ -8,10 +8,10 @@
 
 use core::arch::{asm, global_asm};
 
-use crate::handle::BIASED;
+use crate::handle::{BIASED, NOBODY};
 
 // Word 0: the owner id of the thread's task, 0 while the thread is no task. Word 1: the task's address. Word 2: the
-// thread's last error of the Win32 functions. Word 3: word 0 XOR BIASED.
+// thread's last error of the Win32 functions. Word 3: BIASED XOR word 0, or XOR NOBODY while the thread is no task.
 global_asm!(
     ".section .tdata.hostcrst_current,\"awT\",%progbits",
     ".balign 16",
@@ -20,9 +20,9 @@ global_asm!(
     ".type hostcrst_current, %object",
     ".size hostcrst_current, 32",
     "hostcrst_current:",
-    ".quad 0, 0, 0, {biased}",
+    ".quad 0, 0, 0, {biased_to_nobody}",
     ".previous",
-    biased = const BIASED,
+    biased_to_nobody = const BIASED ^ NOBODY,
 );
 
 /// The address of word 0 for the calling thread.
@@ -141,7 +141,7 @@ pub(crate) fn current_id() -> u64 {
     word::<0>()
 }
 
-/// The number XOR BIASED XOR the owner id of the calling thread's task, or 0 in its place.
+/// The number XOR BIASED XOR the owner id of the calling thread's task, or NOBODY in its place.
 #[cfg(all(target_arch = "x86_64", not(target_env = "musl")))]
 #[inline(always)]
 pub(crate) fn xor_biased_id(mut number: u64) -> u64 {
@@ -158,7 +158,7 @@ pub(crate) fn xor_biased_id(mut number: u64) -> u64 {
     number
 }
 
-/// The number XOR BIASED XOR the owner id of the calling thread's task, or 0 in its place.
+/// The number XOR BIASED XOR the owner id of the calling thread's task, or NOBODY in its place.
 #[cfg(any(target_arch = "aarch64", target_env = "musl"))]
 #[inline(always)]
 pub(crate) fn xor_biased_id(number: u64) -> u64 {
@@ -178,7 +178,7 @@ pub(crate) fn set_current(id: u64, task: usize) {
     unsafe {
         words.write_volatile(id);
         words.add(1).write_volatile(task as u64);
-        words.add(3).write_volatile(id ^ BIASED);
+        words.add(3).write_volatile(if id == 0 { NOBODY } else { id } ^ BIASED);
         // The reads above are `asm!` blocks that the compiler may merge; this one tells it that memory changed.
         asm!("", options(nostack, preserves_flags));
     }
@@ -213,12 +213,12 @@ mod tests {
     #[test]
     fn each_thread_has_its_own_words_and_starts_with_none() {
         std::thread::spawn(|| {
-            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (0, 0, BIASED));
+            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (0, 0, NOBODY ^ BIASED));
             set_current(7, 0x1000);
             assert_eq!((current_id(), current_task(), xor_biased_id(0)), (7, 0x1000, 7 ^ BIASED));
             std::thread::spawn(|| assert_eq!((current_id(), current_task()), (0, 0))).join().unwrap();
             set_current(0, 0);
-            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (0, 0, BIASED));
+            assert_eq!((current_id(), current_task(), xor_biased_id(0)), (0, 0, NOBODY ^ BIASED));
         })
         .join()
         .unwrap();

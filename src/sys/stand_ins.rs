@@ -5,6 +5,7 @@ use core::ffi::CStr;
 
 use super::atomic::AtomicU32;
 use super::current;
+use crate::handle::{BIASED, NOBODY};
 
 pub(crate) use super::files::{
     File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, thread_count,
@@ -67,7 +68,8 @@ pub(crate) fn current_id() -> u64 {
 }
 
 pub(crate) fn xor_biased_id(number: u64) -> u64 {
-    number ^ current_id() ^ crate::handle::BIASED
+    let id = current_id();
+    number ^ if id == 0 { NOBODY } else { id } ^ BIASED
 }
 
 pub(crate) fn current_task() -> usize {
