@@ -92,12 +92,27 @@ static int round_of_owner;
 #define OVER (ROUNDS + 1)
 static int round_of_other;
 
+/* By each function in turn that enters. */
+static void enter_in_some_way(uint64_t entry)
+{
+    int32_t entered = 0;
+    if (entry % 3 == 1) {
+        CHECK_EQ(hostcrst_try_enter(contested, 0, &entered), S_OK);
+    } else if (entry % 3 == 2) {
+        CHECK_EQ(hostcrst_enter_timeout(contested, 0, HOSTCRST_INFINITE), S_OK);
+        entered = 1;
+    }
+    if (!entered) {
+        CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+    }
+}
+
 static void enter_and_count(uint64_t entry)
 {
-    CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+    enter_in_some_way(entry);
     uint64_t seen = inside;
-    if (entry % 3 == 0) {
-        CHECK_EQ(hostcrst_enter(contested, 0), S_OK);
+    if (entry % 4 == 0) {
+        enter_in_some_way(entry / 4);
         CHECK_EQ(hostcrst_leave(contested), S_OK);
     }
     inside = seen + 1;
