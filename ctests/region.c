@@ -11,6 +11,13 @@
 
 enum { MANY = 100000, MIB = 1 << 20, SLOT_BYTES = 64, GATHER = 25 /* MADV_COLLAPSE */ };
 
+/* Meanwhile others create and destroy. */
+static void create_and_destroy(void *unused)
+{
+    (void)unused;
+    CHECK_EQ(hostcrst_destroy(new_section()), S_OK);
+}
+
 /* What the library has the system gather into huge pages, and what of that was no memory in use. */
 static size_t bytes_gathered;
 static size_t bytes_gathered_unused;
@@ -20,6 +27,9 @@ int madvise(void *start, size_t bytes, int advice)
 {
     enum { PAGE = 4096 };
     if (advice == GATHER) {
+        check_thread_t other;
+        check_start(&other, create_and_destroy, NULL);
+        check_join(&other);
         bytes_gathered += bytes;
         for (size_t at = 0; at < bytes; at += PAGE) {
             unsigned char is_resident = 0;

@@ -206,9 +206,10 @@ impl<T: Slot> Arena<T> {
     /// As allocate; gives `keep` up to `most` further slots that were free and are in use from here on. None if no slot
     /// is left that was never used.
     pub(crate) fn allocate_with(&self, most: usize, mut keep: impl FnMut(u32)) -> Result<u32> {
-        let _guard = self.lock.lock();
+        let guard = self.lock.lock();
         let most = if self.is_used_up() { 0 } else { most };
-        let index = match self.take_free() {
+        let free = self.take_free();
+        let index = match free {
             Some(index) => index,
             None => self.extend()?,
         };
@@ -217,6 +218,10 @@ impl<T: Slot> Arena<T> {
             self.live.store(self.live() + 1, Ordering::Relaxed);
             keep(further);
         });
+        drop(guard);
+        if free.is_none() {
+            self.gather_before(index);
+        }
         Ok(index)
     }
 
@@ -251,7 +256,6 @@ impl<T: Slot> Arena<T> {
         if self.offset_mask.load(Ordering::Relaxed) != 0 && index >= self.shown() {
             self.show(self.shown() * 2)?;
         }
-        self.gather_before(index);
         // The last slot may lie only partly in committed memory.
         self.slots.cover((index as usize + 1) * size_of::<T>())?;
         self.links.cover((index as usize + 1) * LINK_BYTES)?;
@@ -261,7 +265,8 @@ impl<T: Slot> Arena<T> {
     }
 
     /// Moves a whole huge page of slots to one, once the last of them was taken: a program with so many enters them in
-    /// no order. All of its pages are in use by then, so no memory is taken for it.
+    /// no order. All of its pages are in use by then, so no memory is taken for it. Without the lock: the system moves what
+    /// others use meanwhile.
     fn gather_before(&self, index: u32) {
         let (base, end) = (self.slots.base(), self.slots.base() + index as usize * size_of::<T>());
         let is_whole = end.is_multiple_of(sys::HUGE_PAGE) && end - base >= sys::HUGE_PAGE;
