@@ -48,12 +48,13 @@ install(FILES
     share/hostcrst/hostcrst.cdef share/hostcrst/hostcrst.supp share/hostcrst/valgrind.c docs/report.schema.json
     DESTINATION "${CMAKE_INSTALL_DATADIR}/hostcrst")
 install(FILES docs/man/hostcrst.3 DESTINATION "${CMAKE_INSTALL_MANDIR}/man3")
+# In the folders of the source, so that links lead from page to page.
 install(FILES
-    README.md CHANGELOG.md
-    docs/deadlocks.md docs/environment.md docs/errors.md docs/hangs.md docs/hostcrst-dump.md docs/hosting.md docs/lock-order.md
-    docs/sanitizers.md docs/win32.md
-    LICENSE-MIT LICENSE-APACHE
+    README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE-MIT LICENSE-APACHE
     DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY docs examples DESTINATION "${CMAKE_INSTALL_DOCDIR}" PATTERN man EXCLUDE PATTERN Doxyfile EXCLUDE)
+install(FILES bindings/README.md DESTINATION "${CMAKE_INSTALL_DOCDIR}/bindings")
+install(FILES packaging/README.md DESTINATION "${CMAKE_INSTALL_DOCDIR}/packaging")
 
 if(HOSTCRST_BUILD_DUMP)
     set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME hostcrst_tools)

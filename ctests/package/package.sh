@@ -82,10 +82,11 @@ install() { # install <build folder> <prefix> <version>
     readelf -d "$lib/libhostcrst.so" | grep -q "SONAME.*\[$SONAME\]" || fail "the SONAME is not $SONAME"
     for file in include/hostcrst.h include/hostcrst.hpp include/hostcrst/win32.h include/hostcrst/tsan_win32.h \
         share/hostcrst/hostcrst.cdef share/hostcrst/hostcrst.supp share/hostcrst/valgrind.c share/hostcrst/report.schema.json \
-        share/man/man1/hostcrst-dump.1 share/man/man3/hostcrst.3 share/doc/hostcrst/README.md share/doc/hostcrst/deadlocks.md \
+        share/man/man1/hostcrst-dump.1 share/man/man3/hostcrst.3 share/doc/hostcrst/README.md share/doc/hostcrst/docs/deadlocks.md \
         share/doc/hostcrst/LICENSE-MIT share/doc/hostcrst/LICENSE-APACHE; do
         [ -f "$2/$file" ] || fail "$file is not installed"
     done
+    file=$(find "$2/share/doc/hostcrst" -name '*.md' -exec "$here/dead_links.sh" {} +) || fail "links lead nowhere: $file"
     # What uses the library takes it from here. gdb, which goes by the path that a library was installed at, does not.
     cp -a "$2" "$2-moved"
     if grep -rIl --fixed-strings "$2" "$2-moved"; then
