@@ -117,6 +117,33 @@ static void a_section_is_destroyed_once(void)
     CHECK_EQ(times_destroyed, 4 * ROUNDS);
 }
 
+/* ---- the next section in a place ---- */
+
+static void wait_in_vain(void *crst)
+{
+    CHECK_EQ(hostcrst_enter_timeout(*(hostcrst_t *)crst, 0, 1), HOST_E_TIMEOUT);
+}
+
+static void a_section_has_nothing_of_the_last_one_in_its_place(void)
+{
+    check_thread_t thread;
+    hostcrst_t crst;
+    start_runtime();
+    REQUIRE_EQ(hostcrst_create_with_spin_count(7, &crst), S_OK);
+    CHECK_EQ(hostcrst_enter(crst, 0), S_OK);
+    check_start(&thread, wait_in_vain, &crst);
+    check_join(&thread);
+    CHECK_EQ(hostcrst_leave(crst), S_OK);
+    CHECK_EQ(info_of(crst).contended, 1);
+    CHECK_EQ(hostcrst_destroy(crst), S_OK);
+    hostcrst_t next = new_section();
+    CHECK_EQ(place_of(next), place_of(crst));
+    CHECK_SECTION(next, HOSTCRST_FREE, 0, 0);
+    CHECK_EQ(info_of(next).contended, 0);
+    CHECK_EQ(info_of(next).spin_count, 0);
+    CHECK_EQ(hostcrst_destroy(next), S_OK);
+}
+
 /* ---- the end of a thread ---- */
 
 static void keep_some(void *argument)
@@ -254,5 +281,6 @@ static void a_fork_among_those_who_create_and_destroy(void)
 }
 
 CHECK_MAIN(CHECK_TEST(no_place_is_missing_where_all_are_needed), CHECK_TEST(threads_destroy_what_others_create),
-           CHECK_TEST(a_section_is_destroyed_once), CHECK_TEST(a_thread_that_ends_gives_its_places_back),
+           CHECK_TEST(a_section_is_destroyed_once), CHECK_TEST(a_section_has_nothing_of_the_last_one_in_its_place),
+           CHECK_TEST(a_thread_that_ends_gives_its_places_back),
            CHECK_TEST(a_fork_among_those_who_create_and_destroy))
