@@ -525,11 +525,83 @@ static void a_handler_that_interrupts_a_wait_cannot_wait(void)
     check_whole(second);
 }
 
+static int is_in_the_handler, may_go_on;
+
+/* It stays until the wait that it interrupts has ended, which its own thread does not know yet. */
+static void outlast_the_wait(int signal)
+{
+    (void)signal;
+    __atomic_store_n(&is_in_the_handler, 1, __ATOMIC_SEQ_CST);
+    REQUIRE_SOON(__atomic_load_n(&may_go_on, __ATOMIC_SEQ_CST));
+    CHECK_EQ(hostcrst_enter(second, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(second), S_OK);
+    CHECK_EQ(host_resource_wait(told_by_handler, 0), HOST_E_INVALIDOPERATION);
+    CHECK_EQ(hostcrst_enter(first, 0), HOST_E_INVALIDOPERATION);
+}
+
+static int32_t destroy_it(host_task_t waiter)
+{
+    (void)waiter;
+    CHECK_EQ(hostcrst_destroy(busy), S_OK);
+    return HOST_E_ABANDONED;
+}
+
+static int32_t alert_the_waiter(host_task_t waiter)
+{
+    CHECK_EQ(host_task_alert(waiter), S_OK);
+    return HOST_E_INTERRUPTED;
+}
+
+static int32_t stop_the_runtime(host_task_t waiter)
+{
+    (void)waiter;
+    CHECK_EQ(host_runtime_stop(), S_OK);
+    start_runtime();
+    return HOST_E_CLRNOTAVAILABLE;
+}
+
+static void end_a_wait_that_is_interrupted(int32_t (*end)(host_task_t))
+{
+    waiter_t waiter;
+    start_runtime();
+    on_signal(SIGUSR1, outlast_the_wait);
+    busy = new_section();
+    first = new_section();
+    second = new_section();
+    REQUIRE_EQ(host_resource_create(&told_by_handler), S_OK);
+    is_in_the_handler = may_go_on = 0;
+    REQUIRE_EQ(hostcrst_enter(busy, 0), S_OK);
+    REQUIRE_EQ(hostcrst_enter(first, 0), S_OK);
+    wait_for(&waiter, busy, WAIT_ALERTABLE);
+    REQUIRE_EQ(pthread_kill(waiter.thread.id, SIGUSR1), 0);
+    REQUIRE_SOON(__atomic_load_n(&is_in_the_handler, __ATOMIC_SEQ_CST));
+    int32_t outcome = end(waiter.task);
+    REQUIRE_SOON(!is_waiting(waiter.task, busy));
+    __atomic_store_n(&may_go_on, 1, __ATOMIC_SEQ_CST);
+    CHECK_EQ(end_of_wait(&waiter), outcome);
+    CHECK_EQ(hostcrst_leave(first), S_OK);
+    CHECK_EQ(host_resource_destroy(told_by_handler), S_OK);
+    if (outcome != HOST_E_ABANDONED) {
+        CHECK_EQ(hostcrst_leave(busy), S_OK);
+        check_whole(busy);
+    }
+    check_whole(first);
+    check_whole(second);
+}
+
+static void nor_does_one_that_outlasts_the_wait(void)
+{
+    end_a_wait_that_is_interrupted(destroy_it);
+    end_a_wait_that_is_interrupted(alert_the_waiter);
+    end_a_wait_that_is_interrupted(stop_the_runtime);
+}
+
 CHECK_MAIN(CHECK_TEST(nothing_is_left_of_a_wait_that_its_callback_leaves),
            CHECK_TEST(a_callback_may_open_the_cycle_and_wait_for_others),
            CHECK_TEST(a_cycle_that_is_closed_in_the_callback_is_told_inside_it),
            CHECK_TEST(a_cycle_of_waits_that_were_told_of_broken_ones_is_told),
            CHECK_TEST(a_cycle_of_waits_that_were_told_of_others_that_stood_is_told),
            CHECK_TEST(a_handler_that_interrupts_a_wait_cannot_wait),
+           CHECK_TEST(nor_does_one_that_outlasts_the_wait),
            CHECK_TEST(the_end_of_a_thread_ends_its_wait),
            CHECK_TEST(a_jump_out_of_a_wait_holds_up_nobody_once_the_thread_has_ended))

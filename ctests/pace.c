@@ -141,9 +141,10 @@ static void nobody_spins_where_that_does_not_pay(void)
 
 /*
  * The owner enters again whenever it has left, so that a waiter that was woken comes too late, and stays until that one has
- * gone to sleep again. How often the waiter lost until it was given the section, or was lucky, as the scheduler let it go first.
+ * gone to sleep again, and for so long. How often the waiter lost until it was given the section, or was lucky, as the scheduler
+ * let it go first.
  */
-static int losses_of_a_waiter(int policy)
+static int losses_of_a_waiter(int policy, int milliseconds)
 {
     enum { MOST_LOSSES = 20 };
     static const struct sched_param priority;
@@ -157,6 +158,8 @@ static int losses_of_a_waiter(int policy)
     while (!wait_is_over(&waiter) && losses <= MOST_LOSSES) {
         REQUIRE_SOON(check_thread_state(getpid(), thread) != 'R');
         losses += is_waiting(waiter.task, crst);
+        const struct timespec stay = {0, milliseconds * 1000000L};
+        nanosleep(&stay, NULL);
         wakes = 0;
         CHECK_EQ(hostcrst_leave(crst), S_OK);
         CHECK(wakes > 0);
@@ -174,7 +177,7 @@ static void a_waiter_that_loses_again_and_again_is_given_the_section(void)
 {
     start_runtime();
     for (int time = 0; time < 50; time++) {
-        losses_of_a_waiter(SCHED_OTHER);
+        losses_of_a_waiter(SCHED_OTHER, 0);
     }
 }
 
@@ -187,9 +190,9 @@ static void lose_on_one_processor(void)
     check_run_on_processor(0);
     start_runtime();
     for (int time = 0; time < 5; time++) {
-        losses_of_a_waiter(SCHED_BATCH);
+        losses_of_a_waiter(SCHED_BATCH, 0);
     }
-    REQUIRE_SOON(losses_of_a_waiter(SCHED_BATCH) > 10);
+    REQUIRE_SOON(losses_of_a_waiter(SCHED_BATCH, 0) > 10);
 }
 
 static void so_is_one_that_does_not_spin(void)
@@ -197,9 +200,24 @@ static void so_is_one_that_does_not_spin(void)
     in_child(lose_on_one_processor);
 }
 
+static void lose_to_an_owner_that_stays(void)
+{
+    check_run_on_processor(0);
+    start_runtime();
+    for (int time = 0; time < 10; time++) {
+        CHECK(losses_of_a_waiter(SCHED_BATCH, 15) <= 3);
+    }
+}
+
+static void where_owners_stay_for_long_it_is_given_the_section_sooner(void)
+{
+    in_child(lose_to_an_owner_that_stays);
+}
+
 CHECK_MAIN(CHECK_TEST(on_one_processor_a_section_that_has_calmed_down_yields_once),
            CHECK_TEST(limits_are_counted_on_the_monotonic_clock),
            CHECK_TEST(a_task_that_spins_for_long_rests_now_and_then),
            CHECK_TEST(nobody_spins_where_that_does_not_pay),
            CHECK_TEST(a_waiter_that_loses_again_and_again_is_given_the_section),
-           CHECK_TEST(so_is_one_that_does_not_spin))
+           CHECK_TEST(so_is_one_that_does_not_spin),
+           CHECK_TEST(where_owners_stay_for_long_it_is_given_the_section_sooner))

@@ -255,6 +255,49 @@ static void a_handler_in_a_wait_does_not_wait_for_that(void)
     CHECK(is_zero(&lock));
 }
 
+static hostcrst_t of_another;
+static int may_go_on;
+
+/* It stays until the lock was given to its thread, which does not know it yet. */
+static void outlast_the_wait(int signal)
+{
+    (void)signal;
+    __atomic_store_n(&handled, 1, __ATOMIC_SEQ_CST);
+    REQUIRE_SOON(__atomic_load_n(&may_go_on, __ATOMIC_SEQ_CST));
+    CHECK_EQ(hostcrst_enter(of_another, 0), HOST_E_INVALIDOPERATION);
+}
+
+static void give_to_one_in_a_handler(int shared)
+{
+    crew_t waiter = {.lock = &lock, .shared = shared};
+    handled = may_go_on = 0;
+    AcquireSRWLockExclusive(&lock);
+    send(&waiter, 0, 1, 1);
+    REQUIRE_EQ(pthread_kill(waiter.threads[0].id, SIGUSR1), 0);
+    REQUIRE_SOON(is_handled());
+    ReleaseSRWLockExclusive(&lock);
+    __atomic_store_n(&may_go_on, 1, __ATOMIC_SEQ_CST);
+    REQUIRE_SOON(inside(&waiter) == 1);
+    recall(&waiter, 1);
+    CHECK(is_zero(&lock));
+}
+
+static void a_handler_does_not_lose_a_lock_that_was_given_meanwhile(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = outlast_the_wait;
+    REQUIRE_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    REQUIRE_EQ(host_runtime_start(), S_OK);
+    REQUIRE_EQ(hostcrst_create(&of_another), S_OK);
+    REQUIRE_EQ(hostcrst_enter(of_another, 0), S_OK);
+    for (int time = 0; time < 10; time++) {
+        give_to_one_in_a_handler(time % 2);
+    }
+    REQUIRE_EQ(hostcrst_leave(of_another), S_OK);
+    REQUIRE_EQ(hostcrst_destroy(of_another), S_OK);
+}
+
 /* ---- mutual exclusion ---- */
 
 enum { VISITORS = 6, VISITS = 20000 };
@@ -960,7 +1003,8 @@ CHECK_MAIN(CHECK_TEST(a_release_of_what_is_not_held_changes_nothing_and_is_told)
            CHECK_TEST(one_owns_or_all_share), CHECK_TEST(it_may_stand_at_any_address),
            CHECK_TEST(all_who_wait_to_share_get_it_at_once),
            CHECK_TEST(who_waits_to_own_it_is_not_passed_by_who_shares),
-           CHECK_TEST(a_handler_in_a_wait_does_not_wait_for_that), CHECK_TEST(threads_never_meet_an_owner),
+           CHECK_TEST(a_handler_in_a_wait_does_not_wait_for_that),
+           CHECK_TEST(a_handler_does_not_lose_a_lock_that_was_given_meanwhile), CHECK_TEST(threads_never_meet_an_owner),
            CHECK_TEST(a_sleep_leaves_the_lock_and_has_it_again),
            CHECK_TEST(a_sleep_ends_in_time_and_wants_the_lock_held),
            CHECK_TEST(reports_and_chains_say_who_owns_it), CHECK_TEST(reports_say_how_many_share_it),

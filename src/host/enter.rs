@@ -5,14 +5,14 @@ use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::host::{deadlocks, ends, hosted, order, threads};
-use crate::lock::queue::{self, Attempt, FENCE_PENDING_NAP, failure, sleep_on};
+use crate::lock::queue::{Attempt, FENCE_PENDING_NAP, failure, sleep_on};
 use crate::lock::{resources, spin};
 use crate::report;
 use crate::state::registry::REGISTRY;
 use crate::state::section::{FENCE_PENDING, Section, is_biased};
 use crate::state::sections;
 use crate::state::task::TaskRef;
-use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, STANDBY};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, STANDBY};
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{self, Instant, preserving_errno};
 
@@ -128,7 +128,7 @@ impl Section {
     ///    STANDBY: the contender has woken this task, the next one: spin until the turn has come; park again if it does not.
     /// 5. ACQUIRED: out of the queue, as the owner. Every other value is the failure that has ended the wait.
     pub(crate) fn wait(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
-        if me.wait.is_in_queue() {
+        if me.wait.is_under_way() {
             // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
@@ -150,7 +150,6 @@ impl Section {
 
     /// The steps of wait.
     fn wait_in_steps(&self, handle: u64, me: TaskRef, request: Request) -> Result<()> {
-        queue::give_back_unnoticed_section(&me);
         let rests = me.wait.is_rest_due();
         if !rests && self.spin(handle, me, request.deadline) {
             return Ok(());
@@ -159,23 +158,29 @@ impl Section {
         if let Attempt::Entered = self.announce(handle, me, request)? {
             return Ok(());
         }
-        let mut stall = Stall::begin();
-        let mut owner = OwnerCheck::of_wait_since(me.wait.since.load(Ordering::Relaxed));
         if rests {
             spin::rest();
         }
+        let withdrawn = self.stay_in_queue(handle, me, request.deadline);
+        match me.wait.finish() {
+            ACQUIRED => {
+                me.wait.spun.store(0, Ordering::Relaxed);
+                Ok(())
+            }
+            code => withdrawn.and(Err(failure(code))),
+        }
+    }
+
+    /// Waits until `me`, which is in the queue, is out of it: the `park` word says why, unless it has withdrawn.
+    fn stay_in_queue(&self, handle: u64, me: TaskRef, deadline: Option<Instant>) -> Result<()> {
+        let mut stall = Stall::begin();
+        let mut owner = OwnerCheck::of_wait_since(me.wait.since.load(Ordering::Relaxed));
         loop {
-            // Acquire pairs with the Release of the task that wrote the outcome.
-            match me.wait.park.load(Ordering::Acquire) {
-                PARKED => self.park(handle, me, request.deadline, &mut stall, &mut owner)?,
+            match me.wait.park.load(Ordering::Relaxed) {
+                PARKED => self.park(handle, me, deadline, &mut stall, &mut owner)?,
                 STANDBY => self.stand_by(handle, me),
                 CONTEND => self.contend(handle, me),
-                ACQUIRED => {
-                    me.wait.park.store(OVER, Ordering::Relaxed);
-                    me.wait.spun.store(0, Ordering::Relaxed);
-                    return Ok(());
-                }
-                code => return Err(failure(code)),
+                _ => return Ok(()),
             }
         }
     }

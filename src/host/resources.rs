@@ -4,7 +4,7 @@
 use crate::constants::WAIT_OPTION_MASK;
 use crate::error::{Error, Result};
 use crate::host::{deadlocks, ends, hosted, order, threads};
-use crate::lock::{queue, resources as told};
+use crate::lock::resources as told;
 use crate::state::registry::REGISTRY;
 use crate::state::resource::Resource;
 use crate::state::task::TaskRef;
@@ -20,12 +20,11 @@ pub(crate) fn wait(handle: u64, option: u32, site: usize) -> Result<()> {
     let resource = told::find(handle)?;
     preserving_errno(|| {
         let me = threads::current()?;
-        if me.wait.is_in_queue() {
+        if me.wait.is_under_way() {
             // A signal handler interrupted a wait of this very thread.
             return Err(Error::InvalidOperation);
         }
         told::end_told_wait(me);
-        queue::give_back_unnoticed_section(&me);
         let site = hosted::place_of_wait(me, site);
         resource.announce(handle, me, Request { option, deadline: None, site })
     })

@@ -90,11 +90,11 @@ impl Wait {
         due
     }
 
-    /// The contender parks again. Whether it has lost too often.
+    /// The contender parks again. Whether it has lost too often, or waited for too long.
     fn lose(&self) -> bool {
         let losses = self.losses.load(Ordering::Relaxed) + 1;
         self.losses.store(losses, Ordering::Relaxed);
-        losses >= spin::MOST_LOSSES
+        losses >= spin::MOST_LOSSES || spin::is_too_long(self.since.load(Ordering::Relaxed))
     }
 
     /// The task slept when it was handed the section, and has woken; on its own thread.
@@ -170,22 +170,22 @@ pub(crate) fn initial_queue_state() -> u32 {
 
 impl Section {
     /// Takes `me` out of the queue; why its wait has failed, if it has. If it was handed the section, it gives that
-    /// back.
+    /// back. Its wait is over.
     pub(crate) fn step_out(&self, handle: u64, me: TaskRef) -> Option<Error> {
         let queue = self.lock_queue();
-        // Acquire pairs with the Release of the task that wrote the outcome.
-        match me.wait.park.load(Ordering::Acquire) {
-            PARKED | STANDBY | CONTEND => {
-                self.unlink(&me);
-                drop(queue);
-                self.wake_first_if_free(handle);
-                None
-            }
-            ACQUIRED => {
-                drop(queue);
-                give_back_unnoticed_section(&me);
-                None
-            }
+        let is_queued = is_queued(&me);
+        if is_queued {
+            self.unlink(&me);
+        }
+        drop(queue);
+        if is_queued {
+            me.wait.finish();
+            self.wake_first_if_free(handle);
+            return None;
+        }
+        give_back_unnoticed_section(&me);
+        match me.wait.finish() {
+            OVER => None,
             code => Some(failure(code)),
         }
     }
@@ -276,6 +276,7 @@ impl Section {
         // Under this lock one of Windows' cannot end: no waiter is shown where another section's memory may be gone.
         let _queue = self.lock_queue_of(handle)?;
         self.arm();
+        me.wait.start();
         me.wait.begin(request, beginning);
         let ahead = waiters(self.queue_state().load(Ordering::Relaxed));
         self.link(&me);
@@ -306,7 +307,10 @@ impl Section {
                 self.count_contended();
                 self.begin_awake(handle, me, ahead);
             }
-            _ => self.unlink(&me),
+            _ => {
+                self.unlink(&me);
+                me.wait.finish();
+            }
         }
         match attempt {
             Attempt::Failed(error) => Err(error),
@@ -688,9 +692,13 @@ impl Section {
     }
 }
 
-/// The failure that a park word holds.
+/// The failure that a park word holds, of a wait that has not succeeded.
 pub(crate) fn failure(park: u32) -> Error {
-    Error::from_hresult(park as i32).unwrap_or(Error::Fail)
+    match park {
+        // See end_after_fork.
+        OVER => Error::Abandoned,
+        code => Error::from_hresult(code as i32).unwrap_or(Error::Fail),
+    }
 }
 
 /// Sleeps on a word of a task's; false if `deadline` has passed. Where the futex call is refused, says so once. A handler

@@ -500,6 +500,14 @@ fn pause(times: u32) {
 
 /// How often the contender loses a section to spinners before it is handed off to it, parked or not.
 pub(crate) const MOST_LOSSES: u32 = 16;
+/// For how long it waits at most before that is so with its next loss, however few they are: each may have been to an owner
+/// that stayed for long.
+const MOST_TIME_OF_LOSSES: u64 = 10_000_000;
+
+/// Whether a contender that has waited since then is to lose no more.
+pub(crate) fn is_too_long(since: Instant) -> bool {
+    sys::now().saturating_sub(since) > MOST_TIME_OF_LOSSES
+}
 
 /// Whether a contender that was woken at `woken` should have arrived by now.
 pub(crate) fn is_late(woken: Instant) -> bool {

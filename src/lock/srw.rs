@@ -361,6 +361,7 @@ pub(crate) fn enqueue(
             break;
         }
     }
+    me.wait.start();
     me.wait.begin(request, beginning);
     queue.link(&me);
     me.wait.awaited.store(awaited, Ordering::SeqCst);

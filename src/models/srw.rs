@@ -161,5 +161,5 @@ fn control_slow_change_without_order() {
 /// A sharer that is served does not see what the owner did.
 #[test]
 fn control_outcome_that_is_not_acquired() {
-    breaks_with_preemptions(2, Sight::Race, &[place("srw-outcome-acquire")], owner_and_sharer);
+    breaks_with_preemptions(2, Sight::Race, &[place("wait-outcome-acquire")], owner_and_sharer);
 }

@@ -99,6 +99,9 @@ pub(crate) struct Wait {
     pub(crate) presence: AtomicU32,
     /// How often it was woken to contend in this wait and parked again.
     pub(crate) losses: AtomicU32,
+    /// 1 from before it waits for a section or an SRW lock until it knows the outcome, which others may have written long
+    /// before. Written by the task alone.
+    under_way: AtomicU32,
     /// As `awaited`: what the queue gave it last; of meaning while `park` is ACQUIRED.
     pub(crate) acquired: AtomicU64,
 }
@@ -183,7 +186,28 @@ impl Shown<Wait> {
 impl Wait {
     pub(crate) fn prepare(&self) {
         self.awaited.store(0, Ordering::Relaxed);
-        self.park.store(OVER, Ordering::Relaxed);
+        self.finish();
+    }
+
+    /// The task is about to wait for a section or an SRW lock: from here on a handler that interrupts it finds that out.
+    pub(crate) fn start(&self) {
+        self.under_way.store(1, Ordering::Relaxed);
+    }
+
+    /// The task knows the outcome of its wait, which this returns.
+    pub(crate) fn finish(&self) -> u32 {
+        // Acquire pairs with the Release of the task that wrote the outcome.
+        // place: wait-outcome-acquire
+        let outcome = self.park.swap(OVER, Ordering::Acquire);
+        // Release: a handler that finds the wait over writes a new one after this.
+        self.under_way.store(0, Ordering::Release);
+        outcome
+    }
+
+    /// Whether the caller is a signal handler that has interrupted a wait of this very thread for a section or an SRW lock.
+    /// That may be in no queue any more.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) != 0
     }
 
     pub(crate) fn join(&self, previous: u32, next: u32) {
@@ -213,10 +237,12 @@ impl Wait {
         awaited != 0 && !handle::is_resource(awaited)
     }
 
-    /// The wait is over, as the task is in the child of a fork, where nobody could end it.
+    /// The wait is over, as the task is in the child of a fork, where nobody could end it. The handler that forked may wait
+    /// there: then the outcome is OVER.
     pub(crate) fn end_after_fork(&self) {
         self.awaited.store(0, Ordering::Relaxed);
         self.park.store(Error::Abandoned.hresult() as u32, Ordering::Relaxed);
+        self.under_way.store(0, Ordering::Relaxed);
     }
 
     /// Writes down a wait that begins, all but what it is for; by the task. `awaited` is set after it, under the lock of

@@ -512,7 +512,7 @@ fn enter_section(
                 return Some(patient);
             }
             _ if !patient => return Some(false),
-            _ if me.wait.is_in_queue() => IN_HANDLER.nap(),
+            _ if me.wait.is_under_way() => IN_HANDLER.nap(),
             _ => {
                 if set_mirror(section, handle, mirror)? && is_entered_elsewhere(section, handle, mirror) {
                     REGISTRY.win32.tell(Misuse::Copied, mirror.address(), site);

@@ -11,7 +11,7 @@ use crate::state::registry::REGISTRY;
 use crate::state::srw::{Place, SrwLock};
 use crate::state::task::TaskRef;
 use crate::state::tasks;
-use crate::state::wait::{ACQUIRED, Beginning, CONTEND, OVER, PARKED, Request, WAIT_FOR_ITSELF};
+use crate::state::wait::{ACQUIRED, Beginning, CONTEND, PARKED, Request, WAIT_FOR_ITSELF};
 use crate::sys::atomic::Ordering;
 use crate::sys::{self, preserving_errno};
 use crate::win32::{
@@ -70,7 +70,7 @@ fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
     if srw::spin(place, me, mode) {
         return true;
     }
-    if me.wait.is_in_queue() {
+    if me.wait.is_under_way() {
         // A signal handler interrupted a wait of this very thread.
         let is_acquired = srw::take_before_all(place, me.id(), mode);
         if !is_acquired {
@@ -88,10 +88,9 @@ fn acquire_as(place: Place<'_>, mode: Mode, me: TaskRef, site: usize) -> bool {
     };
     let for_itself = if is_mine { WAIT_FOR_ITSELF } else { 0 };
     resources::end_told_wait(me);
-    queue::give_back_unnoticed_section(&me);
     let option = win32::WAIT | mode.option() | for_itself;
     announce(place, mode, me, Request { option, deadline: None, site })
-        || sleep_until_acquired(place, me, has_told)
+        .unwrap_or_else(|| sleep_until_acquired(place, me, has_told))
 }
 
 /// Counts a wait for a lock whose owner has ended. Whether it has.
@@ -109,19 +108,23 @@ fn has_ended(id: u64, place: Place<'_>) -> bool {
 }
 
 /// Puts `me` into the queue, unless a last attempt gets the lock, and searches for a cycle that this closed. As in a wait
-/// for a section, `me` waits for nothing while the program is told of one, and anew after it. True with the lock.
-fn announce(place: Place<'_>, mode: Mode, me: TaskRef, request: Request) -> bool {
+/// for a section, `me` waits for nothing while the program is told of one, and anew after it. None while it waits; otherwise
+/// whether it has the lock.
+fn announce(place: Place<'_>, mode: Mode, me: TaskRef, request: Request) -> Option<bool> {
     let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
     loop {
         if srw::enqueue(place, me, mode, request, beginning) {
-            return true;
+            return Some(true);
         }
-        let step_out = || srw::withdraw(place, me);
-        let Some((notice, has_left)) = deadlocks::search_for_deadlock(me, step_out) else { return false };
+        let step_out = || {
+            let has_left = srw::withdraw(place, me);
+            (has_left, me.wait.finish() == ACQUIRED)
+        };
+        let (notice, (has_left, has_acquired)) = deadlocks::search_for_deadlock(me, step_out)?;
         beginning.told = notice.stands().unwrap_or(beginning.told);
         notice.tell();
         if !has_left {
-            return false;
+            return Some(has_acquired);
         }
     }
 }
@@ -132,9 +135,7 @@ pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef, mut has_told: 
     let mut stall = Stall::begin();
     let mut check = OwnerCheck::of_wait_since(me.wait.since.load(Ordering::Relaxed));
     loop {
-        // Acquire pairs with the Release of who served or woke it.
-        // place: srw-outcome-acquire
-        match me.wait.park.load(Ordering::Acquire) {
+        match me.wait.park.load(Ordering::Relaxed) {
             PARKED => {
                 let until = [stall.next, check.next].into_iter().flatten().min();
                 let in_time = queue::sleep_on(&me.wait.park, PARKED, until);
@@ -148,10 +149,7 @@ pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef, mut has_told: 
                 }
             }
             CONTEND => srw::contend(place, me),
-            outcome => {
-                me.wait.park.store(OVER, Ordering::Relaxed);
-                return outcome == ACQUIRED;
-            }
+            _ => return me.wait.finish() == ACQUIRED,
         }
     }
 }
