@@ -45,7 +45,6 @@ const SOURCES: &[(&str, &str)] = &sources![
     "state/wait.rs",
     "sys/mutex.rs",
     "win32/mod.rs",
-    "win32/srw.rs",
 ];
 
 /// The line with this name.
