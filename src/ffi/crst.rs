@@ -6,7 +6,6 @@ use core::hint::black_box;
 use super::{
     Growing, deliver, deliver_handles, deliver_name, deliver_sized, hresult, name_argument, site_argument,
 };
-use crate::base::name::NameCopy;
 use crate::error::S_OK;
 use crate::host::ends;
 use crate::host::enter::{self, Patience};
@@ -506,11 +505,7 @@ pub unsafe extern "C" fn hostcrst_name(
     length: *mut usize,
 ) -> i32 {
     // SAFETY: the caller keeps both valid, see above.
-    unsafe {
-        deliver_name(utf8, capacity, length, || {
-            sections::find(crst).map(|section| section.name().unwrap_or(NameCopy::new()))
-        })
-    }
+    unsafe { deliver_name(utf8, capacity, length, || sections::name(crst)) }
 }
 
 /// Lists the handles of all sections of the process, but those of Windows' CRITICAL_SECTIONs.

@@ -23,7 +23,6 @@
 use core::ffi::c_char;
 
 use super::{deliver, deliver_handles, deliver_name, hresult, name_argument, site_argument};
-use crate::base::name::NameCopy;
 use crate::error::S_OK;
 use crate::host::resources;
 use crate::lock::resources as told;
@@ -111,11 +110,7 @@ pub unsafe extern "C" fn host_resource_name(
     length: *mut usize,
 ) -> i32 {
     // SAFETY: the caller keeps both valid, see above.
-    unsafe {
-        deliver_name(utf8, capacity, length, || {
-            state::find(resource).map(|resource| resource.name().unwrap_or(NameCopy::new()))
-        })
-    }
+    unsafe { deliver_name(utf8, capacity, length, || state::name(resource)) }
 }
 
 /// Lists the handles of all resources of the process.

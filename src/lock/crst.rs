@@ -355,6 +355,8 @@ impl Section {
 
     /// Makes all but the word that of a new section.
     fn make_new(&self, spin: SpinPolicy, mirror: usize) {
+        // Pairs with the Acquire fence in is_still: who reads a field of this section finds the last one ended.
+        fence(Ordering::Release);
         self.flags.store(0, Ordering::Relaxed);
         self.write_spin_policy(spin);
         self.set_mirror(mirror);

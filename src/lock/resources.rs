@@ -36,6 +36,8 @@ pub(crate) fn create() -> Result<u64> {
 fn begin(index: u32) -> u64 {
     let resource = REGISTRY.resources.at(index);
     let generation = resource.generation.load(Ordering::Relaxed) + 1;
+    // Pairs with the Acquire fence in is_still: who reads a field of this resource finds the last one ended.
+    fence(Ordering::Release);
     resource.generation.store(generation, Ordering::Relaxed);
     let handle = handle::resource_handle(REGISTRY.copy(), index, u64::from(generation));
     resource.owner.store(handle, Ordering::Relaxed);

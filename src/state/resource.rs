@@ -15,7 +15,7 @@ use crate::handle::{self, ABANDONED};
 use crate::state::section::State;
 use crate::state::wait::Wait;
 use crate::sys::Mutex;
-use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// A resource. Zeroed memory is a slot never used.
 #[repr(C, align(64))]
@@ -100,13 +100,21 @@ impl Shown<Resource> {
             ABANDONED => (State::Abandoned, 0, 0),
             owner => (State::Owned, owner, resource.entries.load(Ordering::Relaxed)),
         };
-        Some(ResourceInfo {
+        let info = ResourceInfo {
             state,
             owner,
             recursion,
             waiters: resource.waiters.load(Ordering::Relaxed),
             contended: resource.contended.load(Ordering::Relaxed),
-        })
+        };
+        self.is_still(handle).then_some(info)
+    }
+
+    /// Whether the resource with this handle, which was found here before, has not ended: all that was read since is its.
+    pub(crate) fn is_still(&self, handle: u64) -> bool {
+        // Pairs with the Release fence of the resource that begins here next.
+        fence(Ordering::Acquire);
+        self.handle() == Some(handle)
     }
 
     /// The slot of its name, 0 if it never had one.

@@ -36,6 +36,13 @@ pub(crate) fn handles() -> impl Iterator<Item = u64> {
     REGISTRY.resources.iter().filter_map(|resource| resource.handle())
 }
 
+/// The name of the resource with this handle, empty if it has none.
+pub(crate) fn name(handle: u64) -> Result<NameCopy> {
+    let resource = find(handle)?;
+    let name = resource.name().unwrap_or(NameCopy::new());
+    if resource.is_still(handle) { Ok(name) } else { Err(Error::Handle) }
+}
+
 impl Resource {
     /// The name, if there is one.
     pub(crate) fn name(&self) -> Option<NameCopy> {

@@ -9,7 +9,7 @@ use crate::constants::{HOSTCRST_ABANDONED, HOSTCRST_FREE, HOSTCRST_OWNED};
 use crate::handle::{self, ABANDONED, BIASED, DESTROYED, REVOKING};
 use crate::state::task::TaskRef;
 use crate::sys::Mutex;
-use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 // queue_state: flags below, the number of waiters above. Written under the queue lock, where the slot stays the section's;
 // only an owner clears FENCE_PENDING and BACK_OFF without it.
@@ -190,7 +190,7 @@ impl Shown<Section> {
             }
             _ => (State::Owned, self.fields().entries.load(Ordering::Relaxed)),
         };
-        Some(SectionInfo {
+        let info = SectionInfo {
             state,
             owner: if state == State::Owned { owner } else { 0 },
             recursion,
@@ -198,7 +198,16 @@ impl Shown<Section> {
             spin_count: self.fields().spin_count.load(Ordering::Relaxed),
             contended: self.contended(),
             address: ptr::from_ref(self).addr(),
-        })
+        };
+        self.is_still(handle).then_some(info)
+    }
+
+    /// Whether the section with this handle, which was found here before, has not ended: all that was read since is its.
+    pub(crate) fn is_still(&self, handle: u64) -> bool {
+        // Pairs with the Release fence of the section that begins here next: who has read a field of that finds this one
+        // ended.
+        fence(Ordering::Acquire);
+        self.owner(handle).is_some()
     }
 
     /// The slot of the section's name, 0 if it never had one.

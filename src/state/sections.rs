@@ -61,6 +61,13 @@ pub(crate) fn handles() -> impl Iterator<Item = u64> {
     all().filter(live).map(|(handle, _)| handle)
 }
 
+/// The name of the section of the host's with this handle, empty if it has none.
+pub(crate) fn name(handle: u64) -> Result<NameCopy> {
+    let section = find(handle)?;
+    let name = section.name().unwrap_or(NameCopy::new());
+    if section.is_still(handle) { Ok(name) } else { Err(Error::Handle) }
+}
+
 impl Section {
     /// The name, if there is one.
     pub(crate) fn name(&self) -> Option<NameCopy> {

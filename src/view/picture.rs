@@ -512,7 +512,7 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     fn draw_section(&self, section: &Shown<Section>, index: u32, handle: u64) -> Option<SectionPicture> {
         let info = section.info(handle)?;
-        Some(SectionPicture {
+        let drawn = SectionPicture {
             handle,
             state: info.state,
             owner: info.owner,
@@ -523,7 +523,8 @@ impl<'a, M: Memory> Picture<'a, M> {
             mirror: section.mirror() as u64,
             orphaned_by: section.orphaned_by(handle),
             hold: self.hold(index, info.owner),
-        })
+        };
+        section.is_still(handle).then_some(drawn)
     }
 
     /// The name that the program has given the CRITICAL_SECTION at an address in a debug record of its own. All of that is
@@ -567,7 +568,8 @@ impl<'a, M: Memory> Picture<'a, M> {
 
     fn draw_resource(&self, resource: &Shown<Resource>, handle: u64) -> Option<ResourcePicture> {
         let info = resource.info(handle)?;
-        Some(ResourcePicture { handle, info, name: self.name_in_slot(resource.name_slot()) })
+        let drawn = ResourcePicture { handle, info, name: self.name_in_slot(resource.name_slot()) };
+        resource.is_still(handle).then_some(drawn)
     }
 
     /// What a task waits for, by its handle or what stands for one.
