@@ -154,8 +154,8 @@ extern "C" fn sample_entry(crst: u64) -> i32 {
     black_box(S_OK)
 }
 
-with_call_site!(enter_from(crst: u64, option: u32) => enter_at, "rdx", "x2");
-with_call_site!(settle_or_enter_from(crst: u64, option: u32) => settle_or_enter_at, "rdx", "x2");
+with_call_site!(#[cold] enter_from(crst: u64, option: u32) => enter_at, "rdx", "x2");
+with_call_site!(#[cold] settle_or_enter_from(crst: u64, option: u32) => settle_or_enter_at, "rdx", "x2");
 
 extern "C" fn settle_or_enter_at(crst: u64, option: u32, site: usize) -> i32 {
     if crst::settle_entry(crst) { S_OK } else { enter_at(crst, option, site) }
@@ -194,9 +194,9 @@ pub extern "C" fn hostcrst_enter_timeout(crst: hostcrst_t, option: u32, millisec
     }
 }
 
-with_call_site!(enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => enter_timeout_at, "rcx", "x3");
+with_call_site!(#[cold] enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => enter_timeout_at, "rcx", "x3");
 with_call_site!(
-    settle_or_enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => settle_or_enter_timeout_at, "rcx", "x3"
+    #[cold] settle_or_enter_timeout_from(crst: u64, option: u32, milliseconds: u32) => settle_or_enter_timeout_at, "rcx", "x3"
 );
 
 extern "C" fn settle_or_enter_timeout_at(crst: u64, option: u32, milliseconds: u32, site: usize) -> i32 {
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn hostcrst_enter_at(
 }
 
 with_call_site!(
-    enter_named_from(crst: u64, option: u32, milliseconds: u32, place: *const c_char) => enter_named_at, "r8", "x4"
+    #[cold] enter_named_from(crst: u64, option: u32, milliseconds: u32, place: *const c_char) => enter_named_at, "r8", "x4"
 );
 
 extern "C" fn enter_named_at(
@@ -313,9 +313,9 @@ extern "C" fn sample_try_entry(crst: u64, entered: *mut i32) -> i32 {
     sample_entry(crst)
 }
 
-with_call_site!(try_enter_from(crst: u64, option: u32, entered: *mut i32) => try_enter_at, "rcx", "x3");
+with_call_site!(#[cold] try_enter_from(crst: u64, option: u32, entered: *mut i32) => try_enter_at, "rcx", "x3");
 with_call_site!(
-    settle_or_try_enter_from(crst: u64, option: u32, entered: *mut i32) => settle_or_try_enter_at, "rcx", "x3"
+    #[cold] settle_or_try_enter_from(crst: u64, option: u32, entered: *mut i32) => settle_or_try_enter_at, "rcx", "x3"
 );
 
 extern "C" fn settle_or_try_enter_at(crst: u64, option: u32, entered: *mut i32, site: usize) -> i32 {

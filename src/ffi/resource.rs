@@ -298,7 +298,7 @@ pub extern "C" fn host_resource_acquired(resource: host_resource_t) -> i32 {
     if told::acquire_fast(resource) { S_OK } else { acquired_from(resource) }
 }
 
-with_call_site!(acquired_from(resource: u64) => acquired_at, "rsi", "x1");
+with_call_site!(#[cold] acquired_from(resource: u64) => acquired_at, "rsi", "x1");
 
 extern "C" fn acquired_at(resource: u64, site: usize) -> i32 {
     hresult(resources::acquired(resource, site))
@@ -326,7 +326,7 @@ pub unsafe extern "C" fn host_resource_acquired_at(resource: host_resource_t, pl
     if told::acquire_fast(resource) { S_OK } else { acquired_named_from(resource, place) }
 }
 
-with_call_site!(acquired_named_from(resource: u64, place: *const c_char) => acquired_named_at, "rdx", "x2");
+with_call_site!(#[cold] acquired_named_from(resource: u64, place: *const c_char) => acquired_named_at, "rdx", "x2");
 
 extern "C" fn acquired_named_at(resource: u64, place: *const c_char, address: usize) -> i32 {
     // SAFETY: the caller of host_resource_acquired_at passes a zero-terminated string or NULL.

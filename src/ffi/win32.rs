@@ -103,7 +103,7 @@ pub unsafe extern "C" fn hostcrst_cs_enter(section: *mut CriticalSection) {
     }
 }
 
-with_call_site!(enter_from(section: *mut CriticalSection) => enter_at, "rsi", "x1");
+with_call_site!(#[cold] enter_from(section: *mut CriticalSection) => enter_at, "rsi", "x1");
 
 extern "C" fn enter_at(section: *mut CriticalSection, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_cs_enter, which was given this pointer.
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn hostcrst_cs_try_enter(section: *mut CriticalSection) ->
     }
 }
 
-with_call_site!(try_enter_from(section: *mut CriticalSection) => try_enter_at, "rsi", "x1");
+with_call_site!(#[cold] try_enter_from(section: *mut CriticalSection) => try_enter_at, "rsi", "x1");
 
 extern "C" fn try_enter_at(section: *mut CriticalSection, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_cs_try_enter, which was given this pointer.
@@ -144,7 +144,7 @@ pub unsafe extern "C" fn hostcrst_cs_leave(section: *mut CriticalSection) {
     }
 }
 
-with_call_site!(leave_refused_from(section: *mut CriticalSection) => leave_refused_at, "rsi", "x1");
+with_call_site!(#[cold] leave_refused_from(section: *mut CriticalSection) => leave_refused_at, "rsi", "x1");
 
 extern "C" fn leave_refused_at(section: *mut CriticalSection, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_cs_leave, which was given this pointer.
@@ -260,7 +260,7 @@ pub unsafe extern "C" fn hostcrst_srw_acquire_exclusive(lock: *mut SrwLock) {
     }
 }
 
-with_call_site!(acquire_exclusive_from(lock: *mut SrwLock) => acquire_exclusive_at, "rsi", "x1");
+with_call_site!(#[cold] acquire_exclusive_from(lock: *mut SrwLock) => acquire_exclusive_at, "rsi", "x1");
 
 extern "C" fn acquire_exclusive_at(lock: *mut SrwLock, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_srw_acquire_exclusive, which was given this pointer.
@@ -291,7 +291,7 @@ pub unsafe extern "C" fn hostcrst_srw_release_exclusive(lock: *mut SrwLock) {
     }
 }
 
-with_call_site!(release_exclusive_from(lock: *mut SrwLock) => release_exclusive_at, "rsi", "x1");
+with_call_site!(#[cold] release_exclusive_from(lock: *mut SrwLock) => release_exclusive_at, "rsi", "x1");
 
 extern "C" fn release_exclusive_at(lock: *mut SrwLock, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_srw_release_exclusive, which was given this pointer.
@@ -311,7 +311,7 @@ pub unsafe extern "C" fn hostcrst_srw_acquire_shared(lock: *mut SrwLock) {
     }
 }
 
-with_call_site!(acquire_shared_from(lock: *mut SrwLock) => acquire_shared_at, "rsi", "x1");
+with_call_site!(#[cold] acquire_shared_from(lock: *mut SrwLock) => acquire_shared_at, "rsi", "x1");
 
 extern "C" fn acquire_shared_at(lock: *mut SrwLock, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_srw_acquire_shared, which was given this pointer.
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn hostcrst_srw_release_shared(lock: *mut SrwLock) {
     }
 }
 
-with_call_site!(release_shared_from(lock: *mut SrwLock) => release_shared_at, "rsi", "x1");
+with_call_site!(#[cold] release_shared_from(lock: *mut SrwLock) => release_shared_at, "rsi", "x1");
 
 extern "C" fn release_shared_at(lock: *mut SrwLock, site: usize) -> i32 {
     // SAFETY: only reached from hostcrst_srw_release_shared, which was given this pointer.

@@ -120,24 +120,29 @@ pub(crate) fn reap_holders(section: &Section, handle: u64) -> bool {
 }
 
 /// Destroys a section. As crst::destroy, but a thread that is gone owns nothing.
+#[inline]
 pub(crate) fn destroy(handle: u64) -> Result<()> {
-    despite_who_is_gone(handle, sections::find, || crst::destroy(handle))
+    if crst::destroy_at_once(handle) {
+        return Ok(());
+    }
+    despite_who_is_gone(handle, sections::find, &crst::destroy)
 }
 
 /// Ends a section of Windows'. As crst::retire, but a thread that is gone owns nothing, and waits for nothing.
 pub(crate) fn retire(handle: u64) -> Result<()> {
-    despite_who_is_gone(handle, sections::find_win32, || crst::retire(handle))
+    despite_who_is_gone(handle, sections::find_win32, &crst::retire)
 }
 
 /// `attempt`, and once more if it was refused for a thread that then turns out to be gone.
+#[inline(never)]
 pub(crate) fn despite_who_is_gone(
     handle: u64,
-    find: impl Fn(u64) -> Result<&'static Section>,
-    attempt: impl Fn() -> Result<()>,
+    find: fn(u64) -> Result<&'static Section>,
+    attempt: &dyn Fn(u64) -> Result<()>,
 ) -> Result<()> {
     let reap = || sys::preserving_errno(|| find(handle).is_ok_and(|section| reap_holders(section, handle)));
-    match attempt() {
-        Err(Error::NotOwner | Error::InvalidOperation) if reap() => attempt(),
+    match attempt(handle) {
+        Err(Error::NotOwner | Error::InvalidOperation) if reap() => attempt(handle),
         outcome => outcome,
     }
 }

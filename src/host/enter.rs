@@ -55,7 +55,7 @@ pub(crate) fn recover(handle: u64, site: usize) -> Result<()> {
     let section = sections::find(handle)?;
     preserving_errno(|| {
         let me = threads::current()?;
-        ends::despite_who_is_gone(handle, sections::find, || section.recover_as(handle, me))?;
+        ends::despite_who_is_gone(handle, sections::find, &|handle| section.recover_as(handle, me))?;
         me.count_entry();
         section.note_owner(me.id(), site);
         order::note_entry(me, handle, site, false);

@@ -25,7 +25,7 @@ pub(crate) fn create(spin: SpinPolicy) -> Result<u64> {
 pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
     let index = take_slot()?;
     REGISTRY.sections.at(index).set_mirror(mirror);
-    let overwritten = REGISTRY.addresses.add(index).inspect_err(|_| slots::release(index, false))?;
+    let overwritten = REGISTRY.addresses.add(index).inspect_err(|_| slots::release_to_arena(index, false))?;
     let handle = begin(index, spin, mirror);
     // Sections that no CRITICAL_SECTION names any more end here, unless they are owned or waited for.
     overwritten.handles().iter().for_each(|&other| _ = retire_as(other, 0));
@@ -37,17 +37,18 @@ pub(crate) fn make(spin: SpinPolicy, mirror: usize) -> Result<u64> {
 fn take_slot() -> Result<u32> {
     let index = slots::take()?;
     if REGISTRY.holds.is_on() || REGISTRY.statistics.is_on() {
-        cover_slot(index).inspect_err(|_| slots::release(index, false))?;
+        cover_slot(index)?;
     }
     Ok(index)
 }
 
-/// Makes the records beside section slot `index`, which has just been taken. Either this finds that they are kept, or
-/// who switches that on finds the slot: both take the lock of the sections, the former when the slot was allocated.
+/// Makes the records beside section slot `index`, which has just been taken, or gives it back. Either this finds that they
+/// are kept, or who switches that on finds the slot: both take the lock of the sections, the former when the slot was
+/// allocated.
 #[cold]
 fn cover_slot(index: u32) -> Result<()> {
     let (holds, statistics) = (&REGISTRY.holds, &REGISTRY.statistics);
-    preserving_errno(|| {
+    let is_covered = preserving_errno(|| {
         if holds.is_on() {
             holds.table.cover(&REGISTRY.sections, index)?;
         }
@@ -55,7 +56,8 @@ fn cover_slot(index: u32) -> Result<()> {
             statistics.table.cover(&REGISTRY.sections, index)?;
         }
         Ok(())
-    })
+    });
+    is_covered.inspect_err(|_| slots::release_to_arena(index, false))
 }
 
 /// A section begins in this slot, shown by the CRITICAL_SECTION at `mirror` unless that is 0. Returns its handle.
@@ -238,18 +240,19 @@ pub(crate) fn leave_checked(handle: u64) -> Result<()> {
     Ok(())
 }
 
-/// Ends a section that is free, abandoned or the caller's; its waiters get Abandoned.
+/// Ends a section of the host's that is free; its waiters get Abandoned. False if it is not, or something is unusual.
 #[inline]
-pub(crate) fn destroy(handle: u64) -> Result<()> {
-    if REGISTRY.runtime.is_plain() && sections::slot_of(handle).make_stale_at_once(handle) {
+pub(crate) fn destroy_at_once(handle: u64) -> bool {
+    let is_done = REGISTRY.runtime.is_plain() && sections::slot_of(handle).make_stale_at_once(handle);
+    if is_done {
         release_slot(handle);
-        return Ok(());
     }
-    destroy_checked(handle)
+    is_done
 }
 
+/// Ends a section that is free, abandoned or the caller's; its waiters get Abandoned.
 #[cold]
-fn destroy_checked(handle: u64) -> Result<()> {
+pub(crate) fn destroy(handle: u64) -> Result<()> {
     REGISTRY.runtime.require_usable()?;
     let section = sections::find(handle)?;
     preserving_errno(|| {

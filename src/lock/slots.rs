@@ -66,8 +66,9 @@ fn take_from_arena() -> Result<u32> {
     })
 }
 
+/// As release, where that need not be fast.
 #[cold]
-fn release_to_arena(index: u32, retire: bool) {
+pub(crate) fn release_to_arena(index: u32, retire: bool) {
     preserving_errno(|| {
         REGISTRY.sections.release(index, retire);
         if let Some(me) = task::current_if_any() {

@@ -216,7 +216,7 @@ fn replacement_during_entry() -> Scene {
     });
     let slot = sections::slot_of(crst);
     let replace = body(move || {
-        if crst::destroy(crst).is_ok() {
+        if ends::destroy(crst).is_ok() {
             let next = new_section();
             assert!(core::ptr::eq(sections::slot_of(next), slot), "the same slot");
             try_to_visit(next);
@@ -257,7 +257,7 @@ fn a_revoked_section_is_not_biased_again() {
             sections::slot_of(crst).revoke(crst);
             try_to_visit(crst);
             assert!(!is_section_biased(crst), "biased again");
-            crst::destroy(crst).expect("free");
+            ends::destroy(crst).expect("free");
             let next = new_section();
             assert!(core::ptr::eq(sections::slot_of(next), sections::slot_of(crst)), "the same slot");
             try_to_visit(next);

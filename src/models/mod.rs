@@ -23,7 +23,7 @@ use loom::cell::UnsafeCell;
 
 use crate::error::Result;
 use crate::host::enter::Patience;
-use crate::host::{enter, runtime, threads};
+use crate::host::{ends, enter, runtime, threads};
 use crate::lock::crst::{self, FastPath};
 use crate::places::{SourceLine, place};
 use crate::state::registry::REGISTRY;

@@ -347,7 +347,7 @@ impl Program {
                 if let Some(section) = held.pop() {
                     held.retain(|&other| other != section);
                     let crst = self.oracle().destroy(section);
-                    crst::destroy(crst).expect("the owner may");
+                    ends::destroy(crst).expect("the owner may");
                     self.make_anew();
                 }
             }
@@ -372,7 +372,7 @@ impl Program {
         let section = self.draw_place().1;
         if !held.contains(&section) {
             let crst = self.oracle().begin_destroying(section);
-            let destroyed = crst::destroy(crst);
+            let destroyed = ends::destroy(crst);
             self.oracle().end_destroying(section, destroyed);
         }
     }

@@ -30,7 +30,7 @@ fn spin_count_during_replacement() -> Scene {
         assert!(matches!(set, Ok(()) | Err(Error::Handle)), "{set:?}");
     });
     let replace = body(move || {
-        crst::destroy(crst).expect("free");
+        ends::destroy(crst).expect("free");
         assert!(core::ptr::eq(sections::slot_of(create()), sections::slot_of(crst)), "the same slot");
     });
     scene(vec![(new_task(), set), (new_task(), replace)], move || {
@@ -81,7 +81,7 @@ fn entry_during_replacement() -> Scene {
     });
     let replace = body(move || {
         leave(crst);
-        if crst::destroy(crst).is_ok() {
+        if ends::destroy(crst).is_ok() {
             let next = create();
             assert!(core::ptr::eq(sections::slot_of(next), sections::slot_of(crst)), "the same slot");
         }
@@ -105,7 +105,7 @@ fn two_destroys() -> Scene {
     let destroys = |outcome: &Arc<Watched>| {
         let outcome = outcome.clone();
         body(move || {
-            let is_destroyed = crst::destroy(crst).is_ok();
+            let is_destroyed = ends::destroy(crst).is_ok();
             let next = create();
             // SAFETY: of this thread alone until both have ended.
             outcome.0.with_mut(|value| unsafe {
@@ -137,7 +137,7 @@ fn slots_break_without(ordering: SourceLine) {
 fn one_kept_slot() -> Scene {
     let crst = new_section();
     let keeps = new_task();
-    act_as(keeps, || crst::destroy(crst).expect("free"));
+    act_as(keeps, || ends::destroy(crst).expect("free"));
     let slots: [Arc<Watched>; 2] = core::array::from_fn(|_| Arc::new(Watched(UnsafeCell::new(0))));
     let make = |slot: &Arc<Watched>, reclaims: bool| {
         let slot = slot.clone();
@@ -200,7 +200,7 @@ fn leave_during_replacement() -> Scene {
     let slot = sections::slot_of(crst);
     slot.queue_state().fetch_or(LATE_FENCED, Ordering::Relaxed);
     let replace = body(move || {
-        if crst::destroy(crst).is_ok() {
+        if ends::destroy(crst).is_ok() {
             create();
             slot.queue_state().fetch_or(LATE_FENCED, Ordering::Relaxed);
         }

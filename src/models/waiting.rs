@@ -304,7 +304,7 @@ fn destroy_during_visit() -> Scene {
     act_as(owner, || section.enter());
     let destroy = section.then(|section| {
         section.touch();
-        crst::destroy(section.crst).expect("the owner may");
+        ends::destroy(section.crst).expect("the owner may");
     });
     let come = section.then(|section| match section.enter_with(0, Patience::Unbounded) {
         Ok(()) => panic!("entered what was owned and then destroyed"),
@@ -326,7 +326,7 @@ fn a_section_ends_under_its_waiter() {
 /// A free section is destroyed by one task while another visits it.
 fn destroy_of_a_free_section_during_visit() -> Scene {
     let section = Protected::new();
-    let destroy = section.then(|section| match crst::destroy(section.crst) {
+    let destroy = section.then(|section| match ends::destroy(section.crst) {
         Ok(()) => section.touch(),
         Err(error) => assert_eq!(error, Error::NotOwner),
     });

@@ -203,6 +203,7 @@ impl Shown<Section> {
     }
 
     /// Whether the section with this handle, which was found here before, has not ended: all that was read since is its.
+    #[inline(never)]
     pub(crate) fn is_still(&self, handle: u64) -> bool {
         // Pairs with the Release fence of the section that begins here next: who has read a field of that finds this one
         // ended.

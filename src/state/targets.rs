@@ -55,7 +55,12 @@ impl IlPlace {
             &self.method.to_le_bytes(),
             &self.offset.to_le_bytes(),
         ];
-        bytes.iter_mut().zip(fields.into_iter().flatten()).for_each(|(byte, &value)| *byte = value);
+        let mut rest = &mut bytes[..];
+        for field in fields {
+            let (first, next) = core::mem::take(&mut rest).split_at_mut(field.len());
+            first.copy_from_slice(field);
+            rest = next;
+        }
         bytes
     }
 
@@ -192,6 +197,8 @@ impl Bytes {
             && self.0.iter().zip(text).all(|(byte, &value)| byte.load(Ordering::Relaxed) == value)
     }
 
+    // Not unrolled for the one place where the length is known.
+    #[inline(never)]
     fn store(&self, at: usize, values: &[u8]) {
         self.0.iter().skip(at).zip(values).for_each(|(byte, &value)| byte.store(value, Ordering::Relaxed));
     }
