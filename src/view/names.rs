@@ -1,21 +1,13 @@
 //! The names of threads and tasks of this process.
 
-use core::ffi::CStr;
-use core::fmt::Write;
-
 use crate::base::name::NameCopy;
 use crate::state::task::TaskRef;
 use crate::sys;
-use crate::text::TextBuffer;
 
 /// The system's name of a thread of this process.
 pub(crate) fn thread_name(thread_id: u32) -> NameCopy {
-    let mut path = TextBuffer::<64>::new();
     let mut name = [0; 64];
-    let mut length = match write!(path, "/proc/self/task/{thread_id}/comm\0") {
-        Ok(()) => CStr::from_bytes_with_nul(path.bytes()).map_or(0, |path| sys::read_file(path, &mut name)),
-        Err(_) => 0,
-    };
+    let mut length = sys::read_thread_file(thread_id, "comm", &mut name).map_or(0, <[u8]>::len);
     if length == 0 {
         // The thread has ended meanwhile: it had the name of the process, unless it was named.
         length = sys::read_file(c"/proc/self/comm", &mut name);
