@@ -14,7 +14,7 @@ fail() {
     exit 1
 }
 
-# What libhostcrst.so has today, and a hundredth; docs/release.md says what it consists of.
+# What libhostcrst.so has today; docs/release.md says what it consists of.
 most_kib=412
 
 for library; do

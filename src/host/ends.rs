@@ -73,7 +73,8 @@ fn let_go_of_all(task: TaskRef, silently: bool) {
 // A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last
 // round, or that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for
 // what it owns, or would destroy or recover it, by a later one that the system gives the same id, and when there is no
-// slot for another task. Only one that waits for an SRW lock which such a thread was given in its wait can give that back: until then the task stays.
+// slot for another task. Only one that waits for an SRW lock which such a thread was given in its wait can give that
+// back: until then the task stays.
 
 /// Ends the task with this owner id if its thread is gone. Whether it was. A handler that forks in between would leave
 /// this to a child in which other threads are gone.
