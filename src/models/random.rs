@@ -69,7 +69,7 @@ fn holds_from(seed: u64, scene: fn() -> Scene, shows: fn(&Seen) -> bool) {
     }
     let seen = SEEN.take();
     assert!(shows(&seen), "not all that is meant to happen: {seen:?}");
-    std::println!("seed {seed}: {seen:?}");
+    show(format_args!("seed {seed}: {seen:?}"));
 }
 
 std::thread_local! {
