@@ -160,12 +160,11 @@ pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool
 
 /// Takes the task out of the queue that it stands in. False if it stands in none.
 pub(crate) fn withdraw(task: &Task) -> bool {
-    // place: withdraw-variable-load
-    let variable = task.sleep.variable.load(Ordering::Relaxed);
-    if variable == 0 {
+    // place: withdraw-word-load
+    if !task.sleep.is_asleep() {
         return false;
     }
-    let bucket = bucket_of(variable as usize);
+    let bucket = bucket_of(task.sleep.variable.load(Ordering::Relaxed) as usize);
     // place: withdraw-lock
     let _guard = bucket.lock();
     let is_queued = task.sleep.is_asleep();

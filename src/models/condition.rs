@@ -242,6 +242,54 @@ fn control_end_of_a_sleep_that_is_not_released() {
     breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory);
 }
 
+/// As above, but the sleeper finds by itself that what it waits for is so.
+fn reuse_of_the_memory_after_a_withdrawal() -> Scene {
+    let (task, _) = sleeper(None);
+    let use_anew = body(move || {
+        if !condition::withdraw(&threads::current().expect("a task")) {
+            assert_eq!(VARIABLE.may_sleep.load(Ordering::Relaxed), 0, "not what the wake has left there");
+        }
+    });
+    scene(vec![(new_task(), body(|| win32::wake_one(&VARIABLE))), (task, use_anew)], assert_nobody_sleeps)
+}
+
+#[test]
+fn who_withdraws_too_late_goes_on_after_the_wake() {
+    holds(reuse_of_the_memory_after_a_withdrawal);
+}
+
+#[test]
+fn control_withdrawal_that_does_not_acquire_the_end() {
+    let place = place("withdraw-word-load");
+    breaks(Sight::Said("not what the wake has left there"), &[place], reuse_of_the_memory_after_a_withdrawal);
+}
+
+/// A task withdraws while a wake takes it out, and sleeps at an address of another bucket: the first wake ends none but the
+/// first sleep.
+fn sleep_after_a_withdrawal() -> Scene {
+    const BEFORE: usize = ADDRESS + 0x1000;
+    runtime::start().expect("memory for the arenas");
+    let task = new_task();
+    act_as(task, || {
+        let me = threads::current().expect("a task");
+        condition::join_at(BEFORE, me, SleepKind::Address, None, 0);
+    });
+    let sleep_again = body(|| {
+        condition::withdraw(&threads::current().expect("a task"));
+        wait_for_change();
+    });
+    let wake_twice = body(|| {
+        condition::wake_at(BEFORE, SleepKind::Address, 1);
+        change_and_wake();
+    });
+    scene(vec![(new_task(), wake_twice), (task, sleep_again)], assert_nobody_sleeps)
+}
+
+#[test]
+fn a_wake_ends_no_later_sleep() {
+    holds_with_preemptions(3, sleep_after_a_withdrawal);
+}
+
 /// A task that has begun to sleep ends, as after a jump out of a signal handler; another takes its slot and sleeps
 /// there, while a wake comes.
 fn end_of_a_sleeper() -> Scene {
@@ -266,7 +314,7 @@ fn a_sleep_ends_with_its_task() {
 fn control_end_of_a_task_that_does_not_withdraw() {
     breaks_at_random(
         &["in the queue after its end", "in the queue after its sleep"],
-        place("withdraw-variable-load"),
+        place("withdraw-word-load"),
         end_of_a_sleeper,
     );
 }

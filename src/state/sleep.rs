@@ -16,7 +16,7 @@ pub(crate) struct Sleep {
     pub(crate) previous: AtomicU32,
     /// 1 if the sleep has a time limit.
     pub(crate) limited: AtomicU32,
-    /// The address of the variable, or that in WaitOnAddress, while in a queue, otherwise 0.
+    /// The address of the variable, or that in WaitOnAddress, of this sleep or the last one.
     pub(crate) variable: AtomicU64,
     /// The handle of the section that was left for the sleep, or what stands for an SRW lock; a mark if none was.
     pub(crate) section: AtomicU64,
@@ -91,6 +91,11 @@ impl SleepCopy {
     }
 }
 
+/// What `word` says.
+const fn is_of_sleep(word: u32) -> bool {
+    word & 1 != 0
+}
+
 readable_in_copies!(Sleep);
 
 impl Shown<Sleep> {
@@ -100,7 +105,7 @@ impl Shown<Sleep> {
         loop {
             // place: sleep-read-begin
             let number = sleep.word.load(Ordering::Acquire);
-            if number & 1 == 0 {
+            if !is_of_sleep(number) {
                 return None;
             }
             let copy = SleepCopy {
@@ -121,9 +126,12 @@ impl Shown<Sleep> {
 }
 
 impl Sleep {
-    /// Whether the task sleeps.
+    /// Whether the task sleeps: for itself, where it is to go on with what was done before it was woken, and under the
+    /// bucket's lock.
+    #[track_caller]
     pub(crate) fn is_asleep(&self) -> bool {
-        self.variable.load(Ordering::Relaxed) != 0
+        // Acquire pairs with the Release in end.
+        is_of_sleep(self.word.load(Ordering::Acquire))
     }
 
     /// Whether the task sleeps on what stands at this address, in this way.
@@ -137,10 +145,10 @@ impl Sleep {
         self.next.store(next, Ordering::Relaxed);
     }
 
-    /// The sleep is over; under the bucket's lock, after all else that is to be done before the sleeper goes on. Nothing
-    /// changes if it was over already: in the child of a fork the repair may have ended it, too.
+    /// The sleep is over; under the bucket's lock, after all else that is to be done before the sleeper goes on. By one
+    /// store: from then on the sleeper may sleep elsewhere, in a queue of another lock. Nothing changes if it was over
+    /// already: in the child of a fork the repair may have ended it, too.
     pub(crate) fn end(&self) {
-        self.variable.store(0, Ordering::Relaxed);
         let ended = self.word.load(Ordering::Relaxed).wrapping_add(1) & !1;
         // place: sleep-end-release
         self.word.store(ended, Ordering::Release);
