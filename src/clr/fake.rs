@@ -424,7 +424,7 @@ pub(crate) fn give_metadata_to(whom: MetadataFor) {
 
 fn is_own_thread() -> bool {
     let mut room = [0; 32];
-    crate::sys::read_thread_file(crate::sys::thread_id(), "comm", &mut room) == Some(b"hostcrst\n")
+    crate::sys::read_thread_file(None, crate::sys::thread_id(), "comm", &mut room) == Some(b"hostcrst\n")
 }
 
 unsafe extern "C" fn get_module_metadata(

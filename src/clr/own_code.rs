@@ -47,7 +47,7 @@ pub(crate) fn name_of_foreign_thread() -> Option<NameCopy> {
     let start = sys::start_routine().filter(|&start| !has(start))?;
     let library = see_mapping(start, |mapping| NameCopy::of(base_name(mapping.path)))?;
     let mut room = [0; 32];
-    let name = sys::read_thread_file(sys::thread_id(), "comm", &mut room)?.trim_ascii_end();
+    let name = sys::read_thread_file(None, sys::thread_id(), "comm", &mut room)?.trim_ascii_end();
     let mut text = TextBuffer::<{ 2 * NAME_BYTES }>::new();
     for part in [name, b" (", library.bytes(), b")"] {
         text.push_what_fits(part);

@@ -86,7 +86,7 @@ fn may_wait_for_locks() -> bool {
         return false;
     }
     let mut room = [0; 32];
-    match sys::read_thread_file(thread, "comm", &mut room) {
+    match sys::read_thread_file(None, thread, "comm", &mut room) {
         Some(FINALIZER) => HAS_FINALIZER.swap(1, Ordering::Relaxed) != 0,
         name => name != Some(COMPILER),
     }

@@ -19,7 +19,7 @@ const LONGEST_CALL: usize = 256;
 pub(crate) fn call_of(thread: u32) -> Option<SystemCall> {
     let mut line = [0; LONGEST_CALL];
     const NO_STATUS: &[u8] = b"";
-    Glance::of(sys::read_thread_file(thread, "syscall", &mut line), NO_STATUS).call
+    Glance::of(sys::read_thread_file(None, thread, "syscall", &mut line), NO_STATUS).call
 }
 
 /// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
@@ -40,11 +40,6 @@ impl Room {
     pub(crate) fn forget(&mut self) {
         self.last_caller = NO_CALLER;
     }
-
-    /// Room for any bytes.
-    pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        &mut self.status
-    }
 }
 
 /// In zeroed memory.
@@ -54,8 +49,12 @@ const NO_CALLER: (u64, Caller) = (0, Caller::Glibc);
 pub(crate) struct Observer<'o> {
     pub(crate) resolver: &'o mut Resolver,
     pub(crate) room: &'o mut Room,
+    /// While many threads are looked at.
+    folder: Option<sys::ThreadFolder>,
     /// The file `syscall` of the thread that was looked at last: to open it takes longer than to read it.
     call_file: Option<(u32, sys::ThreadFile)>,
+    /// The wait that was found last: most threads of a crowd wait for one thing.
+    last_found: Option<Wait>,
 }
 
 /// What a thread waits for that is not the library's.
@@ -97,12 +96,19 @@ const TRIES: usize = 3;
 
 impl<'o> Observer<'o> {
     pub(crate) fn new(resolver: &'o mut Resolver, room: &'o mut Room) -> Self {
-        Observer { resolver, room, call_file: None }
+        Observer { resolver, room, folder: None, call_file: None, last_found: None }
+    }
+
+    /// Many threads are to be looked at: the folder that has one of each, with room for some of the list.
+    pub(crate) fn open_folder(&mut self) -> Option<(&sys::ThreadFolder, &mut [u8])> {
+        self.folder = sys::ThreadFolder::open();
+        Some((self.folder.as_ref()?, &mut self.room.status))
     }
 
     /// The thread's file `syscall`.
     fn read_call(&mut self, thread: u32) -> Option<&[u8]> {
-        self.call_file = sys::ThreadFile::open(thread, "syscall").map(|file| (thread, file));
+        self.call_file =
+            sys::ThreadFile::open(self.folder.as_ref(), thread, "syscall").map(|file| (thread, file));
         self.read_call_again(thread)
     }
 
@@ -116,7 +122,8 @@ impl<'o> Observer<'o> {
     #[inline(never)]
     pub(crate) fn glance(&mut self, thread: u32) -> Option<Glance> {
         let length = self.read_call(thread).map(<[u8]>::len);
-        let status = sys::read_thread_file(thread, "status", &mut self.room.status)?;
+        let folder = self.folder.as_ref();
+        let status = sys::read_thread_file(folder, thread, "status", &mut self.room.status)?;
         let call = length.and_then(|length| self.room.call.get(..length));
         // Seen from another namespace, threads have other ids there.
         let ids = field(status, b"NSpid:").and_then(|ids| str::from_utf8(ids).ok());
@@ -129,7 +136,7 @@ impl<'o> Observer<'o> {
     #[inline(never)]
     pub(crate) fn brief_glance(&mut self, thread: u32) -> Option<(NameCopy, Glance)> {
         let length = self.read_call(thread).map(<[u8]>::len);
-        let stat = sys::read_thread_file(thread, "stat", &mut self.room.status)?;
+        let stat = sys::read_thread_file(self.folder.as_ref(), thread, "stat", &mut self.room.status)?;
         let call = length.and_then(|length| self.room.call.get(..length));
         let (name, glance) = Glance::brief(call, stat)?;
         Some((NameCopy::of(name), glance))
@@ -140,11 +147,13 @@ impl<'o> Observer<'o> {
     pub(crate) fn wait_of(&mut self, who: Who, glance: &mut Option<Glance>) -> Option<Wait> {
         let seen = glance.as_ref()?;
         let wait = self.thing_of(who, seen)?;
+        // The same was found before this thread's call was read, as by now: there it stood when that was read.
+        let was_found_before = self.last_found.replace(wait) == Some(wait);
         let is_found_again = |observer: &mut Self| {
             observer.read_call_again(who.thread).is_some_and(|call| seen.is_in_same_call(call))
                 && observer.thing_of(who, seen) == Some(wait)
         };
-        if !wait.thing.is_of_threads() && is_found_again(self) {
+        if !wait.thing.is_of_threads() && (was_found_before || is_found_again(self)) {
             return Some(wait);
         }
         *glance = self.glance(who.thread);

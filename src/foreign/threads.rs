@@ -59,7 +59,7 @@ pub(crate) struct Threads {
     pub(crate) have_cycles: bool,
 }
 
-/// More threads than these are not looked at.
+/// More threads than about these are not looked at.
 const MOST: usize = 1 << 16;
 /// Room for threads that begin while others are counted.
 const SPARE: usize = 16;
@@ -99,35 +99,39 @@ impl Threads {
     }
 
     fn list(observer: &mut Observer<'_>) -> Option<Threads> {
-        let mut count = 0;
-        sys::each_thread(observer.room.bytes(), |_| {
-            count += 1;
-            count < MOST
-        });
-        let capacity = count + SPARE;
-        let start = sys::borrow_pages(capacity * size_of::<Seen>()).filter(|_| count != 0)?.cast();
-        let waited_for = WaitedFor::new(capacity)?;
-        let mut threads = Threads {
-            start,
-            capacity,
-            count: 0,
-            waited_for,
-            more: false,
-            hides_calls: false,
-            have_cycles: false,
-        };
-        sys::each_thread(observer.room.bytes(), |thread| {
-            threads.more = threads.count == capacity;
-            if !threads.more {
-                threads.add(Seen::unseen(thread));
+        let (folder, buffer) = observer.open_folder()?;
+        let mut capacity = folder.count().map_or(0, |count| count.min(MOST as u64) as usize) + SPARE;
+        let mut threads = loop {
+            let mut threads = Threads::with_room(capacity)?;
+            sys::each_thread(folder, buffer, |thread| {
+                threads.more = threads.count == capacity;
+                if !threads.more {
+                    threads.add(Seen::unseen(thread));
+                }
+                !threads.more
+            });
+            if !threads.more || capacity >= MOST {
+                break threads;
             }
-            !threads.more
-        });
+            // There are more than the system has said.
+            capacity *= 2;
+        };
+        if threads.count == 0 {
+            return None;
+        }
         // The system lists them by their age, and ids begin again.
         if !threads.seen().is_sorted_by_key(|seen| seen.who.thread) {
             threads.seen_mut().sort_unstable_by_key(|seen| seen.who.thread);
         }
         Some(threads)
+    }
+
+    fn with_room(capacity: usize) -> Option<Threads> {
+        // What has pages of its own comes first: it gives them back if there are no others.
+        let waited_for = WaitedFor::new(capacity)?;
+        let start = sys::borrow_pages(capacity * size_of::<Seen>())?.cast();
+        let (more, hides_calls, have_cycles) = (false, false, false);
+        Some(Threads { start, capacity, count: 0, waited_for, more, hides_calls, have_cycles })
     }
 
     /// Finds the task of each thread: in one pass over the tasks, as both may be many.

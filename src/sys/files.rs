@@ -21,16 +21,27 @@ pub(crate) struct File(c_int);
 impl File {
     /// Opens a file without becoming the terminal's process; `flags` say for what.
     fn open(path: &CStr, flags: c_int) -> Option<File> {
+        File::open_in(libc::AT_FDCWD, path, flags)
+    }
+
+    /// The same; a path that does not begin at the root does at the folder.
+    fn open_in(folder: c_int, path: &CStr, flags: c_int) -> Option<File> {
         const MODE: c_int = 0o644;
         let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
         // SAFETY: openat(2) reads the zero-terminated path.
-        let open = || unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, MODE) };
+        let open = || unsafe { libc::syscall(libc::SYS_openat, folder, path.as_ptr(), flags, MODE) };
         retried(open).map(|descriptor| File(descriptor as c_int))
     }
 
     /// Opens whatever is at the path for reading; if it is a FIFO by now, without waiting for a writer.
     pub(crate) fn read_only(path: &CStr) -> Option<File> {
-        File::open(path, libc::O_RDONLY | libc::O_NONBLOCK)
+        File::read_only_in(None, path)
+    }
+
+    /// The same; a path that does not begin at the root does at the folder.
+    pub(super) fn read_only_in(folder: Option<&File>, path: &CStr) -> Option<File> {
+        let folder = folder.map_or(libc::AT_FDCWD, File::descriptor);
+        File::open_in(folder, path, libc::O_RDONLY | libc::O_NONBLOCK)
     }
 
     /// Creates or truncates a file for writing; a FIFO, without waiting for a reader.
@@ -89,12 +100,16 @@ pub(crate) fn is_folder(path: &CStr) -> bool {
 
 /// How many threads the process has, if the system says so.
 pub(crate) fn thread_count() -> Option<u64> {
-    let folder = File::open(c"/proc/self/task", libc::O_PATH | libc::O_DIRECTORY)?;
+    folders_in(&File::open(c"/proc/self/task", libc::O_PATH | libc::O_DIRECTORY)?)
+}
+
+/// How many folders are in one, if the system says so.
+pub(super) fn folders_in(folder: &File) -> Option<u64> {
     // SAFETY: a stat is plain data, for which all zeros is valid.
     let mut status: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: fstat(2) writes the struct, which is the kernel's own on 64-bit systems.
     retried(|| unsafe { libc::syscall(libc::SYS_fstat, folder.descriptor(), &raw mut status) })?;
-    // Each thread has a folder there, and each of those is a link to this one, which has two others.
+    // Each of them is a link to this one, which has two others.
     (status.st_nlink as u64).checked_sub(2)
 }
 

@@ -13,7 +13,7 @@ pub(crate) use super::files::{
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
 pub(crate) use super::threads::{
-    ThreadFile, each_thread, read_descriptor_link, read_thread_file, write_own_memory,
+    ThreadFile, ThreadFolder, each_thread, read_descriptor_link, read_thread_file, write_own_memory,
 };
 
 // ---- pages ------------------------------------------------------------------------------------------------

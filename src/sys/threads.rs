@@ -8,7 +8,7 @@
 use core::ffi::{CStr, c_ulong, c_void};
 use core::fmt::Write;
 
-use super::files::File;
+use super::files::{File, folders_in};
 use super::linux::retried;
 use crate::text::TextBuffer;
 
@@ -41,15 +41,32 @@ pub(crate) fn write_own_memory(address: u64, bytes: &[u8]) {
     };
 }
 
+/// The open folder in `/proc` that has one of each thread.
+pub(crate) struct ThreadFolder(File);
+
+impl ThreadFolder {
+    pub(crate) fn open() -> Option<ThreadFolder> {
+        File::folder(c"/proc/self/task").map(ThreadFolder)
+    }
+
+    /// How many threads there are, if the system says so.
+    pub(crate) fn count(&self) -> Option<u64> {
+        folders_in(&self.0)
+    }
+}
+
 /// An open file of a thread in `/proc`, which says at each reading what is so then, and nothing of a later thread with the
 /// same id.
 pub(crate) struct ThreadFile(File);
 
 impl ThreadFile {
-    pub(crate) fn open(thread: u32, name: &str) -> Option<ThreadFile> {
+    /// Where `folder` is open, the way from there is shorter.
+    pub(crate) fn open(folder: Option<&ThreadFolder>, thread: u32, name: &str) -> Option<ThreadFile> {
         let mut path = TextBuffer::<64>::new();
-        write!(path, "/proc/self/task/{thread}/{name}\0").ok()?;
-        File::read_only(CStr::from_bytes_with_nul(path.bytes()).ok()?).map(ThreadFile)
+        let before = if folder.is_some() { "" } else { "/proc/self/task/" };
+        write!(path, "{before}{thread}/{name}\0").ok()?;
+        let path = CStr::from_bytes_with_nul(path.bytes()).ok()?;
+        File::read_only_in(folder.map(|folder| &folder.0), path).map(ThreadFile)
     }
 
     /// Reads from its start; None if it cannot be read.
@@ -60,8 +77,13 @@ impl ThreadFile {
 }
 
 /// Reads from the start of a thread's file in `/proc`; None if it cannot be read.
-pub(crate) fn read_thread_file<'b>(thread: u32, name: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-    ThreadFile::open(thread, name)?.read(buffer)
+pub(crate) fn read_thread_file<'b>(
+    folder: Option<&ThreadFolder>,
+    thread: u32,
+    name: &str,
+    buffer: &'b mut [u8],
+) -> Option<&'b [u8]> {
+    ThreadFile::open(folder, thread, name)?.read(buffer)
 }
 
 /// The target of a descriptor's link in `/proc`; None if it cannot be read.
@@ -82,12 +104,14 @@ pub(crate) fn read_descriptor_link(descriptor: i32, buffer: &mut [u8]) -> Option
 }
 
 /// Visits the ids of the threads of this process, until `visit` says false. `buffer` is a place for some of the list.
-pub(crate) fn each_thread(buffer: &mut [u8], mut visit: impl FnMut(u32) -> bool) {
-    let Some(folder) = File::folder(c"/proc/self/task") else { return };
+pub(crate) fn each_thread(folder: &ThreadFolder, buffer: &mut [u8], mut visit: impl FnMut(u32) -> bool) {
+    let folder = folder.0.descriptor();
+    // SAFETY: lseek(2) takes no pointer.
+    unsafe { libc::syscall(libc::SYS_lseek, folder, 0 as libc::off_t, libc::SEEK_SET) };
     loop {
         // SAFETY: getdents64(2) writes at most the length of the borrowed buffer.
         let read = retried(|| unsafe {
-            libc::syscall(libc::SYS_getdents64, folder.descriptor(), buffer.as_mut_ptr(), buffer.len())
+            libc::syscall(libc::SYS_getdents64, folder, buffer.as_mut_ptr(), buffer.len())
         });
         let mut entries = read.and_then(|length| buffer.get(..length)).unwrap_or(&[]);
         if entries.is_empty() {
@@ -138,10 +162,12 @@ mod tests {
             let _ = gone.recv();
         });
         let (me, other_id) = (super::super::thread_id(), told.recv().unwrap());
+        let folder = ThreadFolder::open().unwrap();
+        assert!(folder.count().unwrap() >= 2);
         for size in [64, 4096] {
             let mut buffer = std::vec![0; size];
             let mut found = Vec::new();
-            each_thread(&mut buffer, |id| {
+            each_thread(&folder, &mut buffer, |id| {
                 found.push(id);
                 true
             });

@@ -7,7 +7,7 @@ use crate::sys;
 /// The system's name of a thread of this process.
 pub(crate) fn thread_name(thread_id: u32) -> NameCopy {
     let mut name = [0; 64];
-    let mut length = sys::read_thread_file(thread_id, "comm", &mut name).map_or(0, <[u8]>::len);
+    let mut length = sys::read_thread_file(None, thread_id, "comm", &mut name).map_or(0, <[u8]>::len);
     if length == 0 {
         // The thread has ended meanwhile: it had the name of the process, unless it was named.
         length = sys::read_file(c"/proc/self/comm", &mut name);
