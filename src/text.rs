@@ -108,15 +108,37 @@ pub(crate) fn is_deceptive(character: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Writes `text` in pieces that are as long as possible; `special` writes each character that may not be printable ASCII, or
+/// that any format has a meaning for in a text in quotes.
+pub(crate) fn write_pieces(
+    out: &mut dyn Write,
+    mut text: &str,
+    special: &mut dyn FnMut(&mut dyn Write, char) -> fmt::Result,
+) -> fmt::Result {
+    loop {
+        let is_special = |&byte: &u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+        let length = text.as_bytes().iter().position(is_special);
+        let Some((piece, rest)) = length.and_then(|length| text.split_at_checked(length)) else {
+            return out.write_str(text);
+        };
+        out.write_str(piece)?;
+        let mut characters = rest.chars();
+        if let Some(character) = characters.next() {
+            special(out, character)?;
+        }
+        text = characters.as_str();
+    }
+}
+
 /// Bytes that someone called UTF-8, with whatever could garble a line replaced.
 pub struct Printable<'a>(pub &'a [u8]);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                out.write_char(if is_deceptive(character) || character == '"' { '?' } else { character })?;
-            }
+            write_pieces(out, chunk.valid(), &mut |out, character| {
+                out.write_char(if is_deceptive(character) || character == '"' { '?' } else { character })
+            })?;
             if !chunk.invalid().is_empty() {
                 out.write_char('?')?;
             }

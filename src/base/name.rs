@@ -81,10 +81,11 @@ impl Name {
     /// Under the lock.
     fn copy(&self) -> NameCopy {
         let mut copy = NameCopy::new();
-        for word in &self.text {
+        let length = self.length.load(Ordering::Relaxed) as usize;
+        for word in self.text.iter().take(length.div_ceil(8)) {
             copy.push_what_fits(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
-        copy.truncate(self.length.load(Ordering::Relaxed) as usize);
+        copy.truncate(length);
         copy
     }
 }

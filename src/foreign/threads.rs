@@ -1,5 +1,7 @@
 //! All threads of this process at one time, each with what it waits for, and the cycles that stand. In pages of its own.
 
+use core::cell::Cell;
+
 use foreign_locks::{State, SystemCall};
 
 use super::chain;
@@ -51,6 +53,10 @@ pub(crate) struct Threads {
     capacity: usize,
     count: usize,
     waited_for: WaitedFor,
+    /// Where a thread was found last: they are mostly asked for in order.
+    last: Cell<usize>,
+    /// How many are blocked in something that no thread is known to own.
+    pub(crate) blocked_without_owner: usize,
     /// There are more than are listed.
     pub(crate) more: bool,
     /// Of a thread that lives, the system does not show what it is blocked in.
@@ -74,7 +80,9 @@ impl Threads {
         for place in 0..threads.count {
             let Some(seen) = threads.seen_mut().get_mut(place) else { continue };
             seen.look(picture, observer, are_ids_their_own);
+            let is_blocked_without_owner = seen.state.is_asleep() && !seen.waits_for_what_is_owned();
             threads.hides_calls |= seen.hides_call();
+            threads.blocked_without_owner += usize::from(is_blocked_without_owner);
             threads.count_wait(place);
         }
         threads.find_cycles(picture, observer);
@@ -130,8 +138,17 @@ impl Threads {
         // What has pages of its own comes first: it gives them back if there are no others.
         let waited_for = WaitedFor::new(capacity)?;
         let start = sys::borrow_pages(capacity * size_of::<Seen>())?.cast();
-        let (more, hides_calls, have_cycles) = (false, false, false);
-        Some(Threads { start, capacity, count: 0, waited_for, more, hides_calls, have_cycles })
+        Some(Threads {
+            start,
+            capacity,
+            count: 0,
+            waited_for,
+            last: Cell::new(0),
+            blocked_without_owner: 0,
+            more: false,
+            hides_calls: false,
+            have_cycles: false,
+        })
     }
 
     /// Finds the task of each thread: in one pass over the tasks, as both may be many.
@@ -166,7 +183,12 @@ impl Threads {
     }
 
     fn place(&self, thread: u32) -> Option<usize> {
-        self.seen().binary_search_by_key(&thread, |seen| seen.who.thread).ok()
+        let (seen, last) = (self.seen(), self.last.get());
+        let is_it = |place: &usize| seen.get(*place).is_some_and(|seen| seen.who.thread == thread);
+        let near = [last, last + 1].into_iter().find(is_it);
+        let place = near.or_else(|| seen.binary_search_by_key(&thread, |seen| seen.who.thread).ok())?;
+        self.last.set(place);
+        Some(place)
     }
 
     // ---- cycles ----------------------------------------------------------------------------------------
@@ -229,9 +251,14 @@ impl Threads {
         self.cycle_from(first).any(|seen| seen.wait.is_some_and(|wait| wait.thing.is_managed()))
     }
 
+    /// The first of each cycle.
+    pub(crate) fn begins_of_cycles(&self) -> impl Iterator<Item = &Seen> {
+        let seen = if self.have_cycles { self.seen() } else { &[] };
+        seen.iter().filter(|seen| seen.begins_cycle)
+    }
+
     pub(crate) fn cycles(&self, are_certain: bool) -> usize {
-        let mut cycles = self.seen().iter().filter(|seen| seen.begins_cycle);
-        cycles.by_ref().filter(|seen| seen.is_cycle_certain == are_certain).count()
+        self.begins_of_cycles().filter(|seen| seen.is_cycle_certain == are_certain).count()
     }
 
     // ---- numbers ---------------------------------------------------------------------------------------
@@ -244,11 +271,6 @@ impl Threads {
     /// How many other threads wait for the same thing in memory.
     pub(crate) fn others(&self, wait: &Wait) -> usize {
         wait.thing.address().map_or(0, |address| self.waited_for.waiters(address).saturating_sub(1))
-    }
-
-    /// How many are blocked in something that no thread is known to own.
-    pub(crate) fn blocked_without_owner(&self) -> usize {
-        self.seen().iter().filter(|seen| seen.state.is_asleep() && !seen.waits_for_what_is_owned()).count()
     }
 }
 
@@ -316,10 +338,9 @@ impl Seen {
 
 impl OwnWait {
     fn of(picture: &Picture<'_, Here>, task: u64) -> Option<OwnWait> {
-        let task = picture.task(task).filter(|_| task != 0)?;
-        match (task.wait, task.sleep) {
+        match picture.wait_or_sleep(task) {
             (Some(wait), _) => {
-                let owner = picture.blocked_by(task.id).and_then(|owner| picture.thread_id(owner));
+                let owner = picture.blocked_by(task).and_then(|owner| picture.thread_id(owner));
                 let srw_lock = handle::is_srw_lock(wait.awaited).then(|| handle::number_shown(wait.awaited));
                 // Who shares an SRW lock is not known.
                 let is_for_what_is_owned = srw_lock.is_none() || owner.is_some();

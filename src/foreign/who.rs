@@ -22,7 +22,7 @@ impl Who {
 
     /// Whether it is in a wait or sleep that the library knows of.
     pub(crate) fn is_in_own_wait(&self, picture: &Picture<'_, Here>) -> bool {
-        self.task != 0
-            && picture.task(self.task).is_some_and(|task| task.wait.is_some() || task.sleep.is_some())
+        let (wait, sleep) = picture.wait_or_sleep(self.task);
+        wait.is_some() || sleep.is_some()
     }
 }

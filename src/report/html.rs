@@ -47,9 +47,9 @@ struct Markup<'a>(&'a mut dyn Write);
 
 impl Write for Markup<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        write_replacing(self.0, text, |character| match character {
-            '<' => Some("&lt;"),
-            '&' => Some("&amp;"),
+        write_replacing(self.0, text, |byte| match byte {
+            b'<' => Some("&lt;"),
+            b'&' => Some("&amp;"),
             _ => None,
         })
     }
@@ -61,26 +61,27 @@ struct InScript<'a>(&'a mut dyn Write);
 
 impl Write for InScript<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        write_replacing(self.0, text, |character| (character == '<').then_some("\\u003c"))
+        write_replacing(self.0, text, |byte| (byte == b'<').then_some("\\u003c"))
     }
 }
 
-/// Writes `text` in pieces that are as long as possible.
+/// Writes `text` in pieces that are as long as possible. Only ASCII is replaced.
 fn write_replacing(
     out: &mut dyn Write,
-    text: &str,
-    replacement: impl Fn(char) -> Option<&'static str>,
+    mut text: &str,
+    replacement: impl Fn(u8) -> Option<&'static str>,
 ) -> fmt::Result {
-    text.split_inclusive(|character| replacement(character).is_some()).try_for_each(|piece| {
-        let last = piece.chars().next_back();
-        match last.and_then(|last| Some((last, replacement(last)?))) {
-            Some((last, replacement)) => {
-                out.write_str(piece.strip_suffix(last).unwrap_or(piece))?;
-                out.write_str(replacement)
-            }
-            None => out.write_str(piece),
-        }
-    })
+    loop {
+        let mut replaced = None;
+        let end = text.bytes().position(|byte| {
+            replaced = replacement(byte);
+            replaced.is_some()
+        });
+        let (Some(end), Some(replaced)) = (end, replaced) else { return out.write_str(text) };
+        out.write_str(text.get(..end).unwrap_or(text))?;
+        out.write_str(replaced)?;
+        text = text.get(end + 1..).unwrap_or("");
+    }
 }
 
 #[cfg(test)]

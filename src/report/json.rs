@@ -13,7 +13,7 @@ use crate::state::sleep::{SleepCopy, SleepKind};
 use crate::state::statistics::{CLASS_LIMITS, FiguresCopy};
 use crate::state::task::Anomaly;
 use crate::state::words::LockKind;
-use crate::text::is_deceptive;
+use crate::text::{is_deceptive, write_pieces};
 use crate::view::picture::{
     Index, LockPicture, Picture, ResourcePicture, SectionPicture, ShownLayers, SrwLockPicture, TaskPicture,
 };
@@ -63,7 +63,9 @@ impl Json<'_> {
     pub(super) fn key(&mut self, key: &str) -> fmt::Result {
         self.comma()?;
         self.first = true;
-        write!(self.out, "\"{key}\":")
+        self.out.write_str("\"")?;
+        self.out.write_str(key)?;
+        self.out.write_str("\":")
     }
 
     pub(super) fn number(&mut self, key: &str, value: impl Display) -> fmt::Result {
@@ -163,17 +165,17 @@ struct Escaped<'a>(&'a mut dyn Write);
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|character| match character {
+        write_pieces(self.0, text, &mut |out, character| match character {
             '"' | '\\' => {
-                self.0.write_char('\\')?;
-                self.0.write_char(character)
+                out.write_char('\\')?;
+                out.write_char(character)
             }
             _ if is_deceptive(character) => {
                 let mut units = [0; 2];
                 let units = character.encode_utf16(&mut units);
-                units.iter().try_for_each(|unit| write!(self.0, "\\u{unit:04x}"))
+                units.iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
             }
-            _ => self.0.write_char(character),
+            _ => out.write_char(character),
         })
     }
 }
@@ -201,7 +203,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.out.key("tasks")?;
         self.out.open('[')?;
-        picture.tasks().try_for_each(|task| match picture.task_with_layers(task.id, layers) {
+        picture.threads_of_tasks().try_for_each(|(_, id)| match picture.task_with_layers(id, layers) {
             Some(task) => self.task(&task, layers),
             None => Ok(()),
         })?;

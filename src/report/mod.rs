@@ -363,6 +363,9 @@ impl Output<'_, '_> {
 
 impl Write for Output<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.buffer.push(text.as_bytes()).is_ok() {
+            return Ok(());
+        }
         for part in text.as_bytes().chunks(OUTPUT_BYTES) {
             if self.buffer.push(part).is_err() {
                 self.flush()?;

@@ -219,7 +219,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let picture = self.namer.picture;
         let totals = Totals::count(picture, self.index);
         self.heading(&totals)?;
-        picture.tasks().try_for_each(|task| match picture.task_with_layers(task.id, layers) {
+        picture.threads_of_tasks().try_for_each(|(_, id)| match picture.task_with_layers(id, layers) {
             Some(task) => self.task(&task, layers),
             None => Ok(()),
         })?;

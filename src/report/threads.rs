@@ -33,14 +33,13 @@ pub(super) fn name_of(task: Option<&TaskPicture>, thread: u32) -> NameCopy {
 }
 
 /// The same of a thread whose own name was seen.
-fn name_of_seen(task: Option<&TaskPicture>, seen: &Seen) -> NameCopy {
-    task.map(|task| task.name).filter(|name| !name.is_empty()).unwrap_or(seen.name)
+fn name_of_seen(seen: &Seen) -> NameCopy {
+    let name = Picture::here().task_name(seen.who.task);
+    if name.is_empty() { seen.name } else { name }
 }
 
 fn write_name(out: &mut dyn Write, seen: &Seen) -> fmt::Result {
-    let task = Picture::here().task(seen.who.task);
-    let name = name_of_seen(task.as_ref(), seen);
-    write!(out, "{}", ThreadName(name.bytes(), seen.who.thread))
+    write!(out, "{}", ThreadName(name_of_seen(seen).bytes(), seen.who.thread))
 }
 
 /// Writes what a thread waits for, to follow "waits" or "waiting".
@@ -167,7 +166,7 @@ pub(super) fn write_verdict(
                 certain,
                 probable: threads.cycles(false),
                 locks: threads.other_locks(),
-                blocked_without_owner: threads.blocked_without_owner(),
+                blocked_without_owner: threads.blocked_without_owner,
             };
             write!(out, "{verdict}")?;
         }
@@ -202,7 +201,7 @@ impl ThreadsReport<'_> {
         for seen in threads.seen().iter().filter(|seen| seen.own_wait.is_none()) {
             self.thread_and_wait(seen, out)?;
         }
-        for first in threads.seen().iter().filter(|seen| seen.begins_cycle) {
+        for first in threads.begins_of_cycles() {
             self.cycle(first, out)?;
         }
         out.write_str("\n")
@@ -281,15 +280,15 @@ impl ThreadsReport<'_> {
 
     fn own_wait(&mut self, seen: &Seen, out: &mut dyn Write) -> fmt::Result {
         let picture = Picture::here();
-        let task = picture.task(seen.who.task);
-        if let Some(wait) = task.and_then(|task| task.wait) {
+        let (wait, sleep) = picture.wait_or_sleep(seen.who.task);
+        if let Some(wait) = wait {
             let kind = LockKind::of(wait.awaited);
             write!(out, "   {} {} 0x{:x}", kind.waiting(), kind.word(), number_shown(wait.awaited))?;
             let name = picture.lock(wait.awaited).and_then(|lock| lock.name());
             if let Some(name) = name {
                 write!(out, " \"{}\"", Printable(name.bytes()))?;
             }
-        } else if let Some(sleep) = task.and_then(|task| task.sleep) {
+        } else if let Some(sleep) = sleep {
             write!(out, "   {} ", sleep.kind().sleeping())?;
             write_variable(self.resolver, out, sleep.variable)?;
         }
@@ -322,9 +321,8 @@ impl ThreadsReport<'_> {
         out.list("threads", threads.seen().iter(), |out, seen| self.json_thread(seen, out))?;
         out.number("threads_complete", !threads.more)?;
         out.number("other_locks", threads.other_locks())?;
-        out.number("blocked_without_owner", threads.blocked_without_owner())?;
-        let cycles = threads.seen().iter().filter(|seen| seen.begins_cycle);
-        out.list("thread_deadlocks", cycles, |out, first| {
+        out.number("blocked_without_owner", threads.blocked_without_owner)?;
+        out.list("thread_deadlocks", threads.begins_of_cycles(), |out, first| {
             out.open('{')?;
             out.number("certain", first.is_cycle_certain)?;
             out.number("managed", threads.is_managed(first))?;
@@ -339,10 +337,9 @@ impl ThreadsReport<'_> {
 
     #[inline(never)]
     fn json_thread(&mut self, seen: &Seen, out: &mut json::Json<'_>) -> fmt::Result {
-        let task = Picture::here().task(seen.who.task);
         out.open('{')?;
         out.number("tid", seen.who.thread)?;
-        out.text("name", name_of_seen(task.as_ref(), seen).bytes())?;
+        out.text("name", name_of_seen(seen).bytes())?;
         out.text("state", seen.state.key().as_bytes())?;
         if let Some(call) = &seen.call {
             let process = OwnProcess { thread: seen.who.thread };
@@ -357,13 +354,13 @@ impl ThreadsReport<'_> {
                 (None, Some(wait)) => {
                     out.number("certain", true)?;
                     out.number("limited", wait.is_limited)?;
-                    match task.and_then(|task| task.wait) {
-                        Some(wait) => {
+                    match Picture::here().wait_or_sleep(seen.who.task) {
+                        (Some(wait), _) => {
                             out.text("kind", LockKind::of(wait.awaited).key().as_bytes())?;
                             out.awaited(wait.awaited)?;
                         }
-                        None => {
-                            let kind = task.and_then(|task| task.sleep).map(|sleep| sleep.kind());
+                        (None, sleep) => {
+                            let kind = sleep.map(|sleep| sleep.kind());
                             let kind = kind.unwrap_or(SleepKind::ConditionVariable);
                             out.text("kind", kind.key().as_bytes())?;
                         }

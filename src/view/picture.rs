@@ -798,6 +798,16 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.read_task(id, |task| task.thread_id()).flatten()
     }
 
+    /// The name that was set for the task with this id; empty if none was.
+    pub(crate) fn task_name(&self, id: u64) -> NameCopy {
+        self.read_task(id, Shown::<Task>::name_in::<M>).flatten().unwrap_or(NameCopy::new())
+    }
+
+    /// How the task with this id waits or sleeps, if it does.
+    pub(crate) fn wait_or_sleep(&self, id: u64) -> (Option<WaitCopy>, Option<SleepCopy>) {
+        self.read_task(id, |task| (task.wait().copy(), task.sleep().copy())).flatten().unwrap_or((None, None))
+    }
+
     /// How the task with this id waits for a lock of managed code, if it does.
     pub(crate) fn managed_wait(&self, id: u64) -> Option<ManagedWaitCopy> {
         self.read_task(id, |task| task.managed_wait().copy()).flatten().flatten()
