@@ -25,7 +25,7 @@ pub(crate) fn call_of(thread: u32) -> Option<SystemCall> {
 /// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
 pub(crate) struct Room {
     call: [u8; LONGEST_CALL],
-    status: [u8; 4096],
+    status: [u8; 1 << 15],
     /// The code address of the last call that was looked at, and whose code that is: most threads of a crowd wait in one
     /// place. Address 0 for none yet.
     last_caller: (u64, Caller),
@@ -33,7 +33,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) const fn new() -> Self {
-        Room { call: [0; LONGEST_CALL], status: [0; 4096], last_caller: NO_CALLER }
+        Room { call: [0; LONGEST_CALL], status: [0; 1 << 15], last_caller: NO_CALLER }
     }
 
     /// Forgets what may be otherwise the next time.
