@@ -65,9 +65,9 @@ pub(crate) struct Threads {
     pub(crate) have_cycles: bool,
 }
 
-/// More threads than about these are not looked at.
+/// More threads than these are not looked at.
 const MOST: usize = 1 << 16;
-/// Room for threads that begin while others are counted.
+/// Room for threads that begin once they are counted.
 const SPARE: usize = 16;
 
 impl Threads {
@@ -108,22 +108,15 @@ impl Threads {
 
     fn list(observer: &mut Observer<'_>) -> Option<Threads> {
         let (folder, buffer) = observer.open_folder()?;
-        let mut capacity = folder.count().map_or(0, |count| count.min(MOST as u64) as usize) + SPARE;
-        let mut threads = loop {
-            let mut threads = Threads::with_room(capacity)?;
-            sys::each_thread(folder, buffer, |thread| {
-                threads.more = threads.count == capacity;
-                if !threads.more {
-                    threads.add(Seen::unseen(thread));
-                }
-                !threads.more
-            });
-            if !threads.more || capacity >= MOST {
-                break threads;
+        let count = folder.count().map_or(MOST, |count| MOST.min(count as usize));
+        let mut threads = Threads::with_room(count + SPARE)?;
+        sys::each_thread(folder, buffer, |thread| {
+            threads.more = threads.count == threads.capacity;
+            if !threads.more {
+                threads.add(Seen::unseen(thread));
             }
-            // There are more than the system has said.
-            capacity *= 2;
-        };
+            !threads.more
+        });
         if threads.count == 0 {
             return None;
         }

@@ -7,6 +7,7 @@ use crate::lock::{condition, crst, queue, resources, slots, srw};
 use crate::state::registry::REGISTRY;
 use crate::state::section::Section;
 use crate::state::task::{self, Task, TaskRef};
+use crate::state::wait::{ENDING, REAPED};
 use crate::state::{sections, tasks};
 use crate::sys;
 use crate::sys::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -29,13 +30,20 @@ fn end_current() {
         let Some(task) = task::current_if_any() else { return };
         sys::set_current(0, 0);
         slots::give_back_all(&task);
-        end(task, false);
+        end(task);
     });
 }
 
-/// Ends a task whose thread makes no more calls, however it ended. `silently`: where it stopped is not known.
-fn end(task: TaskRef, silently: bool) {
-    let_go_of_all(task, silently);
+/// Ends a task whose thread makes no more calls, and has made none in part.
+fn end(task: TaskRef) {
+    end_waits(task);
+    task.wait.park.store(ENDING, Ordering::Relaxed);
+    if task.owned() != 0 {
+        abandon_sections();
+    }
+    if task.may_own_resources() {
+        resources::abandon_all_of_ending();
+    }
     give_up_slot(task);
 }
 
@@ -48,24 +56,26 @@ fn give_up_slot(task: TaskRef) {
     REGISTRY.tasks.release(task.index(), retire);
 }
 
-fn let_go_of_all(task: TaskRef, silently: bool) {
-    let id = task.id();
+/// Ends all that a task is in the middle of: after that it is given nothing more.
+fn end_waits(task: TaskRef) {
     condition::withdraw(&task);
     queue::forget_wait(&task);
     task.managed_wait.end();
     queue::give_back_unnoticed_section(&task);
     task.release_biases();
-    if silently || task.owned() != 0 {
-        let thread_id = task.thread_id();
-        crst::abandon_all_of(id, |section| REGISTRY.win32.tell_of_ended_owner(thread_id, section.mirror()));
-    }
-    if task.may_own_resources() {
-        resources::abandon_all_of(id);
-    }
     if task.tells_one_of(u64::MAX) {
         task.end_telling(0);
         calls::a_call_has_ended();
     }
+}
+
+/// Abandons the sections of all tasks that are ending. Another thread may be about to do that with one of these sections:
+/// this one then waits at it for as long.
+fn abandon_sections() {
+    crst::abandon_all_of_ending(|section| {
+        let owner = section.last_owner_thread.load(Ordering::Relaxed);
+        REGISTRY.win32.tell_of_ended_owner(owner, section.mirror());
+    });
 }
 
 // ---- threads that are gone --------------------------------------------------------------------------------
@@ -73,17 +83,19 @@ fn let_go_of_all(task: TaskRef, silently: bool) {
 // A thread ends its task itself, in a late round of destructors. One that first calls the library in the very last
 // round, or that ends by the bare system call, does not. Its task is ended by other threads: by one that waits for
 // what it owns, or would destroy or recover it, by a later one that the system gives the same id, and when there is no
-// slot for another task. Only one that waits for an SRW lock which such a thread was given in its wait can give that
-// back: until then the task stays.
+// slot for another task. Where it stopped is not known, so all sections are looked through for its own: with one such
+// task all are ended, in one pass. Only one that waits for an SRW lock which such a thread was given in its wait can
+// give that back: until then the task stays.
 
 /// Ends the task with this owner id if its thread is gone. Whether it was. A handler that forks in between would leave
 /// this to a child in which other threads are gone.
 pub(crate) fn reap_if_gone(id: u64) -> bool {
-    reap_if_gone_after(id, |_| ())
+    reap_if_gone_after(id, &|_| ())
 }
 
 /// As reap_if_gone; calls `before` with the task, if it is to be ended.
-pub(crate) fn reap_if_gone_after(id: u64, before: impl FnOnce(&Task)) -> bool {
+#[inline(never)]
+pub(crate) fn reap_if_gone_after(id: u64, before: &dyn Fn(&Task)) -> bool {
     sys::without_handlers(|| {
         sys::settle_fork();
         let task = tasks::of_owner(id);
@@ -97,17 +109,40 @@ pub(crate) fn reap_if_gone_after(id: u64, before: impl FnOnce(&Task)) -> bool {
 }
 
 /// The thread of the task with this owner id is gone.
-fn reap(id: u64, before: impl FnOnce(&Task)) {
+#[inline(never)]
+fn reap(id: u64, before: &dyn Fn(&Task)) {
     let _guard = locks::REAPING.lock();
     let task = tasks::of_owner(id);
     // Another may have ended it first.
-    if task.id() == id {
-        before(&task);
-        let_go_of_all(task, true);
+    if task.id() != id {
+        return;
+    }
+    let owns_nothing = srw::has_left_behind(&task);
+    before(&task);
+    if !owns_nothing {
+        reap_all_with(id);
+    } else if !srw::leave_unnoticed_behind(&task) {
+        give_up_slot(task);
+    }
+}
+
+/// The thread of the task with this id is gone: ends all tasks of which that is so; under REAPING.
+fn reap_all_with(id: u64) {
+    let me = sys::current_id();
+    let is_gone = |task: &TaskRef| {
+        let may_be = task.id() != me && !srw::has_left_behind(task);
+        task.id() == id || may_be && sys::is_thread_gone(task.thread_id())
+    };
+    for task in tasks::all().filter(is_gone) {
+        end_waits(task);
         if !srw::leave_unnoticed_behind(&task) {
-            give_up_slot(task);
+            task.wait.park.store(REAPED, Ordering::Relaxed);
         }
     }
+    abandon_sections();
+    resources::abandon_all_of_ending();
+    let is_reaped = |task: &TaskRef| task.wait.park.load(Ordering::Relaxed) == REAPED;
+    tasks::all().filter(is_reaped).for_each(give_up_slot);
 }
 
 /// Ends the tasks that whoever wants the section depends on, if their threads are gone: the owner, and those at the head
@@ -166,7 +201,7 @@ pub(crate) fn reap_earlier_thread() {
     let earlier = TaskRef(REGISTRY.tasks.at(u32::from(slot)));
     let id = earlier.id();
     if sys::THREADS_MAY_VANISH && id != 0 && earlier.thread_id() == thread {
-        reap(id, |_| ());
+        reap(id, &|_| ());
     }
 }
 
@@ -182,7 +217,7 @@ pub(crate) fn end_others_after_fork(me: u64) {
         } else {
             // What it owned is abandoned already.
             task.leaves.store(task.counted(), Ordering::Relaxed);
-            end(task, false);
+            end(task);
         }
     }
 }
@@ -204,6 +239,47 @@ mod tests {
     use crate::state::sections;
     use crate::state::wait::{Beginning, Request};
     use std::sync::mpsc::channel;
+
+    /// Threads that end by the bare system call, each with a section, as all have begun: with their tasks.
+    fn vanished(count: usize) -> std::vec::Vec<(u64, u64)> {
+        let (tell, told) = channel();
+        let together = std::sync::Arc::new(std::sync::Barrier::new(count));
+        for _ in 0..count {
+            let (tell, together) = (tell.clone(), together.clone());
+            std::thread::spawn(move || {
+                let crst = crst::create(SpinPolicy::Adaptive).expect("a place");
+                assert_eq!(enter::enter_checked(crst, 0, Patience::Unbounded, 0), Ok(true));
+                together.wait();
+                let me = threads::current().expect("a place");
+                tell.send((me.id(), me.thread_id(), crst)).expect("heard");
+                drop((tell, together));
+                // SAFETY: nothing of this thread is needed any more, and nobody joins it.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+            });
+        }
+        let began: std::vec::Vec<_> = (0..count).map(|_| told.recv().expect("told")).collect();
+        for &(_, thread, _) in &began {
+            while !sys::is_thread_gone(thread) {
+                std::thread::yield_now();
+            }
+        }
+        began.into_iter().map(|(id, _, crst)| (id, crst)).collect()
+    }
+
+    #[test]
+    fn threads_that_are_gone_are_ended_in_one_pass_over_the_sections() {
+        runtime::start().expect("memory");
+        let vanished = vanished(20);
+        let before = crst::PASSES.get();
+        vanished.iter().for_each(|&(id, _)| _ = reap_if_gone(id));
+        assert!(crst::PASSES.get() - before <= 1, "{}", crst::PASSES.get() - before);
+        for (id, crst) in vanished {
+            assert_ne!(tasks::of_owner(id).id(), id);
+            assert_eq!(sections::slot_of(crst).owner(crst), Some(handle::ABANDONED));
+            enter::recover(crst, 0).and_then(|()| crst::leave_checked(crst)).expect("abandoned");
+            crst::destroy(crst).expect("free");
+        }
+    }
 
     /// The waiter is queued, but never reads the outcome of its wait.
     #[test]

@@ -516,14 +516,25 @@ impl Section {
     }
 }
 
-/// The task with this id has ended: what it owned is abandoned. `each_locked` is called for each section that stays
+/// Abandons what tasks own that are ending, however many these are. `each_locked` is called for each section that stays
 /// locked, as on Windows.
-pub(crate) fn abandon_all_of(id: u64, each_locked: impl Fn(&Section)) {
+pub(crate) fn abandon_all_of_ending(each_locked: impl Fn(&Section)) {
+    #[cfg(test)]
+    PASSES.set(PASSES.get() + 1);
     for (handle, section) in sections::all() {
-        if section.abandon(handle, id) {
+        if let Some(owner) = section.owner(handle)
+            && tasks::is_ending(owner)
+            && section.abandon(handle, owner)
+        {
             each_locked(section);
         }
     }
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// How often this thread has looked through all sections for those of tasks that end.
+    pub(crate) static PASSES: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
 }
 
 /// In the child of a fork that may have other threads by now: there are no waiters; which owners are gone is not known.

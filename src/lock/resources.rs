@@ -316,9 +316,15 @@ impl Resource {
     }
 }
 
-/// The task with this id has ended: what it owned is abandoned.
-pub(crate) fn abandon_all_of(id: u64) {
-    REGISTRY.resources.iter().for_each(|resource| resource.abandon(id));
+/// Abandons what tasks own that are ending, however many these are.
+pub(crate) fn abandon_all_of_ending() {
+    for resource in REGISTRY.resources.iter() {
+        if let Some(owner) = resource.handle().and_then(|handle| resource.owner(handle))
+            && tasks::is_ending(owner)
+        {
+            resource.abandon(owner);
+        }
+    }
 }
 
 /// In the child of a fork: no task waits.

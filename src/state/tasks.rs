@@ -5,6 +5,7 @@ use crate::handle;
 use crate::state::registry::REGISTRY;
 use crate::state::sections;
 use crate::state::task::{Task, TaskRef};
+use crate::state::wait::{LEFT_BEHIND, REAPED};
 use crate::sys::atomic::{Ordering, fence};
 
 /// The task with this owner id, live or not.
@@ -32,6 +33,12 @@ pub(crate) fn named(handle: u64) -> Result<(u64, TaskRef)> {
     fence(Ordering::Acquire);
     let task = of_owner(id);
     if task.id() == id { Ok((id, task)) } else { Err(Error::Handle) }
+}
+
+/// Whether the task with this owner id is ending, or has been given up but for a lock that it was given. A number that is
+/// no task's is that of a slot that none ever has.
+pub(crate) fn is_ending(id: u64) -> bool {
+    matches!(of_owner(id).wait.park.load(Ordering::Relaxed), LEFT_BEHIND..=REAPED)
 }
 
 /// Every live task.

@@ -43,6 +43,10 @@ pub(crate) const BLOCKED: u32 = 4;
 pub(crate) const STANDBY: u32 = 5;
 /// ACQUIRED, an SRW lock, by a task whose thread is gone: who waits for the lock gives it back.
 pub(crate) const LEFT_BEHIND: u32 = 6;
+/// The task's own thread ends it: it is given nothing more.
+pub(crate) const ENDING: u32 = 7;
+/// Another thread does, as that is gone.
+pub(crate) const REAPED: u32 = 8;
 
 /// What a caller asks for when it has to wait.
 #[derive(Clone, Copy)]

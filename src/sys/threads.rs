@@ -103,11 +103,10 @@ pub(crate) fn read_descriptor_link(descriptor: i32, buffer: &mut [u8]) -> Option
     buffer.get(..length)
 }
 
-/// Visits the ids of the threads of this process, until `visit` says false. `buffer` is a place for some of the list.
+/// Visits the ids of the threads of this process, until `visit` says false. `buffer` is a place for some of the list. The
+/// folder has just been opened.
 pub(crate) fn each_thread(folder: &ThreadFolder, buffer: &mut [u8], mut visit: impl FnMut(u32) -> bool) {
     let folder = folder.0.descriptor();
-    // SAFETY: lseek(2) takes no pointer.
-    unsafe { libc::syscall(libc::SYS_lseek, folder, 0 as libc::off_t, libc::SEEK_SET) };
     loop {
         // SAFETY: getdents64(2) writes at most the length of the borrowed buffer.
         let read = retried(|| unsafe {
@@ -162,9 +161,9 @@ mod tests {
             let _ = gone.recv();
         });
         let (me, other_id) = (super::super::thread_id(), told.recv().unwrap());
-        let folder = ThreadFolder::open().unwrap();
-        assert!(folder.count().unwrap() >= 2);
         for size in [64, 4096] {
+            let folder = ThreadFolder::open().unwrap();
+            assert!(folder.count().unwrap() >= 2);
             let mut buffer = std::vec![0; size];
             let mut found = Vec::new();
             each_thread(&folder, &mut buffer, |id| {

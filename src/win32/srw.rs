@@ -157,7 +157,7 @@ pub(crate) fn sleep_until_acquired(place: Place<'_>, me: TaskRef, mut has_told: 
 /// Ends the tasks that every waiter here depends on, if their threads are gone: those that have been given the lock in
 /// their wait, the owner, and those at the head of the queue, of which a release may have woken the first.
 fn reap_who_is_gone(place: Place<'_>) {
-    let reap = |id| ends::reap_if_gone_after(id, |task| srw::give_back_unnoticed(place, task));
+    let reap = |id| ends::reap_if_gone_after(id, &|task| srw::give_back_unnoticed(place, task));
     tasks::all().filter(|task| srw::is_unnoticed(place, task)).for_each(|task| {
         reap(task.id());
     });
