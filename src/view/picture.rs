@@ -743,7 +743,9 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// The lowest id of each cycle of waits that stands.
     pub(crate) fn standing(&self, index: &Index<'_>) -> impl Iterator<Item = u64> {
         let picture = Picture { ..*self };
-        self.waiting().filter(move |&id| match &index.0 {
+        // Where none was found, the tasks are not gone through.
+        let most = if index.0.as_ref().is_some_and(|tables| !tables.have_cycles) { 0 } else { usize::MAX };
+        self.waiting().take(most).filter(move |&id| match &index.0 {
             Some(tables) => tables.is_lowest_of_cycle(id),
             None => picture.stands(id),
         })
@@ -975,6 +977,8 @@ struct Tables<'r> {
     resources: OwnedLists<'r>,
     /// By the slots of tasks: what the walk along the wait chains has found, as below.
     waits: &'r mut [u32],
+    /// One that stands was found.
+    have_cycles: bool,
 }
 
 /// What each task owns of one kind, as lists in rising order.
@@ -1028,7 +1032,7 @@ impl<'r> Index<'r> {
         // There may be more sections by now than there is room for.
         let sections = rest.len().checked_sub(2 * tasks)?;
         let (sections, _) = OwnedLists::take(rest, tasks, sections)?;
-        let mut tables = Tables { sections, resources, waits };
+        let mut tables = Tables { sections, resources, waits, have_cycles: false };
         tables.follow_waits(picture);
         Some(tables)
     }
@@ -1077,6 +1081,7 @@ impl Tables<'_> {
                 && let Some(mark) = self.waits.get_mut(handle::owner_slot(lowest) as usize)
             {
                 *mark |= LOWEST;
+                self.have_cycles = true;
             }
         }
     }
