@@ -31,7 +31,7 @@ use crate::base::hash::fibonacci_hash;
 use crate::lock::queue;
 use crate::state::mirror::ConditionVariable;
 use crate::state::registry::REGISTRY;
-use crate::state::sleep::{Sleep, SleepKind};
+use crate::state::sleep::{Sleep, SleepKind, is_of_sleep};
 use crate::state::task::{self, Task, TaskRef};
 use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
@@ -160,8 +160,9 @@ pub(crate) fn sleep(me: TaskRef, number: u32, deadline: Option<Instant>) -> bool
 
 /// Takes the task out of the queue that it stands in. False if it stands in none.
 pub(crate) fn withdraw(task: &Task) -> bool {
+    // Acquire pairs with the Release in end: one that was woken meanwhile goes on with what was done before.
     // place: withdraw-word-load
-    if !task.sleep.is_asleep() {
+    if !is_of_sleep(task.sleep.word.load(Ordering::Acquire)) {
         return false;
     }
     let bucket = bucket_of(task.sleep.variable.load(Ordering::Relaxed) as usize);

@@ -91,8 +91,8 @@ impl SleepCopy {
     }
 }
 
-/// What `word` says.
-const fn is_of_sleep(word: u32) -> bool {
+/// Whether a task with this `word` sleeps.
+pub(crate) const fn is_of_sleep(word: u32) -> bool {
     word & 1 != 0
 }
 
@@ -126,12 +126,9 @@ impl Shown<Sleep> {
 }
 
 impl Sleep {
-    /// Whether the task sleeps: for itself, where it is to go on with what was done before it was woken, and under the
-    /// bucket's lock.
-    #[track_caller]
+    /// Whether the task sleeps.
     pub(crate) fn is_asleep(&self) -> bool {
-        // Acquire pairs with the Release in end.
-        is_of_sleep(self.word.load(Ordering::Acquire))
+        is_of_sleep(self.word.load(Ordering::Relaxed))
     }
 
     /// Whether the task sleeps on what stands at this address, in this way.
