@@ -2,6 +2,7 @@
 //! call to the room that owns it; the C types and Windows' rules are not known here.
 
 use crate::constants::{HOSTCRST_INFINITE, WAIT_OPTION_MASK};
+use crate::deadlock;
 use crate::error::{Error, Result};
 use crate::handle::ABANDONED;
 use crate::host::{deadlocks, ends, hosted, order, threads};
@@ -193,7 +194,8 @@ impl Section {
         let mut beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
         loop {
             let attempt = self.enqueue(handle, me, request, beginning)?;
-            if matches!(attempt, Attempt::Entered) || request.deadline.is_some() {
+            let is_no_edge = matches!(attempt, Attempt::Entered) || request.deadline.is_some();
+            if is_no_edge || deadlock::chain_ends(handle) {
                 return Ok(attempt);
             }
             let step_out = || self.step_out(handle, me);
@@ -218,7 +220,7 @@ impl Section {
     ) -> Result<()> {
         let fence_pending = self.queue_state().load(Ordering::Relaxed) & FENCE_PENDING != 0;
         let nap = fence_pending.then(|| sys::now() + FENCE_PENDING_NAP);
-        let until = [deadline, nap, stall.next, owner.next].into_iter().flatten().min();
+        let until = sooner(sooner(deadline, nap), sooner(stall.next, owner.next));
         let in_time = sleep_on(&me.wait.park, PARKED, until);
         if me.wait.park.load(Ordering::Relaxed) == ACQUIRED {
             me.wait.learn_of_hand_off(handle);
@@ -236,6 +238,15 @@ impl Section {
             self.recheck(handle, me);
         }
         Ok(())
+    }
+}
+
+/// The first of two instants.
+#[inline(always)]
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        _ => one.or(other),
     }
 }
 

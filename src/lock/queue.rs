@@ -100,7 +100,9 @@ impl Wait {
     /// The task slept when it was handed the section, and has woken; on its own thread.
     pub(crate) fn learn_of_hand_off(&self, handle: u64) {
         let handed = self.awake_since.load(Ordering::Relaxed);
-        Hints::of(handle).learn_of_hand_off(sys::now().saturating_sub(handed));
+        if handed != 0 {
+            Hints::of(handle).learn_of_hand_off(sys::now().saturating_sub(handed));
+        }
     }
 
     /// Parks for a moment, on the task's own thread; false if it has been woken, or its wait has ended.
@@ -280,8 +282,8 @@ impl Section {
         me.wait.begin(request, beginning);
         let ahead = waiters(self.queue_state().load(Ordering::Relaxed));
         self.link(&me);
-        // SeqCst: a task that ends waits (stop, alert) first stores the reason and then loads this.
-        me.wait.awaited.store(handle, Ordering::SeqCst);
+        // Before the fence below: a task that ends waits (stop, alert) first stores the reason and then loads this.
+        me.wait.awaited.store(handle, Ordering::Release);
         self.queue_state().fetch_add(WAITER_ONE, Ordering::SeqCst);
         self.publish_queue();
         // Between the announcement and the loads of the word, the alert and the runtime: docs/lock.md, "Store, then
@@ -345,6 +347,9 @@ impl Section {
 
     /// Takes the section for `me`, if that is given and it is free; under the queue lock.
     fn attempt(&self, handle: u64, me: Option<TaskRef>) -> Attempt {
+        if handle::is_task(self.word().load(Ordering::Relaxed) ^ handle) {
+            return Attempt::Busy;
+        }
         self.revoke_locked(handle);
         match self.owner(handle) {
             Some(0) if me.is_some_and(|me| self.try_take(handle, me)) => Attempt::Entered,
@@ -385,46 +390,21 @@ impl Section {
         me.wait.presence.store(HERE, Ordering::Relaxed);
         // On one processor the owner cannot go on while this thread spins.
         let hints = REGISTRY.spinning_helps().then(|| Hints::of(handle));
-        let mut spin_loop =
-            SpinLoop::contender(hints.map_or(0, |hints| hints.stay_limit(|| self.contended())));
-        if hints.is_some_and(Hints::is_standing_by_worthwhile) {
-            self.wake_next(me);
-            spin_loop.contend_since(me.wait.awake_since.load(Ordering::Relaxed));
-        }
-        let learn = |spin_loop: &SpinLoop, success: bool| {
-            if let Some(hints) = hints {
-                hints.learn(spin_loop, success);
-            }
+        let polled = match hints.map(|hints| (hints, hints.stay_limit(|| self.contended()))) {
+            None | Some((_, 0)) => self.poll(handle, me),
+            Some((hints, stay_limit)) => self.spin_as_contender(handle, me, hints, stay_limit),
         };
-        let mut polled = Poll::Raced;
-        loop {
-            match me.wait.park.load(Ordering::Relaxed) {
-                CONTEND => {}
-                outcome => return learn(&spin_loop, outcome == ACQUIRED),
-            }
-            if spin_loop.is_hand_off_request_due() {
-                me.wait.presence.store(ASKS, Ordering::Relaxed);
-            }
-            if spin_loop.is_poll_due() {
-                polled = self.poll(handle, me);
-            }
-            if polled == Poll::Acquired {
-                learn(&spin_loop, true);
-                let queue = self.lock_queue();
-                if is_queued(&me) {
-                    self.come_out_as_owner(handle, me);
-                    return;
-                }
-                // Its wait was ended in between: gives back what it was not to have.
-                drop(queue);
-                self.give_back(handle);
+        if polled == Poll::Acquired {
+            let queue = self.lock_queue();
+            if is_queued(&me) {
+                self.come_out_as_owner(handle, me);
                 return;
             }
-            if !spin_loop.again(polled) {
-                break;
-            }
+            // Its wait was ended in between: gives back what it was not to have.
+            drop(queue);
+            self.give_back(handle);
+            return;
         }
-        learn(&spin_loop, false);
         let lost_to_blocked = hints.filter(|_| polled.is_owner_blocked());
         let _queue = self.lock_queue();
         if me.wait.park.load(Ordering::Relaxed) != CONTEND {
@@ -443,6 +423,35 @@ impl Section {
         fence(Ordering::SeqCst);
         if let Attempt::Entered = self.attempt(handle, Some(me)) {
             self.come_out_as_owner(handle, me);
+        }
+    }
+
+    /// Polls as the contender as long as that pays. What the last poll found; Futile if the wait has ended.
+    fn spin_as_contender(&self, handle: u64, me: TaskRef, hints: &Hints, stay_limit: u32) -> Poll {
+        let mut spin_loop = SpinLoop::contender(stay_limit);
+        if hints.is_standing_by_worthwhile() {
+            self.wake_next(me);
+            spin_loop.contend_since(me.wait.awake_since.load(Ordering::Relaxed));
+        }
+        let mut polled = Poll::Raced;
+        loop {
+            match me.wait.park.load(Ordering::Relaxed) {
+                CONTEND => {}
+                outcome => {
+                    hints.learn(&spin_loop, outcome == ACQUIRED);
+                    return Poll::Futile;
+                }
+            }
+            if spin_loop.is_hand_off_request_due() {
+                me.wait.presence.store(ASKS, Ordering::Relaxed);
+            }
+            if spin_loop.is_poll_due() {
+                polled = self.poll(handle, me);
+            }
+            if !spin_loop.again(polled) {
+                hints.learn(&spin_loop, polled == Poll::Acquired);
+                return polled;
+            }
         }
     }
 
@@ -480,11 +489,21 @@ impl Section {
     #[cold]
     pub(crate) fn leave_contended(&self, handle: u64) {
         let queue_state = self.queue_state().load(Ordering::Relaxed);
+        let calm = queue_state == ARMED && self.count_leave() >= COOLDOWN;
+        if calm || queue_state & (CONTENDER | HANDOFF | FENCE_PENDING | BACK_OFF) != 0 {
+            return self.leave_with_care(handle, queue_state, calm);
+        }
+        // As in leave_with_care.
+        self.word().swap(handle, Ordering::SeqCst);
+        self.wake_after_leave();
+    }
+
+    /// As leave_contended, if something in this queue state asks for more than a fenced leave, or all has been `calm` for long.
+    fn leave_with_care(&self, handle: u64, queue_state: u32, calm: bool) {
         let contender = self.presence_of_contender(queue_state);
         if (queue_state & HANDOFF != 0 || contender == ASKS) && self.hand_off(handle) {
             return;
         }
-        let calm = queue_state == ARMED && self.count_leave() >= COOLDOWN;
         if calm {
             self.disarm();
         }
@@ -512,9 +531,17 @@ impl Section {
     /// owner.
     fn contender_is_late(&self) -> bool {
         const LEAVES_PER_CLOCK_READ: u32 = 64;
-        let first = REGISTRY.tasks.at(self.first_waiter());
-        self.count_leave().is_multiple_of(LEAVES_PER_CLOCK_READ)
-            && spin::is_late(first.wait.awake_since.load(Ordering::Relaxed))
+        if !self.count_leave().is_multiple_of(LEAVES_PER_CLOCK_READ) {
+            return false;
+        }
+        let woken = &REGISTRY.tasks.at(self.first_waiter()).wait.awake_since;
+        match woken.load(Ordering::Relaxed) {
+            0 => {
+                woken.store(sys::now(), Ordering::Relaxed);
+                false
+            }
+            woken => spin::is_late(woken),
+        }
     }
 
     /// How far the contender is; HERE if there is none. By the owner.
@@ -529,7 +556,7 @@ impl Section {
 
     /// The section was left; wakes the first waiter if there is no contender. The slot may hold another section by
     /// now: its waiter then has a spurious wake-up.
-    #[cold]
+    #[inline]
     pub(crate) fn wake_after_leave(&self) {
         let queue_state = self.queue_state().load(Ordering::SeqCst);
         if waiters(queue_state) != 0 && queue_state & CONTENDER == 0 {
@@ -561,7 +588,10 @@ impl Section {
         self.queue_state().fetch_or(CONTENDER, Ordering::Relaxed);
         self.reset_leaves();
         self.publish_queue();
-        first.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+        // Where nobody spins, it is asked for by late leaves alone, if at all: the first of these notes the time.
+        let is_asked_for = Hints::is_spinning_worthwhile_in(REGISTRY.sections.index_of(self));
+        let now = if is_asked_for { sys::now() } else { 0 };
+        first.wait.awake_since.store(now, Ordering::Relaxed);
         first.wait.park.store(CONTEND, Ordering::Release);
     }
 
@@ -569,8 +599,8 @@ impl Section {
     fn hand_off(&self, handle: u64) -> bool {
         let queue = self.lock_queue();
         let first = self.first_waiter();
-        let goes_on = REGISTRY.spinning_helps() && Hints::of(handle).continue_hand_offs();
-        if first == 0 || !goes_on {
+        let left = if REGISTRY.spinning_helps() { Hints::of(handle).count_hand_off() } else { 0 };
+        if first == 0 || left <= 1 {
             // The contender that requested it may have been served or have given up.
             self.queue_state().fetch_and(!HANDOFF, Ordering::Relaxed);
         }
@@ -584,7 +614,8 @@ impl Section {
             _ => false,
         };
         if sleeps {
-            task.wait.awake_since.store(sys::now(), Ordering::Relaxed);
+            let now = if spin::is_hand_off_measured(left) { sys::now() } else { 0 };
+            task.wait.awake_since.store(now, Ordering::Relaxed);
         }
         self.unlink(task);
         task.wait.acquired.store(handle, Ordering::Relaxed);
@@ -665,11 +696,12 @@ impl Section {
         if self.first_waiter() == index {
             self.set_first_waiter(if next == index { 0 } else { next });
         }
-        task.wait.awaited.store(0, Ordering::SeqCst);
-        if task.wait.park.load(Ordering::Relaxed) == CONTEND {
-            self.queue_state().fetch_and(!OF_CONTENDER, Ordering::SeqCst);
-        }
-        self.queue_state().fetch_sub(WAITER_ONE, Ordering::SeqCst);
+        task.wait.awaited.store(0, Ordering::Release);
+        let is_contender = task.wait.park.load(Ordering::Relaxed) == CONTEND;
+        // Under this lock these bits stay as they are.
+        let of_contender =
+            if is_contender { self.queue_state().load(Ordering::Relaxed) & OF_CONTENDER } else { 0 };
+        self.queue_state().fetch_sub(WAITER_ONE + of_contender, Ordering::SeqCst);
         self.publish_queue();
     }
 

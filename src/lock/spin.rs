@@ -93,6 +93,8 @@ const MOST_CREDIT: u32 = 60_000;
 const SUCCESS: u32 = 10_000;
 const LEAST_CREDIT: u32 = 2_000;
 const WAITS_PER_TRY: u64 = 32;
+/// How often that number doubles at most, each time that a try was in vain.
+const MOST_DOUBLINGS_OF_TRIES: u32 = 3;
 /// How many leaves hand a section off after its contender lost it to a blocked owner. Few, as that may have been one
 /// owner of many: then spinners take it again.
 const HAND_OFFS: u32 = 8;
@@ -150,6 +152,8 @@ pub(crate) struct Hints {
     pace: AtomicU32,
     /// For how long tasks may still spin in vain, in nanoseconds.
     credit: AtomicU32,
+    /// How often WAITS_PER_TRY has doubled.
+    tries: AtomicU32,
     /// How many more leaves are to hand it off; for how long, in nanoseconds, it may still be nobody's while its new
     /// owner wakes.
     hand_offs: AtomicU32,
@@ -169,6 +173,7 @@ impl Hints {
             subject: AtomicU64::new(0),
             pace: AtomicU32::new(0),
             credit: AtomicU32::new(0),
+            tries: AtomicU32::new(0),
             hand_offs: AtomicU32::new(0),
             hand_off_credit: AtomicU32::new(0),
             waits: AtomicU32::new(0),
@@ -190,6 +195,7 @@ impl Hints {
             self.subject.store(subject, Ordering::Relaxed);
             self.pace.store(0, Ordering::Relaxed);
             self.credit.store(MOST_CREDIT, Ordering::Relaxed);
+            self.tries.store(0, Ordering::Relaxed);
             self.hand_offs.store(0, Ordering::Relaxed);
             self.hand_off_credit.store(MOST_CREDIT, Ordering::Relaxed);
         }
@@ -207,10 +213,18 @@ impl Hints {
     /// not at all.
     pub(crate) fn stay_limit(&self, waits: impl FnOnce() -> u64) -> u32 {
         match self.credit.load(Ordering::Relaxed) {
-            0..LEAST_CREDIT if waits().is_multiple_of(WAITS_PER_TRY) => LEAST_CREDIT,
-            0..LEAST_CREDIT => 0,
+            0..LEAST_CREDIT => {
+                let between = WAITS_PER_TRY << self.tries.load(Ordering::Relaxed);
+                if waits() & (between - 1) == 0 { LEAST_CREDIT } else { 0 }
+            }
             credit => credit,
         }
+    }
+
+    /// Whether tasks spin for the section in this slot; for that in another one that has the same line, if that was there
+    /// later.
+    pub(crate) fn is_spinning_worthwhile_in(slot: u32) -> bool {
+        HINTS[slot as usize % LINES].credit.load(Ordering::Relaxed) >= LEAST_CREDIT
     }
 
     /// Whether a waiter is to be awake before its turn.
@@ -265,13 +279,13 @@ impl Hints {
         self.hand_off_credit.store(left, Ordering::Relaxed);
     }
 
-    /// The section is handed off. Whether the next leave is to do so too.
-    pub(crate) fn continue_hand_offs(&self) -> bool {
+    /// The section is handed off. How many leaves are to do so, with this one; 0 if only this one is.
+    pub(crate) fn count_hand_off(&self) -> u32 {
         let left = self.hand_offs.load(Ordering::Relaxed);
         if left != 0 {
             self.hand_offs.store(left - 1, Ordering::Relaxed);
         }
-        left > 1
+        left
     }
 
     /// A task has stopped spinning: adjusts the credit.
@@ -284,6 +298,11 @@ impl Hints {
             true => (credit + SUCCESS).saturating_sub(spin_loop.stayed).min(MOST_CREDIT),
             false => credit.saturating_sub(spin_loop.time),
         };
+        if credit < LEAST_CREDIT {
+            let tries = self.tries.load(Ordering::Relaxed);
+            let tries = if success { 0 } else { (tries + 1).min(MOST_DOUBLINGS_OF_TRIES) };
+            self.tries.store(tries, Ordering::Relaxed);
+        }
         if left != credit {
             self.credit.store(left, Ordering::Relaxed);
         }
@@ -514,6 +533,12 @@ pub(crate) fn is_late(woken: Instant) -> bool {
     sys::now().saturating_sub(woken) > ARRIVAL_TIME
 }
 
+/// Whether it is measured how long it takes to wake a task that is handed a section, where so many hand-offs are left:
+/// where there are many, a few will do.
+pub(crate) const fn is_hand_off_measured(left: u32) -> bool {
+    left.is_multiple_of(4)
+}
+
 /// Whether a task that is awake since `since` is to let the waiters go before it.
 pub(crate) fn is_turn_over(since: Instant, now: Instant) -> bool {
     now.saturating_sub(since) > TURN
@@ -527,6 +552,7 @@ mod tests {
     use crate::lock::crst;
     use crate::state::section::SpinPolicy;
     use std::sync::mpsc::channel;
+    use std::vec::Vec;
 
     const fn some_handle(index: u32, generation: u64) -> u64 {
         handle::section_handle(0, index, generation)
@@ -549,6 +575,20 @@ mod tests {
         assert_eq!(hints.stay_limit(|| 1), SUCCESS - 500);
         (0..100).for_each(|_| hints.learn(&spun_for(500, 500), true));
         assert_eq!(hints.stay_limit(|| 1), MOST_CREDIT);
+    }
+
+    #[test]
+    fn tries_in_vain_become_rarer_until_one_succeeds() {
+        let hints = Hints::of(some_handle(6, 1));
+        (0..3).for_each(|_| hints.learn(&spun_for(28_000, 28_000), false));
+        let waits = 1..=32 * WAITS_PER_TRY;
+        let tries = waits.filter(|&waits| hints.stay_limit(|| waits) != 0);
+        let tries = tries.inspect(|_| hints.learn(&spun_for(LEAST_CREDIT, LEAST_CREDIT), false));
+        let tries: Vec<u64> = tries.map(|waits| waits / WAITS_PER_TRY).collect();
+        assert_eq!(tries, [1, 2, 4, 8, 16, 24, 32]);
+        hints.learn(&spun_for(500, 500), true);
+        hints.learn(&spun_for(28_000, 28_000), false);
+        assert_eq!([1, WAITS_PER_TRY].map(|waits| hints.stay_limit(|| waits)), [0, LEAST_CREDIT]);
     }
 
     #[test]
@@ -640,11 +680,13 @@ mod tests {
     #[test]
     fn a_section_lost_to_a_blocked_owner_is_handed_off_a_few_times() {
         let hints = Hints::of(some_handle(4, 1));
-        assert!(!hints.continue_hand_offs());
+        assert_eq!(hints.count_hand_off(), 0);
         for _ in 0..2 {
             assert!(hints.begin_hand_offs(|| 1));
-            let hand_offs = 1 + (0..100).filter(|_| hints.continue_hand_offs()).count();
-            assert_eq!(hand_offs, HAND_OFFS as usize);
+            let hand_offs: Vec<u32> =
+                (0..100).map(|_| hints.count_hand_off()).take_while(|&left| left != 0).collect();
+            assert_eq!(hand_offs, (1..=HAND_OFFS).rev().collect::<Vec<_>>());
+            assert_eq!(hand_offs.into_iter().filter(|&left| is_hand_off_measured(left)).count(), 2);
         }
     }
 

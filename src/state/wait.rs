@@ -95,7 +95,7 @@ pub(crate) struct Wait {
     pub(crate) told: AtomicU64,
     /// Where the caller called from, 0 if unknown.
     pub(crate) site: AtomicU64,
-    /// When it was last woken to contend, or came out of the queue as the owner.
+    /// When it was last woken to contend, or came out of the queue as the owner; 0 for long ago, where nobody asks.
     pub(crate) awake_since: AtomicU64,
     /// How long it has spun since it last left a queue as the owner, in nanoseconds. Written by the task alone.
     pub(crate) spun: AtomicU32,

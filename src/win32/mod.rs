@@ -295,6 +295,10 @@ impl CriticalSection {
 
     /// As named; from now on a copy of this memory names the same section.
     fn named_from_now_on(&self) -> Option<u64> {
+        let semaphore = self.handle();
+        if semaphore & NEVER_ENTERED == 0 {
+            return sections::find_win32(semaphore).ok().map(|_| semaphore);
+        }
         let (handle, _) = self.named()?;
         let never_entered = handle | NEVER_ENTERED;
         // Another thread may have done the same.
@@ -337,7 +341,7 @@ impl CriticalSection {
     }
 
     /// As publish_owner, where publish_state has seen something.
-    #[cold]
+    #[inline]
     fn publish_owner_slow(&self, me: TaskRef) {
         loop {
             let thread = me.thread_id();
@@ -370,12 +374,12 @@ impl CriticalSection {
     }
 
     /// Completes a publish_state that returned `how_far`.
-    #[cold]
+    #[inline(always)]
     fn publish_state_slow(&self, section: &Section, state: i32, how_far: Published) {
         match how_far {
             Published::Done => {}
             Published::QueueInUse => self.publish_free_bit(state),
-            Published::QueueAppeared => preserving_errno(|| self.republish(section, state)),
+            Published::QueueAppeared => self.republish(section, state),
         }
     }
 
@@ -386,6 +390,7 @@ impl CriticalSection {
         self.publish_entries(1);
     }
 
+    #[inline(always)]
     fn publish_free_bit(&self, state: i32) {
         match state & FREE_BIT {
             0 => self.lock_count.fetch_and(!FREE_BIT, Ordering::Release),
@@ -393,9 +398,12 @@ impl CriticalSection {
         };
     }
 
+    #[cold]
     fn republish(&self, section: &Section, state: i32) {
-        let _queue = section.lock_queue();
-        self.lock_count.store(section.published_queue().lock_count(state), Ordering::Release);
+        preserving_errno(|| {
+            let _queue = section.lock_queue();
+            self.lock_count.store(section.published_queue().lock_count(state), Ordering::Release);
+        });
     }
 }
 
@@ -498,7 +506,8 @@ fn enter_section(
     patient: bool,
     site: usize,
 ) -> Option<bool> {
-    let section = sections::find_win32(handle).ok()?;
+    // It was found just now.
+    let section = sections::any_slot_of(handle);
     loop {
         match section.owner(handle)? {
             0 if section.try_take(handle, me) => break,
@@ -513,11 +522,14 @@ fn enter_section(
             }
             _ if !patient => return Some(false),
             _ if me.wait.is_under_way() => IN_HANDLER.nap(),
-            _ => {
-                if set_mirror(section, handle, mirror)? && is_entered_elsewhere(section, handle, mirror) {
+            owner => {
+                if section.mirror() != mirror.address()
+                    && set_mirror(section, handle, mirror)?
+                    && is_entered_elsewhere(section, handle, mirror)
+                {
                     REGISTRY.win32.tell(Misuse::Copied, mirror.address(), site);
                 }
-                if section.owner(handle)? == ABANDONED {
+                if owner == ABANDONED {
                     REGISTRY.win32.tell(Misuse::EnterAfterOwnerEnded, mirror.address(), site);
                 }
                 section.wait(handle, me, Request { option: WAIT, deadline: None, site }).ok()?;
@@ -639,16 +651,14 @@ pub(crate) fn leave(mirror: &CriticalSection) -> bool {
     mirror.owning_thread.store(0, Ordering::Relaxed);
     match mirror.publish_state(section, FREE) {
         Published::Done => section.leave_plain(handle),
-        how_far => leave_contended(mirror, how_far),
+        how_far => leave_contended(mirror, section, handle, how_far),
     }
     true
 }
 
 /// The caller's last leave of a section that has, or recently had, waiters.
 #[cold]
-fn leave_contended(mirror: &CriticalSection, how_far: Published) {
-    let handle = mirror.handle();
-    let section = sections::win32_slot_of(handle);
+fn leave_contended(mirror: &CriticalSection, section: &Section, handle: u64, how_far: Published) {
     mirror.publish_state_slow(section, FREE, how_far);
     preserving_errno(|| section.leave_contended(handle));
 }
