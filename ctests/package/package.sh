@@ -223,8 +223,8 @@ archive() { # archive <source tree> <the exported names>
     quietly "$CMAKE" --build "$WORK/build"
     quietly "$CMAKE" --install "$WORK/build" --prefix "$WORK/prefix"
     functions_begin_cache_lines "$WORK/prefix" "$2"
-    # The tool without optimisation, which takes most of the time of its release build.
-    CARGO_TARGET_DIR=$WORK/tool quietly cargo build --locked --offline --manifest-path "$source/tools/hostcrst-dump/Cargo.toml"
+    # The tool without optimisation, which takes most of the time of its release build, and with nothing for a debugger.
+    RUSTFLAGS="-C debuginfo=0 -C opt-level=0" CARGO_TARGET_DIR=$WORK/tool quietly cargo build --locked --offline --manifest-path "$source/tools/hostcrst-dump/Cargo.toml"
     "$WORK/tool/debug/hostcrst-dump" --version >/dev/null || fail "hostcrst-dump does not run"
     [ ! -e "$WORK/build/ctests" ] || fail "the tests are built unasked"
 

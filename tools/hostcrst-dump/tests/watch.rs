@@ -173,6 +173,6 @@ fn so_does_a_panic() {
     program.wait_for(SCREEN_OF_ITS_OWN);
     let (code, shown) = program.end();
     assert_ne!(code, Some(0));
-    let after = shown.rsplit(SCREEN_AS_BEFORE).next().unwrap();
+    let (_, after) = shown.rsplit_once(SCREEN_AS_BEFORE).expect("the screen is given back");
     assert!(after.contains("as it was asked to"), "{after:?}");
 }
