@@ -16,9 +16,14 @@ static __thread long pretended_thread;
 static __thread int counts_sleeps;
 static int sleeps;
 
+/* Called with the thread that the library asks for, once. */
+static void (*before_asking)(pid_t thread);
+
 static int stands_in(long number, const long *arguments, long *result)
 {
-    (void)arguments;
+    if (number == SYS_tgkill && before_asking != NULL) {
+        before_asking((pid_t)arguments[1]);
+    }
     if (number == SYS_futex && counts_sleeps) {
         __atomic_add_fetch(&sleeps, 1, __ATOMIC_SEQ_CST);
     }
@@ -102,6 +107,60 @@ static void who_comes_later_is_told(void)
     CHECK_EQ(hostcrst_enter(crst, 0), HOST_E_ABANDONED);
     check_ended(owner.task);
     take_over(crst);
+}
+
+/* Ends as it should, and another thread that owns a section takes its place. */
+static vanisher_t polite;
+static vanisher_t next;
+
+static void visit_and_return(void *unused)
+{
+    (void)unused;
+    polite.task = this_task();
+    polite.id = (pid_t)syscall(SYS_gettid);
+    check_reach(&polite.steps, 1);
+    check_await(&polite.steps, 2);
+}
+
+static void end_the_polite_one(pid_t thread)
+{
+    if (thread == polite.id) {
+        before_asking = NULL;
+        check_reach(&polite.steps, 2);
+        check_join(&polite.thread);
+        REQUIRE_SOON(!has_thread(polite.id));
+        begin_to_own(&next, next.crst, 1);
+    }
+}
+
+static void who_takes_the_place_of_a_thread_that_is_asked_for_lives_on(void)
+{
+    vanisher_t owner;
+    start_runtime();
+    hostcrst_t crst = new_section();
+    next.crst = new_section();
+    this_task();
+    check_start(&polite.thread, visit_and_return, NULL);
+    check_await(&polite.steps, 1);
+    begin_to_own(&owner, crst, 1);
+    vanish(&owner);
+    uint32_t left_before = 0;
+    CHECK_EQ(host_tasks_left(&left_before), S_OK);
+
+    before_asking = end_the_polite_one;
+    CHECK_EQ(hostcrst_enter(crst, 0), HOST_E_ABANDONED);
+    if (before_asking != NULL) {
+        /* It was not asked for at all. */
+        end_the_polite_one(polite.id);
+    }
+    check_ended(owner.task);
+    check_ended(polite.task);
+    uint32_t left = 0;
+    CHECK_EQ(host_tasks_left(&left), S_OK);
+    CHECK_EQ(left, left_before + 1);
+    CHECK_SECTION(next.crst, HOSTCRST_OWNED, next.task, 1);
+    take_over(crst);
+    vanish(&next);
 }
 
 static void who_waits_already_is_told(void)
@@ -480,6 +539,7 @@ static void the_first_thread_may_be_gone_too(void)
 CHECK_MAIN(CHECK_TEST(a_section_biased_to_a_thread_that_is_gone_is_abandoned),
            CHECK_TEST(their_places_are_used_again), CHECK_TEST(the_first_thread_may_be_gone_too),
            CHECK_TEST(who_comes_later_is_told), CHECK_TEST(who_waits_already_is_told),
+           CHECK_TEST(who_takes_the_place_of_a_thread_that_is_asked_for_lives_on),
            CHECK_TEST(who_destroys_or_recovers_finds_out_alone),
            CHECK_TEST(a_section_of_windows_that_only_such_threads_have_is_deleted),
            CHECK_TEST(a_task_born_in_the_last_round_ends),

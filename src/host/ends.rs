@@ -130,8 +130,10 @@ fn reap(id: u64, before: &dyn Fn(&Task)) {
 fn reap_all_with(id: u64) {
     let me = sys::current_id();
     let is_gone = |task: &TaskRef| {
-        let may_be = task.id() != me && !srw::has_left_behind(task);
-        task.id() == id || may_be && sys::is_thread_gone(task.thread_id())
+        let its_id = task.id();
+        let may_be = ![0, me].contains(&its_id) && !srw::has_left_behind(task);
+        // A thread that ends its task itself has done so before it is gone, and its slot may be another's by now.
+        its_id == id || may_be && sys::is_thread_gone(task.thread_id()) && task.id() == its_id
     };
     for task in tasks::all().filter(is_gone) {
         end_waits(task);
