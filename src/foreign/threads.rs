@@ -111,7 +111,9 @@ impl Threads {
 
     fn list(observer: &mut Observer<'_>) -> Option<Threads> {
         let (folder, buffer) = observer.open_folder()?;
-        let count = folder.count().map_or(MOST, |count| MOST.min(count as usize));
+        // A system that counts no links has one thread at least.
+        let count = folder.count().filter(|&count| count != 0);
+        let count = count.map_or(MOST, |count| MOST.min(count as usize));
         let mut threads = Threads::with_room(count + SPARE)?;
         sys::each_thread(folder, buffer, |thread| {
             threads.more = threads.count == threads.capacity;
