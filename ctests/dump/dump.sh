@@ -294,6 +294,8 @@ DAMAGE
 
 test_watch() {
     start clean
+    # There before the tool is, which does not see the interrupt of a test that did not wait for it.
+    : >"$WORK/report"
     "$DUMP" --watch 0.1 "$subject" >"$WORK/report" &
     local watcher=$!
     for _ in $(seq 600); do
