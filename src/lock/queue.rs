@@ -534,13 +534,23 @@ impl Section {
         if !self.count_leave().is_multiple_of(LEAVES_PER_CLOCK_READ) {
             return false;
         }
-        let woken = &REGISTRY.tasks.at(self.first_waiter()).wait.awake_since;
-        match woken.load(Ordering::Relaxed) {
+        match REGISTRY.tasks.at(self.first_waiter()).wait.awake_since.load(Ordering::Relaxed) {
             0 => {
-                woken.store(sys::now(), Ordering::Relaxed);
+                self.note_when_contender_was_woken();
                 false
             }
             woken => spin::is_late(woken),
+        }
+    }
+
+    /// It was woken without a look at the clock: counts from now on.
+    #[cold]
+    fn note_when_contender_was_woken(&self) {
+        // Under this lock, as the first waiter found without it may have gone, and its record be another's.
+        let queue = self.try_lock_queue();
+        if queue.is_some() && self.queue_state().load(Ordering::Relaxed) & CONTENDER != 0 {
+            let contender = REGISTRY.tasks.at(self.first_waiter());
+            contender.wait.awake_since.store(sys::now(), Ordering::Relaxed);
         }
     }
 
@@ -946,6 +956,31 @@ mod tests {
     use crate::lock::crst;
     use crate::state::tasks;
     use std::sync::mpsc::channel;
+
+    #[test]
+    fn when_a_contender_was_woken_is_noted_of_no_other() {
+        const LEAVES: u32 = 64;
+        runtime::start().expect("memory");
+        let crst = crst::create(SpinPolicy::Count(0)).expect("a place");
+        let section = sections::slot_of(crst);
+        let me = threads::current().expect("a place");
+        let noted = |task: &Task| task.wait.awake_since.load(Ordering::Relaxed) != 0;
+        let nobody = REGISTRY.tasks.at(section.first_waiter());
+        (0..LEAVES).for_each(|_| assert!(!section.contender_is_late()));
+        assert!(!noted(nobody));
+
+        section.word().store(crst ^ handle::owner_id(me.index() + 1, 1), Ordering::Relaxed);
+        let request = Request { option: 0, deadline: None, site: 0 };
+        let beginning = Beginning { since: sys::now(), run: REGISTRY.runtime.run(), told: 0 };
+        assert!(matches!(section.enqueue(crst, me, request, beginning), Ok(Attempt::Busy)));
+        section.wake_first();
+        me.wait.awake_since.store(0, Ordering::Relaxed);
+        (0..LEAVES).for_each(|_| assert!(!section.contender_is_late()));
+        assert!(noted(&me));
+        section.settle_interrupted_change();
+        section.word().store(crst, Ordering::Relaxed);
+        crst::destroy(crst).expect("free");
+    }
 
     #[test]
     fn a_change_that_a_fork_interrupted_leaves_no_wait_and_no_owner_that_is_gone() {
