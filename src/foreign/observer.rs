@@ -25,6 +25,7 @@ pub(crate) fn call_of(thread: u32) -> Option<SystemCall> {
 /// The memory that looking needs, since the caller's stack may be small. Zeroed memory is one.
 pub(crate) struct Room {
     call: [u8; LONGEST_CALL],
+    /// A file of a thread, or some of the list of all threads.
     status: [u8; 1 << 15],
     /// The code address of the last call that was looked at, and whose code that is: most threads of a crowd wait in one
     /// place. Address 0 for none yet.

@@ -11,7 +11,6 @@ use super::who::Who;
 use crate::base::memory::Here;
 use crate::base::name::NameCopy;
 use crate::handle;
-use crate::state::tasks;
 use crate::sys;
 use crate::view::names;
 use crate::view::picture::Picture;
@@ -58,8 +57,6 @@ pub(crate) struct Threads {
     last: Cell<usize>,
     /// How many are blocked in something that no thread is known to own.
     pub(crate) blocked_without_owner: usize,
-    /// Some have been named by a CLR.
-    pub(crate) have_clr: bool,
     /// There are more than are listed.
     pub(crate) more: bool,
     /// Of a thread that lives, the system does not show what it is blocked in.
@@ -143,7 +140,6 @@ impl Threads {
             waited_for,
             last: Cell::new(0),
             blocked_without_owner: 0,
-            have_clr: tasks::has_clr_threads(),
             more: false,
             hides_calls: false,
             have_cycles: false,

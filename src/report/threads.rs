@@ -145,8 +145,7 @@ fn unexamined(threads: Option<&Threads>) -> impl Iterator<Item = (&'static str, 
         threads.is_some() && !sys::IS_WITH_GLIBC,
         threads.is_some_and(|threads| threads.more),
         // Transitions alone are no sign of a CLR: any host tells of those of its own runtime.
-        threads.map_or_else(tasks::has_clr_threads, |threads| threads.have_clr)
-            && !picture.sees_managed_locks(),
+        !picture.sees_managed_locks() && tasks::has_clr_threads(),
     ];
     UNEXAMINED.into_iter().zip(is_so).filter_map(|(what, is_so)| is_so.then_some(what))
 }

@@ -98,11 +98,6 @@ pub(crate) fn is_folder(path: &CStr) -> bool {
     File::open(path, libc::O_PATH | libc::O_DIRECTORY).is_some()
 }
 
-/// How many threads the process has, if the system says so.
-pub(crate) fn thread_count() -> Option<u64> {
-    folders_in(&File::open(c"/proc/self/task", libc::O_PATH | libc::O_DIRECTORY)?)
-}
-
 /// How many folders are in one, if the system says so.
 pub(super) fn folders_in(folder: &File) -> Option<u64> {
     // SAFETY: a stat is plain data, for which all zeros is valid.

@@ -8,12 +8,13 @@ use super::current;
 use crate::handle::{BIASED, NOBODY};
 
 pub(crate) use super::files::{
-    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file, thread_count,
+    File, FileId, STDERR, Way, has_no_room, identify, is_folder, is_writable, read_file,
 };
 pub(crate) use super::linux::{Instant, Slept, string_length};
 pub(crate) use super::signals::without_signals;
 pub(crate) use super::threads::{
-    ThreadFile, ThreadFolder, each_thread, read_descriptor_link, read_thread_file, write_own_memory,
+    ThreadFile, ThreadFolder, each_thread, read_descriptor_link, read_thread_file, thread_count,
+    write_own_memory,
 };
 
 // ---- pages ------------------------------------------------------------------------------------------------

@@ -55,6 +55,11 @@ impl ThreadFolder {
     }
 }
 
+/// How many threads the process has, if the system says so.
+pub(crate) fn thread_count() -> Option<u64> {
+    ThreadFolder::open()?.count()
+}
+
 /// An open file of a thread in `/proc`, which says at each reading what is so then, and nothing of a later thread with the
 /// same id.
 pub(crate) struct ThreadFile(File);

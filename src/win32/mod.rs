@@ -295,15 +295,17 @@ impl CriticalSection {
 
     /// As named; from now on a copy of this memory names the same section.
     fn named_from_now_on(&self) -> Option<u64> {
-        let semaphore = self.handle();
-        if semaphore & NEVER_ENTERED == 0 {
-            return sections::find_win32(semaphore).ok().map(|_| semaphore);
-        }
         let (handle, _) = self.named()?;
         let never_entered = handle | NEVER_ENTERED;
-        // Another thread may have done the same.
-        let _ =
-            self.lock_semaphore.compare_exchange(never_entered, handle, Ordering::Release, Ordering::Relaxed);
+        if self.handle() == never_entered {
+            // Another thread may have done the same.
+            let _ = self.lock_semaphore.compare_exchange(
+                never_entered,
+                handle,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+        }
         Some(handle)
     }
 
