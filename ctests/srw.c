@@ -198,11 +198,26 @@ static void check_that_all_who_share_get_it(SRWLOCK *of)
     CHECK(is_zero(of));
 }
 
-static void all_who_wait_to_share_get_it_at_once(void)
+static void all_who_wait_to_share_get_it_together(void)
 {
     static char memory[2 * sizeof(SRWLOCK)];
     check_that_all_who_share_get_it(&lock);
     check_that_all_who_share_get_it((SRWLOCK *)(void *)(memory + 3));
+}
+
+static void so_they_do_where_they_contend_for_it(void)
+{
+    enum { ALL = 20 };
+    crew_t owner = {.lock = &lock, .leave = 1}, crew = {.lock = &lock, .shared = 1};
+    AcquireSRWLockExclusive(&lock);
+    send(&owner, 0, 1, 1);
+    send(&crew, 0, ALL, 1 + ALL);
+    /* It is handed to the first waiter; so soon after that it is not handed on, but the next waiter is woken to contend. */
+    ReleaseSRWLockExclusive(&lock);
+    REQUIRE_SOON(inside(&crew) == ALL);
+    recall(&owner, 1);
+    recall(&crew, ALL);
+    CHECK(is_zero(&lock));
 }
 
 static void who_waits_to_own_it_is_not_passed_by_who_shares(void)
@@ -1001,7 +1016,7 @@ static void errno_and_last_error_stay(void)
 /* The first misuse of a kind is told, and a child has what its parent has done. */
 CHECK_MAIN(CHECK_TEST(a_release_of_what_is_not_held_changes_nothing_and_is_told),
            CHECK_TEST(one_owns_or_all_share), CHECK_TEST(it_may_stand_at_any_address),
-           CHECK_TEST(all_who_wait_to_share_get_it_at_once),
+           CHECK_TEST(all_who_wait_to_share_get_it_together), CHECK_TEST(so_they_do_where_they_contend_for_it),
            CHECK_TEST(who_waits_to_own_it_is_not_passed_by_who_shares),
            CHECK_TEST(a_handler_in_a_wait_does_not_wait_for_that),
            CHECK_TEST(a_handler_does_not_lose_a_lock_that_was_given_meanwhile), CHECK_TEST(threads_never_meet_an_owner),

@@ -356,11 +356,13 @@ VOID WINAPI InitializeSRWLock(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_
  */
 VOID WINAPI AcquireSRWLockExclusive(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_acquire_exclusive);
 
-/* Waits until nobody owns the lock, and until those have had it who came before to own it. */
+/*
+ * Waits until nobody owns the lock; and while others share it, until those have had it that came before to own it.
+ */
 VOID WINAPI AcquireSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_acquire_shared);
 
 /*
- * Nonzero if acquired; these never block. To own the lock passes those that wait; to share it does not. The type
+ * Nonzero if acquired; these never block. They pass those that wait, but not to share the lock with others. The type
  * is Windows' BOOLEAN. Without memory for the thread's record the answer is 0.
  */
 uint8_t WINAPI TryAcquireSRWLockExclusive(PSRWLOCK SRWLock)

@@ -11,11 +11,12 @@
 //! bucket's lock: there is a task awake that has been woken to take the lock. It clears WOKEN by the compare-and-swap that
 //! finds the lock held once more, so the release after that wakes again.
 //!
-//! **Who is served.** A first waiter that is to share the lock gets it at once, with all behind it that are to share it, up
-//! to one that is not. One that is to own it is woken to contend with tasks that come just then (barging); if it has lost
-//! often, the next release makes it the owner, and so does now and then a release of a lock that is fought over. If it has been
-//! woken and comes to no processor, those that release the lock yield theirs. A task that comes to share the lock does not
-//! pass those that wait, nor does a try.
+//! **Who is served.** The first waiter is woken to contend with tasks that come just then (barging): the lock is nobody's
+//! meanwhile, and to wake takes as long as hundreds of visits to a lock that is held for a moment. If it is to share the lock and
+//! has got it, it wakes the next one that is, and so on up to one that is to own it. A waiter that has lost often is given the
+//! lock by the next release, and so is the first now and then where a lock is fought over, with all behind it that are to share
+//! it, if it is. If a waiter has been woken and comes to no processor, those that release the lock yield theirs. While tasks
+//! share the lock, one that comes to share it too does not pass those that wait, nor does a try: so the lock becomes free.
 //!
 //! **The flags may be wrong** in the child of a fork, or after the program has put other bytes there: QUEUED or WOKEN
 //! though nobody waits. Who finds the queue empty, under the bucket's lock, clears both; a release takes that lock whenever
@@ -75,7 +76,7 @@ impl Mode {
 
     /// Whether it can be taken by one that comes to wait if it cannot.
     const fn is_free_for_newcomer(self, word: u64) -> bool {
-        self.is_free(word) && (matches!(self, Mode::Exclusive) || word & QUEUED == 0)
+        self.is_free(word) && (word & QUEUED == 0 || word & HOLDERS == 0)
     }
 
     /// The word without the hold of the task with this id; None if it has none, as far as the word says.
@@ -128,11 +129,15 @@ const MOST_LOSSES: u32 = 4;
 /// How often a lock that is fought over is given to the first waiter instead of waking it to contend, in nanoseconds.
 const TIME_BETWEEN_HAND_OFFS: u64 = 500_000;
 
-/// Takes the lock if nobody holds it, whether others wait for it or not.
+/// Takes the lock if nobody holds it, though others wait for it.
 #[inline]
-pub(crate) fn own_now(place: Place<'_>, id: u64) -> bool {
-    // Without its queue's lock only an aligned one can be taken.
-    id != 0 && matches!(place, Place::Aligned(_)) && poll(place, id, Mode::Exclusive) == Poll::Acquired
+pub(crate) fn barge(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    // Without its queue's lock only an aligned one can be taken. A sharer that raced with others is to step aside first.
+    let may_barge = match mode {
+        Mode::Exclusive => id != 0,
+        Mode::Shared => place.load() & QUEUED != 0,
+    };
+    may_barge && matches!(place, Place::Aligned(_)) && poll(place, id, mode) == Poll::Acquired
 }
 
 /// Takes the lock if it is free soon, as one that comes to wait if it is not. Not if others wait and `me` has had its turn
@@ -146,11 +151,13 @@ pub(crate) fn spin(place: Place<'_>, me: TaskRef, mode: Mode) -> bool {
     let is_turn_over = || spin::is_turn_over(me.wait.awake_since.load(Ordering::Relaxed), now);
     let hints = Hints::at(place.address());
     let word = place.load();
-    match mode {
-        Mode::Exclusive if word & QUEUED != 0 && is_turn_over() => return false,
+    if word & QUEUED != 0 {
+        if is_turn_over() {
+            return false;
+        }
+    } else if mode == Mode::Shared && mode.is_free(word) {
         // It raced with others that share the lock.
-        Mode::Shared if mode.is_free_for_newcomer(word) => hints.step_aside(now),
-        _ => {}
+        hints.step_aside(now);
     }
     let mut spin_loop = hints.spinner(hints.stay_limit(|| hints.count_wait()), now);
     let found = spin_loop.run(|| poll(place, me.id(), mode));
@@ -402,12 +409,18 @@ pub(crate) fn contend(place: Place<'_>, me: TaskRef) {
     loop {
         let word = place.load();
         if mode.is_free(word) {
-            let is_last = queue.waiters().nth(1).is_none();
-            let rest = word & !WOKEN & if is_last { !QUEUED } else { !0 };
-            if place.replace(word, mode.taken(rest, me.id())) {
+            let next = queue.waiters().nth(1).map(task_at);
+            // Who is to share it with `me` contends next.
+            let sharer = next.filter(|&next| mode == Mode::Shared && Mode::of_wait(next) == Mode::Shared);
+            let flags = if next.is_some() { QUEUED } else { 0 } | if sharer.is_some() { WOKEN } else { 0 };
+            if place.replace(word, mode.taken(word & !(QUEUED | WOKEN) | flags, me.id())) {
                 queue.unlink(&me);
                 me.wait.acquired.store(queue.awaited, Ordering::Relaxed);
                 me.wait.park.store(ACQUIRED, Ordering::Relaxed);
+                if let Some(park) = sharer.map(|sharer| queue.send_to_contend(sharer)) {
+                    drop(queue);
+                    sys::futex_wake(park, 1);
+                }
                 return;
             }
         } else {
@@ -479,17 +492,16 @@ struct Next {
 impl QueueGuard {
     /// Who is to have a lock that nobody holds now, and for which `first` waits.
     fn next(&self, first: &'static Task) -> Next {
+        if first.wait.losses.load(Ordering::Relaxed) < MOST_LOSSES && !self.is_hand_off_due() {
+            return Next { word: QUEUED | WOKEN, served: 0, woken: Some(first) };
+        }
         let is_shared = |task: &Task| Mode::of_wait(task) == Mode::Shared;
         let sharers = self.waiters().take_while(|&slot| is_shared(task_at(slot))).count();
-        let rest = |served| if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
-        if sharers != 0 {
-            // So many tasks there are not that the count could be too small for them.
-            Next { word: (sharers as u64 * HOLDER) | rest(sharers), served: sharers, woken: None }
-        } else if first.wait.losses.load(Ordering::Relaxed) >= MOST_LOSSES || self.is_hand_off_due() {
-            Next { word: first.id() | rest(1), served: 1, woken: None }
-        } else {
-            Next { word: QUEUED | WOKEN, served: 0, woken: Some(first) }
-        }
+        // So many tasks there are not that the count could be too small for them.
+        let hold = if sharers == 0 { first.id() } else { sharers as u64 * HOLDER };
+        let served = sharers.max(1);
+        let rest = if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
+        Next { word: hold | rest, served, woken: None }
     }
 
     /// Whether it is time that a waiter gets the lock before those that come.
@@ -584,6 +596,25 @@ pub(crate) fn forget_after_fork() {
         bucket.lock.reset_after_fork();
         if bucket.first.load(Ordering::Relaxed) != 0 {
             bucket.first.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, hostcrst_sim))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_to_share_it_passes_those_that_wait_only_where_nobody_holds_it() {
+        static WORD: AtomicU64 = AtomicU64::new(0);
+        let place = Place::Aligned(&WORD);
+        let after = |before| {
+            WORD.store(before, Ordering::Relaxed);
+            barge(place, 0, Mode::Shared).then(|| place.load())
+        };
+        assert_eq!(after(QUEUED | WOKEN), Some(QUEUED | WOKEN | HOLDER));
+        for held in [HOLDER | QUEUED, 1 | QUEUED, HOLDERS | QUEUED] {
+            assert_eq!(after(held), None);
         }
     }
 }

@@ -95,6 +95,15 @@ fn owners_and_who_hands_off() -> Scene {
     threads_that(&[own, own, own_and_hand_off])
 }
 
+/// The sharer has no part in the change of the word by which it shares the lock.
+fn who_hands_off_and_sharer() -> Scene {
+    threads_that(&[own_and_hand_off, share])
+}
+
+fn who_hands_off_and_sharers() -> Scene {
+    threads_that(&[own_and_hand_off, share, share])
+}
+
 fn sharer_and_who_hands_off() -> Scene {
     threads_that(&[own, share, own_and_hand_off])
 }
@@ -139,6 +148,11 @@ fn a_hand_off_leaves_no_sharer_asleep() {
 }
 
 #[test]
+fn all_who_share_are_handed_the_lock() {
+    holds_with_preemptions(2, who_hands_off_and_sharers);
+}
+
+#[test]
 fn all_who_share_are_served() {
     holds_with_preemptions(2, owner_and_two_sharers);
 }
@@ -158,8 +172,8 @@ fn control_slow_change_without_order() {
     breaks_with_preemptions(2, Sight::Race, &[place("srw-replace")], two_owners);
 }
 
-/// A sharer that is served does not see what the owner did.
+/// A sharer that is handed the lock does not see what the owner did.
 #[test]
 fn control_outcome_that_is_not_acquired() {
-    breaks_with_preemptions(2, Sight::Race, &[place("wait-outcome-acquire")], owner_and_sharer);
+    breaks_with_preemptions(2, Sight::Race, &[place("wait-outcome-acquire")], who_hands_off_and_sharer);
 }

@@ -42,7 +42,7 @@ pub(crate) fn acquire_fast(lock: &SrwLock, mode: Mode) -> bool {
 /// Acquires the lock, where acquire_fast could not. `site` is the call site, 0 if unknown.
 #[cold]
 pub(crate) fn acquire(lock: &SrwLock, mode: Mode, site: usize) {
-    if mode == Mode::Exclusive && srw::own_now(lock.place(), sys::current_id()) {
+    if srw::barge(lock.place(), sys::current_id(), mode) {
         return;
     }
     preserving_errno(|| {
