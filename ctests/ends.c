@@ -233,13 +233,21 @@ static void a_cycle_that_is_closed_in_the_callback_is_told_inside_it(void)
 /* Two tasks that are told of cycles which were broken close a third one when they wait anew. */
 typedef struct teller {
     check_thread_t thread;
+    pid_t id;
     host_task_t task;
     int calls;
 } teller_t;
 
 static teller_t tellers[2];
 static hostcrst_t lure;
+static pid_t lured;
 static int stands;
+
+/* The first teller waits, and has seen that this closes no cycle. */
+static int first_teller_sleeps(void)
+{
+    return task_info_of(tellers[0].task).waiting_for == first && check_thread_state(getpid(), tellers[0].id) == 'S';
+}
 
 /* The first teller's one call waits until the second is told of that, whose one call lasts until the first waits anew. */
 static void tell_while_another_does(const host_deadlock_t *deadlock, void *context)
@@ -248,7 +256,8 @@ static void tell_while_another_does(const host_deadlock_t *deadlock, void *conte
     stands += deadlock->victim == 0;
     host_task_t me = this_task();
     if (me == tellers[0].task && tellers[0].calls++ == 0) {
-        check_await(&steps, 2);
+        check_reach(&steps, 2);
+        check_await(&steps, 3);
         CHECK_EQ(hostcrst_enter(first, 0), HOST_E_DEADLOCK);
     } else if (me == tellers[1].task && tellers[1].calls++ == 0) {
         REQUIRE_SOON(task_info_of(tellers[0].task).waiting_for == first && tellers[0].calls == 1);
@@ -258,11 +267,12 @@ static void tell_while_another_does(const host_deadlock_t *deadlock, void *conte
 static void own_second_and_wait_for_first(void *unused)
 {
     (void)unused;
+    tellers[0].id = gettid();
     tellers[0].task = this_task();
     CHECK_EQ(hostcrst_enter(second, 0), S_OK);
     CHECK_EQ(hostcrst_enter(lure, 0), S_OK);
     check_reach(&steps, 1);
-    REQUIRE_SOON(info_of(lure).waiters == 1);
+    REQUIRE_SOON(info_of(lure).waiters == 1 && check_thread_state(getpid(), lured) == 'S');
     CHECK_EQ(hostcrst_enter(first, WAIT_NOTINDEADLOCK | WAIT_ALERTABLE), HOST_E_INTERRUPTED);
     CHECK_EQ(hostcrst_leave(lure), S_OK);
     CHECK_EQ(hostcrst_leave(second), S_OK);
@@ -273,8 +283,8 @@ static void own_first_and_wait_for_second(void *unused)
     (void)unused;
     tellers[1].task = this_task();
     CHECK_EQ(hostcrst_enter(first, 0), S_OK);
-    check_reach(&steps, 2);
-    REQUIRE_SOON(task_info_of(tellers[0].task).waiting_for == first);
+    check_reach(&steps, 3);
+    REQUIRE_SOON(first_teller_sleeps());
     CHECK_EQ(hostcrst_enter(second, WAIT_NOTINDEADLOCK), S_OK);
     CHECK_EQ(hostcrst_leave(second), S_OK);
     CHECK_EQ(hostcrst_leave(first), S_OK);
@@ -285,6 +295,7 @@ static void a_cycle_of_waits_that_were_told_of_broken_ones_is_told(void)
     static const check_steps_t none = CHECK_STEPS_INIT;
     steps = none;
     stands = 0;
+    lured = gettid();
     start_runtime();
     first = new_section();
     second = new_section();
@@ -294,6 +305,8 @@ static void a_cycle_of_waits_that_were_told_of_broken_ones_is_told(void)
     check_start(&tellers[0].thread, own_second_and_wait_for_first, NULL);
     check_await(&steps, 1);
     CHECK_EQ(hostcrst_enter(lure, 0), HOST_E_DEADLOCK);
+    /* Awake before the first teller is out of the queue. */
+    check_await(&steps, 2);
     check_start(&tellers[1].thread, own_first_and_wait_for_second, NULL);
     REQUIRE_SOON(info_of(first).waiters == 1);
     CHECK_EQ(hostcrst_leave(first), S_OK);
