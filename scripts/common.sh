@@ -104,6 +104,27 @@ add_rust_target() { # not to a compiler that RUSTC names, which need not be rust
     [ -z "${RUSTC:-}" ] && command -v rustup >/dev/null && rustup target add "$1" && has_rust_target "$1"
 }
 
+# expect_all_programs <stem>...: ends unless every C program of ctests/CMakeLists.txt is among them, and each is one. A
+# script that has a list of those it runs and one of those it leaves out gives both.
+expect_all_programs() {
+    local stem there=()
+    for stem in $(sed -n 's/^ *hostcrst_stem(\([a-z0-9_]*\)[ )].*/\1/p' ctests/CMakeLists.txt) unload; do
+        [ ! -f "ctests/$stem.c" ] || there+=("$stem")
+    done
+    for stem in "${there[@]}"; do
+        case " $* " in
+        *" $stem "*) ;;
+        *) die "ctests/$stem.c stands in none of the lists of $0" ;;
+        esac
+    done
+    for stem; do
+        case " ${there[*]} " in
+        *" $stem "*) ;;
+        *) die "$0 names ctests/$stem.c, which is no test" ;;
+        esac
+    done
+}
+
 # libhostcrst.so and libhostcrst.a in build/c-library, where CMake's build also puts them.
 build_c_library() {
     CARGO_TARGET_DIR=build/cargo scripts/c-library build/c-library --quiet
