@@ -208,15 +208,19 @@ static void all_who_wait_to_share_get_it_together(void)
 static void so_they_do_where_they_contend_for_it(void)
 {
     enum { ALL = 20 };
-    crew_t owner = {.lock = &lock, .leave = 1}, crew = {.lock = &lock, .shared = 1};
+    crew_t owner = {.lock = &lock, .leave = 1}, crew = {.lock = &lock, .shared = 1}, last = {.lock = &lock};
     AcquireSRWLockExclusive(&lock);
     send(&owner, 0, 1, 1);
     send(&crew, 0, ALL, 1 + ALL);
+    send(&last, 0, 1, 2 + ALL);
     /* It is handed to the first waiter; so soon after that it is not handed on, but the next waiter is woken to contend. */
     ReleaseSRWLockExclusive(&lock);
     REQUIRE_SOON(inside(&crew) == ALL);
+    CHECK_EQ(inside(&last), 0);
     recall(&owner, 1);
     recall(&crew, ALL);
+    REQUIRE_SOON(inside(&last) == 1);
+    recall(&last, 1);
     CHECK(is_zero(&lock));
 }
 

@@ -11,11 +11,11 @@
 //! bucket's lock: there is a task awake that has been woken to take the lock. It clears WOKEN by the compare-and-swap that
 //! finds the lock held once more, so the release after that wakes again.
 //!
-//! **Who is served.** The first waiter is woken to contend with tasks that come just then (barging): the lock is nobody's
-//! meanwhile, and to wake takes as long as hundreds of visits to a lock that is held for a moment. If it is to share the lock and
-//! has got it, it wakes the next one that is, and so on up to one that is to own it. A waiter that has lost often is given the
-//! lock by the next release, and so is the first now and then where a lock is fought over, with all behind it that are to share
-//! it, if it is. If a waiter has been woken and comes to no processor, those that release the lock yield theirs. While tasks
+//! **Who is served.** Where all that wait are to share the lock, they are given it. Otherwise the first is woken to contend with
+//! tasks that come just then (barging): the lock is nobody's meanwhile, and to wake takes as long as hundreds of visits to a lock
+//! that is held for a moment. If it is to share the lock and has got it, it wakes the next one that is, and so on up to one that
+//! is to own it. A waiter that has lost often is given the lock by the next release, and so is the first now and then where a
+//! lock is fought over, with all behind it that are to share it, if it is. If a waiter has been woken and comes to no processor, those that release the lock yield theirs. While tasks
 //! share the lock, one that comes to share it too does not pass those that wait, nor does a try: so the lock becomes free.
 //!
 //! **The flags may be wrong** in the child of a fork, or after the program has put other bytes there: QUEUED or WOKEN
@@ -125,7 +125,7 @@ pub(crate) fn release_fast(word: &AtomicU64, id: u64, mode: Mode) -> bool {
 }
 
 /// How often a waiter is woken and finds the lock taken by others before a release gives it to the waiter.
-const MOST_LOSSES: u32 = 4;
+const MOST_LOSSES: u32 = 16;
 /// How often a lock that is fought over is given to the first waiter instead of waking it to contend, in nanoseconds.
 const TIME_BETWEEN_HAND_OFFS: u64 = 500_000;
 
@@ -492,15 +492,17 @@ struct Next {
 impl QueueGuard {
     /// Who is to have a lock that nobody holds now, and for which `first` waits.
     fn next(&self, first: &'static Task) -> Next {
-        if first.wait.losses.load(Ordering::Relaxed) < MOST_LOSSES && !self.is_hand_off_due() {
-            return Next { word: QUEUED | WOKEN, served: 0, woken: Some(first) };
-        }
         let is_shared = |task: &Task| Mode::of_wait(task) == Mode::Shared;
         let sharers = self.waiters().take_while(|&slot| is_shared(task_at(slot))).count();
-        // So many tasks there are not that the count could be too small for them.
-        let hold = if sharers == 0 { first.id() } else { sharers as u64 * HOLDER };
         let served = sharers.max(1);
         let rest = if self.waiters().nth(served).is_some() { QUEUED } else { 0 };
+        let keeps_nobody_out = sharers != 0 && rest == 0;
+        let has_lost_often = first.wait.losses.load(Ordering::Relaxed) >= MOST_LOSSES;
+        if !keeps_nobody_out && !has_lost_often && !self.is_hand_off_due() {
+            return Next { word: QUEUED | WOKEN, served: 0, woken: Some(first) };
+        }
+        // So many tasks there are not that the count could be too small for them.
+        let hold = if sharers == 0 { first.id() } else { sharers as u64 * HOLDER };
         Next { word: hold | rest, served, woken: None }
     }
 

@@ -112,6 +112,11 @@ fn owner_and_two_sharers() -> Scene {
     threads_that(&[own, share, share])
 }
 
+/// A sharer that has got the lock as the contender takes the other along, before an owner.
+fn owners_and_two_sharers() -> Scene {
+    threads_that(&[own, share, share, own])
+}
+
 #[test]
 fn an_owner_is_alone() {
     holds_with_preemptions(3, two_owners);
@@ -145,6 +150,11 @@ fn a_hand_off_leaves_nobody_asleep() {
 #[test]
 fn a_hand_off_leaves_no_sharer_asleep() {
     holds_with_preemptions(2, sharer_and_who_hands_off);
+}
+
+#[test]
+fn who_shares_takes_the_next_along() {
+    holds_with_preemptions(2, owners_and_two_sharers);
 }
 
 #[test]
