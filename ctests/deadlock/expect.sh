@@ -24,9 +24,12 @@ runtime() { # runtime <version>: the path of its dotnet
 
 started() { # started <version> <program> <argument>...: "${program[@]}" is the command that runs it on that runtime
     local runtime
-    if [ "$1" = 10 ]; then
-        runtime=$(scripts/dotnet-runtime 10-hooks "$CACHE")
-        program=(env DOTNET_STARTUP_HOOKS="$WORK/Hook.dll" HOOKED="$WORK/$2.dll${3+ ${*:3}}" "$runtime")
+    if [ "$1" = 10 ] || [ "$1" = 10-musl ]; then
+        runtime=$(scripts/dotnet-runtime "${1/%10/10-hooks}" "$CACHE")
+        program=(env DOTNET_STARTUP_HOOKS="$WORK/Hook.dll" HOOKED="$WORK/$2.dll${3+ ${*:3}}")
+        # Of env itself, which is not of musl, the loader must not take notice.
+        [ "$1" = 10 ] || program+=(LD_LIBRARY_PATH="$(scripts/dotnet-runtime musl-libraries "$CACHE")" LD_PRELOAD="$WORK/libadded.so")
+        program+=("$runtime")
     else
         program=("$(runtime "$1")" exec "$WORK/$2.dll" "${@:3}")
     fi

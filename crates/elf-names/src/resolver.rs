@@ -282,10 +282,14 @@ impl<F: ReadAt> Resolver<F> {
         (address < regions.get(index)?.end).then_some(index)
     }
 
-    /// Reads the list. A library is mapped piece by piece, at rising addresses and offsets of one file.
+    /// Reads the list. A library is mapped piece by piece, from its beginning on, at rising addresses and offsets of one file,
+    /// with nothing between that does not adjoin.
     #[inline(never)]
     fn read_maps(&mut self, maps: &F) {
-        let (mut file, mut offset, mut base, mut end) = (None, 0, 0, 0);
+        // The end of a library's piece, 0 for what is none: a program may map more of its own file, such as the assemblies
+        // that it carries, and memory behind that is something else.
+        let mut end = 0;
+        let (mut file, mut offset, mut base) = (((0, 0), 0), 0, 0);
         let mut library = None;
         let Resolver {
             line,
@@ -316,14 +320,17 @@ impl<F: ReadAt> Resolver<F> {
                 false => What::Data,
             };
             if mapping.inode != 0 {
-                let mapped = Some((mapping.device, mapping.inode));
+                let mapped = (mapping.device, mapping.inode);
                 if file != mapped || mapping.offset < offset {
-                    (file, base) = (mapped, mapping.start);
+                    (file, base, end) = (mapped, mapping.start, 0);
                     library = remember(mapping.path);
                 }
-                (offset, end) = (mapping.offset, mapping.end);
-            } else if !is_tail {
-                end = 0;
+                offset = mapping.offset;
+                if offset == 0 || end != 0 {
+                    end = mapping.end;
+                }
+            } else if !is_tail && end != 0 {
+                (offset, end) = (u64::MAX, 0);
             }
             let (library, base) = match mapping.inode {
                 0 if !is_tail && mapping.path.is_empty() => return None,
@@ -459,6 +466,29 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         assert_eq!(found(0x7f00_0000_3040).unwrap(), "libsmall.so!+0x3040", "beyond a hole");
         assert_eq!(found(0x7f00_0000_2000).unwrap(), "libsmall.so!+0x2000", "zeroed data");
         for nowhere in [0, 0x40_2000, 0x7f00_0000_8040, u64::MAX - 1] {
+            assert_eq!(found(nowhere), None, "{nowhere:x}");
+        }
+    }
+
+    #[test]
+    fn memory_behind_what_a_program_maps_of_its_own_file_is_not_its_data() {
+        let disk = Disk::new(
+            "\
+1000-2000 r-xp 0227e000 fd:00 11                                     /lib/program
+2000-3000 rw-p 00000000 00:00 0
+11000-12000 r--p 00000000 fd:00 11                                     /lib/program
+12000-13000 rw-p 00001000 fd:00 11                                     /lib/program
+13000-14000 rw-p 00000000 00:00 0
+15000-16000 rw-p 00000000 00:00 0                                      [heap]
+21000-22000 r--s 0101a000 fd:00 11                                     /lib/program
+22000-23000 rw-p 00000000 00:00 0
+",
+        );
+        let mut resolver = new();
+        let mut found = |address| shown(resolver.resolve_data(&disk, address));
+        assert_eq!(found(0x13010).unwrap(), "program!+0x2010", "zeroed data");
+        assert_eq!(found(0x21010).unwrap(), "program!+0x10", "mapped by itself");
+        for nowhere in [0x2010, 0x22010] {
             assert_eq!(found(nowhere), None, "{nowhere:x}");
         }
     }
