@@ -253,12 +253,14 @@ impl<T: Slot> Arena<T> {
         if index >= self.capacity() {
             return Err(Error::OutOfMemory);
         }
-        if self.offset_mask.load(Ordering::Relaxed) != 0 && index >= self.shown() {
-            self.show(self.shown() * 2)?;
+        let shown = self.shown();
+        if self.offset_mask.load(Ordering::Relaxed) != 0 && index >= shown {
+            self.show(shown * 2)?;
         }
         // The last slot may lie only partly in committed memory.
-        self.slots.cover((index as usize + 1) * size_of::<T>())?;
-        self.links.cover((index as usize + 1) * LINK_BYTES)?;
+        let count = index as usize + 1;
+        self.slots.cover(count * size_of::<T>())?;
+        self.links.cover(count * LINK_BYTES)?;
         // Release pairs with the Acquire in used: a thread that sees the number may access the slot.
         self.used.store(index + 1, Ordering::Release);
         Ok(index)
