@@ -20,7 +20,8 @@
 //! processor from others, perhaps the very one that the owner needs to go on. So nobody spins for an owner that is
 //! known to be blocked; and nobody for longer than the section's credit lasts, which grows with each spin that ends
 //! in an entry and shrinks by the time spent in vain. Where it is used up, one of many tasks that have to wait spins
-//! for a short time, to find out whether that pays again. So the time spent in vain on a section is, all in all, no
+//! for a short time, to find out whether that pays again; where tasks wait for each other's changes, one of more waits spins for
+//! longer, as the other sleeps in the same way. So the time spent in vain on a section is, all in all, no
 //! more than a constant, a constant for each success and a little for each wait. An owner that leaves and enters
 //! again and again costs no credit while it is polled: it will leave soon.
 //!
@@ -93,7 +94,10 @@ const MOST_CREDIT: u32 = 60_000;
 const SUCCESS: u32 = 10_000;
 const LEAST_CREDIT: u32 = 2_000;
 const WAITS_PER_TRY: u64 = 32;
-/// How often that number doubles at most, each time that a try was in vain.
+/// Where tasks wait for each other's changes: how many waits there are for each such try, and how long that is.
+const WAITS_PER_LONG_TRY: u64 = 256;
+const LONG_TRY: u32 = 60_000;
+/// How often these numbers double at most, each time that a try was in vain.
 const MOST_DOUBLINGS_OF_TRIES: u32 = 3;
 /// How many leaves hand a section off after its contender lost it to a blocked owner. Few, as that may have been one
 /// owner of many: then spinners take it again.
@@ -221,6 +225,18 @@ impl Hints {
         }
     }
 
+    /// How a task watches what another is to change, which may be asleep itself, waiting for a change in turn: where tasks do not
+    /// spin, one of many tries until the other has woken and made its change, so that both are awake from then on.
+    pub(crate) fn watcher(&self) -> SpinLoop {
+        let is_try = || self.count_wait() & ((WAITS_PER_LONG_TRY << self.tries.load(Ordering::Relaxed)) - 1) == 0;
+        let limit = match self.credit.load(Ordering::Relaxed) {
+            0..LEAST_CREDIT if is_try() => LONG_TRY,
+            0..LEAST_CREDIT => 0,
+            credit => credit,
+        };
+        SpinLoop::new(limit, SHORTEST_INTERVAL, LONG_TRY)
+    }
+
     /// Whether tasks spin for the section in this slot; for that in another one that has the same line, if that was there
     /// later.
     pub(crate) fn is_spinning_worthwhile_in(slot: u32) -> bool {
@@ -295,7 +311,8 @@ impl Hints {
         }
         let credit = self.credit.load(Ordering::Relaxed);
         let left = match success {
-            true => (credit + SUCCESS).saturating_sub(spin_loop.stayed).min(MOST_CREDIT),
+            // However long a try took: it pays to look once more.
+            true => (credit + SUCCESS).saturating_sub(spin_loop.stayed).clamp(SUCCESS, MOST_CREDIT),
             false => credit.saturating_sub(spin_loop.time),
         };
         if credit < LEAST_CREDIT {
@@ -572,7 +589,7 @@ mod tests {
         hints.learn(&spun_for(LEAST_CREDIT, LEAST_CREDIT), false);
         assert_eq!(hints.stay_limit(|| 1), 0);
         hints.learn(&spun_for(500, 500), true);
-        assert_eq!(hints.stay_limit(|| 1), SUCCESS - 500);
+        assert_eq!(hints.stay_limit(|| 1), SUCCESS);
         (0..100).for_each(|_| hints.learn(&spun_for(500, 500), true));
         assert_eq!(hints.stay_limit(|| 1), MOST_CREDIT);
     }
@@ -589,6 +606,19 @@ mod tests {
         hints.learn(&spun_for(500, 500), true);
         hints.learn(&spun_for(28_000, 28_000), false);
         assert_eq!([1, WAITS_PER_TRY].map(|waits| hints.stay_limit(|| waits)), [0, LEAST_CREDIT]);
+    }
+
+    #[test]
+    fn who_watches_tries_until_the_other_has_woken_and_then_looks_again() {
+        let hints = Hints::at(0x7200);
+        (0..3).for_each(|_| hints.learn(&spun_for(28_000, 28_000), false));
+        let watchers = (0..=WAITS_PER_LONG_TRY).map(|wait| (wait, hints.watcher()));
+        let tries: Vec<_> = watchers.filter(|(_, watcher)| watcher.left != 0).collect();
+        assert_eq!(tries.iter().map(|&(wait, _)| wait).collect::<Vec<_>>(), [0, WAITS_PER_LONG_TRY]);
+        let lasts = |watcher: &SpinLoop| watcher.stay_limit.min(watcher.left * watcher.interval);
+        assert!(tries.iter().all(|(_, watcher)| lasts(watcher) == LONG_TRY));
+        hints.learn(&spun_for(50_000, 50_000), true);
+        assert_eq!(hints.watcher().stay_limit, SUCCESS);
     }
 
     #[test]

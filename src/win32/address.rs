@@ -2,7 +2,7 @@
 
 use crate::host::threads;
 use crate::lock::condition;
-use crate::lock::spin::{Hints, Poll, SpinLoop};
+use crate::lock::spin::{Hints, Poll};
 use crate::state::registry::REGISTRY;
 use crate::state::sleep::SleepKind;
 use crate::sys::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -96,7 +96,7 @@ fn spin(watched: Watched, has_changed: impl Fn() -> bool) -> bool {
         return false;
     }
     let hints = Hints::at(watched.address as u64);
-    let mut spin_loop = SpinLoop::of_watcher(hints.stay_limit(|| hints.count_wait()));
+    let mut spin_loop = hints.watcher();
     // Who will change it is not known: 0.
     let found = spin_loop.run(|| if has_changed() { Poll::Acquired } else { Poll::Owned(0) });
     hints.learn(&spin_loop, found);
