@@ -228,7 +228,8 @@ impl Hints {
     /// How a task watches what another is to change, which may be asleep itself, waiting for a change in turn: where tasks do not
     /// spin, one of many tries until the other has woken and made its change, so that both are awake from then on.
     pub(crate) fn watcher(&self) -> SpinLoop {
-        let is_try = || self.count_wait() & ((WAITS_PER_LONG_TRY << self.tries.load(Ordering::Relaxed)) - 1) == 0;
+        let is_try =
+            || self.count_wait() & ((WAITS_PER_LONG_TRY << self.tries.load(Ordering::Relaxed)) - 1) == 0;
         let limit = match self.credit.load(Ordering::Relaxed) {
             0..LEAST_CREDIT if is_try() => LONG_TRY,
             0..LEAST_CREDIT => 0,
