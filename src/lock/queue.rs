@@ -472,7 +472,7 @@ impl Section {
     pub(crate) fn stand_by(&self, handle: u64, me: TaskRef) {
         me.wait.presence.store(HERE, Ordering::Relaxed);
         let hints = Hints::of(handle);
-        let mut spin_loop = SpinLoop::of_watcher(hints.stay_limit(|| self.contended()));
+        let mut spin_loop = SpinLoop::of_next_in_turn(hints.stay_limit(|| self.contended()));
         let is_called = || me.wait.park.load(Ordering::Relaxed) != STANDBY;
         // Who calls it is not known: 0.
         let called = spin_loop.run(|| if is_called() { Poll::Acquired } else { Poll::Owned(0) });

@@ -216,26 +216,25 @@ impl Hints {
     /// For how long at most a task spins while one owner stays in the section, which had so many waits so far; 0 for
     /// not at all.
     pub(crate) fn stay_limit(&self, waits: impl FnOnce() -> u64) -> u32 {
-        match self.credit.load(Ordering::Relaxed) {
-            0..LEAST_CREDIT => {
-                let between = WAITS_PER_TRY << self.tries.load(Ordering::Relaxed);
-                if waits() & (between - 1) == 0 { LEAST_CREDIT } else { 0 }
-            }
-            credit => credit,
-        }
+        self.limit(waits, WAITS_PER_TRY, LEAST_CREDIT)
     }
 
     /// How a task watches what another is to change, which may be asleep itself, waiting for a change in turn: where tasks do not
     /// spin, one of many tries until the other has woken and made its change, so that both are awake from then on.
     pub(crate) fn watcher(&self) -> SpinLoop {
-        let is_try =
-            || self.count_wait() & ((WAITS_PER_LONG_TRY << self.tries.load(Ordering::Relaxed)) - 1) == 0;
-        let limit = match self.credit.load(Ordering::Relaxed) {
-            0..LEAST_CREDIT if is_try() => LONG_TRY,
-            0..LEAST_CREDIT => 0,
-            credit => credit,
-        };
+        let limit = self.limit(|| self.count_wait(), WAITS_PER_LONG_TRY, LONG_TRY);
         SpinLoop::new(limit, SHORTEST_INTERVAL, LONG_TRY)
+    }
+
+    /// The credit, if there is any; otherwise, at one of so many waits, the time of a try.
+    fn limit(&self, waits: impl FnOnce() -> u64, waits_per_try: u64, try_time: u32) -> u32 {
+        match self.credit.load(Ordering::Relaxed) {
+            0..LEAST_CREDIT => {
+                let between = waits_per_try << self.tries.load(Ordering::Relaxed);
+                if waits() & (between - 1) == 0 { try_time } else { 0 }
+            }
+            credit => credit,
+        }
     }
 
     /// Whether tasks spin for the section in this slot; for that in another one that has the same line, if that was there
@@ -422,8 +421,8 @@ impl SpinLoop {
         self.growth = CONTENDER_GROWTH;
     }
 
-    /// Of a task that waits to see something changed: nobody is slowed by its polls, and nobody takes it first.
-    pub(crate) fn of_watcher(stay_limit: u32) -> Self {
+    /// Of a task that waits for its turn: nobody is slowed by its polls, and nobody takes it first.
+    pub(crate) fn of_next_in_turn(stay_limit: u32) -> Self {
         SpinLoop::new(stay_limit, SHORTEST_INTERVAL, SPIN_TIME)
     }
 

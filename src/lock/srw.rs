@@ -132,16 +132,12 @@ const TIME_BETWEEN_HAND_OFFS: u64 = 500_000;
 /// Takes the lock if nobody holds it, though others wait for it.
 #[inline]
 pub(crate) fn barge(place: Place<'_>, id: u64, mode: Mode) -> bool {
-    let word = place.load();
     // Without its queue's lock only an aligned one can be taken. A sharer that raced with others is to step aside first.
     let may_barge = match mode {
         Mode::Exclusive => id != 0,
-        Mode::Shared => word & QUEUED != 0,
+        Mode::Shared => place.load() & QUEUED != 0,
     };
-    may_barge
-        && matches!(place, Place::Aligned(_))
-        && mode.is_free_for_newcomer(word)
-        && place.replace(word, mode.taken(word, id))
+    may_barge && matches!(place, Place::Aligned(_)) && poll(place, id, mode) == Poll::Acquired
 }
 
 /// Takes the lock if it is free soon, as one that comes to wait if it is not. Not if others wait and `me` has had its turn
