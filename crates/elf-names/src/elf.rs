@@ -106,7 +106,8 @@ impl<F: ReadAt> Elf<F> {
     }
 
     /// The first loaded segment for which `visit` returns Some.
-    fn find_loaded<R>(&self, block: &mut Block, visit: impl Fn(&ProgramHeader) -> Option<R>) -> Option<R> {
+    #[inline(never)]
+    fn find_loaded(&self, block: &mut Block, visit: &dyn Fn(&ProgramHeader) -> Option<u64>) -> Option<u64> {
         self.segments.find(&self.file, block, |segment| match segment.p_type.get(LittleEndian) {
             elf::PT_LOAD => visit(segment),
             _ => None,
@@ -115,16 +116,25 @@ impl<F: ReadAt> Elf<F> {
 
     /// Where the loader is asked to put what lies at `file_offset`; symbols are given in such addresses.
     pub fn virtual_address(&self, block: &mut Block, file_offset: u64) -> Option<u64> {
-        self.find_loaded(block, |segment| {
+        self.find_loaded(block, &|segment| {
             let distance = file_offset.checked_sub(segment.p_offset.get(LittleEndian))?;
             let address = segment.p_vaddr.get(LittleEndian).checked_add(distance)?;
             (distance < segment.p_filesz.get(LittleEndian)).then_some(address)
         })
     }
 
+    /// Whether something is loaded at this address, zeroed data included.
+    pub fn is_loaded(&self, block: &mut Block, address: u64) -> bool {
+        let at = self.find_loaded(block, &|segment| {
+            let distance = address.checked_sub(segment.p_vaddr.get(LittleEndian))?;
+            (distance < segment.p_memsz.get(LittleEndian)).then_some(distance)
+        });
+        at.is_some()
+    }
+
     /// Where the loader is asked to put the start of the file.
     pub fn load_address(&self, block: &mut Block) -> Option<u64> {
-        self.find_loaded(block, |segment| {
+        self.find_loaded(block, &|segment| {
             segment.p_vaddr.get(LittleEndian).checked_sub(segment.p_offset.get(LittleEndian))
         })
     }
@@ -182,6 +192,11 @@ mod tests {
         assert_eq!(elf.virtual_address(block, TEXT), Some(TEXT_ADDRESS));
         assert_eq!(elf.virtual_address(block, TEXT + 0xfff), Some(TEXT_ADDRESS + 0xfff));
         assert_eq!(elf.virtual_address(block, TEXT + 0x1000), None);
+        assert!(
+            elf.is_loaded(block, TEXT_ADDRESS) && elf.is_loaded(block, TEXT_ADDRESS + 0x1fff),
+            "zeroed data, too"
+        );
+        assert!(!elf.is_loaded(block, TEXT_ADDRESS - 1) && !elf.is_loaded(block, TEXT_ADDRESS + 0x2000));
         assert_eq!(elf.load_address(block), Some(TEXT_ADDRESS - TEXT));
     }
 

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use crate::ReadAt;
 use crate::maps::{LINE_CAPACITY, Line, Mapping, base_name, each_mapping};
-use crate::symbols::{Scratch, find_function, find_variable, read_name};
+use crate::symbols::{Scratch, Wanted, find, read_name};
 
 /// Mappings remembered, without anonymous memory that has no label; one for all of a library's that follow each other
 /// and are no code.
@@ -89,7 +89,8 @@ struct Region {
 enum What {
     Data,
     Code,
-    /// What a library's zeroed data needs beyond its file: anonymous memory behind its last mapping.
+    /// Anonymous memory behind a library's last mapping: what its zeroed data needs beyond its file, or other memory, which
+    /// the kernel shows as one mapping with that.
     Tail,
 }
 
@@ -201,19 +202,21 @@ impl<F: ReadAt> Resolver<F> {
         }
         let index = self.region_of(address)?;
         let region = *self.regions.get(index)?;
-        let found = match region.what {
-            What::Tail if !is_data => return None,
-            _ if is_data => self.with_file(files, region.library, |file, scratch| {
-                find_variable(file, scratch, address.saturating_sub(region.base))
-            }),
-            What::Code => self.with_file(files, region.library, |file, scratch| {
-                find_function(file, scratch, address.wrapping_sub(region.start).wrapping_add(region.offset))
-            }),
+        let distance = address.saturating_sub(region.base);
+        let wanted = match region.what {
+            _ if is_data => Some(Wanted::Variable(distance)),
+            What::Code => {
+                Some(Wanted::Function(address.wrapping_sub(region.start).wrapping_add(region.offset)))
+            }
             _ => None,
         };
+        let found = wanted.and_then(|wanted| {
+            self.with_file(files, region.library, |file, scratch| find(file, scratch, wanted))
+        });
         let (name, offset) = match found {
-            Some(found) => (found.name, found.distance),
-            None => (0, address.saturating_sub(region.base)),
+            Some(found) if found.name != 0 => (found.name, found.distance),
+            None if region.what == What::Tail => return None,
+            _ => (0, distance),
         };
         Some(Answer { address, is_data, region: index as u32, name, offset })
     }
@@ -464,32 +467,43 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         let mut found = |address| shown(resolver.resolve_data(&disk, address));
         assert_eq!(found(0x100_0010).unwrap(), "[heap]!+0x10");
         assert_eq!(found(0x7f00_0000_3040).unwrap(), "libsmall.so!+0x3040", "beyond a hole");
-        assert_eq!(found(0x7f00_0000_2000).unwrap(), "libsmall.so!+0x2000", "zeroed data");
-        for nowhere in [0, 0x40_2000, 0x7f00_0000_8040, u64::MAX - 1] {
+        for nowhere in [0, 0x40_2000, 0x7f00_0000_2000, 0x7f00_0000_8040, u64::MAX - 1] {
             assert_eq!(found(nowhere), None, "{nowhere:x}");
         }
     }
 
     #[test]
-    fn memory_behind_what_a_program_maps_of_its_own_file_is_not_its_data() {
-        let disk = Disk::new(
+    fn of_the_memory_behind_a_file_what_is_loaded_is_its_data() {
+        let disk = Disk::with(
             "\
 1000-2000 r-xp 0227e000 fd:00 11                                     /lib/program
 2000-3000 rw-p 00000000 00:00 0
 11000-12000 r--p 00000000 fd:00 11                                     /lib/program
-12000-13000 rw-p 00001000 fd:00 11                                     /lib/program
-13000-14000 rw-p 00000000 00:00 0
+12000-13000 r-xp 00001000 fd:00 11                                     /lib/program
+13000-15000 rw-p 00000000 00:00 0
 15000-16000 rw-p 00000000 00:00 0                                      [heap]
 21000-22000 r--s 0101a000 fd:00 11                                     /lib/program
-22000-23000 rw-p 00000000 00:00 0
+22000-24000 rw-p 00000000 00:00 0
+31000-32000 rw-s 00000000 00:01 12                                     /lib/data
+32000-34000 rw-p 00000000 00:00 0
+41000-43000 r-xp 00000000 fd:00 13                                     /lib/program (deleted)
+43000-44000 rw-p 00000000 00:00 0
 ",
+            &["/lib/program", "/lib/data"],
         );
         let mut resolver = new();
         let mut found = |address| shown(resolver.resolve_data(&disk, address));
         assert_eq!(found(0x13010).unwrap(), "program!+0x2010", "zeroed data");
         assert_eq!(found(0x21010).unwrap(), "program!+0x10", "mapped by itself");
-        for nowhere in [0x2010, 0x22010] {
-            assert_eq!(found(nowhere), None, "{nowhere:x}");
+        let nowhere = [
+            (0x2010, "behind what a program maps of its own file"),
+            (0x14010, "other memory, which adjoins"),
+            (0x22010, "behind what it maps as data"),
+            (0x33010, "behind a file that is no library"),
+            (0x43010, "of a file that cannot be read"),
+        ];
+        for (address, why) in nowhere {
+            assert_eq!(found(address), None, "{why}");
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Scratch {
 /// The place of the found name in the file, and the distance of the address from the symbol's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The offset in the file.
+    /// The offset in the file, 0 for nowhere.
     pub name: u64,
     /// The distance.
     pub distance: u64,
@@ -49,20 +49,30 @@ impl Default for Scratch {
     }
 }
 
-/// Finds the function at an offset of an ELF file.
-#[inline(never)]
-pub fn find_function(file: impl ReadAt, scratch: &mut Scratch, file_offset: u64) -> Option<Found> {
-    let elf = Elf::open(file, &mut scratch.block)?;
-    let address = elf.virtual_address(&mut scratch.block, file_offset)?;
-    find_symbol(&elf, scratch, &[elf::STT_FUNC, elf::STT_GNU_IFUNC], address)
+/// What is looked for in an ELF file.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted {
+    /// The function at an offset of the file.
+    Function(u64),
+    /// The variable at a distance from where the file is loaded.
+    Variable(u64),
 }
 
-/// Finds the variable of an ELF file at a distance from where the file is loaded.
+/// Finds the name of a function or variable. For what is loaded but has no name, its place is 0.
 #[inline(never)]
-pub fn find_variable(file: impl ReadAt, scratch: &mut Scratch, distance: u64) -> Option<Found> {
+pub fn find(file: impl ReadAt, scratch: &mut Scratch, wanted: Wanted) -> Option<Found> {
     let elf = Elf::open(file, &mut scratch.block)?;
-    let address = elf.load_address(&mut scratch.block)?.checked_add(distance)?;
-    find_symbol(&elf, scratch, &[elf::STT_OBJECT], address)
+    let (kinds, address) = match wanted {
+        Wanted::Function(offset) => {
+            let address = elf.virtual_address(&mut scratch.block, offset)?;
+            (&[elf::STT_FUNC, elf::STT_GNU_IFUNC][..], address)
+        }
+        Wanted::Variable(distance) => {
+            (&[elf::STT_OBJECT][..], elf.load_address(&mut scratch.block)?.checked_add(distance)?)
+        }
+    };
+    find_symbol(&elf, scratch, kinds, address)
+        .or_else(|| elf.is_loaded(&mut scratch.block, address).then_some(Found { name: 0, distance: 0 }))
 }
 
 /// Reads the string at `offset` of a file into `name`, cut if it is too long: its length. `None` if it is empty, or the
@@ -207,7 +217,7 @@ mod tests {
     use std::vec::Vec;
 
     fn named(file: &impl ReadAt, scratch: &mut Scratch, found: Option<Found>) -> Option<(String, u64)> {
-        let Found { name, distance } = found?;
+        let Found { name, distance } = found.filter(|found| found.name != 0)?;
         let length = read_name(file, name, &mut scratch.name)?;
         Some((String::from_utf8_lossy(&scratch.name[..length]).into_owned(), distance))
     }
@@ -215,7 +225,7 @@ mod tests {
     /// The function at an offset into the code of an ELF file.
     fn function(file: &impl ReadAt, offset: u64) -> Option<(String, u64)> {
         let mut scratch = Scratch::new();
-        let found = find_function(file, &mut scratch, TEXT + offset);
+        let found = find(file, &mut scratch, Wanted::Function(TEXT + offset));
         named(file, &mut scratch, found)
     }
 
@@ -243,7 +253,7 @@ mod tests {
         let elf = typical().image();
         let variable = |distance| {
             let mut scratch = Scratch::new();
-            let found = find_variable(&elf, &mut scratch, TEXT + distance);
+            let found = find(&elf, &mut scratch, Wanted::Variable(TEXT + distance));
             named(&elf, &mut scratch, found)
         };
         assert_eq!(variable(0x14f), None, "in a function");

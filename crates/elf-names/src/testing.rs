@@ -65,7 +65,7 @@ pub const ALL: usize = 5;
 const SECTIONS: u64 = 0x200;
 
 /// A small ELF file: code from 0x1000 to 0x2000, to be loaded at 0x401000, `.text` its first 0xc00 bytes
-/// and `.fini` the rest (sections 1 and 2); exported symbols, their strings, and all symbols.
+/// and `.fini` the rest (sections 1 and 2), and as many zeros behind it; exported symbols, their strings, and all symbols.
 #[derive(Clone)]
 pub struct SmallElf {
     pub header: FileHeader,
@@ -115,8 +115,9 @@ impl SmallElf {
             (segment.p_filesz, segment.p_memsz) = (u64(size), u64(size));
             segment
         };
-        let segments =
+        let mut segments =
             [segment(elf::PT_NOTE, 0, 0x70_0000, 0x2000), segment(elf::PT_LOAD, TEXT, TEXT_ADDRESS, 0x1000)];
+        segments[1].p_memsz = u64(0x2000);
 
         let mut strings = vec![0];
         let symbols = [exported, all].map(|symbols| {
