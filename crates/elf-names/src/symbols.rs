@@ -71,8 +71,10 @@ pub fn find(file: impl ReadAt, scratch: &mut Scratch, wanted: Wanted) -> Option<
             (&[elf::STT_OBJECT][..], elf.load_address(&mut scratch.block)?.checked_add(distance)?)
         }
     };
-    find_symbol(&elf, scratch, kinds, address)
-        .or_else(|| elf.is_loaded(&mut scratch.block, address).then_some(Found { name: 0, distance: 0 }))
+    if !elf.is_loaded(&mut scratch.block, address) {
+        return None;
+    }
+    find_symbol(&elf, scratch, kinds, address).or(Some(Found { name: 0, distance: 0 }))
 }
 
 /// Reads the string at `offset` of a file into `name`, cut if it is too long: its length. `None` if it is empty, or the
