@@ -340,6 +340,14 @@ impl QueueGuard {
 
 /// Takes the lock if it is free for one that comes.
 pub(crate) fn try_take(place: Place<'_>, id: u64, mode: Mode) -> bool {
+    if let Place::Aligned(_) = place {
+        match poll(place, id, mode) {
+            Poll::Acquired => return true,
+            Poll::Owned(_) if !mode.is_free(place.load()) => return false,
+            // Raced, or flags keep it out, which may be wrong.
+            _ => {}
+        }
+    }
     queue_of(handle::of_srw_lock(place.address())).take(place, id, mode, Mode::is_free_for_newcomer)
 }
 
@@ -618,5 +626,23 @@ mod tests {
         for held in [HOLDER | QUEUED, 1 | QUEUED, HOLDERS | QUEUED] {
             assert_eq!(after(held), None);
         }
+    }
+
+    /// One that waited for the queue's lock would wait for this very thread.
+    #[test]
+    fn a_try_of_an_aligned_lock_does_not_wait_for_those_that_change_its_queue() {
+        static WORD: AtomicU64 = AtomicU64::new(0);
+        let place = Place::Aligned(&WORD);
+        let _queue = queue_of(handle::of_srw_lock(place.address()));
+        let after = |before, mode| {
+            WORD.store(before, Ordering::Relaxed);
+            try_take(place, 2, mode).then(|| place.load())
+        };
+        for held in [1, 1 | QUEUED, 1 | QUEUED | WOKEN] {
+            assert_eq!([Mode::Exclusive, Mode::Shared].map(|mode| after(held, mode)), [None, None]);
+        }
+        assert_eq!(after(HOLDER | QUEUED, Mode::Exclusive), None);
+        assert_eq!(after(QUEUED | WOKEN, Mode::Exclusive), Some(QUEUED | WOKEN | 2));
+        assert_eq!(after(QUEUED, Mode::Shared), Some(QUEUED | HOLDER));
     }
 }
