@@ -78,7 +78,7 @@ struct Region {
     end: u64,
     /// Where `start` lies in the file.
     offset: u64,
-    /// Where the library's first mapping starts.
+    /// Where the beginning of the library's file is, or would be if it were mapped before its first mapping.
     base: u64,
     library: u32,
     what: What,
@@ -202,7 +202,7 @@ impl<F: ReadAt> Resolver<F> {
         }
         let index = self.region_of(address)?;
         let region = *self.regions.get(index)?;
-        let distance = address.saturating_sub(region.base);
+        let distance = address.wrapping_sub(region.base);
         let wanted = match region.what {
             _ if is_data => Some(Wanted::Variable(distance)),
             What::Code => {
@@ -325,7 +325,7 @@ impl<F: ReadAt> Resolver<F> {
             if mapping.inode != 0 {
                 let mapped = (mapping.device, mapping.inode);
                 if file != mapped || mapping.offset < offset {
-                    (file, base, end) = (mapped, mapping.start, 0);
+                    (file, base, end) = (mapped, mapping.start.wrapping_sub(mapping.offset), 0);
                     library = remember(mapping.path);
                 }
                 offset = mapping.offset;
@@ -455,7 +455,7 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
             assert_eq!(found(0x40_1234), at("pro gram!+0x1234", 0x1234));
             assert_eq!(found(0x7f00_0000_1040), at("libsmall.so!+0x1040", 0x40), "two pieces from one page");
             assert_eq!(found(0x7f00_0000_5040), at("libsmall.so!+0x1040", 0x1040), "loaded a second time");
-            assert_eq!(found(0x7f00_0000_6040), at("memfd:doublemapper!+0x40", 0x5040));
+            assert_eq!(found(0x7f00_0000_6040), at("memfd:doublemapper!+0x5040", 0x5040));
             assert_eq!(found(0xffff_ffff_ff60_0000), at("[vsyscall]!+0x0", 0));
         }
     }
@@ -477,7 +477,8 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         let disk = Disk::with(
             "\
 1000-2000 r-xp 0227e000 fd:00 11                                     /lib/program
-2000-3000 rw-p 00000000 00:00 0
+2000-2800 rw-p 0227f000 fd:00 11                                     /lib/program
+2800-3000 rw-p 00000000 00:00 0
 11000-12000 r--p 00000000 fd:00 11                                     /lib/program
 12000-13000 r-xp 00001000 fd:00 11                                     /lib/program
 13000-15000 rw-p 00000000 00:00 0
@@ -494,9 +495,10 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         let mut resolver = new();
         let mut found = |address| shown(resolver.resolve_data(&disk, address));
         assert_eq!(found(0x13010).unwrap(), "program!+0x2010", "zeroed data");
-        assert_eq!(found(0x21010).unwrap(), "program!+0x10", "mapped by itself");
+        assert_eq!(found(0x21010).unwrap(), "program!+0x101a010", "mapped by itself");
+        assert_eq!(found(0x2160).unwrap(), "program!+0x227f160", "not a_table, though it is mapped as code");
         let nowhere = [
-            (0x2010, "behind what a program maps of its own file"),
+            (0x2810, "behind what a program maps of its own file"),
             (0x14010, "other memory, which adjoins"),
             (0x22010, "behind what it maps as data"),
             (0x33010, "behind a file that is no library"),
