@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(shown(address).unwrap(), "a library.so.1 !getpid+0x0");
 
         fs::remove_file(&copy).unwrap();
-        assert_eq!(shown(address).unwrap(), format!("a library.so.1 !+{:#x}", offset - page));
+        assert_eq!(shown(address).unwrap(), format!("a library.so.1 !+{offset:#x}"));
         fs::remove_dir(folder).unwrap();
     }
 
