@@ -132,6 +132,40 @@ void scopes_are_layers()
     CHECK_EQ(info.depth, 0);
 }
 
+int takes_one(int number) noexcept { return number; }
+
+int takes_more(const char *, ...) noexcept { return 0; }
+
+// Those that take more arguments than they declare, and those that are noexcept, which are types of their own from C++17 on.
+void any_function_can_be_called()
+{
+    host_layer_t layer;
+    size_t count = 0;
+    const auto expect_target = [&](size_t target) {
+        REQUIRE_EQ(host_task_layers(this_task(), &layer, 1, &count), S_OK);
+        CHECK_EQ(count, 1);
+        CHECK_EQ(layer.target, target);
+    };
+    {
+        hostcrst::native_call call(&std::printf);
+        expect_target(reinterpret_cast<size_t>(&std::printf));
+    }
+    {
+        hostcrst::native_call call(std::printf);
+        expect_target(reinterpret_cast<size_t>(&std::printf));
+    }
+    {
+        hostcrst::native_call call(takes_more);
+        expect_target(reinterpret_cast<size_t>(&takes_more));
+    }
+    {
+        hostcrst::native_call call(&takes_one);
+        expect_target(reinterpret_cast<size_t>(&takes_one));
+    }
+    static_assert(!std::is_constructible<hostcrst::native_call, int *>::value, "what points to data is no function");
+    static_assert(!std::is_convertible<void (*)(), hostcrst::native_call>::value, "a call is never made by chance");
+}
+
 void a_report_is_a_string()
 {
     critical_section reported("in the report");
@@ -202,4 +236,5 @@ CHECK_MAIN(CHECK_TEST(a_section_starts_the_runtime_and_has_a_name), CHECK_TEST(t
            CHECK_TEST(a_time_limit_ends_a_try), CHECK_TEST(a_condition_variable_waits_with_it),
            CHECK_TEST(a_code_is_of_a_category_with_sentences), CHECK_TEST(the_twins_return_codes),
            CHECK_TEST(failures_are_system_errors), CHECK_TEST(a_deadlock_is_refused_and_both_go_on),
-           CHECK_TEST(scopes_are_layers), CHECK_TEST(a_report_is_a_string))
+           CHECK_TEST(scopes_are_layers), CHECK_TEST(any_function_can_be_called),
+           CHECK_TEST(a_report_is_a_string))

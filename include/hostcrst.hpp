@@ -26,6 +26,7 @@
 #include <cstdlib>
 #include <string>
 #include <system_error>
+#include <type_traits>
 
 /* For clang's -Wthread-safety. A section may be entered again by its owner, which clang knows of from version 21 on. */
 #if defined(__clang__) && defined(__has_attribute)
@@ -261,8 +262,9 @@ class HOSTCRST_SCOPE_ native_call {
 public:
     explicit native_call(size_t target = 0) { check(begin(target), "hostcrst::native_call"); }
 
-    template <class Result, class... Arguments>
-    explicit native_call(Result (*function)(Arguments...)) : native_call(reinterpret_cast<size_t>(function))
+    /* Of any type, so also one that takes what printf does, and a noexcept one. */
+    template <class Function, class = typename std::enable_if<std::is_function<Function>::value>::type>
+    explicit native_call(Function *function) : native_call(reinterpret_cast<size_t>(function))
     {
     }
 
