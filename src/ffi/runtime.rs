@@ -22,7 +22,10 @@ fn changed(result: Result<bool>) -> i32 {
 /// Until then every function returns HOST_E_CLRNOTAVAILABLE, or E_POINTER for a NULL that it does not take; except
 /// host_runtime_fail and the queries: host_runtime_state, hostcrst_info, hostcrst_name, hostcrst_list, host_task_info,
 /// host_task_layers, host_task_name, host_task_list, host_resource_name, host_resource_list, host_deadlock_policy,
-/// host_call_needs_host_hook, host_wait_chain, host_report, host_report_write, host_result_message, hostcrst_version.
+/// host_call_needs_host_hook, host_wait_chain, host_report, host_report_write, host_result_message, hostcrst_version;
+/// and what tells of a lock of the program's, which can be locked and unlocked in every state of the runtime:
+/// host_resource_acquired, host_resource_acquired_at, host_resource_released, host_resource_wait_end. There is no
+/// resource yet, so that these return E_HANDLE.
 ///
 /// Returns:
 /// - S_OK: available from here on. If it was stopped before, every task begins without layers.
@@ -42,9 +45,9 @@ pub extern "C" fn host_runtime_start() -> i32 {
 
 /// Makes the runtime unavailable until it is started again.
 ///
-/// Every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters or recovers a section or
-/// makes a transition returns it too. Sections stay as they are: an owner can still leave, and hostcrst_destroy
-/// still works.
+/// Every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call that creates, enters or recovers a section,
+/// creates a resource, tells that it is about to block for one or makes a transition returns it too. Sections and
+/// resources stay as they are: an owner can still leave, and hostcrst_destroy still works.
 ///
 /// Returns:
 /// - S_OK: stopped; every waiter was woken.
@@ -62,8 +65,8 @@ pub extern "C" fn host_runtime_stop() -> i32 {
 /// Declares the runtime unusable for the life of the process.
 ///
 /// This is what the hosting pages say of E_FAIL: every wait ends with HOST_E_CLRNOTAVAILABLE, and every later call
-/// returns it too, including hostcrst_leave and hostcrst_destroy. Only the queries listed at host_runtime_start
-/// still work.
+/// returns it too, including hostcrst_leave and hostcrst_destroy. Only what host_runtime_start lists still works: the
+/// queries, and host_resource_acquired and the others that tell of a lock.
 ///
 /// Returns:
 /// - S_OK: failed from here on.
