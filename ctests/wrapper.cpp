@@ -186,6 +186,34 @@ int code_of_a_failure(void (*fails)())
     return S_OK;
 }
 
+// On what is no section: those that are refused while the runtime is stopped, and those that are not.
+void every_call_fails(critical_section &none, int32_t refused)
+{
+    bool entered = true;
+    CHECK_EQ(none.enter(), refused);
+    CHECK_EQ(none.enter_for(std::chrono::seconds(0)), refused);
+    CHECK_EQ(none.try_enter(entered), refused);
+    CHECK(!entered);
+    CHECK_EQ(none.recover(), refused);
+    CHECK_EQ(none.leave(), E_HANDLE);
+    CHECK_EQ(none.set_name("none"), E_HANDLE);
+    CHECK_EQ(none.set_spin_count(1), E_HANDLE);
+    const auto code_of = [&](void (*fails)(critical_section &)) {
+        try {
+            fails(none);
+        } catch (const std::system_error &error) {
+            return error.code().value();
+        }
+        return S_OK;
+    };
+    CHECK_EQ(code_of([](critical_section &section) { section.lock(); }), refused);
+    CHECK_EQ(code_of([](critical_section &section) { (void)section.try_lock(); }), refused);
+    CHECK_EQ(code_of([](critical_section &section) { (void)section.try_lock_for(std::chrono::seconds(0)); }), refused);
+    CHECK_EQ(code_of([](critical_section &section) { (void)section.name(); }), E_HANDLE);
+    CHECK_EQ(code_of([](critical_section &section) { (void)section.info(); }), E_HANDLE);
+    none.unlock();
+}
+
 void failures_are_system_errors()
 {
     CHECK_EQ(code_of_a_failure([] { (void)hostcrst::report(77); }), E_INVALIDARG);
@@ -194,8 +222,9 @@ void failures_are_system_errors()
     int32_t result = 0;
     critical_section none(nullptr, result);
     CHECK_EQ(result, HOST_E_CLRNOTAVAILABLE);
+    every_call_fails(none, HOST_E_CLRNOTAVAILABLE);
     REQUIRE_EQ(host_runtime_start(), S_OK);
-    CHECK_EQ(none.enter(), E_HANDLE);
+    every_call_fails(none, E_HANDLE);
 }
 
 // Two threads enter two sections crosswise: one is refused, leaves its own, and both come to their end.

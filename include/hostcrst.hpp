@@ -9,7 +9,8 @@
  *         if (error.code() == std::errc::resource_deadlock_would_occur) { ... }    // the victim of a deadlock
  *     }
  *
- * Errors. What throws has a twin that is noexcept and returns the HRESULT, or takes an int32_t for it. Without
+ * Errors. What throws has a twin that is noexcept and returns the HRESULT, or takes an int32_t for it. That of a guard is
+ * enter and leave; those of name, info and report are the functions of hostcrst.h, with native_handle(). Without
  * exceptions (-fno-exceptions) what would throw writes its sentence to stderr and aborts: use the twins there.
  *
  * A deadlock callback that throws, or whose thread is cancelled in it, ends the program, as these functions are noexcept.
@@ -117,7 +118,10 @@ public:
         check(create(name), "hostcrst::critical_section");
     }
 
-    /* As above; on failure every call on it gives E_HANDLE. */
+    /*
+     * As above. On failure there is no section: every call on it fails with E_HANDLE, or with HOST_E_CLRNOTAVAILABLE
+     * where hostcrst.h says that the runtime in its state refuses the call.
+     */
     critical_section(const char *name, int32_t &result) noexcept { result = create(name); }
 
     /* If another thread owns the section, it stays. */
