@@ -93,7 +93,8 @@ fn examine_while_it_runs<T>(
     let unexamined = unexamined::of(target, threads.as_ref(), &seen);
     let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit);
     let chains = threads.map(look).transpose()?;
-    let outside = Outside { target, symbols, thread_names, chains, unexamined, verdict: None };
+    let copies = pictures.len();
+    let outside = Outside { target, symbols, thread_names, chains, unexamined, copies, verdict: None };
     let nothing = registries::nothing();
     let nothing = Picture::new(&memory, &nothing);
     let has_library = !pictures.is_empty() || unknown.is_some();
@@ -121,6 +122,7 @@ pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Fai
         thread_names: HashMap::new(),
         chains: None,
         unexamined: Vec::new(),
+        copies: pictures.len(),
         verdict: None,
     };
     let mut text = String::new();
@@ -231,6 +233,8 @@ struct Outside<'a> {
     /// Unless no threads are known.
     chains: Option<Chains>,
     unexamined: Vec<Unexamined>,
+    /// How many of the library there are in the target.
+    copies: usize,
     /// What was last said of its deadlocks.
     verdict: Option<String>,
 }
@@ -249,6 +253,8 @@ impl Outside<'_> {
         };
         // Writing to a String does not fail.
         let _ = match format {
+            // The report on a single copy has them, before its last verdict.
+            Format::Text if self.copies == 1 => Ok(()),
             Format::Text => {
                 let verdict = self.verdict.as_deref();
                 foreign::write_text(chains, self.target, verdict, unexamined, &mut self.symbols, text)
@@ -302,6 +308,15 @@ impl Surroundings for Outside<'_> {
                 Ok(true)
             }
         }
+    }
+
+    fn write_threads(&mut self, format: Format, out: &mut dyn Write) -> fmt::Result {
+        let Some(chains) = self.chains.as_ref().filter(|_| self.copies == 1) else { return Ok(()) };
+        let mut text = String::new();
+        if format == Format::Text {
+            foreign::write_threads(chains, &mut self.symbols, &mut text)?;
+        }
+        out.write_str(&text)
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {

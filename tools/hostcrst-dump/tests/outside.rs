@@ -61,6 +61,7 @@ fn a_hung_process_is_explained() {
     let subject = Subject::start("hang");
     let text = report(2, &[&subject.id().to_string()]);
     assert_contains(&text, DEADLOCK);
+    assert!(text.ends_with("\n\nFound 1 deadlock.\n"), "{text}");
     assert!(!text.contains("through locks of other kinds"), "it is told twice: {text}");
     assert!(
         text.lines().any(|line| line.starts_with("\"alice\"") && line.contains(", waiting 0.")),
@@ -78,6 +79,7 @@ fn its_core_tells_the_same() {
     let text = report(2, &[core.to_str().unwrap()]);
     assert_contains(&text, DEADLOCK);
     assert_contains(&text, &[&format!("pid {id} ")]);
+    assert!(text.ends_with("\n\nFound 1 deadlock.\n"), "{text}");
 }
 
 #[test]

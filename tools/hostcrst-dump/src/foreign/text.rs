@@ -74,6 +74,15 @@ pub fn write(
     if verdict.is_none() {
         write_heading(target, chains, unexamined, out)?;
     }
+    write_threads(chains, symbols, out)?;
+    match verdict {
+        Some(verdict) => out.write_str(verdict),
+        None => write_verdict(chains, None, 0, unexamined, out),
+    }
+}
+
+/// Writes the threads and the cycles, to be followed by a verdict.
+pub fn write_threads(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
     let threads = &chains.threads;
     let more = if threads.more { ", and more that are not listed" } else { "" };
     writeln!(out, "\n{} of this process{more}:", counted(threads.list.len(), "thread"))?;
@@ -82,10 +91,7 @@ pub fn write(
     chains.cycles.iter().try_for_each(|cycle| writer.cycle(cycle))?;
     chains.process_cycles.iter().try_for_each(|cycle| writer.process_cycle(cycle))?;
     out.push('\n');
-    match verdict {
-        Some(verdict) => out.write_str(verdict),
-        None => write_verdict(chains, None, 0, unexamined, out),
-    }
+    Ok(())
 }
 
 struct Writer<'w, 't> {
