@@ -14,8 +14,8 @@ skip() { # what is tested cannot be had here
     exit 77
 }
 
-start() { # start <how>: runs the subject, until it stands still
-    HOSTCRST_ON_DEADLOCK=report "$SUBJECT" "$1" >"$WORK/said" 2>"$WORK/complained" &
+start() { # start <how>...: runs the subject, until it stands still
+    HOSTCRST_ON_DEADLOCK=report "$SUBJECT" "$@" >"$WORK/said" 2>"$WORK/complained" &
     subject=$!
     trap 'kill -KILL $subject' EXIT
     for _ in $(seq 600); do
@@ -39,6 +39,13 @@ dump() { # dump <expected exit code> <argument>...: the report is in $WORK/repor
         cat "$WORK/report" "$WORK/errors" >&2
         fail "hostcrst-dump $* ended with $code, not with $expected"
     fi
+}
+
+says() { # says <verdict>: at the top of the report, and at its end
+    local lines
+    lines=$(wc -l <<<"$1")
+    [ "$(tail -n "$lines" "$WORK/report")" = "$1" ] && [ "$(sed '/^$/,$d' "$WORK/report" | tail -n "$lines")" = "$1" ] ||
+        fail "this is not the verdict at the top and at the end of $(cat "$WORK/report"): $1"
 }
 
 in_gdb() { # in_gdb <argument>...: the output is in $WORK/report
@@ -72,6 +79,7 @@ test_hang() {
     dump 2 "$subject"
     has_both_threads
     has 'waiting [0-9.]*s' "!native_work+0x0"
+    says 'Found 1 deadlock.'
     kill -0 "$subject" || fail "the subject did not survive"
     [ "$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$subject/status")" = S ] || fail "the subject was stopped"
 }
@@ -269,6 +277,13 @@ test_copies() { # test_copies <program> <plugin>
         '^Found a deadlock across them:' '^"one" tid=[0-9]*:' "waiting to enter 0x[0-9a-f]* \"the plugin's\" of copy [12]" \
         '      which is owned by "two" tid=' "waiting to enter 0x[0-9a-f]* \"the program's\" of copy [12]" \
         '      which is owned by "one" tid=' '^Found 1 deadlock across them.'
+    says $'This process has 2 copies of the library.\nFound 1 deadlock across them.'
+    ! grep 'No deadlock' "$WORK/report" | grep -v '^No deadlock among 1 section of this copy alone.$' ||
+        fail "it is called clean: $(cat "$WORK/report")"
+    dump 2 --html "$WORK/page.html" "$subject"
+    sed -n '/<pre id="verdict">/,/<\/pre>/p' "$WORK/page.html" >"$WORK/report"
+    has 'Found 1 deadlock across them.'
+    ! grep -q 'No deadlock' "$WORK/report" || fail "the page calls it clean: $(cat "$WORK/report")"
     dump 2 --json "$subject"
     has '^{"copies":2,"deadlocks":\[\[{"tid":[0-9]*,"name":"one","copy":[12],"section":"0x'
     dump 2 --dot "$subject"
@@ -290,6 +305,10 @@ DAMAGE
     [ "$code" -eq 8 ] || fail "with a damaged copy the tool ends with $code, not with 8"
     grep -q 'is not complete' "$WORK/errors" || fail "this does not say what is wrong: $(cat "$WORK/errors")"
     has '"the program.s"'
+    kill -KILL "$subject"
+    start "$2" clean
+    dump 0 "$subject"
+    says $'This process has 2 copies of the library.\nNo deadlock among 2 sections and 0 other locks seen; 1 thread blocked in what has no owner.'
 }
 
 test_watch() {

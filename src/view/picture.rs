@@ -350,7 +350,7 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 
     /// How many of them had a victim.
-    pub(crate) fn deadlocks_broken(&self) -> u64 {
+    pub fn deadlocks_broken(&self) -> u64 {
         self.registry.deadlocks().broken()
     }
 

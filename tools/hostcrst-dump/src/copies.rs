@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
 
+use crate::foreign::counted;
 use crate::symbols::{printable, thread_name, write_printable};
 use crate::target::{Mapping, Target};
 
@@ -84,8 +85,10 @@ fn write_text(
     name: impl Fn(&Blocked) -> String,
     text: &mut String,
 ) -> std::fmt::Result {
-    text.push('\n');
-    write_count(count, text)?;
+    if !cycles.is_empty() {
+        text.push('\n');
+        write_count(count, text)?;
+    }
     for cycle in cycles {
         text.push_str("Found a deadlock across them:\n=============================\n");
         for (index, (copy, link)) in cycle.iter().enumerate() {
@@ -98,25 +101,34 @@ fn write_text(
             writeln!(text, "      which is owned by {owner}")?;
         }
     }
-    write_found(cycles.len(), text)
+    Ok(())
 }
 
-/// Writes how many copies there are, and whether there is a deadlock across them.
-pub fn write_verdict(cycles: usize, count: usize, text: &mut String) -> std::fmt::Result {
+/// Writes how many copies there are, and how many deadlocks stand or stood within and across them.
+pub fn write_found(
+    count: usize,
+    within: u32,
+    across: usize,
+    broken: u64,
+    text: &mut String,
+) -> std::fmt::Result {
     write_count(count, text)?;
-    write_found(cycles, text)
+    match within {
+        0 => {}
+        1 => writeln!(text, "Found 1 deadlock within one of them.")?,
+        more => writeln!(text, "Found {more} deadlocks, each within one of them.")?,
+    }
+    if across != 0 {
+        writeln!(text, "Found {} across them.", counted(across, "deadlock"))?;
+    }
+    if broken != 0 {
+        writeln!(text, "{} broken so far.", counted(broken as usize, "deadlock"))?;
+    }
+    Ok(())
 }
 
 fn write_count(count: usize, text: &mut String) -> std::fmt::Result {
     writeln!(text, "This process has {count} copies of the library.")
-}
-
-fn write_found(cycles: usize, text: &mut String) -> std::fmt::Result {
-    match cycles {
-        0 => writeln!(text, "No deadlock across them."),
-        1 => writeln!(text, "Found 1 deadlock across them."),
-        more => writeln!(text, "Found {more} deadlocks across them."),
-    }
 }
 
 fn write_name(name: &NameCopy, text: &mut String) -> std::fmt::Result {

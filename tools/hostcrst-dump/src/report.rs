@@ -94,7 +94,8 @@ fn examine_while_it_runs<T>(
     let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit);
     let chains = threads.map(look).transpose()?;
     let copies = pictures.len();
-    let outside = Outside { target, symbols, thread_names, chains, unexamined, copies, verdict: None };
+    let outside =
+        Outside { target, symbols, thread_names, chains, unexamined, copies, said: Said::default() };
     let nothing = registries::nothing();
     let nothing = Picture::new(&memory, &nothing);
     let has_library = !pictures.is_empty() || unknown.is_some();
@@ -123,7 +124,7 @@ pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Fai
         chains: None,
         unexamined: Vec::new(),
         copies: pictures.len(),
-        verdict: None,
+        said: Said::default(),
     };
     let mut text = String::new();
     // Writing to a String does not fail.
@@ -157,21 +158,28 @@ impl<M: Memory> Writer<'_, M> {
         }
         let (mut text, mut deadlock) = (String::new(), false);
         let (pictures, outside) = (self.pictures, &mut self.outside);
+        let mut totals = Totals::default();
         for (number, (picture, found)) in pictures.iter().zip(self.found).enumerate() {
             if pictures.len() > 1 && format == Format::Text {
                 copies::write_heading(self.target, number, pictures.len(), found.address, &mut text);
             }
             deadlock |= render(picture, outside, format, &mut text).unwrap_or(false);
+            totals.add(outside.said, picture);
         }
         if pictures.is_empty() && format == Format::Json {
             let _ = render(&self.nothing, outside, format, &mut text);
         }
         if pictures.len() > 1 {
             let cycles = copies::cycles(pictures);
+            totals.across = cycles.len();
             deadlock |= !cycles.is_empty();
             copies::write(&cycles, pictures.len(), &outside.thread_names, format, &mut text);
         }
         deadlock |= outside.write_chains(format, self.has_library, &mut text);
+        if pictures.len() > 1 && format == Format::Text {
+            let verdict = outside.verdict_on_copies(&totals);
+            text = format!("{verdict}\n{text}\n{verdict}");
+        }
         (text, deadlock)
     }
 
@@ -187,21 +195,44 @@ impl<M: Memory> Writer<'_, M> {
 
     fn verdict(&mut self) -> String {
         let mut verdict = String::new();
+        let mut totals = Totals::default();
         for picture in self.pictures {
-            let mut of_one = String::new();
-            let _ = render_verdict(picture, &mut self.outside, &mut of_one);
-            if !verdict.contains(&of_one) {
-                verdict.push_str(&of_one);
-            }
+            let _ = render_verdict(picture, &mut self.outside, &mut verdict);
+            totals.add(self.outside.said, picture);
         }
         if self.pictures.len() > 1 {
-            let cycles = copies::cycles(self.pictures).len();
-            let _ = copies::write_verdict(cycles, self.pictures.len(), &mut verdict);
+            totals.across = copies::cycles(self.pictures).len();
+            return self.outside.verdict_on_copies(&totals);
         }
         if let (Some(chains), []) = (&self.outside.chains, self.pictures) {
             let _ = foreign::write_verdict(chains, None, 0, &self.outside.unexamined, &mut verdict);
         }
         verdict
+    }
+}
+
+/// How many sections a copy of the library has, and how many deadlocks stand among them.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    sections: u32,
+    found: u32,
+}
+
+/// What the copies of the library have together.
+#[derive(Default)]
+struct Totals {
+    sections: u32,
+    /// Deadlocks that stand within one copy each.
+    within: u32,
+    across: usize,
+    broken: u64,
+}
+
+impl Totals {
+    fn add<M: Memory>(&mut self, said: Said, picture: &Picture<'_, M>) {
+        self.sections = self.sections.saturating_add(said.sections);
+        self.within = self.within.saturating_add(said.found);
+        self.broken = self.broken.saturating_add(picture.deadlocks_broken());
     }
 }
 
@@ -235,11 +266,34 @@ struct Outside<'a> {
     unexamined: Vec<Unexamined>,
     /// How many of the library there are in the target.
     copies: usize,
-    /// What was last said of its deadlocks.
-    verdict: Option<String>,
+    /// What was last said of one of these.
+    said: Said,
 }
 
 impl Outside<'_> {
+    /// What stands beyond `found` deadlocks among the sections, which are told before.
+    fn verdict_beyond(&self, sections: u32, found: u32) -> String {
+        let mut verdict = String::new();
+        if let Some(chains) = &self.chains {
+            // Writing to a String does not fail.
+            let _ = foreign::write_verdict(chains, Some(sections), found, &self.unexamined, &mut verdict);
+        } else if found == 0 {
+            let sections = foreign::counted(sections as usize, "section");
+            verdict = format!("No deadlock among {sections}.\n{}", unexamined::sentence(&self.unexamined));
+        }
+        verdict
+    }
+
+    /// The verdict on several copies of the library: no single one sees what leads through another.
+    fn verdict_on_copies(&self, totals: &Totals) -> String {
+        let &Totals { sections, within, across, broken } = totals;
+        let mut verdict = String::new();
+        // Writing to a String does not fail.
+        let _ = copies::write_found(self.copies, within, across, broken, &mut verdict);
+        let found = within.saturating_add(across as u32);
+        verdict + &self.verdict_beyond(sections, found)
+    }
+
     /// Writes what the threads do, and whether that is a deadlock.
     fn write_chains(&mut self, format: Format, has_library: bool, text: &mut String) -> bool {
         let unexamined = &self.unexamined;
@@ -252,17 +306,17 @@ impl Outside<'_> {
             return false;
         };
         // Writing to a String does not fail.
-        let _ = match format {
-            // The report on a single copy has them, before its last verdict.
-            Format::Text if self.copies == 1 => Ok(()),
-            Format::Text => {
-                let verdict = self.verdict.as_deref();
-                foreign::write_text(chains, self.target, verdict, unexamined, &mut self.symbols, text)
+        let _ = match (format, self.copies) {
+            (Format::Text, 0) => {
+                foreign::write_text(chains, self.target, unexamined, &mut self.symbols, text)
             }
-            Format::Json => foreign::add_json(chains, has_library, unexamined, &mut self.symbols, text),
-            Format::Dot => foreign::write_dot(chains, &mut self.symbols, text),
+            // The report on a single copy has them, before its last verdict.
+            (Format::Text, 1) => Ok(()),
+            (Format::Text, _) => foreign::write_threads(chains, &mut self.symbols, text),
+            (Format::Json, _) => foreign::add_json(chains, has_library, unexamined, &mut self.symbols, text),
+            (Format::Dot, _) => foreign::write_dot(chains, &mut self.symbols, text),
             // A page is made of the text and the JSON.
-            Format::Html => Ok(()),
+            (Format::Html, _) => Ok(()),
         };
         chains.deadlocks() != 0
     }
@@ -291,23 +345,16 @@ impl Surroundings for Outside<'_> {
         NameCopy::of(self.thread_names.get(&thread_id).map_or(&[], |name| name))
     }
 
+    /// What is left out here is said of all copies together.
     fn write_verdict(&mut self, out: &mut dyn Write, sections: u32, found: u32) -> Result<bool, fmt::Error> {
-        match &self.chains {
-            Some(chains) => {
-                let mut verdict = String::new();
-                foreign::write_verdict(chains, Some(sections), found, &self.unexamined, &mut verdict)?;
-                out.write_str(&verdict)?;
-                self.verdict = Some(verdict);
-                Ok(true)
-            }
-            None => {
-                if found == 0 {
-                    let sections = foreign::counted(sections as usize, "section");
-                    write!(out, "No deadlock among {sections}.\n{}", unexamined::sentence(&self.unexamined))?;
-                }
-                Ok(true)
-            }
+        self.said = Said { sections, found };
+        if self.copies == 1 {
+            out.write_str(&self.verdict_beyond(sections, found))?;
+        } else if found == 0 {
+            let sections = foreign::counted(sections as usize, "section");
+            writeln!(out, "No deadlock among {sections} of this copy alone.")?;
         }
+        Ok(true)
     }
 
     fn write_threads(&mut self, format: Format, out: &mut dyn Write) -> fmt::Result {

@@ -61,24 +61,17 @@ pub fn counted(count: usize, what: &str) -> String {
     Counted(count, what).to_string()
 }
 
-/// Writes the threads and the cycles, and the verdict once more: what was said of the library's sections, if there is
-/// one.
+/// Writes a report on a process without a library that can be read: the verdict, the threads and the cycles, the verdict.
 pub fn write(
     chains: &Chains,
     target: &dyn Target,
-    verdict: Option<&str>,
     unexamined: &[Unexamined],
     symbols: &mut Symbols<'_>,
     out: &mut String,
 ) -> fmt::Result {
-    if verdict.is_none() {
-        write_heading(target, chains, unexamined, out)?;
-    }
+    write_heading(target, chains, unexamined, out)?;
     write_threads(chains, symbols, out)?;
-    match verdict {
-        Some(verdict) => out.write_str(verdict),
-        None => write_verdict(chains, None, 0, unexamined, out),
-    }
+    write_verdict(chains, None, 0, unexamined, out)
 }
 
 /// Writes the threads and the cycles, to be followed by a verdict.
