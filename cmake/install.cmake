@@ -63,8 +63,11 @@ if(HOSTCRST_BUILD_DUMP)
 endif()
 
 if(PROJECT_IS_TOP_LEVEL)
+    set(own_folders "${CMAKE_INSTALL_INCLUDEDIR}/hostcrst" "${package_dir}" "${CMAKE_INSTALL_DATADIR}/hostcrst"
+        "${CMAKE_INSTALL_DATADIR}/gdb/auto-load" "${CMAKE_INSTALL_DOCDIR}")
     add_custom_target(uninstall
         COMMAND "${CMAKE_COMMAND}" "-DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt"
+            "-DHEADER=${CMAKE_INSTALL_INCLUDEDIR}/hostcrst.h" "-DOWN=${own_folders}"
             -P "${CMAKE_CURRENT_LIST_DIR}/uninstall.cmake"
         VERBATIM)
     include(cmake/packages.cmake)

@@ -123,9 +123,9 @@ fetch_content() { # fetch_content <generator> <source tree> <cargo's folder>
     "$WORK/elsewhere/bin/use_win32" || fail "the installed program failed"
 }
 
-# What was installed is removed, with the folders that only hostcrst has; what else is there stays.
+# What was installed is removed, with the folders that only hostcrst has; what else is there stays, whatever the prefix is called.
 uninstall() { # uninstall <build folder>
-    local manifest=$WORK/install_manifest.txt prefix=$WORK/prefix
+    local manifest=$WORK/install_manifest.txt prefix="$WORK/hostcrst/prefix [1]" folder
     quietly "$CMAKE" --install "$1" --prefix "$prefix"
     cp "$1/install_manifest.txt" "$manifest"
     [ "$(wc -l <"$manifest")" -gt 15 ] || fail "the manifest is short"
@@ -133,7 +133,11 @@ uninstall() { # uninstall <build folder>
     quietly "$CMAKE" --build "$1" --target uninstall
     [ "$(cd "$prefix" && find . -type f -o -type l | sort | xargs)" = "./include/other.h ./share/doc/hostcrst/a-note" ] ||
         fail "this is left: $(find "$prefix" -type f -o -type l)"
-    [ ! -e "$prefix/include/hostcrst" ] || fail "an empty folder is left"
+    folder=$(cd "$prefix" && find . -name '*hostcrst*' -o -name 'auto-load' -o -path '*/doc/hostcrst/*' | sort | xargs)
+    [ "$folder" = "./share/doc/hostcrst ./share/doc/hostcrst/a-note" ] || fail "this is left: $folder"
+    for folder in bin lib/pkgconfig lib/cmake share/man; do
+        [ -n "$(cd "$prefix" && find . -path "./${folder/lib/lib*}" -type d)" ] || fail "$folder, which others may use, is gone"
+    done
     ! "$CMAKE" --build "$1" --target uninstall >"$WORK/log" 2>&1 || fail "it uninstalls twice"
     tr -s ' \n' ' ' <"$WORK/log" | grep -q "nothing was installed" || fail "this does not say so: $(cat "$WORK/log")"
 }
