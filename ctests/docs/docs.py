@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """docs.py SOURCE <C compiler> <C++ compiler>: what README.md and docs/*.md say of code is so.
 
-Each block of C or C++ compiles without a warning. A comment `<!-- before the code: ... -->` above a block is put before it; braces
-that it leaves open are closed behind the block. Each code of failure is in docs/errors.md, each environment variable in
+Each block of C or C++ compiles without a warning, and begins with the #include lines that it needs. A comment
+`<!-- before the code: ... -->` above a block, which a reader does not see, is put behind those; braces that it leaves open are
+closed behind the block. Each code of failure is in docs/errors.md, each environment variable in
 docs/environment.md, each page in docs/README.md; and a link to a heading leads to one.
 """
 import os
@@ -22,12 +23,16 @@ def read(*path):
 
 PAGES = ["README.md", *(f"docs/{name}" for name in sorted(os.listdir(os.path.join(source, "docs"))) if name.endswith(".md"))]
 BLOCK = re.compile(r"(?:^<!-- before the code:\n(?P<before>.*?)-->\n)?^```(?P<language>c|cpp)\n(?P<code>.*?)^```$", re.M | re.S)
+INCLUDES = re.compile(r"(?:#include .*\n|\n)*")
 
 
 def compile_blocks(page, work):
     for block in BLOCK.finditer(read(page)):
         before, code = block["before"] or "", block["code"]
-        text = before + code + "}\n" * (before.count("{") - before.count("}"))
+        if "#include" in before:
+            failures.append(f"{page}: a reader does not see this #include:\n{before}")
+        includes = INCLUDES.match(code)[0]
+        text = includes + before + code[len(includes) :] + "}\n" * (before.count("{") - before.count("}"))
         compiler, standard = (c_compiler, "c99") if block["language"] == "c" else (cpp_compiler, "c++17")
         file = os.path.join(work, f"block.{block['language']}")
         with open(file, "w", encoding="utf-8") as out:
