@@ -211,7 +211,8 @@ impl Blocked {
 /// A section, resource or SRW lock that a task waits for.
 #[derive(Clone, Copy)]
 pub struct LockSeen {
-    handle: u64,
+    /// Its handle, or what stands for one.
+    pub handle: u64,
     /// Its name; empty if it has none.
     pub name: NameCopy,
 }
@@ -231,6 +232,8 @@ impl LockSeen {
 /// A task, for who joins it with what the system says of its thread.
 #[derive(Clone, Copy)]
 pub struct TaskSeen {
+    /// Its id in its copy of the library.
+    pub id: u64,
     /// The id of its thread.
     pub thread_id: u32,
     /// The name that was set; empty if none was.
@@ -863,10 +866,10 @@ impl<'a, M: Memory> Picture<'a, M> {
     /// Every live task, for who joins them with threads.
     pub fn tasks_seen(&self) -> impl Iterator<Item = TaskSeen> {
         let picture = Picture { ..*self };
-        self.tasks().map(move |TaskPicture { thread_id, name, wait, sleep, managed_wait, .. }| {
+        self.tasks().map(move |TaskPicture { id, thread_id, name, wait, sleep, managed_wait, .. }| {
             let awaited = wait.map(|wait| picture.lock_seen(wait.awaited));
             let type_of_lock = managed_wait.and_then(|wait| picture.type_name(wait.told.of_type));
-            TaskSeen { thread_id, name, wait, sleep, awaited, managed_wait, type_of_lock }
+            TaskSeen { id, thread_id, name, wait, sleep, awaited, managed_wait, type_of_lock }
         })
     }
 

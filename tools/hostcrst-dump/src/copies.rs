@@ -73,9 +73,8 @@ pub fn write(
     let _ = match format {
         Format::Text => write_text(cycles, count, name, text),
         Format::Json => write_json(cycles, count, name, text),
-        Format::Dot => write_dot(cycles, name, text),
-        // A page is made of the text and the JSON.
-        Format::Html => Ok(()),
+        // A graph and a page are made otherwise.
+        Format::Dot | Format::Html => Ok(()),
     };
 }
 
@@ -163,18 +162,23 @@ fn write_json(
     Ok(())
 }
 
-fn write_dot(cycles: &[Cycle], name: impl Fn(&Blocked) -> String, text: &mut String) -> std::fmt::Result {
-    text.push_str("digraph hostcrst_copies {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n");
-    for (copy, link) in cycles.iter().flatten() {
-        writeln!(text, "  t{0} [label=\"{1}\\n{0}\"];", link.thread_id, name(link))?;
-        let (waiter, owner) = (link.thread_id, link.owner_thread_id);
-        writeln!(
-            text,
-            "  t{waiter} -> t{owner} [label=\"0x{:x} of copy {}\",color=red];",
-            link.awaited.number(),
-            copy + 1
-        )?;
+/// Adds the nodes and edges of a copy's graph. A thread is a task of each copy that it calls, with another id in each: its node is
+/// called as that of a thread.
+pub fn add_graph(graph: &str, threads: &HashMap<u64, u32>, text: &mut String) {
+    let renamed = |node: &str| {
+        let id = node.get(1..)?.parse().ok()?;
+        if node.starts_with('t') {
+            threads.get(&id).map(|thread| format!("x{thread}"))
+        } else {
+            Some(node.to_owned())
+        }
+    };
+    for line in graph.lines() {
+        let Some((ends, attributes)) = line.trim_start().split_once(" [") else { continue };
+        // What is set for all nodes is none.
+        let ends: Option<Vec<_>> = ends.split(" -> ").map(renamed).collect();
+        if let Some(ends) = ends {
+            let _ = writeln!(text, "  {} [{attributes}", ends.join(" -> "));
+        }
     }
-    text.push_str("}\n");
-    Ok(())
 }

@@ -9,7 +9,7 @@ use hostcrst::inspect::{
 
 use crate::copies;
 use crate::failure::Failure;
-use crate::foreign::{self, Chains, StacksOf};
+use crate::foreign::{self, Chains, Joint, StacksOf};
 use crate::process::is_ending;
 use crate::registries::{self, Found};
 use crate::remote::Remote;
@@ -94,8 +94,16 @@ fn examine_while_it_runs<T>(
     let look = |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit);
     let chains = threads.map(look).transpose()?;
     let copies = pictures.len();
-    let outside =
-        Outside { target, symbols, thread_names, chains, unexamined, copies, said: Said::default() };
+    let outside = Outside {
+        target,
+        symbols,
+        thread_names,
+        chains,
+        unexamined,
+        copies,
+        joint: Joint::default(),
+        said: Said::default(),
+    };
     let nothing = registries::nothing();
     let nothing = Picture::new(&memory, &nothing);
     let has_library = !pictures.is_empty() || unknown.is_some();
@@ -124,6 +132,7 @@ pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Fai
         chains: None,
         unexamined: Vec::new(),
         copies: pictures.len(),
+        joint: Joint::default(),
         said: Said::default(),
     };
     let mut text = String::new();
@@ -153,8 +162,10 @@ struct Writer<'a, M> {
 impl<M: Memory> Writer<'_, M> {
     /// The report, and whether a deadlock stands. Writing to a String does not fail.
     fn write(&mut self, format: Format) -> (String, bool) {
-        if format == Format::Html {
-            return self.write_page();
+        match format {
+            Format::Html => return self.write_page(),
+            Format::Dot => return self.write_graph(),
+            Format::Text | Format::Json => {}
         }
         let (mut text, mut deadlock) = (String::new(), false);
         let (pictures, outside) = (self.pictures, &mut self.outside);
@@ -180,6 +191,38 @@ impl<M: Memory> Writer<'_, M> {
             let verdict = outside.verdict_on_copies(&totals);
             text = format!("{verdict}\n{text}\n{verdict}");
         }
+        (text, deadlock)
+    }
+
+    /// One graph, however many copies there are.
+    fn write_graph(&mut self) -> (String, bool) {
+        let (pictures, outside) = (self.pictures, &mut self.outside);
+        let across = if pictures.len() > 1 { copies::cycles(pictures) } else { Vec::new() };
+        outside.joint = Joint::new(pictures, &across, outside.chains.as_ref());
+        let mut deadlock =
+            !across.is_empty() || outside.chains.as_ref().is_some_and(|it| it.deadlocks() != 0);
+        let mut text = String::new();
+        if let [picture] = pictures {
+            deadlock |= render(picture, outside, Format::Dot, &mut text).unwrap_or(false);
+            return (text, deadlock);
+        }
+        text.push_str(if pictures.is_empty() {
+            "digraph hostcrst_threads {\n"
+        } else {
+            "digraph hostcrst {\n"
+        });
+        text.push_str("  rankdir=LR;\n  node [fontname=\"monospace\"];\n");
+        for picture in pictures {
+            let mut graph = String::new();
+            deadlock |= render(picture, outside, Format::Dot, &mut graph).unwrap_or(false);
+            let threads = picture.tasks_seen().map(|task| (task.id, task.thread_id)).collect();
+            copies::add_graph(&graph, &threads, &mut text);
+        }
+        if let Some(chains) = &outside.chains {
+            // Writing to a String does not fail.
+            let _ = foreign::write_dot(chains, &outside.joint, &mut outside.symbols, &mut text);
+        }
+        text.push_str("}\n");
         (text, deadlock)
     }
 
@@ -266,6 +309,8 @@ struct Outside<'a> {
     unexamined: Vec<Unexamined>,
     /// How many of the library there are in the target.
     copies: usize,
+    /// What the parts of a graph have in common.
+    joint: Joint,
     /// What was last said of one of these.
     said: Said,
 }
@@ -314,9 +359,8 @@ impl Outside<'_> {
             (Format::Text, 1) => Ok(()),
             (Format::Text, _) => foreign::write_threads(chains, &mut self.symbols, text),
             (Format::Json, _) => foreign::add_json(chains, has_library, unexamined, &mut self.symbols, text),
-            (Format::Dot, _) => foreign::write_dot(chains, &mut self.symbols, text),
-            // A page is made of the text and the JSON.
-            (Format::Html, _) => Ok(()),
+            // A graph and a page are made otherwise.
+            (Format::Dot | Format::Html, _) => Ok(()),
         };
         chains.deadlocks() != 0
     }
@@ -360,10 +404,20 @@ impl Surroundings for Outside<'_> {
     fn write_threads(&mut self, format: Format, out: &mut dyn Write) -> fmt::Result {
         let Some(chains) = self.chains.as_ref().filter(|_| self.copies == 1) else { return Ok(()) };
         let mut text = String::new();
-        if format == Format::Text {
-            foreign::write_threads(chains, &mut self.symbols, &mut text)?;
+        match format {
+            Format::Text => foreign::write_threads(chains, &mut self.symbols, &mut text)?,
+            Format::Dot => foreign::write_dot(chains, &self.joint, &mut self.symbols, &mut text)?,
+            Format::Json | Format::Html => {}
         }
         out.write_str(&text)
+    }
+
+    fn is_in_other_cycle(&self, thread_id: u32) -> bool {
+        self.joint.threads_in_cycles.contains(&thread_id)
+    }
+
+    fn is_awaited_in_other_cycle(&self, lock: u64) -> bool {
+        self.joint.locks_in_cycles.contains(&lock)
     }
 
     fn write_address(&mut self, out: &mut dyn Write, address: u64) -> Result<bool, fmt::Error> {

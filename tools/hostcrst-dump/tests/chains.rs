@@ -27,6 +27,35 @@ fn look(id: u32) -> (Value, bool) {
     (serde_json::from_str(&report.text).unwrap(), report.deadlock.unwrap())
 }
 
+/// The threads whose red edges lead back to them in the graph of the process. No other edge of it is red.
+fn red_circles(id: u32) -> BTreeSet<u64> {
+    let process = Process::attach(id).unwrap();
+    let time_limit = TimeLimit::of(Duration::from_secs(60));
+    let graph = report(&process, Format::Dot, StacksOf::Cycles, time_limit).unwrap().text;
+    assert_eq!(graph.matches("digraph").count(), 1, "{graph}");
+    let (mut threads, mut red) = (BTreeMap::new(), BTreeMap::new());
+    for (ends, attributes) in graph.lines().filter_map(|line| line.trim_start().split_once(" [")) {
+        match ends.split_once(" -> ") {
+            Some((from, to)) if attributes.contains("color=red") => {
+                assert_eq!(red.insert(from, to), None, "{graph}")
+            }
+            Some(_) => {}
+            None => {
+                let label = attributes.strip_prefix("label=\"").and_then(|label| label.split_once("\\n"));
+                let id = label
+                    .and_then(|(_, rest)| rest.split(|end: char| !end.is_ascii_digit()).next()?.parse().ok());
+                threads.extend(id.map(|id| (ends, id)));
+            }
+        }
+    }
+    let leads_back = |from: &&str| {
+        let steps = std::iter::successors(red.get(*from), |at| red.get(**at));
+        steps.take(red.len()).any(|at| at == from)
+    };
+    assert!(red.keys().all(leads_back), "{graph}");
+    red.keys().filter_map(|node| threads.get(node)).copied().collect()
+}
+
 fn list(value: &Value) -> &Vec<Value> {
     value.as_array().unwrap()
 }
@@ -116,6 +145,8 @@ fn random_programs_are_told_as_they_are() {
         let known = Known::of(&oracle);
         let (told, deadlock) = look(subject.id());
         known.assert_told(&told, &format!("seed {seed}, from outside"));
+        let in_cycles: BTreeSet<u64> = known.cycles.iter().flatten().copied().collect();
+        assert_eq!(red_circles(subject.id()), in_cycles, "seed {seed}");
         assert_eq!(deadlock, !known.cycles.is_empty(), "seed {seed}");
         let of_itself = std::fs::read(&report).unwrap();
         let of_itself = serde_json::from_slice(&of_itself).unwrap();

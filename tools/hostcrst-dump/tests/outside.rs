@@ -408,7 +408,10 @@ fn programs_and_graphviz_can_read_it() {
         let task = json["tasks"].as_array().unwrap().iter().find(|task| task["name"] == name).unwrap();
         assert!(task["waiting"]["for_ns"].as_u64().is_some());
     }
-    assert!(report(2, &[&id, "--dot"]).contains("color=red"));
+    let graph = report(2, &[&id, "--dot"]);
+    assert_eq!(graph.matches("digraph").count(), 1, "{graph}");
+    // Two waits, and the owners of what is waited for.
+    assert_eq!(graph.matches("color=red").count(), 4, "{graph}");
 }
 
 #[test]

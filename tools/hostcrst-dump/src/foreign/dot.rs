@@ -1,48 +1,101 @@
-//! For Graphviz: a graph of threads, from each to the one that it waits for.
+//! For Graphviz: the part of a graph that the library does not draw, from each thread to the one that it waits for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 
 use foreign_locks::glibc::Thing;
+use hostcrst::inspect::{Memory, Picture};
 
-use super::chains::{Awaited, Chains, lock};
+use super::chains::{Awaited, Chains};
 use super::processes::{Held, ProcessWait, process_name};
+use crate::copies;
 use crate::symbols::{Symbols, printable};
 
-pub fn write(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
-    out.push_str("digraph hostcrst_threads {\n  rankdir=LR;\n  node [fontname=\"monospace\"];\n");
-    for (does, thread) in chains.does.iter().zip(&chains.threads.list) {
-        if does.wait.is_some() {
-            writeln!(out, "  t{0} [label=\"{1}\\n{0}\"];", thread.id, printable(&does.name))?;
+/// What the parts of a graph have in common: those of the copies of the library, and that of the threads.
+#[derive(Default)]
+pub struct Joint {
+    /// The nodes of the threads that are tasks, by their ids: the library draws them.
+    tasks: HashMap<u32, String>,
+    /// Threads in cycles that no copy of the library sees by itself.
+    pub threads_in_cycles: HashSet<u32>,
+    /// The handles of what of the library's is waited for in these.
+    pub locks_in_cycles: HashSet<u64>,
+}
+
+impl Joint {
+    pub fn new<M: Memory>(
+        pictures: &[Picture<'_, M>],
+        across: &[copies::Cycle],
+        chains: Option<&Chains>,
+    ) -> Self {
+        let mut joint = Joint::default();
+        for task in pictures.iter().flat_map(Picture::tasks_seen) {
+            let node = if pictures.len() == 1 { format!("t{}", task.id) } else { of_thread(task.thread_id) };
+            joint.tasks.insert(task.thread_id, node);
+        }
+        for (_, link) in across.iter().flatten() {
+            joint.threads_in_cycles.insert(link.thread_id);
+            joint.locks_in_cycles.insert(link.awaited.handle);
+        }
+        if let Some(chains) = chains {
+            for &place in chains.cycles.iter().flat_map(|cycle| &cycle.places) {
+                joint.threads_in_cycles.insert(chains.threads.list[place].id);
+                if let Some(Awaited::Owned { blocked, .. }) =
+                    chains.does[place].wait.as_ref().map(|wait| &wait.what)
+                {
+                    joint.locks_in_cycles.insert(blocked.awaited.handle);
+                }
+            }
+        }
+        joint
+    }
+
+    fn node(&self, thread_id: u32) -> String {
+        self.tasks.get(&thread_id).cloned().unwrap_or_else(|| of_thread(thread_id))
+    }
+}
+
+fn of_thread(id: u32) -> String {
+    format!("x{id}")
+}
+
+pub fn write(chains: &Chains, joint: &Joint, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
+    let threads = &chains.threads.list;
+    let owners: HashSet<usize> = chains.waits().filter_map(|wait| wait.owner).collect();
+    for (place, (does, thread)) in chains.does.iter().zip(threads).enumerate() {
+        let is_shown = does.wait.is_some() || does.process_wait.is_some() || owners.contains(&place);
+        if is_shown && !joint.tasks.contains_key(&thread.id) {
+            writeln!(
+                out,
+                "  {} [label=\"{}\\n{}\"];",
+                joint.node(thread.id),
+                printable(&does.name),
+                thread.id
+            )?;
         }
     }
-    let in_cycles: HashSet<usize> =
-        chains.cycles.iter().flat_map(|cycle| cycle.places.iter().copied()).collect();
-    for (place, does) in chains.does.iter().enumerate() {
-        let Some((wait, owner)) = does.wait.as_ref().and_then(|wait| Some((wait, wait.owner?))) else {
-            continue;
-        };
-        let (waiter, owner) = (chains.threads.list[place].id, chains.threads.list[owner].id);
-        write!(out, "  t{waiter} -> t{owner} [label=\"")?;
-        match &wait.what {
-            Awaited::Owned { blocked, .. } => write!(out, "{}", lock(&blocked.awaited))?,
-            Awaited::Thing(Thing::Thread(_)) => out.push_str("join"),
-            Awaited::Thing(thing) => symbols.write_variable(out, thing.address().unwrap_or(0))?,
-            Awaited::Task(_) => {}
+    for (does, thread) in chains.does.iter().zip(threads) {
+        let Some(wait) = &does.wait else { continue };
+        // What is the library's it draws itself.
+        let (Some(owner), Awaited::Thing(thing)) = (wait.owner, &wait.what) else { continue };
+        write!(out, "  {} -> {} [label=\"", joint.node(thread.id), joint.node(threads[owner].id))?;
+        match thing {
+            Thing::Thread(_) => out.push_str("join"),
+            thing => symbols.write_variable(out, thing.address().unwrap_or(0))?,
         }
-        let color = if in_cycles.contains(&place) { ",color=red" } else { "" };
+        let color = if joint.threads_in_cycles.contains(&thread.id) { ",color=red" } else { "" };
         let style = if wait.is_certain { "" } else { ",style=dashed" };
         writeln!(out, "\"{color}{style}];")?;
     }
-    for (does, thread) in chains.does.iter().zip(&chains.threads.list) {
-        let Some(ProcessWait { what, holder, is_certain }) = &does.process_wait else { continue };
-        writeln!(out, "  t{0} [label=\"{1}\\n{0}\"];", thread.id, printable(&does.name))?;
+    let links = || chains.process_cycles.iter().flat_map(|cycle| &cycle.links);
+    for (does, thread) in chains.does.iter().zip(threads) {
+        let Some(wait @ ProcessWait { what, holder, is_certain }) = &does.process_wait else { continue };
         let name = process_name(*holder).replace('"', "'");
         let label = if *what == Held::End { "end" } else { "lock of a file" };
+        let color = if links().any(|link| link.wait == *wait) { ",color=red" } else { "" };
         let style = if *is_certain { "" } else { ",style=dashed" };
         writeln!(out, "  p{holder} [label=\"{name}\"];")?;
-        writeln!(out, "  t{} -> p{holder} [label=\"{label}\"{style}];", thread.id)?;
+        writeln!(out, "  {} -> p{holder} [label=\"{label}\"{color}{style}];", joint.node(thread.id))?;
     }
-    out.push_str("}\n");
     Ok(())
 }
