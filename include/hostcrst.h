@@ -167,7 +167,7 @@ HOSTCRST_CONSTANT_(E_HANDLE, -2147024890);
 HOSTCRST_CONSTANT_(E_OUTOFMEMORY, -2147024882);
 #endif
 
-/* 0x80070057: A value or an option bit is not one that this function knows. */
+/* 0x80070057: A value, option bit, size or descriptor is not one that this function takes. */
 #ifndef E_INVALIDARG
 HOSTCRST_CONSTANT_(E_INVALIDARG, -2147024809);
 #endif

@@ -64,7 +64,7 @@ errors! {
     OutOfMemory = 0x8007_000E_u32, E_OUTOFMEMORY,
         "out of memory: nothing was allocated and nothing changed";
     InvalidArgument = 0x8007_0057_u32, E_INVALIDARG,
-        "invalid argument: a value or an option bit is not one that this function knows";
+        "invalid argument: a value, option bit, size or descriptor is not one that this function takes";
     Deadlock = 0x8013_1020_u32, HOST_E_DEADLOCK,
         "deadlock: the wait was part of a cycle and was chosen to be broken; every section is as it was";
     Interrupted = 0x8013_1021_u32, HOST_E_INTERRUPTED,
