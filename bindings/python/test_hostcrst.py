@@ -311,6 +311,57 @@ class WatchedLocks(unittest.TestCase):
         self.assertIn("cache", repr(cache))
 
 
+class Arguments(unittest.TestCase):
+    def test_a_wrong_one_is_named_with_what_is_allowed(self):
+        section = CriticalSection()
+
+        def rename(name):
+            section.name = name
+
+        def call(target):
+            with hostcrst.native_call(target):
+                self.fail("called")
+
+        most = lib.MOST_SPINS
+        formats = "format must be one of 'text', 'json', 'dot', 'html', not "
+        policies = "policy must be one of 'error', 'report', 'abort', not "
+        locks = "must be a CriticalSection or WatchedLock, not "
+        for error, sentence, function, *arguments in (
+            (TypeError, "name must be a str, not int", CriticalSection, 5),
+            (TypeError, "name must be a str, not NoneType", CriticalSection, None),
+            (TypeError, "name must be a str, not bytes", rename, b"orders"),
+            (TypeError, "name must be a str, not NoneType", lambda: WatchedLock(name=None)),
+            (TypeError, "lock must be a lock with acquire and release, not str", WatchedLock, "cache"),
+            (ValueError, f"spin_count must be from 0 to {most}, not -1", lambda: CriticalSection(spin_count=-1)),
+            (ValueError, f"spin_count must be from 0 to {most}, not {2**40}", lambda: CriticalSection(spin_count=2**40)),
+            (TypeError, "spin_count must be an int, not float", lambda: CriticalSection(spin_count=1.5)),
+            (ValueError, formats + "'xml'", hostcrst.report, "xml"),
+            (ValueError, formats + "1", hostcrst.report, 1),
+            (ValueError, policies + "'panic'", hostcrst.set_deadlock_policy, "panic"),
+            (ValueError, policies + "[]", hostcrst.set_deadlock_policy, []),
+            (TypeError, "timeout must be a number of seconds, not str", section.enter, "soon"),
+            (ValueError, "timeout must not be negative: -2", section.enter, -2),
+            (ValueError, "timeout must not be negative: nan", section.enter, math.nan),
+            (TypeError, "timeout must be a number of seconds, not str", section.acquire, True, "soon"),
+            (TypeError, "first " + locks + "int", hostcrst.allow_order, 5, section),
+            (TypeError, "second " + locks + "object", hostcrst.allow_order, section, object()),
+            (ValueError, f"target must be from 0 to {2**64 - 1}, not -1", call, -1),
+            (TypeError, "target must be an int, not str", call, "puts"),
+            (TypeError, "thread must be a threading.Thread, a native thread id or None, not str", hostcrst.alert, "sell"),
+            (TypeError, "thread must be a threading.Thread, a native thread id or None, not str", hostcrst.wait_chain, "sell"),
+        ):  # fmt: skip
+            with self.assertRaises(error) as caught:
+                function(*arguments)
+            self.assertEqual(str(caught.exception), sentence)
+        self.assertEqual(section.info().state, hostcrst.FREE)
+
+    def test_the_least_and_the_most_are_taken(self):
+        for count in (0, 1, lib.MOST_SPINS, True):
+            self.assertEqual(CriticalSection(spin_count=count).info().waiters, 0)
+        with hostcrst.native_call(2**64 - 1):
+            pass
+
+
 class Reports(unittest.TestCase):
     def waiting(self, name, wait):
         """The task of that name in the report, while `wait` waits for a section in a thread."""

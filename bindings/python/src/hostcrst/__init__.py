@@ -14,8 +14,9 @@ import os
 import threading
 import weakref
 from collections import namedtuple
-from ctypes import c_size_t, create_string_buffer
+from ctypes import c_size_t, create_string_buffer, sizeof
 
+from . import _arguments as argument
 from . import _library as lib
 from ._library import (
     ABANDONED,
@@ -62,9 +63,11 @@ class CriticalSection:
     """
 
     def __init__(self, name="", *, spin_count=None):
+        argument.text("name", name)
         if spin_count is None:
             self._handle = lib.created(lib.create)
         else:
+            spin_count = argument.integer("spin_count", spin_count, lib.MOST_SPINS)
             self._handle = lib.created(lib.create_with_spin_count, spin_count)
         # Not at exit: other threads may still wait for it.
         self._end = weakref.finalize(self, lib.destroy, self._handle)
@@ -93,7 +96,7 @@ class CriticalSection:
 
     @name.setter
     def name(self, name):
-        lib.check(lib.set_name(self._handle, encoded(name)))
+        lib.check(lib.set_name(self._handle, encoded(argument.text("name", name))))
 
     def enter(self, timeout=None, *, alertable=False, breakable=True):
         """Waits until the calling thread owns the section; `timeout` is in seconds.
@@ -194,7 +197,10 @@ class WatchedLock:
     show it. Whoever releases it must be the thread that has acquired it."""
 
     def __init__(self, lock=None, name=""):
-        self._lock = threading.Lock() if lock is None else lock
+        argument.text("name", name)
+        if lock is None:
+            lock = threading.Lock()
+        self._lock = argument.having("lock", lock, "a lock with acquire and release", "acquire", "release")
         self._handle = lib.created(lib.resource_create)
         self._name = name
         self._end = weakref.finalize(self, lib.resource_destroy, self._handle)
@@ -244,14 +250,13 @@ class WatchedLock:
 def _milliseconds(seconds):
     if seconds is None:
         return lib.INFINITE
-    if not seconds >= 0:
-        raise ValueError(f"a timeout is not negative: {seconds}")
+    argument.seconds("timeout", seconds)
     return min(math.ceil(min(seconds, lib.INFINITE) * 1000), lib.INFINITE - 1)
 
 
 def report(format="text"):
     """A report on every thread, section, wait and deadlock: "text", "json", "dot" (Graphviz) or "html"."""
-    number = lib.FORMATS.index(format)
+    number = argument.choice("format", format, lib.FORMATS)
     with open(os.memfd_create("hostcrst-report"), "r+b") as file:
         lib.check(lib.report(file.fileno(), number))
         file.seek(0)
@@ -283,8 +288,9 @@ def alert(thread):
 
 def set_deadlock_policy(policy):
     """What is done about a deadlock: "error", one wait raises Deadlock (the default); "report"; "abort"."""
+    number = argument.choice("policy", policy, lib.POLICIES)
     lib.check(lib.runtime_start())
-    lib.check(lib.set_deadlock_policy(lib.POLICIES.index(policy)))
+    lib.check(lib.set_deadlock_policy(number))
 
 
 def track_holds(on=True):
@@ -299,6 +305,8 @@ def check_orders(on=True):
 
 def allow_order(first, second):
     """The second section may be entered while the first is owned, whatever other orders there are."""
+    for name, lock in (("first", first), ("second", second)):
+        argument.having(name, lock, "a CriticalSection or WatchedLock", "_handle")
     lib.check(lib.allow_order(first._handle, second._handle))
 
 
@@ -315,6 +323,7 @@ def _switch(function, on):
 @contextlib.contextmanager
 def native_call(target=0):
     """For the time of a `with`, reports show that the thread is in native code: in the function at the address `target`."""
+    target = argument.integer("target", target, 256 ** sizeof(c_size_t) - 1)
     lib.check(lib.runtime_start())
     introduce()
     lib.check(lib.leave_runtime(target))

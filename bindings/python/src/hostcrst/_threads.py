@@ -57,6 +57,8 @@ def task_of(thread):
         introduce()
         return current()
     wanted = getattr(thread, "native_id", thread)
+    if not isinstance(wanted, (int, type(None))):
+        raise TypeError(f"thread must be a threading.Thread, a native thread id or None, not {type(thread).__name__}")
     for task in lib.listed(lib.task_list, c_uint64):
         try:
             if lib.sized(lib.task_info, task, lib.TaskInfo).thread_id == wanted:
