@@ -215,6 +215,8 @@ pub struct LockSeen {
     pub handle: u64,
     /// Its name; empty if it has none.
     pub name: NameCopy,
+    /// The address of the CRITICAL_SECTION that it is; 0 if it is none.
+    pub critical_section: u64,
 }
 
 impl LockSeen {
@@ -859,8 +861,17 @@ impl<'a, M: Memory> Picture<'a, M> {
     }
 
     fn lock_seen(&self, handle: u64) -> LockSeen {
-        let name = self.lock(handle).and_then(|lock| lock.name());
-        LockSeen { handle, name: name.unwrap_or(NameCopy::new()) }
+        let lock = self.lock(handle);
+        let critical_section = match &lock {
+            Some(LockPicture::Section(section)) => section.mirror,
+            _ => 0,
+        };
+        let name = if critical_section != 0 {
+            self.name_in_debug_record(critical_section)
+        } else {
+            lock.and_then(|lock| lock.name())
+        };
+        LockSeen { handle, name: name.unwrap_or(NameCopy::new()), critical_section }
     }
 
     /// Every live task, for who joins them with threads.
@@ -892,7 +903,7 @@ impl<'a, M: Memory> Picture<'a, M> {
             task,
             thread_id: slot.thread_id(),
             name: slot.name_in::<M>(),
-            awaited: LockSeen { handle: slot.wait().awaited(), name: NameCopy::new() },
+            awaited: LockSeen { handle: slot.wait().awaited(), name: NameCopy::new(), critical_section: 0 },
             owner,
             owner_thread_id,
             wait: slot.wait().number(),

@@ -1,11 +1,13 @@
 //! A process for the tests to look at: `subject clean` waits for nothing, `subject hang` is two threads that wait for each
 //! other's section for ever, `subject headless` is those without a main thread, `subject own=N` is a task that owns N
-//! sections, `subject chain=N` is N tasks that wait in a row. Says "ready" when it stands still.
+//! sections, `subject chain=N` is N tasks that wait in a row, `subject windows` is two threads that wait for each other's
+//! CRITICAL_SECTION and mutex and one that waits for an SRW lock. Says "ready" when it stands still.
 
+use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::sync::Barrier;
 
-use hostcrst::ffi::{crst, deadlock, runtime, task};
+use hostcrst::ffi::{crst, deadlock, runtime, task, win32};
 
 fn create(name: &CStr) -> u64 {
     let mut handle = 0;
@@ -43,6 +45,48 @@ fn hang(accounts: u64, journal: u64) {
     std::thread::spawn(move || run(c"bob", barrier, journal, accounts));
     wait_for_waiters(accounts);
     wait_for_waiters(journal);
+}
+
+/// Locks in variables, of which the first two bear the names of Windows' kinds.
+static SHOP: Variable<[u64; 5]> = Variable(UnsafeCell::new([0; 5]));
+static STREET: Variable<u64> = Variable(UnsafeCell::new(0));
+static MUTEX: Variable<libc::pthread_mutex_t> = Variable(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+
+struct Variable<T>(UnsafeCell<T>);
+
+// SAFETY: only functions for locks are given it.
+unsafe impl<T> Sync for Variable<T> {}
+
+fn enter_shop() {
+    // SAFETY: a CRITICAL_SECTION that was initialised.
+    unsafe { win32::hostcrst_cs_enter(SHOP.0.get().cast()) };
+}
+
+fn lock_mutex() {
+    // SAFETY: a mutex that was initialised.
+    assert_eq!(unsafe { libc::pthread_mutex_lock(MUTEX.0.get()) }, 0);
+}
+
+fn lock_street() {
+    // SAFETY: an SRW lock; zeros are a free one.
+    unsafe { win32::hostcrst_srw_acquire_exclusive(STREET.0.get().cast()) };
+}
+
+fn windows() {
+    // SAFETY: a valid pointer, to what is entered later.
+    unsafe { win32::hostcrst_cs_initialize(SHOP.0.get().cast()) };
+    lock_street();
+    let both: &Barrier = Box::leak(Box::new(Barrier::new(2)));
+    let take = |first: fn(), second: fn()| {
+        std::thread::spawn(move || {
+            first();
+            both.wait();
+            second();
+        })
+    };
+    take(enter_shop, lock_mutex);
+    take(lock_mutex, enter_shop);
+    std::thread::spawn(lock_street);
 }
 
 /// A task that owns so many sections, none of which has a name.
@@ -88,6 +132,7 @@ fn main() {
     match how {
         "hang" | "headless" => hang(accounts, journal),
         "own" => own(count),
+        "windows" => windows(),
         "chain" => chain(count),
         "clean" => assert_eq!(crst::hostcrst_enter(accounts, 0), 0),
         _ => panic!("{how}"),

@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use hostcrst::inspect::{Blocked, Format, Memory, NameCopy, Picture};
+use hostcrst::inspect::{Blocked, Format, Memory, Picture};
 
-use crate::foreign::counted;
-use crate::symbols::{printable, thread_name, write_printable};
+use crate::foreign::{counted, write_lock};
+use crate::symbols::{Symbols, printable, thread_name, write_printable};
 use crate::target::{Mapping, Target};
 
 /// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
@@ -63,6 +63,7 @@ pub fn write(
     cycles: &[Cycle],
     count: usize,
     names: &HashMap<u32, Vec<u8>>,
+    symbols: &mut Symbols<'_>,
     format: Format,
     text: &mut String,
 ) {
@@ -71,7 +72,7 @@ pub fn write(
         printable(own.or(names.get(&link.thread_id).map(Vec::as_slice)).unwrap_or(&[]))
     };
     let _ = match format {
-        Format::Text => write_text(cycles, count, name, text),
+        Format::Text => write_text(cycles, count, name, symbols, text),
         Format::Json => write_json(cycles, count, name, text),
         // A graph and a page are made otherwise.
         Format::Dot | Format::Html => Ok(()),
@@ -82,6 +83,7 @@ fn write_text(
     cycles: &[Cycle],
     count: usize,
     name: impl Fn(&Blocked) -> String,
+    symbols: &mut Symbols<'_>,
     text: &mut String,
 ) -> std::fmt::Result {
     if !cycles.is_empty() {
@@ -93,8 +95,8 @@ fn write_text(
         for (index, (copy, link)) in cycle.iter().enumerate() {
             let (_, owner) = cycle[(index + 1) % cycle.len()];
             writeln!(text, "{}:", thread_name(name(link).as_bytes(), link.thread_id))?;
-            write!(text, "   {} 0x{:x}", link.awaited.kind().waiting(), link.awaited.number())?;
-            write_name(&link.awaited.name, text)?;
+            write!(text, "   {} ", link.awaited.kind().waiting())?;
+            write_lock(&link.awaited, symbols, text)?;
             writeln!(text, " of copy {}", copy + 1)?;
             let owner = thread_name(name(&owner).as_bytes(), owner.thread_id);
             writeln!(text, "      which is owned by {owner}")?;
@@ -128,10 +130,6 @@ pub fn write_found(
 
 fn write_count(count: usize, text: &mut String) -> std::fmt::Result {
     writeln!(text, "This process has {count} copies of the library.")
-}
-
-fn write_name(name: &NameCopy, text: &mut String) -> std::fmt::Result {
-    if name.bytes().is_empty() { Ok(()) } else { write!(text, " \"{}\"", printable(name.bytes())) }
 }
 
 fn write_json(

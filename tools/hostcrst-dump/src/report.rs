@@ -184,7 +184,8 @@ impl<M: Memory> Writer<'_, M> {
             let cycles = copies::cycles(pictures);
             totals.across = cycles.len();
             deadlock |= !cycles.is_empty();
-            copies::write(&cycles, pictures.len(), &outside.thread_names, format, &mut text);
+            let Outside { thread_names, symbols, .. } = &mut *outside;
+            copies::write(&cycles, pictures.len(), thread_names, symbols, format, &mut text);
         }
         deadlock |= outside.write_chains(format, self.has_library, &mut text);
         if pictures.len() > 1 && format == Format::Text {

@@ -212,6 +212,32 @@ fn of_a_process_whose_library_has_another_layout_the_threads_are_shown() {
 }
 
 #[test]
+fn locks_of_windows_are_shown_by_their_variables() {
+    let subject = Subject::start("windows");
+    let id = subject.id().to_string();
+    let section = " CRITICAL_SECTION 0x";
+    let in_cycle = |text: &str| {
+        let (_, cycle) = text.split_once("\nFound a deadlock:\n")?;
+        let wait = cycle.lines().find(|line| line.starts_with("   waiting to enter section 0x"))?;
+        Some(wait.to_owned())
+    };
+    let (text, wait) = loop {
+        let output = dump(&[&id]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        match in_cycle(&text) {
+            Some(wait) if text.contains("   waiting to acquire SRWLOCK 0x") => break (text, wait),
+            _ => std::thread::yield_now(),
+        }
+    };
+    assert!(wait.contains(section) && wait.ends_with(" subject!subject::SHOP+0x0"), "{wait}: {text}");
+    let street = text.lines().filter(|line| line.starts_with("   waiting to acquire SRWLOCK 0x"));
+    let streets: Vec<_> = street.collect();
+    // As a task, and as a thread.
+    assert_eq!(streets.len(), 2, "{text}");
+    assert!(streets.iter().all(|line| line.contains(" subject!subject::STREET+0x0")), "{text}");
+}
+
+#[test]
 fn a_process_whose_main_thread_has_ended_is_explained() {
     let subject = Subject::start("headless");
     let id = subject.id();

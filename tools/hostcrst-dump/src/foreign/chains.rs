@@ -88,11 +88,6 @@ fn srw_lock(seen: LockSeen) -> Option<u64> {
     (seen.kind() == LockKind::SrwLock).then(|| seen.number())
 }
 
-/// What kind of lock of the library's it is, and which.
-pub fn lock(seen: &LockSeen) -> String {
-    format!("{} 0x{:x}", seen.kind().word(), seen.number())
-}
-
 /// Threads of which each waits for the next, and the last for the first, at least one of them for what is not the
 /// library's.
 pub struct Cycle {

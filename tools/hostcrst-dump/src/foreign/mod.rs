@@ -34,5 +34,5 @@ pub use callers::is_musl;
 pub use chains::{Chains, StacksOf, is_of_64_bits, look};
 pub use dot::{Joint, write as write_dot};
 pub use json::{add as add_json, add_members};
-pub use text::{counted, write as write_text, write_threads, write_verdict};
+pub use text::{counted, write as write_text, write_lock, write_threads, write_verdict};
 pub use threads::{Threads, threads};

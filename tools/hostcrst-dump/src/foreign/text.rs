@@ -4,9 +4,9 @@ use std::fmt::{self, Write};
 
 use foreign_locks::glibc::Thing;
 use foreign_locks::{Counted, MAY_END, Verdict};
-use hostcrst::inspect::LockSeen;
+use hostcrst::inspect::{LockKind, LockSeen};
 
-use super::chains::{Awaited, Chains, Cycle, Wait, lock};
+use super::chains::{Awaited, Chains, Cycle, Wait};
 use super::processes::{Held, Link, ProcessCycle, ProcessWait, process_name};
 use crate::stacks::Stack;
 use crate::symbols::{Symbols, printable, thread_name};
@@ -87,6 +87,21 @@ pub fn write_threads(chains: &Chains, symbols: &mut Symbols<'_>, out: &mut Strin
     Ok(())
 }
 
+/// Writes which lock of the library's it is. One of Windows' is told by its address and the variable there.
+pub fn write_lock(seen: &LockSeen, symbols: &mut Symbols<'_>, out: &mut String) -> fmt::Result {
+    if seen.kind() == LockKind::SrwLock {
+        symbols.write_variable(out, seen.number())?;
+    } else {
+        write!(out, "0x{:x}", seen.number())?;
+    }
+    if seen.critical_section != 0 {
+        out.push_str(" CRITICAL_SECTION ");
+        symbols.write_variable(out, seen.critical_section)?;
+    }
+    let name = seen.name.bytes();
+    if name.is_empty() { Ok(()) } else { write!(out, " \"{}\"", printable(name)) }
+}
+
 struct Writer<'w, 't> {
     chains: &'w Chains,
     symbols: &'w mut Symbols<'t>,
@@ -163,11 +178,9 @@ impl Writer<'_, '_> {
     }
 
     fn lock(&mut self, seen: &LockSeen) -> fmt::Result {
-        self.out.push_str(seen.kind().waiting());
-        self.out.push(' ');
-        self.out.push_str(&lock(seen));
-        let name = seen.name.bytes();
-        if name.is_empty() { Ok(()) } else { write!(self.out, " \"{}\"", printable(name)) }
+        let kind = seen.kind();
+        write!(self.out, "{} {} ", kind.waiting(), kind.word())?;
+        write_lock(seen, self.symbols, self.out)
     }
 
     fn thing(&mut self, thing: &Thing) -> fmt::Result {

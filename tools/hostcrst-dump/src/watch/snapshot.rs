@@ -121,7 +121,8 @@ impl Known {
             Some("plain") | None => String::new(),
             Some(other) => format!("{} ", printable(other.as_bytes()).replace('_', " ")),
         };
-        let handle = text(&wait["section"]);
+        // Under the name of the kind, if it is the library's.
+        let handle = text(&wait[wait["kind"].as_str().unwrap_or_default()]);
         let what = match self.section_names.get(&handle) {
             Some(name) => format!("\"{name}\""),
             None if handle.is_empty() => text(&wait["address"]),
@@ -175,7 +176,8 @@ pub mod tests {
         r#"{"tid":9,"name":"r","state":"blocked","waits_for":{"kind":"new_lock","address":"0x5 p!v+0x0","certain":false,"#,
         r#""limited":true,"behaviour":"error_checking"}},{"tid":10,"name":"n","state":"blocked","call":"read","meaning":"from fd 3"},"#,
         r#"{"tid":7,"name":"sell","state":"blocked","waits_for":{"kind":"section","section":"0x141","certain":true,"limited":false,"#,
-        r#""owner_tid":8}},{"tid":8,"name":"restock","state":"running"}]}"#
+        r#""owner_tid":8}},{"tid":8,"name":"restock","state":"blocked","waits_for":{"kind":"srw_lock","srw_lock":"0x55d0","#,
+        r#""certain":true,"limited":false}}]}"#
     );
 
     #[test]
@@ -186,7 +188,7 @@ pub mod tests {
         assert_eq!(ids, [7, 8, 9, 10]);
         let does: Vec<_> = threads.iter().map(|thread| thread.does.as_str()).collect();
         let probable = "probably error checking new lock 0x5 p!v+0x0, with a time limit";
-        assert_eq!(does, ["section \"st?[2Jock\"", "", probable, "read from fd 3"]);
+        assert_eq!(does, ["section \"st?[2Jock\"", "srw lock 0x55d0", probable, "read from fd 3"]);
         let deadlocks: Vec<_> = threads.iter().map(|thread| thread.deadlock).collect();
         assert_eq!(deadlocks, [Some(true), Some(true), Some(false), None]);
         let wait = Wait { owner: Some(8), is_certain: true, since: Some(Duration::from_millis(1500)) };
