@@ -40,7 +40,7 @@ class CriticalSection {
     #handle;
 
     constructor(name) {
-        this.#handle = typeof name === 'bigint' ? name : this.#create(String(name));
+        this.#handle = typeof name === 'bigint' ? name : this.#create(text('name', name));
     }
 
     /** The section that another Worker's `handle` names: pass that as workerData or in a message. */
@@ -66,7 +66,11 @@ class CriticalSection {
      * `limit`, in milliseconds: after that, HOST_E_TIMEOUT. A wait with a limit is no part of a deadlock. On the main
      * thread there must be one; Infinity says that its event loop may stand still.
      */
-    enter({ limit } = {}) {
+    enter(options = {}) {
+        if (typeof options !== 'object' || options === null) {
+            throw new TypeError('options must be an object, such as { limit: 100 }, or be left out');
+        }
+        const { limit } = options;
         if (limit === undefined && isMainThread) {
             throw misuse('ERR_HOSTCRST_MAIN_THREAD', `enter "${this.name}": without a limit this could stop the event loop of ` +
                 'the main thread. Give one in milliseconds (Infinity if it may stop), use tryEnter(), or enter in a Worker.');
@@ -146,6 +150,12 @@ function place() {
     }
 }
 
+/** An argument that must be a string: one left out would be called "undefined" in reports. */
+function text(argument, value) {
+    if (typeof value !== 'string') throw new TypeError(`${argument} must be a string`);
+    return value;
+}
+
 /** A limit as the library takes it: rounded up, and no longer than the longest. */
 function milliseconds(limit = Infinity) {
     if (typeof limit !== 'number' || Number.isNaN(limit)) throw new TypeError('limit must be a number of milliseconds');
@@ -160,12 +170,13 @@ function start() {
 /** Names this thread in reports; otherwise it is "main" or "worker 1". */
 function nameThread(name) {
     start();
-    const result = native.nameThread(String(name));
+    const result = native.nameThread(text('name', name));
     if (result < 0) throw new HostError('name the thread', result);
 }
 
 /** Writes who owns which section and who waits for it, as text, to a descriptor. */
 function report(fd = 2) {
+    if (!Number.isInteger(fd) || fd < 0 || fd > 0x7fffffff) throw new TypeError('fd must be a file descriptor, from 0 on');
     const result = native.report(fd);
     if (result < 0) throw new HostError('report', result);
 }

@@ -6,7 +6,7 @@ const os = require('node:os');
 const path = require('node:path');
 const test = require('node:test');
 const { Worker } = require('node:worker_threads');
-const { CriticalSection, HostError, report, version } = require('./index.js');
+const { CriticalSection, HostError, nameThread, report, version } = require('./index.js');
 
 // Workers run one of these: they get the sections of `sections` in the order of their names.
 const inWorkers = {
@@ -64,6 +64,21 @@ test('the main thread does not block without being told to', () => {
     free.leave();
     assert.throws(() => free.enter({ limit: 'soon' }), TypeError);
     assert.throws(() => free.enter({ limit: NaN }), TypeError);
+});
+
+test('a wrong argument is named', () => {
+    const free = new CriticalSection('free');
+    for (const name of [undefined, null, 5, {}]) {
+        assert.throws(() => new CriticalSection(name), { name: 'TypeError', message: 'name must be a string' });
+        assert.throws(() => nameThread(name), { name: 'TypeError', message: 'name must be a string' });
+    }
+    for (const options of [5, null, 'soon']) {
+        assert.throws(() => free.enter(options), { name: 'TypeError', message: /^options must be an object/ });
+    }
+    for (const fd of [-1, 1.5, 2 ** 32 + 1, 'x', null]) {
+        assert.throws(() => report(fd), { name: 'TypeError', message: /^fd must be a file descriptor/ });
+    }
+    assert.throws(() => free.leave(), { code: 'HOST_E_NOT_OWNER' });
 });
 
 test('no section is owned across an await', async () => {
