@@ -18,7 +18,8 @@ public final class CriticalSectionTest {
         testAThreadThatEndsAbandonsWhatItOwns();
         testADeadlockIsRefusedAndReportsNameThreadsAndPlaces();
         testHandlesThatAreNone();
-        System.out.println("6 tests passed");
+        testAnArgumentThatIsNullIsNamed();
+        System.out.println("7 tests passed");
     }
 
     private static void testOneThreadAtATime() throws Exception {
@@ -101,6 +102,23 @@ public final class CriticalSectionTest {
             orders.enter();
         }
         stock.enter().close();
+    }
+
+    private static void testAnArgumentThatIsNullIsNamed() {
+        CriticalSection orders = new CriticalSection("orders");
+        named("name", () -> new CriticalSection(null));
+        named("limit", () -> orders.enter(null));
+        orders.close();
+    }
+
+    private static void named(String argument, Runnable call) {
+        String said = "nothing";
+        try {
+            call.run();
+        } catch (NullPointerException refused) {
+            said = refused.getMessage();
+        }
+        equal(said, argument + " must not be null");
     }
 
     private static void testHandlesThatAreNone() {

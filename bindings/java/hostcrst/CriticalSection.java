@@ -4,6 +4,7 @@ import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.time.Duration;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -29,6 +30,7 @@ public final class CriticalSection implements AutoCloseable {
 
     /** Reports show the name. */
     public CriticalSection(String name) {
+        Objects.requireNonNull(name, "name must not be null");
         long[] out = new long[1];
         HostException.check("create \"" + name + '"', Functions.hostcrst_create(out));
         handle = out[0];
@@ -189,6 +191,7 @@ public final class CriticalSection implements AutoCloseable {
 
     /** Rounded up, to no less than a try and no more than the longest limit there is. */
     private static int milliseconds(Duration limit) {
+        Objects.requireNonNull(limit, "limit must not be null");
         long longest = 0xFFFFFFFEL;
         if (limit.compareTo(Duration.ofMillis(longest)) > 0) {
             return (int) longest;
