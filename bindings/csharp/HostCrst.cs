@@ -31,6 +31,10 @@ namespace HostCrst
         /// <summary>A new section. Reports show the name.</summary>
         public CriticalSection(string name)
         {
+            if (name == null)
+            {
+                throw new ArgumentNullException(nameof(name));
+            }
             Native.Start();
             HostException.Check("create", name, Native.hostcrst_create(out ulong section));
             handle = new SectionHandle(section, owned: true);

@@ -17,7 +17,7 @@ static class Tests
         {
             OneThreadAtATime, OnlyTheOwnerLeaves, ALimitEndsAWait, AThreadThatEndsAbandonsWhatItOwns,
             ADeadlockIsRefusedAndReportsNameThreadsAndPlaces, AWaitDoesNotHoldUpTheCollector, WhatNobodyDisposedOfIsEnded,
-            WhoWaitsForWhatIsDisposedOfIsTold, HandlesThatAreNone,
+            WhoWaitsForWhatIsDisposedOfIsTold, HandlesThatAreNone, ANameThatIsNullIsRefused,
         };
         foreach (var test in tests)
         {
@@ -176,6 +176,20 @@ static class Tests
         }
         section.Enter().Dispose();
         Equal(true, Regex.IsMatch(CriticalSection.Version, @"^\d+\.\d+\.\d+$"));
+    }
+
+    static void ANameThatIsNullIsRefused()
+    {
+        string argument = null;
+        try
+        {
+            using var section = new CriticalSection(null);
+        }
+        catch (ArgumentNullException refused)
+        {
+            argument = refused.ParamName;
+        }
+        Equal("name", argument);
     }
 
     static string Report()
