@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
@@ -112,14 +113,33 @@ fn once(arguments: &Arguments) -> Result<bool, Failure> {
     };
     match &arguments.html {
         Some(file) => fs::write(file, text).map_err(|error| Failure::Page { file: file.clone(), error })?,
-        None => {
-            let mut out = io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            out.flush()?;
-        }
+        None => write_out(&text)?,
     }
     deadlock
 }
+
+fn write_out(text: &str) -> io::Result<()> {
+    if IS_STDOUT_CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whether this program was started without a stdout. Before main the standard library opens /dev/null in its place.
+static IS_STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look_at_stdout() {
+    // SAFETY: fcntl has no preconditions.
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+    IS_STDOUT_CLOSED.store(flags == -1, Ordering::Relaxed);
+}
+
+// SAFETY: what stands there is called before main, on its thread; this needs nothing of the standard library's.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = look_at_stdout;
 
 /// Shows reports until interrupted: on a terminal as a view, elsewhere one after the other. The last one counts.
 fn keep_watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
@@ -136,7 +156,7 @@ fn keep_watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
             return Ok(outcome);
         }
         if format(arguments) != Format::Json {
-            println!("{}", "-".repeat(80));
+            write_out(&format!("{}\n", "-".repeat(80)))?;
         }
     }
 }

@@ -580,6 +580,17 @@ fn a_report_that_cannot_be_written_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert_contains(&String::from_utf8(output.stderr).unwrap(), &["could not be written"]);
     let id = subject.id().to_string();
+    // Nor if nothing is there to write to, or nobody reads any more.
+    for (script, end) in [
+        ("exec \"$0\" \"$@\" >&-", "Bad file descriptor"),
+        ("trap '' PIPE; { \"$0\" --watch 0.1 \"$@\"; echo $? >&2; } | head -n 1 >&2; exit 1", "Broken pipe"),
+    ] {
+        let output = Command::new("sh").args(["-c", script, TOOL, &id]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("could not be written: ") && errors.contains(end), "{errors}");
+        assert!(!errors.contains("panicked"), "{errors}");
+    }
     let folder = tempfile::tempdir().unwrap();
     refusal(1, &["--html", folder.path().to_str().unwrap(), &id], "the page could not be written to ");
 }
