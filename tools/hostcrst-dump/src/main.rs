@@ -61,7 +61,8 @@ Exit codes:
   3  wrong arguments, or no such file
   4  no such process, or it ended while it was read
   5  the process may not be read
-  6  there is nothing to show: a core of another kind of machine, without the library
+  6  there is nothing to show: a core of another kind of machine, without the library;
+     with --metrics, any process or core without it
   7  the library has a layout that this tool does not know
   8  the core file, or the memory of the process, cannot be read or is damaged, or
      the report was not finished in time (see --timeout)";

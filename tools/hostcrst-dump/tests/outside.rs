@@ -485,6 +485,8 @@ fn a_process_without_the_library_is_shown_by_its_threads() {
     assert!(thread["meaning"].as_str().unwrap().starts_with("from fd 0 pipe:["), "{thread}");
     assert!(report(0, &["--dot", &id]).starts_with("digraph hostcrst_threads {"));
     assert_contains(&page(0, &id), &[&format!("<pre id=\"verdict\">{verdict}"), "\"library\":false"]);
+    refusal(6, &["--metrics", &id], "has not loaded hostcrst");
+    assert_contains(&report(0, &["--help"]), &["with --metrics, any process or core without it"]);
     other.kill().unwrap();
     other.wait().unwrap();
 }
