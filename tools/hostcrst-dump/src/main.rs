@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["json", "dot", "watch"])]
     metrics: bool,
     /// Shows the native stacks of all threads that are blocked, not only of those in a deadlock
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["dot", "metrics"])]
     stacks: bool,
     /// Writes a page for a browser to the file: the wait graph drawn, tables to filter and sort, the text
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "dot", "metrics", "watch"])]
@@ -94,9 +94,11 @@ fn main() -> ExitCode {
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let pause = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    if pause.is_zero() || pause > Duration::from_secs(86400) {
+    const DAY: f64 = 86400.0;
+    let seconds: f64 =
+        text.parse().ok().filter(|number: &f64| !number.is_nan()).ok_or("not a number of seconds")?;
+    let pause = Duration::from_secs_f64(seconds.clamp(0.0, DAY));
+    if pause.is_zero() || seconds > DAY {
         return Err("not above 0, or more than a day".to_owned());
     }
     Ok(pause)
@@ -167,7 +169,8 @@ fn keep_watch(arguments: &Arguments, pause: Duration) -> Result<bool, Failure> {
 fn show_view(arguments: &Arguments, pause: Duration) -> Option<Result<bool, Failure>> {
     use hostcrst_dump::{report::sight, watch};
 
-    if format(arguments) != Format::Text || !watch::can_show() {
+    // It has no room for stacks.
+    if format(arguments) != Format::Text || arguments.stacks || !watch::can_show() {
         return None;
     }
     let title = format!("hostcrst-dump {}", arguments.subject);

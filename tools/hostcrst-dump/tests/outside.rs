@@ -560,7 +560,23 @@ fn wrong_arguments_are_not_mistaken_for_a_deadlock() {
     refusal(3, &["0"], "0 is no process id");
     refusal(3, &["--watch", "0", "1"], "not above 0");
     refusal(3, &["--watch", "1", "core"], "a core does not change");
-    refusal(3, &["--timeout", "0", "1"], "not above 0");
+    for option in ["--timeout", "--watch"] {
+        for (seconds, reason) in [
+            ("0", "not above 0"),
+            ("1e-30", "not above 0"),
+            ("-1", "not above 0, or more than a day"),
+            ("86401", "or more than a day"),
+            ("1e30", "not above 0, or more than a day"),
+            ("inf", "not above 0, or more than a day"),
+            ("nan", "not a number of seconds"),
+            ("x", "not a number of seconds"),
+        ] {
+            refusal(3, &[&format!("{option}={seconds}"), "1"], reason);
+        }
+    }
+    for other in ["--dot", "--metrics"] {
+        refusal(3, &["--stacks", other, "1"], "cannot be used with");
+    }
     assert_contains(&report(0, &["--help"]), &["Exit codes:", "2  a deadlock stands"]);
 }
 

@@ -144,6 +144,18 @@ fn a_view_is_shown_until_q_is_pressed() {
     assert_eq!(tool.end().0, Some(2));
 }
 
+/// They have no place in the view.
+#[test]
+fn with_stacks_reports_are_written() {
+    let subject = Subject::start("clean");
+    let id = subject.id().to_string();
+    let command = &mut Command::new(TOOL);
+    let mut tool = OnTerminal::start(command.args(["--watch", "0.1", "--stacks", &id]));
+    tool.wait_for("      at ");
+    tool.wait_for("----------");
+    assert!(!tool.shown.contains(SCREEN_OF_ITS_OWN), "{:?}", tool.shown);
+}
+
 #[test]
 fn signals_give_the_terminal_back() {
     let subject = Subject::start("clean");
