@@ -66,7 +66,7 @@ static void one(void *unused)
 static void two(void *unused)
 {
     (void)unused;
-    prctl(PR_SET_NAME, "two", 0, 0, 0);
+    prctl(PR_SET_NAME, "two\"\\", 0, 0, 0);
     REQUIRE_EQ(plugin_enter(), S_OK);
     check_arrive(&steps, 2);
     CHECK_EQ(hostcrst_enter(section, 0), S_OK);

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use hostcrst::inspect::{Blocked, Format, Memory, Picture};
 
 use crate::foreign::{counted, write_lock};
-use crate::symbols::{Symbols, printable, thread_name, write_printable};
+use crate::symbols::{Symbols, thread_name, write_printable};
 use crate::target::{Mapping, Target};
 
 /// A cycle of threads that wait for each other, each with the number of the copy that it waits in.
@@ -69,7 +69,7 @@ pub fn write(
 ) {
     let name = |link: &Blocked| {
         let own = Some(link.name.bytes()).filter(|name| !name.is_empty());
-        printable(own.or(names.get(&link.thread_id).map(Vec::as_slice)).unwrap_or(&[]))
+        own.or(names.get(&link.thread_id).map(Vec::as_slice)).unwrap_or(&[]).to_vec()
     };
     let _ = match format {
         Format::Text => write_text(cycles, count, name, symbols, text),
@@ -82,7 +82,7 @@ pub fn write(
 fn write_text(
     cycles: &[Cycle],
     count: usize,
-    name: impl Fn(&Blocked) -> String,
+    name: impl Fn(&Blocked) -> Vec<u8>,
     symbols: &mut Symbols<'_>,
     text: &mut String,
 ) -> std::fmt::Result {
@@ -94,11 +94,11 @@ fn write_text(
         text.push_str("Found a deadlock across them:\n=============================\n");
         for (index, (copy, link)) in cycle.iter().enumerate() {
             let (_, owner) = cycle[(index + 1) % cycle.len()];
-            writeln!(text, "{}:", thread_name(name(link).as_bytes(), link.thread_id))?;
+            writeln!(text, "{}:", thread_name(&name(link), link.thread_id))?;
             write!(text, "   {} ", link.awaited.kind().waiting())?;
             write_lock(&link.awaited, symbols, text)?;
             writeln!(text, " of copy {}", copy + 1)?;
-            let owner = thread_name(name(&owner).as_bytes(), owner.thread_id);
+            let owner = thread_name(&name(&owner), owner.thread_id);
             writeln!(text, "      which is owned by {owner}")?;
         }
     }
@@ -135,7 +135,7 @@ fn write_count(count: usize, text: &mut String) -> std::fmt::Result {
 fn write_json(
     cycles: &[Cycle],
     count: usize,
-    name: impl Fn(&Blocked) -> String,
+    name: impl Fn(&Blocked) -> Vec<u8>,
     text: &mut String,
 ) -> std::fmt::Result {
     write!(text, "{{\"copies\":{count},\"deadlocks\":[")?;
@@ -146,18 +146,22 @@ fn write_json(
             let kind = link.awaited.kind().key();
             write!(
                 text,
-                "{{\"tid\":{},\"name\":\"{}\",\"copy\":{},\"{kind}\":\"0x{:x}\",\"{kind}_name\":\"{}\"}}",
+                "{{\"tid\":{},\"name\":{},\"copy\":{},\"{kind}\":\"0x{:x}\",\"{kind}_name\":{}}}",
                 link.thread_id,
-                name(link),
+                quoted(&name(link)),
                 copy + 1,
                 link.awaited.number(),
-                printable(link.awaited.name.bytes())
+                quoted(link.awaited.name.bytes())
             )?;
         }
         text.push(']');
     }
     text.push_str("]}\n");
     Ok(())
+}
+
+fn quoted(name: &[u8]) -> serde_json::Value {
+    String::from_utf8_lossy(name).into()
 }
 
 /// Adds the nodes and edges of a copy's graph. A thread is a task of each copy that it calls, with another id in each: its node is

@@ -441,6 +441,18 @@ fn programs_and_graphviz_can_read_it() {
 }
 
 #[test]
+fn names_of_threads_are_escaped_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "a\"b\\c\u{7f}d";
+    let program = folder.path().join(name);
+    std::fs::copy(common::program(), &program).unwrap();
+    let subject = Subject::run(Command::new(&program).arg("clean"));
+    let json: serde_json::Value =
+        serde_json::from_str(&report(0, &["--json", &subject.id().to_string()])).unwrap();
+    assert_eq!((&json["threads"][0]["name"], &json["tasks"][0]["name"]), (&name.into(), &name.into()));
+}
+
+#[test]
 fn a_clean_process_is_clean() {
     let subject = Subject::start("clean");
     let verdict =

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::chains::{Awaited, Chains, Wait};
 use super::processes::{Held, ProcessWait};
 use crate::stacks::{Frame, Stack};
-use crate::symbols::{Symbols, printable};
+use crate::symbols::Symbols;
 use crate::unexamined::{Unexamined, words};
 
 /// Adds the members to the object at the end of the text.
@@ -53,7 +53,7 @@ fn thread(chains: &Chains, place: usize, symbols: &mut Symbols<'_>) -> Value {
     let does = &chains.does[place];
     let mut members = Map::new();
     members.insert("tid".to_owned(), chains.threads.list[place].id.into());
-    members.insert("name".to_owned(), printable(&does.name).into());
+    members.insert("name".to_owned(), String::from_utf8_lossy(&does.name).into());
     members.insert("state".to_owned(), does.state.key().into());
     if let Some(call) = &does.call {
         members.insert("call".to_owned(), call.name.as_str().into());
