@@ -293,6 +293,7 @@ test_copies() { # test_copies <program> <plugin>
         '      which is owned by "two?/" tid=' "waiting to enter 0x[0-9a-f]* \"the program's\" of copy [12]" \
         '      which is owned by "one" tid=' '^Found 1 deadlock across them.'
     says $'This process has 2 copies of the library.\nFound 1 deadlock across them.'
+    [ -z "$(uniq -d "$WORK/report" | grep -x '')" ] || fail "parts are two lines apart: $(cat "$WORK/report")"
     ! grep 'No deadlock' "$WORK/report" | grep -v '^No deadlock among 1 section of this copy alone.$' ||
         fail "it is called clean: $(cat "$WORK/report")"
     dump 2 --html "$WORK/page.html" "$subject"

@@ -190,7 +190,7 @@ impl<M: Memory> Writer<'_, M> {
         deadlock |= outside.write_chains(format, self.has_library, &mut text);
         if pictures.len() > 1 && format == Format::Text {
             let verdict = outside.verdict_on_copies(&totals);
-            text = format!("{verdict}\n{text}\n{verdict}");
+            text = format!("{verdict}\n{}\n\n{verdict}", text.trim_end());
         }
         (text, deadlock)
     }
