@@ -55,6 +55,85 @@ impl<'a> Mapping<'a> {
     }
 }
 
+/// What a mapping holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum What {
+    /// What is not code.
+    Data,
+    /// What is.
+    Code,
+    /// Anonymous memory behind a library's last mapping: what its zeroed data needs beyond its file, or other memory, which
+    /// the kernel shows as one mapping with that.
+    Tail,
+}
+
+/// A mapping as a part of what it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// What it holds.
+    pub what: What,
+    /// Where the beginning of the file is, or would be if it were mapped before its first mapping; that of what has a label.
+    pub base: u64,
+    /// Whether it belongs to no mapping before it.
+    pub is_first: bool,
+}
+
+/// Tells which mappings belong together, of a list in the order of addresses. A library is mapped piece by piece, from its
+/// beginning on, at rising addresses and offsets of one file, with nothing between that does not adjoin.
+pub struct Pieces {
+    /// Device and inode of the last file, and where in it and where in memory that is.
+    file: ((u64, u64), u64),
+    offset: u64,
+    base: u64,
+    /// The end of a library's piece, 0 for what is none: a program may map more of its own file, such as the assemblies
+    /// that it carries, and memory behind that is something else.
+    end: u64,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pieces {
+    /// Before the first mapping.
+    pub const fn new() -> Self {
+        Pieces { file: ((0, 0), 0), offset: 0, base: 0, end: 0 }
+    }
+
+    /// What the next mapping is. None for anonymous memory that has no label and is no library's.
+    #[inline(always)]
+    pub fn follow(&mut self, mapping: &Mapping<'_>) -> Option<Piece> {
+        let is_tail = mapping.inode == 0 && mapping.path.is_empty() && mapping.start == self.end;
+        let what = match mapping.is_executable {
+            _ if is_tail => What::Tail,
+            true => What::Code,
+            false => What::Data,
+        };
+        let mut is_first = false;
+        if mapping.inode != 0 {
+            let mapped = (mapping.device, mapping.inode);
+            is_first = self.file != mapped || mapping.offset < self.offset;
+            if is_first {
+                (self.file, self.base, self.end) = (mapped, mapping.start.wrapping_sub(mapping.offset), 0);
+            }
+            self.offset = mapping.offset;
+            if self.offset == 0 || self.end != 0 {
+                self.end = mapping.end;
+            }
+        } else if !is_tail {
+            (self.offset, self.end) = (u64::MAX, 0);
+        }
+        match mapping.inode {
+            0 if !is_tail && mapping.path.is_empty() => None,
+            0 if !is_tail => Some(Piece { what, base: mapping.start, is_first: true }),
+            _ => Some(Piece { what, base: self.base, is_first }),
+        }
+    }
+}
+
 /// The last part of a path, without the mark of a file that is no longer there; a label as it is.
 pub fn base_name(path: &[u8]) -> &[u8] {
     if !path.starts_with(b"/") {

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use crate::ReadAt;
-use crate::maps::{LINE_CAPACITY, Line, Mapping, base_name, each_mapping};
+use crate::maps::{LINE_CAPACITY, Line, Mapping, Piece, Pieces, What, base_name, each_mapping};
 use crate::symbols::{Scratch, Wanted, find, read_name};
 
 /// Mappings remembered, without anonymous memory that has no label; one for all of a library's that follow each other
@@ -82,16 +82,6 @@ struct Region {
     base: u64,
     library: u32,
     what: What,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-enum What {
-    Data,
-    Code,
-    /// Anonymous memory behind a library's last mapping: what its zeroed data needs beyond its file, or other memory, which
-    /// the kernel shows as one mapping with that.
-    Tail,
 }
 
 /// A mapped file or a label: a piece of the texts.
@@ -285,14 +275,10 @@ impl<F: ReadAt> Resolver<F> {
         (address < regions.get(index)?.end).then_some(index)
     }
 
-    /// Reads the list. A library is mapped piece by piece, from its beginning on, at rising addresses and offsets of one file,
-    /// with nothing between that does not adjoin.
+    /// Reads the list.
     #[inline(never)]
     fn read_maps(&mut self, maps: &F) {
-        // The end of a library's piece, 0 for what is none: a program may map more of its own file, such as the assemblies
-        // that it carries, and memory behind that is something else.
-        let mut end = 0;
-        let (mut file, mut offset, mut base) = (((0, 0), 0), 0, 0);
+        let mut pieces = Pieces::new();
         let mut library = None;
         let Resolver {
             line,
@@ -316,30 +302,10 @@ impl<F: ReadAt> Resolver<F> {
             Some(*library_count as u32 - 1)
         };
         let mut add = |mapping: &Mapping<'_>| {
-            let is_tail = mapping.inode == 0 && mapping.path.is_empty() && mapping.start == end;
-            let what = match mapping.is_executable {
-                _ if is_tail => What::Tail,
-                true => What::Code,
-                false => What::Data,
-            };
-            if mapping.inode != 0 {
-                let mapped = (mapping.device, mapping.inode);
-                if file != mapped || mapping.offset < offset {
-                    (file, base, end) = (mapped, mapping.start.wrapping_sub(mapping.offset), 0);
-                    library = remember(mapping.path);
-                }
-                offset = mapping.offset;
-                if offset == 0 || end != 0 {
-                    end = mapping.end;
-                }
-            } else if !is_tail && end != 0 {
-                (offset, end) = (u64::MAX, 0);
+            let Piece { what, base, is_first } = pieces.follow(mapping)?;
+            if is_first {
+                library = remember(mapping.path);
             }
-            let (library, base) = match mapping.inode {
-                0 if !is_tail && mapping.path.is_empty() => return None,
-                0 if !is_tail => (remember(mapping.path), mapping.start),
-                _ => (library, base),
-            };
             let Mapping { start, end, offset, .. } = *mapping;
             let region = Region { start, end, offset, base, library: library?, what };
             let last = region_count.checked_sub(1).and_then(|last| regions.get_mut(last));

@@ -1,7 +1,6 @@
 //! A core file: its segments are the memory, its notes describe files and threads.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -11,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use elf_names::BLOCK;
 use elf_names::elf::{Elf, ProgramHeader};
+use elf_names::maps;
 use elf_names::notes::{Note, Notes};
 use object::LittleEndian;
 use object::elf;
@@ -18,7 +18,7 @@ use object::elf;
 use crate::core_threads::{self, CoreThread};
 use crate::elf_file::{At, Budget, read_table};
 use crate::failure::Failure;
-use crate::target::{Mapping, Target, open_regular};
+use crate::target::{Mapping, Target, open_regular, sort_out};
 
 /// Bytes that do not change.
 pub trait Bytes {
@@ -77,6 +77,21 @@ struct Segment {
     is_writable: bool,
 }
 
+/// What was mapped, whether the core has what was there or not.
+struct Area {
+    start: u64,
+    end: u64,
+    is_executable: bool,
+}
+
+/// What a note has of a mapping.
+struct StoredFile {
+    start: u64,
+    end: u64,
+    offset: u64,
+    path: Vec<u8>,
+}
+
 /// The first bytes of compressed files, and the command that unpacks them.
 const COMPRESSED: [(&[u8], &str); 5] = [
     (b"\x28\xb5\x2f\xfd", "zstd -dc"),
@@ -124,6 +139,7 @@ impl<B: Bytes> Core<B> {
             program_name: Vec::new(),
         };
         let length = core.bytes.length();
+        let mut areas = Vec::new();
         let field = |value: object::U64<LittleEndian>| value.get(LittleEndian);
         for header in &headers {
             let (offset, size) = (field(header.p_offset), field(header.p_filesz));
@@ -133,14 +149,20 @@ impl<B: Bytes> Core<B> {
                 ));
             }
             let start = field(header.p_vaddr);
-            if header.p_type.get(LittleEndian) == elf::PT_LOAD
-                && size != 0
+            if header.p_type.get(LittleEndian) != elf::PT_LOAD {
+                continue;
+            }
+            let flags = header.p_flags.get(LittleEndian).0;
+            if let Some(end) = start.checked_add(field(header.p_memsz)) {
+                areas.push(Area { start, end, is_executable: flags & elf::PF_X.0 != 0 });
+            }
+            if size != 0
                 && let Some(end) = start.checked_add(size)
             {
-                let is_writable = header.p_flags.get(LittleEndian).0 & elf::PF_W.0 != 0;
-                core.segments.push(Segment { start, end, offset, is_writable });
+                core.segments.push(Segment { start, end, offset, is_writable: flags & elf::PF_W.0 != 0 });
             }
         }
+        areas.sort_by_key(|area| area.start);
         core.segments.sort_by_key(|segment| segment.start);
         let mut end = 0;
         core.segments.retain(|segment| {
@@ -148,23 +170,25 @@ impl<B: Bytes> Core<B> {
             end = end.max(segment.end);
             is_apart
         });
+        let mut files = Vec::new();
         for header in headers.iter().filter(|header| header.p_type.get(LittleEndian) == elf::PT_NOTE) {
             let size = field(header.p_filesz).min(MOST_NOTE_BYTES) as usize;
             let mut notes = vec![0; size];
             let there = core.bytes.copy(field(header.p_offset), &mut notes);
-            core.read_notes(Notes::new(&notes[..there], field(header.p_align)));
+            core.read_notes(Notes::new(&notes[..there], field(header.p_align)), &mut files);
         }
         if !core_threads::are_known(machine_of(&core.bytes)) {
             core.threads.clear();
         }
-        core.mappings.sort_by_key(|mapping| mapping.start);
+        files.sort_by_key(|file| file.start);
+        core.mappings = core.sort_out(&files, &areas);
         Ok(core)
     }
 
-    fn read_notes(&mut self, notes: Notes) {
+    fn read_notes(&mut self, notes: Notes, files: &mut Vec<StoredFile>) {
         for Note { kind, content, .. } in notes.filter(|note| note.name == b"CORE\0") {
             match kind {
-                elf::NT_FILE => self.read_files(content),
+                elf::NT_FILE => read_files(content, files),
                 elf::NT_PRSTATUS => self.threads.extend(CoreThread::parse(content)),
                 elf::NT_PRPSINFO => {
                     // prpsinfo: state and flags, user, group; then the process id, and after three more the name.
@@ -177,33 +201,88 @@ impl<B: Bytes> Core<B> {
         }
     }
 
-    /// NT_FILE: how many, the unit of the offsets; start, end and offset of each; the paths, each ended by a zero.
-    fn read_files(&mut self, content: &[u8]) {
-        let (Some(count), Some(unit)) = (u64_at(content, 0), u64_at(content, 8)) else { return };
-        let Some(table) = content.get(16..) else { return };
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(table.len() / 24);
-        let (table, paths) = table.split_at(count * 24);
-        for (entry, path) in table.chunks_exact(24).zip(paths.split(|&byte| byte == 0)) {
-            let (Some(start), Some(end), Some(offset)) =
-                (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16))
-            else {
-                return;
-            };
-            self.mappings.push(Mapping {
+    /// The mappings of files. What else there is of memory, in the order of addresses, tells what lies behind them.
+    fn sort_out(&self, files: &[StoredFile], areas: &[Area]) -> Vec<Mapping> {
+        let mut numbers = HashMap::new();
+        let mut list: Vec<_> = Vec::new();
+        for &StoredFile { start, end, offset, ref path } in files {
+            let next = numbers.len() as u64 + 1;
+            // A core that has no memory of a file may not say either whether that is code.
+            let is_executable = area_at(areas, start).is_none_or(|area| area.is_executable);
+            list.push(maps::Mapping {
                 start,
                 end,
-                file_offset: offset.wrapping_mul(unit),
                 is_writable: self.segment(start).is_some_and(|segment| segment.is_writable),
-                path: PathBuf::from(OsStr::from_bytes(path)),
-                inode: 0,
+                is_executable,
+                offset,
+                device: (0, 0),
+                inode: *numbers.entry(path).or_insert(next),
+                path,
             });
         }
+        list.extend(anonymous(files, areas).into_iter().map(|Range { start, end }| maps::Mapping {
+            start,
+            end,
+            is_writable: true,
+            is_executable: false,
+            offset: 0,
+            device: (0, 0),
+            inode: 0,
+            path: b"",
+        }));
+        list.sort_by_key(|mapping| mapping.start);
+        let (mut mappings, _) = sort_out(list.into_iter());
+        mappings.iter_mut().for_each(|mapping| mapping.inode = 0);
+        mappings
     }
 
     fn segment(&self, address: u64) -> Option<&Segment> {
         let after = self.segments.partition_point(|segment| segment.start <= address);
         self.segments.get(after.checked_sub(1)?).filter(|segment| address < segment.end)
     }
+}
+
+/// NT_FILE: how many, the unit of the offsets; start, end and offset of each; the paths, each ended by a zero.
+fn read_files(content: &[u8], files: &mut Vec<StoredFile>) {
+    let (Some(count), Some(unit)) = (u64_at(content, 0), u64_at(content, 8)) else { return };
+    let Some(table) = content.get(16..) else { return };
+    let count = usize::try_from(count).unwrap_or(usize::MAX).min(table.len() / 24);
+    let (table, paths) = table.split_at(count * 24);
+    for (entry, path) in table.chunks_exact(24).zip(paths.split(|&byte| byte == 0)) {
+        let (Some(start), Some(end), Some(offset)) = (u64_at(entry, 0), u64_at(entry, 8), u64_at(entry, 16))
+        else {
+            return;
+        };
+        files.push(StoredFile { start, end, offset: offset.wrapping_mul(unit), path: path.to_vec() });
+    }
+}
+
+/// Memory that came from no file; what adjoins is one.
+fn anonymous(files: &[StoredFile], areas: &[Area]) -> Vec<Range<u64>> {
+    let mut found = Vec::<Range<u64>>::new();
+    let mut start = 0;
+    for area in areas {
+        start = area.start.max(start);
+        while start < area.end {
+            let after = files.partition_point(|file| file.start <= start);
+            if let Some(file) = files[..after].last().filter(|file| start < file.end) {
+                start = file.end;
+                continue;
+            }
+            let end = files.get(after).map_or(area.end, |next| next.start.min(area.end));
+            match found.last_mut().filter(|last| last.end == start) {
+                Some(last) => last.end = end,
+                None => found.push(start..end),
+            }
+            start = end;
+        }
+    }
+    found
+}
+
+fn area_at(areas: &[Area], address: u64) -> Option<&Area> {
+    let after = areas.partition_point(|area| area.start <= address);
+    areas[..after].last().filter(|area| address < area.end)
 }
 
 fn machine_of(bytes: &impl Bytes) -> u16 {

@@ -1,19 +1,19 @@
 //! A process of this machine: read with process_vm_readv, or through /proc if that is refused. Neither stops it or runs
 //! anything in it.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use elf_names::maps;
 
 use crate::failure::Failure;
-use crate::target::{Mapping, Target, open_regular};
+use crate::target::{Label, Mapping, Target, open_regular, sort_out};
 
 pub struct Process {
     /// Its id, as this tool sees it and as it sees itself.
@@ -23,6 +23,7 @@ pub struct Process {
     thread: u32,
     memory: ProcessMemory,
     mappings: Vec<Mapping>,
+    labels: Vec<Label>,
     has_clock_of_this_process: bool,
 }
 
@@ -39,8 +40,9 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{id}/status")).map_err(|error| refusal(id, &error))?;
         // The id may be that of any of its threads.
         let id = status_field(&status, "Tgid:").and_then(|id| id.parse().ok()).unwrap_or(id);
-        let (thread, maps) = find_memory(id)?;
-        let mappings: Vec<_> = maps.split(|&byte| byte == b'\n').filter_map(parse_mapping).collect();
+        let (thread, list) = find_memory(id)?;
+        let lines = list.split(|&byte| byte == b'\n');
+        let (mappings, labels) = sort_out(lines.filter_map(maps::Mapping::parse));
         let Some(first) = mappings.first() else {
             return Err(Failure::NotLoaded(format!("process {id}")));
         };
@@ -53,6 +55,7 @@ impl Process {
             thread,
             memory,
             mappings,
+            labels,
             has_clock_of_this_process: namespace("self") == namespace(&thread.to_string()),
         })
     }
@@ -225,19 +228,6 @@ impl ProcessMemory {
     }
 }
 
-/// What came from a file.
-fn parse_mapping(line: &[u8]) -> Option<Mapping> {
-    let mapping = maps::Mapping::parse(line).filter(|mapping| mapping.inode != 0)?;
-    Some(Mapping {
-        start: mapping.start,
-        end: mapping.end,
-        file_offset: mapping.offset,
-        is_writable: mapping.is_writable,
-        path: PathBuf::from(OsStr::from_bytes(mapping.path)),
-        inode: mapping.inode,
-    })
-}
-
 impl Target for Process {
     fn description(&self) -> String {
         format!("process {}", self.id)
@@ -261,6 +251,10 @@ impl Target for Process {
 
     fn mappings(&self) -> &[Mapping] {
         &self.mappings
+    }
+
+    fn labels(&self) -> &[Label] {
+        &self.labels
     }
 
     fn open(&self, mapping: &Mapping) -> Option<File> {

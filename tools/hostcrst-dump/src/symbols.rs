@@ -134,6 +134,9 @@ impl<'a> Symbols<'a> {
             }
         }
         let Some(mapping) = mapping else {
+            if self.write_label(out, address, "")? {
+                return Ok(true);
+            }
             write!(out, "0x{address:x}")?;
             return Ok(false);
         };
@@ -179,18 +182,38 @@ impl<'a> Symbols<'a> {
         Some((name[..end].to_string(), distance + u64::from(is_return)))
     }
 
-    /// Writes an address, and the variable at it if it is one of a library's.
+    /// Writes an address, and the variable at it if it is one of a library's, or what that memory is called.
     pub fn write_variable(&mut self, out: &mut dyn Write, address: u64) -> fmt::Result {
         write!(out, "0x{address:x}")?;
-        let Some((head, mapping)) = self.library_before(address) else { return Ok(()) };
-        let Some(image) = self.image(mapping) else { return Ok(()) };
-        let Some(address) = image.address_behind_head(address - head.start) else { return Ok(()) };
+        let Some(mapping) = mapping_or_tail_at(self.target, address) else {
+            return self.write_label(out, address, " ").map(|_| ());
+        };
+        let distance = address.wrapping_sub(mapping.base);
+        let image = if mapping.has_code { self.image(mapping) } else { None };
+        let loaded = image.and_then(|image| Some((image, image.loaded_at(distance)?)));
+        // What adjoins a library may be other memory.
+        if loaded.is_none() && !mapping.holds(address) {
+            return Ok(());
+        }
         out.write_char(' ')?;
         write_library(out, mapping)?;
-        match image.variables.at(address) {
-            Some((variable, name)) => variable.write(out, name, address),
-            None => write!(out, "+0x{address:x}"),
+        match loaded.and_then(|(image, address)| Some((image.variables.at(address)?, address))) {
+            Some(((variable, name), address)) => variable.write(out, name, address),
+            None => write!(out, "+0x{distance:x}"),
         }
+    }
+
+    /// Writes what the kernel calls the memory there: whether it does.
+    fn write_label(&self, out: &mut dyn Write, address: u64, before: &str) -> Result<bool, fmt::Error> {
+        let labels = self.target.labels();
+        let after = labels.partition_point(|label| label.start <= address);
+        let Some(label) = labels[..after].last().filter(|label| address < label.end) else {
+            return Ok(false);
+        };
+        out.write_str(before)?;
+        write_printable(out, &String::from_utf8_lossy(&label.text))?;
+        write!(out, "+0x{:x}", address - label.start)?;
+        Ok(true)
     }
 
     /// The name of the file that the code address lies in, and of the function there.
@@ -220,7 +243,7 @@ impl<'a> Symbols<'a> {
     /// Where the program or library begins in memory that the code address lies in.
     pub fn library_at(&self, code_address: u64) -> Option<u64> {
         mapping_at(self.target, code_address)?;
-        self.library_before(code_address).map(|(head, _)| head.start)
+        self.head_before(code_address)
     }
 
     /// Address and size of the section with this name in the file of the library that begins there in memory.
@@ -256,21 +279,19 @@ impl<'a> Symbols<'a> {
         bytes.first_chunk().copied().map(u64::from_le_bytes)
     }
 
-    /// The first and the last mapping up to the address of the library there: pieces of one file at rising offsets. The
-    /// address may be behind the last one: what zeroed data needs beyond the file is anonymous.
-    fn library_before(&self, address: u64) -> Option<(&'a Mapping, &'a Mapping)> {
+    /// The start of the first mapping of the library there: pieces of one file at rising offsets.
+    fn head_before(&self, code_address: u64) -> Option<u64> {
         let mappings = self.target.mappings();
-        let after = mappings.partition_point(|mapping| mapping.start <= address);
+        let after = mappings.partition_point(|mapping| mapping.start <= code_address);
         let mut before = mappings[..after].iter().rev().take(MOST_PIECES);
-        let last = before.next()?;
-        let mut head = last;
+        let mut head = before.next()?;
         for mapping in before {
             if mapping.path != head.path || mapping.file_offset > head.file_offset {
                 break;
             }
             head = mapping;
         }
-        (head.file_offset == 0).then_some((head, last))
+        (head.file_offset == 0).then_some(head.start)
     }
 
     fn image(&mut self, mapping: &Mapping) -> Option<&Image> {
@@ -285,10 +306,16 @@ impl<'a> Symbols<'a> {
     }
 }
 
-/// The mapping that the address lies in. They come in the order of their addresses, and lie apart.
+/// The mapping that the address lies in.
 fn mapping_at(target: &dyn Target, address: u64) -> Option<&Mapping> {
+    mapping_or_tail_at(target, address).filter(|mapping| mapping.holds(address))
+}
+
+/// The same, or the one behind which the address lies in anonymous memory. They come in the order of their addresses, and
+/// lie apart.
+fn mapping_or_tail_at(target: &dyn Target, address: u64) -> Option<&Mapping> {
     let after = target.mappings().partition_point(|mapping| mapping.start <= address);
-    target.mappings()[..after].last().filter(|mapping| mapping.holds(address))
+    target.mappings()[..after].last().filter(|mapping| address < mapping.tail_end)
 }
 
 fn write_library(out: &mut dyn Write, mapping: &Mapping) -> fmt::Result {
@@ -346,10 +373,9 @@ impl Image {
         })
     }
 
-    /// The address, as the file has it, of what is so far behind the mapped beginning of the file.
-    fn address_behind_head(&self, distance: u64) -> Option<u64> {
-        let head = self.segments.iter().find(|segment| segment.file_offset == 0)?;
-        let address = head.address.checked_add(distance)?;
+    /// The address, as the file has it, of what is so far behind the beginning of the file in memory, if that is loaded.
+    fn loaded_at(&self, distance: u64) -> Option<u64> {
+        let address = self.file.load_address()?.checked_add(distance)?;
         self.segments.iter().any(|segment| segment.holds(address)).then_some(address)
     }
 

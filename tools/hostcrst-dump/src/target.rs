@@ -1,11 +1,13 @@
 //! The target of a report: a process or its core, behind one interface.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use elf_names::maps::base_name;
+use elf_names::maps::{self, Pieces, What, base_name};
 
 use crate::core_threads::CoreThread;
 
@@ -25,6 +27,10 @@ pub trait Target {
     fn read(&self, address: u64, buffer: &mut [u8]) -> usize;
     /// The parts of memory that came from files, in the order of their addresses.
     fn mappings(&self) -> &[Mapping];
+    /// What the kernel calls others of its parts, in that order, as far as it is known.
+    fn labels(&self) -> &[Label] {
+        &[]
+    }
     /// Where the data of programs and libraries stands: writable memory that came from files.
     fn data(&self) -> Vec<Range<u64>> {
         let writable = self.mappings().iter().filter(|mapping| mapping.is_writable);
@@ -71,6 +77,56 @@ pub struct Mapping {
     pub path: PathBuf,
     /// The file's number in its file system, 0 if unknown.
     pub inode: u64,
+    /// Where the beginning of the file is, or would be if it were mapped before the first of its pieces there.
+    pub base: u64,
+    /// Whether one of its pieces there is code: otherwise it is no program or library that is loaded.
+    pub has_code: bool,
+    /// The end of the anonymous memory that adjoins a library's piece, in which its zeroed data is; of others, their own end.
+    pub tail_end: u64,
+}
+
+/// A part of memory that has a label, such as `[heap]`.
+#[derive(Clone, Debug)]
+pub struct Label {
+    pub start: u64,
+    pub end: u64,
+    pub text: Vec<u8>,
+}
+
+/// What of a list, in the order of addresses, came from files, and what has labels.
+pub fn sort_out<'a>(list: impl Iterator<Item = maps::Mapping<'a>>) -> (Vec<Mapping>, Vec<Label>) {
+    let (mut files, mut labels) = (Vec::<Mapping>::new(), Vec::new());
+    let mut pieces = Pieces::new();
+    let mut first = 0;
+    for mapping in list {
+        let Some(piece) = pieces.follow(&mapping) else { continue };
+        let maps::Mapping { start, end, .. } = mapping;
+        if piece.what == What::Tail {
+            files.iter_mut().last().into_iter().for_each(|last| last.tail_end = end);
+        } else if mapping.inode == 0 {
+            labels.push(Label { start, end, text: mapping.path.to_vec() });
+        } else {
+            if piece.is_first {
+                first = files.len();
+            }
+            let has_code = files[first..].first().is_some_and(|first| first.has_code);
+            files.push(Mapping {
+                start,
+                end,
+                file_offset: mapping.offset,
+                is_writable: mapping.is_writable,
+                path: PathBuf::from(OsStr::from_bytes(mapping.path)),
+                inode: mapping.inode,
+                base: piece.base,
+                has_code,
+                tail_end: end,
+            });
+            if piece.what == What::Code && !has_code {
+                files[first..].iter_mut().for_each(|piece| piece.has_code = true);
+            }
+        }
+    }
+    (files, labels)
 }
 
 impl Mapping {
@@ -113,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_gone_keeps_its_name() {
-        let path = PathBuf::from("/memfd:doublemapper (deleted)");
-        let mapping = Mapping { start: 0, end: 1, file_offset: 0, is_writable: false, path, inode: 0 };
-        assert_eq!(mapping.file_name(), b"memfd:doublemapper");
+        let line = b"1000-2000 r-xs 00000000 00:01 2048                       /memfd:doublemapper (deleted)";
+        let (files, _) = sort_out(maps::Mapping::parse(line).into_iter());
+        assert_eq!(files[0].file_name(), b"memfd:doublemapper");
     }
 }

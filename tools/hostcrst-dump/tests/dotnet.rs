@@ -1,6 +1,8 @@
 //! Lines of places in .NET's code: from assemblies and portable PDBs that are made here byte by byte, then damaged, or made to
 //! harm: the right line or none, no panic, no hang.
 
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -242,14 +244,12 @@ impl Process {
     fn new(assembly: Vec<u8>, pdb: Vec<u8>) -> Process {
         let place = IlPlace { assembly: BASE, version: VERSION, method: METHOD, offset: 0 };
         Process {
-            mappings: vec![Mapping {
-                start: BASE - 4096,
-                end: BASE + 0x10_0000,
-                file_offset: INSIDE as u64 - 4096,
-                is_writable: false,
-                path: PathBuf::from("/shop/Shop.dll"),
-                inode: 0,
-            }],
+            mappings: vec![common::mapping(
+                BASE - 4096,
+                0x10_1000,
+                INSIDE as u64 - 4096,
+                Path::new("/shop/Shop.dll"),
+            )],
             assembly: RefCell::new(assembly),
             memory: Vec::new(),
             pdb: RefCell::new(pdb),

@@ -157,14 +157,7 @@ fn a_program_that_is_mapped_once_more_to_be_read_is_not_missed_there() {
         None => core.read(address, buffer),
     };
     let mut target = Altered::new(parse(&core).unwrap(), read).without_files();
-    target.mappings.push(Mapping {
-        start: ABOVE,
-        end: ABOVE + program.len() as u64,
-        file_offset: 0,
-        is_writable: false,
-        path: common::program(),
-        inode: 0,
-    });
+    target.mappings.push(common::mapping(ABOVE, program.len(), 0, &common::program()));
     assert!(
         report(&target, Format::Text, StacksOf::Cycles, TimeLimit::of(TO_END)).unwrap().deadlock.unwrap()
     );
@@ -322,16 +315,8 @@ fn library() -> OneFile {
     let options = ["-g", "-shared", "-fPIC", "-nostdlib", "-o"];
     assert!(Command::new("cc").args(options).args([&library, &source]).status().unwrap().success());
     let bytes = fs::read(&library).unwrap();
-    let mapping = Mapping {
-        start: 0,
-        end: bytes.len() as u64,
-        file_offset: 0,
-        is_writable: false,
-        path: library,
-        inode: 0,
-    };
     OneFile {
-        mappings: [mapping],
+        mappings: [Mapping { tail_end: 1 << 16, ..common::mapping(0, bytes.len(), 0, &library) }],
         bytes: RefCell::new(bytes),
         file: RefCell::new(tempfile::tempfile().unwrap()),
     }

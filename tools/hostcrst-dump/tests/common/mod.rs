@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hostcrst_dump::core_threads::CoreThread;
-use hostcrst_dump::target::{Mapping, Target};
+use hostcrst_dump::target::{Label, Mapping, Target};
 
 pub struct Subject(Child);
 
@@ -97,6 +97,13 @@ fn unshare(arguments: &[&str]) -> (Subject, u32) {
     (unshare, outer)
 }
 
+/// Code of a file.
+pub fn mapping(start: u64, size: usize, file_offset: u64, path: &Path) -> Mapping {
+    let end = start + size as u64;
+    let (is_writable, path, base) = (false, path.to_owned(), start.wrapping_sub(file_offset));
+    Mapping { start, end, file_offset, is_writable, path, inode: 0, base, has_code: true, tail_end: end }
+}
+
 /// How memory of a target is read otherwise than the target itself reads it.
 type Read<'a, T> = Box<dyn Fn(&T, u64, &mut [u8]) -> usize + 'a>;
 
@@ -136,6 +143,9 @@ impl<T: Target> Target for Altered<'_, T> {
     }
     fn mappings(&self) -> &[Mapping] {
         &self.mappings
+    }
+    fn labels(&self) -> &[Label] {
+        self.target.labels()
     }
     fn data(&self) -> Vec<Range<u64>> {
         self.target.data()
