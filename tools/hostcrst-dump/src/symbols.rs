@@ -165,9 +165,10 @@ impl<'a> Symbols<'a> {
         let mut text = String::new();
         write_library(&mut text, mapping)?;
         let file_offset = (address - mapping.start).wrapping_add(mapping.file_offset);
+        let distance = address.wrapping_sub(mapping.base);
         match self.image(mapping).and_then(|image| Some((image, image.address_of(file_offset)?))) {
-            Some((image, address)) => image.write(&mut text, address, is_return, file_offset)?,
-            None => write!(text, "+0x{file_offset:x}")?,
+            Some((image, address)) => image.write(&mut text, address, is_return, distance)?,
+            None => write!(text, "+0x{distance:x}")?,
         }
         Ok(text)
     }
@@ -379,12 +380,14 @@ impl Image {
         self.segments.iter().any(|segment| segment.holds(address)).then_some(address)
     }
 
-    fn write(&self, out: &mut dyn Write, address: u64, is_return: bool, file_offset: u64) -> fmt::Result {
+    /// Writes the function and the line at an address, as the file has it; `distance` is how far behind the beginning of the
+    /// file in memory that is, which `addr2line` takes.
+    fn write(&self, out: &mut dyn Write, address: u64, is_return: bool, distance: u64) -> fmt::Result {
         // A call that does not return may be the last instruction of its function.
         let function = self.functions.at(if is_return { address.wrapping_sub(1) } else { address });
         match function {
             Some((function, name)) => function.write(out, name, address)?,
-            None => write!(out, "+0x{file_offset:x}")?,
+            None => write!(out, "+0x{distance:x}")?,
         }
         // Inside a function it is where a call returns to: the call is before it.
         let is_start = !is_return && function.is_some_and(|(function, _)| function.start == address);
