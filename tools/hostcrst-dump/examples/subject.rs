@@ -1,10 +1,14 @@
 //! A process for the tests to look at: `subject clean` waits for nothing, `subject hang` is two threads that wait for each
 //! other's section for ever, `subject headless` is those without a main thread, `subject own=N` is a task that owns N
 //! sections, `subject chain=N` is N tasks that wait in a row, `subject windows` is two threads that wait for each other's
-//! CRITICAL_SECTION and mutex and one that waits for an SRW lock. Says "ready" when it stands still.
+//! CRITICAL_SECTION and mutex and one that waits for an SRW lock, `subject again` begins anew, as `clean`, when something can be
+//! read. Says "ready" when it stands still.
 
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Barrier;
 
 use hostcrst::ffi::{crst, deadlock, runtime, task, win32};
@@ -134,11 +138,16 @@ fn main() {
         "own" => own(count),
         "windows" => windows(),
         "chain" => chain(count),
-        "clean" => assert_eq!(crst::hostcrst_enter(accounts, 0), 0),
+        "clean" | "again" => assert_eq!(crst::hostcrst_enter(accounts, 0), 0),
         _ => panic!("{how}"),
     }
     wait_until_others_sleep();
     println!("ready");
+    if how == "again" {
+        assert_eq!(std::io::stdin().read(&mut [0]).unwrap(), 1);
+        let error = Command::new(std::env::current_exe().unwrap()).arg("clean").exec();
+        panic!("{error}");
+    }
     if how == "headless" {
         // SAFETY: ends this thread alone, which has nothing to clean up.
         unsafe { libc::syscall(libc::SYS_exit, 0) };

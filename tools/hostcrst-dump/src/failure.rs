@@ -16,6 +16,11 @@ pub enum Failure {
     )]
     IsEnding(u32),
     #[error(
+        "process {0} became another program (exec) while it was read, each time that this tool looked: what was seen of it is no \
+         state that it was ever in; look again"
+    )]
+    BecameAnother(u32),
+    #[error(
         "process {0} has no memory of its own: it is a thread of the kernel, which holds no locks of a program"
     )]
     NoMemory(u32),
@@ -88,7 +93,10 @@ impl Failure {
         match self {
             Failure::Output(_) | Failure::Page { .. } => 1,
             Failure::Usage(_) => 3,
-            Failure::NoSuchProcess(_) | Failure::HasEnded(_) | Failure::IsEnding(_) => 4,
+            Failure::NoSuchProcess(_)
+            | Failure::HasEnded(_)
+            | Failure::IsEnding(_)
+            | Failure::BecameAnother(_) => 4,
             Failure::NoPermission(_) | Failure::Unreadable { .. } => 5,
             Failure::NotLoaded(_) | Failure::NoMemory(_) => 6,
             Failure::UnknownLayout { .. } => 7,

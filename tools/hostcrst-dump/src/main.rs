@@ -14,7 +14,7 @@ use hostcrst::inspect::Format;
 use hostcrst_dump::core_file::Core;
 use hostcrst_dump::failure::{CLEAN, DEADLOCK, Failure};
 use hostcrst_dump::foreign::StacksOf;
-use hostcrst_dump::process::Process;
+use hostcrst_dump::process::{self, Process};
 use hostcrst_dump::report::{Report, metrics, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
@@ -59,7 +59,7 @@ Exit codes:
   1  the report could not be written
   2  a deadlock stands
   3  wrong arguments, or no such file
-  4  no such process, or it ended while it was read
+  4  no such process, or it ended or became another while it was read
   5  the process may not be read
   6  there is nothing to show: a core of another kind of machine, without the library;
      with --metrics, any process or core without it
@@ -107,13 +107,14 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 /// Writes one report. Returns whether a deadlock stands.
 fn once(arguments: &Arguments) -> Result<bool, Failure> {
     let time_limit = TimeLimit::of(arguments.timeout);
-    let target = open(&arguments.subject)?;
-    let Report { text, deadlock } = if arguments.metrics {
-        metrics(&*target, time_limit)?
-    } else {
+    let Report { text, deadlock } = process::look(|| {
+        let target = open(&arguments.subject)?;
+        if arguments.metrics {
+            return metrics(&*target, time_limit);
+        }
         let stacks_of = if arguments.stacks { StacksOf::All } else { StacksOf::Cycles };
-        report(&*target, format(arguments), stacks_of, time_limit)?
-    };
+        report(&*target, format(arguments), stacks_of, time_limit)
+    })?;
     match &arguments.html {
         Some(file) => fs::write(file, text).map_err(|error| Failure::Page { file: file.clone(), error })?,
         None => write_out(&text)?,
@@ -176,7 +177,7 @@ fn show_view(arguments: &Arguments, pause: Duration) -> Option<Result<bool, Fail
     let title = format!("hostcrst-dump {}", arguments.subject);
     let look = || {
         let time_limit = TimeLimit::of(arguments.timeout);
-        sight(&*open(&arguments.subject)?, StacksOf::Cycles, time_limit)
+        process::look(|| sight(&*open(&arguments.subject)?, StacksOf::Cycles, time_limit))
     };
     Some(watch::run(&title, pause, look, || is_interrupted_within(Duration::ZERO)))
 }

@@ -24,16 +24,21 @@ pub struct Process {
     memory: ProcessMemory,
     mappings: Vec<Mapping>,
     labels: Vec<Label>,
+    /// Before anything of it was read.
+    program: Option<Program>,
     has_clock_of_this_process: bool,
 }
 
 impl Process {
     pub fn attach(id: u32) -> Result<Self, Failure> {
-        Self::attach_to(id).map_err(|failure| match failure {
-            Failure::NoSuchProcess(_) | Failure::NoPermission(_) | Failure::HasEnded(_) => failure,
-            _ if is_ending(id) => Failure::IsEnding(id),
-            _ => failure,
-        })
+        let program = Program::of(id);
+        match Self::attach_to(id) {
+            Ok(process) => Ok(Process { program, ..process }),
+            Err(failure @ (Failure::NoSuchProcess(_) | Failure::NoPermission(_) | Failure::HasEnded(_))) => {
+                Err(failure)
+            }
+            Err(failure) => Err(change_since(id, program.as_ref()).unwrap_or(failure)),
+        }
     }
 
     fn attach_to(id: u32) -> Result<Self, Failure> {
@@ -56,9 +61,15 @@ impl Process {
             memory,
             mappings,
             labels,
+            program: None,
             has_clock_of_this_process: namespace("self") == namespace(&thread.to_string()),
         })
     }
+}
+
+fn threads_of(id: u32) -> io::Result<impl Iterator<Item = u32>> {
+    let threads = fs::read_dir(format!("/proc/{id}/task"))?;
+    Ok(threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok()))
 }
 
 /// A thread of the process that has not ended, and the list of what is mapped.
@@ -67,11 +78,10 @@ fn find_memory(id: u32) -> Result<(u32, Vec<u8>), Failure> {
     if !maps.is_empty() {
         return Ok((id, maps));
     }
-    let threads = fs::read_dir(format!("/proc/{id}/task")).map_err(|error| refusal(id, &error))?;
-    let threads = threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    let mut threads = threads_of(id).map_err(|error| refusal(id, &error))?;
     // Of a thread that has ended the list is empty.
     let of_thread = |thread| Some((thread, fs::read(format!("/proc/{thread}/maps")).ok()?));
-    let found = threads.filter_map(of_thread).find(|(_, maps)| !maps.is_empty());
+    let found = threads.find_map(|thread| of_thread(thread).filter(|(_, maps)| !maps.is_empty()));
     found.ok_or_else(|| match fs::read_to_string(format!("/proc/{id}/status")) {
         Ok(status) if !status_field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X'])) => {
             Failure::NoMemory(id)
@@ -81,7 +91,7 @@ fn find_memory(id: u32) -> Result<(u32, Vec<u8>), Failure> {
 }
 
 /// Whether the process has ended, or was told to end and has not finished.
-pub fn is_ending(id: u32) -> bool {
+fn is_ending(id: u32) -> bool {
     // A thread on its way from having taken the signal to being marked as ending shows neither: it runs.
     const TRIES: u32 = 10;
     for _ in 0..TRIES {
@@ -109,6 +119,80 @@ pub fn is_ending(id: u32) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     false
+}
+
+/// Which program a process runs, and since which exec: what the kernel told the program when it began, and the random bytes
+/// among that, which differ even if all else is the same.
+#[derive(PartialEq, Eq)]
+struct Program {
+    told: Vec<u8>,
+    random: [u8; 16],
+}
+
+impl Program {
+    fn of(id: u32) -> Option<Self> {
+        // Of a thread that has ended there is nothing.
+        let told_to = |thread: u32| {
+            let told = fs::read(format!("/proc/{thread}/auxv")).ok().filter(|told| !told.is_empty())?;
+            Some((thread, told))
+        };
+        let (thread, told) = told_to(id).or_else(|| threads_of(id).ok()?.find_map(told_to))?;
+        let mut random = [0; 16];
+        if let Some(address) = Self::word(&told, libc::AT_RANDOM)
+            && let Ok(memory) = ProcessMemory::open(id, thread, address)
+        {
+            // Without them the rest is compared.
+            let _ = memory.read(address, &mut random);
+        }
+        Some(Program { told, random })
+    }
+
+    /// The list consists of pairs.
+    fn word(told: &[u8], key: u64) -> Option<u64> {
+        let (words, _) = told.as_chunks::<8>();
+        let mut pairs = words.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        pairs.find_map(|(of, value)| (u64::from_le_bytes(of) == key).then(|| u64::from_le_bytes(value)))
+    }
+
+    /// Whether the kernel is about to begin it.
+    fn is_beginning(&self) -> bool {
+        self.told.iter().all(|&byte| byte == 0)
+    }
+}
+
+/// Why what was read of the process is no state of it: it has ended, or become another program than it was before.
+fn change_since(id: u32, before: Option<&Program>) -> Option<Failure> {
+    // An exec first ends all other threads, which looks like the process's end.
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        // First: a process that was not ending then, and is the same program after that, was so all the time.
+        let is_ending = is_ending(id);
+        let now = Program::of(id);
+        if is_ending && now.is_none() {
+            break;
+        }
+        if now.as_ref() != before || now.is_some_and(|now| now.is_beginning()) {
+            return Some(Failure::BecameAnother(id));
+        }
+        if !is_ending {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Some(Failure::IsEnding(id))
+}
+
+/// Looks again if a process became another program meanwhile: what it is by then can be said.
+pub fn look<T>(mut look: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    // One that does it all the time is given up.
+    const AGAIN: u32 = 2;
+    for _ in 0..AGAIN {
+        match look() {
+            Err(Failure::BecameAnother(_)) => {}
+            seen => return seen,
+        }
+    }
+    look()
 }
 
 /// How a thread stands to its end.
@@ -292,6 +376,10 @@ impl Target for Process {
 
     fn id_in_proc(&self) -> Option<u32> {
         Some(self.id)
+    }
+
+    fn change(&self) -> Option<Failure> {
+        change_since(self.id, self.program.as_ref())
     }
 }
 

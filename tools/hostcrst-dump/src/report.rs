@@ -10,7 +10,6 @@ use hostcrst::inspect::{
 use crate::copies;
 use crate::failure::Failure;
 use crate::foreign::{self, Chains, Joint, StacksOf};
-use crate::process::is_ending;
 use crate::registries::{self, Found};
 use crate::remote::Remote;
 use crate::symbols::{Symbols, printable};
@@ -62,10 +61,11 @@ fn examine<T>(
     write: impl FnOnce(&mut Writer<'_, Remote<'_>>) -> (T, bool),
 ) -> Result<(T, Result<bool, Failure>), Failure> {
     let made = examine_while_it_runs(target, stacks_of, time_limit, write);
-    match target.id_in_proc() {
+    match target.change() {
         // A deadlock that was found did stand. Anything else may be so because threads were woken to die.
-        Some(id) if is_ending(id) && !matches!(made, Ok((_, Ok(true)))) => Err(Failure::IsEnding(id)),
-        _ => made,
+        Some(Failure::IsEnding(_)) if matches!(made, Ok((_, Ok(true)))) => made,
+        Some(change) => Err(change),
+        None => made,
     }
 }
 
@@ -122,6 +122,11 @@ fn examine_while_it_runs<T>(
 
 /// The figures of every registry in the target, as OpenMetrics text.
 pub fn metrics(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Failure> {
+    let made = metrics_while_it_runs(target, time_limit);
+    target.change().map_or(made, Err)
+}
+
+fn metrics_while_it_runs(target: &dyn Target, time_limit: TimeLimit) -> Result<Report, Failure> {
     let (found, unknown) = registries::find(target, time_limit)?;
     let memory = Remote::new(target, time_limit);
     let pictures: Vec<_> = found.iter().map(|found| Picture::new(&memory, &found.registry)).collect();

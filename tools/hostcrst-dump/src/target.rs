@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use elf_names::maps::{self, Pieces, What, base_name};
 
 use crate::core_threads::CoreThread;
+use crate::failure::Failure;
 
 /// Memory with what the system knows about it. Nothing that comes from it can be trusted.
 pub trait Target {
@@ -62,6 +63,10 @@ pub trait Target {
     }
     /// By which id `/proc` shows its threads, if it runs.
     fn id_in_proc(&self) -> Option<u32> {
+        None
+    }
+    /// Why what was read of it until now is no state of it, if it ends or became another program meanwhile.
+    fn change(&self) -> Option<Failure> {
         None
     }
 }

@@ -1,17 +1,19 @@
-//! A process that ends while it is looked at.
+//! A process that ends, or becomes another program, while it is looked at.
 
 mod common;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use common::{Altered, Subject};
 use hostcrst::inspect::Format;
+use hostcrst_dump::failure::Failure;
 use hostcrst_dump::foreign::StacksOf;
-use hostcrst_dump::process::Process;
-use hostcrst_dump::report::report;
+use hostcrst_dump::process::{self, Process};
+use hostcrst_dump::report::{Report, metrics, report};
 use hostcrst_dump::target::Target;
 use hostcrst_dump::time_limit::TimeLimit;
 
@@ -83,4 +85,98 @@ fn a_deadlock_whose_process_is_killed_at_any_moment_is_not_called_none() {
         codes.push(code);
     }
     assert!(codes.contains(&4), "{codes:?}");
+}
+
+/// A process that becomes the same program once more when it is told to.
+struct Again {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Again {
+    fn start() -> Again {
+        let mut command = Command::new(common::program());
+        let mut child = command.arg("again").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut again = Again { child, input, output };
+        again.wait_until_ready();
+        again
+    }
+
+    fn wait_until_ready(&mut self) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+    }
+
+    fn begin_anew(&mut self) {
+        self.input.write_all(b"!").unwrap();
+        self.wait_until_ready();
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+type Look = fn(&dyn Target, TimeLimit) -> Result<Report, Failure>;
+
+/// Looks at a process that begins anew at this read of its memory: each outcome.
+fn outcomes(look: Look, at: usize) -> Vec<Result<bool, Failure>> {
+    let again = RefCell::new(Again::start());
+    let id = again.borrow().child.id();
+    let reads_left = Cell::new(at);
+    let mut outcomes = Vec::new();
+    let mut seen = process::look(|| {
+        let target = Altered::new(Process::attach(id)?, |process: &Process, address, buffer: &mut [u8]| {
+            if reads_left.get() == 1 {
+                again.borrow_mut().begin_anew();
+            }
+            reads_left.set(reads_left.get().saturating_sub(1));
+            process.read(address, buffer)
+        });
+        let made = look(&target, TimeLimit::of(Duration::from_secs(60)));
+        made.inspect_err(|failure| outcomes.push(Err(Failure::Usage(failure.to_string()))))
+    });
+    if let Ok(report) = &mut seen {
+        outcomes.push(std::mem::replace(&mut report.deadlock, Ok(false)));
+    }
+    assert_eq!(outcomes.len(), if reads_left.get() == 0 { 2 } else { 1 }, "{outcomes:?}");
+    outcomes
+}
+
+#[test]
+fn a_process_that_becomes_another_program_is_looked_at_again() {
+    let looks: [Look; 2] = [
+        |target, time_limit| report(target, Format::Text, StacksOf::Cycles, time_limit),
+        |target, time_limit| metrics(target, time_limit),
+    ];
+    for look in looks {
+        let mut begun = 0;
+        for at in (1..12).chain((12..200).step_by(9)) {
+            let outcomes = outcomes(look, at);
+            assert!(matches!(outcomes.last(), Some(Ok(false))), "{outcomes:?} at read {at}");
+            if outcomes.len() == 1 {
+                break;
+            }
+            let first = format!("{:?}", outcomes[0]);
+            assert!(first.contains("became another program"), "{first} at read {at}");
+            begun += 1;
+        }
+        assert!(begun >= 4, "{begun}");
+    }
+}
+
+#[test]
+fn a_process_that_becomes_another_program_all_the_time_is_given_up() {
+    let mut looks = 0;
+    let seen = process::look(|| {
+        looks += 1;
+        Err::<(), _>(Failure::BecameAnother(7))
+    });
+    assert_eq!((looks, seen.unwrap_err().exit_code()), (3, 4));
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hostcrst_dump::core_threads::CoreThread;
+use hostcrst_dump::failure::Failure;
 use hostcrst_dump::target::{Label, Mapping, Target};
 
 pub struct Subject(Child);
@@ -170,6 +171,9 @@ impl<T: Target> Target for Altered<'_, T> {
     }
     fn id_in_proc(&self) -> Option<u32> {
         self.target.id_in_proc()
+    }
+    fn change(&self) -> Option<Failure> {
+        self.target.change()
     }
 }
 
