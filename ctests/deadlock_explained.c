@@ -218,6 +218,33 @@ static void a_deadlock_while_tracked(void)
     report_on_stderr();
 }
 
+/* The clerk has entered before the manager does, and waits after it. */
+static void the_clerk_comes_first(void *unused)
+{
+    (void)unused;
+    be_called("clerk");
+    REQUIRE_EQ(hostcrst_enter(stock, 0), S_OK);
+    check_reach(&steps, 1);
+    AWAIT(section_info(stock).waiters == 1);
+    CHECK_EQ(hostcrst_enter(orders, 0), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_leave(stock), S_OK);
+}
+
+static void a_deadlock_with_one_that_came_first(void)
+{
+    check_thread_t clerk;
+    be_called("manager");
+    create_both();
+    check_start(&clerk, the_clerk_comes_first, NULL);
+    check_await(&steps, 1);
+    REQUIRE_EQ(hostcrst_enter(orders, 0), S_OK);
+    REQUIRE_EQ(hostcrst_enter(stock, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(stock), S_OK);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    check_join(&clerk);
+    report_on_stderr();
+}
+
 static const char *clerks_place;
 
 /* The library has a copy of the text, as a report is made of it when this one is gone. */
@@ -552,8 +579,24 @@ static void the_order_that_led_here_has_places(void)
         later = check_finds(later, "waits for \"@\" at deadlock_explained_@!enter_mine_then+0x@\n");
     }
     check_finds(later, "   *** DEADLOCK ***\n"
-                       "Victim: \"@\" tid=# got HOST_E_DEADLOCK; it still owns \"@\" and is to leave it.\n");
+                       "Victim: \"@\" tid=# got HOST_E_DEADLOCK; it still owned \"@\" and was to leave it.\n");
     check_finds(outcome.text, "\"entered_at\":\"deadlock_explained_@!enter_mine_then+0x@\"");
+}
+
+static void the_order_that_led_here_is_that_of_time(void)
+{
+    static outcome_t outcome;
+    child_of(&outcome, a_deadlock_with_one_that_came_first, "HOSTCRST_HOLDS", "1");
+    const char *later = check_finds(outcome.text, "Order that led here:\n   manager tid=#");
+    later = check_finds(later, " enters \"stock\" at ");
+    later = check_finds(later, "   enters \"orders\" at ");
+    later = check_finds(later, "   waits for \"stock\" at ");
+    later = check_finds(later, " waits for \"orders\" at ");
+    check_finds(later, "   *** DEADLOCK ***\nVictim: \"clerk\"");
+    child_of(&outcome, a_deadlock_with_one_that_came_first, "HOSTCRST_HOLDS", "0");
+    later = check_finds(outcome.text, "   waits for \"stock\" at ");
+    later = check_finds(later, " waits for \"orders\" at ");
+    check_finds(later, "   *** DEADLOCK ***\n   (When each took what it owns was not recorded.)\n");
 }
 
 static void a_place_that_is_named_is_shown_for_the_address(void)
@@ -709,7 +752,7 @@ static void short_waits_and_other_settings_are_silent(void)
 }
 
 CHECK_MAIN(CHECK_TEST(waits_are_explained_always), CHECK_TEST(holds_are_explained_on_request),
-           CHECK_TEST(only_what_is_known_is_said), CHECK_TEST(the_order_that_led_here_has_places),
+           CHECK_TEST(only_what_is_known_is_said), CHECK_TEST(the_order_that_led_here_has_places), CHECK_TEST(the_order_that_led_here_is_that_of_time),
            CHECK_TEST(a_place_that_is_named_is_shown_for_the_address), CHECK_TEST(a_place_cannot_garble_a_report),
            CHECK_TEST(without_a_place_the_address_is_shown),
            CHECK_TEST(where_no_more_places_can_be_kept_the_address_is_shown),

@@ -236,7 +236,7 @@ static void deadlocks_that_were_broken(void)
     check_has(text, "   \"member 0\" tid=");
     check_order(text);
     check_has(text, "Victim: \"member 0\" tid=");
-    check_has(text, " got HOST_E_DEADLOCK; it still owns \"section 0\" and is to leave it.\n");
+    check_has(text, " got HOST_E_DEADLOCK; it still owned \"section 0\" and was to leave it.\n");
     check_has(text, "1 deadlock broken so far.\n");
     free(text);
     write_all_formats("broken");
@@ -261,7 +261,7 @@ static void deadlocks_that_were_broken(void)
     check_has(text, "A deadlock of 20 tasks was broken");
     check_has(text, "   ... and 4 more tasks\n");
     check_has(text, "Victim: \"member 7\" tid=");
-    check_has(text, " got HOST_E_DEADLOCK; it still owns what it had entered and is to leave it.\n");
+    check_has(text, " got HOST_E_DEADLOCK; it still owned what it had entered and was to leave it.\n");
     free(text);
     write_all_formats("broken_twenty");
     ring_stop(many);

@@ -454,7 +454,7 @@ static void a_last_wait_for_the_resource_is_refused(void)
     CHECK_CONTAINS(text, "A deadlock of 2 tasks was broken");
     CHECK_CONTAINS(text, "\"the interpreter\" at ");
     CHECK_CONTAINS(text, "   acquires \"the interpreter\"\n");
-    CHECK_CONTAINS(text, " and is to leave it.\n");
+    CHECK_CONTAINS(text, " and was to leave it.\n");
     free(text);
     CHECK_EQ(hostcrst_leave(crossing.section), S_OK);
     CHECK_EQ(end_of_act(&crossing.other), S_OK);
@@ -473,7 +473,7 @@ static void a_last_wait_for_the_section_is_refused(void)
     CHECK(is_waiting(crossing.other.task, crossing.resource));
     char *text = text_report();
     CHECK_CONTAINS(text, "A deadlock of 2 tasks was broken");
-    CHECK_CONTAINS(text, "it still owns \"the database\" and is to release it.\n");
+    CHECK_CONTAINS(text, "it still owned \"the database\" and was to release it.\n");
     CHECK_CONTAINS(text, "   owns resource ");
     free(text);
     CHECK_EQ(host_resource_released(crossing.resource), S_OK);

@@ -484,7 +484,7 @@ static void reports_say_how_many_share_it(void)
     AcquireSRWLockShared(&lock);
     send(&owner, 0, 1, 1);
     char *report = text_report();
-    CHECK_CONTAINS(report, "      which is held shared by 2 threads, unknown which\n");
+    CHECK_CONTAINS(report, "      which is held shared 2 times, unknown by which threads\n");
     CHECK_CONTAINS(report, "No deadlock among 0 sections and 1 other lock seen; ");
     CHECK_CONTAINS(report, "; 1 thread blocked in what has no owner.\n");
     free(report);

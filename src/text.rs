@@ -84,6 +84,16 @@ impl<const BYTES: usize> Write for TextBuffer<BYTES> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text.as_bytes())
     }
+
+    // Of Write's own there would be one for each size.
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        write_character(self, character)
+    }
+}
+
+#[inline(never)]
+fn write_character(out: &mut dyn Write, character: char) -> fmt::Result {
+    out.write_str(character.encode_utf8(&mut [0; 4]))
 }
 
 /// The longest prefix of at most `limit` bytes that does not end inside a UTF-8 character.

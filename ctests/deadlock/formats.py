@@ -235,6 +235,11 @@ def check_json(folder, schema_path, thread_name):
     check_validator()
     with open(schema_path, encoding="utf-8") as file:
         schema = load(file)
+    named = read_json(folder, "all_blocked")
+    named["tasks"][0]["waiting"]["at"] = "restock (shop.lua:21)"
+    validate(named, schema, schema, "a place that the caller named")
+    # The program names none.
+    schema["$defs"]["call_site"] = schema["$defs"]["place"]
     reports = {}
     for situation in situations(folder, ".json"):
         report = reports[situation] = read_json(folder, situation)

@@ -50,7 +50,7 @@ use crate::base::name::NameCopy;
 use crate::error::Error;
 use crate::handle;
 use crate::lock::queue;
-use crate::state::deadlocks::{Deadlock, Deadlocks, Member, Policy};
+use crate::state::deadlocks::{Deadlock, Deadlocks, Member, Policy, Took};
 use crate::state::registry::REGISTRY;
 use crate::state::task::TaskRef;
 use crate::state::{resources, sections, tasks};
@@ -154,14 +154,14 @@ pub(crate) struct Cycle {
     pub(crate) was_told: bool,
 }
 
-/// Where the present owner entered the section, 0 if that is not tracked, or if it is no section.
-fn entered_at(awaited: u64) -> u64 {
+/// When and where the present owner entered the section, zeros if that is not tracked, or if it is no section.
+fn hold_of(awaited: u64) -> (u64, u64) {
     // Compiled code may read the hold of no section before it finds that there is none, which valgrind takes for a fault.
     if handle::is_resource(awaited) || handle::is_srw_lock(awaited) {
-        return 0;
+        return (0, 0);
     }
     let hold = Picture::here().section(awaited).and_then(|section| section.hold);
-    hold.map_or(0, |(_, site)| site)
+    hold.unwrap_or((0, 0))
 }
 
 /// Walks around once more and records the members in `deadlock`: the second round of the proof above. None if the
@@ -169,6 +169,8 @@ fn entered_at(awaited: u64) -> u64 {
 fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
     let (mut first, mut breakable, mut has_infallible, mut was_told) = (None, None, false, true);
     let told = closer.wait.told();
+    // Since when the last one waits, and when the owners of what the first two wait for took that.
+    let (mut waited, mut taken) = (0, [0; 2]);
     let mut task = closer;
     for place in 0..length {
         // After the first round, and after the owner that led here.
@@ -181,7 +183,10 @@ fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
         }
         let next = blocked_by(task)?;
         if let Some(owner) = deadlock.members.get(((place + 1) % length) as usize) {
-            owner.entered_at.store(entered_at(link.awaited), Ordering::Relaxed);
+            let (time, site) = hold_of(link.awaited);
+            owner.entered_at.store(site, Ordering::Relaxed);
+            waited = task.wait.since.load(Ordering::Relaxed);
+            taken[place as usize % 2] = time;
         }
         // Only if this still holds was all of it read of the wait that was noted.
         if !task.wait.is_as_noted() {
@@ -193,6 +198,8 @@ fn verify(deadlock: &Deadlock, closer: TaskRef, length: u32) -> Option<Cycle> {
         was_told &= told != 0 && task.wait.told() == told;
         task = next;
     }
+    let took = Took::by_times(taken[1], taken[0], waited);
+    deadlock.closer_took.store(took as u32, Ordering::Relaxed);
     let closes = task.id() == closer.id();
     closes.then_some(Cycle { length, closer: first?, breakable, has_infallible, was_told })
 }

@@ -68,7 +68,18 @@ impl Json<'_> {
         self.out.write_str("\":")
     }
 
-    pub(super) fn number(&mut self, key: &str, value: impl Display) -> fmt::Result {
+    pub(super) fn flag(&mut self, key: &str, value: bool) -> fmt::Result {
+        self.word(key, if value { "true" } else { "false" })
+    }
+
+    /// A word of JSON's own.
+    pub(super) fn word(&mut self, key: &str, word: &str) -> fmt::Result {
+        self.key(key)?;
+        self.first = false;
+        self.out.write_str(word)
+    }
+
+    pub(super) fn number(&mut self, key: &str, value: u64) -> fmt::Result {
         self.key(key)?;
         self.first = false;
         write!(self.out, "{value}")
@@ -193,13 +204,13 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         let picture = self.namer.picture;
         self.out.open('{')?;
         self.out.text("version", env!("CARGO_PKG_VERSION").as_bytes())?;
-        self.out.number("pid", self.namer.surroundings.process_id())?;
+        self.out.number("pid", u64::from(self.namer.surroundings.process_id()))?;
         if let Some(outer) = self.namer.surroundings.outer_process_id() {
-            self.out.number("outer_pid", outer)?;
+            self.out.number("outer_pid", u64::from(outer))?;
         }
         self.out.text("runtime", picture.registry().runtime().state().key().as_bytes())?;
         if picture.registry().has_other_copies() {
-            self.out.number("other_copies", true)?;
+            self.out.flag("other_copies", true)?;
         }
         self.out.key("tasks")?;
         self.out.open('[')?;
@@ -215,7 +226,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             .filter(SectionPicture::is_of_interest)
             .try_for_each(|section| self.section(&section))?;
         self.out.close(']')?;
-        self.out.number("section_count", picture.sections().count())?;
+        self.out.number("section_count", picture.sections().count() as u64)?;
         self.statistics()?;
         self.orders()?;
         self.out.key("resources")?;
@@ -225,11 +236,11 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             .filter(ResourcePicture::is_of_interest)
             .try_for_each(|resource| self.resource(&resource))?;
         self.out.close(']')?;
-        self.out.number("resource_count", picture.resources().count())?;
+        self.out.number("resource_count", picture.resources().count() as u64)?;
         self.out.key("win32_misuses")?;
         self.out.open('{')?;
         let misuses = picture.registry().misuses();
-        misuses.all().try_for_each(|(_, count, name, _)| self.out.number(name, count))?;
+        misuses.all().try_for_each(|(_, count, name, _)| self.out.number(name, u64::from(count)))?;
         self.out.close('}')?;
         self.out.key("win32_misuse_sites")?;
         self.out.open('[')?;
@@ -264,8 +275,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.open('{')?;
         self.out.text("misuse", name.as_bytes())?;
         self.site("at", at.site)?;
-        self.out.number("count", at.count)?;
-        self.out.number("first_tid", at.first_thread)?;
+        self.out.number("count", u64::from(at.count))?;
+        self.out.number("first_tid", u64::from(at.first_thread))?;
         let surroundings = &mut *self.namer.surroundings;
         self.out.string("first_variable", |out| surroundings.write_variable(out, at.first_address))?;
         self.out.close('}')
@@ -294,7 +305,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.age("for_ns", sleep.since)?;
         self.site("at", sleep.site)?;
-        self.out.number("limited", sleep.limited)?;
+        self.out.flag("limited", sleep.limited)?;
         self.out.close('}')
     }
 
@@ -302,18 +313,18 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         let name = self.namer.task(task);
         self.out.open('{')?;
         self.out.hex("task", self.namer.picture.task_handle(task.id))?;
-        self.out.number("tid", task.thread_id)?;
+        self.out.number("tid", u64::from(task.thread_id))?;
         self.out.text("name", name.bytes())?;
         self.out.text("mode", task.mode.key().as_bytes())?;
-        self.out.number("owned", task.owned)?;
+        self.out.number("owned", u64::from(task.owned))?;
         if let Some(wait) = task.wait {
             self.out.key("waiting")?;
             self.out.open('{')?;
             self.out.awaited(wait.awaited)?;
             self.age("for_ns", wait.since)?;
             self.site("at", wait.site)?;
-            self.out.number("limited", wait.limited)?;
-            self.out.number("option", wait.option)?;
+            self.out.flag("limited", wait.limited)?;
+            self.out.number("option", u64::from(wait.option))?;
             if let Some(LockPicture::SrwLock(lock)) = self.namer.picture.lock(wait.awaited) {
                 self.srw_lock(&lock, wait.is_shared)?;
             }
@@ -322,12 +333,12 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if let Some(sleep) = task.sleep {
             self.sleep(sleep)?;
         }
-        self.out.number("depth", task.depth)?;
+        self.out.number("depth", task.depth as u64)?;
         self.out.key("layers")?;
         self.out.open('[')?;
         for (index, layer) in layers.of(task).iter().enumerate().rev() {
             self.out.open('{')?;
-            self.out.number("index", task.older_layers() + index)?;
+            self.out.number("index", (task.older_layers() + index) as u64)?;
             self.out.text("kind", layer.kind.key().as_bytes())?;
             self.out.hex("target", layer.target)?;
             let namer = &mut self.namer;
@@ -339,7 +350,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.key("anomalies")?;
         self.out.open('{')?;
         for (anomaly, count) in Anomaly::ALL.iter().zip(task.anomalies) {
-            self.out.number(anomaly.key(), count)?;
+            self.out.number(anomaly.key(), u64::from(count))?;
         }
         self.out.close('}')?;
         self.out.close('}')
@@ -349,11 +360,11 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     fn srw_lock(&mut self, lock: &SrwLockPicture, is_shared: bool) -> fmt::Result {
         let surroundings = &mut *self.namer.surroundings;
         self.out.string("variable", |out| surroundings.write_variable(out, lock.address))?;
-        self.out.number("shared", is_shared)?;
+        self.out.flag("shared", is_shared)?;
         if self.namer.picture.thread_id(lock.owner).is_some() {
             self.out.hex("owner", self.namer.picture.task_handle(lock.owner))?;
         }
-        self.out.number("holders", lock.holders)
+        self.out.number("holders", u64::from(lock.holders))
     }
 
     fn section(&mut self, section: &SectionPicture) -> fmt::Result {
@@ -370,14 +381,14 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             }
         }
         if let Some(thread) = section.orphaned_by {
-            self.out.number("orphaned_by_tid", thread)?;
+            self.out.number("orphaned_by_tid", u64::from(thread))?;
         }
         self.out.text("state", section.state.key().as_bytes())?;
         if section.owner != 0 {
             self.out.hex("owner", self.namer.picture.task_handle(section.owner))?;
         }
-        self.out.number("recursion", section.recursion)?;
-        self.out.number("waiters", section.waiters)?;
+        self.out.number("recursion", u64::from(section.recursion))?;
+        self.out.number("waiters", u64::from(section.waiters))?;
         self.out.number("contended", section.contended)?;
         if let Some((since, site)) = section.hold {
             self.age("owned_for_ns", since)?;
@@ -395,7 +406,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.out.key("order")?;
         self.out.open('{')?;
-        self.out.number("on", orders.is_on())?;
+        self.out.flag("on", orders.is_on())?;
         self.out.number("unexamined", orders.unexamined())?;
         self.out.key("could_deadlock")?;
         self.out.open('[')?;
@@ -415,7 +426,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     fn alarm_step(&mut self, step: &AlarmStepCopy) -> fmt::Result {
         self.out.open('{')?;
         self.out.hex("task", self.namer.picture.task_handle(step.task))?;
-        self.out.number("tid", step.thread_id)?;
+        self.out.number("tid", u64::from(step.thread_id))?;
         self.out.text("name", step.task_name.bytes())?;
         self.lock(step.section, step.section_name.bytes())?;
         self.site("entered_at", step.first_site)?;
@@ -441,7 +452,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         }
         self.out.key("statistics")?;
         self.out.open('{')?;
-        self.out.number("on", picture.registry().statistics().is_on())?;
+        self.out.flag("on", picture.registry().statistics().is_on())?;
         self.out.key("sections")?;
         self.out.open('[')?;
         picture.figures().try_for_each(|(section, figures)| self.figures(&section, &figures))?;
@@ -460,9 +471,9 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         for (class, count) in figures.waits.iter().enumerate() {
             self.out.open('{')?;
             if let Some(limit) = CLASS_LIMITS.get(class) {
-                self.out.number("up_to_ns", limit)?;
+                self.out.number("up_to_ns", *limit)?;
             }
-            self.out.number("waits", count)?;
+            self.out.number("waits", *count)?;
             self.out.close('}')?;
         }
         self.out.close(']')?;
@@ -470,7 +481,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.number("held_ns", figures.held)?;
         if let Some(hold) = figures.longest_hold {
             self.out.number("longest_hold_ns", hold.time)?;
-            self.out.number("longest_held_by_tid", hold.thread_id)?;
+            self.out.number("longest_held_by_tid", u64::from(hold.thread_id))?;
             self.site("longest_entered_at", hold.site)?;
         }
         self.out.close('}')
@@ -487,8 +498,8 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         if owner != 0 {
             self.out.hex("owner", self.namer.picture.task_handle(owner))?;
         }
-        self.out.number("recursion", recursion)?;
-        self.out.number("waiters", waiters)?;
+        self.out.number("recursion", u64::from(recursion))?;
+        self.out.number("waiters", u64::from(waiters))?;
         self.out.number("contended", contended)?;
         self.out.close('}')
     }
@@ -515,17 +526,17 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
 
     fn past(&mut self, deadlock: &DeadlockCopy) -> fmt::Result {
         self.out.open('{')?;
-        self.out.number("tasks", deadlock.length)?;
+        self.out.number("tasks", u64::from(deadlock.length))?;
         self.age("age_ns", deadlock.found_at)?;
         if let Some(victim) = deadlock.victim {
-            self.out.number("victim", victim)?;
+            self.out.number("victim", u64::from(victim))?;
         }
         self.out.key("members")?;
         self.out.open('[')?;
         for member in deadlock.members() {
             self.out.open('{')?;
             self.out.hex("task", self.namer.picture.task_handle(member.task))?;
-            self.out.number("tid", member.thread_id)?;
+            self.out.number("tid", u64::from(member.thread_id))?;
             self.out.text("name", member.task_name.bytes())?;
             self.lock(member.awaited, member.awaited_name.bytes())?;
             self.site("at", member.site)?;

@@ -6,7 +6,7 @@ use super::{Format, Namer, Scratch, Surroundings};
 use crate::base::memory::Memory;
 use crate::base::name::{NAME_BYTES, NameCopy};
 use crate::handle::{is_resource, number_shown};
-use crate::state::deadlocks::{DeadlockCopy, MemberCopy};
+use crate::state::deadlocks::{DeadlockCopy, MemberCopy, Took};
 use crate::state::layers::Mode;
 use crate::state::misuses::{MISUSES, Misuse, MisuseAtSite};
 use crate::state::orders::AlarmStepCopy;
@@ -423,7 +423,11 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         match lock.holders {
             0 => Ok(()),
             count => {
-                write!(self.out, "{before}held shared by {count} thread{}, unknown which", plural(count))
+                write!(
+                    self.out,
+                    "{before}held shared {count} time{}, unknown by which threads",
+                    plural(count)
+                )
             }
         }
     }
@@ -456,10 +460,13 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     /// A section or resource in short: its name, or without one its handle.
     fn short_name(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
-        if name.is_empty() {
-            write!(self.out, "0x{:x}", number_shown(handle))
-        } else {
-            write!(self.out, "\"{}\"", Printable(name.bytes()))
+        if !name.is_empty() {
+            return write!(self.out, "\"{}\"", Printable(name.bytes()));
+        }
+        match self.namer.picture.lock(handle) {
+            Some(LockPicture::Section(section)) if section.mirror != 0 => self.critical_section(&section),
+            Some(LockPicture::SrwLock(lock)) => self.srw_lock_name(lock.address),
+            _ => write!(self.out, "0x{:x}", number_shown(handle)),
         }
     }
 
@@ -495,7 +502,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     fn section_name(&mut self, section: &SectionPicture) -> fmt::Result {
         write!(self.out, "0x{:x}", section.handle)?;
         match &section.name {
-            _ if section.mirror != 0 => self.critical_section(section),
+            _ if section.mirror != 0 => {
+                self.out.write_str(" ")?;
+                self.critical_section(section)
+            }
             Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
             None => Ok(()),
         }
@@ -503,7 +513,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
 
     /// A Windows section: its address, and the variable at it.
     fn critical_section(&mut self, section: &SectionPicture) -> fmt::Result {
-        self.out.write_str(" CRITICAL_SECTION ")?;
+        self.out.write_str("CRITICAL_SECTION ")?;
         self.namer.surroundings.write_variable(self.out, section.mirror)?;
         match self.namer.picture.name_in_debug_record(section.mirror) {
             Some(name) => write!(self.out, " \"{}\"", Printable(name.bytes())),
@@ -788,45 +798,53 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         let (Some(wait_of_one), Some(wait_of_other)) = (one.wait, other.wait) else { return Ok(()) };
         let side = |namer: &mut Namer<'_, M, S>, task: &TaskPicture, wait: &WaitCopy, owns: &WaitCopy| {
             let owned = picture.lock(owns.awaited);
-            Side {
+            let (took, entered_at) = owned.and_then(|lock| lock.hold()).unwrap_or((0, 0));
+            let side = Side {
                 name: namer.task(task),
                 thread_id: task.thread_id,
                 owned: owns.awaited,
                 owned_name: owned.and_then(|lock| lock.name()).unwrap_or(NameCopy::new()),
-                entered_at: owned.and_then(|lock| lock.hold()).map_or(0, |(_, site)| site),
+                entered_at,
                 waited_at: wait.site,
-            }
+            };
+            (side, took, wait.since)
         };
         let one = side(&mut self.namer, &one, &wait_of_one, &wait_of_other);
         let other = side(&mut self.namer, &other, &wait_of_other, &wait_of_one);
-        if wait_of_one.since <= wait_of_other.since {
-            self.order(&one, &other)
-        } else {
-            self.order(&other, &one)
-        }
+        let (first, last) = if one.2 <= other.2 { (one, other) } else { (other, one) };
+        self.order(&first.0, &last.0, Took::by_times(last.1, first.1, first.2))
     }
 
     /// Two columns that explain a deadlock of two tasks, time going down: what each entered, and then waited for.
-    fn order(&mut self, first: &Side, last: &Side) -> fmt::Result {
+    fn order(&mut self, first: &Side, last: &Side, last_took: Took) -> fmt::Result {
         let mut heading = TextBuffer::<{ NAME_BYTES + 16 }>::new();
         first.write_heading(&mut heading)?;
         let heading = core::str::from_utf8(heading.bytes()).unwrap_or("?");
         let width = COLUMN.max(heading.chars().count() + 2);
-        self.out.write_str("Order that led here:\n")?;
-        write!(self.out, "   {heading:width$}")?;
+        write!(self.out, "Order that led here:\n   {heading:width$}")?;
         last.write_heading(self.out)?;
-        self.out.write_str("\n")?;
-        writeln!(self.out, "   {:width$}----", "----")?;
-        self.step(taking(first.owned), 0, first.owned, &first.owned_name, first.entered_at)?;
-        self.step(taking(last.owned), width, last.owned, &last.owned_name, last.entered_at)?;
-        self.step("   waits for ", 0, last.owned, &last.owned_name, first.waited_at)?;
-        self.step("   waits for ", width, first.owned, &first.owned_name, last.waited_at)?;
-        self.out.write_str("   *** DEADLOCK ***\n")
+        write!(self.out, "\n   {:width$}----\n", "----")?;
+        for step in [Took::First, Took::Second, Took::Third] {
+            if last_took == step || last_took == Took::Unknown && step == Took::Second {
+                self.step(taking(last.owned), width, last, last.entered_at)?;
+            }
+            match step {
+                Took::Third => self.step("   waits for ", width, first, last.waited_at)?,
+                Took::Second => self.step("   waits for ", 0, last, first.waited_at)?,
+                _ => self.step(taking(first.owned), 0, first, first.entered_at)?,
+            }
+        }
+        self.out.write_str("   *** DEADLOCK ***\n")?;
+        match last_took {
+            Took::Unknown => self.out.write_str("   (When each took what it owns was not recorded.)\n"),
+            _ => Ok(()),
+        }
     }
 
-    fn step(&mut self, what: &str, column: usize, handle: u64, name: &NameCopy, site: u64) -> fmt::Result {
+    #[inline(never)]
+    fn step(&mut self, what: &str, column: usize, owner: &Side, site: u64) -> fmt::Result {
         write!(self.out, "{:column$}{what}", "")?;
-        self.short_name(handle, name)?;
+        self.short_name(owner.owned, &owner.owned_name)?;
         self.site(site)?;
         self.out.write_str("\n")
     }
@@ -866,13 +884,13 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                 entered_at: of.entered_at,
                 waited_at: of.site,
             };
-            self.order(&side(other, closer), &side(closer, other))?;
+            self.order(&side(other, closer), &side(closer, other), deadlock.closer_took)?;
         }
         let victim = deadlock.victim.map(|victim| victim as usize);
         if let Some((victim, member)) = victim.and_then(|victim| Some((victim, members.get(victim)?))) {
             let before = members.get(victim.checked_sub(1).unwrap_or(length as usize - 1));
             let name = ThreadName(member.task_name.bytes(), member.thread_id);
-            write!(self.out, "Victim: {name} got HOST_E_DEADLOCK; it still owns ")?;
+            write!(self.out, "Victim: {name} got HOST_E_DEADLOCK; it still owned ")?;
             let give_up = match before {
                 Some(before) => {
                     self.short_name(before.awaited, &before.awaited_name)?;
@@ -883,7 +901,7 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
                     "leave"
                 }
             };
-            writeln!(self.out, " and is to {give_up} it.")?;
+            writeln!(self.out, " and was to {give_up} it.")?;
         }
         self.out.write_str("\n")
     }

@@ -317,15 +317,15 @@ impl ThreadsReport<'_> {
     /// Members of the report's object.
     pub(super) fn json(&mut self, out: &mut json::Json<'_>) -> fmt::Result {
         let threads = self.threads;
-        out.number("library", true)?;
+        out.flag("library", true)?;
         out.list("threads", threads.seen().iter(), |out, seen| self.json_thread(seen, out))?;
-        out.number("threads_complete", !threads.more)?;
-        out.number("other_locks", threads.other_locks())?;
-        out.number("blocked_without_owner", threads.blocked_without_owner)?;
+        out.flag("threads_complete", !threads.more)?;
+        out.number("other_locks", threads.other_locks() as u64)?;
+        out.number("blocked_without_owner", threads.blocked_without_owner as u64)?;
         out.list("thread_deadlocks", threads.begins_of_cycles(), |out, first| {
             out.open('{')?;
-            out.number("certain", first.is_cycle_certain)?;
-            out.number("managed", threads.is_managed(first))?;
+            out.flag("certain", first.is_cycle_certain)?;
+            out.flag("managed", threads.is_managed(first))?;
             let members = threads.cycle_from(first);
             out.list("tids", members, |out, seen| out.item(format_args!("{}", seen.who.thread)))?;
             out.close('}')
@@ -338,7 +338,7 @@ impl ThreadsReport<'_> {
     #[inline(never)]
     fn json_thread(&mut self, seen: &Seen, out: &mut json::Json<'_>) -> fmt::Result {
         out.open('{')?;
-        out.number("tid", seen.who.thread)?;
+        out.number("tid", u64::from(seen.who.thread))?;
         out.text("name", name_of_seen(seen).bytes())?;
         out.text("state", seen.state.key().as_bytes())?;
         if let Some(call) = &seen.call {
@@ -352,8 +352,8 @@ impl ThreadsReport<'_> {
             match (&seen.wait, seen.own_wait) {
                 (Some(wait), _) => self.json_wait(wait, out)?,
                 (None, Some(wait)) => {
-                    out.number("certain", true)?;
-                    out.number("limited", wait.is_limited)?;
+                    out.flag("certain", true)?;
+                    out.flag("limited", wait.is_limited)?;
                     match Picture::here().wait_or_sleep(seen.who.task) {
                         (Some(wait), _) => {
                             out.text("kind", LockKind::of(wait.awaited).key().as_bytes())?;
@@ -366,7 +366,7 @@ impl ThreadsReport<'_> {
                         }
                     }
                     if let Some(owner) = wait.owner {
-                        out.number("owner_tid", owner)?;
+                        out.number("owner_tid", u64::from(owner))?;
                     }
                 }
                 (None, None) => {}
@@ -378,30 +378,30 @@ impl ThreadsReport<'_> {
 
     fn json_wait(&mut self, wait: &Wait, out: &mut json::Json<'_>) -> fmt::Result {
         let Wait { thing, is_certain, is_limited, owner, is_young: _ } = wait;
-        out.number("certain", is_certain)?;
-        out.number("limited", is_limited)?;
+        out.flag("certain", *is_certain)?;
+        out.flag("limited", *is_limited)?;
         out.text("kind", thing.key().as_bytes())?;
         if let Some(address) = thing.address() {
             out.string("address", |out| write_variable(self.resolver, out, address))?;
         }
-        out.number("others", self.threads.others(wait))?;
+        out.number("others", self.threads.others(wait) as u64)?;
         match thing {
             Thing::Mutex { kind, .. } => {
                 match kind.behaviour.map(Behaviour::key) {
                     Some(behaviour) => out.text("behaviour", behaviour.as_bytes())?,
-                    None => out.number("behaviour", "null")?,
+                    None => out.word("behaviour", "null")?,
                 }
-                out.number("robust", kind.is_robust)?;
-                out.number("priority_inheriting", kind.inherits_priority)?;
-                out.number("priority_protecting", kind.protects_priority)?;
+                out.flag("robust", kind.is_robust)?;
+                out.flag("priority_inheriting", kind.inherits_priority)?;
+                out.flag("priority_protecting", kind.protects_priority)?;
             }
             Thing::RwLock { readers, to_write, .. } => {
-                out.number("readers", readers)?;
-                out.number("to_write", to_write)?;
+                out.number("readers", u64::from(*readers))?;
+                out.flag("to_write", *to_write)?;
             }
             Thing::Managed { kind, is_abandoned, of_type, .. } => {
                 out.text("lock_kind", kind.key().as_bytes())?;
-                out.number("abandoned", is_abandoned)?;
+                out.flag("abandoned", *is_abandoned)?;
                 if let Some(name) = Picture::here().type_name(*of_type) {
                     out.text("object_type", name.bytes())?;
                 }
@@ -409,8 +409,8 @@ impl ThreadsReport<'_> {
             _ => {}
         }
         match (owner, thing.owner()) {
-            (Some(owner), _) => out.number("owner_tid", owner),
-            (None, Some(id)) => out.number("owner_not_in_process", id),
+            (Some(owner), _) => out.number("owner_tid", u64::from(*owner)),
+            (None, Some(id)) => out.number("owner_not_in_process", u64::from(id)),
             (None, None) => Ok(()),
         }
     }

@@ -81,7 +81,8 @@ pub(crate) struct Deadlock {
     pub(crate) length: AtomicU32,
     /// Which member's wait was broken; `length` if none was.
     pub(crate) victim: AtomicU32,
-    pub(crate) _reserved: AtomicU32,
+    /// Of a cycle of two, when the one that closed it took what it owns.
+    pub(crate) closer_took: AtomicU32,
     /// How many were found before it.
     pub(crate) number: AtomicU64,
     pub(crate) found_at: AtomicU64,
@@ -103,6 +104,38 @@ pub(crate) struct Member {
     pub(crate) awaited_name: Name,
 }
 
+/// When, of two tasks that wait for each other, the one that waited last took what the other waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Took {
+    Unknown,
+    /// Before the other one took what it owns.
+    First,
+    /// After that, and before the other one waited.
+    Second,
+    /// After the other one had begun to wait, from another owner.
+    Third,
+}
+
+impl Took {
+    /// 0 stands for a time that is not known.
+    pub(crate) fn by_times(own: u64, others: u64, other_waited: u64) -> Took {
+        match own {
+            _ if own == 0 || others == 0 => Took::Unknown,
+            _ if own < others => Took::First,
+            _ if own < other_waited => Took::Second,
+            _ => Took::Third,
+        }
+    }
+
+    fn from_number(number: u32) -> Took {
+        [Took::First, Took::Second, Took::Third]
+            .into_iter()
+            .find(|took| *took as u32 == number)
+            .unwrap_or(Took::Unknown)
+    }
+}
+
 /// A copy of a deadlock that is remembered.
 #[derive(Clone, Copy)]
 pub(crate) struct DeadlockCopy {
@@ -110,6 +143,8 @@ pub(crate) struct DeadlockCopy {
     pub(crate) length: u32,
     /// The member whose wait was broken, by its place; None if none was.
     pub(crate) victim: Option<u32>,
+    /// Of a cycle of two.
+    pub(crate) closer_took: Took,
     pub(crate) found_at: u64,
     pub(crate) members: [MemberCopy; MEMBERS],
 }
@@ -192,7 +227,7 @@ impl Deadlock {
             lock: SeqLock::new(),
             length: AtomicU32::new(0),
             victim: AtomicU32::new(0),
-            _reserved: AtomicU32::new(0),
+            closer_took: AtomicU32::new(0),
             number: AtomicU64::new(0),
             found_at: AtomicU64::new(0),
             members: [const { Member::new() }; MEMBERS],
@@ -209,6 +244,7 @@ impl Shown<Deadlock> {
             let victim = deadlock.victim.load(Ordering::Relaxed);
             into.length = length;
             into.victim = (victim < length).then_some(victim);
+            into.closer_took = Took::from_number(deadlock.closer_took.load(Ordering::Relaxed));
             into.found_at = deadlock.found_at.load(Ordering::Relaxed);
             let members = into.members.iter_mut().zip(&deadlock.members);
             members.for_each(|(copy, member)| *copy = Shown::of(member).copy::<M>());
@@ -230,7 +266,13 @@ impl DeadlockCopy {
             task_name: NameCopy::new(),
             awaited_name: NameCopy::new(),
         };
-        DeadlockCopy { length: 0, victim: None, found_at: 0, members: [NOBODY; MEMBERS] }
+        DeadlockCopy {
+            length: 0,
+            victim: None,
+            closer_took: Took::Unknown,
+            found_at: 0,
+            members: [NOBODY; MEMBERS],
+        }
     }
 
     /// The members that are remembered.

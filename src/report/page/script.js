@@ -437,11 +437,13 @@ function orderTable(title, members, fate) {
     ];
   });
   const isTimed = steps.every(step => step.age !== undefined);
-  steps.sort((one, other) => isTimed ? other.age - one.age : (one.isLast ?? false) - (other.isLast ?? false));
+  // When each took what it has is known of all or of none.
+  const rows = isTimed ? steps.sort((one, other) => other.age - one.age).map(step => [step])
+    : [steps.filter(step => !step.isLast), ...steps.filter(step => step.isLast).map(step => [step])];
   return make("div", { class: "scrolls", tabindex: 0, role: "region", "aria-label": title }, make("table", { class: "order" }, make("caption", {}, title),
     make("thead", {}, make("tr", {}, members.map(member => make("th", { scope: "col" }, member.name)))),
-    make("tbody", {}, steps.map(step => make("tr", {}, members.map((_, at) => make("td", {}, at !== step.at ? null
-      : [make("strong", {}, step.words), step.place && ` at ${step.place}`])))),
+    make("tbody", {}, rows.map(row => make("tr", {}, members.map((_, at) => make("td", {}, row.filter(step => step.at === at)
+      .map(step => [make("strong", {}, step.words), step.place && ` at ${step.place}`]))))),
     make("tr", { class: "fate" }, make("td", { colspan: members.length }, fate)))));
 }
 
