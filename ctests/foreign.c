@@ -680,7 +680,7 @@ static void follow_a_join(void)
     chain_of(tasks[2], nodes, 6, 0);
     CHECK_NODE(nodes[1], HOST_WAIT_NODE_JOIN, 0, CERTAIN | HOST_WAIT_FLAG_LIMITED, "");
     CHECK_EQ(nodes[2].handle, tasks[1]);
-    CHECK_NODE(nodes[3], HOST_WAIT_NODE_WIN32_SECTION, ADDRESS(window), CERTAIN, "");
+    CHECK_NODE(nodes[3], HOST_WAIT_NODE_WIN32_SECTION, ADDRESS(window), CERTAIN, "!window+0x0");
     CHECK_NODE(nodes[5], HOST_WAIT_NODE_OTHER, 0, CERTAIN, "pause");
 }
 

@@ -131,8 +131,8 @@ impl Walk<'_> {
             _ if is_resource(wait.awaited) => (HOST_WAIT_NODE_RESOURCE, wait.awaited),
             _ => (HOST_WAIT_NODE_SECTION, wait.awaited),
         };
-        let name = match lock {
-            Some(LockPicture::SrwLock(lock)) => self.at_address(kind, lock.address).name,
+        let name = match kind {
+            HOST_WAIT_NODE_WIN32_SECTION | HOST_WAIT_NODE_SRW_LOCK => self.at_address(kind, handle).name,
             _ => lock.and_then(|lock| lock.name()).unwrap_or(NameCopy::new()),
         };
         let node = Node { kind, handle, thread_id: 0, flags: flags(true, wait.limited), name };
