@@ -20,6 +20,9 @@ static void check_reported_once(const run_t *outcome)
     CHECK_EQ(reports_in(outcome->said), 1);
     CHECK_CONTAINS(outcome->said, "Found a deadlock:\n");
     CHECK_CONTAINS(outcome->said, "!crossed+0x0");
+    const char *order = strstr(outcome->said, "Order that led here:\n");
+    CHECK_CONTAINS(order == NULL ? "" : order, "   enters CRITICAL_SECTION 0x");
+    CHECK_CONTAINS(order == NULL ? "" : order, "!crossed+0x0 at ");
     CHECK_CONTAINS(outcome->said, "*** DEADLOCK ***\n");
     CHECK_LACKS(outcome->said, "HOST_E_DEADLOCK");
 }

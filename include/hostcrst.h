@@ -1783,8 +1783,8 @@ HOSTCRST_API int32_t host_resource_acquired(host_resource_t resource) HOSTCRST_N
  *
  * Parameters:
  * - resource (any value): a handle from host_resource_create.
- * - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at. It is
- *   read only if holds or orders are recorded, or the resource is not simply free.
+ * - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at, but it is
+ *   shown only where orders do not agree (host_set_order_checks), and need not be read otherwise.
  *
  * Returns:
  * - all that host_resource_acquired returns.

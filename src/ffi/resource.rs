@@ -309,8 +309,8 @@ extern "C" fn acquired_at(resource: u64, site: usize) -> i32 {
 ///
 /// Parameters:
 /// - resource (any value): a handle from host_resource_create.
-/// - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at, but shown only
-///   where orders do not agree (host_set_order_checks). It may not be read otherwise.
+/// - place (in, may be NULL, copied): zero-terminated, such as "sell (shop.py:12)"; as for hostcrst_enter_at, but it is
+///   shown only where orders do not agree (host_set_order_checks), and need not be read otherwise.
 ///
 /// Returns:
 /// - all that host_resource_acquired returns.
