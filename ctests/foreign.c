@@ -684,10 +684,39 @@ static void follow_a_join(void)
     CHECK_NODE(nodes[5], HOST_WAIT_NODE_OTHER, 0, CERTAIN, "pause");
 }
 
+static void *enter_the_window_and_lock(void *mutex)
+{
+    EnterCriticalSection(&window);
+    pthread_barrier_wait(&ready);
+    pthread_mutex_lock(mutex);
+    return NULL;
+}
+
+static void *lock_and_enter_the_window(void *mutex)
+{
+    pthread_mutex_lock(mutex);
+    pthread_barrier_wait(&ready);
+    EnterCriticalSection(&window);
+    return NULL;
+}
+
+static void tell_of_a_deadlock_through_the_window(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static const char *const wanted[] = {"   waiting to enter CRITICAL_SECTION 0x", "!window+0x0\n      which is owned by \"", NULL};
+    prepare(2);
+    InitializeCriticalSection(&window);
+    start(enter_the_window_and_lock, &mutex);
+    start(lock_and_enter_the_window, &mutex);
+    pthread_barrier_wait(&ready);
+    free(report_with(HOST_REPORT_TEXT, wanted));
+}
+
 static void windows_sections_and_joins_are_links_of_a_chain(void)
 {
     in_child(follow_a_sleeper);
     in_child(follow_a_join);
+    in_child(tell_of_a_deadlock_through_the_window);
 }
 
 /* ---- chains while everything changes ---- */

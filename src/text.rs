@@ -50,9 +50,9 @@ impl<const BYTES: usize> TextBuffer<BYTES> {
 
     /// Adds all of `bytes`, or nothing if there is no room.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> fmt::Result {
-        let room = self.bytes.get_mut(self.length..self.length + bytes.len()).ok_or(fmt::Error)?;
-        room.copy_from_slice(bytes);
-        self.length += bytes.len();
+        let end = self.length + bytes.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(bytes);
+        self.length = end;
         Ok(())
     }
 

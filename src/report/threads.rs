@@ -20,7 +20,7 @@ use crate::sys;
 use crate::sys::symbols::Resolver;
 use crate::text::{Printable, TextBuffer, ThreadName};
 use crate::view::names;
-use crate::view::picture::{Picture, TaskPicture};
+use crate::view::picture::{LockPicture, Picture, TaskPicture};
 
 pub(super) struct ThreadsReport<'a> {
     pub(super) threads: &'a Threads,
@@ -283,9 +283,16 @@ impl ThreadsReport<'_> {
         let (wait, sleep) = picture.wait_or_sleep(seen.who.task);
         if let Some(wait) = wait {
             let kind = LockKind::of(wait.awaited);
-            write!(out, "   {} {} 0x{:x}", kind.waiting(), kind.word(), number_shown(wait.awaited))?;
-            let name = picture.lock(wait.awaited).and_then(|lock| lock.name());
-            if let Some(name) = name {
+            let lock = picture.lock(wait.awaited);
+            write!(out, "   {} ", kind.waiting())?;
+            match lock {
+                Some(LockPicture::Section(section)) if section.mirror != 0 => {
+                    out.write_str("CRITICAL_SECTION ")?;
+                    write_variable(self.resolver, out, section.mirror)?;
+                }
+                _ => write!(out, "{} 0x{:x}", kind.word(), number_shown(wait.awaited))?,
+            }
+            if let Some(name) = lock.and_then(|lock| lock.name()) {
                 write!(out, " \"{}\"", Printable(name.bytes()))?;
             }
         } else if let Some(sleep) = sleep {
