@@ -116,7 +116,7 @@ test_core() {
 has_windows_sections() {
     has "owns .* CRITICAL_SECTION 0x[0-9a-f]* ${SUBJECT##*/}!initialised+0x0 recursion=1" \
         "owns .* CRITICAL_SECTION 0x[0-9a-f]* ${SUBJECT##*/}!zeroed+0x9c18 recursion=1" \
-        'owns .* CRITICAL_SECTION 0x[0-9a-f]* recursion=1'
+        'owns .* CRITICAL_SECTION 0x[0-9a-f]*\( \[heap\]+0x[0-9a-f]*\)\? recursion=1'
 }
 
 test_windows() {
