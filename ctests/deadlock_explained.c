@@ -245,6 +245,44 @@ static void a_deadlock_with_one_that_came_first(void)
     report_on_stderr();
 }
 
+/* The porter has the orders first, and gives them to the manager, who came before the clerk. */
+static void the_porter_gives_them_up(void *unused)
+{
+    (void)unused;
+    REQUIRE_EQ(hostcrst_enter(orders, 0), S_OK);
+    check_reach(&steps, 1);
+    AWAIT(section_info(orders).waiters == 2);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+}
+
+static void the_clerk_waits_before_the_manager_has_them(void *unused)
+{
+    (void)unused;
+    be_called("clerk");
+    REQUIRE_EQ(hostcrst_enter(stock, 0), S_OK);
+    AWAIT(section_info(orders).waiters == 1);
+    CHECK_EQ(hostcrst_enter(orders, 0), S_OK);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    CHECK_EQ(hostcrst_leave(stock), S_OK);
+}
+
+static void a_deadlock_through_what_was_given_up(void)
+{
+    check_thread_t porter;
+    check_thread_t clerk;
+    be_called("manager");
+    create_both();
+    check_start(&porter, the_porter_gives_them_up, NULL);
+    check_await(&steps, 1);
+    check_start(&clerk, the_clerk_waits_before_the_manager_has_them, NULL);
+    REQUIRE_EQ(hostcrst_enter(orders, 0), S_OK);
+    CHECK_EQ(hostcrst_enter(stock, 0), HOST_E_DEADLOCK);
+    CHECK_EQ(hostcrst_leave(orders), S_OK);
+    check_join(&porter);
+    check_join(&clerk);
+    report_on_stderr();
+}
+
 static const char *clerks_place;
 
 /* The library has a copy of the text, as a report is made of it when this one is gone. */
@@ -593,6 +631,12 @@ static void the_order_that_led_here_is_that_of_time(void)
     later = check_finds(later, "   waits for \"stock\" at ");
     later = check_finds(later, " waits for \"orders\" at ");
     check_finds(later, "   *** DEADLOCK ***\nVictim: \"clerk\"");
+    child_of(&outcome, a_deadlock_through_what_was_given_up, "HOSTCRST_HOLDS", "1");
+    later = check_finds(outcome.text, "Order that led here:\n   clerk tid=#");
+    later = check_finds(later, "\n   enters \"stock\" at ");
+    later = check_finds(later, "\n   waits for \"orders\" at ");
+    later = check_finds(later, " enters \"orders\" at ");
+    check_finds(later, " waits for \"stock\" at ");
     child_of(&outcome, a_deadlock_with_one_that_came_first, "HOSTCRST_HOLDS", "0");
     later = check_finds(outcome.text, "   waits for \"stock\" at ");
     later = check_finds(later, " waits for \"orders\" at ");
