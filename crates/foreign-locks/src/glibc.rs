@@ -464,6 +464,21 @@ mod tests {
         }
     }
 
+    /// Where glibc has a thread wait for ever, the words around may be those of anything.
+    #[test]
+    fn a_wait_for_ever_is_for_nothing_whatever_stands_around_it() {
+        // Of a condition variable that threads sleep on, but for the group that they sleep in.
+        let words = [0, 0, 0, 0, 4, 0, 0, 0, 0, 16, 0, 0];
+        for offset in [40, 44] {
+            let mut words = words;
+            words[4 + (offset as usize - 40) / 4] = 4;
+            let sleep = wait(offset, Operation::WaitBitset, true, 0);
+            assert_eq!(recognise_in(&words, &sleep), Thing::Condition(ADDRESS), "{offset}");
+            let stuck = FutexWait { is_for_ever: true, ..sleep };
+            assert_eq!(recognise_in(&words, &stuck), Thing::Futex(stuck.word), "{offset}");
+        }
+    }
+
     #[test]
     fn the_word_of_a_robust_mutex_is_no_thread_id() {
         let memory = Bytes([ROBUST_WORD, 0, OWNER, 1, 0x290, 0, 0x1000, 0].map(u32::to_le_bytes).concat());
