@@ -621,26 +621,46 @@ static void the_order_that_led_here_has_places(void)
     check_finds(outcome.text, "\"entered_at\":\"deadlock_explained_@!enter_mine_then+0x@\"");
 }
 
+/* In this order, up to a NULL. */
+static void check_finds_all(const char *text, const char *const *wanted)
+{
+    for (; *wanted != NULL; wanted++) {
+        text = check_finds(text, *wanted);
+    }
+}
+
 static void the_order_that_led_here_is_that_of_time(void)
 {
+    static const char *const of_who_came_first[] = {
+        "Order that led here:\n   manager tid=#",
+        " enters \"stock\" at ",
+        "   enters \"orders\" at ",
+        "   waits for \"stock\" at ",
+        " waits for \"orders\" at ",
+        "   *** DEADLOCK ***\nVictim: \"clerk\"",
+        NULL,
+    };
+    static const char *const of_what_was_given_up[] = {
+        "Order that led here:\n   clerk tid=#",
+        "\n   enters \"stock\" at ",
+        "\n   waits for \"orders\" at ",
+        " enters \"orders\" at ",
+        " waits for \"stock\" at ",
+        NULL,
+    };
+    static const char *const of_what_was_not_recorded[] = {
+        "   waits for \"stock\" at ",
+        " waits for \"orders\" at ",
+        "   *** DEADLOCK ***\n   (When each took what it owns was not recorded.)\n",
+        NULL,
+    };
     static outcome_t outcome;
     child_of(&outcome, a_deadlock_with_one_that_came_first, "HOSTCRST_HOLDS", "1");
-    const char *later = check_finds(outcome.text, "Order that led here:\n   manager tid=#");
-    later = check_finds(later, " enters \"stock\" at ");
-    later = check_finds(later, "   enters \"orders\" at ");
-    later = check_finds(later, "   waits for \"stock\" at ");
-    later = check_finds(later, " waits for \"orders\" at ");
-    check_finds(later, "   *** DEADLOCK ***\nVictim: \"clerk\"");
+    check_finds_all(outcome.text, of_who_came_first);
     child_of(&outcome, a_deadlock_through_what_was_given_up, "HOSTCRST_HOLDS", "1");
-    later = check_finds(outcome.text, "Order that led here:\n   clerk tid=#");
-    later = check_finds(later, "\n   enters \"stock\" at ");
-    later = check_finds(later, "\n   waits for \"orders\" at ");
-    later = check_finds(later, " enters \"orders\" at ");
-    check_finds(later, " waits for \"stock\" at ");
+    check_finds_all(outcome.text, of_what_was_given_up);
     child_of(&outcome, a_deadlock_with_one_that_came_first, "HOSTCRST_HOLDS", "0");
-    later = check_finds(outcome.text, "   waits for \"stock\" at ");
-    later = check_finds(later, " waits for \"orders\" at ");
-    check_finds(later, "   *** DEADLOCK ***\n   (When each took what it owns was not recorded.)\n");
+    check_finds_all(outcome.text, of_what_was_not_recorded);
 }
 
 static void a_place_that_is_named_is_shown_for_the_address(void)

@@ -68,12 +68,13 @@ pub fn find(file: impl ReadAt, scratch: &mut Scratch, wanted: Wanted) -> Option<
             (&[elf::STT_FUNC, elf::STT_GNU_IFUNC][..], address)
         }
         Wanted::Variable(distance) => {
-            (&[elf::STT_OBJECT][..], elf.load_address(&mut scratch.block)?.checked_add(distance)?)
+            let address = elf.load_address(&mut scratch.block)?.checked_add(distance)?;
+            if !elf.is_loaded(&mut scratch.block, address) {
+                return None;
+            }
+            (&[elf::STT_OBJECT][..], address)
         }
     };
-    if !elf.is_loaded(&mut scratch.block, address) {
-        return None;
-    }
     find_symbol(&elf, scratch, kinds, address).or(Some(Found { name: 0, distance: 0 }))
 }
 

@@ -437,7 +437,7 @@ function orderTable(title, members, fate) {
     ];
   });
   const isTimed = steps.every(step => step.age !== undefined);
-  // When each took what it has is known of all or of none.
+  // Where it is not known of each when it took what it has, only the waits are in order.
   const rows = isTimed ? steps.sort((one, other) => other.age - one.age).map(step => [step])
     : [steps.filter(step => !step.isLast), ...steps.filter(step => step.isLast).map(step => [step])];
   return make("div", { class: "scrolls", tabindex: 0, role: "region", "aria-label": title }, make("table", { class: "order" }, make("caption", {}, title),
