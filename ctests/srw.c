@@ -488,6 +488,9 @@ static void reports_say_how_many_share_it(void)
     CHECK_CONTAINS(report, "No deadlock among 0 sections and 1 other lock seen; ");
     CHECK_CONTAINS(report, "; 1 thread blocked in what has no owner.\n");
     free(report);
+    char *dot = report_in(HOST_REPORT_DOT);
+    CHECK_CONTAINS(dot, "!lock+0x0\\nshares: 2\"];\n");
+    free(dot);
     ReleaseSRWLockShared(&lock);
     ReleaseSRWLockShared(&lock);
     recall(&owner, 1);

@@ -362,7 +362,7 @@ VOID WINAPI AcquireSRWLockExclusive(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrs
 VOID WINAPI AcquireSRWLockShared(PSRWLOCK SRWLock) HOSTCRST_WIN32_IS_(hostcrst_srw_acquire_shared);
 
 /*
- * Nonzero if acquired; these never block. They pass those that wait, but not to share the lock with others. The type
+ * Nonzero if acquired; these never wait for the lock. They pass those that wait, but not to share it with others. The type
  * is Windows' BOOLEAN. Without memory for the thread's record the answer is 0.
  */
 uint8_t WINAPI TryAcquireSRWLockExclusive(PSRWLOCK SRWLock)

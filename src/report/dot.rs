@@ -114,7 +114,7 @@ impl<M: Memory, S: Surroundings> DotReport<'_, '_, M, S> {
         write!(self.out, "  s{awaited} [shape=box,style=dashed,label=\"")?;
         let out = &mut Unescaped(self.out);
         self.namer.surroundings.write_variable(out, lock.address)?;
-        writeln!(self.out, "\\nshared by {}\"];", lock.holders)?;
+        writeln!(self.out, "\\nshares: {}\"];", lock.holders)?;
         self.owner(awaited, lock.owner)
     }
 

@@ -129,7 +129,7 @@ pub(crate) struct SrwLockPicture {
     pub(crate) address: u64,
     /// The id of its exclusive owner, 0 for none.
     pub(crate) owner: u64,
-    /// How many hold it shared.
+    /// How often it is held shared.
     pub(crate) holders: u32,
 }
 

@@ -114,7 +114,7 @@ function understand(reports, acrossCopies) {
         const kind = waiting.srw_lock ? "srw_lock" : waiting.resource ? "resource" : "section";
         waitFor(thread, { kind, certain: true, ...waiting });
         if (waiting.srw_lock) thread.wait.lock.owner = tasks.get(waiting.owner) ?? null;
-        if (waiting.holders) thread.wait.lock.note = `shared by ${waiting.holders}`;
+        if (waiting.holders) thread.wait.lock.note = `held shared ${waiting.holders} time${waiting.holders === 1 ? "" : "s"}`;
       }
       if (sleeping) {
         const kind = sleeping.on_address ? "windows_address" : sleeping.init_once ? "windows_init_once" : "windows_condition_variable";

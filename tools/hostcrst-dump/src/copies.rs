@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use hostcrst::inspect::{Blocked, Format, Memory, Picture};
+use hostcrst::inspect::{Blocked, Format, LockKind, Memory, Picture};
 
 use crate::foreign::{counted, write_lock};
 use crate::symbols::{Symbols, thread_name, write_printable};
@@ -95,7 +95,11 @@ fn write_text(
         for (index, (copy, link)) in cycle.iter().enumerate() {
             let (_, owner) = cycle[(index + 1) % cycle.len()];
             writeln!(text, "{}:", thread_name(&name(link), link.thread_id))?;
-            write!(text, "   {} ", link.awaited.kind().waiting())?;
+            let kind = link.awaited.kind();
+            write!(text, "   {} ", kind.waiting())?;
+            if kind == LockKind::SrwLock {
+                write!(text, "{} ", kind.word())?;
+            }
             write_lock(&link.awaited, symbols, text)?;
             writeln!(text, " of copy {}", copy + 1)?;
             let owner = thread_name(&name(&owner), owner.thread_id);
