@@ -18,6 +18,7 @@ set(not_emulated
     region.what_is_reserved_cannot_be_read
     # It refuses filters of system calls. (So do all that run as <stem>.fenced or without_membarrier.)
     fenced_late
+    first_call
     faults
     # It refuses ptrace.
     no_cost

@@ -29,7 +29,7 @@ pub(crate) fn prepare() -> Result<()> {
 
 /// No handler interrupts it: one that forks would have its child prepare again what is half done.
 fn prepare_once() -> Result<()> {
-    let _guard = REGISTRY.prepare_lock.lock();
+    let _guard = REGISTRY.prepare_lock.lock_unless(&REGISTRY.ready);
     if REGISTRY.is_ready() {
         return Ok(());
     }
@@ -63,5 +63,6 @@ fn prepare_once() -> Result<()> {
         REGISTRY.set_fenced();
     }
     REGISTRY.ready.store(1, Ordering::Release);
+    REGISTRY.prepare_lock.wake_all();
     Ok(())
 }

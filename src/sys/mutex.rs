@@ -68,23 +68,51 @@ impl Mutex {
             .map(|_| self.guard())
     }
 
+    /// Locks the mutex unless `done` is set: by a holder, once and for all, who calls `wake_all` then. What all wait for
+    /// is over, so none of them need have the mutex for it, one after the other.
+    pub(crate) fn lock_unless(&self, done: &AtomicU32) -> Option<Guard<'_>> {
+        self.try_lock().or_else(|| self.lock_contended_unless(done).then(|| self.guard()))
+    }
+
+    /// By the holder: `done` is set. Who begins to sleep meanwhile is woken by its unlock.
+    pub(crate) fn wake_all(&self) {
+        if self.0.load(Ordering::Relaxed) == CONTENDED {
+            futex_wake(&self.0, i32::MAX);
+        }
+    }
+
     #[cold]
+    #[inline(never)]
     fn lock_contended(&self) {
+        static NEVER: AtomicU32 = AtomicU32::new(0);
+        self.lock_contended_unless(&NEVER);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_contended_unless(&self, done: &AtomicU32) -> bool {
         for _ in 0..POLLS_BEFORE_SLEEP {
             pause();
             if self.0.load(Ordering::Relaxed) == UNLOCKED
                 && self.0.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                return;
+                return true;
             }
         }
         // From here on the mutex is locked as CONTENDED even if no other thread sleeps: at worst one wake too many.
         // place: mutex-sleeper-swap
         while self.0.swap(CONTENDED, Ordering::Acquire) != UNLOCKED {
+            // Acquire pairs with the Release of who set it: sees what was done. Nobody's wake-up is lost with who goes away
+            // here: the holder now finds CONTENDED, and wakes another.
+            // place: mutex-done-load
+            if done.load(Ordering::Acquire) != 0 {
+                return false;
+            }
             let check = THREADS_MAY_VANISH.then(|| now() + HOLDER_CHECK);
             let _ = futex_wait(&self.0, CONTENDED, check);
             settle_fork();
         }
+        true
     }
 
     #[inline]
