@@ -34,7 +34,7 @@ use crate::report;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
 use crate::state::task::{Anomaly, TaskRef};
-use crate::sys::{self, preserving_errno};
+use crate::sys::preserving_errno;
 
 /// COR_PRF_MONITOR_THREADS; COR_PRF_MONITOR_MODULE_LOADS, for when modules are unloaded; COR_PRF_ENABLE_STACK_SNAPSHOT,
 /// which has no callback.
@@ -93,6 +93,7 @@ static VTABLE: Vtable<SLOTS> = {
     slots[UNKNOWN_METHODS + 1] = shutdown as *const ();
     slots[UNKNOWN_METHODS + 12] = module_unload_started as *const ();
     slots[UNKNOWN_METHODS + 25] = jit_inlining as *const ();
+    slots[UNKNOWN_METHODS + 26] = thread_created as *const ();
     slots[UNKNOWN_METHODS + 27] = thread_destroyed as *const ();
     slots[UNKNOWN_METHODS + 28] = thread_assigned_to_os_thread as *const ();
     slots[UNKNOWN_METHODS + 37] = unmanaged_to_managed_transition as *const ();
@@ -248,18 +249,20 @@ unsafe extern "C" fn jit_inlining(_this: *mut c_void, _caller: usize, callee: us
     S_OK
 }
 
+/// The calling thread is new to the CLR, and no code of the program's has run on it. It may wait here, as the CLR's collector
+/// goes on meanwhile: not so in thread_assigned_to_os_thread, which comes next.
+extern "C" fn thread_created(_this: *mut c_void, _thread: usize) -> i32 {
+    preserving_errno(session::thread_begins);
+    S_OK
+}
+
 extern "C" fn thread_destroyed(_this: *mut c_void, thread: usize) -> i32 {
     preserving_errno(|| threads::destroyed(thread as u64));
     S_OK
 }
 
 extern "C" fn thread_assigned_to_os_thread(_this: *mut c_void, thread: usize, os_thread: u32) -> i32 {
-    preserving_errno(|| {
-        threads::assigned(thread as u64, os_thread);
-        if os_thread == sys::thread_id() {
-            session::thread_begins();
-        }
-    });
+    preserving_errno(|| threads::assigned(thread as u64, os_thread));
     S_OK
 }
 
@@ -406,6 +409,7 @@ mod tests {
     use super::*;
     use crate::clr::com::method;
     use crate::clr::fake;
+    use crate::sys;
 
     /// Asks as a caller of COM does, through the object's vtable.
     fn ask(iid: *const Guid, out: *mut *mut c_void) -> i32 {
@@ -479,6 +483,7 @@ mod tests {
     }
 
     type Initialize = unsafe extern "C" fn(*mut c_void, *mut c_void) -> i32;
+    type Created = extern "C" fn(*mut c_void, usize) -> i32;
     type Assigned = extern "C" fn(*mut c_void, usize, u32) -> i32;
     type Transition = extern "C" fn(*mut c_void, usize, i32) -> i32;
     type NameChanged = unsafe extern "C" fn(*mut c_void, usize, u32, *const u16) -> i32;
@@ -538,11 +543,16 @@ mod tests {
         }
         assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0x1000_0A64);
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "not before it is needed");
-        let assigned: Assigned = slot(28);
-        assert_eq!(assigned(this(), 0x6000, sys::thread_id()), S_OK);
+        let begin = |thread| {
+            let (created, assigned): (Created, Assigned) = (slot(26), slot(28));
+            assert_eq!(created(this(), thread), S_OK);
+            let had_begun = fake::SESSION.load(Ordering::Relaxed);
+            assert_eq!(assigned(this(), thread, sys::thread_id()), S_OK);
+            assert_eq!(fake::SESSION.load(Ordering::Relaxed), had_begun, "the collector would have to wait");
+        };
+        begin(0x6000);
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "the first thread alone");
-        let second = std::thread::spawn(move || assert_eq!(assigned(this(), 0x6008, sys::thread_id()), S_OK));
-        second.join().unwrap();
+        std::thread::spawn(move || begin(0x6008)).join().unwrap();
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0x400_0000_4005);
         assert!(REGISTRY.sees_managed_locks());
         assert!(hosted::set(b"locks") && !hosted::set(b"neither"));

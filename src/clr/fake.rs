@@ -231,6 +231,9 @@ unsafe extern "C" fn event_pipe_start_session(
         // As the CLR does: code of its own runs first, for a while.
         let assigned: extern "C" fn(*mut c_void, usize, u32) -> i32 =
             com::method(object(&super::callback::CALLBACK), 3 + 28);
+        let created: extern "C" fn(*mut c_void, usize) -> i32 =
+            com::method(object(&super::callback::CALLBACK), 3 + 26);
+        created(null_mut(), 0x6010);
         assigned(null_mut(), 0x6010, crate::sys::thread_id());
         assert!(super::threads::current().is_none(), "the library's own thread is no task");
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -6,9 +6,9 @@
 //! code, as one alone waits for none.
 //!
 //! **No wait is missed.** That thread, and any that comes meanwhile, is held back at its very beginning until the session
-//! has begun, so none of its waits is before that. It may wait here, as the CLR tells of a thread before any of its code
-//! runs, and lets its collector go on meanwhile. It is not held for ever: code of the CLR's runs in a session's beginning,
-//! and may need a lock that somebody owns who waits for the new thread.
+//! has begun, so none of its waits is before that. The CLR tells of a new thread before any of its code runs, in a call
+//! during which its collector goes on (`thread_created`). It is not held for ever: code of the CLR's runs in a session's
+//! beginning, and may need a lock that somebody owns who waits for the new thread.
 //!
 //! A thread of the library's own begins the session: it owns nothing and is part of no call.
 //!
