@@ -153,7 +153,7 @@ calls() {
     started "$1" Calls
     # Runtimes before .NET 6 know only the older prefix.
     run "$WORK/$name.log" env DOTNET_TieredCompilation=0 COMPlus_TieredCompilation=0 "${program[@]}"
-    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
+    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped; do
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.log" || fail "$call is not in native code" "$WORK/$name.log"
     done
     expect "$WORK/$name.log" '^"CdeclApart" tid=' '\[0\] native   through a function pointer$'
@@ -219,7 +219,7 @@ beside() {
     # What it asks of the JIT is done too, and locks of managed code are told of.
     started "$1" Calls
     run "$WORK/$name.calls.log" "${with_main[@]}" DOTNET_TieredCompilation=0 "${program[@]}"
-    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import; do
+    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped; do
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.calls.log" || fail "$call is not in native code" "$WORK/$name.calls.log"
     done
     hosted+=("${with_main[@]}")

@@ -499,7 +499,9 @@ mod tests {
         let _turn = fake::TURN.lock().unwrap();
         let jit_inlining: JitInlining = slot(25);
         INFO.store(fake::unknown(), Ordering::Release);
-        for (callee, expected) in [(fake::POINTER_CALLER, 0), (fake::RUN, 1), (fake::OPEN, 1)] {
+        for (callee, expected) in
+            [(fake::POINTER_CALLER, 0), (fake::IMPORT_CALLER, 0), (fake::RUN, 1), (fake::OPEN, 1)]
+        {
             let mut may = 1 - expected;
             // SAFETY: a valid pointer.
             assert_eq!(unsafe { jit_inlining(this(), fake::RUN as usize, callee as usize, &mut may) }, S_OK);

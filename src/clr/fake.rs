@@ -22,6 +22,9 @@ pub(crate) const OPEN: u64 = 0x7000_0030;
 pub(crate) const CLOSE: u64 = 0x7000_0050;
 /// Calls through a function pointer; in no metadata.
 pub(crate) const POINTER_CALLER: u64 = 0x7000_0070;
+/// Call `OPEN`, and `RUN` in a method that is no import; in no metadata either.
+pub(crate) const IMPORT_CALLER: u64 = 0x7000_0078;
+pub(crate) const CALLER: u64 = 0x7000_0080;
 const RUN_TOKEN: u64 = 0x0600_0001;
 /// Its methods: token, FunctionID, name, class. The second is generic and has no FunctionID.
 const METHODS: [(u32, u64, &str, u32); 4] = [
@@ -384,7 +387,7 @@ unsafe extern "C" fn get_function_info(
     0
 }
 
-/// Only two have IL: `RUN` returns, `POINTER_CALLER` calls through a pointer and returns.
+/// Only these have IL: `RUN` returns, and the others call and return.
 unsafe extern "C" fn get_il_function_body(
     _: *mut c_void,
     module: usize,
@@ -394,10 +397,14 @@ unsafe extern "C" fn get_il_function_body(
 ) -> i32 {
     static RETURNS: [u8; 2] = [0x06, 0x2A];
     static CALLS: [u8; 8] = [0x1E, 0x02, 0x29, 0x01, 0x00, 0x00, 0x11, 0x2A];
+    static CALLS_RUN_AND_OPEN: [u8; 12] = [0x2E, 0x28, 0x01, 0, 0, 0x06, 0x28, 0x03, 0, 0, 0x06, 0x2A];
+    static CALLS_RUN: [u8; 7] = [0x1A, 0x28, 0x01, 0, 0, 0x06, 0x2A];
     assert_eq!(module, MODULE);
     let found: &[u8] = match u64::from(token) {
         RUN_TOKEN => &RETURNS,
         POINTER_CALLER => &CALLS,
+        IMPORT_CALLER => &CALLS_RUN_AND_OPEN,
+        CALLER => &CALLS_RUN,
         _ => return NOTHING,
     };
     // SAFETY: see above.

@@ -246,8 +246,8 @@ impl ProfilerInfo {
         );
     }
 
-    /// Lets `look` see the body of a method that the JIT has at hand: a header, IL, and perhaps tables.
-    pub(crate) fn with_body<T>(self, function: usize, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    /// Lets `look` see module and body of a method that the JIT has at hand: a header, IL, and perhaps tables.
+    pub(crate) fn with_body<T>(self, function: usize, look: impl FnOnce(usize, &[u8]) -> T) -> Option<T> {
         let (module, method) = self.definition(function)?;
         let (mut body, mut size) = (null::<u8>(), 0_u32);
         check(call!(
@@ -261,7 +261,7 @@ impl ProfilerInfo {
         ))?;
         // SAFETY: a successful GetILFunctionBody wrote address and size of memory that stays, and is not written, as long
         // as the module is loaded; it cannot be unloaded while the JIT compiles a call of the method.
-        (!body.is_null()).then(|| look(unsafe { core::slice::from_raw_parts(body, size as usize) }))
+        (!body.is_null()).then(|| look(module, unsafe { core::slice::from_raw_parts(body, size as usize) }))
     }
 
     pub(crate) fn modules(self) -> Option<Modules> {

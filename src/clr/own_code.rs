@@ -25,7 +25,7 @@ pub(crate) unsafe fn find(object: *mut c_void) {
     let method: *const () = unsafe { super::com::method(object, 0) };
     let file = see_mapping(method as usize, |mapping| hash_of_bytes(mapping.path));
     let (mut start, mut end) = (u64::MAX, 0);
-    each_own_mapping(|mapping| {
+    each_own_mapping(&mut |mapping| {
         if mapping.path.starts_with(b"/") && Some(hash_of_bytes(mapping.path)) == file {
             (start, end) = (start.min(mapping.start), end.max(mapping.end));
         }
@@ -58,7 +58,7 @@ pub(crate) fn name_of_foreign_thread() -> Option<NameCopy> {
 /// What `see` says of the mapping that an address lies in; None if it is not mapped.
 pub(crate) fn see_mapping<T>(address: usize, mut see: impl FnMut(&Mapping<'_>) -> T) -> Option<T> {
     let mut seen = None;
-    each_own_mapping(|mapping| {
+    each_own_mapping(&mut |mapping| {
         if (mapping.start..mapping.end).contains(&(address as u64)) {
             seen = Some(see(mapping));
         }
@@ -67,7 +67,7 @@ pub(crate) fn see_mapping<T>(address: usize, mut see: impl FnMut(&Mapping<'_>) -
 }
 
 /// All that is mapped.
-fn each_own_mapping(see: impl FnMut(&Mapping<'_>)) {
+fn each_own_mapping(see: &mut dyn FnMut(&Mapping<'_>)) {
     let (mut line, mut block) = ([0; LINE_CAPACITY], [0; BLOCK]);
     if let Some(list) = Mapped.maps() {
         each_mapping(&list, &mut line, &mut block, see);

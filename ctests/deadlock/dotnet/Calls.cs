@@ -51,13 +51,37 @@ static class Calls
         return gate(wait);
     }
 
+    static int Wrapped(int wait)
+    {
+        return gate(wait);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static int WrappedAndMore(int wait)
+    {
+        return gate(wait) + gate(0);
+    }
+
+    // The JIT would inline what these call.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static int ImportWrapped(int wait)
+    {
+        return Wrapped(wait);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static int ImportsWrapped(int wait)
+    {
+        return WrappedAndMore(wait) + 1;
+    }
+
     // With an argument it then stays as it is, until its input ends.
     public static int Main(string[] arguments)
     {
         var folder = Path.GetDirectoryName(typeof(Calls).Assembly.Location);
         var library = NativeLibrary.Load(Path.Combine(folder, "libgate.so"));
         Pointers.target = NativeLibrary.GetExport(library, "gate");
-        Func<int, int>[] calls = { CdeclApart, CdeclAndMore, StdCallApart, StdCallAndMore, Import };
+        Func<int, int>[] calls = { CdeclApart, CdeclAndMore, StdCallApart, StdCallAndMore, Import, ImportWrapped, ImportsWrapped };
         for (int round = 0; round < 1000; round++)
         {
             foreach (var call in calls)
