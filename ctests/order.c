@@ -258,6 +258,13 @@ static void both_kinds(void)
     InitializeCriticalSection(&window);
     let(&one, the_window_first, a, 0, 0, 0);
     let(&other, the_window_last, a, 0, 0, 0);
+    char *said = content_of(STDERR_FILENO);
+    CHECK_EQ(times_in(said, " CRITICAL_SECTION 0x"), 2);
+    CHECK_EQ(times_in(said, "!window+0x0 at "), 2);
+    free(said);
+    char *json = report_in(HOST_REPORT_JSON);
+    CHECK_EQ(times_in(json, "\"section_name\":\"\",\"critical_section\":\"0x"), 1);
+    free(json);
     finish(1);
 }
 

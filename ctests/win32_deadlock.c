@@ -177,6 +177,16 @@ static int32_t enter_the_hosts_last(uint32_t option)
 static void refuse_the_hosts(void)
 {
     CHECK_EQ(enter_the_hosts_last(0), HOST_E_DEADLOCK);
+    char *text = report_in(HOST_REPORT_TEXT);
+    const char *broken = strstr(text, "A deadlock of 2 tasks was broken");
+    const char *order = broken == NULL ? NULL : strstr(broken, "Order that led here:\n");
+    const char *waited = broken == NULL ? NULL : strstr(broken, " CRITICAL_SECTION 0x");
+    CHECK(waited != NULL && waited < order);
+    CHECK_CONTAINS(waited == NULL ? "" : waited, "!crossed+0x0 at ");
+    free(text);
+    char *json = report_in(HOST_REPORT_JSON);
+    CHECK_CONTAINS(json, "\"section_name\":\"\",\"critical_section\":\"0x");
+    free(json);
 }
 
 static void the_wait_for_the_hosts_section_is_refused(void)

@@ -438,10 +438,19 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
     fn lock(&mut self, handle: u64, name: &[u8]) -> fmt::Result {
         self.out.awaited(handle)?;
         match LockKind::of(handle) {
-            LockKind::Section => self.out.text("section_name", name),
-            LockKind::Resource => self.out.text("resource_name", name),
-            LockKind::SrwLock => Ok(()),
+            LockKind::Section => self.out.text("section_name", name)?,
+            LockKind::Resource => self.out.text("resource_name", name)?,
+            LockKind::SrwLock => {}
         }
+        let (key, address) = match self.namer.picture.lock(handle) {
+            Some(LockPicture::Section(section)) if section.mirror != 0 => {
+                ("critical_section", section.mirror)
+            }
+            Some(LockPicture::SrwLock(lock)) => ("variable", lock.address),
+            _ => return Ok(()),
+        };
+        let surroundings = &mut *self.namer.surroundings;
+        self.out.string(key, |out| surroundings.write_variable(out, address))
     }
 
     /// What was counted of waits and holds, if that was ever switched on.

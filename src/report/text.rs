@@ -470,6 +470,18 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
         }
     }
 
+    /// A section, resource or SRW lock by its handle, and the name that it had; Windows' by address and variable.
+    fn remembered_lock(&mut self, handle: u64, name: &NameCopy) -> fmt::Result {
+        match self.namer.picture.lock(handle) {
+            Some(LockPicture::Section(section)) if section.mirror != 0 => self.section_name(&section),
+            Some(LockPicture::SrwLock(lock)) => self.srw_lock_name(lock.address),
+            _ => {
+                write!(self.out, "0x{:x}", number_shown(handle))?;
+                if name.is_empty() { Ok(()) } else { write!(self.out, " \"{}\"", Printable(name.bytes())) }
+            }
+        }
+    }
+
     fn hold(&mut self, hold: Option<(u64, u64)>) -> fmt::Result {
         match hold.and_then(|(since, _)| self.namer.age(since)) {
             Some(age) => write!(self.out, " (for {})", Seconds(age)),
@@ -641,13 +653,10 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     }
 
     fn section_of_alarm(&mut self, step: &AlarmStepCopy) -> fmt::Result {
-        let kind = if is_resource(step.section) { "resource " } else { "" };
-        write!(self.out, "{kind}0x{:x}", step.section)?;
-        if step.section_name.is_empty() {
-            Ok(())
-        } else {
-            write!(self.out, " \"{}\"", Printable(step.section_name.bytes()))
+        if is_resource(step.section) {
+            self.out.write_str("resource ")?;
         }
+        self.remembered_lock(step.section, &step.section_name)
     }
 
     fn statistics(&mut self) -> fmt::Result {
@@ -909,10 +918,8 @@ impl<M: Memory, S: Surroundings> TextReport<'_, '_, M, S> {
     /// A member, and the next one, which owned what the member waited for, if it is remembered.
     fn member(&mut self, member: &MemberCopy, owner: Option<&MemberCopy>) -> fmt::Result {
         let name = ThreadName(member.task_name.bytes(), member.thread_id);
-        write!(self.out, "   {name} waited for 0x{:x}", number_shown(member.awaited))?;
-        if !member.awaited_name.is_empty() {
-            write!(self.out, " \"{}\"", Printable(member.awaited_name.bytes()))?;
-        }
+        write!(self.out, "   {name} waited for ")?;
+        self.remembered_lock(member.awaited, &member.awaited_name)?;
         self.site(member.site)?;
         match owner {
             Some(owner) => {

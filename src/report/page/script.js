@@ -427,6 +427,9 @@ function anyTable(title, objects, { tasks }) {
 
 // ---- the order that led here ----
 
+/** What a member of a cycle waited for, as it was. */
+const lockOf = member => member.critical_section || member.variable || member.section_name || member.resource_name || member.section || member.resource;
+
 /** A column for each of a cycle; each took what the one before it waits for. */
 function orderTable(title, members, fate) {
   const steps = members.flatMap((member, at) => {
@@ -460,7 +463,7 @@ function orders(reports, { cycles }) {
     // The first one came last.
     const inOrder = members.map((member, at) => {
       const next = members[(at + 1) % members.length];
-      return { name: `"${shown(member.name)}" ${member.tid}`, lock: shown(member.section_name || member.section), at: member.at && shown(member.at),
+      return { name: `"${shown(member.name)}" ${member.tid}`, lock: shown(lockOf(member)), at: member.at && shown(member.at),
         takenAt: next.entered_at && shown(next.entered_at) };
     });
     const turned = inOrder.slice(1).concat(inOrder[0]);
