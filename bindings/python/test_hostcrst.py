@@ -8,12 +8,14 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 import unittest
 from ctypes import sizeof
+from itertools import starmap
 
 import hostcrst
 from hostcrst import CriticalSection, WatchedLock
@@ -294,6 +296,21 @@ class WatchedLocks(unittest.TestCase):
             self.assertRaises(hostcrst.Deadlock, cache.acquire)
         blocked.outcome()
 
+    def test_limits_are_those_of_an_rlock(self):
+        for lock in (threading.RLock(), WatchedLock(), CriticalSection()):
+            for error, *arguments in (
+                (ValueError, False, 5),
+                (ValueError, False, 0),
+                (ValueError, True, -2),
+                (ValueError, True, math.nan),
+                (TypeError, True, "x"),
+                (TypeError, True, None),
+            ):
+                self.assertRaises(error, lock.acquire, *arguments)
+            self.assertTrue(lock.acquire(True, 0))
+            lock.release()
+        self.assertRaises(OverflowError, WatchedLock().acquire, True, 2.0**80)
+
     @staticmethod
     def own_and_enter(cache, stock):
         with cache, stock:
@@ -309,6 +326,92 @@ class WatchedLocks(unittest.TestCase):
         cache.release()
         self.assertTrue(in_thread(lambda: cache.acquire() and cache.release() is None))
         self.assertIn("cache", repr(cache))
+
+
+class Ring(BaseException):
+    """What the handler of a signal raises."""
+
+
+@unittest.skipIf(sys.version_info < (3, 11), "handlers run in more places")
+class Signals(unittest.TestCase):
+    def is_never_left_over(self, block, is_left_over, undo, rounds=20_000):
+        """A signal's handler raises at another instant of each of many `block`s. Nothing that it began may be left."""
+
+        def ring(*_):
+            rung.append(True)
+            raise Ring
+
+        def turn(instant):
+            signal.setitimer(signal.ITIMER_REAL, instant * 1e-6)
+            block()
+            while not rung:
+                pass
+
+        rung, found, before = [], 0, signal.signal(signal.SIGALRM, ring)
+        try:
+            for at in range(rounds):
+                try:
+                    turn(1 + at % 40)
+                except Ring:
+                    pass
+                rung.clear()
+                if is_left_over():
+                    found += 1
+                    undo()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        self.assertEqual(found, 0)
+
+    def test_a_section_is_left_whenever_a_handler_raises(self):
+        section = CriticalSection()
+
+        def enter_and_leave():
+            with section:
+                pass
+
+        self.is_never_left_over(enter_and_leave, section._is_owned, section.leave)
+
+    def is_all_or_nothing(self, function, has_worked, undo):
+        """A call that returns has worked, and one that a handler ends has not."""
+        returned = []
+
+        def call():
+            # That it has returned is stored in the same call.
+            returned.extend(starmap(function, ((),)))
+
+        def is_left_over():
+            worked = has_worked()
+            if returned and worked:
+                undo()
+                worked = False
+            returned.clear()
+            return worked
+
+        self.is_never_left_over(call, is_left_over, undo, 10_000)
+
+    def test_an_enter_that_a_handler_ends_has_not_entered(self):
+        section, cache = CriticalSection(), WatchedLock(threading.RLock())
+        self.is_all_or_nothing(section.enter, section._is_owned, section.leave)
+        self.is_all_or_nothing(cache.acquire, cache._lock._is_owned, cache.release)
+
+    def test_a_condition_still_owns_the_section_if_a_handler_ends_its_wait(self):
+        section = CriticalSection()
+        section.enter()
+        self.is_all_or_nothing(
+            section._release_save, lambda: not section._is_owned(), lambda: section._acquire_restore(1)
+        )
+
+    def test_transitions_come_in_pairs(self):
+        def call_and_return():
+            with hostcrst.native_call(0x1234), hostcrst.managed_call():
+                pass
+
+        def depth():
+            return lib.sized(lib.task_info, hostcrst.current(), lib.TaskInfo).depth
+
+        call_and_return()
+        least = depth()
+        self.is_never_left_over(call_and_return, lambda: depth() != least, lambda: self.fail("not in pairs"))
 
 
 class Arguments(unittest.TestCase):

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections import namedtuple
 from ctypes import c_size_t, create_string_buffer, sizeof
+from itertools import starmap
 
 from . import _arguments as argument
 from . import _library as lib
@@ -56,6 +57,12 @@ _NODE_KINDS = (
 )  # fmt: skip
 
 
+# A signal's handler may raise wherever Python runs handlers: when a function begins, at a jump back, and when a call of C
+# has returned; before 3.11 in more places. So what a call has done is not known from its value, which may never be stored.
+# `done.extend(starmap(f, calls))` is one call that makes others and stores their results, without a gap; and in the `except`
+# after it, nothing comes before the first call at which a handler can run.
+
+
 class CriticalSection:
     """A recursive lock that refuses deadlocks; in a `with`, and wherever a threading.RLock is taken.
 
@@ -69,6 +76,7 @@ class CriticalSection:
         else:
             spin_count = argument.integer("spin_count", spin_count, lib.MOST_SPINS)
             self._handle = lib.created(lib.create_with_spin_count, spin_count)
+        self._as_parameter_ = self._handle
         # Not at exit: other threads may still wait for it.
         self._end = weakref.finalize(self, lib.destroy, self._handle)
         self._end.atexit = False
@@ -104,15 +112,14 @@ class CriticalSection:
         Raises Deadlock, unless `breakable` is false or there is a timeout; Timeout; Abandoned; Interrupted, if
         `alertable`. As with every call into C, a signal's handler in Python runs when the wait is over.
         """
-        self._enter(_milliseconds(timeout), alertable, breakable, here())
+        option = (lib.WAIT_ALERTABLE if alertable else 0) | (0 if breakable else lib.WAIT_NOTINDEADLOCK)
+        self._enter(_milliseconds(timeout), option)
 
     def try_enter(self):
         """Enters if that needs no waiting; says whether."""
-        return self._enters(0, here())
+        return self._enters(0)
 
-    def leave(self):
-        """Undoes one enter. Raises NotOwner if the calling thread does not own the section."""
-        lib.check(lib.leave(self._handle), self)
+    leave = lib.leave_method
 
     def recover(self):
         """Takes over an abandoned section: the thread that owned it has ended. What it protects may be half done."""
@@ -135,25 +142,40 @@ class CriticalSection:
             lib.STATES[info.state], owner, info.recursion, info.waiters, info.spin_count, info.contended
         )
 
-    def __enter__(self):
-        self._enter(lib.INFINITE, False, True, here())
-        return self
+    def _enter(self, milliseconds=lib.INFINITE, option=0):
+        done = []
+        try:
+            introduce()
+            done.extend(starmap(lib.enter_at, ((self._handle, option, milliseconds, here()),)))
+            if done[0] < 0:
+                lib.check(done[0], self)
+            return self
+        except BaseException:
+            if done and done[0] >= 0:
+                lib.leave(self._handle)
+            raise
 
-    def __exit__(self, *_):
-        lib.check(lib.leave(self._handle), self)
+    # Itself, not a function that calls it: from there the section would have to be left, too.
+    __enter__ = _enter
+    __exit__ = lib.leave_at_exit
+
+    def _enters(self, milliseconds):
+        try:
+            self._enter(milliseconds)
+        except Timeout:
+            return False
+        return True
 
     # As threading.RLock has it.
 
     def acquire(self, blocking=True, timeout=-1):
         """As threading.RLock.acquire, but raises what enter does."""
-        if not blocking or timeout == 0:
-            if timeout not in (-1, 0):
-                raise ValueError("can't specify a timeout for a non-blocking call")
-            return self._enters(0, here())
-        if timeout == -1:
-            self._enter(lib.INFINITE, False, True, here())
+        if not _is_with_limit(blocking, timeout):
+            if not blocking:
+                return self._enters(0)
+            self._enter()
             return True
-        return self._enters(_milliseconds(timeout), here())
+        return self._enters(_milliseconds(timeout))
 
     release = leave
 
@@ -168,28 +190,22 @@ class CriticalSection:
         return lib.sized(lib.info, self._handle, lib.SectionInfo).owner == current()
 
     def _release_save(self):
-        entries = self.info().recursion
-        for _ in range(entries):
-            self.leave()
-        return entries
+        entries, done = self.info().recursion, []
+        try:
+            done.extend(starmap(lib.leave, [(self._handle,)] * entries))
+            lib.check(min(done), self)
+            return entries
+        except BaseException:
+            # It goes on as the owner that it was.
+            self._acquire_restore(done.count(0))
+            raise
 
     def _acquire_restore(self, entries):
-        for _ in range(entries):
-            self._enter(lib.INFINITE, False, False, here())
-
-    def _enter(self, milliseconds, alertable, breakable, place):
         introduce()
-        option = (lib.WAIT_ALERTABLE if alertable else 0) | (0 if breakable else lib.WAIT_NOTINDEADLOCK)
-        result = lib.enter_at(self._handle, option, milliseconds, place)
-        if result < 0:
-            lib.check(result, self)
-
-    def _enters(self, milliseconds, place):
-        try:
-            self._enter(milliseconds, False, True, place)
-        except Timeout:
-            return False
-        return True
+        one = self._handle, lib.WAIT_NOTINDEADLOCK, lib.INFINITE, here()
+        # Whatever a handler raises, it owns the section again.
+        results = list(starmap(lib.enter_at, [one] * entries))
+        lib.check(min(results, default=0), self)
 
 
 class WatchedLock:
@@ -217,34 +233,71 @@ class WatchedLock:
         raise TypeError("a WatchedLock belongs to its process and cannot be pickled")
 
     def acquire(self, blocking=True, timeout=-1):
-        """As the lock's own; raises Deadlock if a wait without a timeout would close a circle of waits."""
-        introduce()
-        place = here()
-        acquired = self._lock.acquire(False)
-        if not acquired and blocking:
-            acquired = self._lock.acquire(True, timeout) if timeout != -1 else self._wait(place)
-        if acquired:
-            lib.check(lib.resource_acquired_at(self._handle, place), self)
-        return acquired
+        """As threading.RLock.acquire; raises Deadlock if a wait without a timeout would close a circle of waits."""
+        limited = _is_with_limit(blocking, timeout)
+        if limited and timeout > threading.TIMEOUT_MAX:
+            raise OverflowError("timeout value is too large")
+        return self._acquire(blocking, timeout if limited else None) is self
 
-    def _wait(self, place):
-        lib.check(lib.resource_wait_at(self._handle, 0, place), self)
+    def _acquire(self, blocking=True, timeout=None):
+        done, told = [], []
         try:
-            return self._lock.acquire()
-        except BaseException:  # A signal's handler raises out of the wait.
-            lib.resource_wait_end(self._handle)
+            introduce()
+            place = here()
+            done.extend(starmap(self._lock.acquire, ((False,),)))
+            if not done[0] and blocking:
+                if timeout is None:
+                    self._wait(done, place)
+                else:
+                    done.extend(starmap(self._lock.acquire, ((True, timeout),)))
+            if done[-1]:
+                told.extend(starmap(lib.resource_acquired_at, ((self._handle, place),)))
+                lib.check(told[0], self)
+            return self if done[-1] else None
+        except BaseException:
+            try:
+                if told and told[0] >= 0:
+                    lib.resource_released(self._handle)
+            finally:
+                if done and done[-1]:
+                    self._lock.release()
+            raise
+
+    def _wait(self, done, place):
+        begun = []
+        try:
+            begun.extend(starmap(lib.resource_wait_at, ((self._handle, 0, place),)))
+            lib.check(begun[0], self)
+            done.extend(starmap(self._lock.acquire, ((),)))
+        except BaseException:
+            if begun and begun[0] >= 0:
+                lib.resource_wait_end(self._handle)
             raise
 
     def release(self):
-        lib.check(lib.resource_released(self._handle), self)
-        self._lock.release()
+        result = []
+        try:
+            result.extend(starmap(lib.resource_released, ((self._handle,),)))
+        finally:
+            if result and result[0] >= 0:
+                self._lock.release()
+        lib.check(result[0], self)
 
-    def __enter__(self):
-        self.acquire()
-        return self
+    # As CriticalSection's. The end is a function of Python, as threading.Condition's is.
+    __enter__ = _acquire
 
     def __exit__(self, *_):
         self.release()
+
+
+def _is_with_limit(blocking, timeout):
+    """Whether an acquire is to have a limit, by arguments that are as threading.RLock takes them."""
+    if timeout == -1:
+        return False
+    if not blocking:
+        raise ValueError("can't specify a timeout for a non-blocking call")
+    argument.seconds("timeout", timeout)
+    return True
 
 
 def _milliseconds(seconds):
@@ -320,24 +373,38 @@ def _switch(function, on):
     lib.check(function(bool(on)))
 
 
-@contextlib.contextmanager
-def native_call(target=0):
+class native_call(contextlib.ContextDecorator):
     """For the time of a `with`, reports show that the thread is in native code: in the function at the address `target`."""
-    target = argument.integer("target", target, 256 ** sizeof(c_size_t) - 1)
-    lib.check(lib.runtime_start())
-    introduce()
-    lib.check(lib.leave_runtime(target))
-    try:
-        yield
-    finally:
-        lib.check(lib.enter_runtime())
+
+    def __init__(self, target=0):
+        self._target = argument.integer("target", target, 256 ** sizeof(c_size_t) - 1)
+
+    def __enter__(self):
+        done = []
+        try:
+            lib.check(lib.runtime_start())
+            introduce()
+            done.extend(starmap(lib.leave_runtime, ((self._target,),)))
+            lib.check(done[0])
+        except BaseException:
+            if done and done[0] >= 0:
+                lib.enter_runtime()
+            raise
+
+    __exit__ = lib.enter_runtime_at_exit
 
 
-@contextlib.contextmanager
-def managed_call():
+class managed_call(contextlib.ContextDecorator):
     """Within native_call: native code has called Python back."""
-    lib.check(lib.reverse_enter_runtime())
-    try:
-        yield
-    finally:
-        lib.check(lib.reverse_leave_runtime())
+
+    def __enter__(self):
+        done = []
+        try:
+            done.extend(starmap(lib.reverse_enter_runtime, ((),)))
+            lib.check(done[0])
+        except BaseException:
+            if done and done[0] >= 0:
+                lib.reverse_leave_runtime()
+            raise
+
+    __exit__ = lib.reverse_leave_runtime_at_exit

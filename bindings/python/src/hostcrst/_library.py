@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from ctypes import POINTER, c_char, c_char_p, c_int32, c_size_t, c_uint32, c_uint64
+from ctypes import POINTER, c_char, c_char_p, c_int32, c_size_t, c_uint32, c_uint64, py_object
 
 _NAME = "libhostcrst.so.0"
 
@@ -55,9 +55,28 @@ class WaitNode(ctypes.Structure):
 
 
 def _function(library, name, *arguments, result=c_int32):
-    function = getattr(library, name)
+    function = library[name]
     function.argtypes, function.restype = arguments, result
     return function
+
+
+# Binds to an object as functions of Python do, what it is given: without a frame of Python's.
+_bound = ctypes.PYFUNCTYPE(py_object, py_object)(("PyInstanceMethod_New", ctypes.pythonapi))
+
+
+def _method(name, *arguments, about=False, doc=None):
+    """A method that is the C function, which ignores the arguments that it does not know, and raises its failures.
+
+    Python runs the handlers of signals when a function of Python begins, and one that raises would end it there, before
+    it has done anything. This one has done its work when a handler can run.
+    """
+
+    def raise_failure(result, _function, given):
+        check(result, given[0] if about else "")
+
+    function = _function(_quick, name, *arguments)
+    function.errcheck, function.__doc__ = raise_failure, doc
+    return _bound(function)
 
 
 result_message = _function(_quick, "host_result_message", c_int32, result=c_char_p)
@@ -180,6 +199,18 @@ def check(hresult, about=""):
         return
     sentence = result_message(hresult).decode()
     raise _BY_CODE.get(hresult, Error)(f"{about}: {sentence}" if about else sentence, hresult)
+
+
+# These take an object with a handle as _as_parameter_.
+leave_method = _method(
+    "hostcrst_leave",
+    c_uint64,
+    about=True,
+    doc="Undoes one enter. Raises NotOwner if the calling thread does not own the section.",
+)
+leave_at_exit = _method("hostcrst_leave", c_uint64, py_object, py_object, py_object, about=True)
+enter_runtime_at_exit = _method("host_enter_runtime", *[py_object] * 4)
+reverse_leave_runtime_at_exit = _method("host_reverse_leave_runtime", *[py_object] * 4)
 
 
 def created(function, *arguments):
