@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -48,6 +49,14 @@ void the_locks_of_the_standard_take_it()
     second.unlock();
 }
 
+void until_entered(critical_section &section, bool entered)
+{
+    CHECK(entered);
+    if (entered) {
+        section.unlock();
+    }
+}
+
 void a_time_limit_ends_a_try()
 {
     critical_section section;
@@ -61,6 +70,42 @@ void a_time_limit_ends_a_try()
     }).join();
     CHECK(section.try_lock_for(std::chrono::hours(24 * 365)));
     section.unlock();
+}
+
+// Where the numbers end: what has passed ends at once, and the most waits until the owner leaves.
+void the_least_and_the_greatest_times_are_limits_too()
+{
+    using std::chrono::steady_clock;
+    using std::chrono::system_clock;
+    using seconds = std::chrono::duration<double>;
+    using hours = std::chrono::time_point<steady_clock, std::chrono::hours>;
+    const double infinite = std::numeric_limits<double>::infinity();
+    critical_section section;
+    section.lock();
+    std::thread([&] {
+        CHECK(!section.try_lock_until(steady_clock::time_point::min()));
+        CHECK(!section.try_lock_until(system_clock::time_point::min()));
+        CHECK(!section.try_lock_until(hours::min()));
+        CHECK(!section.try_lock_until(std::chrono::time_point<steady_clock, seconds>(seconds(-infinite))));
+        CHECK(!section.try_lock_for(steady_clock::duration::min()));
+        CHECK(!section.try_lock_for(std::chrono::hours::min()));
+        CHECK(!section.try_lock_for(seconds(-infinite)));
+        CHECK(!section.try_lock_for(seconds(std::numeric_limits<double>::quiet_NaN())));
+    }).join();
+    std::thread waiters[] = {
+        std::thread([&] { until_entered(section, section.try_lock_until(steady_clock::time_point::max())); }),
+        std::thread([&] { until_entered(section, section.try_lock_until(hours::max())); }),
+        std::thread([&] { until_entered(section, section.try_lock_for(steady_clock::duration::max())); }),
+        std::thread([&] { until_entered(section, section.try_lock_for(seconds(infinite))); }),
+        std::thread([&] { until_entered(section, section.try_lock_for(std::chrono::hours::max())); }),
+    };
+    while (section.info().waiters < 5) {
+        std::this_thread::yield();
+    }
+    section.unlock();
+    for (std::thread &waiter : waiters) {
+        waiter.join();
+    }
 }
 
 void a_condition_variable_waits_with_it()
@@ -262,7 +307,8 @@ void a_deadlock_is_refused_and_both_go_on()
 } // namespace
 
 CHECK_MAIN(CHECK_TEST(a_section_starts_the_runtime_and_has_a_name), CHECK_TEST(the_locks_of_the_standard_take_it),
-           CHECK_TEST(a_time_limit_ends_a_try), CHECK_TEST(a_condition_variable_waits_with_it),
+           CHECK_TEST(a_time_limit_ends_a_try),
+           CHECK_TEST(the_least_and_the_greatest_times_are_limits_too), CHECK_TEST(a_condition_variable_waits_with_it),
            CHECK_TEST(a_code_is_of_a_category_with_sentences), CHECK_TEST(the_twins_return_codes),
            CHECK_TEST(failures_are_system_errors), CHECK_TEST(a_deadlock_is_refused_and_both_go_on),
            CHECK_TEST(scopes_are_layers), CHECK_TEST(any_function_can_be_called),

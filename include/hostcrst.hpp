@@ -13,6 +13,14 @@
  * enter and leave; those of name, info and report are the functions of hostcrst.h, with native_handle(). Without
  * exceptions (-fno-exceptions) what would throw writes its sentence to stderr and aborts: use the twins there.
  *
+ * A section is destroyed at its object's end. One that is global is therefore no more while a thread that outlives main
+ * still enters it: that lock throws, and so ends the program by std::terminate. Join such threads before main returns, or
+ * let the section live on: static auto &orders = *new hostcrst::critical_section("orders").
+ *
+ * std::condition_variable_any locks anew when its wait is over. If that closes a circle of waits, it throws out of wait as
+ * any other lock, or as the standard has it calls std::terminate: with libstdc++ it throws, and the unique_lock does not
+ * own the section then (owns_lock() is false). A thread that owns nothing else while it waits cannot be refused.
+ *
  * A deadlock callback that throws, or whose thread is cancelled in it, ends the program, as these functions are noexcept.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -50,6 +58,9 @@
 #else
 #define HOSTCRST_SCOPE_
 #endif
+
+/* Its caller is the place in reports, however the program is compiled. */
+#define HOSTCRST_INLINE_ __attribute__((always_inline)) inline
 
 namespace hostcrst {
 
@@ -130,12 +141,12 @@ public:
     critical_section(const critical_section &) = delete;
     critical_section &operator=(const critical_section &) = delete;
 
-    void lock() HOSTCRST_CLANG_(acquire_capability()) HOSTCRST_CLANG_(no_thread_safety_analysis)
+    HOSTCRST_INLINE_ void lock() HOSTCRST_CLANG_(acquire_capability()) HOSTCRST_CLANG_(no_thread_safety_analysis)
     {
         check(enter(), "hostcrst::critical_section::lock");
     }
 
-    bool try_lock() HOSTCRST_CLANG_(try_acquire_capability(true)) HOSTCRST_CLANG_(no_thread_safety_analysis)
+    HOSTCRST_INLINE_ bool try_lock() HOSTCRST_CLANG_(try_acquire_capability(true)) HOSTCRST_CLANG_(no_thread_safety_analysis)
     {
         bool entered = false;
         check(try_enter(entered), "hostcrst::critical_section::try_lock");
@@ -144,7 +155,7 @@ public:
 
     /* Up to 49 days; longer is as long as that. */
     template <class Rep, class Period>
-    bool try_lock_for(const std::chrono::duration<Rep, Period> &limit)
+    HOSTCRST_INLINE_ bool try_lock_for(const std::chrono::duration<Rep, Period> &limit)
         HOSTCRST_CLANG_(try_acquire_capability(true)) HOSTCRST_CLANG_(no_thread_safety_analysis)
     {
         const int32_t result = enter_for(limit);
@@ -156,28 +167,34 @@ public:
     }
 
     template <class Clock, class Duration>
-    bool try_lock_until(const std::chrono::time_point<Clock, Duration> &instant)
+    HOSTCRST_INLINE_ bool try_lock_until(const std::chrono::time_point<Clock, Duration> &instant)
         HOSTCRST_CLANG_(try_acquire_capability(true)) HOSTCRST_CLANG_(no_thread_safety_analysis)
     {
-        return try_lock_for(instant - Clock::now());
+        /* As fractions: whole numbers would overflow at the ends of time. */
+        return try_lock_for(std::chrono::duration_cast<milliseconds>(instant.time_since_epoch()) -
+                            std::chrono::duration_cast<milliseconds>(Clock::now().time_since_epoch()));
     }
 
     /* What leave says is dropped: a destructor that unlocks has nobody to tell it to. */
-    void unlock() noexcept HOSTCRST_CLANG_(release_capability()) HOSTCRST_CLANG_(no_thread_safety_analysis)
+    HOSTCRST_INLINE_ void unlock() noexcept HOSTCRST_CLANG_(release_capability()) HOSTCRST_CLANG_(no_thread_safety_analysis)
     {
         (void)leave();
     }
 
     /* The twins. Clang's analysis does not follow them. */
-    HOSTCRST_NODISCARD int32_t enter(uint32_t option = 0) noexcept { return hostcrst_enter(handle_, option); }
+    HOSTCRST_NODISCARD HOSTCRST_INLINE_ int32_t enter(uint32_t option = 0) noexcept
+    {
+        return hostcrst_enter(handle_, option);
+    }
 
     template <class Rep, class Period>
-    HOSTCRST_NODISCARD int32_t enter_for(const std::chrono::duration<Rep, Period> &limit, uint32_t option = 0) noexcept
+    HOSTCRST_NODISCARD HOSTCRST_INLINE_ int32_t enter_for(
+        const std::chrono::duration<Rep, Period> &limit, uint32_t option = 0) noexcept
     {
         return hostcrst_enter_timeout(handle_, option, milliseconds_of(limit));
     }
 
-    HOSTCRST_NODISCARD int32_t try_enter(bool &entered) noexcept
+    HOSTCRST_NODISCARD HOSTCRST_INLINE_ int32_t try_enter(bool &entered) noexcept
     {
         int32_t is_entered = 0;
         const int32_t result = hostcrst_try_enter(handle_, 0, &is_entered);
@@ -185,10 +202,10 @@ public:
         return result;
     }
 
-    int32_t leave() noexcept { return hostcrst_leave(handle_); }
+    HOSTCRST_INLINE_ int32_t leave() noexcept { return hostcrst_leave(handle_); }
 
     /* Takes over a section whose owner has ended without leaving it, after a HOST_E_ABANDONED. */
-    HOSTCRST_NODISCARD int32_t recover() noexcept { return hostcrst_recover(handle_); }
+    HOSTCRST_NODISCARD HOSTCRST_INLINE_ int32_t recover() noexcept { return hostcrst_recover(handle_); }
 
     int32_t set_name(const char *utf8) noexcept { return hostcrst_set_name(handle_, utf8); }
 
@@ -214,6 +231,8 @@ public:
     native_handle_type native_handle() const noexcept { return handle_; }
 
 private:
+    using milliseconds = std::chrono::duration<long double, std::milli>;
+
     int32_t create(const char *name) noexcept
     {
         uint32_t state = HOST_RUNTIME_RUNNING;
@@ -231,8 +250,7 @@ private:
     template <class Rep, class Period>
     static uint32_t milliseconds_of(const std::chrono::duration<Rep, Period> &limit) noexcept
     {
-        using milliseconds = std::chrono::duration<double, std::milli>;
-        const double exact = std::chrono::duration_cast<milliseconds>(limit).count();
+        const long double exact = std::chrono::duration_cast<milliseconds>(limit).count();
         if (!(exact > 0)) {
             return 0;
         }
@@ -249,11 +267,12 @@ private:
 /* As std::lock_guard, whose declaration tells clang's thread-safety analysis nothing in GCC's library. */
 class HOSTCRST_SCOPE_ HOSTCRST_CLANG_(scoped_lockable) guard {
 public:
-    explicit guard(critical_section &section) HOSTCRST_CLANG_(acquire_capability(section)) : section_(section)
+    HOSTCRST_INLINE_ explicit guard(critical_section &section) HOSTCRST_CLANG_(acquire_capability(section))
+        : section_(section)
     {
         section_.lock();
     }
-    ~guard() HOSTCRST_CLANG_(release_capability()) { section_.unlock(); }
+    HOSTCRST_INLINE_ ~guard() HOSTCRST_CLANG_(release_capability()) { section_.unlock(); }
     guard(const guard &) = delete;
     guard &operator=(const guard &) = delete;
 
@@ -357,6 +376,7 @@ inline std::string report(uint32_t format = HOST_REPORT_TEXT)
 } // namespace hostcrst
 
 #undef HOSTCRST_CLANG_
+#undef HOSTCRST_INLINE_
 #undef HOSTCRST_REENTRANT_
 #undef HOSTCRST_SCOPE_
 

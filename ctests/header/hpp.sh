@@ -60,6 +60,46 @@ for compiler in g++ clang++; do
     grep -q "^asked for: invalid argument" "$work/said" || fail "it does not say why it aborts: $(cat "$work/said")"
 done
 
+# The place of a wait is the function that waits, not one of the header's, also where nothing is inlined.
+cat >"$work/places.cpp" <<'CPP'
+#include <hostcrst.hpp>
+#include <thread>
+#include <unistd.h>
+static hostcrst::critical_section section("section");
+extern "C" {
+void by_lock();
+void by_guard();
+void by_enter();
+void by_limit();
+void by_instant();
+void by_lock() { section.lock(); }
+void by_guard() { hostcrst::guard lock(section); }
+void by_enter() { if (section.enter() < 0) std::abort(); }
+void by_limit() { if (section.try_lock_for(std::chrono::hours(1))) section.unlock(); }
+void by_instant() { if (section.try_lock_until(std::chrono::steady_clock::time_point::max())) section.unlock(); }
+}
+int main()
+{
+    section.lock();
+    for (void (*waits)() : { by_lock, by_guard, by_enter, by_limit, by_instant }) std::thread(waits).detach();
+    while (section.info().waiters < 5) std::this_thread::yield();
+    std::fputs(hostcrst::report().c_str(), stdout);
+    std::fflush(stdout);
+    _exit(0);
+}
+CPP
+for compiler in g++ clang++; do
+    for level in -O0 -O2; do
+        compile $compiler c++17 "$work/places.cpp" $level -fno-inline -o "$work/places" "$library" -pthread ||
+            fail "$(cat "$work/said")"
+        LD_LIBRARY_PATH=$(dirname "$library") timeout 60 "$work/places" >"$work/report" || fail "no report of places"
+        for function in by_lock by_guard by_enter by_limit by_instant; do
+            grep -q "waiting to enter .* at places!$function+" "$work/report" ||
+                fail "$compiler $level: $function is no place in: $(grep "waiting to enter" "$work/report")"
+        done
+    done
+done
+
 # What has no name ends at once: told from C++17 on.
 printf '#include <hostcrst.hpp>\nvoid f();\nvoid f() { hostcrst::native_call(1); }\n' >"$work/unnamed.cpp"
 ! compile clang++ c++17 "$work/unnamed.cpp" -fsyntax-only || fail "a scope without a name is accepted"

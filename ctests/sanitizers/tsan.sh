@@ -43,10 +43,10 @@ echo '#include <hostcrst.hpp>' >"$work/sections.cpp"
 {
     $cc -std=c90 $strict "-I$include" -fsyntax-only "$work/old.c"
     for standard in c99 c2x; do
-        $cc -std=$standard $strict "-I$include" -fsyntax-only "$work/headers.c"
+        $cc -std=$standard $strict -Wcast-qual "-I$include" -fsyntax-only "$work/headers.c"
     done
     for standard in c++11 c++2b; do
-        $cxx -std=$standard $strict "-I$include" -fsyntax-only "$work/headers.cpp"
+        $cxx -std=$standard $strict -Wold-style-cast -Wcast-qual "-I$include" -fsyntax-only "$work/headers.cpp"
         $cxx -std=$standard $strict -Wold-style-cast -Wzero-as-null-pointer-constant "-I$include" -fsyntax-only \
             "$work/sections.cpp"
     done

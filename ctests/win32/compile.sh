@@ -99,7 +99,13 @@ fi
 for standard in $standards; do
     strict="-Wall -Wextra -Wpedantic -Wconversion -Wundef -Werror"
     case $standard in
-    c++*) command="$cxx $strict" file=use.cpp ;;
+    c++*)
+        # The header alone: what uses it here is C.
+        [ "$place" != alone ] || $cxx -std="$standard" -Werror -Wold-style-cast "-I$include" -fsyntax-only -x c++ - <<CPP
+$text
+CPP
+        command="$cxx $strict" file=use.cpp
+        ;;
     *) command="$c $strict -Wstrict-prototypes" file=use.c ;;
     esac
     # shellcheck disable=SC2086 # options, to be split

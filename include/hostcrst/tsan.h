@@ -24,7 +24,7 @@
 #else
 #define HOSTCRST_TSAN_POINTER_(number) ((void *)(number))
 #define HOSTCRST_TSAN_NUMBER_(pointer) ((uintptr_t)(pointer))
-#define HOSTCRST_TSAN_PLAIN_(pointer) ((void *)(pointer))
+#define HOSTCRST_TSAN_PLAIN_(pointer) ((void *)(uintptr_t)(pointer))
 #endif
 
 #ifdef __cplusplus

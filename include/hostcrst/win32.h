@@ -450,7 +450,7 @@ static inline int32_t RtlInitializeCriticalSectionEx(PRTL_CRITICAL_SECTION secti
     if (InitializeCriticalSectionEx(section, spin_count, flags)) {
         return 0;
     }
-    return hostcrst_last_error() == 87 ? (int32_t)0xC000000D : (int32_t)0xC0000017;
+    return hostcrst_last_error() == 87 ? -0x3FFFFFF3 : -0x3FFFFFE9;
 }
 
 static inline int32_t RtlInitializeCriticalSectionAndSpinCount(PRTL_CRITICAL_SECTION section, ULONG spin_count)
