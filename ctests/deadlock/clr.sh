@@ -17,6 +17,7 @@
 # clr.sh waits_core VERSION and cores of them
 # clr.sh told VERSION      Hangs.cs: what is told unasked
 # clr.sh contend VERSION   Contend.cs: contended C# locks, with a workstation's and a server's collector; CONTEND_WAITS many
+# clr.sh collects VERSION   Collects.cs: threads that a collection holds on their way back from waits for C# locks wait for none
 # clr.sh states VERSION     Hangs.cs: what is no deadlock, though threads hang: each in its true state
 # clr.sh lines VERSION      Hangs.cs compiled by Roslyn: hostcrst-dump shows file and line where the PDB of the program is
 set -eu -o pipefail
@@ -47,6 +48,7 @@ build() {
     build_for_core "$mcs" Endings
     build_for_core "$mcs" Hangs
     build_for_core "$mcs" Contend
+    build_for_core "$mcs" Collects
 }
 
 build_musl() {
@@ -439,6 +441,40 @@ contend() {
         # Neither told while it ran nor seen when it had, and no wait is left.
         ! grep -i 'found a deadlock\|probably\|waiting for \(C# lock\|System\.Threading\.Lock\)' "$log" || fail "what is over is shown" "$log"
     done
+}
+
+await_look() { # until the library's own thread has looked once more
+    local task before now=0 deadline=$((SECONDS + 60))
+    for task in /proc/"$hung"/task/*; do
+        [ "$(cat "$task/comm")" != hostcrst ] || break
+    done
+    before=$(awk '/^voluntary/ { print $2 }' "$task/status")
+    # It sleeps before and after a look.
+    until [ "$now" -ge $((before + 2)) ]; do
+        kill -0 "$hung" && [ $SECONDS -lt $deadline ] || fail "it does not look" "$log"
+        sleep 0.1
+        now=$(awk '/^voluntary/ { print $2 }' "$task/status")
+    done
+}
+
+collects() {
+    local deadline=$((SECONDS + 60)) result=0
+    # The CLR stops managed code to exchange some, too, and that may come before all is as it is to be.
+    export DOTNET_TieredCompilation=0
+    begin_hang "$1" all HOSTCRST_ON_DEADLOCK=abort Collects
+    until expect_code 0 "$log.dump" "$hung" && ! grep -q '(with a time limit)$' < <(grep -A1 '^"[AB] then [AB]" tid=.*\[blocked' "$log.dump"); do
+        [ $SECONDS -lt $deadline ] || fail "no limit passes" "$log.dump"
+        sleep 0.1
+    done
+    ! grep '^Found a deadlock' "$log.dump" || fail "threads that are held are taken to wait" "$log.dump"
+    await_look
+    # From here on the coprocess may be over.
+    echo >&"${HANGING[1]}"
+    wait "$hung" || result=$?
+    trap - EXIT
+    [ $result -eq 0 ] || fail "exit code $result" "$log"
+    expect "$log" '^hung$' '^gave up [12]$'
+    ! grep -i 'deadlock' "$log" || fail "it tells what is not so" "$log"
 }
 
 states() {

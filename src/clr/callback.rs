@@ -43,6 +43,8 @@ const BASIC_EVENTS: u32 = 0x200 | 0x4 | 0x1000_0000;
 const TRANSITION_EVENTS: u32 = 0x800 | 0x20;
 /// COR_PRF_MONITOR_EXCEPTIONS: an exception ends a wait for a lock.
 const EXCEPTION_EVENTS: u32 = 0x40;
+/// COR_PRF_MONITOR_SUSPENDS: while managed code is stopped, a thread may look as if it waited for a lock.
+const SUSPEND_EVENTS: u32 = 0x1_0000;
 /// COR_PRF_HIGH_MONITOR_EVENT_PIPE, in the second word of events.
 const PIPED_EVENTS: u32 = 0x80;
 /// COR_PRF_TRANSITION_CALL and COR_PRF_TRANSITION_RETURN.
@@ -98,6 +100,8 @@ static VTABLE: Vtable<SLOTS> = {
     slots[UNKNOWN_METHODS + 28] = thread_assigned_to_os_thread as *const ();
     slots[UNKNOWN_METHODS + 37] = unmanaged_to_managed_transition as *const ();
     slots[UNKNOWN_METHODS + 38] = managed_to_unmanaged_transition as *const ();
+    slots[UNKNOWN_METHODS + 39] = runtime_suspend_started as *const ();
+    slots[UNKNOWN_METHODS + 43] = runtime_resume_finished as *const ();
     slots[UNKNOWN_METHODS + 51] = exception_thrown as *const ();
     slots[UNKNOWN_METHODS + 69] = thread_name_changed as *const ();
     slots[UNKNOWN_METHODS + 69 + 8] = initialize_for_attach as *const ();
@@ -195,7 +199,7 @@ fn ask_for_locks(reference: Com) -> bool {
     let raw = reference.into_raw();
     // SAFETY: `raw` is from `query`, and with `into_raw` its reference is never released.
     let source = unsafe { EventSource::from_raw(raw) };
-    let is_asked = source.set_event_mask(events() | EXCEPTION_EVENTS, PIPED_EVENTS) >= 0;
+    let is_asked = source.set_event_mask(events() | EXCEPTION_EVENTS | SUSPEND_EVENTS, PIPED_EVENTS) >= 0;
     if is_asked {
         // SAFETY: as above.
         unsafe { session::prepare(raw) };
@@ -263,6 +267,18 @@ extern "C" fn thread_destroyed(_this: *mut c_void, thread: usize) -> i32 {
 
 extern "C" fn thread_assigned_to_os_thread(_this: *mut c_void, thread: usize, os_thread: u32) -> i32 {
     preserving_errno(|| threads::assigned(thread as u64, os_thread));
+    S_OK
+}
+
+/// Managed code is to be stopped, for whatever reason; no thread is yet.
+extern "C" fn runtime_suspend_started(_this: *mut c_void, _reason: u32) -> i32 {
+    REGISTRY.managed_code_stops();
+    S_OK
+}
+
+/// It runs again: the threads that were held have been woken.
+extern "C" fn runtime_resume_finished(_this: *mut c_void) -> i32 {
+    REGISTRY.managed_code_runs();
     S_OK
 }
 
@@ -409,6 +425,7 @@ mod tests {
     use super::*;
     use crate::clr::com::method;
     use crate::clr::fake;
+    use crate::state::registry::Registry;
     use crate::sys;
 
     /// Asks as a caller of COM does, through the object's vtable.
@@ -511,6 +528,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn managed_code_is_stopped_until_each_stop_is_over() {
+        type Stops = extern "C" fn(*mut c_void, u32) -> i32;
+        type Runs = extern "C" fn(*mut c_void) -> i32;
+        let _turn = fake::TURN.lock().unwrap();
+        let (stops, runs): (Stops, Runs) = (slot(39), slot(43));
+        let is_stopped = || Registry::is_managed_code_stopped(REGISTRY.stops());
+        let before = REGISTRY.stops();
+        assert!(!is_stopped());
+        // The second begins before the end of the first is told.
+        assert_eq!([stops(this(), 1), stops(this(), 1), runs(this())], [S_OK; 3]);
+        assert!(is_stopped());
+        assert_eq!(runs(this()), S_OK);
+        assert!(!is_stopped());
+        assert_ne!(REGISTRY.stops(), before, "that there were some is seen");
+        assert_eq!(REGISTRY.stops() & 1, before & 1, "whether waits are told is another thing");
+    }
+
     /// Plays a history to the callback object on the current thread: `>` ManagedToUnmanaged, `<`
     /// UnmanagedToManaged, with the function, and `!` for a return.
     fn play(history: &[(char, u64, char)]) {
@@ -543,7 +578,7 @@ mod tests {
                 "a second CLR"
             );
         }
-        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0x1000_0A64);
+        assert_eq!(fake::EVENTS.load(Ordering::Relaxed), 0x1001_0A64);
         assert_eq!(fake::SESSION.load(Ordering::Relaxed), 0, "not before it is needed");
         let begin = |thread| {
             let (created, assigned): (Created, Assigned) = (slot(26), slot(28));

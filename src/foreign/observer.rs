@@ -8,6 +8,7 @@ use foreign_locks::{
 use super::who::Who;
 use crate::base::name::NameCopy;
 use crate::state::managed_wait::ManagedWaitCopy;
+use crate::state::registry::{REGISTRY, Registry};
 use crate::sys;
 use crate::sys::symbols::{Mapped, Resolver};
 use crate::view::picture::Picture;
@@ -231,15 +232,17 @@ impl<'o> Observer<'o> {
     }
 }
 
-/// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
+/// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else
+/// while managed code is stopped: see `Registry::stops`.
 fn managed_wait(wait: &ManagedWaitCopy, stack_pointer: u64, sleep: &FutexWait, glance: &Glance) -> Wait {
     let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory, stack_pointer, &lives);
     let owner = thing.owner().filter(|&id| lives(id));
     let has_owner = owner.is_some() || thing.owner().is_none();
     let is_owner_known = is_owner_of_now || owner.is_some_and(|owner| waits_since(owner) <= wait.since);
+    let is_stopped = Registry::is_managed_code_stopped(REGISTRY.stops());
     Wait {
         thing,
-        is_certain: glance.is_sure_sleep() && is_owner_known && has_owner,
+        is_certain: glance.is_sure_sleep() && is_owner_known && has_owner && !is_stopped,
         is_limited: sleep.is_limited,
         owner,
         is_young: sys::now().saturating_sub(wait.since) < STANDS_AFTER,

@@ -78,12 +78,21 @@ pub struct Registry {
     pub(crate) fenced: AtomicU32,
     /// How many processors the process may run on.
     pub(crate) processors: AtomicU32,
-    /// 1 once a CLR tells of waits for the locks of its managed code.
+    /// What a CLR tells: whether of waits for the locks of its managed code, SEEN, and how often it has stopped that code,
+    /// each time a STOP more, and once it runs again a STOPPED less.
     pub(crate) managed_locks: AtomicU32,
     /// How many pauses of the processor take a microsecond.
     pub(crate) pauses_per_microsecond: AtomicU32,
     pub(crate) prepare_lock: Mutex,
 }
+
+/// In managed_locks: a CLR tells of waits for the locks of its managed code.
+const SEEN: u32 = 1;
+/// In managed_locks: managed code is stopped. Another stop may begin before the end of one is told: so these are counted.
+const STOPPED: u32 = 2;
+const ALL_STOPPED: u32 = 0xFE;
+/// In managed_locks: a stop, with the number that it adds to.
+const STOP: u32 = 0x100 + STOPPED;
 
 /// A name that a section points to: most sections have none, so they do not carry the room.
 #[repr(C)]
@@ -196,7 +205,7 @@ impl Shown<Registry> {
 
     /// Whether a CLR tells of waits for the locks of its managed code.
     pub(crate) fn sees_managed_locks(&self) -> bool {
-        self.fields().managed_locks.load(Ordering::Relaxed) != 0
+        self.fields().managed_locks.load(Ordering::Relaxed) & SEEN != 0
     }
 
     /// Which of the copies of the library in its process this is: their handles differ by it.
@@ -257,6 +266,38 @@ impl Registry {
     /// The header of a registry of this build's layout.
     pub const HEADER: Header =
         Header { magic: MAGIC, layout_version: LAYOUT_VERSION, size: size_of::<Registry>() as u32 };
+
+    /// Where a registry says whether its CLR has stopped managed code.
+    pub const STOPS: usize = offset_of!(Registry, managed_locks);
+
+    /// Whether managed code is stopped, by what stands there.
+    #[inline]
+    pub const fn is_managed_code_stopped(stops: u32) -> bool {
+        stops & ALL_STOPPED != 0
+    }
+
+    /// What stands there now. It is another one if managed code was stopped since.
+    ///
+    /// While that code is stopped, for a collection of garbage mostly, a thread may be held in the CLR on its way back from a wait,
+    /// in a sleep that looks like the wait; and it may have taken the lock and not have left its name there yet.
+    #[inline]
+    pub(crate) fn stops(&self) -> u32 {
+        // Acquire pairs with the Release in managed_code_runs: threads that were held until then are seen to have woken.
+        self.managed_locks.load(Ordering::Acquire)
+    }
+
+    /// The CLR is about to stop managed code: from now on its threads may be held.
+    #[inline]
+    pub(crate) fn managed_code_stops(&self) {
+        self.managed_locks.fetch_add(STOP, Ordering::AcqRel);
+    }
+
+    /// None is held any more.
+    #[inline]
+    pub(crate) fn managed_code_runs(&self) {
+        // Release pairs with the Acquire in stops.
+        self.managed_locks.fetch_sub(STOPPED, Ordering::Release);
+    }
 
     /// Whether another copy of the library in this process has this number.
     pub(crate) fn is_copy(&self, number: u32) -> bool {

@@ -1,7 +1,9 @@
 /* A native function for the tests' .NET programs to be in. */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <limits.h>
 #include <stddef.h>
+#include <unistd.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -37,6 +39,38 @@ void gate_open(void)
     pthread_mutex_lock(&mutex);
     opened = 1;
     pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&mutex);
+}
+
+static int lines;
+
+static void *count_lines(void *unused)
+{
+    char byte;
+    int more = 1;
+    (void)unused;
+    while (more) {
+        more = read(0, &byte, 1) == 1;
+        pthread_mutex_lock(&mutex);
+        /* When the input ends, nobody is to stay. */
+        lines = more ? lines + (byte == '\n') : INT_MAX;
+        pthread_cond_broadcast(&changed);
+        pthread_mutex_unlock(&mutex);
+    }
+    return NULL;
+}
+
+/* Stays until the input has had so many lines. */
+void gate_stay(int until)
+{
+    pthread_t counts;
+    pthread_mutex_lock(&mutex);
+    if (lines < until && waiting++ == 0) {
+        pthread_create(&counts, NULL, count_lines, NULL);
+    }
+    while (lines < until) {
+        pthread_cond_wait(&changed, &mutex);
+    }
     pthread_mutex_unlock(&mutex);
 }
 

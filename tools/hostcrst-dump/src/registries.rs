@@ -117,6 +117,13 @@ fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Shown<R
     registry.has_layout_of_this_build().then_some(registry)
 }
 
+/// Whether the CLR of this registry has stopped managed code, as it is now.
+pub fn stops_managed_code(target: &dyn Target, found: &Found) -> bool {
+    let mut bytes = [0; 4];
+    target.read(found.address + Registry::STOPS as u64, &mut bytes) == bytes.len()
+        && Registry::is_managed_code_stopped(u32::from_le_bytes(bytes))
+}
+
 /// The registry of a library in which nothing has happened.
 pub fn nothing() -> Box<Shown<Registry>> {
     let mut place = Box::<Shown<Registry>>::new_uninit();

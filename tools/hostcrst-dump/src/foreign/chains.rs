@@ -1,6 +1,6 @@
 //! Who waits for whom: what each thread waits for, and the cycles that stand.
 
-use std::cell::LazyCell;
+use std::cell::{Cell, LazyCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
 use std::time::Duration;
@@ -146,6 +146,7 @@ pub fn look<M: Memory>(
     symbols: &mut Symbols<'_>,
     stacks_of: StacksOf,
     time_limit: TimeLimit,
+    is_managed_code_stopped: &dyn Fn() -> bool,
 ) -> Result<Chains, Failure> {
     let mut tasks = HashMap::new();
     let mut blocked = HashMap::new();
@@ -155,7 +156,16 @@ pub fn look<M: Memory>(
     }
     let callers = Callers::default();
     let sockets = Sockets::new(threads.net_folder());
-    let mut viewer = Viewer { target, threads: &threads, tasks: &tasks, symbols, callers, time_limit };
+    let mut viewer = Viewer {
+        target,
+        threads: &threads,
+        tasks: &tasks,
+        symbols,
+        callers,
+        time_limit,
+        is_managed_code_stopped,
+        naps: Cell::new(0),
+    };
     let has_layout = is_of_64_bits(target);
     let mut does = Vec::new();
     for (place, thread) in threads.list.iter().enumerate() {
@@ -272,6 +282,10 @@ struct Viewer<'v, 't> {
     symbols: &'v mut Symbols<'t>,
     callers: Callers,
     time_limit: TimeLimit,
+    /// Whether managed code is stopped now.
+    is_managed_code_stopped: &'v dyn Fn() -> bool,
+    /// How often this tool has slept until it runs again.
+    naps: Cell<u32>,
 }
 
 /// The memory of the target.
@@ -285,6 +299,10 @@ impl foreign_locks::Memory for TargetMemory<'_> {
 
 /// How often a wait is looked at until it stands still.
 const TRIES: usize = 3;
+
+/// Managed code is mostly stopped for a few milliseconds. For so long at a time, and so often, this tool waits until it runs again.
+const NAP: Duration = Duration::from_millis(10);
+const MOST_NAPS: u32 = 50;
 
 impl Viewer<'_, '_> {
     fn section_wait(&self, copy: usize, blocked: &Blocked) -> Option<Wait> {
@@ -374,7 +392,22 @@ impl Viewer<'_, '_> {
         })
     }
 
-    /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for.
+    /// Whether managed code runs, or does in a moment.
+    fn runs_managed_code(&self) -> bool {
+        while (self.is_managed_code_stopped)() {
+            // A core is of one moment.
+            if self.naps.get() == MOST_NAPS || self.target.now().is_none() {
+                return false;
+            }
+            self.naps.set(self.naps.get() + 1);
+            thread::sleep(NAP);
+        }
+        true
+    }
+
+    /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else
+    /// while managed code is stopped: held in the CLR on its way back from the wait. If it runs at a moment between two glances at a
+    /// thread that has not run between, then this one is not held.
     fn managed_wait(
         &self,
         wait: &ManagedWaitCopy,
@@ -391,7 +424,7 @@ impl Viewer<'_, '_> {
         let is_owner_known = is_owner_of_now || owner_waits_since().is_some_and(|since| since <= wait.since);
         Wait {
             what: Awaited::Thing(thing),
-            is_certain: glance.is_sure_sleep() && is_owner_known && has_owner,
+            is_certain: glance.is_sure_sleep() && is_owner_known && has_owner && self.runs_managed_code(),
             is_limited: sleep.is_limited,
             owner,
             others: 0,

@@ -1,0 +1,82 @@
+// A collection that takes long, and threads that it holds on their way back from waits for C# locks, whose limits have passed.
+// That is no deadlock. The collector cannot begin as long as a thread is in native code that it has entered as if it were
+// managed. That one leaves it with the first line of input; then all goes on, and the program ends with 0.
+
+using System;
+using System.Runtime.InteropServices;
+using System.Threading;
+
+namespace System.Runtime.InteropServices
+{
+    // The compiler's references do not have it, and the CLR knows it by its name.
+    [AttributeUsage(AttributeTargets.Method)]
+    sealed class SuppressGCTransitionAttribute : Attribute
+    {
+    }
+}
+
+static class Collects
+{
+    [DllImport("gate"), SuppressGCTransition]
+    static extern void gate_stay(int until);
+
+    [DllImport("gate")]
+    static extern int gate_waiting();
+
+    const int Limit = 3000;
+
+    static Thread Begin(string name, ThreadStart run)
+    {
+        var thread = new Thread(run) { Name = name };
+        thread.Start();
+        return thread;
+    }
+
+    static void AwaitSleep(Thread thread)
+    {
+        while ((thread.ThreadState & ThreadState.WaitSleepJoin) == 0)
+            Thread.Sleep(1);
+    }
+
+    static int Main()
+    {
+        Thread.CurrentThread.Name = "main";
+        // Nothing is left to be compiled or found once a thread stays.
+        gate_stay(0);
+        gate_waiting();
+        Console.WriteLine("begins");
+        object a = new object(), b = new object();
+        var owned = new CountdownEvent(2);
+        int tries = 0, gaveUp = 0;
+        Func<object, object, ThreadStart> cross = (one, other) => () =>
+        {
+            lock (one)
+            {
+                owned.Signal();
+                owned.Wait();
+                Interlocked.Increment(ref tries);
+                if (Monitor.TryEnter(other, Limit))
+                    Monitor.Exit(other);
+                else
+                    Interlocked.Increment(ref gaveUp);
+            }
+        };
+        var stay = new ManualResetEvent(false);
+        var stays = Begin("stays", () => { stay.WaitOne(); gate_stay(1); });
+        var threads = new[] { Begin("A then B", cross(a, b)), Begin("B then A", cross(b, a)) };
+        while (Volatile.Read(ref tries) < 2)
+            Thread.Sleep(1);
+        foreach (var thread in threads)
+            AwaitSleep(thread);
+        stay.Set();
+        while (gate_waiting() < 1)
+            Thread.Sleep(1);
+        Console.WriteLine("hung");
+        GC.Collect();
+        stays.Join();
+        foreach (var thread in threads)
+            thread.Join();
+        Console.WriteLine("gave up " + gaveUp);
+        return gaveUp > 0 ? 0 : 1;
+    }
+}
