@@ -31,6 +31,10 @@ import (
 	"unsafe"
 )
 
+// A goroutine that ends while it is tied to its thread ends that too, and what it owned is abandoned. Go does not end the
+// process's first thread: there the goroutine would own it for ever. So that one is main's, and no other goroutine's.
+func init() { runtime.LockOSThread() }
+
 // Result is an HRESULT of the library, as an error.
 type Result int32
 
@@ -175,12 +179,17 @@ func (s *Section) Recover() error {
 	return s.tied("recover", func() C.int32_t { return C.hostcrst_recover(s.handle) })
 }
 
-// Do runs f while the calling goroutine owns the section, and leaves it even if f panics.
-func (s *Section) Do(f func() error) error {
+// Do runs f while the calling goroutine owns the section, and leaves it even if f panics. It returns f's error, or that of
+// leaving.
+func (s *Section) Do(f func() error) (err error) {
 	if err := s.Enter(); err != nil {
 		return err
 	}
-	defer s.Leave()
+	defer func() {
+		if left := s.Leave(); err == nil {
+			err = left
+		}
+	}()
 	return f()
 }
 

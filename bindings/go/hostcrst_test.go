@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// A goroutine that ends while it is tied to its thread ends that too, but for the process's first one.
-func init() { runtime.LockOSThread() }
-
 func section(t *testing.T, name string) *Section {
 	t.Helper()
 	made, err := New(name)
@@ -166,6 +163,25 @@ func TestAGoroutineThatEndsAbandonsWhatItOwns(t *testing.T) {
 	mustBe(t, orders.Recover(), nil)
 	mustBe(t, orders.Leave(), nil)
 	mustBe(t, orders.Recover(), ErrInvalid)
+}
+
+// Whichever thread the goroutine ran on: Go does not end the process's first one.
+func TestEachGoroutineThatEndsDoes(t *testing.T) {
+	sections := make([]*Section, 50)
+	for i := range sections {
+		sections[i] = section(t, "orders")
+		inGoroutine(func() { mustBe(t, sections[i].Enter(), nil) })
+	}
+	for _, orders := range sections {
+		mustBe(t, orders.EnterTimeout(10*time.Second), ErrAbandoned)
+		mustBe(t, orders.Close(), nil)
+	}
+}
+
+func TestDoTellsThatItCouldNotLeave(t *testing.T) {
+	orders, mine := section(t, "orders"), errors.New("mine")
+	mustBe(t, orders.Do(func() error { return orders.Leave() }), ErrNotOwner)
+	mustBe(t, orders.Do(func() error { orders.Leave(); return mine }), mine)
 }
 
 func TestAWaitEndsWithItsLimitOrItsContext(t *testing.T) {
