@@ -1,9 +1,10 @@
 /* The calls of hostcrst.h for index.js, one to one: handles are BigInts, results numbers. Each thread of node that loads
- * this has an instance of its own; there is no state in it.
+ * this has an instance of its own. Theirs in common is who waits, and whether the process ends.
  */
 #define NAPI_VERSION 8
 #include <hostcrst.h>
 #include <node_api.h>
+#include <pthread.h>
 #include <string.h>
 
 /* Arguments that are none, or of another type, are taken as 0: the library refuses a handle of 0. */
@@ -84,14 +85,78 @@ static napi_value create(napi_env env, napi_callback_info call)
     return result == S_OK ? a_handle(env, section) : a_number(env, result);
 }
 
+/* At its end node waits for its Workers. One that waits for a section of the main thread's would never come: so waits
+ * without a limit are alertable, and endWaits alerts those that there are. */
+struct wait {
+    host_task_t task;
+    struct wait *next;
+};
+static struct {
+    pthread_mutex_t mutex;
+    struct wait *first;
+    bool is_end;
+} waits = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static bool begin_wait(struct wait *wait)
+{
+    host_task_current(&wait->task);
+    pthread_mutex_lock(&waits.mutex);
+    const bool may_wait = !waits.is_end;
+    if (may_wait) {
+        wait->next = waits.first;
+        waits.first = wait;
+    }
+    pthread_mutex_unlock(&waits.mutex);
+    return may_wait;
+}
+
+/* Whether a wait that came back so is over: not if another's alert, or an old one, has woken it. */
+static bool end_wait(struct wait *wait, int32_t result)
+{
+    pthread_mutex_lock(&waits.mutex);
+    const bool is_over = result != HOST_E_INTERRUPTED || waits.is_end;
+    if (is_over) {
+        struct wait **link = &waits.first;
+        while (*link != wait) link = &(*link)->next;
+        *link = wait->next;
+    }
+    pthread_mutex_unlock(&waits.mutex);
+    return is_over;
+}
+
+/* endWaits(): all waits fail with HOST_E_INTERRUPTED, those that begin later too */
+static napi_value end_waits(napi_env env, napi_callback_info call)
+{
+    (void)env, (void)call;
+    pthread_mutex_lock(&waits.mutex);
+    waits.is_end = true;
+    for (struct wait *wait = waits.first; wait != NULL; wait = wait->next) host_task_alert(wait->task);
+    pthread_mutex_unlock(&waits.mutex);
+    return NULL;
+}
+
 /* enter(handle, milliseconds, place) -> result; HOSTCRST_INFINITE is for ever */
 static napi_value enter(napi_env env, napi_callback_info call)
 {
     napi_value argument[3];
     char place[TEXT_SIZE];
+    struct wait wait = { 0 };
     arguments(env, call, argument, 3);
-    return a_number(env, hostcrst_enter_at(handle_of(env, argument[0]), 0, number_of(env, argument[1]),
-                                           text_of(env, argument[2], place)));
+    const uint64_t section = handle_of(env, argument[0]);
+    const uint32_t limit = number_of(env, argument[1]);
+    text_of(env, argument[2], place);
+    /* A wait with a limit ends by itself. */
+    if (limit != HOSTCRST_INFINITE) return a_number(env, hostcrst_enter_at(section, 0, limit, place));
+    if (!begin_wait(&wait)) {
+        int32_t entered = 0;
+        const int32_t result = hostcrst_try_enter(section, 0, &entered);
+        return a_number(env, result == S_OK && !entered ? HOST_E_INTERRUPTED : result);
+    }
+    int32_t result;
+    do {
+        result = hostcrst_enter_at(section, WAIT_ALERTABLE, limit, place);
+    } while (!end_wait(&wait, result));
+    return a_number(env, result);
 }
 
 /* tryEnter(handle) -> 1, 0 or the result of a failure */
@@ -203,7 +268,7 @@ NAPI_MODULE_INIT()
         { "tryEnter", try_enter },    { "leave", leave },     { "recover", recover },
         { "destroy", destroy },       { "waiters", waiters }, { "ownerName", owner_name },
         { "nameOf", name_of },        { "report", report },   { "nameThread", name_thread },
-        { "message", message },       { "version", version },
+        { "message", message },       { "version", version }, { "endWaits", end_waits },
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         napi_value function = NULL;

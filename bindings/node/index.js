@@ -10,6 +10,7 @@ const NAMES = {
     0x8007000e: 'E_OUTOFMEMORY',
     0x80070006: 'E_HANDLE',
     0x80131020: 'HOST_E_DEADLOCK',
+    0x80131021: 'HOST_E_INTERRUPTED',
     0x80131022: 'HOST_E_INVALIDOPERATION',
     0x80131023: 'HOST_E_CLRNOTAVAILABLE',
     0x80131024: 'HOST_E_TIMEOUT',
@@ -180,6 +181,9 @@ function report(fd = 2) {
     const result = native.report(fd);
     if (result < 0) throw new HostError('report', result);
 }
+
+// process.exit() and an uncaught error wait for the Workers, which may wait for what this thread owns.
+if (isMainThread) process.on('exit', native.endWaits);
 
 nameThread(isMainThread ? 'main' : threadName || `worker ${threadId}`);
 

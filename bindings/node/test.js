@@ -1,6 +1,7 @@
 // test.js: run by test.sh in a folder where hostcrst.node was built.
 'use strict';
 const assert = require('node:assert');
+const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -105,6 +106,27 @@ test('a Worker that ends abandons what it owns', async () => {
     left.leave();
     assert.throws(() => left.recover(), { code: 'HOST_E_INVALIDOPERATION' });
 });
+
+// How the main thread can end while it owns what a Worker waits for, and the exit code.
+for (const [way, code] of [['process.exit(3)', 3], ['throw new Error("uncaught")', 1]]) {
+    test(`the process ends while a Worker waits: ${way}`, () => {
+        const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'hostcrst-')), 'ends.js');
+        fs.writeFileSync(file, `
+            const { Worker, isMainThread, workerData } = require('node:worker_threads');
+            const { CriticalSection } = require(${JSON.stringify(path.join(__dirname, 'index.js'))});
+            if (isMainThread) {
+                const owned = new CriticalSection('owned');
+                owned.enter({ limit: 0 });
+                new Worker(__filename, { workerData: owned.handle });
+                setInterval(() => { if (owned.waiters === 1) { ${way}; } }, 1);
+            } else {
+                CriticalSection.from(workerData).enter();
+            }`);
+        const ended = spawnSync(process.execPath, [file], { timeout: 60000 });
+        fs.rmSync(path.dirname(file), { recursive: true });
+        assert.deepStrictEqual([ended.signal, ended.status], [null, code], String(ended.stderr));
+    });
+}
 
 test('reports name threads; who waits for a section that is closed gets an error', async () => {
     const stock = new CriticalSection('stock');
