@@ -103,9 +103,10 @@ typedef void *HANDLE;
 #define HOSTCRST_CONDITION_VARIABLE_INIT_ {NULL}
 
 /*
- * Reports name a section by Spare[0] of the program's own record, a string, if that record's CriticalSection
- * is the section. The library has one record for the whole process, which DebugInfo points to where
- * RTL_CRITICAL_SECTION_FLAG_FORCE_DEBUG_INFO asks for one: it may be written to, and nothing is read there.
+ * Reports name a section by Spare[0] of the program's own record, a string of which 256 bytes are read, if that
+ * record's CriticalSection is the section. The library has one record for the whole process, which DebugInfo
+ * points to where RTL_CRITICAL_SECTION_FLAG_FORCE_DEBUG_INFO asks for one: it may be written to, and nothing is
+ * read there.
  */
 typedef struct _RTL_CRITICAL_SECTION_DEBUG {
     WORD Type;
