@@ -19,6 +19,7 @@ use crate::foreign::who::Who;
 use crate::report;
 use crate::state::deadlocks::Policy;
 use crate::state::managed_wait::ManagedWaitCopy;
+use crate::state::registry::{REGISTRY, Registry};
 use crate::state::task::TaskRef;
 use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
@@ -71,13 +72,21 @@ fn sleep() {
     STATE.store(LOOKS, Ordering::Relaxed);
 }
 
-fn waits() -> impl Iterator<Item = (TaskRef, ManagedWaitCopy)> {
-    tasks::all().filter_map(|task| Some((task, task.managed_wait.copy()?)))
+/// Visits each wait for a lock of managed code.
+#[inline(never)]
+fn each_wait(visit: &mut dyn FnMut(TaskRef, &ManagedWaitCopy)) {
+    for task in tasks::all() {
+        if let Some(wait) = task.managed_wait.copy() {
+            visit(task, &wait);
+        }
+    }
 }
 
 /// When the newest of all waits for locks of managed code began.
 fn newest_wait() -> Option<Instant> {
-    waits().map(|(_, wait)| wait.since).max()
+    let mut newest = None;
+    each_wait(&mut |_, wait| newest = newest.max(Some(wait.since)));
+    newest
 }
 
 /// Tells of what is new since the last look.
@@ -85,14 +94,17 @@ fn look(told: &mut Told) {
     told.begin_look();
     let mut seen = Filter::new();
     let stood = sys::now().saturating_sub(STANDS_AFTER);
-    for (task, wait) in waits().filter(|(_, wait)| wait.since <= stood) {
-        if is_abandoned(&thing_of(task, &wait)) {
-            tell_abandoned(task, &wait, told);
+    each_wait(&mut |task, wait| {
+        if wait.since > stood {
+            return;
+        }
+        if is_abandoned(&thing_of(task, wait)) {
+            tell_abandoned(task, wait, told);
         } else if seen.is_new(wait.told.lock) {
             // Many may wait for one lock, and a cycle through it leads through its owner.
             tell_cycle_behind(task.thread_id(), told);
         }
-    }
+    });
     told.end_look();
 }
 
@@ -115,11 +127,17 @@ fn tell_cycle_behind(waits: u32, told: &mut Told) {
 }
 
 fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
-    // A lock seems to be abandoned while a thread is just becoming its owner.
+    // A lock seems to be abandoned while a thread is just becoming its owner: before it leaves its name there it may be held as
+    // long as managed code is stopped, and may then not get a processor at once.
     const MOMENT: u64 = 50_000_000;
+    let stops = REGISTRY.stops();
     sys::nap(MOMENT);
+    let mut is_still = !Registry::is_managed_code_stopped(stops);
+    each_wait(&mut |other, its| {
+        is_still &= its.told.lock != wait.told.lock || call_of(other.thread_id()).is_some();
+    });
     let thing = thing_of(task, wait);
-    let is_still = task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing);
+    is_still &= task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing) && REGISTRY.stops() == stops;
     let thread = task.thread_id();
     if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
         report::write_wait_for_orphaned(thread, &thing);

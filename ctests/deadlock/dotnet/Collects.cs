@@ -1,8 +1,10 @@
-// A collection that takes long, and threads that it holds on their way back from waits for C# locks, whose limits have passed.
-// That is no deadlock. The collector cannot begin as long as a thread is in native code that it has entered as if it were
-// managed. That one leaves it with the first line of input; then all goes on, and the program ends with 0.
+// A collection that takes long, and threads that it holds on their way back from waits for C# locks: in two the limit has passed,
+// others have taken a lock and do not stand in it yet as its owner. None of that is a deadlock, and no owner has ended. The
+// collector cannot begin as long as a thread is in native code that it has entered as if it were managed. That one leaves it
+// with the first line of input; then all goes on, and the program ends with 0.
 
 using System;
+using System.Collections.Generic;
 using System.Runtime.InteropServices;
 using System.Threading;
 
@@ -44,10 +46,11 @@ static class Collects
         // Nothing is left to be compiled or found once a thread stays.
         gate_stay(0);
         gate_waiting();
+        GC.Collect();
         Console.WriteLine("begins");
         object a = new object(), b = new object();
         var owned = new CountdownEvent(2);
-        int tries = 0, gaveUp = 0;
+        int tries = 0, gaveUp = 0, got = 0;
         Func<object, object, ThreadStart> cross = (one, other) => () =>
         {
             lock (one)
@@ -61,6 +64,17 @@ static class Collects
                     Interlocked.Increment(ref gaveUp);
             }
         };
+        // One of them at least is taken in time.
+        object[] taken = { new object(), new object(), new object(), new object() };
+        var takers = new List<Thread>();
+        foreach (var one in taken)
+        {
+            Monitor.Enter(one);
+            foreach (var name in new[] { "takes", "waits on" })
+                takers.Add(Begin(name, () => { lock (one) Interlocked.Increment(ref got); }));
+        }
+        foreach (var thread in takers)
+            AwaitSleep(thread);
         var stay = new ManualResetEvent(false);
         var stays = Begin("stays", () => { stay.WaitOne(); gate_stay(1); });
         var threads = new[] { Begin("A then B", cross(a, b)), Begin("B then A", cross(b, a)) };
@@ -72,11 +86,15 @@ static class Collects
         while (gate_waiting() < 1)
             Thread.Sleep(1);
         Console.WriteLine("hung");
+        foreach (var one in taken)
+            Monitor.Exit(one);
         GC.Collect();
         stays.Join();
         foreach (var thread in threads)
             thread.Join();
-        Console.WriteLine("gave up " + gaveUp);
-        return gaveUp > 0 ? 0 : 1;
+        foreach (var thread in takers)
+            thread.Join();
+        Console.WriteLine("gave up " + gaveUp + ", got " + got);
+        return gaveUp > 0 && got == takers.Count ? 0 : 1;
     }
 }

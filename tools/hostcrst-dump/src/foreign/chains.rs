@@ -349,7 +349,9 @@ impl Viewer<'_, '_> {
             let again = self.thing_of(place, glance);
             match (wait, again) {
                 (None, None) => return None,
-                (Some(first), Some(second)) if is_same && first.is_same(&second) => return Some(second),
+                (Some(first), Some(second)) if is_same && first.is_same(&second) => {
+                    return Some(Wait { is_certain: first.is_certain && second.is_certain, ..second });
+                }
                 (_, Some(last)) if attempt + 1 == TRIES => {
                     return Some(Wait { is_certain: false, ..last });
                 }
