@@ -31,10 +31,24 @@ static void own_stderr_show_rest(void)
     }
 }
 
-__attribute__((constructor)) static void own_stderr_begin_anew(int argument_count, char **arguments)
+/* Of this process: not every libc gives them to constructors. */
+static void own_stderr_read_arguments(char **arguments, size_t room)
+{
+    static char line[1 << 16];
+    int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(file, line, sizeof line - 1);
+    close(file);
+    size_t count = 0;
+    for (char *at = line; at < line + length && count + 1 < room; at += strlen(at) + 1) {
+        arguments[count++] = at;
+    }
+    arguments[count] = NULL;
+}
+
+__attribute__((constructor)) static void own_stderr_begin_anew(void)
 {
     char number[16];
-    (void)argument_count;
+    char *arguments[64];
     if (getenv(OWN_STDERR_VARIABLE) != NULL) {
         return;
     }
@@ -46,6 +60,7 @@ __attribute__((constructor)) static void own_stderr_begin_anew(int argument_coun
     snprintf(number, sizeof number, "%d", true_stderr);
     REQUIRE_EQ(setenv(OWN_STDERR_VARIABLE, number, 1), 0);
     REQUIRE_EQ(dup2(file, STDERR_FILENO), STDERR_FILENO);
+    own_stderr_read_arguments(arguments, sizeof arguments / sizeof arguments[0]);
     check_execute_anew(arguments);
     check_that(0, __FILE__, __LINE__, "the program begins anew");
     check_give_up();

@@ -186,3 +186,11 @@ await_deadlock() {
     cat "$3" "$3.err" >&2
     die "hostcrst-dump $2 found no deadlock (exit code $seen)"
 }
+
+# Of one program of ctests, the arguments that leave out tests, which left_out has as PROGRAM.TEST.
+arguments_of() {
+    local entry
+    for entry in "${left_out[@]}"; do
+        [ "${entry%%.*}" != "$1" ] || echo "-${entry#*.}"
+    done
+}
