@@ -820,6 +820,12 @@ impl<'a, M: Memory> Picture<'a, M> {
         self.read_task(id, |task| task.managed_wait().copy()).flatten().flatten()
     }
 
+    /// Whether the task with this id is in this wait now.
+    pub fn is_managed_wait_now(&self, id: u64, wait: ManagedWaitCopy) -> bool {
+        let now = Picture { memory: &Anew(self.memory), registry: self.registry };
+        now.managed_wait(id) == Some(wait)
+    }
+
     /// Whether locks of managed code are seen: the CLR tells of waits for them.
     pub fn sees_managed_locks(&self) -> bool {
         self.registry.sees_managed_locks()

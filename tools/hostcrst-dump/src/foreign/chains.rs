@@ -156,6 +156,9 @@ pub fn look<M: Memory>(
     }
     let callers = Callers::default();
     let sockets = Sockets::new(threads.net_folder());
+    // Copies may have tasks with the same id, but no two waits begin at the same time.
+    let is_managed_wait_now =
+        |task: u64, wait| pictures.iter().any(|picture| picture.is_managed_wait_now(task, wait));
     let mut viewer = Viewer {
         target,
         threads: &threads,
@@ -163,6 +166,7 @@ pub fn look<M: Memory>(
         symbols,
         callers,
         time_limit,
+        is_managed_wait_now: &is_managed_wait_now,
         is_managed_code_stopped,
         naps: Cell::new(0),
     };
@@ -282,6 +286,8 @@ struct Viewer<'v, 't> {
     symbols: &'v mut Symbols<'t>,
     callers: Callers,
     time_limit: TimeLimit,
+    /// Whether the task with this id is still in this wait.
+    is_managed_wait_now: &'v dyn Fn(u64, ManagedWaitCopy) -> bool,
     /// Whether managed code is stopped now.
     is_managed_code_stopped: &'v dyn Fn() -> bool,
     /// How often this tool has slept until it runs again.
@@ -366,7 +372,9 @@ impl Viewer<'_, '_> {
         let call = glance.call.as_ref()?;
         let wait = FutexWait::of(call)?;
         let task = self.tasks.get(&self.threads.list[place].id);
-        if let Some(managed) = task.and_then(|task| task.managed_wait) {
+        // The thread may have got that lock since it was read what its task waits for, and sleep for another.
+        let managed = task.and_then(|task| Some((task.id, task.managed_wait?)));
+        if let Some((_, managed)) = managed.filter(|(id, wait)| (self.is_managed_wait_now)(*id, *wait)) {
             return Some(self.managed_wait(&managed, call.stack_pointer, &wait, glance));
         }
         let caller = self.callers.of(call.code_address, self.symbols);
