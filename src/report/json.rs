@@ -277,8 +277,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.site("at", at.site)?;
         self.out.number("count", u64::from(at.count))?;
         self.out.number("first_tid", u64::from(at.first_thread))?;
-        let surroundings = &mut *self.namer.surroundings;
-        self.out.string("first_variable", |out| surroundings.write_variable(out, at.first_address))?;
+        self.variable("first_variable", at.first_address)?;
         self.out.close('}')
     }
 
@@ -290,16 +289,21 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
         self.out.string(key, |out| namer.write_site(out, site))
     }
 
+    /// An address, and the variable at it.
+    fn variable(&mut self, key: &str, address: u64) -> fmt::Result {
+        let surroundings = &mut *self.namer.surroundings;
+        self.out.string(key, |out| surroundings.write_variable(out, address))
+    }
+
     fn sleep(&mut self, sleep: SleepCopy) -> fmt::Result {
         self.out.key("sleeping")?;
         self.out.open('{')?;
-        let surroundings = &mut *self.namer.surroundings;
         let name = match sleep.kind() {
             SleepKind::ConditionVariable => "condition_variable",
             SleepKind::Address => "on_address",
             SleepKind::InitOnce => "init_once",
         };
-        self.out.string(name, |out| surroundings.write_variable(out, sleep.variable))?;
+        self.variable(name, sleep.variable)?;
         if sleep.kind() == SleepKind::ConditionVariable {
             self.out.hex("left", number_shown(sleep.section))?;
         }
@@ -358,8 +362,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
 
     /// Of an SRW lock, beside its address, in the wait of a task for it: there is no list of such locks.
     fn srw_lock(&mut self, lock: &SrwLockPicture, is_shared: bool) -> fmt::Result {
-        let surroundings = &mut *self.namer.surroundings;
-        self.out.string("variable", |out| surroundings.write_variable(out, lock.address))?;
+        self.variable("variable", lock.address)?;
         self.out.flag("shared", is_shared)?;
         if self.namer.picture.thread_id(lock.owner).is_some() {
             self.out.hex("owner", self.namer.picture.task_handle(lock.owner))?;
@@ -374,8 +377,7 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             self.out.text("name", name.bytes())?;
         }
         if section.mirror != 0 {
-            let surroundings = &mut *self.namer.surroundings;
-            self.out.string("critical_section", |out| surroundings.write_variable(out, section.mirror))?;
+            self.variable("critical_section", section.mirror)?;
             if let Some(name) = self.namer.picture.name_in_debug_record(section.mirror) {
                 self.out.text("name", name.bytes())?;
             }
@@ -442,15 +444,13 @@ impl<M: Memory, S: Surroundings> JsonReport<'_, '_, M, S> {
             LockKind::Resource => self.out.text("resource_name", name)?,
             LockKind::SrwLock => {}
         }
-        let (key, address) = match self.namer.picture.lock(handle) {
+        match self.namer.picture.lock(handle) {
             Some(LockPicture::Section(section)) if section.mirror != 0 => {
-                ("critical_section", section.mirror)
+                self.variable("critical_section", section.mirror)
             }
-            Some(LockPicture::SrwLock(lock)) => ("variable", lock.address),
-            _ => return Ok(()),
-        };
-        let surroundings = &mut *self.namer.surroundings;
-        self.out.string(key, |out| surroundings.write_variable(out, address))
+            Some(LockPicture::SrwLock(lock)) => self.variable("variable", lock.address),
+            _ => Ok(()),
+        }
     }
 
     /// What was counted of waits and holds, if that was ever switched on.
