@@ -373,38 +373,44 @@ def _switch(function, on):
     lib.check(function(bool(on)))
 
 
-class native_call(contextlib.ContextDecorator):
-    """For the time of a `with`, reports show that the thread is in native code: in the function at the address `target`."""
+class _Call(contextlib.ContextDecorator):
+    """A call that is one layer for the time of a `with`: `_begin` and its arguments, and `_undo`."""
 
-    def __init__(self, target=0):
-        self._target = argument.integer("target", target, 256 ** sizeof(c_size_t) - 1)
+    _arguments = ()
+
+    def _prepare(self):
+        """What comes before it."""
 
     def __enter__(self):
         done = []
         try:
-            lib.check(lib.runtime_start())
-            introduce()
-            done.extend(starmap(lib.leave_runtime, ((self._target,),)))
+            self._prepare()
+            done.extend(starmap(self._begin, (self._arguments,)))
             lib.check(done[0])
         except BaseException:
             if done and done[0] >= 0:
-                lib.enter_runtime()
+                self._undo()
             raise
+
+
+class native_call(_Call):
+    """For the time of a `with`, reports show that the thread is in native code: in the function at the address `target`."""
+
+    _begin, _undo = lib.leave_runtime, lib.enter_runtime
+
+    def __init__(self, target=0):
+        self._arguments = (argument.integer("target", target, 256 ** sizeof(c_size_t) - 1),)
+
+    def _prepare(self):
+        lib.check(lib.runtime_start())
+        introduce()
 
     __exit__ = lib.enter_runtime_at_exit
 
 
-class managed_call(contextlib.ContextDecorator):
+class managed_call(_Call):
     """Within native_call: native code has called Python back."""
 
-    def __enter__(self):
-        done = []
-        try:
-            done.extend(starmap(lib.reverse_enter_runtime, ((),)))
-            lib.check(done[0])
-        except BaseException:
-            if done and done[0] >= 0:
-                lib.reverse_leave_runtime()
-            raise
+    _begin, _undo = lib.reverse_enter_runtime, lib.reverse_leave_runtime
 
     __exit__ = lib.reverse_leave_runtime_at_exit
