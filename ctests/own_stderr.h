@@ -37,6 +37,7 @@ static void own_stderr_read_arguments(char **arguments, size_t room)
     static char line[1 << 16];
     int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t length = read(file, line, sizeof line - 1);
+    REQUIRE(length > 0);
     close(file);
     size_t count = 0;
     for (char *at = line; at < line + length && count + 1 < room; at += strlen(at) + 1) {

@@ -150,14 +150,19 @@ hang_core() {
     expect_explained "$shown.core" "$1"
 }
 
+expect_native_calls() { # expect_native_calls <file>: each thread of Calls.cs is in native code
+    local call
+    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped; do
+        grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$1" || fail "$call is not in native code" "$1"
+    done
+}
+
 calls() {
     local call
     started "$1" Calls
     # Runtimes before .NET 6 know only the older prefix.
     run "$WORK/$name.log" env DOTNET_TieredCompilation=0 COMPlus_TieredCompilation=0 "${program[@]}"
-    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped; do
-        grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.log" || fail "$call is not in native code" "$WORK/$name.log"
-    done
+    expect_native_calls "$WORK/$name.log"
     expect "$WORK/$name.log" '^"CdeclApart" tid=' '\[0\] native   through a function pointer$'
     # From outside, the stack says where to.
     begin_hang "$1" hang "" Calls
@@ -221,9 +226,7 @@ beside() {
     # What it asks of the JIT is done too, and locks of managed code are told of.
     started "$1" Calls
     run "$WORK/$name.calls.log" "${with_main[@]}" DOTNET_TieredCompilation=0 "${program[@]}"
-    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped; do
-        grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$WORK/$name.calls.log" || fail "$call is not in native code" "$WORK/$name.calls.log"
-    done
+    expect_native_calls "$WORK/$name.calls.log"
     hosted+=("${with_main[@]}")
     # Beside a main profiler the CLR is not asked for types.
     local of_object='' of_till=''
