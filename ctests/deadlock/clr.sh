@@ -478,6 +478,14 @@ collects() {
     [ $result -eq 0 ] || fail "exit code $result" "$log"
     expect "$log" '^hung$' '^gave up [12], got 8$'
     ! grep -i 'deadlock\|abandoned' "$log" || fail "it tells what is not so" "$log"
+    # What stands is found all the same, between two collections of which the second begins as the first ends.
+    begin_hang "$1" always "" Collects
+    await_told '^Found a deadlock:$'
+    for _ in 1 2 3; do
+        expect_code 2 "$log.dump" "$hung"
+        expect "$log.dump" '^Found a deadlock:$' '^"[AB] then [AB]" tid='
+    done
+    end_hang
 }
 
 states() {

@@ -535,13 +535,24 @@ mod tests {
         let _turn = fake::TURN.lock().unwrap();
         let (stops, runs): (Stops, Runs) = (slot(39), slot(43));
         let is_stopped = || Registry::is_managed_code_stopped(REGISTRY.stops());
+        let has_run_since = |then| Registry::has_managed_code_run(then, REGISTRY.stops());
         let before = REGISTRY.stops();
         assert!(!is_stopped());
+        assert_eq!(stops(this(), 1), S_OK);
+        let in_first = REGISTRY.stops();
         // The second begins before the end of the first is told.
-        assert_eq!([stops(this(), 1), stops(this(), 1), runs(this())], [S_OK; 3]);
+        assert_eq!(stops(this(), 1), S_OK);
+        let in_second = REGISTRY.stops();
+        assert!(has_run_since(before) && !has_run_since(in_first));
+        assert_eq!(runs(this()), S_OK);
         assert!(is_stopped());
+        assert!(has_run_since(in_first) && !has_run_since(in_second));
         assert_eq!(runs(this()), S_OK);
         assert!(!is_stopped());
+        assert!(has_run_since(in_second));
+        // The number of stops begins again at 0.
+        assert!(Registry::has_managed_code_run(0xFFFF_FF02, 0));
+        assert!(!Registry::has_managed_code_run(0, 0xFFFF_FF02));
         assert_ne!(REGISTRY.stops(), before, "that there were some is seen");
         assert_eq!(REGISTRY.stops() & 1, before & 1, "whether waits are told is another thing");
     }

@@ -68,7 +68,9 @@ const LONGEST: u32 = 1 << 12;
 /// together at the moment between (see `deadlock`).
 pub(crate) fn cycle(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<Cycle> {
     let first = round(picture, observer, start).filter(|(cycle, _)| !cycle.is_young)?;
-    (round(picture, observer, start)? == first).then_some(first.0)
+    let is_held_no_more = !first.0.is_managed || observer.lets_managed_code_run();
+    let is_same = round(picture, observer, start)? == first;
+    is_same.then_some(Cycle { is_certain: first.0.is_certain && is_held_no_more, ..first.0 })
 }
 
 /// One walk around, with a hash of what must not change. None if it does not come back to where it began.

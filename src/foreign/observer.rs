@@ -57,6 +57,8 @@ pub(crate) struct Observer<'o> {
     call_file: Option<(u32, sys::ThreadFile)>,
     /// The wait that was found last: most threads of a crowd wait for one thing.
     last_found: Option<Wait>,
+    /// How often this has slept until managed code runs again.
+    naps: u32,
 }
 
 /// What a thread waits for that is not the library's.
@@ -96,9 +98,13 @@ impl Memory for OwnMemory {
 /// How often a wait is looked at until it stands still.
 const TRIES: usize = 3;
 
+/// Managed code is mostly stopped for a few milliseconds. So long, and so often at most, an observer sleeps until it runs again.
+const NAP: u64 = 10_000_000;
+const MOST_NAPS: u32 = 50;
+
 impl<'o> Observer<'o> {
     pub(crate) fn new(resolver: &'o mut Resolver, room: &'o mut Room) -> Self {
-        Observer { resolver, room, folder: None, call_file: None, last_found: None }
+        Observer { resolver, room, folder: None, call_file: None, last_found: None, naps: 0 }
     }
 
     /// Many threads are to be looked at: the folder that has one of each, with room for some of the list.
@@ -166,17 +172,35 @@ impl<'o> Observer<'o> {
     fn still_wait_of(&mut self, who: Who, glance: &mut Option<Glance>) -> Option<Wait> {
         for attempt in 1..=TRIES {
             let first = self.thing_of(who, glance.as_ref()?);
+            let is_managed = first.is_some_and(|wait| wait.thing.is_managed());
+            let is_held_no_more = !is_managed || self.lets_managed_code_run();
             let now = self.glance(who.thread)?;
             let is_same = glance.replace(now) == *glance;
             let again = self.thing_of(who, glance.as_ref()?);
             match (first, again) {
                 (None, None) => return None,
-                (Some(first), Some(again)) if is_same && first.is_same(&again) => return Some(again),
+                (Some(first), Some(again)) if is_same && first.is_same(&again) => {
+                    return Some(Wait { is_certain: again.is_certain && is_held_no_more, ..again });
+                }
                 (_, Some(last)) if attempt == TRIES => return Some(Wait { is_certain: false, ..last }),
                 _ => {}
             }
         }
         None
+    }
+
+    /// Whether managed code has run since the call: a thread that was seen before, and does not run until it is seen again, was
+    /// not held on its way back from a wait (see `Registry::stops`). Sleeps a while until it has.
+    pub(crate) fn lets_managed_code_run(&mut self) -> bool {
+        let before = REGISTRY.stops();
+        while !Registry::has_managed_code_run(before, REGISTRY.stops()) {
+            if self.naps == MOST_NAPS {
+                return false;
+            }
+            self.naps += 1;
+            sys::nap(NAP);
+        }
+        true
     }
 
     /// What the thread waits for, if it still does what was seen of it.
@@ -233,16 +257,15 @@ impl<'o> Observer<'o> {
 }
 
 /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else
-/// while managed code is stopped: see `Registry::stops`.
+/// while managed code is stopped: so it is looked at again when that code has run (`lets_managed_code_run`).
 fn managed_wait(wait: &ManagedWaitCopy, stack_pointer: u64, sleep: &FutexWait, glance: &Glance) -> Wait {
     let (thing, is_owner_of_now) = wait.told.thing(&OwnMemory, stack_pointer, &lives);
     let owner = thing.owner().filter(|&id| lives(id));
     let has_owner = owner.is_some() || thing.owner().is_none();
     let is_owner_known = is_owner_of_now || owner.is_some_and(|owner| waits_since(owner) <= wait.since);
-    let is_stopped = Registry::is_managed_code_stopped(REGISTRY.stops());
     Wait {
         thing,
-        is_certain: glance.is_sure_sleep() && is_owner_known && has_owner && !is_stopped,
+        is_certain: glance.is_sure_sleep() && is_owner_known && has_owner,
         is_limited: sleep.is_limited,
         owner,
         is_young: sys::now().saturating_sub(wait.since) < STANDS_AFTER,

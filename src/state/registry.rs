@@ -276,6 +276,13 @@ impl Registry {
         stops & ALL_STOPPED != 0
     }
 
+    /// Whether managed code has run since: each stop that `before` knows of is over by `now`. So who was held then has run, too.
+    pub const fn has_managed_code_run(before: u32, now: u32) -> bool {
+        let ended = (now >> 8).wrapping_sub((now & ALL_STOPPED) / STOPPED);
+        // Of these numbers 24 bits are known.
+        (ended.wrapping_sub(before >> 8) << 8) as i32 >= 0
+    }
+
     /// What stands there now. It is another one if managed code was stopped since.
     ///
     /// While that code is stopped, for a collection of garbage mostly, a thread may be held in the CLR on its way back from a wait,

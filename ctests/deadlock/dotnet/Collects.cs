@@ -2,6 +2,7 @@
 // others have taken a lock and do not stand in it yet as its owner. None of that is a deadlock, and no owner has ended. The
 // collector cannot begin as long as a thread is in native code that it has entered as if it were managed. That one leaves it
 // with the first line of input; then all goes on, and the program ends with 0.
+// Collects always: the collector begins again as soon as it has ended, and two threads wait for each other's C# lock for ever.
 
 using System;
 using System.Collections.Generic;
@@ -40,9 +41,34 @@ static class Collects
             Thread.Sleep(1);
     }
 
-    static int Main()
+    static void CollectAlways()
+    {
+        object a = new object(), b = new object();
+        var owned = new CountdownEvent(2);
+        Func<object, object, ThreadStart> cross = (one, other) => () =>
+        {
+            lock (one)
+            {
+                owned.Signal();
+                owned.Wait();
+                lock (other)
+                    Console.WriteLine("a deadlock is over");
+            }
+        };
+        var threads = new[] { Begin("A then B", cross(a, b)), Begin("B then A", cross(b, a)) };
+        owned.Wait();
+        foreach (var thread in threads)
+            AwaitSleep(thread);
+        Console.WriteLine("hung");
+        while (true)
+            GC.Collect();
+    }
+
+    static int Main(string[] arguments)
     {
         Thread.CurrentThread.Name = "main";
+        if (arguments[0] == "always")
+            CollectAlways();
         // Nothing is left to be compiled or found once a thread stays.
         gate_stay(0);
         gate_waiting();

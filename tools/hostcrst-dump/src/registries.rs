@@ -117,11 +117,11 @@ fn copy(target: &dyn Target, address: u64, header: Header) -> Option<Box<Shown<R
     registry.has_layout_of_this_build().then_some(registry)
 }
 
-/// Whether the CLR of this registry has stopped managed code, as it is now.
-pub fn stops_managed_code(target: &dyn Target, found: &Found) -> bool {
+/// What this registry says now of how its CLR stops managed code; 0 if it cannot be read.
+pub fn stops(target: &dyn Target, found: &Found) -> u32 {
     let mut bytes = [0; 4];
-    target.read(found.address + Registry::STOPS as u64, &mut bytes) == bytes.len()
-        && Registry::is_managed_code_stopped(u32::from_le_bytes(bytes))
+    let length = target.read(found.address + Registry::STOPS as u64, &mut bytes);
+    if length == bytes.len() { u32::from_le_bytes(bytes) } else { 0 }
 }
 
 /// The registry of a library in which nothing has happened.

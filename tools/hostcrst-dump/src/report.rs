@@ -91,11 +91,9 @@ fn examine_while_it_runs<T>(
     let seen =
         Seen { sections: unknown.is_none(), managed_locks: pictures.iter().any(Picture::sees_managed_locks) };
     let unexamined = unexamined::of(target, threads.as_ref(), &seen);
-    let is_managed_code_stopped = || found.iter().any(|found| registries::stops_managed_code(target, found));
-    let look = |threads| {
-        let is_stopped = &is_managed_code_stopped;
-        foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit, is_stopped)
-    };
+    let stops = || found.iter().map(|found| registries::stops(target, found)).collect();
+    let look =
+        |threads| foreign::look(target, threads, &pictures, &mut symbols, stacks_of, time_limit, &stops);
     let chains = threads.map(look).transpose()?;
     let copies = pictures.len();
     let outside = Outside {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{Caller, FutexWait, Glance, Operation, STANDS_AFTER, State};
-use hostcrst::inspect::{Blocked, LockKind, LockSeen, ManagedWaitCopy, Memory, Picture, TaskSeen};
+use hostcrst::inspect::{Blocked, LockKind, LockSeen, ManagedWaitCopy, Memory, Picture, Registry, TaskSeen};
 
 use super::callers::Callers;
 use super::calls;
@@ -146,7 +146,7 @@ pub fn look<M: Memory>(
     symbols: &mut Symbols<'_>,
     stacks_of: StacksOf,
     time_limit: TimeLimit,
-    is_managed_code_stopped: &dyn Fn() -> bool,
+    stops: &dyn Fn() -> Vec<u32>,
 ) -> Result<Chains, Failure> {
     let mut tasks = HashMap::new();
     let mut blocked = HashMap::new();
@@ -167,7 +167,7 @@ pub fn look<M: Memory>(
         callers,
         time_limit,
         is_managed_wait_now: &is_managed_wait_now,
-        is_managed_code_stopped,
+        stops,
         naps: Cell::new(0),
     };
     let has_layout = is_of_64_bits(target);
@@ -244,6 +244,11 @@ fn count_others(does: &mut [Does]) {
 }
 
 impl Wait {
+    /// Whether it is for a lock of managed code.
+    fn is_managed(&self) -> bool {
+        matches!(&self.what, Awaited::Thing(thing) if thing.is_managed())
+    }
+
     /// Whether some thread owns what is waited for, even if it is not known here which.
     fn is_for_what_is_owned(&self) -> bool {
         match &self.what {
@@ -288,8 +293,8 @@ struct Viewer<'v, 't> {
     time_limit: TimeLimit,
     /// Whether the task with this id is still in this wait.
     is_managed_wait_now: &'v dyn Fn(u64, ManagedWaitCopy) -> bool,
-    /// Whether managed code is stopped now.
-    is_managed_code_stopped: &'v dyn Fn() -> bool,
+    /// What each copy's registry says now of how its CLR stops managed code.
+    stops: &'v dyn Fn() -> Vec<u32>,
     /// How often this tool has slept until it runs again.
     naps: Cell<u32>,
 }
@@ -346,6 +351,8 @@ impl Viewer<'_, '_> {
     fn still_wait(&mut self, place: usize, glance: &mut Glance) -> Option<Wait> {
         for attempt in 0..TRIES {
             let wait = self.thing_of(place, glance);
+            let is_held_no_more =
+                !wait.as_ref().is_some_and(Wait::is_managed) || self.lets_managed_code_run();
             let Some(now) = self.threads.glance(place) else {
                 glance.state = State::Ended;
                 return None;
@@ -356,7 +363,7 @@ impl Viewer<'_, '_> {
             match (wait, again) {
                 (None, None) => return None,
                 (Some(first), Some(second)) if is_same && first.is_same(&second) => {
-                    return Some(Wait { is_certain: first.is_certain && second.is_certain, ..second });
+                    return Some(Wait { is_certain: second.is_certain && is_held_no_more, ..second });
                 }
                 (_, Some(last)) if attempt + 1 == TRIES => {
                     return Some(Wait { is_certain: false, ..last });
@@ -402,9 +409,12 @@ impl Viewer<'_, '_> {
         })
     }
 
-    /// Whether managed code runs, or does in a moment.
-    fn runs_managed_code(&self) -> bool {
-        while (self.is_managed_code_stopped)() {
+    /// Whether managed code has run since the call, for which this sleeps a while: a thread that was seen before, and does not run
+    /// until it is seen again, was not held in the CLR on its way back from a wait.
+    fn lets_managed_code_run(&self) -> bool {
+        let before = (self.stops)();
+        let has_run = |(&before, now)| Registry::has_managed_code_run(before, now);
+        while !before.iter().zip((self.stops)()).all(has_run) {
             // A core is of one moment.
             if self.naps.get() == MOST_NAPS || self.target.now().is_none() {
                 return false;
@@ -416,8 +426,7 @@ impl Viewer<'_, '_> {
     }
 
     /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else
-    /// while managed code is stopped: held in the CLR on its way back from the wait. If it runs at a moment between two glances at a
-    /// thread that has not run between, then this one is not held.
+    /// while managed code is stopped: so it is looked at again when that code has run.
     fn managed_wait(
         &self,
         wait: &ManagedWaitCopy,
@@ -434,7 +443,7 @@ impl Viewer<'_, '_> {
         let is_owner_known = is_owner_of_now || owner_waits_since().is_some_and(|since| since <= wait.since);
         Wait {
             what: Awaited::Thing(thing),
-            is_certain: glance.is_sure_sleep() && is_owner_known && has_owner && self.runs_managed_code(),
+            is_certain: glance.is_sure_sleep() && is_owner_known && has_owner,
             is_limited: sleep.is_limited,
             owner,
             others: 0,
@@ -490,9 +499,7 @@ impl Viewer<'_, '_> {
             }
             self.let_stand(&waits);
             if let Some(is_certain) = self.stands(places, &waits, pictures) {
-                let is_managed = waits
-                    .iter()
-                    .any(|wait| matches!(&wait.what, Awaited::Thing(thing) if thing.is_managed()));
+                let is_managed = waits.iter().any(|wait| wait.is_managed());
                 cycles.insert(places[0], Cycle { places: places.clone(), is_certain, is_managed });
             }
         }
@@ -508,7 +515,8 @@ impl Viewer<'_, '_> {
     }
 
     /// Finds each wait of the cycle twice, in two rounds. If no thread has run between them, then all of these waits and
-    /// owners stood together at the moment between. Whether that is certain; None if it is not so.
+    /// owners stood together at the moment between. Whether that is certain, which takes that managed code has run between if one
+    /// of the waits is for a lock of its; None if it is not so.
     fn stands<M: Memory>(
         &mut self,
         places: &[usize],
@@ -516,10 +524,10 @@ impl Viewer<'_, '_> {
         pictures: &[Picture<'_, M>],
     ) -> Option<bool> {
         let mut is_certain = true;
-        let mut round = || -> Option<Vec<Option<Glance>>> {
+        let mut round = |viewer: &mut Self| -> Option<Vec<Option<Glance>>> {
             let links = places.iter().zip(waits);
             let glances = links.map(|(&place, wait)| {
-                if self.time_limit.is_over() {
+                if viewer.time_limit.is_over() {
                     return None;
                 }
                 is_certain &= wait.is_certain;
@@ -529,8 +537,8 @@ impl Viewer<'_, '_> {
                         Some(None)
                     }
                     Awaited::Thing(_) => {
-                        let glance = self.threads.glance(place)?;
-                        let now = self.thing_of(place, &glance).filter(|now| now.is_same(wait))?;
+                        let glance = viewer.threads.glance(place)?;
+                        let now = viewer.thing_of(place, &glance).filter(|now| now.is_same(wait))?;
                         is_certain &= now.is_certain;
                         Some(Some(glance))
                     }
@@ -539,8 +547,9 @@ impl Viewer<'_, '_> {
             });
             glances.collect()
         };
-        let first = round()?;
-        (first == round()?).then_some(is_certain)
+        let first = round(self)?;
+        let is_held_no_more = !waits.iter().any(|wait| wait.is_managed()) || self.lets_managed_code_run();
+        (first == round(self)?).then_some(is_certain && is_held_no_more)
     }
 }
 
