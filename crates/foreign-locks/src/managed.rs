@@ -64,6 +64,8 @@ pub struct LockObject {
 /// and in that its number. No layout that is promised either.
 const REFERENCE: u64 = 8;
 const OWNER_OF_LOCK: u64 = 16;
+/// In the word with an object's type these bits are the collector's, for objects that it has marked: types are aligned.
+const COLLECTORS: u64 = 7;
 /// So much of a stack is looked at: the frames of the CLR's functions that wait, and those of the lock's methods.
 const STACK_BYTES: u64 = 8 << 10;
 const BLOCK: usize = 512;
@@ -77,7 +79,7 @@ impl LockObject {
             return None;
         }
         let (of_type, owner) =
-            (word(memory, address)?, word(memory, address.checked_add(OWNER_OF_LOCK)?)? as u32);
+            (type_of(memory, address)?, word(memory, address.checked_add(OWNER_OF_LOCK)?)? as u32);
         let owner = Some(owner).filter(|&owner| owner != 0 && u64::from(owner) < MOST_THREAD_ID);
         Some(LockObject { of_type, owner })
     }
@@ -99,7 +101,8 @@ impl LockObject {
             let count = memory.read(start, &mut block).min(BLOCK);
             for bytes in block.get(..count)?.as_chunks().0 {
                 let address = u64::from_le_bytes(*bytes);
-                if address == last || !address.is_multiple_of(8) || word(memory, address) != Some(of_type) {
+                if address == last || !address.is_multiple_of(8) || type_of(memory, address) != Some(of_type)
+                {
                     continue;
                 }
                 last = address;
@@ -112,6 +115,11 @@ impl LockObject {
         }
         known
     }
+}
+
+/// The type of the object at an address, while it is collected too.
+fn type_of(memory: &dyn Memory, address: u64) -> Option<u64> {
+    word(memory, address).map(|word| word & !COLLECTORS)
 }
 
 fn word(memory: &dyn Memory, address: u64) -> Option<u64> {
@@ -228,12 +236,13 @@ mod tests {
     const OBJECTS: u64 = STACK + STACK_BYTES;
 
     /// A stack with these words at its beginning, and behind it the event and the handle of a lock with that number, and two
-    /// copies of the lock, owned by these.
+    /// copies of the lock, owned by these. The collector has marked the second.
     fn memory_with(stack: &[u64], number: u64, owners: [u64; 2]) -> Bytes {
         let mut words = stack.to_vec();
         words.resize(STACK_BYTES as usize / 8, 0);
         words.extend([0, OBJECTS + 16, 0, number]);
-        owners.iter().for_each(|owner| words.extend([TYPE, OBJECTS, owner | 0x81 << 32, 0]));
+        let lock = |of_type, owner| [of_type, OBJECTS, owner | 0x81 << 32, 0];
+        words.extend(lock(TYPE, owners[0]).iter().chain(&lock(TYPE | 1, owners[1])));
         Bytes(words.iter().flat_map(|word| word.to_le_bytes()).collect())
     }
 
@@ -264,6 +273,7 @@ mod tests {
         let at = |stack: &[u64], owners| owner_of_now(&memory_with(stack, LOCK, owners), of_type);
         assert_eq!(at(&[1, 0, new, 0x7ff0, new], [18448, 18449]), (Some(18448), true));
         assert_eq!(at(&[new, u64::MAX], [0, 18449]), (None, true));
+        assert_eq!(at(&[old], [18448, 18449]), (Some(18449), true));
         assert_eq!(at(&[new, old, new], [18448, 18448]), (Some(18448), true));
         // One of them is old, but which?
         assert_eq!(at(&[new, old], [18448, 18449]), (Some(7), false));
