@@ -43,7 +43,8 @@ build() {
     mono "$WORK/Emit.exe" "$WORK"
     "$mcs" -target:library -out:"$WORK/Hook.dll" $source/Hook.cs
     cc -std=c99 -O2 -fPIC -shared -Wall -Wextra -o "$WORK/libempty_profiler.so" benches/dotnet/empty_profiler.c
-    build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll"
+    "$mcs" -target:library -out:"$WORK/Imports.dll" $source/Imports.cs
+    build_for_core "$mcs" Calls -r:"$WORK/Pointers.dll" -r:"$WORK/Imports.dll"
     build_for_core "$mcs" Callbacks
     build_for_core "$mcs" Endings
     build_for_core "$mcs" Hangs
@@ -152,7 +153,8 @@ hang_core() {
 
 expect_native_calls() { # expect_native_calls <file>: each thread of Calls.cs is in native code
     local call
-    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped; do
+    for call in CdeclApart CdeclAndMore StdCallApart StdCallAndMore Import ImportWrapped ImportsWrapped \
+        ForeignImport NestedImport; do
         grep -q "^\"$call\" tid=.* \[unmanaged\]$" "$1" || fail "$call is not in native code" "$1"
     done
 }
@@ -167,6 +169,7 @@ calls() {
     # From outside, the stack says where to.
     begin_hang "$1" hang "" Calls
     expect_code 0 "$log.dump" --stacks "$hung"
+    expect_native_calls "$log.dump"
     for call in CdeclApart StdCallAndMore; do
         expect "$log.dump" "^\"$call\" tid=" '\[0\] native   libgate\.so!gate (through a function pointer)$'
     done

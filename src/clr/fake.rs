@@ -37,6 +37,29 @@ const OUTER: u32 = 0x0200_0002;
 const INNER: u32 = 0x0200_0003;
 const LIBRARY: u32 = 0x1A00_0001;
 
+/// Rows of references to methods: what each stands for, if the CLR knows, and the reference to its class.
+const REFERENCES: [(u32, u64, u32); 7] = [
+    (TO_OPEN, OPEN, OTHER_OUTER),
+    (TO_RUN, RUN, OTHER_OUTER),
+    (TO_UNKNOWN, 0, OTHER_OUTER),
+    (TO_NESTED, 0, OTHER_INNER),
+    (TO_SYSTEM, 0, SYSTEMS),
+    (TO_SHORT, 0, SHORT),
+    (TO_GENERIC, 0, 0x1B00_0001),
+];
+pub(crate) const TO_OPEN: u32 = 1;
+pub(crate) const TO_RUN: u32 = 2;
+pub(crate) const TO_UNKNOWN: u32 = 3;
+pub(crate) const TO_NESTED: u32 = 4;
+pub(crate) const TO_SYSTEM: u32 = 5;
+pub(crate) const TO_SHORT: u32 = 6;
+pub(crate) const TO_GENERIC: u32 = 7;
+const OTHER_OUTER: u32 = 0x0100_0001;
+const OTHER_INNER: u32 = 0x0100_0002;
+const SYSTEMS: u32 = 0x0100_0003;
+const SHORT: u32 = 0x0100_0004;
+const OTHER_ASSEMBLY: u32 = 0x2300_0001;
+
 /// How often all methods of the module were gone through.
 pub(crate) static SEARCHES: AtomicU32 = AtomicU32::new(0);
 
@@ -110,7 +133,9 @@ static METADATA_METHODS: Vtable<70> = {
     slots[2] = release as *const ();
     slots[3 + 7] = get_scope_props as *const ();
     slots[3 + 9] = get_type_def_props as *const ();
+    slots[3 + 11] = get_type_ref_props as *const ();
     slots[3 + 27] = get_method_props as *const ();
+    slots[3 + 28] = get_member_ref_props as *const ();
     slots[3 + 39] = get_module_ref_props as *const ();
     slots[3 + 45] = get_pinvoke_map as *const ();
     slots[3 + 59] = get_nested_class_props as *const ();
@@ -195,10 +220,12 @@ unsafe extern "C" fn get_function_from_token(
     out: *mut usize,
 ) -> i32 {
     assert_eq!(module, MODULE);
-    match METHODS.iter().find(|method| method.0 == token && method.1 != 0) {
-        Some(method) => {
+    let methods = METHODS.iter().map(|method| (method.0, method.1));
+    let references = REFERENCES.iter().map(|reference| (0x0A00_0000 | reference.0, reference.1));
+    match methods.chain(references).find(|&(known, function)| known == token && function != 0) {
+        Some((_, function)) => {
             // SAFETY: see above.
-            unsafe { out.write(method.1 as usize) };
+            unsafe { out.write(function as usize) };
             0
         }
         None => NOTHING,
@@ -571,6 +598,48 @@ unsafe extern "C" fn get_method_props(
     // SAFETY: see above.
     unsafe {
         class.write(its_class);
+        give(name, buffer, units, length)
+    }
+}
+
+unsafe extern "C" fn get_member_ref_props(
+    _: *mut c_void,
+    member: u32,
+    class: *mut u32,
+    buffer: *mut u16,
+    units: u32,
+    length: *mut u32,
+    signature: *mut *const u8,
+    signature_bytes: *mut u32,
+) -> i32 {
+    assert!(buffer.is_null() && units == 0 && length.is_null());
+    assert!(signature.is_null() && signature_bytes.is_null());
+    let Some(reference) = REFERENCES.iter().find(|reference| 0x0A00_0000 | reference.0 == member) else {
+        return NOTHING;
+    };
+    // SAFETY: see above.
+    unsafe { class.write(reference.2) };
+    0
+}
+
+unsafe extern "C" fn get_type_ref_props(
+    _: *mut c_void,
+    class: u32,
+    scope: *mut u32,
+    buffer: *mut u16,
+    units: u32,
+    length: *mut u32,
+) -> i32 {
+    let (name, its_scope) = match class {
+        OTHER_OUTER => ("Systems.Other", OTHER_ASSEMBLY),
+        OTHER_INNER => ("System.Inner", OTHER_OUTER),
+        SYSTEMS => ("System.Console", OTHER_ASSEMBLY),
+        SHORT => ("Sys", OTHER_ASSEMBLY),
+        _ => return NOTHING,
+    };
+    // SAFETY: see above.
+    unsafe {
+        scope.write(its_scope);
         give(name, buffer, units, length)
     }
 }

@@ -120,7 +120,8 @@ impl ProfilerInfo {
         Some(thread as u64)
     }
 
-    /// The FunctionID of a method, if the CLR has loaded it and it has no generic parameters.
+    /// The FunctionID of a method, or of one that a method reference stands for, if the CLR has loaded it, or has found what the
+    /// reference stands for, and it has no generic parameters.
     pub(crate) fn function(self, module: usize, method: u32) -> Option<u64> {
         let mut function = 0_usize;
         check(call!(self.0, 5, fn(usize, u32, *mut usize), module, method, &mut function))?;
@@ -538,6 +539,43 @@ impl Metadata {
                 null_mut()
             )
         })
+    }
+
+    /// Of a reference to a method of another module, the reference to its class.
+    pub(crate) fn class_of_reference(&self, method: u32) -> Option<u32> {
+        let mut class = 0_u32;
+        check(call!(
+            self.0.as_ptr(),
+            28,
+            fn(u32, *mut u32, *mut u16, u32, *mut u32, *mut *const u8, *mut u32),
+            method,
+            &mut class,
+            null_mut(),
+            0,
+            null_mut(),
+            null_mut(),
+            null_mut()
+        ))?;
+        Some(class)
+    }
+
+    /// Of a reference to a class of another module, its name, with its namespace unless it is nested, and where that is looked
+    /// for: an assembly, or a reference to the enclosing class.
+    pub(crate) fn class_reference(&self, class: u32) -> Option<(WideName, u32)> {
+        let mut scope = 0_u32;
+        let name = WideName::read(|buffer, units, length| {
+            call!(
+                self.0.as_ptr(),
+                11,
+                fn(u32, *mut u32, *mut u16, u32, *mut u32),
+                class,
+                &mut scope,
+                buffer,
+                units,
+                length
+            )
+        })?;
+        Some((name, scope))
     }
 
     /// The class that encloses a nested class.

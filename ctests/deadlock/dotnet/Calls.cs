@@ -62,6 +62,16 @@ static class Calls
         return gate(wait) + gate(0);
     }
 
+    static int ForeignWrapped(int wait)
+    {
+        return Imports.gate(wait);
+    }
+
+    static int NestedWrapped(int wait)
+    {
+        return Imports.Nested.gate(wait) + Imports.Count(wait);
+    }
+
     // The JIT would inline what these call.
     [MethodImpl(MethodImplOptions.NoInlining)]
     static int ImportWrapped(int wait)
@@ -75,13 +85,29 @@ static class Calls
         return WrappedAndMore(wait) + 1;
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static int ForeignImport(int wait)
+    {
+        return ForeignWrapped(wait);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static int NestedImport(int wait)
+    {
+        return NestedWrapped(wait) + 1;
+    }
+
     // With an argument it then stays as it is, until its input ends.
     public static int Main(string[] arguments)
     {
         var folder = Path.GetDirectoryName(typeof(Calls).Assembly.Location);
         var library = NativeLibrary.Load(Path.Combine(folder, "libgate.so"));
         Pointers.target = NativeLibrary.GetExport(library, "gate");
-        Func<int, int>[] calls = { CdeclApart, CdeclAndMore, StdCallApart, StdCallAndMore, Import, ImportWrapped, ImportsWrapped };
+        Func<int, int>[] calls =
+        {
+            CdeclApart, CdeclAndMore, StdCallApart, StdCallAndMore, Import, ImportWrapped, ImportsWrapped, ForeignImport,
+            NestedImport,
+        };
         for (int round = 0; round < 1000; round++)
         {
             foreach (var call in calls)
