@@ -16,6 +16,7 @@ set(not_emulated
     results.no_memory_for_a_task_that_recovers
     results.the_header_documents_what_was_seen_and_no_more
     region.what_is_reserved_cannot_be_read
+    slots.no_place_is_missing_where_all_are_needed
     # It refuses filters of system calls. (So do all that run as <stem>.fenced or without_membarrier.)
     fenced_late
     first_call
@@ -23,7 +24,8 @@ set(not_emulated
     # It refuses ptrace.
     no_cost
     steps
-    # It does not know process_vm_writev.
+    # It does not know process_vm_readv and process_vm_writev.
+    srw.a_report_does_not_say_that_an_owner_has_ended_which_let_go_before
     win32.a_forked_child_owns_what_its_thread_owned
     win32.a_forked_child_leaves_alone_what_is_gone
     # /proc/thread-self/maps shows its own mappings, in which the library finds no names.
@@ -35,6 +37,7 @@ set(not_emulated
     once.one_thread_runs_it_and_all_others_wait
     order.an_order_taken_both_ways_is_told_once_with_all_places
     order.resources_are_examined_too
+    order.sections_of_windows_are_examined_too
     output.a_report_reads_the_list_of_mappings_once
     srw.a_deadlock_through_one_is_reported_once
     srw.a_lock_of_an_owner_that_has_ended_stays_locked_and_that_is_told
@@ -49,6 +52,7 @@ set(not_emulated
     win32.tracking_keeps_where_a_section_was_entered
     win32_deadlock.a_deadlock_is_reported_and_waits
     win32_deadlock.a_deadlock_aborts_where_the_environment_says_so
+    win32_deadlock.the_wait_for_the_hosts_section_is_refused
     win32_deadlock.unless_it_is_not_to_be
     win32_deadlock.an_enter_inside_the_callback_waits_like_any_other
     win32_misuse

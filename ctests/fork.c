@@ -8,6 +8,7 @@
 #include "own_syscall.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <linux/membarrier.h>
 #include <signal.h>
 
@@ -99,6 +100,38 @@ static void fork_in_the_first_call(void)
 static void a_child_makes_its_own_first_call(void)
 {
     in_child(fork_in_the_first_call);
+}
+
+static int look_on(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)info, (void)size, (void)unused;
+    __atomic_store_n(&is_held, 1, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&may_go_on, __ATOMIC_ACQUIRE)) {
+        check_pause();
+    }
+    return 1;
+}
+
+static void look_at_what_is_loaded(void *unused)
+{
+    (void)unused;
+    dl_iterate_phdr(look_on, NULL);
+}
+
+static void fork_while_one_looks(void)
+{
+    check_thread_t thread;
+    check_start(&thread, look_at_what_is_loaded, NULL);
+    await_held();
+    in_child(start_in_the_child);
+    let_it_go();
+    check_join(&thread);
+}
+
+/* The child finds the loader's lock taken, and glibc gives it up for nobody. */
+static void a_childs_first_call_takes_no_lock_of_the_loaders(void)
+{
+    in_child(fork_while_one_looks);
 }
 
 /* ---- in a wait ---- */
@@ -880,7 +913,8 @@ static void a_report_is_not_begun_with_what_the_parent_was_writing(void)
     REQUIRE_EQ(close(full_pipe[1]), 0);
 }
 
-CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_section_biased_to_a_thread_of_the_parent_is_free),
+CHECK_MAIN(CHECK_TEST(a_child_makes_its_own_first_call), CHECK_TEST(a_childs_first_call_takes_no_lock_of_the_loaders),
+           CHECK_TEST(a_section_biased_to_a_thread_of_the_parent_is_free),
            CHECK_TEST(handlers_of_the_program_may_use_sections),
            CHECK_TEST(a_section_left_in_the_childs_handler_is_passed_to_nobody_of_the_parent),
            CHECK_TEST(what_the_forking_thread_owns_stays_its_own_though_another_calls_first),

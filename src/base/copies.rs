@@ -1,13 +1,19 @@
 //! Several copies of the library in one process: each has a number, which is part of its handles.
 //!
 //! A copy's claim is a word that the others read: its lowest byte is the copy's number plus one, 0 before it has one;
-//! the bit OTHERS says that there are other copies. The meaning of these bits is the same in every version.
+//! the bit OTHERS says that there are other copies in use, LOADED that it has looked for others when it was loaded, and BESIDE
+//! that another one is loaded. The meaning of these bits is the same in every version.
 //!
 //! **No two copies have the same number.** A copy chooses the lowest number that is in no claim, stores it in its own,
 //! and then reads all other claims again. If another claim has the same number, it withdraws its own and chooses again.
 //! Of two copies with the same number each read after its store, so at least one saw the other's (SeqCst on both
 //! sides); only a copy that saw no other keeps the number. Only the copy at the lower address may choose the same
 //! number again, so one of the two goes on to another number.
+//!
+//! **A copy that is alone looks for nobody.** To look for others takes a lock of the loader's, which a forked child may find taken
+//! for ever. So a copy takes the number 0 at once if its claim says LOADED and not BESIDE. Another one that is loaded then was
+//! not there when this one was: so it says BESIDE in this one's claim, when it is loaded or before it chooses. Where that came
+//! first this one's compare-exchange fails; and else the other one reads the number, which is in the same word.
 
 use crate::error::{Error, Result};
 use crate::handle::MOST_COPIES;
@@ -18,9 +24,32 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 const NUMBER: u32 = 0xff;
 /// A claim: another copy has a number as well.
 const OTHERS: u32 = 0x100;
+/// A claim: when the copy was loaded, the others that were had BESIDE put into theirs.
+const LOADED: u32 = 0x200;
+/// A claim: another copy is loaded.
+const BESIDE: u32 = 0x400;
 
 fn number_of(claim: &AtomicU32) -> Option<u32> {
     (claim.load(Ordering::SeqCst) & NUMBER).checked_sub(1)
+}
+
+/// This copy, with the claim `own`, is loaded.
+pub(crate) fn loaded(own: &AtomicU32) {
+    loaded_among(own, |look| sys::each_other_claim(own, look));
+}
+
+fn loaded_among(own: &AtomicU32, each_other: impl Fn(&mut dyn FnMut(&AtomicU32))) {
+    own.fetch_or(LOADED | tell_others(each_other), Ordering::SeqCst);
+}
+
+/// Tells all others that another copy is loaded: this one. BESIDE, if there are others.
+fn tell_others(each_other: impl Fn(&mut dyn FnMut(&AtomicU32))) -> u32 {
+    let mut beside = 0;
+    each_other(&mut |other| {
+        other.fetch_or(BESIDE, Ordering::SeqCst);
+        beside = BESIDE;
+    });
+    beside
 }
 
 /// Finds a number for this copy and stores it in its claim `own`. Fails with OutOfMemory if all are taken.
@@ -29,6 +58,11 @@ pub(crate) fn claim(own: &AtomicU32) -> Result<u32> {
 }
 
 fn claim_among(own: &AtomicU32, each_other: impl Fn(&mut dyn FnMut(&AtomicU32))) -> Result<u32> {
+    let first_number = |claim| is_alone(claim).then_some(claim & !NUMBER | 1);
+    if own.fetch_update(Ordering::SeqCst, Ordering::SeqCst, first_number).is_ok() {
+        return Ok(0);
+    }
+    tell_others(&each_other);
     let mut avoided = None;
     let number = loop {
         // Left by an earlier attempt, perhaps of a thread that is gone.
@@ -65,10 +99,17 @@ pub(crate) fn has_others(claim: u32) -> bool {
     claim & OTHERS != 0
 }
 
+/// Whether a claim says that no other copy is loaded.
+fn is_alone(claim: u32) -> bool {
+    claim & (LOADED | BESIDE) == LOADED
+}
+
 /// Whether another copy than that with this claim has this number now.
 pub(crate) fn is_anothers(own: &AtomicU32, number: u32) -> bool {
     let mut found = false;
-    sys::each_other_claim(own, &mut |other| found |= number_of(other) == Some(number));
+    if !is_alone(own.load(Ordering::Relaxed)) {
+        sys::each_other_claim(own, &mut |other| found |= number_of(other) == Some(number));
+    }
     found
 }
 
@@ -103,15 +144,43 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_was_loaded_alone_looks_for_nobody() {
+        let [first, second] = [0, 0].map(AtomicU32::new);
+        let nobody = |_: &mut dyn FnMut(&AtomicU32)| {};
+        let first_seen = |look: &mut dyn FnMut(&AtomicU32)| look(&first);
+        let second_seen = |look: &mut dyn FnMut(&AtomicU32)| look(&second);
+        loaded_among(&first, nobody);
+        // Twice: an attempt may fail later on.
+        for _ in 0..2 {
+            assert_eq!(claim_among(&first, |_| panic!("it looks for others")), Ok(0));
+        }
+        loaded_among(&second, first_seen);
+        assert_eq!(claim_among(&second, first_seen), Ok(1));
+        assert!([&first, &second].iter().all(|claim| has_others(claim.load(Ordering::Relaxed))));
+        first.fetch_and(!NUMBER, Ordering::Relaxed);
+        assert_eq!(claim_among(&first, second_seen), Ok(0), "its number was free");
+        second.fetch_or(1, Ordering::Relaxed);
+        assert_ne!(claim_among(&first, second_seen), Ok(1));
+    }
+
+    /// In turns some are loaded while others, loaded before or not told yet, choose.
+    #[test]
     fn copies_that_begin_at_once_get_different_numbers() {
-        for _ in 0..2_000 {
+        for turn in 0..8_000 {
             let claims = claims();
+            // The others are not mapped yet.
+            if turn & 4 != 0 {
+                loaded_among(&claims[0], |_| {});
+            }
             let start = std::sync::Barrier::new(4);
             let mut numbers: Vec<_> = std::thread::scope(|scope| {
                 let begin = |index| {
                     let (claims, start) = (&claims, &start);
                     move || {
                         start.wait();
+                        if index != 0 && turn >> (index & 1) & 1 != 0 {
+                            loaded_among(&claims[index], others_of(claims, index));
+                        }
                         claim_among(&claims[index], others_of(claims, index)).unwrap()
                     }
                 };

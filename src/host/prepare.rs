@@ -15,6 +15,15 @@ use crate::sys::atomic::Ordering;
 /// Resource slots that can be read from the start: whole pages.
 const RESOURCES_SHOWN: u32 = (SMALLEST_STEP / size_of::<Resource>()) as u32;
 
+/// Looks for other copies as long as the loader still has this one in its hands: see `copies`.
+extern "C" fn look_for_copies() {
+    copies::loaded(&REGISTRY.claim);
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_FOR_COPIES: extern "C" fn() = look_for_copies;
+
 /// Reserves the arenas, once. Fails with OutOfMemory and may be tried again.
 pub(crate) fn prepare() -> Result<()> {
     if REGISTRY.is_ready() {
