@@ -1,11 +1,13 @@
 /* The calls of hostcrst.h for index.js, one to one: handles are BigInts, results numbers. Each thread of node that loads
  * this has an instance of its own. Theirs in common is who waits, and whether the process ends.
  */
+#define _POSIX_C_SOURCE 200112L
 #define NAPI_VERSION 8
 #include <hostcrst.h>
 #include <node_api.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 /* Arguments that are none, or of another type, are taken as 0: the library refuses a handle of 0. */
 
@@ -85,8 +87,8 @@ static napi_value create(napi_env env, napi_callback_info call)
     return result == S_OK ? a_handle(env, section) : a_number(env, result);
 }
 
-/* At its end node waits for its Workers. One that waits for a section of the main thread's would never come: so waits
- * without a limit are alertable, and endWaits alerts those that there are. */
+/* At its end node waits for its Workers. One that waits for a section of the main thread's would come late or never: so
+ * waits are alertable, and endWaits alerts those that there are. */
 struct wait {
     host_task_t task;
     struct wait *next;
@@ -135,6 +137,21 @@ static napi_value end_waits(napi_env env, napi_callback_info call)
     return NULL;
 }
 
+static uint64_t nanoseconds(void)
+{
+    struct timespec now = { 0 };
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* What is left of a limit, for a wait that goes on. */
+static uint32_t rest_of(uint32_t limit, uint64_t begun)
+{
+    if (limit == HOSTCRST_INFINITE) return limit;
+    const uint64_t passed = (nanoseconds() - begun) / 1000000;
+    return passed < limit ? (uint32_t)(limit - passed) : 0;
+}
+
 /* enter(handle, milliseconds, place) -> result; HOSTCRST_INFINITE is for ever */
 static napi_value enter(napi_env env, napi_callback_info call)
 {
@@ -145,8 +162,7 @@ static napi_value enter(napi_env env, napi_callback_info call)
     const uint64_t section = handle_of(env, argument[0]);
     const uint32_t limit = number_of(env, argument[1]);
     text_of(env, argument[2], place);
-    /* A wait with a limit ends by itself. */
-    if (limit != HOSTCRST_INFINITE) return a_number(env, hostcrst_enter_at(section, 0, limit, place));
+    const uint64_t begun = nanoseconds();
     if (!begin_wait(&wait)) {
         int32_t entered = 0;
         const int32_t result = hostcrst_try_enter(section, 0, &entered);
@@ -154,7 +170,7 @@ static napi_value enter(napi_env env, napi_callback_info call)
     }
     int32_t result;
     do {
-        result = hostcrst_enter_at(section, WAIT_ALERTABLE, limit, place);
+        result = hostcrst_enter_at(section, WAIT_ALERTABLE, rest_of(limit, begun), place);
     } while (!end_wait(&wait, result));
     return a_number(env, result);
 }

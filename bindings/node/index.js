@@ -182,8 +182,34 @@ function report(fd = 2) {
     if (result < 0) throw new HostError('report', result);
 }
 
-// process.exit() and an uncaught error wait for the Workers, which may wait for what this thread owns.
-if (isMainThread) process.on('exit', native.endWaits);
+/**
+ * The end of the process joins the Workers, which may wait for what this thread owns. A listener of 'exit' is not always
+ * asked: another one throws or exits first, or what an uncaught error is told to does. These are all of node's own ways there.
+ */
+function endWaitsAtExit() {
+    const { emit, reallyExit, _fatalException } = process;
+    process.emit = function (event, ...values) {
+        try {
+            return Reflect.apply(emit, this, [event, ...values]);
+        } finally {
+            if (event === 'exit') native.endWaits();
+        }
+    };
+    process.reallyExit = function (...values) {
+        native.endWaits();
+        return Reflect.apply(reallyExit, this, values);
+    };
+    process._fatalException = function (...values) {
+        let handled = false;
+        try {
+            return (handled = Reflect.apply(_fatalException, this, values));
+        } finally {
+            if (!handled) native.endWaits();
+        }
+    };
+}
+
+if (isMainThread) endWaitsAtExit();
 
 nameThread(isMainThread ? 'main' : threadName || `worker ${threadId}`);
 

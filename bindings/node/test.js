@@ -21,6 +21,11 @@ const inWorkers = {
     end(shared) {
         shared.enter();
     },
+    expire(shared) {
+        const begun = process.hrtime.bigint();
+        assert.throws(() => shared.enter({ limit: 60 }), { code: 'HOST_E_TIMEOUT' });
+        assert.ok(process.hrtime.bigint() - begun >= 60_000_000n);
+    },
     wait(shared) {
         assert.throws(function waits() { shared.enter(); }, { code: 'HOST_E_ABANDONED' });
     },
@@ -107,26 +112,77 @@ test('a Worker that ends abandons what it owns', async () => {
     assert.throws(() => left.recover(), { code: 'HOST_E_INVALIDOPERATION' });
 });
 
-// How the main thread can end while it owns what a Worker waits for, and the exit code.
-for (const [way, code] of [['process.exit(3)', 3], ['throw new Error("uncaught")', 1]]) {
-    test(`the process ends while a Worker waits: ${way}`, () => {
+// How the main thread can end while it owns what a Worker waits for, and the exit code. `first` runs before the binding is
+// loaded, so that what it listens to comes first.
+const throws = "() => { throw new Error('thrown at the end'); }";
+const ends = [
+    { way: 'process.exit(3)', code: 3 },
+    { way: 'process.exit(3)', options: '{ limit: 1e8 }', code: 3 },
+    { way: 'throw new Error("uncaught")', code: 1 },
+    { way: 'process.reallyExit(3)', code: 3 },
+    { first: `process.on('exit', ${throws})`, way: 'process.exit(3)', code: 3 },
+    { first: `process.on('exit', ${throws})`, way: 'throw new Error("uncaught")', code: 1 },
+    { first: "process.on('exit', () => process.exit(3))", way: 'process.exit(4)', code: 3 },
+    { way: `process.prependListener('exit', ${throws}); process.exit(3)`, code: 3 },
+    { way: "process.removeAllListeners('exit'); process.exitCode = 3; waiter.unref(); clearInterval(looks)", code: 3 },
+    {
+        first: `process.on('uncaughtException', () => {}); process.on('exit', ${throws})`,
+        way: 'process.exitCode = 3; waiter.unref(); clearInterval(looks)',
+        code: 3,
+    },
+    { first: `process.on('uncaughtException', ${throws})`, way: 'throw new Error("uncaught")', code: 7 },
+];
+for (const { first = '', way, options = '', code } of ends) {
+    test(`the process ends while a Worker waits: ${first && `${first}; `}${way}${options && `, ${options}`}`, () => {
         const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'hostcrst-')), 'ends.js');
         fs.writeFileSync(file, `
             const { Worker, isMainThread, workerData } = require('node:worker_threads');
+            if (isMainThread) { ${first} }
             const { CriticalSection } = require(${JSON.stringify(path.join(__dirname, 'index.js'))});
             if (isMainThread) {
                 const owned = new CriticalSection('owned');
                 owned.enter({ limit: 0 });
-                new Worker(__filename, { workerData: owned.handle });
-                setInterval(() => { if (owned.waiters === 1) { ${way}; } }, 1);
+                const waiter = new Worker(__filename, { workerData: owned.handle });
+                const looks = setInterval(() => { if (owned.waiters === 1) { ${way}; } }, 1);
             } else {
-                CriticalSection.from(workerData).enter();
+                CriticalSection.from(workerData).enter(${options});
             }`);
         const ended = spawnSync(process.execPath, [file], { timeout: 60000 });
         fs.rmSync(path.dirname(file), { recursive: true });
         assert.deepStrictEqual([ended.signal, ended.status], [null, code], String(ended.stderr));
     });
 }
+
+test('a listener at the end waits for a Worker as ever', () => {
+    const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'hostcrst-')), 'listens.js');
+    fs.writeFileSync(file, `
+        const { Worker, isMainThread, workerData } = require('node:worker_threads');
+        const { CriticalSection } = require(${JSON.stringify(path.join(__dirname, 'index.js'))});
+        if (isMainThread) {
+            const [busy, gate] = [new CriticalSection('busy'), new CriticalSection('gate')];
+            gate.enter({ limit: 0 });
+            new Worker(__filename, { workerData: [busy.handle, gate.handle] });
+            process.on('exit', () => {
+                gate.leave();
+                busy.enter({ limit: Infinity });
+                console.log('entered');
+            });
+            setInterval(() => { if (gate.waiters === 1) process.exit(3); }, 1);
+        } else {
+            const [busy, gate] = workerData.map(CriticalSection.from);
+            busy.run(() => gate.run(() => {}));
+        }`);
+    const ended = spawnSync(process.execPath, [file], { timeout: 60000 });
+    fs.rmSync(path.dirname(file), { recursive: true });
+    assert.deepStrictEqual([String(ended.stdout), ended.status], ['entered\n', 3], String(ended.stderr));
+});
+
+test('a wait ends at its limit, and not before', async () => {
+    const owned = new CriticalSection('owned');
+    owned.enter({ limit: 0 });
+    await worker('expire', owned);
+    owned.leave();
+});
 
 test('reports name threads; who waits for a section that is closed gets an error', async () => {
     const stock = new CriticalSection('stock');
