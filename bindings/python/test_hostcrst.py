@@ -252,6 +252,23 @@ class LikeAnRLock(unittest.TestCase):
         self.assertEqual(waiter.outcome(), 2)
         self.assertRaises(RuntimeError, condition.notify)
 
+    def test_a_condition_tells_that_its_section_was_closed(self):
+        section = CriticalSection("stock")
+        condition, arrived = threading.Condition(section), []
+
+        def wait():
+            section.enter()
+            section.enter()
+            arrived.append(True)
+            self.assertRaises(hostcrst.Closed, condition.wait)
+
+        waiter = Thread(wait)
+        soon(lambda: arrived)
+        section.enter()
+        condition.notify()
+        section.close()
+        waiter.outcome()
+
 
 class WatchedLocks(unittest.TestCase):
     def test_a_deadlock_through_a_lock_is_refused(self):
@@ -398,9 +415,26 @@ class Signals(unittest.TestCase):
     def test_a_condition_still_owns_the_section_if_a_handler_ends_its_wait(self):
         section = CriticalSection()
         section.enter()
-        self.is_all_or_nothing(
-            section._release_save, lambda: not section._is_owned(), lambda: section._acquire_restore(1)
-        )
+        self.is_all_or_nothing(section._release_save, lambda: not section._is_owned(), section.enter)
+
+        section.enter()
+
+        def wait():
+            # As threading.Condition does, but for what it waits for.
+            state = section._release_save()
+            try:
+                pass
+            finally:
+                section._acquire_restore(state)
+
+        def is_left_over():
+            return not section._is_owned() or section.info().recursion != 2
+
+        def enter_again():
+            while is_left_over():
+                section.enter()
+
+        self.is_never_left_over(wait, is_left_over, enter_again)
 
     def test_transitions_come_in_pairs(self):
         def call_and_return():

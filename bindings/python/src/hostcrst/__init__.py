@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections import namedtuple
 from ctypes import c_size_t, create_string_buffer, sizeof
-from itertools import starmap
+from itertools import chain, filterfalse, starmap
 
 from . import _arguments as argument
 from . import _library as lib
@@ -190,22 +190,24 @@ class CriticalSection:
         return lib.sized(lib.info, self._handle, lib.SectionInfo).owner == current()
 
     def _release_save(self):
-        entries, done = self.info().recursion, []
+        """Leaves, and returns an iterator that enters as often when it is read."""
+        introduce()
+        entries, left = self.info().recursion, []
+        one = self, lib.WAIT_NOTINDEADLOCK, lib.INFINITE, here()
+        # Only the last may raise: the others would be left out.
+        enters = chain(starmap(lib.enter_at, [one] * (entries - 1)), starmap(lib.enter_or_raise, [one]))
+        # As often as it was left: it goes on as the owner that it was.
+        undo = zip(filterfalse(None, left), enters)
         try:
-            done.extend(starmap(lib.leave, [(self._handle,)] * entries))
-            lib.check(min(done), self)
-            return entries
+            left.extend(starmap(lib.leave, [(self._handle,)] * entries))
+            lib.check(min(left), self)
+            return enters
         except BaseException:
-            # It goes on as the owner that it was.
-            self._acquire_restore(done.count(0))
+            list(undo)
             raise
 
-    def _acquire_restore(self, entries):
-        introduce()
-        one = self._handle, lib.WAIT_NOTINDEADLOCK, lib.INFINITE, here()
-        # Whatever a handler raises, it owns the section again.
-        results = list(starmap(lib.enter_at, [one] * entries))
-        lib.check(min(results, default=0), self)
+    # One call of C, which begins when that of threading.Condition does: no handler can run before the section is owned.
+    _acquire_restore = list
 
 
 class WatchedLock:

@@ -64,8 +64,8 @@ def _function(library, name, *arguments, result=c_int32):
 _bound = ctypes.PYFUNCTYPE(py_object, py_object)(("PyInstanceMethod_New", ctypes.pythonapi))
 
 
-def _method(name, *arguments, about=False, doc=None):
-    """A method that is the C function, which ignores the arguments that it does not know, and raises its failures.
+def _raising(library, name, *arguments, about=False):
+    """The C function, which raises its failures.
 
     Python runs the handlers of signals when a function of Python begins, and one that raises would end it there, before
     it has done anything. This one has done its work when a handler can run.
@@ -74,8 +74,15 @@ def _method(name, *arguments, about=False, doc=None):
     def raise_failure(result, _function, given):
         check(result, given[0] if about else "")
 
-    function = _function(_quick, name, *arguments)
-    function.errcheck, function.__doc__ = raise_failure, doc
+    function = _function(library, name, *arguments)
+    function.errcheck = raise_failure
+    return function
+
+
+def _method(name, *arguments, about=False, doc=None):
+    """A method that is the C function, which ignores the arguments that it does not know."""
+    function = _raising(_quick, name, *arguments, about=about)
+    function.__doc__ = doc
     return _bound(function)
 
 
@@ -202,6 +209,7 @@ def check(hresult, about=""):
 
 
 # These take an object with a handle as _as_parameter_.
+enter_or_raise = _raising(_waiting, "hostcrst_enter_at", c_uint64, c_uint32, c_uint32, c_char_p, about=True)
 leave_method = _method(
     "hostcrst_leave",
     c_uint64,
