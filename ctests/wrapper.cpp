@@ -207,6 +207,14 @@ void any_function_can_be_called()
         hostcrst::native_call call(&takes_one);
         expect_target(reinterpret_cast<size_t>(&takes_one));
     }
+    {
+        int32_t result = -1;
+        hostcrst::native_call call(&takes_one, result);
+        CHECK_EQ(result, S_OK);
+        expect_target(reinterpret_cast<size_t>(&takes_one));
+    }
+    static_assert(std::is_nothrow_constructible<hostcrst::native_call, void (*)(), int32_t &>::value, "it tells by its result");
+    static_assert(!std::is_constructible<hostcrst::native_call, int *, int32_t &>::value, "what points to data is no function");
     static_assert(!std::is_constructible<hostcrst::native_call, int *>::value, "what points to data is no function");
     static_assert(!std::is_convertible<void (*)(), hostcrst::native_call>::value, "a call is never made by chance");
 }

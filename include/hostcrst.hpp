@@ -293,6 +293,12 @@ public:
 
     native_call(size_t target, int32_t &result) noexcept { result = begin(target); }
 
+    template <class Function, class = typename std::enable_if<std::is_function<Function>::value>::type>
+    native_call(Function *function, int32_t &result) noexcept
+        : native_call(reinterpret_cast<size_t>(function), result)
+    {
+    }
+
     ~native_call()
     {
         if (is_open_) {

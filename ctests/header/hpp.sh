@@ -38,6 +38,10 @@ int main()
         std::lock_guard<hostcrst::critical_section> lock(section);
         hostcrst::native_call call(&main_is_not_called);
     }
+    {
+        hostcrst::native_call call(&main_is_not_called, result);
+        if (result < 0) return 1;
+    }
     hostcrst::check(section.enter(77), "asked for");
     return 0;
 }
