@@ -27,6 +27,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 )
@@ -302,12 +303,26 @@ func (s *Section) info() (C.hostcrst_info_t, bool) {
 // returns undoes both. For a goroutine's first line: defer hostcrst.Thread("seller")()
 func Thread(name string) func() {
 	runtime.LockOSThread()
+	task := currentTask()
+	before, nested := named.Load(task)
+	if !nested {
+		before = ""
+	}
+	named.Store(task, name)
 	setThreadName(name)
 	return func() {
-		setThreadName("")
+		if nested {
+			named.Store(task, before)
+		} else {
+			named.Delete(task)
+		}
+		setThreadName(before.(string))
 		runtime.UnlockOSThread()
 	}
 }
+
+// Of tasks, what Thread calls them: for the end of one that was called within another.
+var named sync.Map
 
 func setThreadName(name string) {
 	if start() != nil {

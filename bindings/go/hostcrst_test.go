@@ -127,6 +127,25 @@ func TestOnlyTheGoroutineThatEnteredLeaves(t *testing.T) {
 	}
 }
 
+func TestANameLastsAsLongAsItsScope(t *testing.T) {
+	isShown := func(name string, wanted bool) {
+		t.Helper()
+		if report := reportOf(t); contains(report, `"`+name+`" tid=`) != wanted {
+			t.Errorf("%q is shown: %v, in:\n%s", name, !wanted, report)
+		}
+	}
+	inGoroutine(func() {
+		outer := Thread("outer")
+		inner := Thread("inner")
+		isShown("inner", true)
+		inner()
+		isShown("inner", false)
+		isShown("outer", true)
+		outer()
+		isShown("outer", false)
+	})
+}
+
 // What is entered stays with its goroutine, however often the scheduler could move it to another thread.
 func TestAnOwnerStaysOnItsThread(t *testing.T) {
 	counters := section(t, "counters")
