@@ -137,8 +137,9 @@ class CriticalSection {
     }
 }
 
-/** Where the caller of this module is: "sell (shop.js:12)". */
+/** Where the caller of this module is: "sell (shop.js:12)"; with node's --frozen-intrinsics nobody can find that out. */
 function place() {
+    if (Object.isFrozen(Error)) return '';
     const { prepareStackTrace, stackTraceLimit } = Error;
     try {
         Error.stackTraceLimit = 16;

@@ -200,6 +200,19 @@ test('reports name threads; who waits for a section that is closed gets an error
     assert.throws(() => stock.tryEnter(), { code: 'E_HANDLE' });
 });
 
+test('a wait needs no place, where none can be found out', () => {
+    const source = `
+        const { CriticalSection } = require(${JSON.stringify(path.join(__dirname, 'index.js'))});
+        const owned = new CriticalSection('owned');
+        owned.run(() => {}, { limit: 0 });
+        process.exitCode = 3;`;
+    const ended = spawnSync(process.execPath, ['--frozen-intrinsics', '-e', source], {
+        timeout: 60000,
+        env: { ...process.env, HOSTCRST_HOLDS: '1' },
+    });
+    assert.strictEqual(ended.status, 3, String(ended.stderr));
+});
+
 test('handles that are none', () => {
     const section = new CriticalSection('Bestellungen: 20 €');
     for (const handle of [0n, 1n, -1n, section.handle + 2n ** 64n]) {
