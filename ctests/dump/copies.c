@@ -1,8 +1,8 @@
 /*
  * A program that has the library in it, and loads a plugin (this file with PLUGIN) that brings the library once more. Its
  * threads wait for each other for ever, "one" for the plugin's section and "two" for the program's: no copy of the library
- * knows of both. `copies <plugin>`, `copies <plugin> clean` without these threads; says "ready" on stdout once it stands still,
- * and stays until it is killed.
+ * knows of both. `copies <plugin>`, `copies <plugin> clean` without these threads, `copies <plugin> <file>...` with these files
+ * loaded last and not used; says "ready" on stdout once it stands still, and stays until it is killed.
  */
 #include "check.h"
 #include "hostcrst.h"
@@ -48,6 +48,8 @@ uint32_t plugin_waiters(void)
 #else
 
 #include <dlfcn.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -94,7 +96,11 @@ int main(int argument_count, char **arguments)
     *(void **)&plugin_waiters = function(plugin, "plugin_waiters");
     create_section("the program's");
     start();
-    if (argument_count == 2) {
+    bool is_clean = argument_count > 2 && strcmp(arguments[2], "clean") == 0;
+    for (int unused = 2; unused < argument_count && !is_clean; unused++) {
+        REQUIRE(dlopen(arguments[unused], RTLD_NOW | RTLD_LOCAL) != NULL);
+    }
+    if (!is_clean) {
         check_start(&first, one, NULL);
         check_start(&second, two, NULL);
         while (waiters_of_section() == 0 || plugin_waiters() == 0) {

@@ -287,7 +287,7 @@ test_stripped() {
     has '"alice" tid=' '"bob" tid=' 'Found 1 deadlock'
 }
 
-test_copies() { # test_copies <program> <plugin>
+test_copies() { # test_copies <program> <plugin> <library>
     SUBJECT=$1
     start "$2"
     dump 2 "$subject"
@@ -331,6 +331,17 @@ DAMAGE
     start "$2" clean
     dump 0 "$subject"
     says $'This process has 2 copies of the library.\nNo deadlock among 2 sections and 0 other locks seen; 1 thread blocked in what has no owner.'
+    # Copies that are only loaded take no other's place: these come before the others in memory.
+    kill -KILL "$subject"
+    local unused=()
+    for number in $(seq 20); do
+        cp "$3" "$WORK/unused$number.so"
+        unused+=("$WORK/unused$number.so")
+    done
+    start "$2" "${unused[@]}"
+    dump 2 "$subject"
+    says $'This process has 22 copies of the library.\nFound 1 deadlock across them.'
+    rm -f "${unused[@]}"
 }
 
 test_watch() {

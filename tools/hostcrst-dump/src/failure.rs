@@ -59,6 +59,11 @@ pub enum Failure {
     )]
     Incomplete(String),
     #[error(
+        "{subject} has {most} copies of the library or more, and no more than these were looked at: the report on it is \
+         not complete"
+    )]
+    TooManyCopies { subject: String, most: usize },
+    #[error(
         "the report on {subject} was not finished within {seconds} seconds: it is very large (--timeout allows more), or it \
          is damaged"
     )]
@@ -103,6 +108,7 @@ impl Failure {
             Failure::LacksMemory { .. }
             | Failure::Core { .. }
             | Failure::Incomplete(_)
+            | Failure::TooManyCopies { .. }
             | Failure::Unfinished { .. } => 8,
         }
     }

@@ -20,8 +20,9 @@ use crate::time_limit::TimeLimit;
 /// How a registry is aligned, whatever its layout.
 const ALIGNMENT: usize = 64;
 const STEP: usize = 1 << 20;
-/// A process may have several copies of the library, but not many.
-const MOST: usize = 16;
+/// A process may have several copies of the library, but not many: sixteen in use, those of other namespaces of the
+/// loader, and those that are only loaded, which have a registry, too.
+const MOST: usize = 256;
 
 /// A copy of the registry structure alone, without the memory that it refers to.
 pub struct Found {
@@ -51,6 +52,8 @@ pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, O
             }
         }
     }
+    let is_limit_reached = headers.len() >= MOST;
+    headers.truncate(MOST);
     let is_found =
         |claim: u64| headers.iter().any(|(at, header)| claim.wrapping_sub(*at) < header.size.into());
     let lost = claims(target, time_limit).into_iter().find(|&claim| !is_found(claim));
@@ -73,7 +76,9 @@ pub fn find(target: &dyn Target, time_limit: TimeLimit) -> Result<(Vec<Found>, O
         known: Registry::HEADER.layout_version,
         known_size: Registry::HEADER.size,
     });
-    match (found.is_empty(), unknown.or(lost)) {
+    let too_many =
+        is_limit_reached.then(|| Failure::TooManyCopies { subject: target.description(), most: MOST });
+    match (found.is_empty(), unknown.or(too_many).or(lost)) {
         (false, failure) => Ok((found, failure)),
         (true, Some(failure)) => Err(failure),
         (true, None) if target.lacks_data() => Err(Failure::LacksMemory { subject: target.description() }),

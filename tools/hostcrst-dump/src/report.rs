@@ -79,9 +79,10 @@ fn examine_while_it_runs<T>(
     let (found, unknown) = match registries::find(target, time_limit) {
         // There are threads to show all the same.
         Err(Failure::NotLoaded(_)) if threads.is_some() => (Vec::new(), None),
-        Err(failure @ (Failure::UnknownLayout { .. } | Failure::Incomplete(_))) if threads.is_some() => {
-            (Vec::new(), Some(failure))
-        }
+        Err(
+            failure
+            @ (Failure::UnknownLayout { .. } | Failure::Incomplete(_) | Failure::TooManyCopies { .. }),
+        ) if threads.is_some() => (Vec::new(), Some(failure)),
         found => found?,
     };
     let memory = Remote::new(target, time_limit);
