@@ -509,6 +509,79 @@ static void a_stall_line_tells_of_a_deadlock_through_other_locks(void)
     free(said);
 }
 
+/* As many owners behind a waiter as a line names. */
+enum { LINKS = 6 };
+
+static hostcrst_t links[LINKS];
+static int is_closed;
+
+static void *link_of_a_chain(void *argument)
+{
+    static const char *const names[LINKS] = {"first", "second", "third", "fourth", "fifth", "last"};
+    size_t which = (size_t)argument;
+    char byte;
+    is_called(names[which]);
+    CHECK_EQ(hostcrst_enter(links[which], 0), S_OK);
+    if (which == 0) {
+        pthread_mutex_lock(&plain);
+    }
+    pthread_barrier_wait(&ready);
+    if (which < LINKS - 1) {
+        CHECK_EQ(hostcrst_enter(links[which + 1], 0), S_OK);
+    }
+    while (!is_closed && read(pipe_ends[0], &byte, 1) < 0) {
+    }
+    pthread_mutex_lock(&plain);
+    return NULL;
+}
+
+static void stall_in_a_chain(const char *end)
+{
+    char *line;
+    int is_said = 0;
+    struct timespec deadline = check_deadline_from_now();
+    prepare(LINKS);
+    for (size_t which = 0; which < LINKS; which++) {
+        links[which] = new_section();
+    }
+    for (size_t which = 0; which < LINKS; which++) {
+        start(link_of_a_chain, (void *)which);
+    }
+    pthread_barrier_wait(&ready);
+    do {
+        char *said = content_of(STDERR_FILENO);
+        for (line = said; !is_said && (line = strstr(line, "hostcrst: \"first\" tid=")) != NULL; line++) {
+            char *line_end = strchr(line, '\n');
+            char *found = strstr(line, end);
+            is_said = line_end != NULL && found != NULL && found < line_end;
+        }
+        if (!is_said && check_passed(&deadline)) {
+            CHECK_CONTAINS(said, end);
+            CHECK(!"the line of the first tells the end");
+            is_said = 1;
+        }
+        free(said);
+        check_pause();
+    } while (!is_said);
+}
+
+static void stall_in_a_chain_that_ends(void)
+{
+    stall_in_a_chain(", which itself is blocked in read from fd ");
+}
+
+static void stall_in_a_chain_that_comes_back(void)
+{
+    is_closed = 1;
+    stall_in_a_chain(": a deadlock through locks of other kinds");
+}
+
+static void a_stall_line_tells_the_end_of_its_longest_chain(void)
+{
+    free(said_in_stalls(stall_in_a_chain_that_ends));
+    free(said_in_stalls(stall_in_a_chain_that_comes_back));
+}
+
 /* ---- wait chains, node by node ---- */
 
 enum { MOST_NODES = 16 };
@@ -786,6 +859,7 @@ CHECK_MAIN(CHECK_TEST(a_cycle_through_locks_of_all_kinds_is_told),
            CHECK_TEST(what_only_looks_like_a_lock_is_none),
            CHECK_TEST(a_stall_line_follows_the_chain_through_other_locks),
            CHECK_TEST(a_stall_line_tells_of_a_deadlock_through_other_locks),
+           CHECK_TEST(a_stall_line_tells_the_end_of_its_longest_chain),
            CHECK_TEST(a_chain_goes_through_locks_of_all_kinds),
            CHECK_TEST(windows_sections_and_joins_are_links_of_a_chain),
            CHECK_TEST(a_chain_may_change_and_its_tasks_end))

@@ -61,7 +61,7 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
     report.name_and_thread(id)?;
     let in_cycle = picture.any_cycle(id).is_some();
     let mut waiter = id;
-    for link in 0..=STALL_CHAIN {
+    for link in 0..=STALL_CHAIN + 1 {
         let Some(task) = picture.task(waiter) else { return Ok(()) };
         if let Some(sleep) = task.sleep {
             write!(report.out, ", which is {} ", sleep.kind().sleeping())?;
@@ -75,6 +75,10 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
             waiter = owner;
             continue;
         };
+        // Where the last owner named is the end of the chain, that was told above.
+        if link > STALL_CHAIN {
+            break;
+        }
         report.out.write_str(if link == 0 { " has waited" } else { ", which itself has waited" })?;
         if let Some(age) = report.namer.age(wait.since) {
             write!(report.out, " {}", Seconds(age))?;
@@ -119,13 +123,12 @@ pub(super) fn write_stall<M: Memory, S: Surroundings>(
         report.out.write_str(", and so on: ")?;
         return report.cycle(&cycle);
     }
-    match picture.task(waiter) {
-        Some(TaskPicture { wait: Some(_), .. }) => {
-            report.out.write_str(", and so on")?;
-            report.other_cycle(id)
-        }
-        _ => Ok(()),
+    let Some(task) = picture.task(waiter) else { return Ok(()) };
+    match task.wait {
+        Some(_) => report.out.write_str(", and so on")?,
+        None => _ = report.other_links(task.thread_id)?,
     }
+    report.other_cycle(id)
 }
 
 /// One line on what a thread has done with what stands at `address`.
