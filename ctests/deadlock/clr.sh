@@ -489,6 +489,11 @@ collects() {
         expect "$log.dump" '^Found a deadlock:$' '^"[AB] then [AB]" tid='
     done
     end_hang
+    # Nothing that was told before managed code ended is certain after it.
+    begin_hang "$1" ended "" Collects
+    expect_code 0 "$log.dump" "$hung"
+    expect "$log.dump" '^Probably a deadlock:$' '^"[AB] then [AB]" tid='
+    end_hang
 }
 
 states() {

@@ -29,7 +29,7 @@ use super::session;
 use super::threads;
 use super::types;
 use crate::error::{Error, Result, S_OK};
-use crate::host::{hosted, runtime};
+use crate::host::{hosted, runtime, watch};
 use crate::report;
 use crate::state::layers::{LayerKind, Origin};
 use crate::state::registry::REGISTRY;
@@ -210,9 +210,12 @@ fn ask_for_locks(reference: Com) -> bool {
 /// The CLR ends. From here on it must not be called; threads in native code may run on and call the library.
 extern "C" fn shutdown(_this: *mut c_void) -> i32 {
     preserving_errno(|| {
+        watch::end();
         if !INFO.swap(null_mut(), Ordering::AcqRel).is_null() {
             report::at_exit();
         }
+        // Of waits that stood until now nothing is certain any more: their ends are not told.
+        REGISTRY.managed_code_stops();
         hresult(runtime::stop().map(drop))
     })
 }

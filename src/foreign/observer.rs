@@ -2,7 +2,7 @@
 
 use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{
-    Caller, FutexWait, Glance, Memory, Operation, STANDS_AFTER, SystemCall, field, is_glibc,
+    Caller, FutexWait, Glance, ManagedWait, Memory, Operation, STANDS_AFTER, SystemCall, field, is_glibc,
 };
 
 use super::who::Who;
@@ -208,15 +208,21 @@ impl<'o> Observer<'o> {
     pub(crate) fn thing_of(&mut self, who: Who, glance: &Glance) -> Option<Wait> {
         let call = glance.call.as_ref()?;
         let sleep = FutexWait::of(call)?;
-        if let Some(wait) = Picture::here().managed_wait(who.task) {
-            return Some(managed_wait(&wait, call.stack_pointer, &sleep, glance));
-        }
         let caller = self.caller(call.code_address);
         let of_kernel = sleep.operation == Operation::LockPi;
         let thing = match caller {
             Caller::Other if !of_kernel => Thing::Futex(sleep.word),
             _ => recognise(&sleep, &OwnMemory, &lives),
         };
+        if let Some(wait) = Picture::here().managed_wait(who.task)
+            && let Some(is_certain) = ManagedWait::is_slept_for(&sleep, caller, &thing)
+        {
+            let managed = managed_wait(&wait, call.stack_pointer, &sleep, glance);
+            // Nobody waits for what it owns: it has just got it.
+            if managed.owner != Some(who.thread) {
+                return Some(Wait { is_certain: is_certain && managed.is_certain, ..managed });
+            }
+        }
         let owner = thing.owner().filter(|&id| lives(id));
         let is_known = of_kernel || caller == Caller::Glibc && !thing.is_doubtful();
         let has_owner = owner.is_some() || thing.owner().is_none();

@@ -22,7 +22,7 @@ use crate::state::managed_wait::ManagedWaitCopy;
 use crate::state::registry::{REGISTRY, Registry};
 use crate::state::task::TaskRef;
 use crate::state::tasks;
-use crate::sys::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant};
 use crate::view::picture::Picture;
 
@@ -31,6 +31,9 @@ const SLEEPS: u32 = 0;
 const LOOKS: u32 = 1;
 
 static STATE: AtomicU32 = AtomicU32::new(LOOKS);
+
+/// Whether the managed code has ended: of its threads, which go on for a while, no wait and no end of one is told any more.
+static IS_OVER: AtomicBool = AtomicBool::new(false);
 
 /// How long the thread sleeps from one look to the next, in nanoseconds, the first time after a wait has begun; then twice
 /// as long each time, up to the last.
@@ -44,6 +47,11 @@ pub(crate) fn a_wait_has_begun() {
     if STATE.load(Ordering::Relaxed) == SLEEPS && STATE.swap(LOOKS, Ordering::Relaxed) == SLEEPS {
         sys::futex_wake(&STATE, 1);
     }
+}
+
+/// From here on nothing is told.
+pub(crate) fn end() {
+    IS_OVER.store(true, Ordering::Relaxed);
 }
 
 /// What the thread does for as long as the process lives.
@@ -117,7 +125,7 @@ fn tell_cycle_behind(waits: u32, told: &mut Told) {
             .filter(|cycle| cycle.is_managed && cycle.is_certain)
     };
     let Some(Cycle { identity, .. }) = report::with_observer(search).flatten() else { return };
-    if told.is_new(identity) {
+    if told.is_new(identity) && !IS_OVER.load(Ordering::Relaxed) {
         report::write_managed_deadlock();
         if deadlock::policy() == Policy::Abort {
             report::spare_exit_on_stderr();
@@ -139,6 +147,7 @@ fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
     let thing = thing_of(task, wait);
     is_still &= task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing) && REGISTRY.stops() == stops;
     let thread = task.thread_id();
+    is_still &= !IS_OVER.load(Ordering::Relaxed);
     if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
         report::write_wait_for_orphaned(thread, &thing);
     }

@@ -1,7 +1,7 @@
 //! Locks of managed code, in a process with a CLR. That a thread waits for one is told by the CLR; this reads who owns it.
 
-use crate::Memory;
 use crate::glibc::{IsThread, Thing};
+use crate::{Caller, FutexWait, Memory, Operation};
 
 /// What kind of lock it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,6 +176,18 @@ pub struct ManagedWait {
 }
 
 impl ManagedWait {
+    /// Whether a thread that is in such a wait, and sleeps in native code so, sleeps for the lock; and if it may, whether that is
+    /// certain. The CLR waits on condition variables, and on its way there and back for mutexes of its own, without a limit.
+    pub fn is_slept_for(sleep: &FutexWait, caller: Caller, native: &Thing) -> Option<bool> {
+        // glibc sleeps so for a mutex, and before 2.34 for a condition variable too.
+        let is_for_mutex = caller == Caller::Glibc && sleep.operation == Operation::Wait;
+        match native {
+            Thing::Mutex { .. } => None,
+            Thing::Condition(_) => Some(true),
+            _ => Some(!is_for_mutex),
+        }
+    }
+
     /// What is waited for, with its owner of now if that can be read, and whether it can. Otherwise the owner is the one
     /// that it had when the wait began. `stack_pointer` is that of the thread that waits.
     pub fn thing(&self, memory: &dyn Memory, stack_pointer: u64, is_thread: IsThread<'_>) -> (Thing, bool) {
@@ -206,6 +218,7 @@ impl ManagedWait {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::glibc::{Behaviour, MutexKind};
     use crate::of_tests::{ADDRESS, Bytes};
 
     fn read(state: u64, owner: u64) -> Option<Monitor> {
@@ -302,6 +315,37 @@ mod tests {
         assert_eq!(thing(18448, 18448), (Some(18448), false, true));
         assert_eq!(thing(18448, 18449), (None, true, true));
         assert_eq!(thing(0, 18449), (None, false, true));
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_a_mutex_of_the_clrs_does_not_sleep_for_the_lock() {
+        let kind = MutexKind {
+            behaviour: Some(Behaviour::Plain),
+            is_robust: false,
+            inherits_priority: false,
+            protects_priority: false,
+            is_shared: false,
+        };
+        let things = [
+            Thing::Mutex { address: ADDRESS, kind, owner: Some(7) },
+            Thing::Condition(ADDRESS),
+            Thing::Futex(ADDRESS),
+        ];
+        let slept_for = |operation, caller| {
+            let sleep = FutexWait {
+                word: ADDRESS,
+                operation,
+                is_private: true,
+                expected: 2,
+                is_limited: false,
+                is_for_ever: false,
+            };
+            things.map(|thing| ManagedWait::is_slept_for(&sleep, caller, &thing))
+        };
+        assert_eq!(slept_for(Operation::WaitBitset, Caller::Glibc), [None, Some(true), Some(true)]);
+        assert_eq!(slept_for(Operation::Wait, Caller::Glibc), [None, Some(true), Some(false)]);
+        // musl has one way to sleep, and what for is not seen.
+        assert_eq!(slept_for(Operation::Wait, Caller::Other)[2], Some(true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 // collector cannot begin as long as a thread is in native code that it has entered as if it were managed. That one leaves it
 // with the first line of input; then all goes on, and the program ends with 0.
 // Collects always: the collector begins again as soon as it has ended, and two threads wait for each other's C# lock for ever.
+// Collects ended: so they do, and managed code has ended, but not the process.
 
 using System;
 using System.Collections.Generic;
@@ -26,11 +27,14 @@ static class Collects
     [DllImport("gate")]
     static extern int gate_waiting();
 
+    [DllImport("gate")]
+    static extern void gate_end_late();
+
     const int Limit = 3000;
 
     static Thread Begin(string name, ThreadStart run)
     {
-        var thread = new Thread(run) { Name = name };
+        var thread = new Thread(run) { Name = name, IsBackground = true };
         thread.Start();
         return thread;
     }
@@ -41,7 +45,7 @@ static class Collects
             Thread.Sleep(1);
     }
 
-    static void CollectAlways()
+    static void Hang()
     {
         object a = new object(), b = new object();
         var owned = new CountdownEvent(2);
@@ -59,16 +63,24 @@ static class Collects
         owned.Wait();
         foreach (var thread in threads)
             AwaitSleep(thread);
-        Console.WriteLine("hung");
-        while (true)
-            GC.Collect();
     }
 
     static int Main(string[] arguments)
     {
         Thread.CurrentThread.Name = "main";
+        if (arguments[0] == "ended")
+        {
+            Hang();
+            gate_end_late();
+            return 0;
+        }
         if (arguments[0] == "always")
-            CollectAlways();
+        {
+            Hang();
+            Console.WriteLine("hung");
+            while (true)
+                GC.Collect();
+        }
         // Nothing is left to be compiled or found once a thread stays.
         gate_stay(0);
         gate_waiting();

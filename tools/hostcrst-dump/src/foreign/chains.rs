@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use foreign_locks::glibc::{Thing, recognise};
-use foreign_locks::{Caller, FutexWait, Glance, Operation, STANDS_AFTER, State};
+use foreign_locks::{Caller, FutexWait, Glance, ManagedWait, Operation, STANDS_AFTER, State};
 use hostcrst::inspect::{Blocked, LockKind, LockSeen, ManagedWaitCopy, Memory, Picture, Registry, TaskSeen};
 
 use super::callers::Callers;
@@ -379,17 +379,23 @@ impl Viewer<'_, '_> {
         let call = glance.call.as_ref()?;
         let wait = FutexWait::of(call)?;
         let task = self.tasks.get(&self.threads.list[place].id);
-        // The thread may have got that lock since it was read what its task waits for, and sleep for another.
-        let managed = task.and_then(|task| Some((task.id, task.managed_wait?)));
-        if let Some((_, managed)) = managed.filter(|(id, wait)| (self.is_managed_wait_now)(*id, *wait)) {
-            return Some(self.managed_wait(&managed, call.stack_pointer, &wait, glance));
-        }
         let caller = self.callers.of(call.code_address, self.symbols);
         let threads = self.threads;
         let mut thing = recognise(&wait, &TargetMemory(self.target), &|id| threads.place(id).is_some());
         let of_kernel = wait.operation == Operation::LockPi;
         if caller == Caller::Other && !of_kernel {
             thing = Thing::Futex(wait.word);
+        }
+        // The thread may have got that lock since it was read what its task waits for, and sleep for another.
+        let managed = task.and_then(|task| Some((task.id, task.managed_wait?)));
+        if let Some((_, told)) = managed.filter(|(id, wait)| (self.is_managed_wait_now)(*id, *wait))
+            && let Some(is_certain) = ManagedWait::is_slept_for(&wait, caller, &thing)
+        {
+            let managed = self.managed_wait(&told, call.stack_pointer, &wait, glance);
+            // Nobody waits for what it owns: it has just got it.
+            if managed.owner != Some(place) {
+                return Some(Wait { is_certain: is_certain && managed.is_certain, ..managed });
+            }
         }
         let owner = thing.owner().and_then(|id| threads.place(id));
         let is_known = of_kernel || caller == Caller::Glibc && !thing.is_doubtful();
