@@ -57,8 +57,10 @@ pub(crate) struct Observer<'o> {
     call_file: Option<(u32, sys::ThreadFile)>,
     /// The wait that was found last: most threads of a crowd wait for one thing.
     last_found: Option<Wait>,
-    /// How often this has slept until managed code runs again.
+    /// How often this has slept until managed code runs again, or a new owner of a lock has left its name there.
     naps: u32,
+    /// Which lock without an owner was seen last, and whether a new owner has had the time to leave its name there.
+    ownerless: (u64, bool),
 }
 
 /// What a thread waits for that is not the library's.
@@ -101,10 +103,21 @@ const TRIES: usize = 3;
 /// Managed code is mostly stopped for a few milliseconds. So long, and so often at most, an observer sleeps until it runs again.
 const NAP: u64 = 10_000_000;
 const MOST_NAPS: u32 = 50;
+/// Between that a thread takes a lock of managed code and that it leaves its name there, it may have to wait for a processor: so
+/// many naps.
+const NAPS_FOR_A_NAME: u32 = 20;
 
 impl<'o> Observer<'o> {
     pub(crate) fn new(resolver: &'o mut Resolver, room: &'o mut Room) -> Self {
-        Observer { resolver, room, folder: None, call_file: None, last_found: None, naps: 0 }
+        Observer {
+            resolver,
+            room,
+            folder: None,
+            call_file: None,
+            last_found: None,
+            naps: 0,
+            ownerless: (0, false),
+        }
     }
 
     /// Many threads are to be looked at: the folder that has one of each, with room for some of the list.
@@ -173,7 +186,9 @@ impl<'o> Observer<'o> {
         for attempt in 1..=TRIES {
             let first = self.thing_of(who, glance.as_ref()?);
             let is_managed = first.is_some_and(|wait| wait.thing.is_managed());
-            let is_held_no_more = !is_managed || self.lets_managed_code_run();
+            let ownerless = first.and_then(|wait| wait.thing.abandoned());
+            let is_held_no_more = (!is_managed || self.lets_managed_code_run())
+                && ownerless.is_none_or(|lock| self.lets_its_owner_be_named(lock));
             let now = self.glance(who.thread)?;
             let is_same = glance.replace(now) == *glance;
             let again = self.thing_of(who, glance.as_ref()?);
@@ -201,6 +216,19 @@ impl<'o> Observer<'o> {
             sys::nap(NAP);
         }
         true
+    }
+
+    /// Whether who has just taken a lock, which seems to be abandoned, has had the time since to leave its name there.
+    fn lets_its_owner_be_named(&mut self, lock: u64) -> bool {
+        if self.ownerless.0 != lock {
+            let is_in_time = self.naps + NAPS_FOR_A_NAME <= MOST_NAPS;
+            if is_in_time {
+                self.naps += NAPS_FOR_A_NAME;
+                sys::nap(NAP * u64::from(NAPS_FOR_A_NAME));
+            }
+            self.ownerless = (lock, is_in_time);
+        }
+        self.ownerless.1
     }
 
     /// What the thread waits for, if it still does what was seen of it.

@@ -164,7 +164,7 @@ fn thing_of(task: TaskRef, wait: &ManagedWaitCopy) -> Thing {
 }
 
 fn is_abandoned(thing: &Thing) -> bool {
-    matches!(thing, Thing::Managed { is_abandoned: true, .. })
+    thing.abandoned().is_some()
 }
 
 // ---- what was told ----------------------------------------------------------------------------------------

@@ -113,6 +113,14 @@ impl Thing {
         matches!(self, Thing::Managed { .. })
     }
 
+    /// The lock of managed code that it is, if the owner of that seems to have ended.
+    pub fn abandoned(&self) -> Option<u64> {
+        match *self {
+            Thing::Managed { id, is_abandoned: true, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     /// The type of the object that has a lock of managed code, as the CLR calls it.
     pub fn of_type(&self) -> Option<u64> {
         match *self {

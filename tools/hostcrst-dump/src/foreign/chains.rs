@@ -169,6 +169,7 @@ pub fn look<M: Memory>(
         is_managed_wait_now: &is_managed_wait_now,
         stops,
         naps: Cell::new(0),
+        ownerless: Cell::new((0, false)),
     };
     let has_layout = is_of_64_bits(target);
     let mut does = Vec::new();
@@ -249,6 +250,14 @@ impl Wait {
         matches!(&self.what, Awaited::Thing(thing) if thing.is_managed())
     }
 
+    /// The lock of managed code that it is for, if the owner of that seems to have ended.
+    fn abandoned(&self) -> Option<u64> {
+        match &self.what {
+            Awaited::Thing(thing) => thing.abandoned(),
+            _ => None,
+        }
+    }
+
     /// Whether some thread owns what is waited for, even if it is not known here which.
     fn is_for_what_is_owned(&self) -> bool {
         match &self.what {
@@ -295,8 +304,10 @@ struct Viewer<'v, 't> {
     is_managed_wait_now: &'v dyn Fn(u64, ManagedWaitCopy) -> bool,
     /// What each copy's registry says now of how its CLR stops managed code.
     stops: &'v dyn Fn() -> Vec<u32>,
-    /// How often this tool has slept until it runs again.
+    /// How often this tool has slept until it runs again, or a new owner of a lock has left its name there.
     naps: Cell<u32>,
+    /// Which lock without an owner was seen last, and whether a new owner has had the time to leave its name there.
+    ownerless: Cell<(u64, bool)>,
 }
 
 /// The memory of the target.
@@ -314,6 +325,9 @@ const TRIES: usize = 3;
 /// Managed code is mostly stopped for a few milliseconds. For so long at a time, and so often, this tool waits until it runs again.
 const NAP: Duration = Duration::from_millis(10);
 const MOST_NAPS: u32 = 50;
+/// Between that a thread takes a lock of managed code and that it leaves its name there, it may have to wait for a processor: so
+/// many naps.
+const NAPS_FOR_A_NAME: u32 = 20;
 
 impl Viewer<'_, '_> {
     fn section_wait(&self, copy: usize, blocked: &Blocked) -> Option<Wait> {
@@ -351,8 +365,10 @@ impl Viewer<'_, '_> {
     fn still_wait(&mut self, place: usize, glance: &mut Glance) -> Option<Wait> {
         for attempt in 0..TRIES {
             let wait = self.thing_of(place, glance);
-            let is_held_no_more =
-                !wait.as_ref().is_some_and(Wait::is_managed) || self.lets_managed_code_run();
+            let ownerless = wait.as_ref().and_then(Wait::abandoned);
+            let is_held_no_more = (!wait.as_ref().is_some_and(Wait::is_managed)
+                || self.lets_managed_code_run())
+                && ownerless.is_none_or(|lock| self.lets_its_owner_be_named(lock));
             let Some(now) = self.threads.glance(place) else {
                 glance.state = State::Ended;
                 return None;
@@ -429,6 +445,21 @@ impl Viewer<'_, '_> {
             thread::sleep(NAP);
         }
         true
+    }
+
+    /// Whether who has just taken a lock, which seems to be abandoned, has had the time since to leave its name there. In a core
+    /// there is none.
+    fn lets_its_owner_be_named(&self, lock: u64) -> bool {
+        if self.ownerless.get().0 != lock {
+            let naps = self.naps.get() + NAPS_FOR_A_NAME;
+            let is_in_time = naps <= MOST_NAPS && self.target.now().is_some();
+            if is_in_time {
+                self.naps.set(naps);
+                thread::sleep(NAP * NAPS_FOR_A_NAME);
+            }
+            self.ownerless.set((lock, is_in_time));
+        }
+        self.ownerless.get().1
     }
 
     /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else
