@@ -17,6 +17,7 @@ set(not_emulated
     results.the_header_documents_what_was_seen_and_no_more
     region.what_is_reserved_cannot_be_read
     slots.no_place_is_missing_where_all_are_needed
+    wrapper.why_the_runtime_does_not_start_is_told
     # It refuses filters of system calls. (So do all that run as <stem>.fenced or without_membarrier.)
     fenced_late
     first_call

@@ -9,9 +9,24 @@
 #include <mutex>
 #include <thread>
 
+#include <sys/resource.h>
+
 namespace {
 
 using hostcrst::critical_section;
+
+void why_the_runtime_does_not_start_is_told()
+{
+    rlimit before = {};
+    REQUIRE_EQ(getrlimit(RLIMIT_AS, &before), 0);
+    rlimit none = before;
+    none.rlim_cur = 1;
+    REQUIRE_EQ(setrlimit(RLIMIT_AS, &none), 0);
+    int32_t result = S_OK;
+    critical_section refused(nullptr, result);
+    REQUIRE_EQ(setrlimit(RLIMIT_AS, &before), 0);
+    CHECK_EQ(result, E_OUTOFMEMORY);
+}
 
 void a_section_starts_the_runtime_and_has_a_name()
 {
@@ -314,7 +329,8 @@ void a_deadlock_is_refused_and_both_go_on()
 
 } // namespace
 
-CHECK_MAIN(CHECK_TEST(a_section_starts_the_runtime_and_has_a_name), CHECK_TEST(the_locks_of_the_standard_take_it),
+CHECK_MAIN(CHECK_TEST(why_the_runtime_does_not_start_is_told),
+           CHECK_TEST(a_section_starts_the_runtime_and_has_a_name), CHECK_TEST(the_locks_of_the_standard_take_it),
            CHECK_TEST(a_time_limit_ends_a_try),
            CHECK_TEST(the_least_and_the_greatest_times_are_limits_too), CHECK_TEST(a_condition_variable_waits_with_it),
            CHECK_TEST(a_code_is_of_a_category_with_sentences), CHECK_TEST(the_twins_return_codes),

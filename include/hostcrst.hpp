@@ -237,7 +237,10 @@ private:
     {
         uint32_t state = HOST_RUNTIME_RUNNING;
         if (host_runtime_state(&state) >= 0 && state == HOST_RUNTIME_NOT_LOADED) {
-            (void)host_runtime_start();
+            const int32_t started = host_runtime_start();
+            if (started < 0) {
+                return started;
+            }
         }
         const int32_t result = hostcrst_create(&handle_);
         if (result >= 0 && name != nullptr) {
