@@ -22,7 +22,7 @@ use crate::state::managed_wait::ManagedWaitCopy;
 use crate::state::registry::{REGISTRY, Registry};
 use crate::state::task::TaskRef;
 use crate::state::tasks;
-use crate::sys::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant};
 use crate::view::picture::Picture;
 
@@ -32,8 +32,8 @@ const LOOKS: u32 = 1;
 
 static STATE: AtomicU32 = AtomicU32::new(LOOKS);
 
-/// Whether the managed code has ended: of its threads, which go on for a while, no wait and no end of one is told any more.
-static IS_OVER: AtomicBool = AtomicBool::new(false);
+/// 1 once the managed code has ended: of its threads, which go on for a while, no wait and no end of one is told any more.
+static OVER: AtomicU32 = AtomicU32::new(0);
 
 /// How long the thread sleeps from one look to the next, in nanoseconds, the first time after a wait has begun; then twice
 /// as long each time, up to the last.
@@ -51,7 +51,11 @@ pub(crate) fn a_wait_has_begun() {
 
 /// From here on nothing is told.
 pub(crate) fn end() {
-    IS_OVER.store(true, Ordering::Relaxed);
+    OVER.store(1, Ordering::Relaxed);
+}
+
+fn is_over() -> bool {
+    OVER.load(Ordering::Relaxed) != 0
 }
 
 /// What the thread does for as long as the process lives.
@@ -125,7 +129,7 @@ fn tell_cycle_behind(waits: u32, told: &mut Told) {
             .filter(|cycle| cycle.is_managed && cycle.is_certain)
     };
     let Some(Cycle { identity, .. }) = report::with_observer(search).flatten() else { return };
-    if told.is_new(identity) && !IS_OVER.load(Ordering::Relaxed) {
+    if told.is_new(identity) && !is_over() {
         report::write_managed_deadlock();
         if deadlock::policy() == Policy::Abort {
             report::spare_exit_on_stderr();
@@ -147,7 +151,7 @@ fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
     let thing = thing_of(task, wait);
     is_still &= task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing) && REGISTRY.stops() == stops;
     let thread = task.thread_id();
-    is_still &= !IS_OVER.load(Ordering::Relaxed);
+    is_still &= !is_over();
     if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
         report::write_wait_for_orphaned(thread, &thing);
     }
