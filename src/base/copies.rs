@@ -34,10 +34,12 @@ fn number_of(claim: &AtomicU32) -> Option<u32> {
 }
 
 /// This copy, with the claim `own`, is loaded.
+#[cfg(not(any(loom, hostcrst_sim)))]
 pub(crate) fn loaded(own: &AtomicU32) {
     loaded_among(own, |look| sys::each_other_claim(own, look));
 }
 
+#[cfg(not(any(loom, hostcrst_sim)))]
 fn loaded_among(own: &AtomicU32, each_other: impl Fn(&mut dyn FnMut(&AtomicU32))) {
     own.fetch_or(LOADED | tell_others(each_other), Ordering::SeqCst);
 }

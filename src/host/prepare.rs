@@ -15,11 +15,14 @@ use crate::sys::atomic::Ordering;
 /// Resource slots that can be read from the start: whole pages.
 const RESOURCES_SHOWN: u32 = (SMALLEST_STEP / size_of::<Resource>()) as u32;
 
-/// Looks for other copies as long as the loader still has this one in its hands: see `copies`.
+/// Looks for other copies as long as the loader still has this one in its hands: see `copies`. Models and simulated machines have
+/// no loader.
+#[cfg(not(any(loom, hostcrst_sim)))]
 extern "C" fn look_for_copies() {
     copies::loaded(&REGISTRY.claim);
 }
 
+#[cfg(not(any(loom, hostcrst_sim)))]
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK_FOR_COPIES: extern "C" fn() = look_for_copies;
