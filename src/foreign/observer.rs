@@ -2,7 +2,8 @@
 
 use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{
-    Caller, FutexWait, Glance, ManagedWait, Memory, Operation, STANDS_AFTER, SystemCall, field, is_glibc,
+    Caller, FutexWait, Glance, ManagedWait, Memory, Operation, Patience, STANDS_AFTER, SystemCall, field,
+    is_glibc,
 };
 
 use super::who::Who;
@@ -57,10 +58,7 @@ pub(crate) struct Observer<'o> {
     call_file: Option<(u32, sys::ThreadFile)>,
     /// The wait that was found last: most threads of a crowd wait for one thing.
     last_found: Option<Wait>,
-    /// How often this has slept until managed code runs again, or a new owner of a lock has left its name there.
-    naps: u32,
-    /// Which lock without an owner was seen last, and whether a new owner has had the time to leave its name there.
-    ownerless: (u64, bool),
+    patience: Patience,
 }
 
 /// What a thread waits for that is not the library's.
@@ -100,13 +98,6 @@ impl Memory for OwnMemory {
 /// How often a wait is looked at until it stands still.
 const TRIES: usize = 3;
 
-/// Managed code is mostly stopped for a few milliseconds. So long, and so often at most, an observer sleeps until it runs again.
-const NAP: u64 = 10_000_000;
-const MOST_NAPS: u32 = 50;
-/// Between that a thread takes a lock of managed code and that it leaves its name there, it may have to wait for a processor: so
-/// many naps.
-const NAPS_FOR_A_NAME: u32 = 20;
-
 impl<'o> Observer<'o> {
     pub(crate) fn new(resolver: &'o mut Resolver, room: &'o mut Room) -> Self {
         Observer {
@@ -115,8 +106,7 @@ impl<'o> Observer<'o> {
             folder: None,
             call_file: None,
             last_found: None,
-            naps: 0,
-            ownerless: (0, false),
+            patience: Patience::some(),
         }
     }
 
@@ -188,7 +178,7 @@ impl<'o> Observer<'o> {
             let is_managed = first.is_some_and(|wait| wait.thing.is_managed());
             let ownerless = first.and_then(|wait| wait.thing.abandoned());
             let is_held_no_more = (!is_managed || self.lets_managed_code_run())
-                && ownerless.is_none_or(|lock| self.lets_its_owner_be_named(lock));
+                && ownerless.is_none_or(|lock| self.patience.lets_owner_be_named(lock, sys::nap));
             let now = self.glance(who.thread)?;
             let is_same = glance.replace(now) == *glance;
             let again = self.thing_of(who, glance.as_ref()?);
@@ -208,27 +198,8 @@ impl<'o> Observer<'o> {
     /// not held on its way back from a wait (see `Registry::stops`). Sleeps a while until it has.
     pub(crate) fn lets_managed_code_run(&mut self) -> bool {
         let before = REGISTRY.stops();
-        while !Registry::has_managed_code_run(before, REGISTRY.stops()) {
-            if self.naps == MOST_NAPS {
-                return false;
-            }
-            self.naps += 1;
-            sys::nap(NAP);
-        }
-        true
-    }
-
-    /// Whether who has just taken a lock, which seems to be abandoned, has had the time since to leave its name there.
-    fn lets_its_owner_be_named(&mut self, lock: u64) -> bool {
-        if self.ownerless.0 != lock {
-            let is_in_time = self.naps + NAPS_FOR_A_NAME <= MOST_NAPS;
-            if is_in_time {
-                self.naps += NAPS_FOR_A_NAME;
-                sys::nap(NAP * u64::from(NAPS_FOR_A_NAME));
-            }
-            self.ownerless = (lock, is_in_time);
-        }
-        self.ownerless.1
+        let has_run = || Registry::has_managed_code_run(before, REGISTRY.stops());
+        self.patience.lets_run(&has_run, sys::nap)
     }
 
     /// What the thread waits for, if it still does what was seen of it.

@@ -138,12 +138,13 @@ fn tell_cycle_behind(waits: u32, told: &mut Told) {
     }
 }
 
+/// A lock seems to be abandoned while a thread is just becoming its owner: before it leaves its name there it may be held as long
+/// as managed code is stopped, and may then not get a processor at once. In nanoseconds.
+const TIME_FOR_A_NAME: u64 = 50_000_000;
+
 fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
-    // A lock seems to be abandoned while a thread is just becoming its owner: before it leaves its name there it may be held as
-    // long as managed code is stopped, and may then not get a processor at once.
-    const MOMENT: u64 = 50_000_000;
     let stops = REGISTRY.stops();
-    sys::nap(MOMENT);
+    sys::nap(TIME_FOR_A_NAME);
     let mut is_still = !Registry::is_managed_code_stopped(stops);
     each_wait(&mut |other, its| {
         is_still &= its.told.lock != wait.told.lock || call_of(other.thread_id()).is_some();

@@ -23,6 +23,7 @@ mod futex;
 pub mod glibc;
 mod managed;
 mod names;
+mod patience;
 mod thread;
 mod words;
 
@@ -31,6 +32,7 @@ use core::fmt::{self, Write};
 pub use caller::{Caller, is_glibc};
 pub use futex::{FutexWait, Operation};
 pub use managed::{LockObject, ManagedKind, ManagedWait, Monitor, OwnerStands, STANDS_AFTER};
+pub use patience::Patience;
 pub use thread::{Glance, State, SystemCall, field};
 pub use words::{Counted, MAY_END, Verdict};
 

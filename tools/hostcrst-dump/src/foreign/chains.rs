@@ -1,12 +1,12 @@
 //! Who waits for whom: what each thread waits for, and the cycles that stand.
 
-use std::cell::{Cell, LazyCell};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
 use std::time::Duration;
 
 use foreign_locks::glibc::{Thing, recognise};
-use foreign_locks::{Caller, FutexWait, Glance, ManagedWait, Operation, STANDS_AFTER, State};
+use foreign_locks::{Caller, FutexWait, Glance, ManagedWait, Operation, Patience, STANDS_AFTER, State};
 use hostcrst::inspect::{Blocked, LockKind, LockSeen, ManagedWaitCopy, Memory, Picture, Registry, TaskSeen};
 
 use super::callers::Callers;
@@ -168,8 +168,7 @@ pub fn look<M: Memory>(
         time_limit,
         is_managed_wait_now: &is_managed_wait_now,
         stops,
-        naps: Cell::new(0),
-        ownerless: Cell::new((0, false)),
+        patience: if target.now().is_some() { Patience::some() } else { Patience::none() },
     };
     let has_layout = is_of_64_bits(target);
     let mut does = Vec::new();
@@ -304,10 +303,7 @@ struct Viewer<'v, 't> {
     is_managed_wait_now: &'v dyn Fn(u64, ManagedWaitCopy) -> bool,
     /// What each copy's registry says now of how its CLR stops managed code.
     stops: &'v dyn Fn() -> Vec<u32>,
-    /// How often this tool has slept until it runs again, or a new owner of a lock has left its name there.
-    naps: Cell<u32>,
-    /// Which lock without an owner was seen last, and whether a new owner has had the time to leave its name there.
-    ownerless: Cell<(u64, bool)>,
+    patience: Patience,
 }
 
 /// The memory of the target.
@@ -322,12 +318,10 @@ impl foreign_locks::Memory for TargetMemory<'_> {
 /// How often a wait is looked at until it stands still.
 const TRIES: usize = 3;
 
-/// Managed code is mostly stopped for a few milliseconds. For so long at a time, and so often, this tool waits until it runs again.
-const NAP: Duration = Duration::from_millis(10);
-const MOST_NAPS: u32 = 50;
-/// Between that a thread takes a lock of managed code and that it leaves its name there, it may have to wait for a processor: so
-/// many naps.
-const NAPS_FOR_A_NAME: u32 = 20;
+/// For so many nanoseconds.
+fn nap(time: u64) {
+    thread::sleep(Duration::from_nanos(time));
+}
 
 impl Viewer<'_, '_> {
     fn section_wait(&self, copy: usize, blocked: &Blocked) -> Option<Wait> {
@@ -368,7 +362,7 @@ impl Viewer<'_, '_> {
             let ownerless = wait.as_ref().and_then(Wait::abandoned);
             let is_held_no_more = (!wait.as_ref().is_some_and(Wait::is_managed)
                 || self.lets_managed_code_run())
-                && ownerless.is_none_or(|lock| self.lets_its_owner_be_named(lock));
+                && ownerless.is_none_or(|lock| self.patience.lets_owner_be_named(lock, nap));
             let Some(now) = self.threads.glance(place) else {
                 glance.state = State::Ended;
                 return None;
@@ -433,33 +427,10 @@ impl Viewer<'_, '_> {
 
     /// Whether managed code has run since the call, for which this sleeps a while: a thread that was seen before, and does not run
     /// until it is seen again, was not held in the CLR on its way back from a wait.
-    fn lets_managed_code_run(&self) -> bool {
-        let before = (self.stops)();
+    fn lets_managed_code_run(&mut self) -> bool {
+        let (stops, before) = (self.stops, (self.stops)());
         let has_run = |(&before, now)| Registry::has_managed_code_run(before, now);
-        while !before.iter().zip((self.stops)()).all(has_run) {
-            // A core is of one moment.
-            if self.naps.get() == MOST_NAPS || self.target.now().is_none() {
-                return false;
-            }
-            self.naps.set(self.naps.get() + 1);
-            thread::sleep(NAP);
-        }
-        true
-    }
-
-    /// Whether who has just taken a lock, which seems to be abandoned, has had the time since to leave its name there. In a core
-    /// there is none.
-    fn lets_its_owner_be_named(&self, lock: u64) -> bool {
-        if self.ownerless.get().0 != lock {
-            let naps = self.naps.get() + NAPS_FOR_A_NAME;
-            let is_in_time = naps <= MOST_NAPS && self.target.now().is_some();
-            if is_in_time {
-                self.naps.set(naps);
-                thread::sleep(NAP * NAPS_FOR_A_NAME);
-            }
-            self.ownerless.set((lock, is_in_time));
-        }
-        self.ownerless.get().1
+        self.patience.lets_run(&|| before.iter().zip(stops()).all(has_run), nap)
     }
 
     /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else
@@ -547,7 +518,7 @@ impl Viewer<'_, '_> {
     fn let_stand(&self, waits: &[&Wait]) {
         let stands_at = waits.iter().filter_map(|wait| wait.stands_at).max();
         if let (Some(stands_at), Some(now)) = (stands_at, self.target.now()) {
-            thread::sleep(Duration::from_nanos(stands_at.saturating_sub(now).min(STANDS_AFTER)));
+            nap(stands_at.saturating_sub(now).min(STANDS_AFTER));
         }
     }
 
