@@ -411,9 +411,13 @@ told() {
     expect_code 2 "$log.dump" "$hung"
     [ "$(grep -c '^Found a deadlock:$' "$log")" -eq 1 ] || fail "it is told again" "$log"
     end_hang
-    begin_hang "$1" abandoned
-    await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for C# lock 0x[0-9a-f]* (System\.Object), which is abandoned: its owner has ended$'
-    end_hang
+    for how in abandoned outlived; do
+        begin_hang "$1" $how
+        await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for C# lock 0x[0-9a-f]* (System\.Object), which is abandoned: its owner has ended$'
+        expect_code 0 "$log.dump" "$hung"
+        expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
+        end_hang
+    done
     if [ "$1" = 10 ]; then
         begin_hang 10 orphaned
         await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for System\.Threading\.Lock number [0-9]*, which is abandoned: its owner has ended$'

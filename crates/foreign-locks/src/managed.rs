@@ -27,7 +27,8 @@ impl ManagedKind {
 pub struct Monitor {
     /// Whether some thread owns it, or died owning it.
     pub is_locked: bool,
-    /// Its owner's id; None also while a thread is just becoming the owner, and for ever if the owner has ended.
+    /// Its owner's id; None also while a thread is just becoming the owner. The CLR takes it out when that thread ends, but not
+    /// while others wait already.
     pub owner: Option<u32>,
 }
 
@@ -197,10 +198,9 @@ impl ManagedWait {
         match self.owner_stands {
             OwnerStands::InMonitor => {
                 let monitor = Monitor::read(memory, id);
-                let owner = monitor.and_then(|monitor| monitor.owner);
-                let is_abandoned =
-                    monitor.is_some_and(|monitor| monitor.is_locked && monitor.owner.is_none());
-                return (thing(owner, is_abandoned), monitor.is_some());
+                let live = monitor.and_then(|m| m.owner).filter(|&owner| is_thread(owner));
+                let is_abandoned = monitor.is_some_and(|m| m.is_locked) && live.is_none();
+                return (thing(live, is_abandoned), monitor.is_some());
             }
             OwnerStands::InObject(of_type) => {
                 if let Some(owner) = LockObject::owner_by_stack(memory, stack_pointer, of_type, id) {
@@ -240,6 +240,23 @@ mod tests {
         for address in [0, 7, ADDRESS + 4, ADDRESS + 16, u64::MAX - 7] {
             assert_eq!(Monitor::read(&memory, address), None, "{address:#x}");
         }
+    }
+
+    #[test]
+    fn a_monitor_is_abandoned_if_it_is_locked_and_no_live_thread_owns_it() {
+        let wait = ManagedWait { lock: ADDRESS, owner_stands: OwnerStands::InMonitor, owner: 7, of_type: 0 };
+        let thing = |state: u64, owner: u64| {
+            let words = [state, 0, owner, 0];
+            let memory = Bytes(words.iter().flat_map(|word| word.to_le_bytes()).collect());
+            match wait.thing(&memory, 0, &|thread| thread == 18448) {
+                (Thing::Managed { owner, is_abandoned, .. }, true) => (owner, is_abandoned),
+                _ => panic!("a monitor whose owner is read"),
+            }
+        };
+        assert_eq!(thing(0x41, 18448), (Some(18448), false));
+        assert_eq!(thing(0x41, 0), (None, true));
+        assert_eq!(thing(0x41, 18449), (None, true), "others waited when it ended");
+        assert_eq!([thing(0x40, 0), thing(0x40, 18449)], [(None, false); 2], "free");
     }
 
     const LOCK: u64 = 340;

@@ -164,6 +164,20 @@ static class Hangs
                 Contend(b);
                 Begin("ends with the lock", () => Monitor.Enter(a)).Join();
                 return new[] { Begin("waits for the dead", () => Monitor.Enter(a)) };
+            case "outlived":
+            {
+                // Others wait already when the owner ends, and it stays the owner.
+                Contend(b);
+                var owns = new ManualResetEvent(false);
+                var ends = new ManualResetEvent(false);
+                var dies = Begin("ends with the lock", () => { Monitor.Enter(a); owns.Set(); ends.WaitOne(); });
+                owns.WaitOne();
+                var waits = Begin("waits for the dead", () => Monitor.Enter(a));
+                AwaitSleep(waits);
+                ends.Set();
+                dies.Join();
+                return new[] { waits };
+            }
             case "orphaned":
             {
                 // The same of a System.Threading.Lock: it stays owned by a thread that is no more.
