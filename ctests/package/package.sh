@@ -210,7 +210,8 @@ archive() { # archive <source tree> <the exported names>
     for crate in cbindgen clap gimli loom proptest shuttle; do
         [ ! -e "$WORK/vendor/$crate" ] || fail "the library asks for $crate"
     done
-    quietly cargo vendor --locked --offline --manifest-path "$source/Cargo.toml" \
+    # With network: nothing else here has a need of the crates that the tool would have on Windows.
+    quietly cargo vendor --locked --manifest-path "$source/Cargo.toml" \
         --sync "$source/tools/hostcrst-dump/Cargo.toml" "$WORK/vendor"
     # Nor does it compile cbindgen where development goes on: it is asked for without the features that are on there.
     CARGO=echo "$1/scripts/c-library" "$WORK/c" >"$WORK/log" 2>&1 || true # nothing is there to be linked
