@@ -391,7 +391,7 @@ impl Viewer<'_, '_> {
         let task = self.tasks.get(&self.threads.list[place].id);
         let caller = self.callers.of(call.code_address, self.symbols);
         let threads = self.threads;
-        let mut thing = recognise(&wait, &TargetMemory(self.target), &|id| threads.place(id).is_some());
+        let mut thing = recognise(&wait, &TargetMemory(self.target), &|id| threads.lives(id));
         let of_kernel = wait.operation == Operation::LockPi;
         if caller == Caller::Other && !of_kernel {
             thing = Thing::Futex(wait.word);
@@ -442,9 +442,8 @@ impl Viewer<'_, '_> {
         sleep: &FutexWait,
         glance: &Glance,
     ) -> Wait {
-        let (thing, is_owner_of_now) = wait
-            .told
-            .thing(&TargetMemory(self.target), stack_pointer, &|id| self.threads.place(id).is_some());
+        let (thing, is_owner_of_now) =
+            wait.told.thing(&TargetMemory(self.target), stack_pointer, &|id| self.threads.lives(id));
         let owner = thing.owner().and_then(|id| self.threads.place(id));
         let has_owner = owner.is_some() || thing.owner().is_none();
         let owner_waits_since = || self.tasks.get(&thing.owner()?)?.waits_since();

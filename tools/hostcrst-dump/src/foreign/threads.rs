@@ -64,14 +64,7 @@ fn threads_of_core(target: &dyn Target) -> Threads {
 }
 
 fn threads_of_process(process: u32, time_limit: TimeLimit) -> Result<Threads, Failure> {
-    let folder = fs::read_dir(format!("/proc/{process}/task"));
-    let mut ids: Vec<u32> = folder
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .take(MOST_THREADS + 1)
-        .collect();
+    let mut ids: Vec<u32> = outer_ids(process).take(MOST_THREADS + 1).collect();
     ids.sort_unstable();
     let more = ids.len() > MOST_THREADS;
     // Elsewhere, each thread has to be asked for its id.
@@ -86,9 +79,15 @@ fn threads_of_process(process: u32, time_limit: TimeLimit) -> Result<Threads, Fa
     Ok(Threads::new(Some(process), list, more))
 }
 
+/// The ids of a process's threads, as this tool sees them.
+fn outer_ids(process: u32) -> impl Iterator<Item = u32> {
+    let folder = fs::read_dir(format!("/proc/{process}/task"));
+    folder.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 impl Threads {
     fn new(process: Option<u32>, list: Vec<Thread>, more: bool) -> Self {
-        let live = list.iter().enumerate().filter(|(_, thread)| thread.glance.state != State::Ended);
+        let live = list.iter().enumerate().filter(|(_, thread)| thread.lives());
         let by_id = live.map(|(place, thread)| (thread.id, place)).collect();
         Threads { process, list, by_id, more }
     }
@@ -96,6 +95,27 @@ impl Threads {
     /// The place in the list of the live thread with this id.
     pub fn place(&self, id: u32) -> Option<usize> {
         self.by_id.get(&id).copied()
+    }
+
+    /// Whether a live thread has this id, also if it began after these were listed.
+    pub fn lives(&self, id: u32) -> bool {
+        self.place(id).is_some() || self.process.is_some_and(|process| self.has_begun(process, id))
+    }
+
+    fn has_begun(&self, process: u32, id: u32) -> bool {
+        if has_ids_of_here(process) {
+            return Thread::look_briefly(process, id).is_some_and(|thread| thread.lives());
+        }
+        self.has_begun_elsewhere(process, id)
+    }
+
+    fn has_begun_elsewhere(&self, process: u32, id: u32) -> bool {
+        let is_listed =
+            |outer_id| self.list.binary_search_by_key(&outer_id, |thread| thread.outer_id).is_ok();
+        let others = outer_ids(process).filter(|&outer_id| !is_listed(outer_id));
+        others
+            .filter_map(|outer_id| Thread::look(process, outer_id))
+            .any(|thread| thread.id == id && thread.lives())
     }
 
     /// Whether it is unknown of a live thread what it is blocked in.
@@ -160,6 +180,10 @@ fn has_ids_of_here(process: u32) -> bool {
 }
 
 impl Thread {
+    fn lives(&self) -> bool {
+        self.glance.state != State::Ended
+    }
+
     /// For `/proc` that has the ids that the threads themselves know; how often it has stopped is not asked for.
     fn look_briefly(process: u32, outer_id: u32) -> Option<Thread> {
         let call = read_of_thread(process, outer_id, "syscall").ok();
@@ -198,4 +222,32 @@ fn read_of_thread(process: u32, outer_id: u32, file: &str) -> io::Result<Vec<u8>
     }
     bytes.truncate(length);
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+    use std::{process, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_began_after_the_list_was_made_lives() {
+        let limit = TimeLimit::of(Duration::from_secs(100));
+        let Ok(threads) = threads_of_process(process::id(), limit) else { panic!("not listed") };
+        let ((say, said), (end, ended)) = (channel(), channel::<()>());
+        let young = thread::spawn(move || {
+            let link = fs::read_link("/proc/thread-self").unwrap();
+            say.send(link.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
+            let _ = ended.recv();
+        });
+        let id: u32 = said.recv().unwrap();
+        let here = process::id();
+        assert!(threads.place(id).is_none() && threads.lives(id) && threads.has_begun_elsewhere(here, id));
+        const NOBODY: u32 = i32::MAX as u32;
+        assert!(threads.lives(here) && !threads.lives(NOBODY) && !threads.has_begun_elsewhere(here, NOBODY));
+        drop(end);
+        young.join().unwrap();
+    }
 }
