@@ -13,6 +13,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -26,12 +27,13 @@ def manifest(key):
 
 
 def library():
-    """The path of libhostcrst.so."""
+    """The bytes of libhostcrst.so."""
     given = os.environ.get("HOSTCRST_LIBRARY")
     if given:
-        return pathlib.Path(given)
-    subprocess.run([ROOT / "scripts" / "c-library", "--quiet"], check=True)
-    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "release", "libhostcrst.so")
+        return pathlib.Path(given).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([ROOT / "scripts" / "c-library", folder, "--quiet"], check=True)
+        return pathlib.Path(folder, "libhostcrst.so").read_bytes()
 
 
 def metadata():
@@ -58,7 +60,7 @@ def contents():
     for path in sorted((HERE / "src" / PACKAGE).iterdir()):
         if path.is_file():
             yield f"{PACKAGE}/{path.name}", path.read_bytes()
-    yield f"{PACKAGE}/libhostcrst.so.0", library().read_bytes()
+    yield f"{PACKAGE}/libhostcrst.so.0", library()
     info = f"{PACKAGE}-{manifest('version')}.dist-info"
     for name in ("LICENSE-MIT", "LICENSE-APACHE"):
         yield f"{info}/licenses/{name}", (ROOT / name).read_bytes()
