@@ -168,7 +168,7 @@ namespace HostCrst
             {
                 ulong owner = Info.Owner;
                 var who = Native.Name(name => Native.host_task_name(owner, name, (nuint)name.Length, out _));
-                return owner == 0 ? " Nobody owns it." : $" It is owned by the thread \"{who}\".";
+                return owner == 0 ? "; nobody owns it" : $"; it is owned by the thread \"{who}\"";
             }
         }
 

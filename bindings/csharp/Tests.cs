@@ -53,11 +53,11 @@ static class Tests
             End(Begin("other", () =>
             {
                 var refused = Fails(HostException.NotOwner, orders.Leave);
-                Equal(true, refused.Message.EndsWith(" It is owned by the thread \"clerk\"."), refused.Message);
+                Equal(true, refused.Message.EndsWith(" the section; it is owned by the thread \"clerk\""), refused.Message);
                 Fails(HostException.NotOwner, orders.Dispose);
             }));
         }
-        Equal(true, Fails(HostException.NotOwner, orders.Leave).Message.EndsWith(" Nobody owns it."));
+        Equal(true, Fails(HostException.NotOwner, orders.Leave).Message.EndsWith(" the section; nobody owns it"));
     }
 
     static void ALimitEndsAWait()

@@ -66,7 +66,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("hostcrst: %s %q: %s", e.Op, e.Section, e.Result.Error())
 	if e.Detail != "" {
-		text += " " + e.Detail
+		text += "; " + e.Detail
 	}
 	return text
 }
@@ -273,9 +273,9 @@ func (s *Section) failed(op string, result C.int32_t) error {
 func (s *Section) owner() string {
 	info, ok := s.info()
 	if !ok || info.owner == 0 {
-		return "Nobody owns it."
+		return "nobody owns it"
 	}
-	return fmt.Sprintf("It is owned by the goroutine on the thread %q; a goroutine leaves what it has entered itself.",
+	return fmt.Sprintf("it is owned by the goroutine on the thread %q, and a goroutine leaves what it has entered itself",
 		name(func(text *C.char, capacity C.size_t, length *C.size_t) {
 			C.host_task_name(C.host_task_t(info.owner), text, capacity, length)
 		}))

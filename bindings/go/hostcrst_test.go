@@ -122,7 +122,7 @@ func TestOnlyTheGoroutineThatEnteredLeaves(t *testing.T) {
 	mustBe(t, orders.Leave(), nil)
 	err := orders.Leave()
 	mustBe(t, err, ErrNotOwner)
-	if !strings.Contains(err.Error(), "Nobody owns it.") {
+	if !strings.Contains(err.Error(), "own the section; nobody owns it") {
 		t.Error(err)
 	}
 }

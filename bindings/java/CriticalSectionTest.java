@@ -47,12 +47,12 @@ public final class CriticalSectionTest {
         CriticalSection.Hold hold = orders.enter();
         join(begin("other", () -> {
             HostException refused = fails(HostException.NOT_OWNER, hold::close);
-            check(refused.getMessage().endsWith(" It is owned by the thread \"clerk\"."), refused.getMessage());
+            check(refused.getMessage().endsWith(" the section; it is owned by the thread \"clerk\""), refused.getMessage());
             fails(HostException.NOT_OWNER, orders::close);
         }));
         hold.close();
         HostException refused = fails(HostException.NOT_OWNER, hold::close);
-        check(refused.getMessage().endsWith(" Nobody owns it."), refused.getMessage());
+        check(refused.getMessage().endsWith(" the section; nobody owns it"), refused.getMessage());
     }
 
     private static void testALimitEndsAWait() throws Exception {

@@ -1,4 +1,4 @@
--- luajit deadlock.lua CDEF LIBRARY: two threads take two sections, each in its own order. One is refused, and goes on.
+-- luajit deadlock.lua CDEF LIBRARY, in this folder: two threads take two sections, each in its own order. One is refused, and goes on.
 local ffi = require("ffi")
 ffi.cdef(assert(io.open(arg[1])):read("*a"))
 local host = ffi.load(arg[2])

@@ -94,7 +94,7 @@ class CriticalSection {
         const result = native.leave(this.#handle);
         if (result < 0) {
             const owner = native.ownerName(this.#handle);
-            const detail = owner === null ? ' Nobody owns it.' : ` It is owned by the thread "${owner}".`;
+            const detail = owner === null ? '; nobody owns it' : `; it is owned by the thread "${owner}"`;
             throw new HostError(`leave "${this.name}"`, result, NAMES[result >>> 0] === 'HOST_E_NOT_OWNER' ? detail : '');
         }
     }

@@ -16,7 +16,7 @@ const inWorkers = {
     },
     leave(shared) {
         assert.throws(() => shared.leave(), (error) => error.code === 'HOST_E_NOT_OWNER' &&
-            error.message.endsWith(' It is owned by the thread "main".'));
+            error.message.endsWith('; it is owned by the thread "main"'));
     },
     end(shared) {
         shared.enter();
@@ -63,7 +63,7 @@ test('the main thread does not block without being told to', () => {
     const free = new CriticalSection('free');
     assert.throws(() => free.enter(), { code: 'ERR_HOSTCRST_MAIN_THREAD' });
     assert.throws(() => free.leave(), (error) => error instanceof HostError && error.code === 'HOST_E_NOT_OWNER' &&
-        error.message.endsWith(' Nobody owns it.'));
+        error.message.endsWith('the calling task does not own the section; nobody owns it'));
     free.enter({ limit: 0 });
     assert.ok(free.tryEnter());
     free.leave();

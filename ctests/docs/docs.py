@@ -37,7 +37,7 @@ def compile_blocks(page, work):
         file = os.path.join(work, f"block.{block['language']}")
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
-        strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-D_XOPEN_SOURCE=700", "-fsyntax-only"]
+        strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
         command = [compiler, f"-std={standard}", *strict, "-I", os.path.join(source, "include"), file]
         compiled = subprocess.run(command, capture_output=True, text=True)
         if compiled.returncode != 0:

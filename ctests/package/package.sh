@@ -187,6 +187,9 @@ manual() { # manual <source tree> <hostcrst-dump>
     while read -r word; do
         grep -qF " $word" "$1/docs/man/hostcrst.3" || fail "hostcrst(3) does not have: $word"
     done < <(grep -E '^(int32_t|const char)' "$1/share/hostcrst/hostcrst.cdef")
+    while read -r word; do
+        grep -qx -e ".B $word" "$1/docs/man/hostcrst.3" || fail "hostcrst(3) does not have the variable $word"
+    done < <(sed -n 's/^| `\(HOSTCRST_[A-Z_]*\)` .*/\1/p' "$1/docs/environment.md")
     "$2" --help >"$WORK/help"
     sed 's/\\-/-/g' "$1/docs/man/hostcrst-dump.1" >"$WORK/page"
     while read -r word; do

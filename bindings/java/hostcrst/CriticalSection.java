@@ -125,7 +125,7 @@ public final class CriticalSection implements AutoCloseable {
             if (result == HostException.NOT_OWNER) {
                 long owner = Library.owner(handle);
                 throw new HostException(what("leave"), result,
-                        owner == 0 ? " Nobody owns it." : " It is owned by the thread \"" + Library.taskName(owner) + "\".");
+                        owner == 0 ? "; nobody owns it" : "; it is owned by the thread \"" + Library.taskName(owner) + "\"");
             }
             check("leave", result);
         }
