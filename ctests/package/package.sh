@@ -273,6 +273,17 @@ pkg_config() { # pkg_config <prefix>
 }
 
 # What `cargo cinstall` of cargo-c installs, where that is there; and that programs are built and run with it.
+# The recipe for Conan: it builds, packages, and runs a program that finds the package.
+conan_recipe() { # conan_recipe <source tree> <cargo's folder> <version> <folder of conan, if ./dev test has fetched it>
+    [ ! -d "$4" ] || export PATH=$4/bin:$PATH PYTHONPATH=$4
+    want conan "pipx, then: pipx install conan"
+    export CONAN_HOME=$WORK/home
+    quietly conan profile detect
+    quietly conan create "$1/packaging/conan" \
+        -c "tools.cmake.cmaketoolchain:extra_variables={'HOSTCRST_CARGO_TARGET_DIR': '$2'}"
+    grep -qx "$3" "$WORK/log" || fail "the program did not run: $(cat "$WORK/log")"
+}
+
 cargo_c() { # cargo_c <source tree> <cargo's folder> <the exported names> <version>
     want cargo-cinstall "build-essential libssl-dev, then: cargo install --locked cargo-c"
     need pkg-config pkg-config

@@ -1,7 +1,6 @@
 """The CMake project of the folder above this one; it calls cargo, which has to be there."""
 import os
 import re
-import shutil
 
 from conan import ConanFile
 from conan.errors import ConanInvalidConfiguration
@@ -28,14 +27,8 @@ class Hostcrst(ConanFile):
         self.version = re.search(r'^version = "(.*)"$', manifest, re.MULTILINE)[1]
 
     def export_sources(self):
-        folders = ("cmake", "crates", "ctests", "docs", "include", "scripts", "share", "src", "tests", "tools", "win32",
-                   "vendor", ".cargo")
-        for folder in folders:
-            copy(self, "*", os.path.join(self._source, folder), os.path.join(self.export_sources_folder, folder),
-                 excludes=("*/target/*", "*/__pycache__/*"))
-        for file in ("CMakeLists.txt", "Cargo.toml", "Cargo.lock", "build.rs", "README.md", "CHANGELOG.md", "LICENSE-MIT",
-                     "LICENSE-APACHE"):
-            shutil.copy2(os.path.join(self._source, file), self.export_sources_folder)
+        copy(self, "*", self._source, self.export_sources_folder,
+             excludes=(".git/*", "build/*", "target/*", "*/target/*", "*/__pycache__/*"))
 
     def validate(self):
         if self.settings.os != "Linux":
