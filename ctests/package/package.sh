@@ -99,6 +99,26 @@ find_package() { # find_package <generator> <prefix>
     grep -q "hostcrst_DIR:PATH=$2" "$WORK/build/CMakeCache.txt" || fail "the consumer found another hostcrst"
 }
 
+# What was built with BUILD_SHARED_LIBS=OFF is static for who finds it and does not say what to link.
+static_by_default() { # static_by_default <source tree> <cargo's folder>
+    quietly "$CMAKE" -S "$1" -B "$WORK/library" "-DCMAKE_C_COMPILER=$CC" "-DHOSTCRST_CARGO_TARGET_DIR=$2" \
+        -DHOSTCRST_OFFLINE=ON -DBUILD_SHARED_LIBS=OFF
+    quietly "$CMAKE" --build "$WORK/library"
+    quietly "$CMAKE" --install "$WORK/library" --prefix "$WORK/prefix"
+    links "" && links "$SONAME" -DBUILD_SHARED_LIBS=ON && links "" -DBUILD_SHARED_LIBS=OFF
+}
+
+links() { # links <library that a program needs> <cmake option>...
+    local needed
+    rm -rf "$WORK/build"
+    quietly "$CMAKE" -S "$here/../../packaging/conan/test_package" -B "$WORK/build" "-DCMAKE_C_COMPILER=$CC" \
+        "-DCMAKE_PREFIX_PATH=$WORK/prefix" "${@:2}"
+    quietly "$CMAKE" --build "$WORK/build"
+    "$WORK/build/use" >/dev/null || fail "the program failed"
+    needed=$(readelf -d "$WORK/build/use" | sed -n 's/.*(NEEDED).*\[\(libhostcrst.*\)\].*/\1/p')
+    [ "$needed" = "$1" ] || fail "with ${*:2} it needs '$needed', not '$1'"
+}
+
 moved() { # moved <prefix>
     local moved="$WORK/moved prefix"
     cp -a "$1" "$moved"
