@@ -71,9 +71,10 @@ def contents():
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     """The hook of PEP 517; returns the name of the file."""
     name = f"{PACKAGE}-{manifest('version')}-{tag()}.whl"
+    files = list(contents())
     record, info = [], f"{PACKAGE}-{manifest('version')}.dist-info"
     with zipfile.ZipFile(pathlib.Path(wheel_directory, name), "w", zipfile.ZIP_DEFLATED) as wheel:
-        for path, data in contents():
+        for path, data in files:
             wheel.writestr(zipfile.ZipInfo(path), data, zipfile.ZIP_DEFLATED)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             record.append(f"{path},sha256={digest},{len(data)}\n")

@@ -41,7 +41,7 @@ struct Arguments {
     /// Shows the native stacks of all threads that are blocked, not only of those in a deadlock
     #[arg(long, conflicts_with_all = ["dot", "metrics"])]
     stacks: bool,
-    /// Writes a page for a browser to the file: the wait graph drawn, tables to filter and sort, the text
+    /// Writes a page for a browser to the file: the wait graph drawn, tables to filter and sort, the text; alone, or with --stacks
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "dot", "metrics", "watch"])]
     html: Option<PathBuf>,
     /// Looks every so many seconds, until interrupted or until the process has ended: on a terminal as a view in which what
@@ -61,8 +61,8 @@ Exit codes:
   3  wrong arguments, or no such file
   4  no such process, or it ended or became another while it was read
   5  the process may not be read
-  6  there is nothing to show: a core of another kind of machine, without the library;
-     with --metrics, any process or core without it
+  6  there is nothing to show: a core of another kind of machine, without the library, or a
+     kernel thread; with --metrics, any process or core without it
   7  the library has a layout that this tool does not know
   8  the core file, or the memory of the process, cannot be read or is damaged, or
      the report was not finished in time (see --timeout)";
