@@ -418,6 +418,16 @@ told() {
         expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
         end_hang
     done
+    # A lock is told once, whoever waits for it, and hides no deadlock; one report has all deadlocks.
+    begin_hang "$1" crowd
+    await_told '^Found 3 deadlocks through locks of other kinds\.$'
+    await_told '^hostcrst: "waits for the dead" tid=.* which is abandoned: its owner has ended$'
+    await_look
+    [ "$(grep -c '^hostcrst: .* which is abandoned: its owner has ended$' "$log")" -eq 1 ] || fail "a lock is told more than once" "$log"
+    [ "$(grep -c '^Found [0-9]* deadlocks* through locks of other kinds\.$' "$log")" -le 2 ] || fail "a report for each deadlock" "$log"
+    expect_code 2 "$log.dump" "$hung"
+    expect "$log.dump" '^Found 3 deadlocks through locks of other kinds\.$'
+    end_hang
     if [ "$1" = 10 ]; then
         begin_hang 10 orphaned
         await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for System\.Threading\.Lock number [0-9]*, which is abandoned: its owner has ended$'
@@ -488,6 +498,7 @@ collects() {
     # What stands is found all the same, between two collections of which the second begins as the first ends.
     begin_hang "$1" always "" Collects
     await_told '^Found a deadlock:$'
+    await_told '^hostcrst: "waits for the dead" tid=.* which is abandoned: its owner has ended$'
     for _ in 1 2 3; do
         expect_code 2 "$log.dump" "$hung"
         expect "$log.dump" '^Found a deadlock:$' '^"[AB] then [AB]" tid='

@@ -9,7 +9,7 @@
 //! one lasts it looks now and then, and less often as long as no other begins.
 
 use foreign_locks::glibc::Thing;
-use foreign_locks::{ManagedKind, STANDS_AFTER};
+use foreign_locks::{Glance, ManagedKind, STANDS_AFTER};
 
 use crate::base::hash::fibonacci_hash;
 use crate::deadlock;
@@ -60,7 +60,7 @@ fn is_over() -> bool {
 
 /// What the thread does for as long as the process lives.
 pub(crate) fn watch() {
-    let mut told = Told::new();
+    let (mut deadlocks, mut abandoned) = (Told::new(), Told::new());
     loop {
         sleep();
         let (mut nap, mut looked_at) = (FIRST_NAP, 0);
@@ -68,7 +68,7 @@ pub(crate) fn watch() {
             nap = if newest >= looked_at { FIRST_NAP } else { LAST_NAP.min(nap * 2) };
             looked_at = sys::now();
             sys::nap(nap);
-            look(&mut told);
+            look(&mut deadlocks, &mut abandoned);
         }
     }
 }
@@ -102,34 +102,32 @@ fn newest_wait() -> Option<Instant> {
 }
 
 /// Tells of what is new since the last look.
-fn look(told: &mut Told) {
-    told.begin_look();
+fn look(deadlocks: &mut Told, abandoned: &mut Told) {
+    deadlocks.begin_look();
+    abandoned.begin_look();
     let mut seen = Filter::new();
+    let mut has_deadlock = false;
     let stood = sys::now().saturating_sub(STANDS_AFTER);
     each_wait(&mut |task, wait| {
         if wait.since > stood {
             return;
         }
+        let lock = wait.told.lock;
+        // Many may wait for one lock, and a cycle through it leads through its owner.
         if is_abandoned(&thing_of(task, wait)) {
-            tell_abandoned(task, wait, told);
-        } else if seen.is_new(wait.told.lock) {
-            // Many may wait for one lock, and a cycle through it leads through its owner.
-            tell_cycle_behind(task.thread_id(), told);
+            if seen.is_new(!lock) {
+                tell_abandoned(task, wait, abandoned);
+            }
+        } else if seen.is_new(lock)
+            && let Some(cycle) = cycle_behind(task.thread_id())
+        {
+            has_deadlock |= deadlocks.is_new(cycle.identity);
         }
     });
-    told.end_look();
-}
-
-fn tell_cycle_behind(waits: u32, told: &mut Told) {
-    let picture = Picture::here();
-    let search = |observer: &mut Observer<'_>| {
-        let glance = observer.glance(waits)?;
-        let owner = observer.thing_of(Who::of_thread(&picture, waits), &glance)?.owner?;
-        chain::cycle(&picture, observer, Who::of_thread(&picture, owner))
-            .filter(|cycle| cycle.is_managed && cycle.is_certain)
-    };
-    let Some(Cycle { identity, .. }) = report::with_observer(search).flatten() else { return };
-    if told.is_new(identity) && !is_over() {
+    deadlocks.end_look();
+    abandoned.end_look();
+    // A report has all of them.
+    if has_deadlock && !is_over() {
         report::write_managed_deadlock();
         if deadlock::policy() == Policy::Abort {
             report::spare_exit_on_stderr();
@@ -138,24 +136,57 @@ fn tell_cycle_behind(waits: u32, told: &mut Told) {
     }
 }
 
+fn cycle_behind(waits: u32) -> Option<Cycle> {
+    let picture = Picture::here();
+    let search = |observer: &mut Observer<'_>| {
+        let glance = observer.glance(waits)?;
+        let owner = observer.thing_of(Who::of_thread(&picture, waits), &glance)?.owner?;
+        chain::cycle(&picture, observer, Who::of_thread(&picture, owner))
+            .filter(|cycle| cycle.is_managed && cycle.is_certain)
+    };
+    report::with_observer(search).flatten()
+}
+
 /// A lock seems to be abandoned while a thread is just becoming its owner: before it leaves its name there it may be held as long
 /// as managed code is stopped, and may then not get a processor at once. In nanoseconds.
 const TIME_FOR_A_NAME: u64 = 50_000_000;
 
+/// Tells of the lock once, whoever else waits for it. Who has taken it and is held on its way back from a wait is among those
+/// that wait, and runs once managed code does.
 fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
+    let lock = wait.told.lock;
+    if told.is_known(lock) {
+        return;
+    }
+    let rests = rest_of_those_who_wait_for(lock);
     let stops = REGISTRY.stops();
     sys::nap(TIME_FOR_A_NAME);
-    let mut is_still = !Registry::is_managed_code_stopped(stops);
-    each_wait(&mut |other, its| {
-        is_still &= its.told.lock != wait.told.lock || call_of(other.thread_id()).is_some();
-    });
     let thing = thing_of(task, wait);
-    is_still &= task.managed_wait.copy() == Some(*wait) && is_abandoned(&thing) && REGISTRY.stops() == stops;
-    let thread = task.thread_id();
-    is_still &= !is_over();
-    if is_still && told.is_new(wait.since ^ u64::from(thread) << 32) {
-        report::write_wait_for_orphaned(thread, &thing);
+    let is_still = Registry::has_managed_code_run(stops, REGISTRY.stops())
+        && rests.is_some()
+        && rest_of_those_who_wait_for(lock) == rests
+        && is_abandoned(&thing)
+        && !is_over();
+    if is_still && told.is_new(lock) {
+        report::write_wait_for_orphaned(task.thread_id(), &thing);
     }
+}
+
+/// Another number if one of those who wait for the lock has run, or another one has come; None if one is awake.
+#[inline(never)]
+fn rest_of_those_who_wait_for(lock: u64) -> Option<u64> {
+    let look = |observer: &mut Observer<'_>| {
+        let mut rest = Some(0);
+        each_wait(&mut |task, wait| {
+            if wait.told.lock == lock {
+                let glance = observer.glance(task.thread_id()).filter(Glance::is_sure_sleep);
+                let switches = glance.and_then(|glance| glance.switches());
+                rest = rest.zip(switches).map(|(rest, switches)| fibonacci_hash(rest ^ switches));
+            }
+        });
+        rest
+    };
+    report::with_observer(look).flatten()
 }
 
 /// What is waited for. Where a System.Threading.Lock stands only its waiter's stack says.
@@ -193,16 +224,22 @@ impl Told {
         self.found = 0;
     }
 
+    /// Whether it was told of. It stands, then.
+    fn is_known(&mut self, number: u64) -> bool {
+        let place = self.numbers.iter().position(|&other| other == number);
+        self.found |= place.map_or(0, |place| 1 << place);
+        place.is_some()
+    }
+
     /// Whether it was not told of, and is to be now.
     fn is_new(&mut self, number: u64) -> bool {
-        let place_of = |number| self.numbers.iter().position(|&other| other == number);
-        let (known, free) = (place_of(number), place_of(0));
-        let Some(place) = known.or(free) else { return false };
-        if let Some(slot) = self.numbers.get_mut(place) {
-            *slot = number;
+        if self.is_known(number) {
+            return false;
         }
-        self.found |= 1 << place;
-        known.is_none()
+        if let Some(free) = self.numbers.iter_mut().find(|slot| **slot == 0) {
+            *free = number;
+        }
+        self.is_known(number)
     }
 
     /// What was not found again is over.

@@ -1,8 +1,8 @@
 //! What a system call waits for, in words. Numbers are those of this machine's own kind of processor.
 
 use core::fmt::{self, Write};
-use core::time::Duration;
 
+use crate::words::Time;
 use crate::{Process, SystemCall, names};
 
 /// Descriptors named of one call at most.
@@ -201,7 +201,7 @@ impl Meaning<'_> {
 
     fn sleep(&mut self, timespec: u64) -> fmt::Result {
         match self.time(timespec) {
-            Some(time) => write!(self.out, "for {time:?}"),
+            Some(time) => write!(self.out, "for {time}"),
             None => Ok(()),
         }
     }
@@ -209,24 +209,27 @@ impl Meaning<'_> {
     fn limit(&mut self, timespec: u64) -> fmt::Result {
         match (timespec, self.time(timespec)) {
             (0, _) => Ok(()),
-            (_, Some(time)) => write!(self.out, ", for {time:?} at most"),
+            (_, Some(time)) => write!(self.out, ", for {time} at most"),
             (_, None) => self.out.write_str(", with a time limit"),
         }
     }
 
     fn milliseconds(&mut self, limit: u64) -> fmt::Result {
         match limit as i32 {
-            limit @ 0.. => write!(self.out, ", for {:?} at most", Duration::from_millis(limit as u64)),
+            limit @ 0.. => {
+                let (seconds, milliseconds) = (limit as u64 / 1000, limit as u64 % 1000);
+                write!(self.out, ", for {} at most", Time { seconds, nanoseconds: milliseconds * 1_000_000 })
+            }
             _ => Ok(()),
         }
     }
 
     /// Of a `timespec`, if it is one that the system takes.
-    fn time(&self, address: u64) -> Option<Duration> {
+    fn time(&self, address: u64) -> Option<Time> {
         let parts = u128::from_le_bytes(self.bytes(address)?);
         let seconds = u64::try_from(parts as i64).ok()?;
         let nanoseconds = (parts >> 64) as u64;
-        (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds as u32))
+        (nanoseconds < 1_000_000_000).then_some(Time { seconds, nanoseconds })
     }
 
     fn bytes<const N: usize>(&self, address: u64) -> Option<[u8; N]> {

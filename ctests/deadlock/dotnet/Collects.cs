@@ -2,7 +2,8 @@
 // others have taken a lock and do not stand in it yet as its owner. None of that is a deadlock, and no owner has ended. The
 // collector cannot begin as long as a thread is in native code that it has entered as if it were managed. That one leaves it
 // with the first line of input; then all goes on, and the program ends with 0.
-// Collects always: the collector begins again as soon as it has ended, and two threads wait for each other's C# lock for ever.
+// Collects always: the collector begins again as soon as it has ended, two threads wait for each other's C# lock for ever, and one
+// for a lock whose owner has ended.
 // Collects ended: so they do, and managed code has ended, but not the process.
 
 using System;
@@ -48,19 +49,21 @@ static class Collects
     static void Hang()
     {
         object a = new object(), b = new object();
-        var owned = new CountdownEvent(2);
+        CountdownEvent owned = new CountdownEvent(2), goOn = new CountdownEvent(2);
         Func<object, object, ThreadStart> cross = (one, other) => () =>
         {
             lock (one)
             {
                 owned.Signal();
                 owned.Wait();
+                goOn.Signal();
                 lock (other)
                     Console.WriteLine("a deadlock is over");
             }
         };
         var threads = new[] { Begin("A then B", cross(a, b)), Begin("B then A", cross(b, a)) };
-        owned.Wait();
+        // From here on they sleep for nothing else.
+        goOn.Wait();
         foreach (var thread in threads)
             AwaitSleep(thread);
     }
@@ -77,6 +80,9 @@ static class Collects
         if (arguments[0] == "always")
         {
             Hang();
+            var dead = new object();
+            Begin("ends with the lock", () => Monitor.Enter(dead)).Join();
+            AwaitSleep(Begin("waits for the dead", () => Monitor.Enter(dead)));
             Console.WriteLine("hung");
             while (true)
                 GC.Collect();

@@ -2,6 +2,7 @@
 // thread waits, after a report of its own if CASE ends with '+', and ends when its input does.
 
 using System;
+using System.Collections.Generic;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Threading;
@@ -177,6 +178,24 @@ static class Hangs
                 ends.Set();
                 dies.Join();
                 return new[] { waits };
+            }
+            case "crowd":
+            {
+                // Many wait for one lock whose owner has ended, and then come deadlocks.
+                Contend(b);
+                Begin("ends with the lock", () => Monitor.Enter(a)).Join();
+                var threads = new List<Thread>();
+                for (int waiter = 0; waiter < 70; waiter++)
+                {
+                    threads.Add(Begin("waits for the dead", () => Monitor.Enter(a)));
+                    AwaitSleep(threads[waiter]);
+                }
+                for (int pair = 0; pair < 3; pair++)
+                {
+                    object c = new object(), d = new object();
+                    threads.AddRange(Cross("C then D", () => Monitor.Enter(c), "D then C", () => Monitor.Enter(d)));
+                }
+                return threads.ToArray();
             }
             case "orphaned":
             {
