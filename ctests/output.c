@@ -699,6 +699,40 @@ static void each_kind_of_message_may_have_its_file(void)
     CHECK_EQ(rmdir(folder), 0);
 }
 
+/* As on a disk that is full. */
+static void what_a_file_refuses_goes_to_stderr(void)
+{
+    char folder[] = "/tmp/hostcrst-XXXXXX";
+    REQUIRE(mkdtemp(folder) != NULL);
+    const char *const kinds[] = {"deadlock", "exit"};
+    for (int at = 0; at < 2; at++) {
+        REQUIRE_EQ(symlink("/dev/full", line_of("%s/%s", folder, kinds[at]).text), 0);
+    }
+    own_stderr_empty();
+    pid_t process = fork();
+    REQUIRE(process >= 0);
+    if (process == 0) {
+        REQUIRE_EQ(setenv("AWAITED", "/dev/full", 1), 0);
+        REQUIRE_EQ(setenv("HOSTCRST_REPORT", line_of("%s/%%k", folder).text, 1), 0);
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        check_execute_test("wait_and_stand");
+        _exit(127);
+    }
+    int status = -1;
+    REQUIRE_EQ(waitpid(process, &status, 0), process);
+    CHECK_EQ(status, 0);
+    char *said = content_of(STDERR_FILENO);
+    CHECK_EQ(times_in(said, "hostcrst: HOSTCRST_REPORT: cannot write all of a message to its file\n"), 1);
+    CHECK_EQ(times_in(said, "Found a deadlock:\n"), 2);
+    /* The one at exit is not among them. */
+    CHECK_EQ(times_in(said, "report  pid "), 2);
+    free(said);
+    for (int at = 0; at < 2; at++) {
+        CHECK_EQ(unlink(line_of("%s/%s", folder, kinds[at]).text), 0);
+    }
+    CHECK_EQ(rmdir(folder), 0);
+}
+
 static void a_fifo_that_nobody_reads_does_not_hang_the_exit(void)
 {
     char folder[] = "/tmp/hostcrst-XXXXXX";
@@ -747,6 +781,7 @@ int main(int argument_count, char **arguments)
         CHECK_TEST(a_report_reads_the_list_of_mappings_once),
         CHECK_TEST(a_file_that_gets_number_2_later_is_left_alone),
         CHECK_TEST(each_kind_of_message_may_have_its_file),
+        CHECK_TEST(what_a_file_refuses_goes_to_stderr),
         CHECK_TEST(a_fifo_that_nobody_reads_does_not_hang_the_exit)};
     if (strcmp(arguments[0], "again") == 0) {
         return check_run(programs, sizeof programs / sizeof programs[0], argument_count, arguments);

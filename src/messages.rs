@@ -139,7 +139,7 @@ fn write_path(kind: Kind, path: &mut TextBuffer<PATH_BYTES>) -> Option<&CStr> {
 /// Where one message goes.
 enum Place {
     Stderr(Way),
-    File(File),
+    File(File, Kind),
     Nowhere,
 }
 
@@ -149,12 +149,17 @@ impl Place {
         // The report at exit replaces an older file, other messages are appended.
         let file = if kind == Kind::Exit { File::create(path) } else { File::append(path) };
         match file {
-            Some(file) => Place::File(file),
+            Some(file) => Place::File(file, kind),
             None => {
                 complain_once(path.to_bytes());
-                if kind == Kind::Exit { Place::Nowhere } else { Place::stderr() }
+                Place::instead_of_file(kind)
             }
         }
+    }
+
+    /// What needs no file of its own goes to stderr where that cannot be written.
+    fn instead_of_file(kind: Kind) -> Place {
+        if kind == Kind::Exit { Place::Nowhere } else { Place::stderr() }
     }
 
     fn stderr() -> Place {
@@ -167,7 +172,7 @@ impl Place {
     fn write_at_once(&self, bytes: &[u8]) -> Option<usize> {
         match self {
             Place::Stderr(way) => sys::write_at_once(sys::STDERR, *way, bytes),
-            Place::File(file) => sys::write_at_once(file.descriptor(), Way::Plain, bytes),
+            Place::File(file, _) => sys::write_at_once(file.descriptor(), Way::Plain, bytes),
             Place::Nowhere => None,
         }
     }
@@ -234,8 +239,19 @@ impl<'a> Message<'a> {
                         self.taken += written;
                         bytes = bytes.get(written..).unwrap_or(&[]);
                     }
-                    None if sys::has_no_room() && (self.patience)() => {}
-                    None => return false,
+                    None if sys::has_no_room() => {
+                        if !(self.patience)() {
+                            return false;
+                        }
+                    }
+                    None => match self.place {
+                        // What was written of it stays there.
+                        Place::File(_, kind) => {
+                            complain_once(b"all of a message to its file");
+                            self.place = Place::instead_of_file(kind);
+                        }
+                        _ => return false,
+                    },
                 }
             }
             true

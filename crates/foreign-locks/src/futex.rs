@@ -40,6 +40,19 @@ const LOCK_PI2: i32 = 13;
 /// has on its stack is behind the larger ones of those that wait for semaphores and condition variables.
 const OWN_FRAMES: u64 = 128;
 
+/// Whether a call is a sleep with a limit that goes on, with the arguments that it had, after all threads of the process were
+/// stopped or a signal without a handler came. Other calls go on so too: these have no address, or no operation, there.
+pub(crate) fn is_resumed(call: &SystemCall) -> bool {
+    const LEAST_ADDRESS: u64 = 1 << 12;
+    let [word, operation, _, limit, ..] = call.arguments;
+    let operation = operation as i32 & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+    call.number as i64 == libc::SYS_restart_syscall
+        && word >= LEAST_ADDRESS
+        && word % 4 == 0
+        && limit >= LEAST_ADDRESS
+        && matches!(operation, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET)
+}
+
 impl FutexWait {
     /// The sleep that a system call is.
     pub fn of(call: &SystemCall) -> Option<FutexWait> {

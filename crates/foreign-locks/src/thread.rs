@@ -1,5 +1,6 @@
 //! A thread as `/proc` shows it: what it is doing, and whether it has run since.
 
+use crate::futex;
 use crate::glibc::Thing;
 
 /// What a thread was doing at one moment.
@@ -143,7 +144,11 @@ impl SystemCall {
             *argument = next()?;
         }
         let (stack_pointer, code_address) = (next()?, next()?);
-        Some(SystemCall { number, arguments, stack_pointer, code_address })
+        let mut call = SystemCall { number, arguments, stack_pointer, code_address };
+        if futex::is_resumed(&call) {
+            call.number = libc::SYS_futex as usize;
+        }
+        Some(call)
     }
 }
 
@@ -162,6 +167,15 @@ mod tests {
         let call = SystemCall::parse(b"202 0x7f00 0x80 0x2 0x0 0x0 0x1 0x7ffe 0x55aa\n").unwrap();
         assert_eq!((call.number, call.arguments[1]), (202, 0x80));
         assert_eq!((call.stack_pointer, call.code_address), (0x7ffe, 0x55aa));
+        let number = |line: &[u8]| SystemCall::parse(line).map(|call| call.number as i64);
+        let resumed = b"219 0x7f00 0x189 0x2 0x7ffe00 0x0 0xffffffff 0x7ffe 0x55aa\n";
+        let number_of_resumed = if libc::SYS_restart_syscall == 219 { libc::SYS_futex } else { 219 };
+        assert_eq!(number(resumed), Some(number_of_resumed));
+        // A poll, a sleep, one without a limit.
+        for other in ["0x7f00 0x1 0x3e8 0x7ffe00", "0x1 0x0 0x7f00 0x7ffe00", "0x7f00 0x80 0x2 0x0"] {
+            let line = std::format!("219 {other} 0x0 0x0 0x7ffe 0x55aa\n");
+            assert_eq!(number(line.as_bytes()), Some(219));
+        }
         for none in [&b"running\n"[..], b"-1 0x7ffe 0x55aa\n", b"", b"202 0x1\n", b"\xff"] {
             assert_eq!(SystemCall::parse(none), None);
         }
