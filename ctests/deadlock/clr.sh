@@ -300,6 +300,9 @@ end_hang() {
     trap - EXIT
 }
 
+# A C# lock in a report; some stand in memory that has a name.
+lock='C# lock 0x[0-9a-f]*\( \[heap\]+0x[0-9a-f]*\)\{0,1\}'
+
 # In each report a thread is shown by itself, and then in its cycle. Who waits for a section looks for deadlocks now and then.
 waits_of() { # waits_of <file> <thread> <what it waits for> <owner>
     local state='\[\(blocked in futex\|running or ready to run\)\]'
@@ -309,7 +312,7 @@ waits_of() { # waits_of <file> <thread> <what it waits for> <owner>
 }
 
 expect_waits() { # expect_waits <case> <file>
-    local monitor="for C# lock 0x[0-9a-f]*${of_object- (System\.Object)}" till="for C# lock 0x[0-9a-f]*${of_till- (Hangs+Till)}"
+    local monitor="for $lock${of_object- (System\.Object)}" till="for $lock${of_till- (Hangs+Till)}"
     case $1 in
     monitors)
         waits_of "$2" "A then B" "$till" "B then A"
@@ -413,9 +416,9 @@ told() {
     end_hang
     for how in abandoned outlived; do
         begin_hang "$1" $how
-        await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for C# lock 0x[0-9a-f]* (System\.Object), which is abandoned: its owner has ended$'
+        await_told '^hostcrst: "waits for the dead" tid=[0-9]* waits for '"$lock"' (System\.Object), which is abandoned: its owner has ended$'
         expect_code 0 "$log.dump" "$hung"
-        expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
+        expect "$log.dump" '^   waiting for '"$lock"' (System\.Object)$' '^      which is abandoned: its owner has ended$'
         end_hang
     done
     # A lock is told once, whoever waits for it, and hides no deadlock; one report has all deadlocks.
@@ -516,16 +519,16 @@ states() {
     begin_hang "$1" limited+
     ! grep '^Found a deadlock' "$log" || fail "what ends by itself is told" "$log"
     expect "$log" "^No deadlock among " '^"A then B" tid=.*\[blocked in futex\]$' \
-        '^   waiting for C# lock 0x[0-9a-f]* (Hangs+Till) (with a time limit)$' '^      which is owned by "B then A" tid='
+        '^   waiting for '"$lock"' (Hangs+Till) (with a time limit)$' '^      which is owned by "B then A" tid='
     expect_code 0 "$log.dump" "$hung"
     end_hang
     begin_hang "$1" interrupted+
     expect "$log" '^"was interrupted" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
     end_hang
     begin_hang "$1" abandoned+
-    expect "$log" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
+    expect "$log" '^   waiting for '"$lock"' (System\.Object)$' '^      which is abandoned: its owner has ended$'
     expect_code 0 "$log.dump" "$hung"
-    expect "$log.dump" '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' '^      which is abandoned: its owner has ended$'
+    expect "$log.dump" '^   waiting for '"$lock"' (System\.Object)$' '^      which is abandoned: its owner has ended$'
     end_hang
     if [ "$1" = 10 ]; then
         begin_hang 10 barged+
@@ -547,12 +550,12 @@ states() {
     fi
     for shown in "$log" "$log.dump"; do
         expect "$shown" '^"holds a lock" tid=.*\[blocked in futex\]$'
-        expect "$shown" '^"waits at once" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' \
+        expect "$shown" '^"waits at once" tid=.*\[blocked in futex\]$' '^   waiting for '"$lock"' (System\.Object)$' \
             '^      which is owned by "main" tid='
         expect "$shown" '^"spins" tid=.*\[running or ready to run\]$'
         expect "$shown" '^"in native code" tid=.*\[unmanaged\]$'
         expect "$shown" '^"in native code" tid=.*\[blocked in pause\]$'
-        expect "$shown" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^   waiting for C# lock 0x[0-9a-f]* (System\.Object)$' \
+        expect "$shown" '^"waits for a lock" tid=.*\[blocked in futex\]$' '^   waiting for '"$lock"' (System\.Object)$' \
             '^      which is owned by "holds a lock" tid='
         expect "$shown" '^"waits for a pulse" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'
         expect "$shown" '^"joins" tid=.*\[blocked in futex\]$' '^   waiting on condition variable'

@@ -69,11 +69,15 @@ static class Hangs
     {
         var hasOne = new ManualResetEvent(false);
         var hasOther = new ManualResetEvent(false);
-        return new[]
+        // From here on they sleep for nothing else.
+        var goOn = new CountdownEvent(2);
+        var threads = new[]
         {
-            Begin(one, () => { takeOne(); hasOne.Set(); hasOther.WaitOne(); takeOther(); }),
-            Begin(other, () => { takeOther(); hasOther.Set(); hasOne.WaitOne(); takeOne(); })
+            Begin(one, () => { takeOne(); hasOne.Set(); hasOther.WaitOne(); goOn.Signal(); takeOther(); }),
+            Begin(other, () => { takeOther(); hasOther.Set(); hasOne.WaitOne(); goOn.Signal(); takeOne(); })
         };
+        goOn.Wait();
+        return threads;
     }
 
     // A System.Threading.Lock, which the compiler's references do not have.
