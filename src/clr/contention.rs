@@ -15,7 +15,7 @@
 
 use foreign_locks::{LockObject, ManagedKind, ManagedWait, Monitor, OwnerStands};
 
-use super::threads;
+use super::{session, threads};
 use crate::foreign::observer::{OwnMemory, lives};
 use crate::host::watch;
 use crate::state::managed_wait::{ManagedWaitCopy, Pause};
@@ -32,6 +32,10 @@ const STOP: u32 = 91;
 const SLEEP_START: u32 = 301;
 const SLEEP_STOP: u32 = 302;
 
+/// ProcessInfo of the CLR's own source of events, which no session needs to ask for: a session is about to end. Of the events
+/// that ours asks for none has this number.
+const SESSION_ENDS: u32 = 1;
+
 /// In the first byte of either event: of a lock of managed code.
 const MANAGED: u8 = 0;
 
@@ -46,11 +50,12 @@ pub(crate) fn delivered(event: u32, data: &[u8], type_of: impl FnOnce(u64) -> u6
         START if data.first() == Some(&MANAGED) => match parse(data, type_of) {
             Some(told) => begin(told),
             // Of a CLR that does not say which lock it is: before .NET 8.
-            None => REGISTRY.managed_locks.store(0, Ordering::Relaxed),
+            None => REGISTRY.set_sees_managed_locks(false),
         },
         STOP if data.first() == Some(&MANAGED) => end(),
         SLEEP_START => falls_asleep(),
         SLEEP_STOP => wakes(),
+        SESSION_ENDS => session::session_ends(),
         _ => {}
     }
 }
@@ -110,6 +115,8 @@ pub(crate) fn end() {
 }
 
 fn begin(told: ManagedWait) {
+    // It was another session that has ended.
+    REGISTRY.set_sees_managed_locks(true);
     if let Some(task) = threads::current() {
         task.managed_wait.begin(ManagedWaitCopy { told, since: sys::now() });
         let sleeps_are_told = ManagedKind::of(told.lock) == ManagedKind::Lock;
@@ -157,6 +164,7 @@ fn stands_in_monitor(lock: u64, owner: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clr::fake;
     use std::vec::Vec;
 
     const OBJECT: u64 = 0x7fa5_b28b_8fc0;
@@ -183,6 +191,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_known_from_its_start_to_its_stop_or_an_exception() {
+        let _turn = fake::TURN.lock().unwrap();
         let owner = sys::thread_id();
         let monitor = [0x1_0000_0041, 0x55f9_7085_a970, u64::from(owner)];
         let lock = monitor.as_ptr() as u64;
@@ -208,6 +217,7 @@ mod tests {
 
     #[test]
     fn a_wait_in_which_a_thread_sleeps_is_over_when_it_wakes_until_it_sleeps_again() {
+        let _turn = fake::TURN.lock().unwrap();
         let begin = || delivered(START, &payload(MANAGED, 340, 7));
         let sleep_event = |event| (may_go_on(event), delivered(event, &[0; 11])).0;
         let told = Some(ManagedWait { lock: 340, owner_stands: OwnerStands::Nowhere, owner: 7, of_type: 0 });
@@ -242,12 +252,32 @@ mod tests {
     }
 
     #[test]
+    fn waits_are_not_seen_once_managed_code_has_ended_the_session() {
+        let _turn = fake::TURN.lock().unwrap();
+        let sees = || REGISTRY.sees_managed_locks();
+        let begin = || delivered(START, &payload(MANAGED, 340, 7));
+        begin();
+        assert!(sees());
+        end();
+        let session_ends = || delivered(SESSION_ENDS, &[0; 11]);
+        let of_another_process = std::thread::Builder::new().name(".NET EventPipe".into());
+        of_another_process.spawn(session_ends).unwrap().join().unwrap();
+        assert!(sees());
+        session_ends();
+        assert!(!sees());
+        begin();
+        assert!(sees(), "it was another one");
+        end();
+    }
+
+    #[test]
     fn a_thread_sleeps_after_the_start_of_a_wait_of_either_kind() {
         assert_eq!([START, SLEEP_START, STOP, SLEEP_STOP].map(is_before_sleep), [true, true, false, false]);
     }
 
     #[test]
     fn an_id_is_taken_for_an_address_only_if_an_owner_can_stand_there() {
+        let _turn = fake::TURN.lock().unwrap();
         let owner = sys::thread_id();
         let no_monitor = [1, 0, 0x55f9_7085_a970_u64];
         let of_nobody = [1, 0, u64::from(u32::MAX >> 3)];
@@ -263,6 +293,7 @@ mod tests {
 
     #[test]
     fn a_lock_object_is_known_by_its_type_once_an_owner_stood_in_one() {
+        let _turn = fake::TURN.lock().unwrap();
         const LOCK: u64 = 340;
         let handle = [0, LOCK];
         let event = [0, handle.as_ptr() as u64];

@@ -50,6 +50,8 @@ const PATIENCE: u32 = 5000;
 /// Threads of the CLR's own that run no code of the program's, as they are called when they begin.
 const FINALIZER: &[u8] = b".NET Finalizer\n";
 const COMPILER: &[u8] = b".NET Tiered Com\n";
+/// It begins and ends the sessions that other processes ask for.
+const SERVER: &[u8] = b".NET EventPipe\n";
 
 /// A session of these events is to begin when it is needed. Called on the thread that the CLR starts on.
 ///
@@ -58,7 +60,7 @@ const COMPILER: &[u8] = b".NET Tiered Com\n";
 pub(crate) unsafe fn prepare(source: *mut c_void) {
     SOURCE.store(source, Ordering::Relaxed);
     FIRST_THREAD.store(sys::thread_id(), Ordering::Relaxed);
-    REGISTRY.managed_locks.store(1, Ordering::Relaxed);
+    REGISTRY.set_sees_managed_locks(true);
     // Release pairs with the Acquire in thread_begins: who finds it due finds the source.
     STATE.store(DUE, Ordering::Release);
 }
@@ -85,10 +87,17 @@ fn may_wait_for_locks() -> bool {
     if thread == FIRST_THREAD.load(Ordering::Relaxed) || is_own_thread() {
         return false;
     }
-    let mut room = [0; 32];
-    match sys::read_thread_file(None, thread, "comm", &mut room) {
+    match sys::read_thread_file(None, thread, "comm", &mut [0; 32]) {
         Some(FINALIZER) => HAS_FINALIZER.swap(1, Ordering::Relaxed) != 0,
         name => name != Some(COMPILER),
+    }
+}
+
+/// A session is about to end, by the calling thread. Managed code ends its own ones, and all when the process ends, before
+/// its last handlers run.
+pub(crate) fn session_ends() {
+    if sys::read_thread_file(None, sys::thread_id(), "comm", &mut [0; 32]) != Some(SERVER) {
+        REGISTRY.set_sees_managed_locks(false);
     }
 }
 
@@ -113,7 +122,7 @@ extern "C" fn run() {
 /// The session has begun, or cannot.
 fn end(has_begun: bool) {
     if !has_begun {
-        REGISTRY.managed_locks.store(0, Ordering::Relaxed);
+        REGISTRY.set_sees_managed_locks(false);
     }
     STATE.store(OVER, Ordering::Relaxed);
     sys::futex_wake(&STATE, i32::MAX);

@@ -299,6 +299,15 @@ impl Registry {
         self.managed_locks.fetch_add(STOP, Ordering::AcqRel);
     }
 
+    /// Whether a CLR tells of waits for the locks of its managed code from now on.
+    pub(crate) fn set_sees_managed_locks(&self, sees: bool) {
+        if sees {
+            self.managed_locks.fetch_or(SEEN, Ordering::Relaxed);
+        } else {
+            self.managed_locks.fetch_and(!SEEN, Ordering::Relaxed);
+        }
+    }
+
     /// None is held any more.
     #[inline]
     pub(crate) fn managed_code_runs(&self) {

@@ -64,6 +64,14 @@ static class Hangs
         return thread;
     }
 
+    // From here on those that meet sleep for nothing else than what they wait for next.
+    static void Meet(CountdownEvent all)
+    {
+        all.Signal();
+        while (!all.IsSet)
+            Thread.Yield();
+    }
+
     // Two threads, each of which takes one and then waits for the other's.
     static Thread[] Cross(string one, Action takeOne, string other, Action takeOther)
     {
@@ -185,7 +193,7 @@ static class Hangs
             }
             case "crowd":
             {
-                // Many wait for one lock whose owner has ended, and then come deadlocks.
+                // Many wait for one lock whose owner has ended, and then come deadlocks, all at about the same time.
                 Contend(b);
                 Begin("ends with the lock", () => Monitor.Enter(a)).Join();
                 var threads = new List<Thread>();
@@ -194,11 +202,15 @@ static class Hangs
                     threads.Add(Begin("waits for the dead", () => Monitor.Enter(a)));
                     AwaitSleep(threads[waiter]);
                 }
-                for (int pair = 0; pair < 3; pair++)
+                const int Pairs = 20;
+                var ready = new CountdownEvent(2 * Pairs);
+                for (int pair = 0; pair < Pairs; pair++)
                 {
                     object c = new object(), d = new object();
-                    threads.AddRange(Cross("C then D", () => Monitor.Enter(c), "D then C", () => Monitor.Enter(d)));
+                    foreach (var locks in new[] { new[] { c, d }, new[] { d, c } })
+                        threads.Add(Begin("crosses", () => { Monitor.Enter(locks[0]); Meet(ready); Monitor.Enter(locks[1]); }));
                 }
+                ready.Wait();
                 return threads.ToArray();
             }
             case "orphaned":
@@ -211,6 +223,11 @@ static class Hangs
                 Begin("ends with the lock", () => enter()).Join();
                 return new[] { Begin("waits for the dead", () => enter()) };
             }
+            case "handler":
+                // Until the process ends waits are seen, and in the last handler they are not.
+                Contend(b);
+                AppDomain.CurrentDomain.ProcessExit += (sender, arguments) => Library.host_report(1, 0);
+                return new Thread[0];
             case "interrupted":
             {
                 // The wait for the lock is over, though the CLR writes no event of that.

@@ -3,20 +3,49 @@
 #include <pthread.h>
 #include <limits.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int opened;
-static int waiting;
+
+/* The threads that have come to the gate. */
+enum { MOST = 64 };
+static int came;
+static long threads[MOST];
+
+static void come(void)
+{
+    if (came < MOST) {
+        threads[came++] = syscall(SYS_gettid);
+    }
+}
+
+static int is_asleep(long thread)
+{
+    char path[64], line[512] = "";
+    const char *after_name;
+    FILE *file;
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", thread);
+    file = fopen(path, "r");
+    if (file != NULL) {
+        after_name = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
+        fclose(file);
+        return after_name != NULL && strncmp(after_name, ") S", 3) == 0;
+    }
+    return 0;
+}
 
 /* Waits at the gate until it is opened, if asked to. Returns what it got. */
 int gate(int wait)
 {
     if (wait != 0) {
         pthread_mutex_lock(&mutex);
-        waiting++;
+        come();
         while (!opened) {
             pthread_cond_wait(&changed, &mutex);
         }
@@ -25,12 +54,14 @@ int gate(int wait)
     return wait;
 }
 
-/* How many threads have come to the gate. */
+/* How many threads sleep at the gate. */
 int gate_waiting(void)
 {
-    int count;
+    int count = 0;
     pthread_mutex_lock(&mutex);
-    count = waiting;
+    for (int at = 0; at < came; at++) {
+        count += is_asleep(threads[at]);
+    }
     pthread_mutex_unlock(&mutex);
     return count;
 }
@@ -66,8 +97,11 @@ void gate_stay(int until)
 {
     pthread_t counts;
     pthread_mutex_lock(&mutex);
-    if (lines < until && waiting++ == 0) {
-        pthread_create(&counts, NULL, count_lines, NULL);
+    if (lines < until) {
+        if (came == 0) {
+            pthread_create(&counts, NULL, count_lines, NULL);
+        }
+        come();
     }
     while (lines < until) {
         pthread_cond_wait(&changed, &mutex);
