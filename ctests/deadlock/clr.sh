@@ -507,6 +507,7 @@ collects() {
     for _ in 1 2 3; do
         expect_code 2 "$log.dump" "$hung"
         expect "$log.dump" '^Found a deadlock:$' '^"[AB] then [AB]" tid='
+        [ "$(grep -c '^      which is abandoned: its owner has ended$' "$log.dump")" -eq 10 ] || fail "ten are abandoned" "$log.dump"
     done
     end_hang
     # Nothing that was told before managed code ended is certain after it.

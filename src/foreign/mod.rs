@@ -8,6 +8,7 @@
 
 pub(crate) mod chain;
 pub(crate) mod observer;
+pub(crate) mod ownerless;
 pub(crate) mod threads;
 mod waited_for;
 pub(crate) mod who;

@@ -2,8 +2,8 @@
 
 use foreign_locks::glibc::{Thing, recognise};
 use foreign_locks::{
-    Caller, FutexWait, Glance, ManagedWait, Memory, Operation, Patience, STANDS_AFTER, SystemCall, field,
-    is_glibc,
+    Caller, FutexWait, Glance, ManagedWait, Memory, Operation, Patience, STANDS_AFTER, SystemCall, Verdicts,
+    field, is_glibc,
 };
 
 use super::who::Who;
@@ -32,16 +32,24 @@ pub(crate) struct Room {
     /// The code address of the last call that was looked at, and whose code that is: most threads of a crowd wait in one
     /// place. Address 0 for none yet.
     last_caller: (u64, Caller),
+    /// Of locks of managed code.
+    pub(super) abandoned: Verdicts,
 }
 
 impl Room {
     pub(crate) const fn new() -> Self {
-        Room { call: [0; LONGEST_CALL], status: [0; 1 << 15], last_caller: NO_CALLER }
+        Room {
+            call: [0; LONGEST_CALL],
+            status: [0; 1 << 15],
+            last_caller: NO_CALLER,
+            abandoned: Verdicts::none(),
+        }
     }
 
     /// Forgets what may be otherwise the next time.
     pub(crate) fn forget(&mut self) {
         self.last_caller = NO_CALLER;
+        self.abandoned = Verdicts::none();
     }
 }
 
@@ -59,6 +67,7 @@ pub(crate) struct Observer<'o> {
     /// The wait that was found last: most threads of a crowd wait for one thing.
     last_found: Option<Wait>,
     patience: Patience,
+    pub(super) patience_with_threads: Patience,
 }
 
 /// What a thread waits for that is not the library's.
@@ -106,7 +115,8 @@ impl<'o> Observer<'o> {
             folder: None,
             call_file: None,
             last_found: None,
-            patience: Patience::some(),
+            patience: Patience::with_managed_code(),
+            patience_with_threads: Patience::with_threads(),
         }
     }
 
@@ -178,7 +188,7 @@ impl<'o> Observer<'o> {
             let is_managed = first.is_some_and(|wait| wait.thing.is_managed());
             let ownerless = first.and_then(|wait| wait.thing.abandoned());
             let is_held_no_more = (!is_managed || self.lets_managed_code_run())
-                && ownerless.is_none_or(|lock| self.patience.lets_owner_be_named(lock, sys::nap));
+                && ownerless.is_none_or(|lock| self.is_left_without_owner(lock));
             let now = self.glance(who.thread)?;
             let is_same = glance.replace(now) == *glance;
             let again = self.thing_of(who, glance.as_ref()?);
@@ -198,8 +208,8 @@ impl<'o> Observer<'o> {
     /// not held on its way back from a wait (see `Registry::stops`). Sleeps a while until it has.
     pub(crate) fn lets_managed_code_run(&mut self) -> bool {
         let before = REGISTRY.stops();
-        let has_run = || Registry::has_managed_code_run(before, REGISTRY.stops());
-        self.patience.lets_run(&has_run, sys::nap)
+        let mut has_run = || Registry::has_managed_code_run(before, REGISTRY.stops());
+        self.patience.lets_happen(&mut has_run, sys::nap)
     }
 
     /// What the thread waits for, if it still does what was seen of it.

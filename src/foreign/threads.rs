@@ -10,6 +10,7 @@ use super::waited_for::WaitedFor;
 use super::who::Who;
 use crate::base::memory::Here;
 use crate::base::name::NameCopy;
+use crate::base::sort::sort_by_number;
 use crate::handle;
 use crate::sys;
 use crate::view::names;
@@ -112,7 +113,7 @@ impl Threads {
         let count = folder.count().filter(|&count| count != 0);
         let count = count.map_or(MOST, |count| MOST.min(count as usize));
         let mut threads = Threads::with_room(count + SPARE)?;
-        sys::each_thread(folder, buffer, |thread| {
+        sys::each_thread(folder, buffer, &mut |thread| {
             threads.more = threads.count == threads.capacity;
             if !threads.more {
                 threads.add(Seen::unseen(thread));
@@ -124,7 +125,7 @@ impl Threads {
         }
         // The system lists them by their age, and ids begin again.
         if !threads.seen().is_sorted_by_key(|seen| seen.who.thread) {
-            threads.seen_mut().sort_unstable_by_key(|seen| seen.who.thread);
+            sort_by_number(threads.seen_mut(), |seen| seen.who.thread);
         }
         Some(threads)
     }

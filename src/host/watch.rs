@@ -9,19 +9,18 @@
 //! one lasts it looks now and then, and less often as long as no other begins.
 
 use foreign_locks::glibc::Thing;
-use foreign_locks::{Glance, ManagedKind, STANDS_AFTER};
+use foreign_locks::{ManagedKind, STANDS_AFTER};
 
 use crate::base::hash::fibonacci_hash;
 use crate::deadlock;
 use crate::foreign::chain::{self, Cycle};
 use crate::foreign::observer::{Observer, OwnMemory, call_of, lives};
+use crate::foreign::ownerless::each_managed_wait;
 use crate::foreign::who::Who;
 use crate::report;
 use crate::state::deadlocks::Policy;
 use crate::state::managed_wait::ManagedWaitCopy;
-use crate::state::registry::{REGISTRY, Registry};
 use crate::state::task::TaskRef;
-use crate::state::tasks;
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::{self, Instant};
 use crate::view::picture::Picture;
@@ -84,56 +83,46 @@ fn sleep() {
     STATE.store(LOOKS, Ordering::Relaxed);
 }
 
-/// Visits each wait for a lock of managed code.
-#[inline(never)]
-fn each_wait(visit: &mut dyn FnMut(TaskRef, &ManagedWaitCopy)) {
-    for task in tasks::all() {
-        if let Some(wait) = task.managed_wait.copy() {
-            visit(task, &wait);
-        }
-    }
-}
-
 /// When the newest of all waits for locks of managed code began.
 fn newest_wait() -> Option<Instant> {
     let mut newest = None;
-    each_wait(&mut |_, wait| newest = newest.max(Some(wait.since)));
+    each_managed_wait(&mut |_, wait| newest = newest.max(Some(wait.since)));
     newest
 }
 
 /// Tells of what is new since the last look.
 fn look(deadlocks: &mut Told, abandoned: &mut Told) {
-    deadlocks.begin_look();
     abandoned.begin_look();
-    let mut seen = Filter::new();
-    let mut has_deadlock = false;
-    let stood = sys::now().saturating_sub(STANDS_AFTER);
-    each_wait(&mut |task, wait| {
-        if wait.since > stood {
-            return;
-        }
-        let lock = wait.told.lock;
-        // Many may wait for one lock, and a cycle through it leads through its owner.
-        if is_abandoned(&thing_of(task, wait)) {
-            if seen.is_new(!lock) {
-                tell_abandoned(task, wait, abandoned);
-            }
-        } else if seen.is_new(lock)
-            && let Some(cycle) = cycle_behind(task.thread_id())
-        {
-            has_deadlock |= deadlocks.is_new(cycle.identity);
+    each_lock_waited_for(&mut |task, wait| tell_if_abandoned(task, wait, abandoned));
+    abandoned.end_look();
+    // After that, which may take a while: a report has all deadlocks that stand, and these are known then.
+    deadlocks.begin_look();
+    let mut has_new = false;
+    each_lock_waited_for(&mut |task, _| {
+        // All who wait for a lock wait for its owner.
+        if let Some(cycle) = cycle_behind(task.thread_id()) {
+            has_new |= deadlocks.is_new(cycle.identity);
         }
     });
     deadlocks.end_look();
-    abandoned.end_look();
-    // A report has all of them.
-    if has_deadlock && !is_over() {
+    if has_new && !is_over() {
         report::write_managed_deadlock();
         if deadlock::policy() == Policy::Abort {
             report::spare_exit_on_stderr();
             sys::abort();
         }
     }
+}
+
+/// Visits one of the waits for each lock that have stood for a while, or some of them.
+fn each_lock_waited_for(visit: &mut dyn FnMut(TaskRef, &ManagedWaitCopy)) {
+    let mut seen = Filter::new();
+    let stood = sys::now().saturating_sub(STANDS_AFTER);
+    each_managed_wait(&mut |task, wait| {
+        if wait.since <= stood && seen.is_new(wait.told.lock) {
+            visit(task, wait);
+        }
+    });
 }
 
 fn cycle_behind(waits: u32) -> Option<Cycle> {
@@ -147,46 +136,17 @@ fn cycle_behind(waits: u32) -> Option<Cycle> {
     report::with_observer(search).flatten()
 }
 
-/// A lock seems to be abandoned while a thread is just becoming its owner: before it leaves its name there it may be held as long
-/// as managed code is stopped, and may then not get a processor at once. In nanoseconds.
-const TIME_FOR_A_NAME: u64 = 50_000_000;
-
-/// Tells of the lock once, whoever else waits for it. Who has taken it and is held on its way back from a wait is among those
-/// that wait, and runs once managed code does.
-fn tell_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
+/// Tells of the lock once, whoever else waits for it.
+fn tell_if_abandoned(task: TaskRef, wait: &ManagedWaitCopy, told: &mut Told) {
     let lock = wait.told.lock;
-    if told.is_known(lock) {
+    if !is_abandoned(&thing_of(task, wait)) || told.is_known(lock) {
         return;
     }
-    let rests = rest_of_those_who_wait_for(lock);
-    let stops = REGISTRY.stops();
-    sys::nap(TIME_FOR_A_NAME);
+    let is_left = report::with_observer(|observer| observer.is_left_without_owner(lock));
     let thing = thing_of(task, wait);
-    let is_still = Registry::has_managed_code_run(stops, REGISTRY.stops())
-        && rests.is_some()
-        && rest_of_those_who_wait_for(lock) == rests
-        && is_abandoned(&thing)
-        && !is_over();
-    if is_still && told.is_new(lock) {
+    if is_left == Some(true) && is_abandoned(&thing) && !is_over() && told.is_new(lock) {
         report::write_wait_for_orphaned(task.thread_id(), &thing);
     }
-}
-
-/// Another number if one of those who wait for the lock has run, or another one has come; None if one is awake.
-#[inline(never)]
-fn rest_of_those_who_wait_for(lock: u64) -> Option<u64> {
-    let look = |observer: &mut Observer<'_>| {
-        let mut rest = Some(0);
-        each_wait(&mut |task, wait| {
-            if wait.told.lock == lock {
-                let glance = observer.glance(task.thread_id()).filter(Glance::is_sure_sleep);
-                let switches = glance.and_then(|glance| glance.switches());
-                rest = rest.zip(switches).map(|(rest, switches)| fibonacci_hash(rest ^ switches));
-            }
-        });
-        rest
-    };
-    report::with_observer(look).flatten()
 }
 
 /// What is waited for. Where a System.Threading.Lock stands only its waiter's stack says.

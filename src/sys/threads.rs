@@ -110,7 +110,7 @@ pub(crate) fn read_descriptor_link(descriptor: i32, buffer: &mut [u8]) -> Option
 
 /// Visits the ids of the threads of this process, until `visit` says false. `buffer` is a place for some of the list. The
 /// folder has just been opened.
-pub(crate) fn each_thread(folder: &ThreadFolder, buffer: &mut [u8], mut visit: impl FnMut(u32) -> bool) {
+pub(crate) fn each_thread(folder: &ThreadFolder, buffer: &mut [u8], visit: &mut dyn FnMut(u32) -> bool) {
     let folder = folder.0.descriptor();
     loop {
         // SAFETY: getdents64(2) writes at most the length of the borrowed buffer.
@@ -171,7 +171,7 @@ mod tests {
             assert!(folder.count().unwrap() >= 2);
             let mut buffer = std::vec![0; size];
             let mut found = Vec::new();
-            each_thread(&folder, &mut buffer, |id| {
+            each_thread(&folder, &mut buffer, &mut |id| {
                 found.push(id);
                 true
             });

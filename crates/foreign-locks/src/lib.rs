@@ -32,7 +32,7 @@ use core::fmt::{self, Write};
 pub use caller::{Caller, is_glibc};
 pub use futex::{FutexWait, Operation};
 pub use managed::{LockObject, ManagedKind, ManagedWait, Monitor, OwnerStands, STANDS_AFTER};
-pub use patience::Patience;
+pub use patience::{Patience, Verdicts};
 pub use thread::{Glance, State, SystemCall, field};
 pub use words::{Counted, MAY_END, Verdict};
 

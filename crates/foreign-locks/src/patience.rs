@@ -1,57 +1,91 @@
-//! How long an observer lets a wait for a lock of managed code settle before it says that what it sees of it is certain.
+//! How long an observer waits for what has to happen before what it sees of locks of managed code is certain, and what it then
+//! found of each.
 
-/// One nap, in nanoseconds: managed code is mostly stopped for a few milliseconds.
-const NAP: u64 = 10_000_000;
-/// All naps of one observer.
-const MOST_NAPS: u32 = 50;
-/// Between that a thread takes a lock of managed code and that it leaves its name there, it may have to wait for a processor: so
-/// many naps.
-const NAPS_FOR_A_NAME: u32 = 20;
+/// One nap, in nanoseconds: managed code is mostly stopped for less than a few milliseconds.
+const NAP: u64 = 1_000_000;
+/// So many for one thing that is to happen.
+const MOST_NAPS: u32 = 500;
 
 /// What is left of an observer's time to wait. It waits so as not to be wrong, and not for ever.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Patience {
     naps: u32,
-    /// Which lock without an owner was seen last, and whether a new owner has had the time to leave its name there.
-    ownerless: (u64, bool),
 }
 
 impl Patience {
-    /// That of who looks at a process which goes on.
-    pub const fn some() -> Self {
-        Patience { naps: MOST_NAPS, ownerless: (0, false) }
+    /// With managed code, which runs again after each stop: there may be as many stops as there are waits to be looked at. If
+    /// it once did not, no more.
+    pub const fn with_managed_code() -> Self {
+        Patience { naps: 10 * MOST_NAPS }
+    }
+
+    /// With threads that are awake, all together.
+    pub const fn with_threads() -> Self {
+        Patience { naps: MOST_NAPS }
     }
 
     /// That of who looks at one moment, as of a core: nothing changes there.
     pub const fn none() -> Self {
-        Patience { naps: 0, ownerless: (0, false) }
+        Patience { naps: 0 }
     }
 
-    /// Whether managed code has run, or does before the naps are used up.
-    pub fn lets_run(&mut self, has_run: &dyn Fn() -> bool, nap: fn(u64)) -> bool {
-        while !has_run() {
-            if !self.sleeps(1, nap) {
+    /// Whether something has happened, or does before the time is over.
+    pub fn lets_happen(&mut self, has_happened: &mut dyn FnMut() -> bool, nap: fn(u64)) -> bool {
+        for _ in 0..MOST_NAPS {
+            if has_happened() {
+                return true;
+            }
+            if self.naps == 0 {
                 return false;
             }
+            self.naps -= 1;
+            nap(NAP);
         }
-        true
+        self.naps = 0;
+        has_happened()
     }
 
-    /// Whether who has just taken a lock, which seems to be abandoned, has had the time since to leave its name there.
-    pub fn lets_owner_be_named(&mut self, lock: u64, nap: fn(u64)) -> bool {
-        if self.ownerless.0 != lock {
-            self.ownerless = (lock, self.sleeps(NAPS_FOR_A_NAME, nap));
-        }
-        self.ownerless.1
+    /// Whether a thread has run since the call, or does before the time is over, unless it is asleep. `time_run` says how long
+    /// it has run in all, if the system tells.
+    pub fn lets_run(
+        &mut self,
+        is_asleep: &mut dyn FnMut() -> bool,
+        time_run: &dyn Fn() -> Option<u64>,
+        nap: fn(u64),
+    ) -> bool {
+        let before = time_run();
+        self.lets_happen(&mut || is_asleep() || before.is_some() && time_run() != before, nap)
+    }
+}
+
+/// Whether locks, in which no live owner stands, are abandoned, as was found out: to ask again would take the same time again.
+#[derive(Debug)]
+pub struct Verdicts([u64; Self::ROOM]);
+
+impl Verdicts {
+    const ROOM: usize = 64;
+
+    /// Zeroed memory is that, too.
+    pub const fn none() -> Self {
+        Verdicts([0; Self::ROOM])
     }
 
-    fn sleeps(&mut self, naps: u32, nap: fn(u64)) -> bool {
-        let left = self.naps.checked_sub(naps);
-        if let Some(left) = left {
-            self.naps = left;
-            nap(NAP * u64::from(naps));
+    /// That of a lock; None if there is none, or another has its place.
+    pub fn of(&self, lock: u64) -> Option<bool> {
+        let verdict = *self.0.get(Self::place(lock))?;
+        (verdict >> 1 == lock).then_some(verdict & 1 != 0)
+    }
+
+    /// Remembers it.
+    pub fn add(&mut self, lock: u64, is_abandoned: bool) {
+        if let Some(verdict) = self.0.get_mut(Self::place(lock)) {
+            *verdict = lock << 1 | u64::from(is_abandoned);
         }
-        left.is_some()
+    }
+
+    /// Ids are addresses of what is aligned to 8, or multiples of 4.
+    fn place(lock: u64) -> usize {
+        (lock / 8 ^ lock / 512) as usize % Self::ROOM
     }
 }
 
@@ -71,33 +105,77 @@ mod tests {
         SLEPT.take() / NAP
     }
 
-    #[test]
-    fn an_observer_sleeps_until_managed_code_has_run_and_not_for_ever() {
-        let mut patience = Patience::some();
-        assert!(patience.lets_run(&|| true, nap));
-        assert_eq!(slept(), 0);
-        assert!(patience.lets_run(&|| SLEPT.get() == 3 * NAP, nap));
-        assert_eq!(slept(), 3);
-        assert!(!patience.lets_run(&|| false, nap));
-        assert_eq!(slept(), u64::from(MOST_NAPS) - 3);
-        assert!(patience.lets_run(&|| true, nap) && !patience.lets_run(&|| false, nap));
-        assert_eq!(slept(), 0);
+    fn after(naps: u64) -> impl FnMut() -> bool {
+        move || SLEPT.get() >= naps * NAP
     }
 
     #[test]
-    fn a_new_owner_gets_its_time_once_for_each_lock_that_is_seen() {
-        let mut patience = Patience::some();
-        let mut named = |lock| (patience.lets_owner_be_named(lock, nap), slept());
-        let time = u64::from(NAPS_FOR_A_NAME);
-        assert_eq!([named(7), named(7), named(8)], [(true, time), (true, 0), (true, time)]);
-        assert_eq!([named(9), named(9)], [(false, 0), (false, 0)], "its time is used up");
+    fn an_observer_sleeps_until_it_has_happened_and_not_for_ever() {
+        let mut patience = Patience::with_managed_code();
+        assert!(patience.lets_happen(&mut || true, nap));
+        assert_eq!(slept(), 0);
+        assert!(patience.lets_happen(&mut after(3), nap));
+        assert_eq!(slept(), 3);
+        let most = u64::from(MOST_NAPS);
+        assert!(patience.lets_happen(&mut after(most), nap), "at the last moment");
+        assert_eq!(slept(), most);
+        let mut patience = Patience::with_managed_code();
+        assert!(!patience.lets_happen(&mut || false, nap));
+        assert_eq!(slept(), u64::from(MOST_NAPS));
+        assert!(patience.lets_happen(&mut || true, nap) && !patience.lets_happen(&mut || false, nap));
+        assert_eq!(slept(), 0, "it did not happen once");
+    }
+
+    #[test]
+    fn each_of_many_waits_gets_its_time() {
+        let mut patience = Patience::with_managed_code();
+        assert!((0..100).all(|_| {
+            SLEPT.set(0);
+            patience.lets_happen(&mut after(40), nap)
+        }));
+        let mut patience = Patience::with_threads();
+        let times = (0..100).take_while(|_| {
+            SLEPT.set(0);
+            patience.lets_happen(&mut after(40), nap)
+        });
+        assert_eq!(times.count(), MOST_NAPS as usize / 40, "in all");
+    }
+
+    #[test]
+    fn a_thread_is_asleep_or_has_to_run() {
+        let lets_run = |is_asleep: &mut dyn FnMut() -> bool, time_run: &dyn Fn() -> Option<u64>| {
+            SLEPT.set(0);
+            (Patience::with_threads().lets_run(is_asleep, time_run, nap), slept())
+        };
+        let never = u64::from(MOST_NAPS);
+        assert_eq!(lets_run(&mut || true, &|| None), (true, 0));
+        assert_eq!(lets_run(&mut after(2), &|| Some(7)), (true, 2), "it has run, or could not fall asleep");
+        assert_eq!(lets_run(&mut || false, &|| Some(SLEPT.get() / (5 * NAP))), (true, 5));
+        assert_eq!(lets_run(&mut || false, &|| Some(7)), (false, never), "it gets no processor");
+        assert_eq!(lets_run(&mut || false, &|| None), (false, never), "the system does not tell");
     }
 
     #[test]
     fn who_looks_at_one_moment_does_not_sleep() {
         let mut patience = Patience::none();
-        assert!(!patience.lets_run(&|| false, nap) && !patience.lets_owner_be_named(7, nap));
-        assert!(patience.lets_run(&|| true, nap));
+        assert!(!patience.lets_happen(&mut || false, nap));
+        assert!(patience.lets_happen(&mut || true, nap));
         assert_eq!(slept(), 0);
+    }
+
+    #[test]
+    fn a_verdict_is_remembered_until_another_takes_its_place() {
+        let mut verdicts = Verdicts::none();
+        const ONE: u64 = 0x7f18_3400_2350;
+        verdicts.add(ONE, true);
+        verdicts.add(ONE + 8, false);
+        assert_eq!([ONE, ONE + 8, ONE + 16].map(|lock| verdicts.of(lock)), [Some(true), Some(false), None]);
+        let places: std::collections::BTreeSet<_> =
+            (0..32).map(|at| Verdicts::place(ONE + at * 0x20)).collect();
+        assert!(places.len() > 24, "{places:?}");
+        let other =
+            (1..).map(|at| ONE + 8 * at).find(|&lock| Verdicts::place(lock) == Verdicts::place(ONE)).unwrap();
+        verdicts.add(other, false);
+        assert_eq!([ONE, other].map(|lock| verdicts.of(lock)), [None, Some(false)]);
     }
 }

@@ -2,8 +2,8 @@
 // others have taken a lock and do not stand in it yet as its owner. None of that is a deadlock, and no owner has ended. The
 // collector cannot begin as long as a thread is in native code that it has entered as if it were managed. That one leaves it
 // with the first line of input; then all goes on, and the program ends with 0.
-// Collects always: the collector begins again as soon as it has ended, two threads wait for each other's C# lock for ever, and one
-// for a lock whose owner has ended.
+// Collects always: the collector begins again as soon as it has ended, two threads wait for each other's C# lock for ever, and ten
+// for locks whose owners have ended.
 // Collects ended: so they do, and managed code has ended, but not the process.
 
 using System;
@@ -80,9 +80,12 @@ static class Collects
         if (arguments[0] == "always")
         {
             Hang();
-            var dead = new object();
-            Begin("ends with the lock", () => Monitor.Enter(dead)).Join();
-            AwaitSleep(Begin("waits for the dead", () => Monitor.Enter(dead)));
+            for (int many = 0; many < 10; many++)
+            {
+                var dead = new object();
+                Begin("ends with the lock", () => Monitor.Enter(dead)).Join();
+                AwaitSleep(Begin("waits for the dead", () => Monitor.Enter(dead)));
+            }
             Console.WriteLine("hung");
             while (true)
                 GC.Collect();

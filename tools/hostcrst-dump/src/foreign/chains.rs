@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use foreign_locks::glibc::{Thing, recognise};
-use foreign_locks::{Caller, FutexWait, Glance, ManagedWait, Operation, Patience, STANDS_AFTER, State};
+use foreign_locks::{
+    Caller, FutexWait, Glance, ManagedWait, Operation, Patience, STANDS_AFTER, State, Verdicts,
+};
 use hostcrst::inspect::{Blocked, LockKind, LockSeen, ManagedWaitCopy, Memory, Picture, Registry, TaskSeen};
 
 use super::callers::Callers;
@@ -168,7 +170,9 @@ pub fn look<M: Memory>(
         time_limit,
         is_managed_wait_now: &is_managed_wait_now,
         stops,
-        patience: if target.now().is_some() { Patience::some() } else { Patience::none() },
+        patience: if target.now().is_some() { Patience::with_managed_code() } else { Patience::none() },
+        patience_with_threads: Patience::with_threads(),
+        abandoned: Verdicts::none(),
     };
     let has_layout = is_of_64_bits(target);
     let mut does = Vec::new();
@@ -304,6 +308,9 @@ struct Viewer<'v, 't> {
     /// What each copy's registry says now of how its CLR stops managed code.
     stops: &'v dyn Fn() -> Vec<u32>,
     patience: Patience,
+    patience_with_threads: Patience,
+    /// Of locks of managed code.
+    abandoned: Verdicts,
 }
 
 /// The memory of the target.
@@ -362,7 +369,7 @@ impl Viewer<'_, '_> {
             let ownerless = wait.as_ref().and_then(Wait::abandoned);
             let is_held_no_more = (!wait.as_ref().is_some_and(Wait::is_managed)
                 || self.lets_managed_code_run())
-                && ownerless.is_none_or(|lock| self.patience.lets_owner_be_named(lock, nap));
+                && ownerless.is_none_or(|lock| self.is_left_without_owner(lock));
             let Some(now) = self.threads.glance(place) else {
                 glance.state = State::Ended;
                 return None;
@@ -430,7 +437,36 @@ impl Viewer<'_, '_> {
     fn lets_managed_code_run(&mut self) -> bool {
         let (stops, before) = (self.stops, (self.stops)());
         let has_run = |(&before, now)| Registry::has_managed_code_run(before, now);
-        self.patience.lets_run(&|| before.iter().zip(stops()).all(has_run), nap)
+        self.patience.lets_happen(&mut || before.iter().zip(stops()).all(has_run), nap)
+    }
+
+    /// Whether a lock, in which no live owner was found before the call, is abandoned if none is found after it: as in the
+    /// library (`foreign::ownerless`). In a core there is no time in which it could be seen.
+    fn is_left_without_owner(&mut self, lock: u64) -> bool {
+        if self.target.now().is_none() {
+            return false;
+        }
+        if let Some(verdict) = self.abandoned.of(lock) {
+            return verdict;
+        }
+        let rest = self.rest_of_those_who_wait_for(lock);
+        let is_left = rest.is_some()
+            && self.lets_managed_code_run()
+            && self.threads.let_awake_ones_run(&mut self.patience_with_threads, nap)
+            && self.rest_of_those_who_wait_for(lock) == rest;
+        self.abandoned.add(lock, is_left);
+        is_left
+    }
+
+    /// How often each of those who wait for the lock has stopped running; None if one is awake.
+    fn rest_of_those_who_wait_for(&self, lock: u64) -> Option<BTreeMap<u32, Option<u64>>> {
+        let waits = |task: &TaskSeen| task.managed_wait.is_some_and(|wait| wait.told.lock == lock);
+        let waiting = self.tasks.iter().filter(|(_, task)| waits(task));
+        let rests = waiting.map(|(&thread, _)| {
+            let glance = self.threads.glance(self.threads.place(thread)?).filter(Glance::is_sure_sleep)?;
+            Some((thread, glance.switches()))
+        });
+        rests.collect()
     }
 
     /// What a thread that is known to wait for a lock of managed code, and sleeps so, waits for. It may sleep in something else

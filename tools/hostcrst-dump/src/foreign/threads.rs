@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-use foreign_locks::{Glance, State, SystemCall, field};
+use foreign_locks::{Glance, Patience, State, SystemCall, field};
 
 use crate::failure::Failure;
 use crate::process::own_id;
@@ -147,6 +147,17 @@ impl Threads {
         self.list[place].registers.clone().or_else(of_call)
     }
 
+    /// Whether each thread of the process that is awake, also one that began after these were listed, has run since the call, for
+    /// which this sleeps a while. A thread is asleep only in a system call.
+    pub fn let_awake_ones_run(&self, patience: &mut Patience, nap: fn(u64)) -> bool {
+        let Some(process) = self.process else { return false };
+        outer_ids(process).all(|thread| {
+            let now = || Thread::look_briefly(process, thread);
+            let mut is_asleep = || now().is_none_or(|thread| thread.glance.state.is_asleep());
+            patience.lets_run(&mut is_asleep, &|| time_run(process, thread), nap)
+        })
+    }
+
     /// Whether the process runs here, and not elsewhere or no longer.
     pub fn are_of_process(&self) -> bool {
         self.process.is_some()
@@ -201,6 +212,12 @@ impl Thread {
     }
 }
 
+/// How long a thread has run, in nanoseconds; None if the system does not tell.
+fn time_run(process: u32, outer_id: u32) -> Option<u64> {
+    let line = read_of_thread(process, outer_id, "schedstat").ok()?;
+    str::from_utf8(&line).ok()?.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// What the thread does, with its `status`; None if it has ended.
 pub fn take(process: u32, outer_id: u32) -> Option<(Vec<u8>, Glance)> {
     let call = read_of_thread(process, outer_id, "syscall").ok();
@@ -231,6 +248,35 @@ mod tests {
     use std::{process, thread};
 
     use super::*;
+
+    #[test]
+    fn threads_that_are_awake_and_get_no_processor_have_not_run() {
+        struct Spins(process::Child);
+        impl Drop for Spins {
+            fn drop(&mut self) {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+        }
+        let child = Spins(process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
+        let id = child.0.id();
+        let look = || threads_of_process(id, TimeLimit::of(Duration::from_secs(100)));
+        let Ok(threads) = look() else { panic!("not listed") };
+        let have_run = || threads.let_awake_ones_run(&mut Patience::with_threads(), |_| thread::yield_now());
+        let is_in = |state| Thread::look_briefly(id, id).is_some_and(|thread| thread.glance.state == state);
+        let send = |signal| {
+            // SAFETY: no memory is involved; the process is our child and was not waited for.
+            assert_eq!(unsafe { libc::kill(id as i32, signal) }, 0);
+        };
+        while !have_run() {}
+        send(libc::SIGSTOP);
+        while !is_in(State::Stopped) {
+            thread::yield_now();
+        }
+        assert!(!have_run());
+        send(libc::SIGCONT);
+        while !have_run() {}
+    }
 
     #[test]
     fn a_thread_that_began_after_the_list_was_made_lives() {
