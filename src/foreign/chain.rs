@@ -67,20 +67,36 @@ const LONGEST: u32 = 1 << 12;
 /// walked twice: if no thread of it has run between, or been in another wait, then all of these waits and owners stood
 /// together at the moment between (see `deadlock`).
 pub(crate) fn cycle(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<Cycle> {
-    let first = round(picture, observer, start).filter(|(cycle, _)| !cycle.is_young)?;
+    cycle_of(picture, observer, start, &mut |_| {})
+}
+
+/// The same, and visits the threads of the cycle: in vain if there is none in the end.
+pub(crate) fn cycle_of(
+    picture: &Picture<'_, Here>,
+    observer: &mut Observer<'_>,
+    start: Who,
+    visit: &mut dyn FnMut(Who),
+) -> Option<Cycle> {
+    let first = round(picture, observer, start, &mut |_| {}).filter(|(cycle, _)| !cycle.is_young)?;
     let is_held_no_more = !first.0.is_managed || observer.lets_managed_code_run();
-    let is_same = round(picture, observer, start)? == first;
+    let is_same = round(picture, observer, start, visit)? == first;
     is_same.then_some(Cycle { is_certain: first.0.is_certain && is_held_no_more, ..first.0 })
 }
 
 /// One walk around, with a hash of what must not change. None if it does not come back to where it began.
-fn round(picture: &Picture<'_, Here>, observer: &mut Observer<'_>, start: Who) -> Option<(Cycle, u64)> {
+fn round(
+    picture: &Picture<'_, Here>,
+    observer: &mut Observer<'_>,
+    start: Who,
+    visit: &mut dyn FnMut(Who),
+) -> Option<(Cycle, u64)> {
     let (mut cycle, mut sum) = (Cycle::of_nobody(), 0);
     // Brent's algorithm: a cycle elsewhere returns to a thread that was passed.
     let (mut who, mut passed, mut next_to_remember) = (start, start, 1);
     while cycle.length < LONGEST {
         let edge = edge(picture, observer, who)?;
         cycle.add(who, &edge);
+        visit(who);
         sum = fibonacci_hash(sum ^ edge.mark).rotate_left(32) ^ u64::from(edge.to.thread);
         who = edge.to;
         if who == start {

@@ -97,10 +97,11 @@ fn look(deadlocks: &mut Told, abandoned: &mut Told) {
     abandoned.end_look();
     // After that, which may take a while: a report has all deadlocks that stand, and these are known then.
     deadlocks.begin_look();
-    let mut has_new = false;
+    let (mut has_new, mut members) = (false, Filter::new());
     each_lock_waited_for(&mut |task, _| {
-        // All who wait for a lock wait for its owner.
-        if let Some(cycle) = cycle_behind(task.thread_id()) {
+        if !members.has(task.thread_id().into())
+            && let Some(cycle) = cycle_behind(task.thread_id(), &mut members)
+        {
             has_new |= deadlocks.is_new(cycle.identity);
         }
     });
@@ -125,12 +126,13 @@ fn each_lock_waited_for(visit: &mut dyn FnMut(TaskRef, &ManagedWaitCopy)) {
     });
 }
 
-fn cycle_behind(waits: u32) -> Option<Cycle> {
+fn cycle_behind(waits: u32, members: &mut Filter) -> Option<Cycle> {
     let picture = Picture::here();
     let search = |observer: &mut Observer<'_>| {
         let glance = observer.glance(waits)?;
         let owner = observer.thing_of(Who::of_thread(&picture, waits), &glance)?.owner?;
-        chain::cycle(&picture, observer, Who::of_thread(&picture, owner))
+        let mut visit = |who: Who| _ = members.is_new(who.thread.into());
+        chain::cycle_of(&picture, observer, Who::of_thread(&picture, owner), &mut visit)
             .filter(|cycle| cycle.is_managed && cycle.is_certain)
     };
     report::with_observer(search).flatten()
@@ -212,7 +214,7 @@ impl Told {
     }
 }
 
-/// Which locks were seen in a look; it forgets some, if there are many.
+/// Which locks or threads were seen in a look; it forgets some, if there are many.
 struct Filter([u64; MOST]);
 
 impl Filter {
@@ -220,9 +222,20 @@ impl Filter {
         Filter([0; MOST])
     }
 
-    fn is_new(&mut self, lock: u64) -> bool {
-        let place = fibonacci_hash(lock) as usize % MOST;
-        self.0.get_mut(place).is_none_or(|seen| core::mem::replace(seen, lock) != lock)
+    fn is_new(&mut self, number: u64) -> bool {
+        let is_new = !self.has(number);
+        if let Some(seen) = self.0.get_mut(Self::place(number)) {
+            *seen = number;
+        }
+        is_new
+    }
+
+    fn has(&self, number: u64) -> bool {
+        self.0.get(Self::place(number)) == Some(&number)
+    }
+
+    fn place(number: u64) -> usize {
+        (fibonacci_hash(number) / (u64::MAX / MOST as u64 + 1)) as usize
     }
 }
 
@@ -253,5 +266,9 @@ mod tests {
             [0x7000, 0x7000, 0x7000, 0x7008].map(|lock| filter.is_new(lock)).to_vec();
         assert_eq!(new[..3], [true, false, false]);
         assert!(new[3] && filter.is_new(0x7010));
+        // Addresses of monitors have places of their own as well as can be.
+        let places: std::collections::BTreeSet<_> =
+            (0..32).map(|at| Filter::place(0x7f18_3400_2350 + at * 0x28)).collect();
+        assert!(places.len() > 20, "{places:?}");
     }
 }

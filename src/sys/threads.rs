@@ -9,7 +9,7 @@ use core::ffi::{CStr, c_ulong, c_void};
 use core::fmt::Write;
 
 use super::files::{File, folders_in};
-use super::linux::retried;
+use super::linux::{errno, retried};
 use crate::text::TextBuffer;
 
 /// Fills the front of `buffer` from an address on and says how far: what is not mapped, or not by the end, is no fault.
@@ -23,9 +23,13 @@ pub(crate) fn read_own_memory(address: u64, buffer: &mut [u8]) -> usize {
     let read = retried(|| unsafe {
         libc::syscall(libc::SYS_process_vm_readv, caller, &raw const to, one, &raw const from, one, no_flags)
     });
-    // A system call filter may refuse it.
-    let by_file = || File::read_only(c"/proc/thread-self/mem")?.read_at(address, buffer);
-    read.or_else(by_file).unwrap_or(0)
+    let mut by_file = || File::read_only(c"/proc/thread-self/mem")?.read_at(address, buffer);
+    match read {
+        Some(length) => length,
+        None if errno() == libc::EFAULT => 0,
+        // A system call filter may refuse it.
+        None => by_file().unwrap_or(0),
+    }
 }
 
 /// Writes `bytes` to an address, or nothing if it is not that of memory that may be written, or the system refuses that.

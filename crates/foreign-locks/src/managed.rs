@@ -70,6 +70,8 @@ const COLLECTORS: u64 = 7;
 /// So much of a stack is looked at: the frames of the CLR's functions that wait, and those of the lock's methods.
 const STACK_BYTES: u64 = 8 << 10;
 const BLOCK: usize = 512;
+/// What is nearer to a place on a stack is on it as well: no object is, and frames have many such addresses.
+const NEAR: u64 = 1 << 16;
 
 impl LockObject {
     /// Reads the object at an address, if it is the lock that the CLR calls `lock`: its event has that number.
@@ -102,7 +104,9 @@ impl LockObject {
             let count = memory.read(start, &mut block).min(BLOCK);
             for bytes in block.get(..count)?.as_chunks().0 {
                 let address = u64::from_le_bytes(*bytes);
-                if address == last || !address.is_multiple_of(8) || type_of(memory, address) != Some(of_type)
+                if address == last
+                    || !may_be_object(address, stack_pointer)
+                    || type_of(memory, address) != Some(of_type)
                 {
                     continue;
                 }
@@ -116,6 +120,13 @@ impl LockObject {
         }
         known
     }
+}
+
+/// Whether an object of the collector's may be at an address: not where processes have nothing, and not on a stack.
+fn may_be_object(address: u64, stack_pointer: u64) -> bool {
+    const LEAST: u64 = 1 << 12;
+    const END: u64 = 1 << 56;
+    address.is_multiple_of(8) && (LEAST..END).contains(&address) && address.abs_diff(stack_pointer) >= NEAR
 }
 
 /// The type of the object at an address, while it is collected too.
@@ -262,14 +273,13 @@ mod tests {
     const LOCK: u64 = 340;
     const TYPE: u64 = 0x5571_a9b5_d9c8;
     const STACK: u64 = ADDRESS;
-    /// Beyond what is looked at.
-    const OBJECTS: u64 = STACK + STACK_BYTES;
+    const OBJECTS: u64 = STACK + NEAR;
 
     /// A stack with these words at its beginning, and behind it the event and the handle of a lock with that number, and two
     /// copies of the lock, owned by these. The collector has marked the second.
     fn memory_with(stack: &[u64], number: u64, owners: [u64; 2]) -> Bytes {
         let mut words = stack.to_vec();
-        words.resize(STACK_BYTES as usize / 8, 0);
+        words.resize(NEAR as usize / 8, 0);
         words.extend([0, OBJECTS + 16, 0, number]);
         let lock = |of_type, owner| [of_type, OBJECTS, owner | 0x81 << 32, 0];
         words.extend(lock(TYPE, owners[0]).iter().chain(&lock(TYPE | 1, owners[1])));
@@ -308,6 +318,18 @@ mod tests {
         // One of them is old, but which?
         assert_eq!(at(&[new, old], [18448, 18449]), (Some(7), false));
         assert_eq!(at(&[old, new], [18448, 0]), (Some(7), false));
+        // An object is never there, and no such memory is asked for.
+        struct Refuses(Bytes);
+        impl Memory for Refuses {
+            fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
+                let is_in_stack = (STACK..STACK + STACK_BYTES).contains(&address);
+                assert!(is_in_stack && buffer.len() == BLOCK || address == COPIES[0], "{address:#x}");
+                self.0.read(address, buffer)
+            }
+        }
+        let elsewhere = [STACK + 64, STACK - 8, 8, 4088, 1 << 56, new + 1, new, u64::MAX - 7, u64::MAX - 8];
+        let memory = Refuses(memory_with(&elsewhere, LOCK, [18448, 0]));
+        assert_eq!(LockObject::owner_by_stack(&memory, STACK, TYPE + 8, LOCK), None);
         // Nothing is found: it is another lock, or of another type, or lies too far.
         assert_eq!(at(&[0, 1, 2], [18448, 18448]), (Some(7), false));
         assert_eq!(owner_of_now(&memory_with(&[new], LOCK + 4, [18448, 0]), of_type), (Some(7), false));

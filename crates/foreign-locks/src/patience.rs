@@ -85,7 +85,7 @@ impl Verdicts {
 
     /// Ids are addresses of what is aligned to 8, or multiples of 4.
     fn place(lock: u64) -> usize {
-        (lock / 8 ^ lock / 512) as usize % Self::ROOM
+        ((lock / 8) ^ (lock / 512)) as usize % Self::ROOM
     }
 }
 
