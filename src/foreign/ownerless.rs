@@ -100,7 +100,9 @@ mod tests {
         let (tell, told) = channel();
         let spins = std::thread::spawn(move || {
             tell.send(sys::thread_id()).unwrap();
-            while !ENDS.load(Ordering::Relaxed) {}
+            while !ENDS.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
         });
         let thread = told.recv().unwrap();
         let look = |look: fn(&mut Observer<'_>, u32) -> bool| loop {
