@@ -210,6 +210,7 @@ fn ask_for_locks(reference: Com) -> bool {
 /// The CLR ends. From here on it must not be called; threads in native code may run on and call the library.
 extern "C" fn shutdown(_this: *mut c_void) -> i32 {
     preserving_errno(|| {
+        session::managed_code_has_ended();
         watch::end();
         if !INFO.swap(null_mut(), Ordering::AcqRel).is_null() {
             report::at_exit();

@@ -93,11 +93,24 @@ fn may_wait_for_locks() -> bool {
     }
 }
 
+/// 1 once waits are not seen any more, since the session has ended.
+static HAS_ENDED: AtomicU32 = AtomicU32::new(0);
+
 /// A session is about to end, by the calling thread. Managed code ends its own ones, and all when the process ends, before
 /// its last handlers run.
 pub(crate) fn session_ends() {
-    if sys::read_thread_file(None, sys::thread_id(), "comm", &mut [0; 32]) != Some(SERVER) {
+    if REGISTRY.sees_managed_locks()
+        && sys::read_thread_file(None, sys::thread_id(), "comm", &mut [0; 32]) != Some(SERVER)
+    {
+        HAS_ENDED.store(1, Ordering::Relaxed);
         REGISTRY.set_sees_managed_locks(false);
+    }
+}
+
+/// No more waits can begin, and the last handlers, whose were not seen, are over: what a report now says is of before.
+pub(crate) fn managed_code_has_ended() {
+    if HAS_ENDED.load(Ordering::Relaxed) != 0 {
+        REGISTRY.set_sees_managed_locks(true);
     }
 }
 
