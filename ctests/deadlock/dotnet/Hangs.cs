@@ -75,16 +75,13 @@ static class Hangs
     // Two threads, each of which takes one and then waits for the other's.
     static Thread[] Cross(string one, Action takeOne, string other, Action takeOther)
     {
-        var hasOne = new ManualResetEvent(false);
-        var hasOther = new ManualResetEvent(false);
-        // From here on they sleep for nothing else.
-        var goOn = new CountdownEvent(2);
+        var both = new CountdownEvent(2);
         var threads = new[]
         {
-            Begin(one, () => { takeOne(); hasOne.Set(); hasOther.WaitOne(); goOn.Signal(); takeOther(); }),
-            Begin(other, () => { takeOther(); hasOther.Set(); hasOne.WaitOne(); goOn.Signal(); takeOne(); })
+            Begin(one, () => { takeOne(); Meet(both); takeOther(); }),
+            Begin(other, () => { takeOther(); Meet(both); takeOne(); })
         };
-        goOn.Wait();
+        both.Wait();
         return threads;
     }
 
