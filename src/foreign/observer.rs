@@ -192,6 +192,11 @@ impl<'o> Observer<'o> {
             let now = self.glance(who.thread)?;
             let is_same = glance.replace(now) == *glance;
             let again = self.thing_of(who, glance.as_ref()?);
+            if let Some(lock) = ownerless
+                && again.is_none_or(|again| again.thing.abandoned().is_none())
+            {
+                self.room.abandoned.add(lock, false);
+            }
             match (first, again) {
                 (None, None) => return None,
                 (Some(first), Some(again)) if is_same && first.is_same(&again) => {

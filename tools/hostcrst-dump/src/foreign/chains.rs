@@ -377,6 +377,11 @@ impl Viewer<'_, '_> {
             let is_same = now == *glance;
             *glance = now;
             let again = self.thing_of(place, glance);
+            if let Some(lock) = ownerless
+                && again.as_ref().and_then(Wait::abandoned).is_none()
+            {
+                self.abandoned.add(lock, false);
+            }
             match (wait, again) {
                 (None, None) => return None,
                 (Some(first), Some(second)) if is_same && first.is_same(&second) => {
